@@ -1,0 +1,34 @@
+"""Compress 3D volumes into tiny ``.tinc`` files: an octree of tiny neural networks (TINC-Plus).
+
+    import napari_tinc as tinc
+    volume = tinc.compress(array, ratio=64)
+    volume.save("brain.tinc")
+    np.asarray(tinc.open("brain.tinc")[40])
+
+Importing this imports neither torch nor Qt; each name is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .codec import Finished, compress, fit
+    from .container import TincError
+    from .training import Control, Progress
+    from .metrics import Quality
+    from .volume import TincVolume, compare, open
+
+_HOMES = {
+    "Control": "training", "Finished": "codec", "Progress": "training", "Quality": "metrics", "TincError": "container",
+    "TincVolume": "volume", "compare": "volume", "compress": "codec", "fit": "codec", "open": "volume",
+}  # fmt: skip
+
+__all__ = [
+    "Control", "Finished", "Progress", "Quality", "TincError", "TincVolume", "compare", "compress", "fit", "open",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,62 @@
+"""Affine calibration: the gain and offset that bring decoded leaves closest to the original, where they pay.
+
+For a leaf's outputs x and wanted values y, least squares gives gain = cov(x, y) / var(x), offset = mean(y) - gain mean(x).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .container import Calibration
+from .octree import Octree
+from .weights import Corrections
+
+DB_PER_DOUBLING = 3.0  # what twice the bytes buy in better weights, roughly; a calibration has to buy more per byte
+
+
+def fit_corrections(outputs: NDArray[np.float32], wanted: NDArray[Any], octree: Octree, nbytes: int) -> Corrections:
+    """The calibration worth its bytes in a file of ``nbytes``: none, global or per leaf.
+
+    Parameters
+    ----------
+    outputs, wanted : the network's values and the normalised volume, both of the octree's shape.
+    """
+    leaves = octree.leaves
+    moments = np.zeros((len(leaves), 6))
+    for index, (start, stop) in enumerate(zip(octree.start[leaves], octree.stop[leaves], strict=True)):
+        box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
+        x, y = outputs[box].astype(np.float64).ravel(), wanted[box].astype(np.float64).ravel()
+        moments[index] = x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
+    none = Corrections.none(len(leaves))
+    everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(leaves), 2))
+    candidates = [
+        (none, 0),
+        (Corrections(Calibration.GLOBAL, everything[:, 0].copy(), everything[:, 1].copy()), 8),
+        (Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)), 8 + len(leaves)),
+    ]
+    before = max(_squared_error(moments, none), 1e-30)
+
+    def worth(candidate: tuple[Corrections, int]) -> float:
+        corrections, cost = candidate
+        gained = 10 * math.log10(before / max(_squared_error(moments, corrections.stored()), 1e-30))
+        return gained - DB_PER_DOUBLING * math.log2(1 + cost / nbytes)
+
+    return max(candidates, key=worth)[0].stored()
+
+
+def _least_squares(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    n, x, y, xx, xy, _ = moments
+    variance = xx - x * x / n
+    usable = variance > 1e-9 * n
+    gain = np.where(usable, (xy - x * y / n) / np.where(usable, variance, 1), 1.0)
+    return np.stack([gain, (y - gain * x) / n], axis=-1 if moments.ndim == 1 else 0)
+
+
+def _squared_error(moments: NDArray[np.float64], corrections: Corrections) -> float:
+    n, x, y, xx, xy, yy = moments.T
+    a, b = corrections.gain, corrections.offset
+    return float((a * a * xx + 2 * a * b * x + b * b * n - 2 * a * xy - 2 * b * y + yy).sum())

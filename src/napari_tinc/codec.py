@@ -1,0 +1,309 @@
+"""The pipeline, top to bottom: a volume and a target -> octree -> widths -> training -> rounding -> a file's bytes.
+
+    array --normalise--> training --steps--> rounding --integers--> chunks --> TincVolume
+              |              ^                   |
+           budget -> octree, widths     finest steps that fit the budget; calibration where it pays
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import container, metrics
+from .allocation import LAYERS, allocate
+from .calibration import fit_corrections
+from .container import Ancillary, Chunk, Header, Kind, WeightsFormat
+from .decode import Network
+from .metrics import Quality
+from .octree import Octree
+from .training import Control, Fitted, Progress, Schedule, train
+from .volume import TincVolume, pack_errors, to_values
+from .weights import Corrections, architecture_of, round_trip, to_chunks
+
+OMEGA0 = 8.0
+STEPS = {"fast": 500, "balanced": 4000, "best": 16000}  # optimiser steps for a volume of 128^3 voxels
+WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
+LANDING = 0.995  # training aims a little low; the steps are then made as fine as the budget allows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """The last event of a fit: the compressed volume, its measured quality, and the seconds all of it took."""
+
+    volume: TincVolume
+    quality: Quality
+    seconds: float
+
+
+def compress(
+    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, preset: str = "balanced",
+    device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None, units: str | None = None,
+    axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TincVolume:  # fmt: skip
+    """Compress a volume.
+
+    Parameters
+    ----------
+    array : (z, y, x), of an integer or float dtype, all values finite.
+    ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
+    nbytes : instead of ``ratio``, the largest size of the file.
+    preset : "fast", "balanced" or "best": how long to train.
+    device : "auto", "cpu", "cuda", "mps", ...
+    seed : the same seed on the same machine gives the same bytes.
+    spacing, units : edges of a voxel along z, y, x; stored in the file.
+    axis_labels : one letter an axis.
+    weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
+    on_progress : called with every :class:`Progress`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not usable; the message names what was found and what is expected.
+    """
+    events = fit(
+        array, ratio=ratio, nbytes=nbytes, preset=preset, device=device, seed=seed, spacing=spacing, units=units,
+        axis_labels=axis_labels, weights=weights,
+    )  # fmt: skip
+    for event in events:
+        if isinstance(event, Finished):
+            return event.volume
+        if on_progress:
+            on_progress(event)
+    raise AssertionError("a fit that nobody cancelled ends with Finished")
+
+
+def fit(
+    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, preset: str = "balanced",
+    device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None, units: str | None = None,
+    axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy", control: Control | None = None,
+) -> Iterator[Progress | Finished]:  # fmt: skip
+    """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
+
+    Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
+    it returns without :class:`Finished`; after ``stop`` it finishes in a few seconds with what was learnt so far.
+    """
+    volume = _parse_volume(array)
+    budget = _parse_target(volume, ratio, nbytes)
+    for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+    from .training import pick_device
+
+    pick_device(device)
+    header = _header(volume, spacing, units, WEIGHTS[weights])
+    extra = [] if "".join(axis_labels) == "zyx" else [_meta(axis_labels)]
+    options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": int(seed)}
+    return _run(volume, header, extra, options, budget, device, control or Control())
+
+
+def _run(
+    volume: NDArray[Any], header: Header, extra: list[Chunk], options: dict[str, Any], budget: int, device: str,
+    control: Control,
+) -> Iterator[Progress | Finished]:  # fmt: skip
+    began = time.perf_counter()
+    if not header.std_q:  # a constant volume needs no network
+        yield from _pack(volume, header, None, np.zeros(volume.shape, np.float32), extra, options, budget, began)
+        return
+    normalised = _normalise(volume, header)
+    allowance = _allowance(header, extra, options, budget)
+    octree, widths = allocate(header.shape, allowance, header.weights_format)
+    header = replace(header, tree=octree, widths=widths.astype(np.uint16))
+    allowance = _allowance(header, extra, options, budget)
+    architecture = architecture_of(header)
+    scale = min(4.0, max(0.25, volume.size / 128**3)) ** 0.5
+    steps = max(100, round(STEPS[options["preset"]] * scale))
+    entropy_coded = header.weights_format is WeightsFormat.ENTROPY
+    schedule = Schedule(steps) if entropy_coded else Schedule(steps, rounding_from=2.0)
+    peak = (header.value_range[1] - header.value_range[0]) / header.std
+    fitted = last = None
+    for event in train(
+        normalised, architecture, schedule, nbytes=LANDING * allowance, peak=peak, device=device,
+        seed=options["seed"], control=control,
+    ):  # fmt: skip
+        if isinstance(event, Fitted):
+            fitted = event
+        else:
+            last = event
+            yield event
+    if fitted is None or last is None:
+        return
+    yield replace(last, phase="packing", seconds=time.perf_counter() - began, seconds_left=0.0)
+    yield from _pack(volume, header, fitted, normalised, extra, options, budget, began, control)
+
+
+def _pack(
+    volume: NDArray[Any], header: Header, fitted: Fitted | None, normalised: NDArray[np.float32], extra: list[Chunk],
+    options: dict[str, Any], budget: int, began: float, control: Control | None = None,
+) -> Iterator[Finished]:  # fmt: skip
+    """Round, calibrate, measure and assemble the file."""
+    architecture = architecture_of(header)
+    n_leaves = len(header.tree.leaves)
+    corrections = Corrections.none(n_leaves)
+    ancillary = [*extra, *_report(None, np.zeros((n_leaves, 2)), header, options)]
+
+    def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
+        vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
+        steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
+        vector, stored = round_trip(architecture, vector, steps, header.weights_format)
+        chunks = to_chunks(architecture, vector, stored, header.weights_format, corrections)
+        size = len(container.pack(replace(header, calibration=corrections.kind), [*chunks, *ancillary]))
+        return vector, chunks, size
+
+    factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
+    vector, chunks, _ = assemble(factor, corrections)
+    network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.5 for n in header.shape]
+    outputs = network.on_grid(grid)
+    if fitted is not None:
+        corrections = fit_corrections(outputs, normalised, header.tree, budget)
+    if corrections.kind is not container.Calibration.NONE:
+        factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
+        vector, chunks, _ = assemble(factor, corrections)
+        outputs = Network(architecture, vector, corrections.gain, corrections.offset).on_grid(grid)
+    if control and control.cancel.is_set():
+        return
+    header = replace(header, calibration=corrections.kind)
+    values = to_values(outputs, header)
+    quality = metrics.measure(volume, values, 1)
+    errors = metrics.leaf_errors(volume, values, header.tree)
+    data = container.pack(header, [*chunks, *extra, *_report(quality, errors, header, options)])
+    if len(data) > budget:
+        raise ValueError(
+            f"a volume of {volume.nbytes} bytes cannot become {budget}: the smallest file is {len(data)} bytes, "
+            f"a ratio of {volume.nbytes / len(data):.0f}"
+        )
+    quality = replace(quality, ratio=volume.nbytes / len(data), bits_per_voxel=8 * len(data) / volume.size)
+    yield Finished(TincVolume(data), quality, time.perf_counter() - began)
+
+
+def _finest(size: Callable[[float], int], budget: int) -> float:
+    """The smallest factor on the rounding steps with which the file fits, to 0.1 %."""
+    low, high = 0.0, 0.0
+    if size(1.0) <= budget:
+        while low > -4 and size(2.0 ** (low - 0.25)) <= budget:
+            low -= 0.25
+        low, high = low - 0.25, low
+    else:
+        while high < 8 and size(2.0**high) > budget:
+            high += 0.25
+        low = high - 0.25
+    for _ in range(8):
+        middle = (low + high) / 2
+        low, high = (low, middle) if size(2.0**middle) <= budget else (middle, high)
+    return float(2.0**high)
+
+
+def _parse_volume(array: ArrayLike) -> NDArray[Any]:
+    volume = np.asarray(array)
+    if volume.dtype == bool:
+        raise TypeError("volume is bool; a mask or label image is not an intensity, and would not survive exactly")
+    if volume.dtype.newbyteorder("<").str[1:] not in container.DTYPES:
+        raise TypeError(f"volume has dtype {volume.dtype}, expected one of {', '.join(map(str, map(np.dtype, container.DTYPES)))}")
+    if volume.ndim != 3:
+        raise ValueError(f"volume has {volume.ndim} axes, shape {volume.shape}; expected 3: z, y, x")
+    if not volume.size:
+        raise ValueError(f"volume is empty, shape {volume.shape}")
+    if max(volume.shape) > container.MAX_AXIS:
+        raise ValueError(f"volume has shape {volume.shape}, expected at most {container.MAX_AXIS} voxels an axis")
+    volume = np.ascontiguousarray(volume, volume.dtype.newbyteorder("="))
+    if volume.dtype.kind == "f":
+        bad = sum(int((~np.isfinite(plane)).sum()) for plane in volume)
+        if bad:
+            raise ValueError(f"volume has {bad} voxels that are NaN or infinite; expected finite values")
+        if not math.isfinite(float(volume.max()) - float(volume.min())):
+            raise ValueError("volume spans more than the largest floating-point number")
+    return volume
+
+
+def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None) -> int:
+    if ratio is not None and nbytes is not None:
+        raise ValueError(f"two targets given, ratio={ratio} and nbytes={nbytes}; expected one")
+    if nbytes is None:
+        ratio = 64.0 if ratio is None else float(ratio)
+        if not (math.isfinite(ratio) and ratio >= 1):
+            raise ValueError(f"ratio is {ratio}, expected at least 1")
+        return math.floor(volume.nbytes / ratio)
+    if nbytes < 1:
+        raise ValueError(f"nbytes is {nbytes}, expected at least 1")
+    return int(nbytes)
+
+
+def _header(volume: NDArray[Any], spacing: Sequence[float] | None, units: str | None, form: WeightsFormat) -> Header:
+    """A header whose network is still the smallest there is."""
+    low, high = volume.min(), volume.max()
+    span = float(high) - float(low)
+    mean_q = std_q = 0
+    if span:
+        total = squares = 0.0
+        for plane in volume:
+            unit = (plane.astype(np.float64) - float(low)) / span
+            total, squares = total + float(unit.sum()), squares + float(np.vdot(unit, unit))
+        mean = total / volume.size
+        mean_q = round(mean * 65535)
+        std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))
+    if spacing is not None:
+        spacing = tuple(float(s) for s in spacing)
+        if len(spacing) != 3 or not all(container.MIN_SPACING <= s <= container.MAX_SPACING for s in spacing):
+            raise ValueError(f"spacing is {spacing}, expected three positive numbers: z, y, x")
+    elif units:
+        spacing = (1.0, 1.0, 1.0)
+    if units and (len(units.encode()) > container.MAX_UNIT or not units.isprintable()):
+        raise ValueError(f"units is {units!r}, expected at most {container.MAX_UNIT} bytes of printable text")
+    return Header(
+        tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
+        std_q=std_q, widths=np.ones(1, np.uint16), layers=LAYERS, omega0=OMEGA0, weights_format=form,
+        spacing=spacing, unit=units or "",
+    )  # fmt: skip
+
+
+def _normalise(volume: NDArray[Any], header: Header) -> NDArray[np.float32]:
+    out = np.empty(volume.shape, np.float32)
+    for plane, into in zip(volume, out, strict=True):
+        into[:] = (plane.astype(np.float64) - header.mean) / header.std
+    return out
+
+
+def _allowance(header: Header, extra: list[Chunk], options: dict[str, Any], budget: int) -> float:
+    """What is left of the budget for the weights themselves."""
+    architecture, n_leaves = architecture_of(header), len(header.tree.leaves)
+    zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
+    weights = to_chunks(architecture, zeros, ones, header.weights_format, Corrections.none(n_leaves))
+    filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
+    filled = [weights[0], *(Chunk.of(Kind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
+    report = _report(None, np.zeros((n_leaves, 2)), header, options)
+    return max(1.0, budget - len(container.pack(header, [*filled, *extra, *report])) + filler * (len(filled) - 1))
+
+
+def _meta(axis_labels: str | Sequence[str]) -> Chunk:
+    text = "".join(axis_labels)
+    if len(text) != 3 or len(set(text)) != 3:
+        raise ValueError(f"axis_labels is {axis_labels!r}, expected three different letters")
+    return Chunk.of(Ancillary.META, _compact({"axes": text}))
+
+
+def _report(
+    quality: Quality | None, errors: NDArray[np.float64], header: Header, options: dict[str, Any]
+) -> list[Chunk]:
+    """PROVENANCE and QUALITY chunks. Their size does not depend on the quality, so that the budget can be met first."""
+    figures = {"psnr": "0000.000", "ssim": "0.00000"}
+    if quality is not None:
+        figures = {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):.5f}"}
+    provenance = _compact({**options, **figures})
+    return [
+        Chunk.of(Ancillary.PROVENANCE, provenance),
+        Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
+    ]
+
+
+def _compact(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,99 @@
+"""How far a reconstruction is from its original: PSNR, SSIM, RMSE, largest error, in all and per leaf."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .octree import Octree
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A reconstruction measured against its original.
+
+    Attributes
+    ----------
+    psnr : dB, 10 log10(range^2 / MSE) with range = max - min of the original; inf where nothing differs or range is 0.
+    ssim : mean structural similarity (Wang et al. 2004), 7-voxel windows; nan where an axis is 2 voxels long.
+    rmse, max_error : in units of the data.
+    ratio : bytes of the raw array / bytes of the compressed file.
+    bits_per_voxel : of the compressed file.
+    """
+
+    psnr: float
+    ssim: float
+    rmse: float
+    max_error: float
+    ratio: float
+    bits_per_voxel: float
+
+
+def psnr(mean_squared_error: float, value_range: float) -> float:
+    """10 log10(range^2 / MSE) in dB; inf where either is 0."""
+    if mean_squared_error == 0 or value_range == 0:
+        return math.inf
+    return 20 * math.log10(value_range) - 10 * math.log10(mean_squared_error)
+
+
+def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float) -> float:
+    """Structural similarity as scikit-image computes it; windows shrink for volumes of less than 7 voxels an axis."""
+    from skimage.metrics import structural_similarity
+
+    if value_range == 0:
+        return 1.0 if np.array_equal(original, reconstruction) else 0.0
+    original, reconstruction = (np.squeeze(a).astype(np.float64) / value_range for a in (original, reconstruction))
+    window = min([7, *original.shape])
+    window -= 1 - window % 2
+    if window < 3 or original.ndim == 0:
+        return math.nan
+    return float(structural_similarity(original, reconstruction, data_range=1.0, win_size=window))
+
+
+def squared_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
+    """Sum of squared differences and largest absolute difference, plane by plane in float64."""
+    total, largest = 0.0, 0.0
+    for plane, other in zip(original, reconstruction, strict=True):
+        difference = plane.astype(np.float64) - other
+        total += float(np.vdot(difference, difference))
+        largest = max(largest, float(np.abs(difference).max()))
+    return total, largest
+
+
+def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int) -> Quality:
+    """All measures of a reconstruction.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    original, reconstruction = np.asarray(original), np.asarray(reconstruction)
+    if original.shape != reconstruction.shape:
+        raise ValueError(f"shapes differ: original {original.shape}, reconstruction {reconstruction.shape}")
+    total, largest = squared_and_largest(original, reconstruction)
+    error = total / original.size
+    value_range = float(original.max()) - float(original.min())
+    return Quality(
+        psnr=psnr(error, value_range),
+        ssim=ssim(original, reconstruction, value_range),
+        rmse=math.sqrt(error),
+        max_error=largest,
+        ratio=original.nbytes / nbytes_compressed,
+        bits_per_voxel=8 * nbytes_compressed / original.size,
+    )
+
+
+def leaf_errors(original: NDArray[Any], reconstruction: NDArray[Any], octree: Octree) -> NDArray[np.float64]:
+    """RMSE and largest absolute error of every leaf, (n_leaves, 2)."""
+    errors = np.zeros((len(octree.leaves), 2))
+    boxes = zip(octree.start[octree.leaves], octree.stop[octree.leaves], strict=True)
+    for index, (start, stop) in enumerate(boxes):
+        box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
+        total, largest = squared_and_largest(original[box], reconstruction[box])
+        errors[index] = math.sqrt(total / original[box].size), largest
+    return errors

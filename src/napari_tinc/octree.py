@@ -1,0 +1,161 @@
+"""The octree over a volume: boxes of voxels, Morton order, which axes split at which level.
+
+NumPy only. Nothing here knows of networks, bytes or intensities.
+
+All nodes of a level are cells of one regular lattice, so that a node's box follows from its cell alone:
+along an axis of n voxels cut s times, cell i covers the voxels ``i*n >> s`` to ``(i+1)*n >> s``. Boxes of any
+volume tile it exactly, and two nodes of a level differ by at most one voxel an axis.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_DEPTH = 12
+MAX_NODES = 2**20
+
+
+def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
+    """How often each axis has been halved at levels 0..depth.
+
+    An axis is halved on the way to the next level while its cells are at least two voxels long and longer than
+    half of the longest, so that the boxes of a thin stack grow towards cubes. Levels past the finest possible
+    one repeat the last row.
+
+    Returns
+    -------
+    Integers of shape (depth + 1, 3).
+    """
+    counts = np.zeros((depth + 1, len(shape)), np.int64)
+    extent = np.array(shape, np.float64)  # halving is exact in binary floating point
+    for level in range(1, depth + 1):
+        halved = (extent >= 2) & (extent * 2 > extent.max())
+        counts[level] = counts[level - 1] + halved
+        extent = np.where(halved, extent / 2, extent)
+    return counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Octree:
+    """An octree whose nodes are numbered breadth-first, children in Morton order (last axis fastest).
+
+    Attributes
+    ----------
+    shape : voxels along z, y, x.
+    split : bool (n_nodes,), whether a node has children. The only thing a file stores.
+    level : int64 (n_nodes,), 0 for the root.
+    cell : int64 (n_nodes, 3), the node's place in its level's lattice.
+    parent : int64 (n_nodes,), -1 for the root.
+    counts : int64 (depth + 1, 3), see :func:`split_counts`.
+    """
+
+    shape: tuple[int, int, int]
+    split: NDArray[np.bool_]
+    level: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def from_splits(cls, shape: tuple[int, int, int], split: NDArray[np.bool_]) -> Octree:
+        """Build a tree from its split flags, breadth-first.
+
+        Raises
+        ------
+        ValueError
+            If the flags do not close a tree exactly, split a box that cannot be split, or pass the limits.
+        """
+        split = np.asarray(split, bool)
+        if not 1 <= split.size <= MAX_NODES:
+            raise ValueError(f"octree has {split.size} nodes, expected 1 to {MAX_NODES}")
+        counts = split_counts(shape, MAX_DEPTH)
+        levels, cells, parents = [], [np.zeros((1, 3), np.int64)], [np.array([-1])]
+        first, n = 0, 1
+        while n:
+            if first + n > split.size:
+                raise ValueError(f"octree does not close: {split.size} nodes stored, at least {first + n} needed")
+            depth = len(levels)
+            levels.append(np.full(n, depth))
+            inner = np.flatnonzero(split[first : first + n])
+            if inner.size == 0:
+                break
+            if depth == MAX_DEPTH:
+                raise ValueError(f"octree is deeper than {MAX_DEPTH} levels")
+            offsets = child_offsets(counts, depth)
+            if len(offsets) == 1:
+                raise ValueError(f"octree splits a box of level {depth} of a volume {shape}, which has no axis left")
+            cells.append(((cells[-1][inner] << counts[depth + 1] - counts[depth])[:, None] + offsets).reshape(-1, 3))
+            parents.append(np.repeat(inner + first, len(offsets)))
+            first, n = first + n, len(cells[-1])
+        if first + n != split.size:
+            raise ValueError(f"octree does not close: {split.size} nodes stored, {first + n} needed")
+        return cls(
+            tuple(int(size) for size in shape),  # type: ignore[arg-type]
+            split,
+            np.concatenate(levels),
+            np.concatenate(cells),
+            np.concatenate(parents),
+            counts[: len(levels)],
+        )
+
+    @classmethod
+    def full(cls, shape: tuple[int, int, int], depth: int) -> Octree:
+        """The tree with every leaf at level ``depth``, or at the finest level the volume allows."""
+        counts = split_counts(shape, min(depth, MAX_DEPTH))
+        per_level = 2 ** counts.sum(axis=1)
+        per_level = per_level[: 1 + int((per_level < per_level[-1]).sum())]
+        inner = int(per_level[:-1].sum())
+        split = np.zeros(inner + int(per_level[-1]), bool)
+        split[:inner] = True
+        return cls.from_splits(shape, split)
+
+    @property
+    def depth(self) -> int:
+        """The deepest level."""
+        return len(self.counts) - 1
+
+    @property
+    def leaves(self) -> NDArray[np.int64]:
+        """Node numbers of the leaves: coarse level first, Morton order inside a level."""
+        return np.flatnonzero(~self.split)
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """First voxel of every node's box, (n_nodes, 3)."""
+        return self.cell * np.array(self.shape) >> self.counts[self.level]
+
+    @property
+    def stop(self) -> NDArray[np.int64]:
+        """One past the last voxel of every node's box, (n_nodes, 3)."""
+        return (self.cell + 1) * np.array(self.shape) >> self.counts[self.level]
+
+    def extent(self, level: int) -> NDArray[np.float64]:
+        """Real-valued edge lengths, in voxels, that all cells of a level share, (3,)."""
+        return np.array(self.shape) / 2.0 ** self.counts[level]
+
+    def children_per_node(self, level: int) -> int:
+        """How many children a split node of ``level`` has: 2, 4 or 8."""
+        return 2 ** int((self.counts[level + 1] - self.counts[level]).sum())
+
+    def path(self, node: int) -> list[int]:
+        """The nodes from the root to ``node``."""
+        nodes = [int(node)]
+        while self.parent[nodes[-1]] >= 0:
+            nodes.append(int(self.parent[nodes[-1]]))
+        return nodes[::-1]
+
+    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Node numbers of the leaves whose boxes meet the box ``start`` to ``stop`` (voxels, half open)."""
+        leaves = self.leaves
+        meets = (self.start[leaves] < stop) & (self.stop[leaves] > start)
+        return leaves[meets.all(axis=1)]
+
+
+def child_offsets(counts: NDArray[np.int64], level: int) -> NDArray[np.int64]:
+    """Cells of a node's children relative to twice its own, in Morton order, (n_children, 3)."""
+    halved = counts[level + 1] - counts[level]
+    grid = np.meshgrid(*[np.arange(2**h) for h in halved], indexing="ij")
+    return np.stack(grid, axis=-1).reshape(-1, 3)

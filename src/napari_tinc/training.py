@@ -1,0 +1,387 @@
+"""Training: Muon and Adam on small random batches, then the same with weights rounded at a price for their bits.
+
+The gradient is written out (network.py) and every array lives in a buffer that is made once, because at these sizes
+autograd and allocation cost more than the arithmetic. On a CPU the batch is cut into one shard a thread, each with
+kernels of a single thread: no barriers inside an operation. All parameters stand in one flat vector.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metrics import psnr
+from .network import Architecture, Array, Buffers, Weights, backpropagate_nodes, evaluate_heads, evaluate_nodes
+from .quantization import LearnedRounding
+
+if TYPE_CHECKING:
+    import torch
+
+OPENING_RATE, OPENING_SHARE = 1.2, 0.3  # rounding begins with more bits, and meets its target by this share of it
+STOPPING_STEPS = 200  # at least, to bring the learning rate down when a fit is stopped
+REPORT_SECONDS = 0.2
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024, "Muon": quintic that drives singular values to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how hard to train.
+
+    Attributes
+    ----------
+    steps : optimiser steps.
+    batch : voxels a step, shared evenly among the cells of the finest level.
+    muon_rate, adam_rate : peak learning rates of matrices, and of everything else.
+    rounding_from : share of the steps after which weights are rounded and their bits priced.
+    """
+
+    steps: int
+    batch: int = 8192
+    muon_rate: float = 0.03
+    adam_rate: float = 5e-3
+    rounding_from: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How another thread ends a fit: ``cancel`` gives it up; ``stop`` finishes in short what has been learnt so far."""
+
+    cancel: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One look at a running fit.
+
+    Attributes
+    ----------
+    phase : "training", then "packing".
+    step, steps : optimiser steps done and planned.
+    seconds, seconds_left : since the fit began, and expected until its end.
+    loss : mean squared error over recent batches, in units of the volume's variance.
+    psnr : dB, from ``loss``.
+    nbytes : expected size of the weights; None before rounding begins.
+    """
+
+    phase: str
+    step: int
+    steps: int
+    seconds: float
+    seconds_left: float
+    loss: float
+    psnr: float
+    nbytes: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A trained network: float32 parameters and, per tensor of the architecture, the rounding step."""
+
+    vector: NDArray[np.float32]
+    steps: NDArray[np.float64]
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of that name; "auto" takes CUDA, then MPS, then the CPU. ValueError where torch cannot use it."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return torch.device(device)
+
+
+def train(
+    volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
+    device: str = "auto", seed: int = 0, control: Control,
+) -> Iterator[Progress | Fitted]:  # fmt: skip
+    """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
+
+    Parameters
+    ----------
+    volume : normalised to mean 0 and variance 1.
+    nbytes : what the rounded weights may take; the price of a bit is steered towards it.
+    peak : range of the volume in the same units, for the PSNR.
+    control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
+    """
+    with _Trainer(volume, architecture, schedule, nbytes, peak, pick_device(device), seed) as trainer:
+        yield from trainer.run(control)
+        if not control.cancel.is_set():
+            yield trainer.fitted()
+
+
+class _Trainer:
+    def __init__(
+        self, volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, nbytes: float, peak: float,
+        device: torch.device, seed: int,
+    ) -> None:  # fmt: skip
+        import torch
+
+        self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
+        self.shards = min(os.cpu_count() or 1, 8) if device.type == "cpu" else 1
+        data = torch.from_numpy(volume.reshape(-1)).to(device)
+        batch = max(1, schedule.batch // self.shards)
+        self.workers = [_Shard(data, architecture, batch, device, seed + i) for i in range(self.shards)]
+        self.vector = torch.from_numpy(architecture.initial(seed)).to(device)
+        self.optimizer = _Optimizer(architecture, self.vector, schedule)
+        self.rounding = LearnedRounding(architecture, self.vector, schedule.adam_rate)
+
+    def __enter__(self) -> _Trainer:
+        import torch
+
+        self.torch_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # this thread's idle helpers would spin on the shards' cores
+        self.pool = ThreadPoolExecutor(self.shards, initializer=torch.set_num_threads, initargs=(1,))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        self.pool.shutdown()
+        torch.set_num_threads(self.torch_threads)
+
+    def run(self, control: Control) -> Iterator[Progress]:
+        schedule = self.schedule
+        began = reported = time.perf_counter()
+        step, steps, recent, rounding_since = 0, schedule.steps, 1.0, None
+        done, pace = 0.0, 1 / schedule.steps  # share of the schedule that is behind us, and that a step takes
+        while step < steps and not control.cancel.is_set():
+            if control.stop.is_set() and steps == schedule.steps:
+                steps = min(steps, step + max(STOPPING_STEPS, step // 8))
+                pace = (1 - done) / max(1, steps - step)
+            if rounding_since is None and (done >= schedule.rounding_from or steps < schedule.steps):
+                self.rounding.begin(self.vector, self.optimizer.square, self.nbytes * 8 * OPENING_RATE)
+                rounding_since = done
+            rate = learning_rate(done, step)
+            gradient, loss = self.gradient(rounding_since is not None)
+            if rounding_since is not None:
+                opening = max(0.0, 1 - (done - rounding_since) / (1 - rounding_since) / OPENING_SHARE)
+                gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_RATE - 1) * opening), rate)
+            self.optimizer.update(self.vector, gradient, rate)
+            recent += max(0.05, 1 / (step + 1)) * (loss - recent)
+            step, done = step + 1, done + pace
+            now = time.perf_counter()
+            if now - reported > REPORT_SECONDS or step == steps:
+                reported = now
+                yield Progress(
+                    "training", step, steps, now - began, (now - began) / step * (steps - step), recent,
+                    psnr(recent, self.peak), None if rounding_since is None else round(self.rounding.bits / 8),
+                )  # fmt: skip
+
+    def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
+        """Gradient of one batch's mean squared error with respect to the (rounded) parameters, and that error."""
+        weights = self.architecture.views(self.rounding.apply(self.vector) if rounded else self.vector)
+        losses = list(self.pool.map(lambda worker: worker.step(weights), self.workers))
+        total = self.workers[0].gradient
+        for worker in self.workers[1:]:
+            total += worker.gradient
+        return total.mul_(1 / self.shards), sum(losses) / self.shards
+
+    def fitted(self) -> Fitted:
+        return Fitted(self.vector.cpu().numpy().copy(), self.rounding.steps())
+
+
+def learning_rate(done: float, step: int) -> float:
+    """Share of the peak rate: linear over the first 50 steps, and half a cosine down to 1 % over the schedule."""
+    return min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+class _Shard:
+    """A share of every batch: its own random points, buffers and gradient."""
+
+    def __init__(
+        self, data: torch.Tensor, architecture: Architecture, batch: int, device: torch.device, seed: int
+    ) -> None:
+        import torch
+
+        self.data, self.architecture = data, architecture
+        octree = architecture.octree
+        cells = [1]
+        for level in range(octree.depth):
+            cells.append(cells[-1] * octree.children_per_node(level))
+        points = [max(1, batch // cells[-1]) * (cells[-1] // n) for n in cells]  # of a node, at each level
+        # Points stand in depth-first order, so that those of a node are contiguous at every level.
+        first = np.zeros(len(octree.split), np.int64)
+        for level in range(1, octree.depth + 1):
+            nodes = np.flatnonzero(octree.level == level)
+            slot = np.arange(len(nodes)) % octree.children_per_node(level - 1)
+            first[nodes] = first[octree.parent[nodes]] + slot * points[level]
+        leaves = octree.leaves[np.argsort(first[octree.leaves])]
+        repeats = np.array(points)[octree.level[leaves]]
+
+        def put(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
+
+        start, size = octree.start[leaves], octree.stop[leaves] - octree.start[leaves]
+        self.start = put(np.repeat(start, repeats, axis=0))
+        self.size = put(np.repeat(size, repeats, axis=0))
+        self.strides = torch.tensor([octree.shape[1] * octree.shape[2], octree.shape[2], 1], device=device)
+        self.buffers = Buffers(torch, device=device)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.gradient = torch.zeros(architecture.n_parameters, device=device)
+        self.gradients = architecture.views(self.gradient)
+        # A group's positions from its parent group's: u_child = u * ratio + shift.
+        self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for group in architecture.groups:
+            scale, above = architecture.scale(group.level), architecture.scale(max(group.level - 1, 0))
+            shift = np.zeros((len(group.nodes), 1, 4))
+            shift[:, 0, 3] = 1
+            if group.level:
+                parents = octree.parent[group.nodes]
+                centre = (octree.cell[parents] + 0.5) * octree.extent(group.level - 1)
+                shift[:, 0, :3] = (centre - architecture.centre(group)) * scale
+            else:
+                shift[:, 0, :3] = (0.5 - architecture.centre(group)) * scale
+                above = 1.0
+            ratio = np.array([scale / above] * 3 + [0.0])
+            self.moves.append((put(ratio), put(shift)))
+        self.rows = [
+            None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
+        ]
+        self.leaf_rows = [torch.from_numpy(group.leaf_rows).to(device) for group in architecture.groups]
+
+    def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Voxel coordinates (1, N, 4) and normalised intensities (1, N, 1) of random voxels of every leaf."""
+        import torch
+
+        at = self.buffers("voxel", (1, len(self.start), 4))
+        draw = torch.rand(self.start.shape, generator=self.generator, out=self.buffers("draw", self.start.shape))
+        voxel = draw.mul_(self.size).floor_().clamp_(max=self.size - 1).add_(self.start)
+        at[0, :, :3] = voxel
+        at[0, :, 3] = 0
+        index = (voxel.long() * self.strides).sum(1)
+        return at, self.data[index][None, :, None]
+
+    def route(self, x: torch.Tensor, index: int) -> torch.Tensor:
+        """What stands at the parent group's points, (n, m, k), as its children in group ``index`` see it."""
+        group = self.architecture.groups[index]
+        children = self.architecture.octree.children_per_node(group.level - 1)
+        x = x.reshape(x.shape[0] * children, x.shape[1] // children, x.shape[2])
+        rows = self.rows[index]
+        return x if rows is None else x[rows]
+
+    def step(self, weights: list[Weights]) -> float:
+        """Loss of one batch; leaves its gradient in ``self.gradient``."""
+        import torch
+
+        groups = self.architecture.groups
+        voxel, intensity = self.sample()
+        positions: list[Array] = []
+        features: list[Array] = []
+        inputs: list[Array] = []
+        targets: list[Array] = []
+        above: dict[int, Array] = {}
+        squares, count = 0.0, intensity.numel()
+        for index, group in enumerate(groups):
+            ratio, shift = self.moves[index]
+            source = voxel if group.parent < 0 else self.route(positions[group.parent], index)
+            targets.append(intensity if group.parent < 0 else self.route(targets[group.parent], index))
+            at = torch.addcmul(shift, source, ratio, out=self.buffers((index, "at"), (*source.shape[:2], 4)))
+            positions.append(at)
+            inputs.append(None if group.parent < 0 else self.route(features[group.parent], index))
+            x = evaluate_nodes(torch, weights[index], at, inputs[index], self.buffers, index, slopes=True)
+            features.append(x)
+            if len(group.leaf_rows):
+                whole = len(group.leaf_rows) == len(group.nodes)
+                rows = slice(None) if whole else self.leaf_rows[index]
+                x = x[rows]
+                y = evaluate_heads(torch, weights[index], x, self.buffers, index)
+                y -= targets[index][rows]
+                squares += float(torch.dot(y.reshape(-1), y.reshape(-1)))
+                y *= 2 / count
+                into = self.gradients[index]
+                torch.matmul(x.transpose(1, 2), y, out=into["head"])
+                torch.sum(y, 1, keepdim=True, out=into["head_bias"])
+                back = y * weights[index]["head"].transpose(1, 2)
+                if whole:
+                    above[index] = back
+                else:
+                    above[index] = torch.zeros_like(features[index])
+                    above[index][rows] = back
+        for index in reversed(range(len(groups))):
+            group = groups[index]
+            back = backpropagate_nodes(
+                torch, weights[index], self.gradients[index], positions[index], inputs[index], above.pop(index),
+                self.buffers, index,
+            )  # fmt: skip
+            if back is None:
+                continue
+            shape = features[group.parent].shape
+            if self.rows[index] is None:
+                above[group.parent] = back.reshape(shape)
+            else:
+                if group.parent not in above:
+                    above[group.parent] = torch.zeros(shape, device=back.device)
+                above[group.parent].view(-1, *back.shape[1:])[self.rows[index]] = back
+        return squares / count
+
+
+class _Optimizer:
+    """Muon for the matrices between features, Adam for everything else, on the one flat vector."""
+
+    def __init__(self, architecture: Architecture, vector: torch.Tensor, schedule: Schedule) -> None:
+        import torch
+
+        self.architecture, self.schedule = architecture, schedule
+        self.momentum, self.square = torch.zeros_like(vector), torch.zeros_like(vector)
+        self.adam = torch.ones_like(vector)  # 1 where Adam updates, 0 where Muon does
+        self.stacks: dict[tuple[int, int], list[tuple[int, str, bool]]] = {}
+        for tensor, mask in zip(architecture.tensors, self.by_tensor(self.adam), strict=True):
+            if tensor.kind == "feature" or tensor.kind.startswith("hidden"):
+                mask.zero_()
+                rows, columns = tensor.shape[1:]
+                key = (min(rows, columns), max(rows, columns))
+                self.stacks.setdefault(key, []).append((tensor.group, tensor.kind, rows > columns))
+        self.keep = 0.95 - 0.05 * self.adam
+        self.forget = 1 - self.keep
+        self.steps = 0
+
+    def by_tensor(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        views = self.architecture.views(vector)
+        return [views[tensor.group][tensor.kind] for tensor in self.architecture.tensors]
+
+    def update(self, vector: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
+        import torch
+
+        self.steps += 1
+        self.momentum.lerp_(gradient, self.forget)
+        self.square.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
+        denominator = (self.square / (1 - 0.99**self.steps)).sqrt_().add_(1e-12)
+        adam = self.schedule.adam_rate * rate / (1 - 0.9**self.steps)
+        vector.addcdiv_(self.momentum * self.adam, denominator, value=-adam)
+        nesterov = self.architecture.views(torch.lerp(gradient, self.momentum, self.keep))
+        views = self.architecture.views(vector)
+        for members in self.stacks.values():
+            stack = [nesterov[g][kind].transpose(1, 2) if tall else nesterov[g][kind] for g, kind, tall in members]
+            update = orthogonalize(torch.cat(stack))
+            first = 0
+            for group, kind, tall in members:
+                part = update[first : first + len(views[group][kind])]
+                first += len(part)
+                views[group][kind].sub_(part.transpose(1, 2) if tall else part, alpha=self.schedule.muon_rate * rate)
+
+
+def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
+    """The nearest (semi-)orthogonal matrices, roughly, by Newton-Schulz iteration; (n, rows <= columns, columns)."""
+    import torch
+
+    a, b, c = NEWTON_SCHULZ
+    x = matrices / (torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True) + 1e-20)
+    for _ in range(iterations):
+        gram = torch.bmm(x, x.transpose(1, 2))
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x

@@ -1,0 +1,236 @@
+"""A trained network to the chunks of a file, and back.
+
+MODEL holds what all chunks share: for every tensor its rounding step and the distribution of its integers. Each WEIGHTS
+chunk holds a run of a level's nodes, tensor by tensor, so that it decodes without the others of its level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import entropy
+from .container import Calibration, Chunk, Header, Kind, TincError, WeightsFormat
+from .decode import Network
+from .network import Architecture
+from .quantization import quantize, storable
+
+CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
+CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
+GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
+ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
+INT8_ITEM = np.dtype([("step", "<u2")])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corrections:
+    """Calibration of the leaves, in the order of ``octree.leaves``: y = gain * x + offset. Float64, (n_leaves,)."""
+
+    kind: Calibration
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, n_leaves: int) -> Corrections:
+        return cls(Calibration.NONE, np.ones(n_leaves), np.zeros(n_leaves))
+
+    def stored(self) -> Corrections:
+        """The same as a file will say it."""
+        if self.kind is Calibration.PER_LEAF:
+            gain, offset = (quantize_correction(values) for values in (self.gain - 1, self.offset))
+            return Corrections(self.kind, 1 + gain * CALIBRATION_STEP, offset * CALIBRATION_STEP)
+        return Corrections(
+            self.kind, self.gain.astype(np.float32).astype(float), self.offset.astype(np.float32).astype(float)
+        )
+
+
+def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.clip(np.rint(values / CALIBRATION_STEP), -1024, 1024).astype(np.int32)
+
+
+def architecture_of(header: Header) -> Architecture:
+    return Architecture(header.tree, header.widths.astype(np.int64), header.layers, header.omega0)
+
+
+def round_trip(
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], form: WeightsFormat
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The parameters as a reader will see them, and the stored steps (ones where the format has none)."""
+    stored = np.ones(len(architecture.tensors), np.float32)
+    out = vector.astype(np.float16).astype(np.float32)
+    if form is WeightsFormat.FLOAT16:
+        return out, stored
+    for index, tensor in enumerate(architecture.tensors):
+        part = slice(tensor.offset, tensor.offset + tensor.size)
+        largest = entropy.MAX_MAGNITUDE
+        stored[index] = storable(np.array(steps[index]))
+        if form is WeightsFormat.INT8:
+            largest = 127
+            stored[index] = storable(np.array(np.abs(vector[part]).max() / largest))
+        out[part] = quantize(vector[part], stored[index], largest) * stored[index]
+    return out, stored
+
+
+def to_chunks(
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], form: WeightsFormat,
+    corrections: Corrections,
+) -> list[Chunk]:  # fmt: skip
+    """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
+    integers = [
+        quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE).reshape(tensor.shape)
+        for tensor, step in zip(architecture.tensors, steps, strict=True)
+    ]
+    model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
+    if form is WeightsFormat.ENTROPY:
+        table = np.zeros(len(steps), ENTROPY_ITEM)
+        table["step"] = steps.view(np.uint32) >> 16
+        table["decay"] = [distribution.decay for distribution in distributions]
+        table["largest"] = [distribution.largest for distribution in distributions]
+        model = table.tobytes()
+    elif form is WeightsFormat.INT8:
+        model = (steps.view(np.uint32) >> 16).astype("<u2").tobytes()
+    leaf_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
+    leaf_distributions = [entropy.Geometric.of(values) for values in leaf_values]
+    if corrections.kind is Calibration.GLOBAL:
+        model += np.array((corrections.gain[0], corrections.offset[0]), GLOBAL_ITEM).tobytes()
+    elif corrections.kind is Calibration.PER_LEAF:
+        model += np.array([(d.decay, d.largest) for d in leaf_distributions], "<u2").tobytes()
+    chunks = [Chunk.of(Kind.MODEL, model)]
+    for level, first, count in _runs(architecture, form):
+        parts, leaves = _slices(architecture, level, first, count)
+        streams = [(integers[index][rows], distributions[index]) for index, rows in parts]
+        if corrections.kind is Calibration.PER_LEAF:
+            streams += [(v[leaves], d) for v, d in zip(leaf_values, leaf_distributions, strict=True)]
+        if form is WeightsFormat.ENTROPY:
+            payload = entropy.encode(streams)
+        else:
+            views = architecture.views(vector)
+            if form is WeightsFormat.FLOAT16:
+                flat = [views[architecture.tensors[i].group][architecture.tensors[i].kind][rows] for i, rows in parts]
+                payload = b"".join(values.astype("<f2").tobytes() for values in flat)
+            else:
+                payload = b"".join(integers[index][rows].astype("i1").tobytes() for index, rows in parts)
+            if corrections.kind is Calibration.PER_LEAF:
+                payload += b"".join(values[leaves].astype("<i2").tobytes() for values in leaf_values)
+        chunks.append(Chunk.of(Kind.WEIGHTS, payload, level, count))
+    return chunks
+
+
+def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
+    """The network of a file, ready to be evaluated.
+
+    Raises
+    ------
+    TincError
+        If a payload is damaged, or does not hold exactly what the header says it does.
+    """
+    architecture, form, kind = architecture_of(header), header.weights_format, header.calibration
+    tensors = architecture.tensors
+    n_leaves = len(architecture.octree.leaves)
+    model = chunks[0].checked()
+    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
+    own = 0 if item is None else item.itemsize * len(tensors)
+    expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
+    if len(model) != expected:
+        raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {len(tensors)} tensors")
+    steps = np.ones(len(tensors), np.float32)
+    distributions: list[entropy.Geometric] = []
+    if item is not None:
+        table = np.frombuffer(model[:own], item)
+        steps = (table["step"].astype(np.uint32) << 16).view(np.float32)
+        if not (np.isfinite(steps) & (steps > 0)).all():
+            raise TincError("MODEL chunk has a rounding step that is not a positive finite number")
+        if form is WeightsFormat.ENTROPY:
+            distributions = [_distribution(int(entry["decay"]), int(entry["largest"])) for entry in table]
+    gain, offset = np.ones(n_leaves), np.zeros(n_leaves)
+    leaf_distributions: list[entropy.Geometric] = []
+    if kind is Calibration.GLOBAL:
+        both = np.frombuffer(model[own:], GLOBAL_ITEM)[0]
+        if not np.isfinite(both["gain"]) or not np.isfinite(both["offset"]):
+            raise TincError(f"global calibration is {both['gain']}, {both['offset']}, expected finite numbers")
+        gain[:], offset[:] = both["gain"], both["offset"]
+    elif kind is Calibration.PER_LEAF:
+        pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
+        leaf_distributions = [_distribution(*pair) for pair in pairs]
+    vector = np.zeros(architecture.n_parameters, np.float32)
+    views = architecture.views(vector)
+    first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
+    for chunk in chunks:
+        if chunk.role is not Kind.WEIGHTS:
+            continue
+        parts, leaves = _slices(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        first[chunk.level] += chunk.n_nodes
+        targets = [views[tensors[index].group][tensors[index].kind][rows] for index, rows in parts]
+        corrections = [gain[leaves], offset[leaves]] if kind is Calibration.PER_LEAF else []
+        payload = chunk.checked()
+        try:
+            if form is WeightsFormat.ENTROPY:
+                streams = [(t.size, distributions[i]) for t, (i, _) in zip(targets, parts, strict=True)]
+                streams += [(c.size, d) for c, d in zip(corrections, leaf_distributions, strict=True)]
+                values = entropy.decode(payload, streams)
+            else:
+                values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", targets, corrections)
+        except ValueError as error:
+            raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
+        for target, (index, _), value in zip(targets, parts, values, strict=False):
+            target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
+        for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
+            correction[:] = base + value * CALIBRATION_STEP
+    if not np.isfinite(vector).all():
+        raise TincError("a weight is not a finite number")
+    return Network(architecture, vector, gain, offset)
+
+
+def _distribution(decay: int, largest: int) -> entropy.Geometric:
+    if largest > entropy.MAX_MAGNITUDE:
+        raise TincError(f"largest magnitude is {largest}, expected at most {entropy.MAX_MAGNITUDE}")
+    return entropy.Geometric(decay, largest)
+
+
+def _fixed(
+    payload: bytes, dtype: str, targets: Sequence[NDArray[np.float32]], corrections: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.float32]]:
+    """Numbers of fixed size, one after the other; the corrections as 16-bit integers behind them."""
+    sizes = [(target.size, np.dtype(dtype)) for target in targets] + [(c.size, np.dtype("<i2")) for c in corrections]
+    expected = sum(count * kind.itemsize for count, kind in sizes)
+    if len(payload) != expected:
+        raise ValueError(f"payload is {len(payload)} bytes, expected {expected}")
+    out, at = [], 0
+    for count, kind in sizes:
+        out.append(np.frombuffer(payload, kind, count, at).astype(np.float32))
+        at += count * kind.itemsize
+    return out
+
+
+def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int, int, int]]:
+    """How every level is cut into chunks: (level, first node in it, number of nodes)."""
+    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[form]
+    sizes = np.zeros(architecture.octree.depth + 1)
+    for tensor in architecture.tensors:
+        sizes[architecture.groups[tensor.group].level] += tensor.size * bits / 8
+    for level, size in enumerate(sizes):
+        n_nodes = int((architecture.octree.level == level).sum())
+        n_chunks = int(np.clip(size // CHUNK_BYTES, 1, n_nodes))
+        edges = np.arange(n_chunks + 1) * n_nodes // n_chunks
+        for first, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            yield level, first, stop - first
+
+
+def _slices(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
+    """Rows of every tensor that belong to ``count`` nodes of a level from its ``first``; and which leaves these are."""
+    octree = architecture.octree
+    begin = int(np.searchsorted(octree.level, level)) + first
+    end = begin + count
+    parts = []
+    for index, tensor in enumerate(architecture.tensors):
+        group = architecture.groups[tensor.group]
+        if group.level != level:
+            continue
+        nodes = group.nodes[group.leaf_rows] if tensor.kind.startswith("head") else group.nodes
+        rows = slice(*np.searchsorted(nodes, (begin, end)).tolist())
+        if rows.stop > rows.start:
+            parts.append((index, rows))
+    return parts, slice(*np.searchsorted(octree.leaves, (begin, end)).tolist())

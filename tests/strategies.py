@@ -1,0 +1,82 @@
+"""Hypothesis strategies: octrees, and headers and chunks that a file can hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from napari_tinc.container import DTYPES, Ancillary, Calibration, Chunk, Header, Kind, WeightsFormat
+from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+finite32 = st.floats(allow_nan=False, allow_infinity=False, width=32)
+shapes = st.tuples(*[st.integers(1, 2**9)] * 3)
+
+
+@st.composite
+def octrees(draw: st.DrawFn, max_nodes: int = 200) -> Octree:
+    """Trees with random splits, of few nodes."""
+    shape = draw(shapes)
+    counts = split_counts(shape, MAX_DEPTH).sum(axis=1)
+    split: list[bool] = []
+    level, n = 0, 1
+    while n:
+        n_children = 2 ** int(counts[level + 1] - counts[level]) if level < MAX_DEPTH else 1
+        room = (max_nodes - len(split) - n) // n_children if n_children > 1 else 0
+        inner = draw(st.sets(st.integers(0, n - 1), max_size=min(room, n))) if room > 0 else set()
+        split += [i in inner for i in range(n)]
+        level, n = level + 1, len(inner) * n_children
+    return Octree.from_splits(shape, np.array(split))
+
+
+@st.composite
+def headers(draw: st.DrawFn) -> Header:
+    """Headers of every dtype, with and without each optional part."""
+    tree = draw(octrees())
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    if dtype.kind == "f":
+        limit = min(float(np.finfo(dtype).max), 8e307)
+        values = st.floats(-limit, limit, width=dtype.itemsize * 8)
+    else:
+        values = st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    lo, hi = sorted([draw(values), draw(values)])
+    n_values = draw(st.sampled_from([tree.depth + 1, len(tree.split)]))  # a width a level, or a node
+    widths = np.array(draw(st.lists(st.integers(0, 20), min_size=n_values, max_size=n_values)), np.uint16)
+    widths = widths if n_values == len(tree.split) else widths[tree.level]
+    spacing = draw(st.none() | st.tuples(*[st.floats(1e-12, 1e12)] * 3))
+    return Header(
+        tree,
+        dtype,
+        (lo, hi),
+        mean_q=draw(st.integers(0, 65535)),
+        std_q=draw(st.integers(0, 65535)),
+        widths=np.where(tree.split, np.maximum(widths, 1), widths).astype(np.uint16),
+        layers=draw(st.integers(1, 8)),
+        omega0=draw(finite32),
+        weights_format=draw(st.sampled_from(WeightsFormat)),
+        calibration=draw(st.sampled_from(Calibration)),
+        spacing=spacing,
+        unit=draw(st.sampled_from(["", "mm", "\N{MICRO SIGN}m", "\N{ANGSTROM SIGN}"])) if spacing else "",
+        origin=draw(st.none() | st.tuples(finite, finite, finite)),
+        error_bound=draw(st.none() | st.floats(0, 1e300)),
+        affine=draw(st.none() | st.tuples(*[finite32] * 12)),
+    )
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[Header, tuple[Chunk, ...]]:
+    """A header with chunks for all its nodes, split anywhere, and ancillary ones, known or not, among them."""
+    header = draw(headers())
+    payloads = st.binary(max_size=40)
+    # Enough bytes that the network is not too large for its file.
+    chunks = [Chunk.of(Kind.MODEL, bytes(10_000) + draw(payloads))]
+    for level, n_nodes in enumerate(np.bincount(header.tree.level).tolist()):
+        while n_nodes:
+            n_here = draw(st.integers(1, n_nodes))
+            chunks.append(Chunk.of(Kind.WEIGHTS, draw(payloads), level, n_here))
+            n_nodes -= n_here
+    for _ in range(draw(st.integers(0, 3))):
+        known = Chunk.of(Ancillary.META, draw(payloads), draw(st.integers(0, 15)), draw(st.integers(0, 2**20)))
+        extra = Chunk(draw(st.integers(0, 7)), True, known.level, known.n_nodes, known.payload, known.crc)
+        chunks.insert(draw(st.integers(1, len(chunks))), extra)
+    return header, tuple(chunks)
