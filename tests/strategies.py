@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_tinc.container import DTYPES, Ancillary, Calibration, Chunk, Header, Kind, WeightsFormat
+from napari_tinc.container import DTYPES, Ancillary, Calibration, Chunk, Header, Kind, WeightsFormat, pack
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -80,3 +82,36 @@ def files(draw: st.DrawFn) -> tuple[Header, tuple[Chunk, ...]]:
         extra = Chunk(draw(st.integers(0, 7)), True, known.level, known.n_nodes, known.payload, known.crc)
         chunks.insert(draw(st.integers(1, len(chunks))), extra)
     return header, tuple(chunks)
+
+
+def small_file() -> tuple[Header, tuple[Chunk, ...]]:
+    """A root with eight leaves, every optional part, an ancillary chunk we do not know."""
+    header = Header(
+        Octree.full((30, 30, 40), 1),
+        np.dtype("u2"),
+        (7, 4095),
+        mean_q=6000,
+        std_q=9000,
+        widths=np.array([6, 4, 4, 0, 4, 4, 9, 4, 4], np.uint16),
+        layers=3,
+        omega0=30.0,
+        weights_format=WeightsFormat.ENTROPY,
+        calibration=Calibration.PER_LEAF,
+        spacing=(1.5, 0.5, 0.5),
+        unit="\N{MICRO SIGN}m",
+        origin=(-3.0, 0.0, 1e6),
+        error_bound=0.25,
+        affine=tuple(range(12)),
+    )
+    chunks = (
+        Chunk.of(Kind.MODEL, b"tables"),
+        Chunk.of(Ancillary.META, b'{"name": "brain"}'),
+        Chunk.of(Kind.WEIGHTS, b"the root", level=0, n_nodes=1),
+        Chunk.of(Kind.WEIGHTS, b"three leaves", level=1, n_nodes=3),
+        Chunk(7, True, 5, 3, b"from the future", zlib.crc32(b"from the future")),
+        Chunk.of(Kind.WEIGHTS, b"and the other five", level=1, n_nodes=5),
+    )
+    return header, chunks
+
+
+SMALL = pack(*small_file())

@@ -4,36 +4,26 @@ from __future__ import annotations
 
 import binascii
 import dataclasses
-import errno
-import os
 import struct
-import subprocess
-import sys
 import tracemalloc
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import files, headers
+from strategies import SMALL, files, headers, small_file
 
-from napari_tinc import container
 from napari_tinc.container import (
-    Ancillary,
     Calibration,
     Chunk,
     Header,
     Kind,
     TincError,
     WeightsFormat,
-    load,
     pack,
     parameter_counts,
     parse,
-    save,
     verify,
 )
 from napari_tinc.octree import Octree
@@ -41,37 +31,6 @@ from napari_tinc.octree import Octree
 few = settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
-def small_file() -> tuple[Header, tuple[Chunk, ...]]:
-    """A root with eight leaves, every optional part, an ancillary chunk we do not know."""
-    header = Header(
-        Octree.full((30, 30, 40), 1),
-        np.dtype("u2"),
-        (7, 4095),
-        mean_q=6000,
-        std_q=9000,
-        widths=np.array([6, 4, 4, 0, 4, 4, 9, 4, 4], np.uint16),
-        layers=3,
-        omega0=30.0,
-        weights_format=WeightsFormat.ENTROPY,
-        calibration=Calibration.PER_LEAF,
-        spacing=(1.5, 0.5, 0.5),
-        unit="\N{MICRO SIGN}m",
-        origin=(-3.0, 0.0, 1e6),
-        error_bound=0.25,
-        affine=tuple(range(12)),
-    )
-    chunks = (
-        Chunk.of(Kind.MODEL, b"tables"),
-        Chunk.of(Ancillary.META, b'{"name": "brain"}'),
-        Chunk.of(Kind.WEIGHTS, b"the root", level=0, n_nodes=1),
-        Chunk.of(Kind.WEIGHTS, b"three leaves", level=1, n_nodes=3),
-        Chunk(7, True, 5, 3, b"from the future", zlib.crc32(b"from the future")),
-        Chunk.of(Kind.WEIGHTS, b"and the other five", level=1, n_nodes=5),
-    )
-    return header, chunks
-
-
-SMALL = pack(*small_file())
 HEAD_END = 16 + struct.unpack_from("<I", SMALL, 6)[0]
 
 
@@ -437,272 +396,3 @@ def test_a_chunk_that_could_not_be_read_is_not_written(changes: dict[str, int]) 
 def test_byte_order_of_the_given_dtype_does_not_matter() -> None:
     header, chunks = small_file()
     assert pack(dataclasses.replace(header, dtype=np.dtype(">u2")), chunks) == SMALL
-
-
-# --- load and save ---
-
-
-def others(path: Path) -> list[str]:
-    """Names in a file's folder besides its own."""
-    return [name for name in os.listdir(path.parent) if name != path.name]
-
-
-@pytest.fixture
-def old(tmp_path: Path) -> Path:
-    path = tmp_path / "brain.tinc"
-    path.write_bytes(b"the old file, whatever it was")
-    return path
-
-
-def test_save_and_load(tmp_path: Path) -> None:
-    path = tmp_path / "brain \N{MICRO SIGN}.tinc"
-    save(path, SMALL)
-    assert load(path) == SMALL
-    save(str(path), SMALL)
-    assert others(path) == []
-
-
-def test_load_refuses_sizes_before_reading(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load(tmp_path / "none.tinc")
-    with pytest.raises(OSError, match=r"directory|denied"):
-        load(tmp_path)
-    path = tmp_path / "small.tinc"
-    path.write_bytes(bytes(15))
-    with pytest.raises(TincError, match="file size is 15, expected 16 to 2147483648"):
-        load(path)
-    with open(path, "wb") as file:
-        file.truncate(2**31 + 1)  # sparse
-    with pytest.raises(TincError, match="file size is 2147483649"):
-        load(path)
-
-
-def fail(number: int) -> object:
-    def failing(*args: object, **kwargs: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return failing
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failing_call_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
-    before = old.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, call, fail(number))
-        with pytest.raises(OSError, match=f"cannot save, {len(SMALL)} bytes needed: {os.strerror(number)}") as caught:
-            save(old, SMALL)
-    assert caught.value.errno == number
-    assert caught.value.filename == str(old)
-    assert old.read_bytes() == before
-    assert others(old) == []
-
-
-@pytest.mark.parametrize("keep", [0, 10])
-def test_a_failing_write_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPatch, keep: int) -> None:
-    """The disk fills up after ``keep`` bytes."""
-
-    def failing_open(path: str, mode: str) -> object:
-        file = open(path, mode)  # noqa: SIM115
-        if "x" in mode:
-
-            class Full:
-                def __enter__(self) -> Full:
-                    return self
-
-                def __exit__(self, *args: object) -> None:
-                    file.close()
-
-                def write(self, data: bytes) -> int:
-                    file.write(data[:keep])
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-            return Full()
-        return file
-
-    before = old.read_bytes()
-    monkeypatch.setattr(container, "open", failing_open, raising=False)
-    with pytest.raises(OSError, match=f"{len(SMALL)} bytes needed: No space left"):
-        save(old, SMALL)
-    assert old.read_bytes() == before
-    assert others(old) == []
-
-
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_leaves_the_old_file(
-    old: Path, monkeypatch: pytest.MonkeyPatch, interrupt: type[BaseException]
-) -> None:
-    def interrupted(*args: object) -> None:
-        raise interrupt
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    before = old.read_bytes()
-    with pytest.raises(interrupt):
-        save(old, SMALL)
-    assert old.read_bytes() == before
-    assert others(old) == []
-
-
-@pytest.mark.parametrize("data", [b"", SMALL[:-1], SMALL.replace(b"root", b"r00t")])
-def test_what_does_not_verify_is_not_put_in_place(old: Path, data: bytes) -> None:
-    before = old.read_bytes()
-    with pytest.raises(TincError):
-        save(old, data)
-    assert old.read_bytes() == before
-    assert others(old) == []
-
-
-def test_what_a_bad_disk_wrote_is_not_put_in_place(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(container, "load", lambda path: Path(path).read_bytes().replace(b"root", b"r00t"))
-    before = old.read_bytes()
-    with pytest.raises(TincError, match="WEIGHTS chunk of level 0: CRC-32"):
-        save(old, SMALL)
-    assert old.read_bytes() == before
-    assert others(old) == []
-
-
-@pytest.mark.parametrize("call", ["listdir", "chmod"])
-def test_a_disk_without_modes_or_listing_is_no_failure(old: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(os, call, fail(errno.EPERM))
-        save(old, SMALL)
-    assert load(old) == SMALL
-    assert others(old) == []
-
-
-def test_a_folder_that_cannot_be_synced_is_no_failure(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "open", fail(errno.EACCES))
-    save(old, SMALL)
-    assert old.read_bytes() == SMALL
-
-
-posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and signals")
-
-
-@posix
-@pytest.mark.parametrize("mode", [0o600, 0o644, 0o664, 0o440])
-def test_the_mode_of_the_old_file_is_kept(old: Path, mode: int) -> None:
-    old.chmod(mode)
-    save(old, SMALL)
-    assert old.stat().st_mode & 0o777 == mode
-    assert old.read_bytes() == SMALL
-
-
-@posix
-@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
-def test_a_new_file_has_the_mode_the_umask_allows(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        save(tmp_path / "new.tinc", SMALL)
-    finally:
-        os.umask(before)
-    assert (tmp_path / "new.tinc").stat().st_mode & 0o777 == 0o666 & ~umask
-
-
-@posix
-def test_links_are_followed(old: Path) -> None:
-    link = old.with_name("link.tinc")
-    link.symlink_to(old.name)
-    save(link, SMALL)
-    assert link.is_symlink()
-    assert old.read_bytes() == SMALL
-
-
-@posix
-def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
-        save(tmp_path, SMALL)
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="not a regular file"):
-        save(tmp_path / "pipe", SMALL)
-    with pytest.raises(TincError, match="file size is 0"):
-        load(tmp_path / "pipe")  # and does not wait for a writer
-    assert others(tmp_path / "pipe") == []
-
-
-def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="cannot save"):
-        save(tmp_path / "none" / "brain.tinc", SMALL)
-
-
-@posix
-def test_an_unwritable_folder_is_an_os_error(old: Path) -> None:
-    old.parent.chmod(0o555)
-    try:
-        if os.access(old.parent, os.W_OK):  # root
-            pytest.skip("may write anywhere")
-        with pytest.raises(PermissionError, match="cannot save"):
-            save(old, SMALL)
-    finally:
-        old.parent.chmod(0o755)
-    assert old.read_bytes() == b"the old file, whatever it was"
-
-
-@posix
-def test_long_names_can_be_saved(tmp_path: Path) -> None:
-    path = tmp_path / ("\N{MICRO SIGN}" * 120 + ".tinc")
-    save(path, SMALL)
-    assert load(path) == SMALL
-
-
-@posix
-def test_temporary_files_of_dead_processes_are_swept(old: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    stale = old.with_name(f".brain.tinc.{process.pid}-0123abcd.tinc-tmp")
-    kept = [
-        f".brain.tinc.{os.getpid()}-0123abcd.tinc-tmp",  # alive
-        ".brain.tinc.1-0123abcd.tinc-tmp",  # alive, perhaps not ours
-        f".other.tinc.{process.pid}-0123abcd.tinc-tmp",  # another name
-        f".brain.tinc.{process.pid}-0123abcd.tinc-tmp.bak",
-        f"brain.tinc.{process.pid}-0123abcd.tinc-tmp",
-        ".brain.tinc.0-0123abcd.tinc-tmp",  # would be our process group
-        ".brain.tinc.99999999999999999999-0123abcd.tinc-tmp",
-    ]
-    for path in [stale, *map(old.with_name, kept)]:
-        path.write_bytes(b"")
-    save(old, SMALL)
-    assert sorted(others(old)) == sorted(kept)
-
-
-@posix
-def test_a_killed_save_leaves_the_old_file_and_the_next_one_tidies_up(old: Path) -> None:
-    code = """if True:
-        import os, signal, sys
-        from napari_tinc.container import save
-        os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
-        save(sys.argv[1], bytes.fromhex(sys.argv[2]))
-    """
-    before = old.read_bytes()
-    subprocess.run([sys.executable, "-c", code, old, SMALL.hex()], check=False)
-    assert old.read_bytes() == before
-    assert len(others(old)) == 1
-    save(old, SMALL)
-    assert others(old) == []
-    assert old.read_bytes() == SMALL
-
-
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KiB, where we may mount one."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("needs root to mount a small disk")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def test_a_full_disk_leaves_the_old_file(full_disk: Path) -> None:
-    path = full_disk / "brain.tinc"
-    save(path, SMALL)
-    header, chunks = small_file()
-    large = pack(header, (*chunks, Chunk.of(Ancillary.THUMB, bytes(100_000))))
-    with pytest.raises(OSError, match=f"{len(large)} bytes needed: No space left") as caught:
-        save(path, large)
-    assert caught.value.errno == errno.ENOSPC
-    assert load(path) == SMALL
-    assert others(path) == []

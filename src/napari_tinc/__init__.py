@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .codec import Finished, compress, fit
     from .container import TincError
-    from .training import Control, Progress
     from .metrics import Quality
+    from .training import Control, Progress
     from .volume import TincVolume, compare, open
 
 _HOMES = {

@@ -1,6 +1,7 @@
 """Affine calibration: the gain and offset that bring decoded leaves closest to the original, where they pay.
 
-For a leaf's outputs x and wanted values y, least squares gives gain = cov(x, y) / var(x), offset = mean(y) - gain mean(x).
+For a leaf's outputs x and wanted values y, least squares gives gain = cov(x, y) / var(x) and
+offset = mean(y) - gain * mean(x).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The pipeline, top to bottom: a volume and a target -> octree -> widths -> training -> rounding -> a file's bytes.
 
-    array --normalise--> training --steps--> rounding --integers--> chunks --> TincVolume
-              |              ^                   |
-           budget -> octree, widths     finest steps that fit the budget; calibration where it pays
+array --normalise--> training --steps--> rounding --integers--> chunks --> TincVolume
+          |              ^                   |
+       budget -> octree, widths     finest steps that fit the budget; calibration where it pays
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _pack(
     factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, _ = assemble(factor, corrections)
     network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
-    grid = [np.arange(n) + 0.5 for n in header.shape]
+    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     outputs = network.on_grid(grid)
     if fitted is not None:
         corrections = fit_corrections(outputs, normalised, header.tree, budget)
@@ -208,7 +208,8 @@ def _parse_volume(array: ArrayLike) -> NDArray[Any]:
     if volume.dtype == bool:
         raise TypeError("volume is bool; a mask or label image is not an intensity, and would not survive exactly")
     if volume.dtype.newbyteorder("<").str[1:] not in container.DTYPES:
-        raise TypeError(f"volume has dtype {volume.dtype}, expected one of {', '.join(map(str, map(np.dtype, container.DTYPES)))}")
+        known = ", ".join(str(np.dtype(code)) for code in container.DTYPES)
+        raise TypeError(f"volume has dtype {volume.dtype}, expected one of {known}")
     if volume.ndim != 3:
         raise ValueError(f"volume has {volume.ndim} axes, shape {volume.shape}; expected 3: z, y, x")
     if not volume.size:

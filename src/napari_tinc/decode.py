@@ -74,7 +74,7 @@ class Network:
         out = np.empty([len(axis) for axis in axes], np.float32)
         if not out.size:
             return out
-        voxels = [np.minimum(np.floor(axis).astype(np.int64), n - 1) for axis, n in zip(axes, octree.shape, strict=True)]
+        voxels = [np.floor(axis).astype(np.int64) for axis in axes]
         first = np.array([voxel[0] for voxel in voxels])
         last = np.array([voxel[-1] + 1 for voxel in voxels])
         leaves = octree.leaves

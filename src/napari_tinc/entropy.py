@@ -41,9 +41,9 @@ class Geometric:
         return cls(min(65535, max(1, round(theta * 65536))), int(np.abs(integers).max()))
 
     def model(self) -> Any:
-        powers = np.ones(self.largest + 1)
-        powers[1:] = self.decay / 65536
-        powers = np.cumprod(powers)  # left to right, as IEEE products are not associative
+        factors = np.full(self.largest + 1, self.decay / 65536)
+        factors[0] = 1
+        powers = np.cumprod(factors)  # left to right, as IEEE products are not associative
         table = np.concatenate([powers[:0:-1], powers])
         return constriction.stream.model.Categorical(np.maximum(table, 2.0**-40), perfect=False)
 

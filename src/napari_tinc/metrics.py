@@ -51,7 +51,8 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     window -= 1 - window % 2
     if window < 3 or original.ndim == 0:
         return math.nan
-    return float(structural_similarity(original, reconstruction, data_range=1.0, win_size=window))
+    similarity: Any = structural_similarity
+    return float(similarity(original, reconstruction, data_range=1.0, win_size=window))
 
 
 def squared_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .octree import Octree, child_offsets
+from .octree import Octree
 
 Array = Any  # numpy.ndarray or torch.Tensor
 Weights = dict[str, Array]

@@ -72,11 +72,10 @@ class Octree:
         if not 1 <= split.size <= MAX_NODES:
             raise ValueError(f"octree has {split.size} nodes, expected 1 to {MAX_NODES}")
         counts = split_counts(shape, MAX_DEPTH)
-        levels, cells, parents = [], [np.zeros((1, 3), np.int64)], [np.array([-1])]
+        levels: list[NDArray[np.int64]] = []
+        cells, parents = [np.zeros((1, 3), np.int64)], [np.array([-1])]
         first, n = 0, 1
         while n:
-            if first + n > split.size:
-                raise ValueError(f"octree does not close: {split.size} nodes stored, at least {first + n} needed")
             depth = len(levels)
             levels.append(np.full(n, depth))
             inner = np.flatnonzero(split[first : first + n])
@@ -87,6 +86,9 @@ class Octree:
             offsets = child_offsets(counts, depth)
             if len(offsets) == 1:
                 raise ValueError(f"octree splits a box of level {depth} of a volume {shape}, which has no axis left")
+            needed = first + n + len(inner) * len(offsets)
+            if needed > split.size:  # before anything of that size is made
+                raise ValueError(f"octree does not close: {split.size} nodes stored, at least {needed} needed")
             cells.append(((cells[-1][inner] << counts[depth + 1] - counts[depth])[:, None] + offsets).reshape(-1, 3))
             parents.append(np.repeat(inner + first, len(offsets)))
             first, n = first + n, len(cells[-1])

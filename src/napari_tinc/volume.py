@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import container
+from . import container, storage
 from .container import Ancillary, Chunk, Header, Kind, TincError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class TincVolume:
         OSError
             If it cannot be written.
         """
-        container.save(path, self._data)
+        storage.save(path, self._data)
 
     def verify(self) -> None:
         """Check every chunk and decode every weight; :class:`TincError` if anything is wrong."""
@@ -263,7 +263,7 @@ def open(path: str | os.PathLike[str], *, partial: bool = False) -> TincVolume:
     OSError
         If it cannot be read.
     """
-    return TincVolume(container.load(path), partial=partial)
+    return TincVolume(storage.load(path), partial=partial)
 
 
 def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
@@ -292,7 +292,7 @@ def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
 
 
 def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
-    """RMSE and largest error of every leaf in a byte each: 0 for none, else range * 2^((code - 255) / 12), rounded up."""
+    """RMSE and largest error of every leaf in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
     span = max(float(value_range[1]) - float(value_range[0]), np.finfo(float).tiny)
     with np.errstate(divide="ignore"):
         codes = np.ceil(255 + 12 * np.log2(errors / span))
@@ -329,7 +329,7 @@ def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
         if isinstance(item, slice):
             out.append(axis[item])
         elif isinstance(item, bool | np.bool_) or not hasattr(item, "__index__"):
-            raise IndexError(f"only integers, slices and ellipsis are valid indices, not {item!r}; use np.asarray first")
+            raise IndexError(f"only integers, slices and ellipsis index a lazy array, not {item!r}; np.asarray first")
         else:
             out.append(axis[operator.index(item)])
     return tuple(out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +41,12 @@ class Corrections:
     def stored(self) -> Corrections:
         """The same as a file will say it."""
         if self.kind is Calibration.PER_LEAF:
-            gain, offset = (quantize_correction(values) for values in (self.gain - 1, self.offset))
-            return Corrections(self.kind, 1 + gain * CALIBRATION_STEP, offset * CALIBRATION_STEP)
-        return Corrections(
-            self.kind, self.gain.astype(np.float32).astype(float), self.offset.astype(np.float32).astype(float)
-        )
+            gain, offset = (
+                quantize_correction(values) * np.float64(CALIBRATION_STEP) for values in (self.gain - 1, self.offset)
+            )
+            return Corrections(self.kind, 1 + gain, offset)
+        gain, offset = (values.astype(np.float32).astype(np.float64) for values in (self.gain, self.offset))
+        return Corrections(self.kind, gain, offset)
 
 
 def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -166,6 +168,7 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
         targets = [views[tensors[index].group][tensors[index].kind][rows] for index, rows in parts]
         corrections = [gain[leaves], offset[leaves]] if kind is Calibration.PER_LEAF else []
         payload = chunk.checked()
+        values: Sequence[NDArray[Any]]
         try:
             if form is WeightsFormat.ENTROPY:
                 streams = [(t.size, distributions[i]) for t, (i, _) in zip(targets, parts, strict=True)]
