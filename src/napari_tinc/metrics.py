@@ -33,11 +33,9 @@ class Quality:
     bits_per_voxel: float
 
 
-def psnr(mean_squared_error: float, value_range: float) -> float:
-    """10 log10(range^2 / MSE) in dB; inf where either is 0."""
-    if mean_squared_error == 0 or value_range == 0:
-        return math.inf
-    return 20 * math.log10(value_range) - 10 * math.log10(mean_squared_error)
+def psnr(rmse: float, value_range: float) -> float:
+    """20 log10(range / RMSE) in dB; inf where either is 0."""
+    return math.inf if rmse == 0 or value_range == 0 else 20 * (math.log10(value_range) - math.log10(rmse))
 
 
 def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float) -> float:
@@ -55,14 +53,18 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     return float(similarity(original, reconstruction, data_range=1.0, win_size=window))
 
 
-def squared_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
-    """Sum of squared differences and largest absolute difference, plane by plane in float64."""
+def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
+    """Root mean squared and largest absolute difference, in float64, plane by plane."""
     total, largest = 0.0, 0.0
     for plane, other in zip(original, reconstruction, strict=True):
-        difference = plane.astype(np.float64) - other
-        total += float(np.vdot(difference, difference))
-        largest = max(largest, float(np.abs(difference).max()))
-    return total, largest
+        difference = np.abs(plane.astype(np.float64) - other)
+        peak = float(difference.max())
+        if peak > largest:  # squares are summed in units of the largest, so that none overflows or vanishes
+            total, largest = total * (largest / peak) ** 2, peak
+        if largest:
+            difference /= largest
+            total += float(np.vdot(difference, difference))
+    return largest * math.sqrt(total / original.size), largest
 
 
 def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int) -> Quality:
@@ -76,13 +78,12 @@ def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: i
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     if original.shape != reconstruction.shape:
         raise ValueError(f"shapes differ: original {original.shape}, reconstruction {reconstruction.shape}")
-    total, largest = squared_and_largest(original, reconstruction)
-    error = total / original.size
+    rmse, largest = rmse_and_largest(original, reconstruction)
     value_range = float(original.max()) - float(original.min())
     return Quality(
-        psnr=psnr(error, value_range),
+        psnr=psnr(rmse, value_range),
         ssim=ssim(original, reconstruction, value_range),
-        rmse=math.sqrt(error),
+        rmse=rmse,
         max_error=largest,
         ratio=original.nbytes / nbytes_compressed,
         bits_per_voxel=8 * nbytes_compressed / original.size,
@@ -95,6 +96,5 @@ def leaf_errors(original: NDArray[Any], reconstruction: NDArray[Any], octree: Oc
     boxes = zip(octree.start[octree.leaves], octree.stop[octree.leaves], strict=True)
     for index, (start, stop) in enumerate(boxes):
         box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
-        total, largest = squared_and_largest(original[box], reconstruction[box])
-        errors[index] = math.sqrt(total / original[box].size), largest
+        errors[index] = rmse_and_largest(original[box], reconstruction[box])
     return errors

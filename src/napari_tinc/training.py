@@ -179,7 +179,7 @@ class _Trainer:
                 reported = now
                 yield Progress(
                     "training", step, steps, now - began, (now - began) / step * (steps - step), recent,
-                    psnr(recent, self.peak), None if rounding_since is None else round(self.rounding.bits / 8),
+                    psnr(math.sqrt(recent), self.peak), None if rounding_since is None else round(self.rounding.bits / 8),
                 )  # fmt: skip
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -312,10 +311,10 @@ def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
     """Basic indexing of what is left of the axes."""
     items = list(index) if isinstance(index, tuple) else [index]
     kept = sum(isinstance(axis, range) for axis in axes)
-    if sum(item is Ellipsis for item in items) > 1:
+    dots = [at for at, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
         raise IndexError("an index can only have a single ellipsis")
-    if Ellipsis in items:
-        at = items.index(Ellipsis)
+    for at in dots:
         items[at : at + 1] = [slice(None)] * (kept - len(items) + 1)
     if len(items) > kept:
         raise IndexError(f"too many indices: array has {kept} axes, {len(items)} were given")
@@ -328,8 +327,8 @@ def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
         item = items.pop(0)
         if isinstance(item, slice):
             out.append(axis[item])
-        elif isinstance(item, bool | np.bool_) or not hasattr(item, "__index__"):
+        elif isinstance(item, bool) or not isinstance(item, int | np.integer):
             raise IndexError(f"only integers, slices and ellipsis index a lazy array, not {item!r}; np.asarray first")
         else:
-            out.append(axis[operator.index(item)])
+            out.append(axis[int(item)])
     return tuple(out)

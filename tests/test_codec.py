@@ -1,0 +1,198 @@
+"""The whole way on small volumes: a target met, a file that reads back as reported, errors that say what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_tinc as tinc
+from napari_tinc import codec
+from napari_tinc.container import Calibration, WeightsFormat
+
+
+def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> np.ndarray:
+    """A smooth volume of that shape, 0..200 in the dtype."""
+    z, y, x = np.meshgrid(*[np.linspace(0, 1, n) for n in shape], indexing="ij")
+    values = np.sin(7 * z + 3 * y) * np.cos(9 * x - 2 * z) + 0.5 * np.exp(-20 * ((x - 0.3) ** 2 + (y - 0.6) ** 2))
+    values = (values - values.min()) / np.ptp(values) * 200
+    return values.astype(dtype)
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
+
+
+def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
+    *progress, last = list(events)
+    assert isinstance(last, tinc.Finished)
+    return progress, last
+
+
+def test_a_volume_in_a_file_out_and_back(tmp_path: Any) -> None:
+    volume = blobs()
+    seen: list[tinc.Progress] = []
+    compressed = tinc.compress(
+        volume, ratio=16, preset="fast", spacing=(2, 1.5, 0.29), units="mm", axis_labels="tyx", on_progress=seen.append
+    )
+    assert 16 <= compressed.ratio <= 16 * 1.03
+    compressed.save(tmp_path / "a.tinc")
+    again = tinc.open(tmp_path / "a.tinc")
+    assert (tmp_path / "a.tinc").stat().st_size == again.nbytes_compressed
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(compressed))
+    again.verify()
+    assert again.shape == volume.shape and again.dtype == volume.dtype and again.ndim == 3
+    assert again.spacing == (2, 1.5, 0.29) and again.units == "mm" and again.axis_labels == "tyx"
+    assert seen[0].phase == "training" and seen[-1].phase == "packing" and seen[-1].step == seen[-1].steps
+    assert tinc.compare(volume, again).psnr > 18
+
+
+def test_quality_is_what_a_reader_will_measure() -> None:
+    volume = blobs()
+    _, finished = finish(codec.fit(volume, ratio=16, preset="fast"))
+    assert finished.quality == tinc.compare(volume, finished.volume)
+    provenance = finished.volume.provenance
+    assert float(provenance["psnr"]) == pytest.approx(finished.quality.psnr, abs=1e-3)
+    assert provenance["seed"] == 0 and provenance["preset"] == "fast"
+    leaves = finished.volume.leaves
+    difference = np.asarray(finished.volume).astype(float) - volume
+    for leaf in leaves:
+        box = difference[tuple(map(slice, leaf["start"], leaf["stop"]))]
+        assert leaf["rmse"] == pytest.approx(np.sqrt((box**2).mean()), rel=0.07)
+        assert np.abs(box).max() <= leaf["max_error"] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"]
+)
+def test_every_dtype(dtype: str) -> None:
+    volume = (blobs((16, 16, 16), "float64") / 2).astype(dtype)
+    compressed = tinc.compress(volume, nbytes=1500, preset="fast")
+    assert np.asarray(compressed).dtype == volume.dtype
+    assert tinc.compare(volume, compressed).psnr > 18
+    assert compressed.nbytes_compressed <= 1500
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.astype(">u2"),
+        lambda v: np.asfortranarray(v.astype("uint16")),
+        lambda v: np.repeat(v, 2, axis=2)[:, :, ::2].astype("uint16"),
+    ],
+)
+def test_memory_layout_does_not_matter(change: Any) -> None:
+    volume = blobs((16, 16, 16))
+    expected = tinc.compress(volume.astype("uint16"), ratio=16, preset="fast")
+    compressed = tinc.compress(change(volume), ratio=16, preset="fast")
+    np.testing.assert_array_equal(np.asarray(compressed), np.asarray(expected))
+
+
+def test_hard_scales_and_offsets() -> None:
+    base = blobs((16, 16, 16), "float64")
+    for volume in (base * 1e-30, base + 200e3, -base, base * 1e300):
+        assert tinc.compare(volume, tinc.compress(volume, nbytes=1500, preset="fast")).psnr > 17
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40), (40, 1, 1), (2, 3, 50), (5, 7, 11)])
+def test_thin_volumes(shape: tuple[int, int, int]) -> None:
+    volume = blobs(shape, "float32")
+    compressed = tinc.compress(volume, nbytes=1500, preset="fast")
+    assert np.asarray(compressed).shape == shape
+    assert compressed.nbytes_compressed <= 1500
+
+
+@pytest.mark.parametrize("value", [0, 17, 255])
+def test_a_constant_volume_is_exact_and_tiny(value: int) -> None:
+    volume = np.full((40, 30, 20), value, np.uint8)
+    _, finished = finish(codec.fit(volume))
+    np.testing.assert_array_equal(np.asarray(finished.volume), volume)
+    assert finished.volume.nbytes_compressed < 250
+    assert finished.quality.psnr == np.inf and finished.quality.max_error == 0
+
+
+def test_same_seed_same_bytes() -> None:
+    volume = blobs((20, 20, 20))
+    files = [tinc.compress(volume, ratio=16, preset="fast", seed=seed)._data for seed in (5, 5, 6)]
+    assert files[0] == files[1] != files[2]
+
+
+@pytest.mark.parametrize("weights", ["int8", "float16"])
+def test_plainer_weights(weights: str) -> None:
+    volume = blobs()
+    _, finished = finish(codec.fit(volume, ratio=8, preset="fast", weights=weights))
+    assert finished.volume.header.weights_format is WeightsFormat[weights.upper()]
+    assert finished.quality == tinc.compare(volume, finished.volume)
+    assert finished.quality.psnr > 15
+    assert 8 <= finished.volume.ratio
+
+
+def test_calibration_is_stored_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = blobs()
+    kinds = {}
+    for price in (1e9, 1e-9):
+        monkeypatch.setattr("napari_tinc.calibration.DB_PER_DOUBLING", price)
+        kinds[price] = finish(codec.fit(volume, ratio=8, preset="fast"))[1]
+    assert kinds[1e9].volume.header.calibration is Calibration.NONE
+    assert kinds[1e-9].volume.header.calibration is not Calibration.NONE
+    assert (kinds[1e9].volume.leaves["gain"] == 1).all()
+    np.testing.assert_array_equal(np.asarray(kinds[1e-9].volume), np.asarray(tinc.TincVolume(kinds[1e-9].volume._data)))
+
+
+def test_cancel_ends_without_a_result() -> None:
+    control = tinc.Control()
+    events = codec.fit(blobs(), ratio=16, preset="best", control=control)
+    next(events)
+    control.cancel.set()
+    assert not [event for event in events if isinstance(event, tinc.Finished)]
+
+
+def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "STEPS", {"best": 100_000})
+    control = tinc.Control()
+    events = codec.fit(blobs(), ratio=16, preset="best", control=control)
+    next(events)
+    control.stop.set()
+    progress, finished = finish(events)
+    assert progress[-1].step < 10_000
+    assert finished.quality.psnr > 18
+    assert 16 <= finished.volume.ratio
+
+
+@pytest.mark.parametrize(
+    ("volume", "options", "message"),
+    [
+        (np.zeros((4, 4), "u1"), {}, r"volume has 2 axes, shape \(4, 4\); expected 3"),
+        (np.zeros((2, 4, 4, 4), "u1"), {}, "volume has 4 axes"),
+        (np.zeros((4, 0, 4), "u1"), {}, "volume is empty"),
+        (np.full((4, 4, 4), np.nan, "f4"), {}, "64 voxels that are NaN or infinite"),
+        (np.array([[[1.0, np.inf]]]), {}, "1 voxels that are NaN or infinite"),
+        (np.array([[[-1.7e308, 1.7e308]]]), {}, "spans more than"),
+        (np.zeros((4, 4, 4), bool), {}, "volume is bool"),
+        (np.zeros((4, 4, 4), "c8"), {}, "dtype complex64, expected one of uint8"),
+        (np.zeros((4, 4, 4), object), {}, "dtype object"),
+        (np.zeros((4, 4, 4), "u8"), {}, "dtype uint64"),
+        (blobs(), {"ratio": 64, "nbytes": 100}, "two targets given"),
+        (blobs(), {"ratio": 0.5}, "ratio is 0.5, expected at least 1"),
+        (blobs(), {"ratio": float("nan")}, "ratio is nan"),
+        (blobs(), {"nbytes": 0}, "nbytes is 0"),
+        (blobs(), {"preset": "turbo"}, "preset is 'turbo', expected one of fast, balanced, best"),
+        (blobs(), {"weights": "int4"}, "weights is 'int4'"),
+        (blobs(), {"device": "abacus"}, "device 'abacus' cannot be used"),
+        (blobs(), {"spacing": (1, 2)}, "spacing is"),
+        (blobs(), {"spacing": (1, 2, 0)}, "spacing is"),
+        (blobs(), {"units": "x" * 40}, "units is"),
+        (blobs(), {"axis_labels": "zz"}, "axis_labels is 'zz'"),
+    ],
+)
+def test_bad_arguments_are_named_before_any_work(volume: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        codec.fit(volume, **options)
+
+
+def test_a_huge_ratio_says_what_is_possible() -> None:
+    with pytest.raises(ValueError, match=r"cannot become \d+: the smallest file is \d+ bytes, a ratio of \d+"):
+        tinc.compress(blobs(), ratio=5000, preset="fast")

@@ -1,0 +1,57 @@
+"""PSNR, SSIM and leaf errors against their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from napari_tinc.metrics import leaf_errors, measure, psnr, ssim
+from napari_tinc.octree import Octree
+
+
+def test_measures_against_scikit_image(rng: np.random.Generator) -> None:
+    original = rng.integers(100, 900, (12, 11, 10)).astype("uint16")
+    other = np.clip(original + rng.normal(0, 20, original.shape), 0, 2000).astype("uint16")
+    quality = measure(original, other, 100)
+    span = int(original.max()) - int(original.min())
+    assert quality.psnr == pytest.approx(peak_signal_noise_ratio(original, other, data_range=span))
+    expected = structural_similarity(original.astype(float), other.astype(float), data_range=span, win_size=7)
+    assert quality.ssim == pytest.approx(expected)
+    difference = original.astype(float) - other
+    assert quality.rmse == pytest.approx(np.sqrt((difference**2).mean()))
+    assert quality.max_error == np.abs(difference).max()
+    assert quality.ratio == original.nbytes / 100 and quality.bits_per_voxel == 800 / original.size
+
+
+def test_unsigned_values_do_not_wrap() -> None:
+    assert measure(np.zeros((8, 8, 8), "u1"), np.full((8, 8, 8), 255, "u1"), 1).max_error == 255
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_scale_does_not_matter(rng: np.random.Generator, scale: float) -> None:
+    original, noise = rng.random((8, 8, 8)), rng.normal(0, 0.1, (8, 8, 8))
+    expected = measure(original, original + noise, 1)
+    quality = measure(original * scale, (original + noise) * scale, 1)
+    assert quality.psnr == pytest.approx(expected.psnr) and quality.ssim == pytest.approx(expected.ssim)
+
+
+def test_limits() -> None:
+    same = np.full((8, 8, 8), 3, "u1")
+    assert measure(same, same, 1).psnr == math.inf and measure(same, same, 1).ssim == 1
+    assert psnr(0, 5) == psnr(5, 0) == math.inf
+    assert math.isnan(ssim(np.arange(8.0).reshape(2, 2, 2), np.zeros((2, 2, 2)), 7))
+    assert ssim(np.arange(60.0).reshape(1, 4, 15), np.arange(60.0).reshape(1, 4, 15), 60) == pytest.approx(1)
+
+
+def test_leaf_errors(rng: np.random.Generator) -> None:
+    tree = Octree.full((9, 6, 7), 1)
+    original, other = rng.random((9, 6, 7)), rng.random((9, 6, 7))
+    errors = leaf_errors(original, other, tree)
+    assert errors.shape == (8, 2)
+    sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1)
+    total = (errors[:, 0] ** 2 * sizes).sum() / original.size
+    assert math.sqrt(total) == pytest.approx(measure(original, other, 1).rmse)
+    assert errors[:, 1].max() == np.abs(original - other).max()

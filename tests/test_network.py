@@ -1,0 +1,126 @@
+"""The written-out gradient against autograd, NumPy against torch, and trees of mixed depths and widths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from napari_tinc.decode import Network
+from napari_tinc.network import Architecture
+from napari_tinc.octree import Octree
+from napari_tinc.training import _Shard
+
+
+def mixed_tree(shape: tuple[int, int, int] = (12, 10, 9)) -> Octree:
+    """Leaves on levels 1, 2 and 3."""
+    split = np.zeros(1 + 8 + 16 + 8, bool)
+    split[[0, 2, 5, 9 + 3]] = True
+    return Octree.from_splits(shape, split)
+
+
+def mixed(layers: int = 2) -> Architecture:
+    tree = mixed_tree()
+    widths = np.where(np.arange(len(tree.split)) % 3, 4, 6) + 2 * (tree.level == 0)
+    return Architecture(tree, widths, layers, omega0=5.0)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("full", [True, False])
+def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
+    architecture = mixed(layers)
+    if full:
+        tree = Octree.full((12, 10, 9), 2)
+        architecture = Architecture(tree, np.array([6, 5, 4])[tree.level], layers, omega0=5.0)
+    octree = architecture.octree
+    volume = torch.randn(octree.shape, generator=torch.Generator().manual_seed(1)).reshape(-1)
+    worker = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3)
+    vector = torch.from_numpy(architecture.initial(0))
+    loss = worker.step(architecture.views(vector))
+
+    # The same points again, each along its own path, with torch's own derivatives.
+    again = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3)
+    at, wanted = again.sample()
+    free = vector.clone().requires_grad_(True)
+    outputs = reference(architecture, free, at[0, :, :3].double() + 0.5)
+    expected = ((outputs - wanted[0, :, 0]) ** 2).mean()
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(worker.gradient, free.grad, rtol=2e-4, atol=2e-6)
+
+
+def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
+    """Outputs at voxel coordinates (n, 3), the slow and obvious way."""
+    octree, views = architecture.octree, architecture.views(vector)
+    outputs = [None] * len(points)
+    for leaf in octree.leaves:
+        inside = (
+            (points >= torch.from_numpy(octree.start[leaf])) & (points < torch.from_numpy(octree.stop[leaf]))
+        ).all(1)
+        chosen = torch.nonzero(inside)[:, 0]
+        x = None
+        for node in octree.path(leaf):
+            index = next(i for i, group in enumerate(architecture.groups) if node in group.nodes)
+            group, weights = architecture.groups[index], views[index]
+            row = int(np.searchsorted(group.nodes, node))
+            position = (points[chosen] - torch.from_numpy(architecture.centre(group)[row])) * architecture.scale(
+                group.level
+            )
+            position = torch.cat([position, torch.ones(len(chosen), 1)], 1).float()
+            inputs = position @ weights["position"][row]
+            if x is not None:
+                inputs = inputs + x @ weights["feature"][row]
+            x = torch.sin(inputs)
+            for layer in range(1, architecture.layers):
+                x = torch.sin(x @ weights[f"hidden{layer}"][row] + weights[f"bias{layer}"][row])
+        leaf_row = int(np.searchsorted(group.leaf_rows, row))
+        values = (x @ weights["head"][leaf_row] + weights["head_bias"][leaf_row])[:, 0]
+        for i, value in zip(chosen.tolist(), values, strict=True):
+            outputs[i] = value
+    return torch.stack(outputs)  # type: ignore[arg-type]
+
+
+def test_numpy_and_torch_evaluate_alike() -> None:
+    architecture = mixed()
+    vector = architecture.initial(2)
+    n_leaves = len(architecture.octree.leaves)
+    network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
+    by_numpy = network.on_grid(grid)
+    np.testing.assert_allclose(by_numpy, network.to("cpu").on_grid(grid), atol=2e-5)
+    points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
+    slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points))
+    np.testing.assert_allclose(by_numpy.ravel(), slow.numpy(), atol=2e-5)
+
+
+def test_a_part_of_the_grid_is_the_part_of_the_whole(rng: np.random.Generator) -> None:
+    architecture = mixed()
+    n_leaves = len(architecture.octree.leaves)
+    gain, offset = rng.normal(1, 0.1, n_leaves), rng.normal(0, 0.1, n_leaves)
+    network = Network(architecture, architecture.initial(2), gain, offset)
+    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
+    whole = network.on_grid(grid)
+    part = network.on_grid([grid[0][3:9:2], grid[1][4:5], grid[2][1:]])
+    np.testing.assert_allclose(part, whole[3:9:2, 4:5, 1:], atol=1e-5)
+    assert network.on_grid([grid[0][:0], grid[1], grid[2]]).shape == (0, 10, 9)
+    np.testing.assert_array_equal(network.on_grid(grid, threads=1), network.on_grid(grid, threads=3))
+
+
+def test_views_cover_the_vector_exactly() -> None:
+    architecture = mixed(3)
+    vector = np.zeros(architecture.n_parameters, np.float32)
+    for weights in architecture.views(vector):
+        for value in weights.values():
+            value += 1
+    assert (vector == 1).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_evaluates_like_numpy() -> None:
+    architecture = mixed()
+    n_leaves = len(architecture.octree.leaves)
+    network = Network(architecture, architecture.initial(2), np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
+    np.testing.assert_allclose(network.on_grid(grid), network.to("cuda").on_grid(grid), atol=1e-4)

@@ -1,0 +1,106 @@
+"""A TincVolume indexes like the array it stands for, and decodes no more than was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import napari_tinc as tinc
+from napari_tinc import codec, volume
+
+SHAPE = (20, 18, 33)
+
+
+@pytest.fixture(scope="module")
+def compressed() -> tinc.TincVolume:
+    z, y, x = np.meshgrid(*[np.linspace(0, 6, n) for n in SHAPE], indexing="ij")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "STEPS", {"fast": 100})
+        return tinc.compress((100 + 90 * np.sin(z + y) * np.cos(x)).astype("int16"), ratio=12, preset="fast")
+
+
+@pytest.fixture(scope="module")
+def whole(compressed: tinc.TincVolume) -> np.ndarray:
+    return np.asarray(compressed)
+
+
+def item(n: int) -> st.SearchStrategy[Any]:
+    return st.one_of(st.integers(-n, n - 1), st.slices(n))
+
+
+@given(index=st.tuples(*map(item, SHAPE)), rest=st.integers(0, 3))
+def test_basic_indexing(compressed: tinc.TincVolume, whole: np.ndarray, index: tuple[Any, ...], rest: int) -> None:
+    index = index[:rest]
+    lazy = compressed[index]
+    expected = whole[index]
+    assert lazy.shape == expected.shape and lazy.size == expected.size and lazy.dtype == expected.dtype
+    difference = np.abs(np.asarray(lazy).astype(int) - expected)
+    assert difference.size == 0 or difference.max() <= 1  # tiles of another size: float32 sums in another order
+
+
+def test_views_of_views(compressed: tinc.TincVolume, whole: np.ndarray) -> None:
+    lazy = compressed[2:-2, ..., ::-3][5:, 4]
+    np.testing.assert_allclose(np.asarray(lazy), whole[2:-2, ..., ::-3][5:, 4], atol=1)
+    assert compressed[3][-1].shape == (33,)
+    assert len(compressed[3]) == 18 and len(compressed) == 20
+    assert np.asarray(compressed[1, 2, 3]).shape == ()
+
+
+@pytest.mark.parametrize("index", [20, (0, 0, 0, 0), (..., ...), 1.5, True, None, [1, 2], np.array([True] * 20)])
+def test_other_indices_are_refused(compressed: tinc.TincVolume, index: Any) -> None:
+    with pytest.raises(IndexError):
+        compressed[index]
+
+
+def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_tinc.decode import Network
+
+    points = []
+    original = Network._tile
+    monkeypatch.setattr(Network, "_tile", lambda self, nodes, axes, count, buffers: (
+        points.append(count) or original(self, nodes, axes, count, buffers)
+    ))  # fmt: skip
+    np.asarray(compressed[3, 4:9])
+    assert sum(points) == 5 * 33
+
+
+def test_levels_halve_down_to_32_voxels(compressed: tinc.TincVolume, whole: np.ndarray) -> None:
+    assert [level.shape for level in compressed.levels] == [(20, 18, 33), (10, 9, 17)]
+    coarse = np.asarray(compressed.levels[1])
+    blocks = whole[:, :, :32].reshape(10, 2, 9, 2, 16, 2).mean(axis=(1, 3, 5))
+    assert np.sqrt(((coarse[:, :, :16] - blocks) ** 2).mean()) < 0.05 * np.ptp(whole)
+
+
+def test_an_absurd_request_is_refused(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volume, "MAX_EAGER_VOXELS", 1000)
+    with pytest.raises(tinc.TincError, match="11880 voxels asked for at once, expected at most 1000"):
+        np.asarray(compressed)
+
+
+def test_facts_without_decoding(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tinc.TincVolume, "_network", property(lambda self: pytest.fail("decoded the weights")))
+    again = tinc.TincVolume(compressed._data)
+    assert again.ratio == pytest.approx(2 * np.prod(SHAPE) / again.nbytes_compressed)
+    assert again.spacing == (1, 1, 1) and again.units is None and again.axis_labels == "zyx"
+    assert again.nbytes == 2 * np.prod(SHAPE) and again.value_range[0] < again.value_range[1]
+    assert "ratio=" in repr(again) and "LazyArray" in repr(again[0])
+
+
+def test_damage_in_any_byte_is_found(compressed: tinc.TincVolume) -> None:
+    data = compressed._data
+    for at in range(0, len(data), 7):
+        damaged = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        with pytest.raises(tinc.TincError):
+            tinc.TincVolume(damaged).verify()
+    for size in range(0, len(data), 29):
+        with pytest.raises(tinc.TincError):
+            tinc.TincVolume(data[:size])
+
+
+def test_compare_refuses_other_shapes(compressed: tinc.TincVolume) -> None:
+    with pytest.raises(ValueError, match="shapes differ"):
+        tinc.compare(np.zeros((3, 3, 3)), compressed)
