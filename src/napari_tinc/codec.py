@@ -233,7 +233,7 @@ def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None)
         ratio = 64.0 if ratio is None else float(ratio)
         if not (math.isfinite(ratio) and ratio >= 1):
             raise ValueError(f"ratio is {ratio}, expected at least 1")
-        return math.floor(volume.nbytes / ratio)
+        return max(1, math.floor(volume.nbytes / ratio))
     if nbytes < 1:
         raise ValueError(f"nbytes is {nbytes}, expected at least 1")
     return int(nbytes)

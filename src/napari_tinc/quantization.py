@@ -17,7 +17,8 @@ from .network import Architecture
 if TYPE_CHECKING:
     import torch
 
-PRICE_GAIN = 0.05  # how fast the price of a bit follows the rate
+OPENING_PRICE = 0.05  # of a bit for every parameter, in units of the loss
+PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a schedule, on a logarithmic scale
 
 
 def storable(steps: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -40,16 +41,15 @@ class LearnedRounding:
     LSQ (Esser et al. 2020, arXiv 1902.08153), taken on log(step).
     """
 
-    def __init__(self, architecture: Architecture, vector: torch.Tensor, learning_rate: float) -> None:
+    def __init__(self, architecture: Architecture, vector: torch.Tensor) -> None:
         import torch
 
-        self.learning_rate = learning_rate
         sizes = torch.tensor([tensor.size for tensor in architecture.tensors], device=vector.device)
         self.sizes = sizes.float()
         self.tensor_of = torch.repeat_interleave(torch.arange(len(sizes), device=vector.device), sizes)
         self.log_steps = torch.zeros_like(self.sizes)
         self.momentum, self.square, self.updates = torch.zeros_like(self.sizes), torch.zeros_like(self.sizes), 0
-        self.price, self.bits = 1e-3, 0.0
+        self.price, self.gain, self.learning_rate, self.bits = 0.0, 0.0, 0.0, 0.0
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sums over each tensor, (n_tensors,)."""
@@ -57,12 +57,16 @@ class LearnedRounding:
 
         return torch.zeros_like(self.sizes).index_add_(0, self.tensor_of, values)
 
-    def begin(self, vector: torch.Tensor, squared_gradient: torch.Tensor, bits: float) -> None:
-        """Set steps that spend ``bits`` where they matter.
+    def begin(
+        self, vector: torch.Tensor, squared_gradient: torch.Tensor, bits: float, loss: float, updates: int
+    ) -> None:
+        """Set steps that spend ``bits`` where they matter, and a price that fits ``loss`` and ``updates`` to come.
 
         For a given rate, distortion is least where step^2 times the mean curvature is the same for all tensors; the
         mean squared gradient stands for the curvature (the empirical Fisher information).
         """
+        self.price, self.gain = OPENING_PRICE * loss, min(0.1, PRICE_GAIN / max(1, updates))
+        self.learning_rate = min(0.05, STEP_TRAVEL / max(1, updates))
         sensitivity = (self.sum(squared_gradient) / self.sizes).sqrt() + 1e-12
         low, high = -40.0, 40.0
         for _ in range(40):
@@ -96,7 +100,7 @@ class LearnedRounding:
         bits, magnitude, slope = self.rate()
         self.bits = float(bits.sum())
         # Slower as the learning rate falls: a price that outruns the parameters' answer to it would overshoot.
-        self.price *= math.exp(PRICE_GAIN * rate * max(-1.0, min(1.0, 10 * (self.bits / target_bits - 1))))
+        self.price *= math.exp(self.gain * rate * max(-1.0, min(1.0, 10 * (self.bits / target_bits - 1))))
         price = self.price / len(gradient)
         toward = self.sum(gradient * (self.integers - self.scaled) * self.step) - price * self.sizes * slope * magnitude
         self.updates += 1

@@ -138,7 +138,7 @@ class _Trainer:
         self.workers = [_Shard(data, architecture, batch, device, seed + i) for i in range(self.shards)]
         self.vector = torch.from_numpy(architecture.initial(seed)).to(device)
         self.optimizer = _Optimizer(architecture, self.vector, schedule)
-        self.rounding = LearnedRounding(architecture, self.vector, schedule.adam_rate)
+        self.rounding = LearnedRounding(architecture, self.vector)
 
     def __enter__(self) -> _Trainer:
         import torch
@@ -164,7 +164,8 @@ class _Trainer:
                 steps = min(steps, step + max(STOPPING_STEPS, step // 8))
                 pace = (1 - done) / max(1, steps - step)
             if rounding_since is None and (done >= schedule.rounding_from or steps < schedule.steps):
-                self.rounding.begin(self.vector, self.optimizer.square, self.nbytes * 8 * OPENING_RATE)
+                bits = self.nbytes * 8 * OPENING_RATE
+                self.rounding.begin(self.vector, self.optimizer.square, bits, recent, steps - step)
                 rounding_since = done
             rate = learning_rate(done, step)
             gradient, loss = self.gradient(rounding_since is not None)
@@ -375,7 +376,7 @@ class _Optimizer:
                 views[group][kind].sub_(part.transpose(1, 2) if tall else part, alpha=self.schedule.muon_rate * rate)
 
 
-def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
+def orthogonalize(matrices: torch.Tensor, iterations: int = 3) -> torch.Tensor:
     """The nearest (semi-)orthogonal matrices, roughly, by Newton-Schulz iteration; (n, rows <= columns, columns)."""
     import torch
 

@@ -185,8 +185,9 @@ class TincVolume:
             if chunk.role is Ancillary.QUALITY:
                 errors = unpack_errors(chunk.checked(), len(rows), self.value_range)
                 rows["rmse"], rows["max_error"] = errors[:, 0], errors[:, 1]
-                with np.errstate(divide="ignore"):
+                with np.errstate(divide="ignore", invalid="ignore"):
                     rows["psnr"] = 20 * np.log10((self.value_range[1] - self.value_range[0]) / rows["rmse"])
+                rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
         rows["gain"], rows["offset"] = self._network.gain, self._network.offset * self._header.std
         return rows
 

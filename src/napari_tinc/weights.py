@@ -67,11 +67,11 @@ def round_trip(
         return out, stored
     for index, tensor in enumerate(architecture.tensors):
         part = slice(tensor.offset, tensor.offset + tensor.size)
-        largest = entropy.MAX_MAGNITUDE
-        stored[index] = storable(np.array(steps[index]))
-        if form is WeightsFormat.INT8:
-            largest = 127
-            stored[index] = storable(np.array(np.abs(vector[part]).max() / largest))
+        largest = 127 if form is WeightsFormat.INT8 else entropy.MAX_MAGNITUDE
+        # One per cent more, because storing may round the step down and the largest value must still fit.
+        coarse_enough = 1.01 * np.abs(vector[part]).max() / largest
+        step = coarse_enough if form is WeightsFormat.INT8 else max(coarse_enough, steps[index])
+        stored[index] = storable(np.array(step))
         out[part] = quantize(vector[part], stored[index], largest) * stored[index]
     return out, stored
 

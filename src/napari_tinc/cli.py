@@ -1,0 +1,340 @@
+"""The command line: ``napari-tinc compress | decompress | info | verify | compare | demo``.
+
+Results go to stdout, as text or (``--json``) as one JSON object; progress and errors go to stderr, an error as one
+line. Exit code 0, 1 (failed), 2 (usage). The work is done elsewhere; here are arguments, checks that spare the user
+minutes of waiting. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari_tinc as tinc
+
+from .reports import Ticker, cell, one_line, pairs, put, table, to_json
+
+if TYPE_CHECKING:
+    from .container import Chunk
+    from .images import Image
+    from .metrics import Quality
+
+PRESETS = ("fast", "balanced", "best")
+WEIGHTS = ("entropy", "int8", "float16")
+QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.platformName())"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; SystemExit (of code 2) where the arguments make no sense."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+        return 0
+    except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it flushes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        reason = "cancelled"
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+    except tinc.TincError as error:
+        reason = f"{args.file}: {error}"
+    except (ImportError, MemoryError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
+        reason = str(error) or type(error).__name__
+    if args.json:
+        put(to_json({"error": reason}))
+    print(f"napari-tinc: {one_line(reason)}", file=sys.stderr)
+    return 1
+
+
+# --- the commands ----------------------------------------------------------------------------------------------------
+
+
+def _compress(args: argparse.Namespace) -> None:
+    _check_output(args.file, [".tinc"])
+    if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
+        raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
+    image = _read_volume(args.image)
+    options = {"ratio": args.ratio, "nbytes": args.bytes, "device": args.device, "seed": args.seed}
+    figures = _fit(args, image, weights=args.weights, **options)
+    _report(args, figures, table([figures]))
+
+
+def _decompress(args: argparse.Namespace) -> None:
+    from .images import OUTPUT_SUFFIXES, write_image
+
+    _check_output(args.image, OUTPUT_SUFFIXES)
+    began = time.perf_counter()
+    volume = tinc.open(args.file)
+    if not 0 <= args.level < len(volume.levels):
+        raise ValueError(f"level is {args.level}, expected 0 to {len(volume.levels) - 1}")
+    part = volume.levels[args.level]
+    part = part[_within(args.region, part.shape)]
+    z, y, x = (size * 2**args.level for size in volume.spacing)
+    spacing = (z, y, x) if volume.header.spacing else None
+    write_image(args.image, part, spacing, volume.units)
+    result = {
+        "file": args.image, "shape": part.shape, "dtype": str(part.dtype), "spacing": spacing, "units": volume.units,
+        "bytes": os.path.getsize(args.image), "seconds": time.perf_counter() - began,
+    }  # fmt: skip
+    _report(args, result, pairs(result))
+
+
+def _info(args: argparse.Namespace) -> None:
+    from .container import parameter_counts
+
+    volume = tinc.open(args.file)
+    header, tree, written = volume.header, volume.header.tree, volume.provenance
+    result = {
+        "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
+        "spacing": header.spacing, "units": volume.units, "value_range": volume.value_range,
+        "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
+        "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size, "n_levels": tree.depth + 1,
+        "n_leaves": len(tree.leaves), "n_parameters": int(parameter_counts(header).sum()),
+        "widths": [sorted(set(header.widths[tree.level == level].tolist())) for level in range(tree.depth + 1)],
+        "weights": header.weights_format.name.lower(), "calibration": header.calibration.name.lower(),
+        "provenance": {**written, "psnr": _figure(written.get("psnr")), "ssim": _figure(written.get("ssim"))},
+    }  # fmt: skip
+    groups: dict[tuple[str, int], list[Chunk]] = {}
+    for chunk in volume.chunks:
+        kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name
+        groups.setdefault((kind, chunk.level), []).append(chunk)
+    tables = {"chunks": [
+        {"kind": kind, "level": level, "chunks": len(group), "nodes": sum(chunk.n_nodes for chunk in group),
+         "bytes": sum(len(chunk.payload) for chunk in group)} for (kind, level), group in groups.items()
+    ]}  # fmt: skip
+    if args.leaves:
+        names = volume.leaves.dtype.names or ()
+        tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
+    _report(args, result | tables, "\n\n".join([pairs(result), *map(table, tables.values())]))
+
+
+def _figure(value: Any) -> float:
+    """A number that PROVENANCE holds as text: inf where that is 9999, nan where it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return math.nan
+    return math.inf if number >= 9999 else number
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from .container import parameter_counts
+
+    volume = tinc.open(args.file)
+    volume.verify()
+    result = {
+        "file": args.file, "ok": True, "bytes": volume.nbytes_compressed, "n_chunks": len(volume.chunks),
+        "n_leaves": len(volume.leaves), "n_parameters": int(parameter_counts(volume.header).sum()),
+    }  # fmt: skip
+    text = "ok: {bytes:,} bytes, header and {n_chunks} chunks have their checksums, {n_parameters:,} parameters decoded"
+    _report(args, result, text.format(**result))
+
+
+def _compare(args: argparse.Namespace) -> None:
+    volume = tinc.open(args.file)
+    figures = _figures(volume, tinc.compare(_read_volume(args.image).array, volume), file=args.file)
+    _report(args, figures, table([figures]))
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from . import samples
+
+    with tempfile.TemporaryDirectory() as folder:
+        args.file = args.out or os.path.join(folder, "mri.tinc")
+        _check_output(args.file, [".tinc"])
+        image = samples.mri()
+        figures = _fit(args, image, ratio=64)
+        volume = tinc.open(args.file)
+        volume.verify()
+    figures |= {"file": args.out, **asdict(tinc.compare(image.array, volume))}
+    _report(args, figures, table([figures]))
+    if args.view and not args.json:
+        _show(image, volume)
+
+
+# --- what they share -------------------------------------------------------------------------------------------------
+
+
+def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
+    put(to_json(result) if args.json else text)
+
+
+def _read_volume(path: str) -> Image:
+    from .images import read_image
+
+    image = read_image(path)
+    if image.axes != "ZYX":
+        raise ValueError(f"{path} has axes {image.axes}, shape {cell(image.array.shape)}; expected ZYX: one 3D volume")
+    return image
+
+
+def _check_output(path: str, suffixes: Sequence[str]) -> None:
+    """Find out before the work, not after it, whether a file can be written."""
+    folder, problem = os.path.dirname(os.path.realpath(path)), None
+    if Path(path).suffix.lower() not in suffixes:
+        problem = f"its suffix must be {' or '.join(suffixes)}"
+    elif not os.path.isdir(folder):
+        problem = f"there is no folder {folder}"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        problem = "it is not a regular file"
+    else:
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            problem = error.strerror
+    if problem:
+        raise ValueError(f"cannot write {path}: {problem}")
+
+
+def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, Any]:
+    """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures."""
+    units = image.units if image.spacing else None
+    events = tinc.fit(image.array, preset=args.preset, spacing=image.spacing, units=units, **options)
+    figures: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open(args.log, "w", encoding="utf-8", buffering=1)) if args.log else None
+        ticker = Ticker()
+        stack.callback(ticker.clear)
+        for event in events:
+            if isinstance(event, tinc.Finished):
+                event.volume.save(args.file)
+                figures = _figures(event.volume, event.quality, file=args.file) | {"seconds": event.seconds}
+                entry = {"phase": "finished", **figures}
+            else:
+                ticker.show(event)
+                entry = {key: getattr(event, key) for key in ("phase", "step", "seconds", "loss", "psnr")}
+                entry["bytes"] = event.nbytes
+            if log:
+                print(to_json(entry), file=log)
+    return figures
+
+
+def _figures(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
+    first = {"ratio": quality.ratio, "bits_per_voxel": quality.bits_per_voxel}
+    return {"file": file, "bytes": volume.nbytes_compressed, **first, **asdict(quality)}
+
+
+def _within(region: Sequence[tuple[int | None, int | None]], shape: Sequence[int]) -> tuple[slice, ...]:
+    """A region as slices; ValueError where it is empty or not all in the volume."""
+    slices = []
+    for axis, (low, high), size in zip("zyx", region, shape, strict=True):
+        start, stop = low or 0, size if high is None else high
+        if not start < stop <= size:
+            raise ValueError(f"region has {axis} {start}:{stop}, expected a part of 0:{size}")
+        slices.append(slice(start, stop))
+    return tuple(slices)
+
+
+def _show(image: Image, volume: tinc.TincVolume) -> None:
+    """Original and reconstruction side by side in napari until its window is closed; nothing where there is no screen.
+
+    Whether Qt can open a window is tried in another process, because Qt aborts one where it cannot.
+    """
+    screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not screen or os.environ.get("CI"):
+        return
+    try:
+        probe = subprocess.run([sys.executable, "-c", QT_PROBE], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return
+    if probe.returncode == 1:  # an ImportError; an abort has another code
+        put('napari cannot show it: no Qt binding is installed (pip install "napari-tinc[all]")')
+    if probe.returncode or probe.stdout.strip() in ("offscreen", "minimal"):
+        return
+    import napari  # type: ignore[import-untyped]
+    import numpy as np
+
+    viewer = napari.Viewer(title="napari-tinc demo")
+    units = [volume.units or "pixel"] * 3
+    options = {"scale": volume.spacing, "units": units, "contrast_limits": volume.value_range}
+    viewer.add_image(image.array, name=image.name, **options)
+    viewer.add_image(np.asarray(volume), name=f"{image.name} (tinc)", **options)
+    viewer.canvas.grid.enabled = True
+    napari.run()
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Whole option names only; a usage error is one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"napari-tinc {version('napari-tinc')}")
+        parser.exit()
+
+
+def _region(text: str) -> list[tuple[int | None, int | None]]:
+    match = re.fullmatch(r"(\d*):(\d*),(\d*):(\d*),(\d*):(\d*)", text, re.ASCII)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is not z0:z1,y0:y1,x0:x1")
+    ends = [int(end) if end else None for end in match.groups()]
+    return list(zip(ends[::2], ends[1::2], strict=True))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="napari-tinc", description="Compress 3D volumes into tiny .tinc files, and draw them again.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(run: Callable[[argparse.Namespace], None], about: str, **positionals: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(run.__name__[1:], help=about, description=about)
+        added.set_defaults(run=run)
+        for name, metavar in positionals.items():
+            added.add_argument(name, metavar=metavar)
+        added.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        return added
+
+    compress = command(_compress, "Compress a TIFF, .npy, NIfTI, Zarr or HDF5 volume.", image="IN", file="OUT.tinc")
+    target = compress.add_mutually_exclusive_group()
+    target.add_argument("--ratio", type=float, metavar="R", help="bytes of the raw array / bytes of the file (64)")
+    target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
+    compress.add_argument("--weights", choices=WEIGHTS, default="entropy", help="how they are stored (%(default)s)")
+    compress.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
+    compress.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")
+    compress.add_argument("--log", metavar="metrics.jsonl", help="write loss, PSNR, bytes and seconds as JSON lines")
+
+    decompress = command(_decompress, "Decode a file, or a part of it, to TIFF or .npy.", file="FILE.tinc", image="OUT")
+    help = "only these voxels of the level, without the end; either end may be left out"
+    whole = _region(":,:,:")
+    decompress.add_argument("--region", type=_region, default=whole, metavar="z0:z1,y0:y1,x0:x1", help=help)
+    decompress.add_argument("--level", type=int, default=0, metavar="L", help="0 full resolution, 1 half, 2 a quarter")
+
+    info = command(_info, "Tell what a file holds.", file="FILE.tinc")
+    info.add_argument("--leaves", action="store_true", help="with a row for every leaf of the octree")
+    command(_verify, "Check all checksums of a file and decode its weights.", file="FILE.tinc")
+    command(_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
+
+    demo = command(_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
+    demo.add_argument("--out", metavar="PATH", help="keep the .tinc file there")
+    demo.add_argument("--no-view", dest="view", action="store_false", help="do not open napari")
+    demo.set_defaults(file=None, log=None)
+    for fitting in (compress, demo):
+        fitting.add_argument("--preset", choices=PRESETS, default="balanced", help="how long to train (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

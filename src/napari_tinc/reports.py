@@ -1,0 +1,109 @@
+"""What the command line prints: results as tables or strict JSON, and the progress of a fit.
+
+Nothing here knows what a result means, only how its keys are headed and its numbers written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .training import Progress
+
+PROGRESS_SECONDS = 5.0  # between two lines where stderr is no terminal
+
+# Where a key is not its own heading, or a number not written as it is.
+HEADINGS = {"bits_per_voxel": "bits/voxel", "psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE"}
+FORMATS = {
+    "bytes": ",.0f", "n_leaves": ",", "n_parameters": ",", "parameters": ",", "ratio": ".2f", "bits_per_voxel": ".4f",
+    "psnr": ".2f", "ssim": ".4f", "rmse": ".4g", "max_error": ".4g", "gain": ".3f", "offset": ".3g", "seconds": ".1f",
+}  # fmt: skip
+
+
+def put(text: str) -> None:
+    """Print on stdout, whatever its encoding lacks; control characters in a file's texts cannot steer the terminal."""
+    encoding = sys.stdout.encoding or "utf-8"
+    lines = "\n".join(map(_printable, text.split("\n")))
+    print(lines.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def one_line(text: str) -> str:
+    return _printable(" ".join(text.split()))
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Strict JSON: null for infinite numbers and nan, which have no other place in it."""
+
+    def strict(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: strict(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(strict(value), allow_nan=False)
+
+
+def pairs(result: Mapping[str, Any]) -> str:
+    """A line a key."""
+    return "\n".join(f"{_heading(key):<14}{cell(value, key)}" for key, value in result.items())
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line a row, right-justified under the headings of the first row's keys."""
+    cells = [list(map(_heading, rows[0])), *([cell(value, key) for key, value in row.items()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def cell(value: Any, key: str = "", separator: str = ", ") -> str:
+    """A value as text: lists with commas, lists in them with slashes, a dash for what is not known."""
+    if isinstance(value, list | tuple):
+        return separator.join(cell(item, key, "/") for item in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_heading(name)} {cell(item, name)}" for name, item in value.items())
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, int | float):
+        return format(value, FORMATS.get(key, ".6g" if isinstance(value, float) else ""))
+    return str(value)
+
+
+class Ticker:
+    """The progress of a fit on stderr: on a terminal one line that changes, else a new line every few seconds."""
+
+    def __init__(self) -> None:
+        self.terminal = sys.stderr.isatty()
+        self.shown = time.monotonic()
+
+    def show(self, event: Progress) -> None:
+        if not self.terminal and time.monotonic() - self.shown < PROGRESS_SECONDS:
+            return
+        self.shown = time.monotonic()
+        nbytes = "" if event.nbytes is None else f"{event.nbytes:,} bytes  "
+        self._print(
+            f"{event.phase} {event.step}/{event.steps}  {event.psnr:.2f} dB  {nbytes}{event.seconds_left:.0f} s left"
+        )
+
+    def clear(self) -> None:
+        if self.terminal:
+            self._print("")
+
+    def _print(self, line: str) -> None:
+        columns = shutil.get_terminal_size().columns - 1
+        line = f"\r{line[:columns]:<{columns}}\r" if self.terminal else f"{line}\n"
+        print(line, end="", file=sys.stderr, flush=True)
+
+
+def _heading(key: str) -> str:
+    return HEADINGS.get(key, key.removeprefix("n_").replace("_", " "))
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in line)

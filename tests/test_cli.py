@@ -1,0 +1,755 @@
+"""The command line, mostly in this process: what it prints where, its exit codes, and what it leaves on the disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import napari_tinc as tinc
+from napari_tinc import cli, codec, container, reports, samples, training
+from napari_tinc.container import Ancillary, Chunk
+from napari_tinc.images import Image, read_image, write_image
+
+SPACING = (3.0, 1.5, 1.5)
+SHAPE = (40, 24, 28)
+MODULE = [sys.executable, "-W", "error", "-m", "napari_tinc.cli"]
+FIGURES = ("file", "bytes", "ratio", "bits_per_voxel", "psnr", "ssim", "rmse", "max_error")
+
+
+def wave(shape: tuple[int, ...] = SHAPE, dtype: Any = "uint8") -> np.ndarray[Any, Any]:
+    z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
+    return (127 + 100 * np.sin(5 * z) * np.cos(7 * y) * np.sin(4 * x + z)).astype(dtype)
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "STEPS", dict.fromkeys(codec.STEPS, 1))
+    monkeypatch.setattr(codec, "Schedule", partial(codec.Schedule, batch=512))
+
+
+@pytest.fixture(autouse=True)
+def _short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """A good .tinc file."""
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        return tinc.compress(wave(), ratio=8, spacing=SPACING, units="micrometer")._data
+
+
+@pytest.fixture
+def file(tmp_path: Path, content: bytes) -> str:
+    (tmp_path / "v.tinc").write_bytes(content)
+    return str(tmp_path / "v.tinc")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    write_image(tmp_path / "v.tif", wave(), SPACING, "micrometer")
+    return str(tmp_path / "v.tif")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that succeeds; what it printed."""
+
+    def run(*arguments: object) -> str:
+        assert cli.main(list(map(str, arguments))) == 0, capsys.readouterr().err
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def run_json(run: Callable[..., str]) -> Callable[..., dict[str, Any]]:
+    """Runs a command with --json; the one object that it printed."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    def run_json(*arguments: object) -> dict[str, Any]:
+        out = run(*arguments, "--json")
+        assert out.count("\n") == 1
+        return json.loads(out, parse_constant=refuse)
+
+    return run_json
+
+
+@pytest.fixture
+def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that fails; its reason."""
+
+    def fail(*arguments: object) -> str:
+        assert cli.main(list(map(str, arguments))) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("napari-tinc: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("napari-tinc: ").strip()
+
+    return fail
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- usage -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "shrink v.tif v.tinc",
+        "compress v.tif",
+        "compress v.tif v.tinc --ratio 8 --bytes 100",
+        "compress v.tif v.tinc --ratio eight",
+        "compress v.tif v.tinc --bytes 1.5",
+        "compress v.tif v.tinc --preset slow",
+        "compress v.tif v.tinc --weights int4",
+        "compress v.tif v.tinc --psnr 40",
+        "compress v.tif v.tinc --pre fast",
+        "decompress v.tinc v.tif --region 1:2,3:4",
+        "decompress v.tinc v.tif --region 1:2,3:4,5",
+        "decompress v.tinc v.tif --region=-1:,:,:",
+        "decompress v.tinc v.tif --level one",
+        "info",
+        "info v.tinc w.tinc",
+    ],
+)
+def test_usage_errors_are_one_line_and_code_2(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments.split())
+    out, err = capsys.readouterr()
+    assert (caught.value.code, out) == (2, "")
+    assert err.startswith("napari-tinc")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["", "compress", "decompress", "info", "verify", "compare", "demo"])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command.split(), "--help"])
+    assert caught.value.code == 0
+    assert f"usage: napari-tinc {command}".strip() in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert (caught.value.code, capsys.readouterr().out.split()[0]) == (0, "napari-tinc")
+
+
+def test_the_choices_are_those_of_the_codec() -> None:
+    assert tuple(codec.STEPS) == cli.PRESETS
+    assert set(cli.WEIGHTS) == set(codec.WEIGHTS)
+
+
+# --- compress --------------------------------------------------------------------------------------------------------
+
+
+def test_compress_prints_a_table(tmp_path: Path, image: str, run: Callable[..., str]) -> None:
+    out = tmp_path / "new.tinc"
+    headings, numbers = run("compress", image, out, "--ratio", 8).splitlines()
+    volume = tinc.open(out)
+    assert headings.replace(" ", "") == "filebytesratiobits/voxelPSNR(dB)SSIMRMSEmaxerrorseconds"
+    assert numbers.split()[:3] == [str(out), f"{os.path.getsize(out):,}", f"{volume.ratio:.2f}"]
+    assert 8 <= volume.ratio <= 8 * 1.03
+    assert (volume.shape, volume.dtype, volume.spacing, volume.units) == (SHAPE, "uint8", SPACING, "micrometer")
+    assert listing(tmp_path) == ["new.tinc", "v.tif"]
+
+
+def test_compress_json(tmp_path: Path, image: str, run_json: Callable[..., Any]) -> None:
+    result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8, "--seed", 3, "--preset", "fast")
+    assert tuple(result) == (*FIGURES, "seconds")
+    volume = tinc.open(tmp_path / "v.tinc")
+    assert {key: result[key] for key in FIGURES[2:]} == pytest.approx(asdict(tinc.compare(wave(), volume)), rel=1e-4)
+    assert (volume.provenance["seed"], volume.provenance["preset"]) == (3, "fast")
+
+
+@pytest.mark.parametrize("weights", cli.WEIGHTS)
+def test_compress_to_a_number_of_bytes(tmp_path: Path, image: str, run_json: Callable[..., Any], weights: str) -> None:
+    out = tmp_path / "v.tinc"
+    assert run_json("compress", image, out, "--bytes", 3000, "--weights", weights)["bytes"] <= 3000
+    assert run_json("info", out)["weights"] == weights
+    assert run_json("verify", out)["ok"] is True
+
+
+def test_the_default_ratio_is_64(tmp_path: Path, run_json: Callable[..., Any]) -> None:
+    np.save(tmp_path / "v.npy", wave(dtype="float64").astype(">f8"))
+    assert 64 <= run_json("compress", tmp_path / "v.npy", tmp_path / "v.tinc")["ratio"] <= 64 * 1.03
+    info = run_json("info", tmp_path / "v.tinc")
+    assert (info["dtype"], info["spacing"], info["units"]) == ("float64", None, None)
+
+
+def test_the_log_is_a_json_object_a_line(tmp_path: Path, image: str, run_json: Callable[..., Any]) -> None:
+    log = tmp_path / "metrics.jsonl"
+    log.write_text("of an earlier run\n")
+    result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8, "--log", log)
+    *progress, last = map(json.loads, log.read_text().splitlines())
+    assert last == {"phase": "finished", **result}
+    assert [tuple(entry) for entry in progress] == [("phase", "step", "seconds", "loss", "psnr", "bytes")] * len(
+        progress
+    )
+    assert [entry["phase"] for entry in progress[-2:]] == ["training", "packing"]
+    assert progress[-1]["bytes"] < 1.2 * result["bytes"]
+    assert progress[-1]["seconds"] <= last["seconds"]
+
+
+@pytest.mark.parametrize(("shape", "ratio"), [((1, 60, 60), 8), ((60, 1, 60), 8), ((600, 1, 1), 4)])
+def test_axes_of_one_voxel(tmp_path: Path, run_json: Callable[..., Any], shape: tuple[int, ...], ratio: float) -> None:
+    array = wave((60, 60, 60), "float32").ravel()[-math.prod(shape) :].reshape(shape)
+    np.save(tmp_path / "v.npy", array)
+    assert run_json("compress", tmp_path / "v.npy", tmp_path / "v.tinc", "--ratio", ratio)["ratio"] >= ratio
+    assert run_json("verify", tmp_path / "v.tinc")["ok"] is True
+    assert run_json("decompress", tmp_path / "v.tinc", tmp_path / "w.npy")["shape"] == list(shape)
+
+
+def test_a_constant_volume_has_no_psnr_in_json(tmp_path: Path, run: Any, run_json: Callable[..., Any]) -> None:
+    np.save(tmp_path / "v.npy", np.full((40, 40, 40), 7, np.int16))
+    result = run_json("compress", tmp_path / "v.npy", tmp_path / "v.tinc")
+    assert (result["psnr"], result["ssim"], result["max_error"]) == (None, 1, 0)
+    assert run_json("info", tmp_path / "v.tinc", "--leaves")["provenance"]["psnr"] is None
+    assert "PSNR (dB) inf" in run("info", tmp_path / "v.tinc")
+    assert run("compare", tmp_path / "v.npy", tmp_path / "v.tinc").split()[-4:] == ["inf", "1.0000", "0", "0"]
+    run("decompress", tmp_path / "v.tinc", tmp_path / "w.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "w.npy"), 7)
+
+
+def with_nan() -> np.ndarray[Any, Any]:
+    array = wave(dtype="float32")
+    array[3, 2, 1] = np.nan
+    return array
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (wave()[0], "axes YX, shape 24, 28; expected ZYX"),
+        (np.stack([wave(), wave()]), "axes QZYX, shape 2, 40, 24, 28; expected ZYX"),
+        (with_nan(), "1 voxels that are NaN or infinite"),
+        (wave() > 100, "bool"),
+        (wave(dtype="complex64"), "complex64"),
+        (wave(dtype="int64"), "int64"),
+        (np.zeros((0, 3, 3)), "empty"),
+    ],
+)
+def test_volumes_that_cannot_be_compressed(
+    tmp_path: Path, fail: Callable[..., str], array: np.ndarray[Any, Any], reason: str, content: bytes
+) -> None:
+    np.save(tmp_path / "v.npy", array)
+    (tmp_path / "v.tinc").write_bytes(content)
+    log = tmp_path / "metrics.jsonl"
+    message = fail("compress", tmp_path / "v.npy", tmp_path / "v.tinc", "--log", log)
+    assert reason in message
+    assert (tmp_path / "v.tinc").read_bytes() == content
+    assert listing(tmp_path) == ["v.npy", "v.tinc"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--ratio 1e9", "smallest file"),
+        ("--bytes 10", "smallest file"),
+        ("--ratio nan", "ratio is nan"),
+        ("--ratio 0.5", "ratio is 0.5"),
+        ("--bytes 0", "nbytes is 0"),
+        ("--device abacus", "'abacus'"),
+        ("--seed -1", "non-negative"),
+    ],
+)
+def test_targets_and_options_that_cannot_be_met(
+    tmp_path: Path, image: str, file: str, fail: Callable[..., str], options: str, reason: str, content: bytes
+) -> None:
+    assert reason in fail("compress", image, file, *options.split())
+    assert Path(file).read_bytes() == content
+    assert listing(tmp_path) == ["v.tif", "v.tinc"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("lost.tif", "there is no such file"), ("v.png", ".png is not supported"), ("cut.tif", "cannot read")],
+)
+def test_images_that_cannot_be_read(tmp_path: Path, fail: Callable[..., str], name: str, reason: str) -> None:
+    (tmp_path / "cut.tif").write_bytes(b"II*\0")
+    assert reason in fail("compress", tmp_path / name, tmp_path / "v.tinc")
+    assert listing(tmp_path) == ["cut.tif"]
+
+
+@pytest.mark.parametrize("command", ["compress", "decompress", "demo"])
+@pytest.mark.parametrize(
+    ("out", "reason"),
+    [
+        ("out", "its suffix must be ."),
+        ("out.zip", "its suffix must be ."),
+        ("folder.tinc", "it is not a regular file"),
+        ("lost/out.tinc", "there is no folder"),
+        ("v.tif/out.tinc", "there is no folder"),
+        ("/proc/out.tinc", "cannot write /proc/out.tinc: "),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(
+    tmp_path: Path, image: str, file: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch,
+    command: str, out: str, reason: str,
+) -> None:  # fmt: skip
+    if out.startswith("/proc") and not os.path.isdir("/proc"):
+        pytest.skip("no /proc here")
+    (tmp_path / "folder.tinc").mkdir()
+    (tmp_path / "folder.tif").mkdir()
+    before = listing(tmp_path)
+    for module, name in ((codec, "fit"), (tinc.TincVolume, "__init__")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work was begun"))
+    arguments = {"compress": [image], "decompress": [file], "demo": ["--out"]}[command]
+    out = out.replace(".tinc", ".tif") if command == "decompress" else out
+    assert reason.replace(".tinc", Path(out).suffix) in fail(command, *arguments, tmp_path / out)
+    assert listing(tmp_path) == before
+
+
+def test_a_full_disk_leaves_the_old_file(
+    image: str, file: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    reason = fail("compress", image, file, "--ratio", 8)
+    assert reason.startswith(f"{file}: cannot save, ")
+    assert reason.endswith("bytes needed: No space left on device")
+    assert Path(file).read_bytes() == content
+    assert listing(Path(file).parent) == ["v.tif", "v.tinc"]
+
+
+def test_logs_that_cannot_be_written(tmp_path: Path, image: str, fail: Callable[..., str]) -> None:
+    out = tmp_path / "v.tinc"
+    assert "which is the volume itself" in fail("compress", image, out, "--log", image)
+    assert "which is the volume itself" in fail("compress", image, out, "--log", out)
+    assert "No such file or directory" in fail("compress", image, out, "--log", tmp_path / "lost" / "log")
+    if os.path.exists("/dev/full"):
+        assert "No space left on device" in fail("compress", image, out, "--log", "/dev/full")
+    assert listing(tmp_path) == ["v.tif"]
+    np.testing.assert_array_equal(read_image(image).array, wave())
+
+
+def test_cancelling_leaves_nothing_behind(
+    image: str, file: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reports.Ticker, "show", interrupt)
+    assert fail("compress", image, file) == "cancelled"
+    assert Path(file).read_bytes() == content
+    assert listing(Path(file).parent) == ["v.tif", "v.tinc"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_interrupting_the_process(tmp_path: Path) -> None:
+    np.save(tmp_path / "v.npy", wave((64, 64, 64)))
+    arguments = ["compress", "v.npy", "v.tinc", "--preset", "best", "--log", "log", "--json"]
+    with subprocess.Popen(
+        MODULE + arguments, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        log, deadline = tmp_path / "log", time.monotonic() + 60
+        while not (log.exists() and log.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (1, '{"error": "cancelled"}\n', "napari-tinc: cancelled\n")
+    assert listing(tmp_path) == ["log", "v.npy"]
+
+
+# --- decompress ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".npy"])
+@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize(
+    ("region", "index"),
+    [
+        (":,:,:", np.s_[:, :, :]),
+        ("3:9,2:11,5:14", np.s_[3:9, 2:11, 5:14]),
+        ("7:,:5,0:1", np.s_[7:, :5, :1]),
+    ],
+)
+def test_decompress(
+    tmp_path: Path, file: str, run_json: Callable[..., Any], suffix: str, level: int, region: str, index: Any
+) -> None:
+    out = tmp_path / f"w{suffix}"
+    result = run_json("decompress", file, out, "--region", region, "--level", level)
+    expected = np.asarray(tinc.open(file).levels[level])[index]
+    image = read_image(out)
+    np.testing.assert_array_equal(image.array, expected)
+    spacing = tuple(size * 2**level for size in SPACING)
+    assert image.spacing == (pytest.approx(spacing) if suffix == ".tif" else None)
+    assert image.units == ("micrometer" if suffix == ".tif" else None)
+    assert (result["file"], result["shape"], result["dtype"]) == (str(out), list(expected.shape), "uint8")
+    assert (result["spacing"], result["units"]) == (list(spacing), "micrometer")
+    assert result["bytes"] == out.stat().st_size
+
+
+def test_decompress_in_text_and_without_spacing(tmp_path: Path, run: Callable[..., str]) -> None:
+    tinc.compress(wave(), ratio=8).save(tmp_path / "v.tinc")
+    out = run("decompress", tmp_path / "v.tinc", tmp_path / "w.tif")
+    assert "shape         40, 24, 28\ndtype         uint8\nspacing       -\n" in out
+    image = read_image(tmp_path / "w.tif")
+    np.testing.assert_array_equal(image.array, tinc.open(tmp_path / "v.tinc"))
+    assert image.spacing is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--region", "0:41,:,:"], "region has z 0:41, expected a part of 0:40"),
+        (["--region", ":,8:8,:"], "region has y 8:8, expected a part of 0:24"),
+        (["--region", ":,:,9:3"], "region has x 9:3, expected a part of 0:28"),
+        (["--region", ":,:,28:"], "region has x 28:28, expected a part of 0:28"),
+        (["--region", "0:21,:,:", "--level", "1"], "region has z 0:21, expected a part of 0:20"),
+        (["--level", "2"], "level is 2, expected 0 to 1"),
+        (["--level", "-1"], "level is -1, expected 0 to 1"),
+    ],
+)
+def test_parts_that_do_not_exist(
+    tmp_path: Path, file: str, fail: Callable[..., str], options: list[str], reason: str
+) -> None:
+    assert fail("decompress", file, tmp_path / "w.tif", *options) == reason
+    assert listing(tmp_path) == ["v.tinc"]
+
+
+# --- info, verify, compare -------------------------------------------------------------------------------------------
+
+
+def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
+    volume = tinc.open(file)
+    info = run_json("info", file)
+    assert info == {
+        "file": file,
+        "shape": list(SHAPE),
+        "axes": "zyx",
+        "dtype": "uint8",
+        "spacing": list(SPACING),
+        "units": "micrometer",
+        "value_range": [int(wave().min()), int(wave().max())],
+        "bytes": os.path.getsize(file),
+        "ratio": volume.ratio,
+        "bits_per_voxel": pytest.approx(8 / volume.ratio),
+        "n_levels": volume.header.tree.depth + 1,
+        "n_leaves": len(volume.leaves),
+        "n_parameters": int(container.parameter_counts(volume.header).sum()),
+        "widths": info["widths"],
+        "weights": "entropy",
+        "calibration": volume.header.calibration.name.lower(),
+        "provenance": {
+            "encoder": volume.provenance["encoder"],
+            "preset": "balanced",
+            "seed": 0,
+            "psnr": float(volume.provenance["psnr"]),
+            "ssim": float(volume.provenance["ssim"]),
+        },
+        "chunks": info["chunks"],
+    }
+    quality = tinc.compare(wave(), volume)
+    assert (info["provenance"]["psnr"], info["provenance"]["ssim"]) == pytest.approx((quality.psnr, quality.ssim), 1e-3)
+    level, widths = volume.header.tree.level, volume.header.widths
+    assert info["widths"] == [np.unique(widths[level == at]).tolist() for at in range(info["n_levels"])]
+    assert sum(row["chunks"] for row in info["chunks"]) == len(volume.chunks)
+    assert sum(row["nodes"] for row in info["chunks"]) == len(level)
+    assert sum(row["bytes"] for row in info["chunks"]) == sum(len(chunk.payload) for chunk in volume.chunks)
+
+
+def test_info_leaves(file: str, run: Callable[..., str], run_json: Callable[..., Any]) -> None:
+    leaves = tinc.open(file).leaves
+    rows = run_json("info", file, "--leaves")["leaves"]
+    assert len(rows) == len(leaves)
+    for row, leaf in zip(rows, leaves, strict=True):
+        assert tuple(row) == leaves.dtype.names
+        assert all(np.array_equal(row[name], leaf[name]) for name in row)
+    text = run("info", file, "--leaves")
+    assert text.startswith(run("info", file).rstrip())
+    assert len(text.splitlines()) == len(run("info", file).splitlines()) + 2 + len(leaves)
+    assert f"{leaves[0]['psnr']:.2f}" in text
+
+
+def test_info_of_a_file_by_others(tmp_path: Path, content: bytes, run: Any, run_json: Callable[..., Any]) -> None:
+    header, chunks = container.parse(content)
+    chunks = tuple(chunk for chunk in chunks if not chunk.ancillary)
+    (tmp_path / "bare.tinc").write_bytes(container.pack(header, chunks))
+    assert run_json("info", tmp_path / "bare.tinc")["provenance"] == {"psnr": None, "ssim": None}
+    assert run_json("info", tmp_path / "bare.tinc", "--leaves")["leaves"][0]["psnr"] is None
+    assert "provenance    PSNR (dB) -, SSIM -\n" in run("info", tmp_path / "bare.tinc", "--leaves")
+    unknown = replace(Chunk.of(Ancillary.META, b"?"), kind=7)
+    odd = Chunk.of(Ancillary.PROVENANCE, b'{"encoder": "\\u001b[31mred\\n", "psnr": [Infinity], "seed": NaN}')
+    (tmp_path / "odd.tinc").write_bytes(container.pack(replace(header, unit="\u2102m"), [*chunks, unknown, odd]))
+    info = run_json("info", tmp_path / "odd.tinc")
+    assert info["provenance"] == {"encoder": "\x1b[31mred\n", "psnr": None, "seed": None, "ssim": None}
+    assert [row["kind"] for row in info["chunks"][-2:]] == ["unknown (7)", "PROVENANCE"]
+    text = run("info", tmp_path / "odd.tinc")
+    assert "encoder ?[31mred" in text
+    assert "\x1b" not in text
+
+
+def test_text_that_stdout_cannot_encode(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys.stdout, "_encoding", "ascii", raising=False)
+    monkeypatch.setattr(type(sys.stdout), "encoding", "ascii", raising=False)
+    reports.put("\u00b5m")
+    assert capsysbinary.readouterr().out == b"?m\n"
+
+
+def test_verify(file: str, run: Callable[..., str], run_json: Callable[..., Any]) -> None:
+    volume = tinc.open(file)
+    result = run_json("verify", file)
+    assert result == {
+        "file": file,
+        "ok": True,
+        "bytes": os.path.getsize(file),
+        "n_chunks": len(volume.chunks),
+        "n_leaves": len(volume.leaves),
+        "n_parameters": int(container.parameter_counts(volume.header).sum()),
+    }
+    assert run("verify", file).startswith(f"ok: {result['bytes']:,} bytes, ")
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    return {
+        "empty": b"",
+        "foreign": b"PK\3\4" + content[4:],
+        "short": content[:7],
+        "cut": content[: len(content) // 2],
+        "long": content + b"\0",
+        "prefix": content[:5] + b"\x80" + content[6:],
+        "head": content[:20] + bytes([content[20] ^ 1]) + content[21:],
+        "body": content[:-200] + bytes([content[-200] ^ 4]) + content[-199:],
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["empty", "foreign", "short", "cut", "long", "prefix", "head", "body"])
+def test_damaged_files(tmp_path: Path, image: str, fail: Callable[..., str], content: bytes, how: str) -> None:
+    file = tmp_path / "v.tinc"
+    file.write_bytes(damaged(content, how))
+    commands = [["verify", file], ["compare", image, file], ["decompress", file, tmp_path / "w.npy"]]
+    for command in [*commands, *([] if how == "body" else [["info", file]])]:
+        assert fail(*command).startswith(f"{file}: ")
+    assert listing(tmp_path) == ["v.tif", "v.tinc"]
+
+
+def test_every_flipped_byte_is_found(file: str, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    for at in range(0, len(content), 53):
+        Path(file).write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        assert cli.main(["verify", file]) == 1, f"byte {at}"
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "compare", "decompress"])
+def test_missing_files(tmp_path: Path, image: str, fail: Callable[..., str], command: str) -> None:
+    def arguments(file: Path) -> list[object]:
+        return {"compare": [image, file], "decompress": [file, tmp_path / "w.tif"]}.get(command, [file])
+
+    assert fail(command, *arguments(tmp_path / "lost.tinc")) == f"{tmp_path / 'lost.tinc'}: No such file or directory"
+    assert fail(command, *arguments(tmp_path)).startswith(str(tmp_path))
+
+
+def test_compare(tmp_path: Path, image: str, file: str, run: Callable[..., str], run_json: Callable[..., Any]) -> None:
+    expected = asdict(tinc.compare(wave(), tinc.open(file)))
+    assert run_json("compare", image, file) == {"file": file, "bytes": os.path.getsize(file), **expected}
+    headings, numbers = run("compare", image, file).splitlines()
+    assert headings.split()[-3:] == ["RMSE", "max", "error"]
+    assert f" {expected['psnr']:.2f} " in numbers
+
+
+def test_a_failure_in_json(tmp_path: Path, file: str, fail: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.tinc").touch()
+    lost, empty, out = (str(tmp_path / name) for name in ("lost.tinc", "empty.tinc", "w.tif"))
+    for command in (
+        ["verify", empty],
+        ["info", lost],
+        ["decompress", file, out, "--level", "9"],
+        ["compare", out, file],
+    ):
+        reason = fail(*command)
+        assert cli.main([*command, "--json"]) == 1
+        printed, err = capsys.readouterr()
+        assert (json.loads(printed), printed.count("\n")) == ({"error": reason}, 1)
+        assert err == f"napari-tinc: {reason}\n"
+
+
+def test_compare_with_something_else(tmp_path: Path, file: str, fail: Callable[..., str]) -> None:
+    np.save(tmp_path / "small.npy", wave((5, 6, 7)))
+    assert "shapes differ: original (5, 6, 7)" in fail("compare", tmp_path / "small.npy", file)
+    np.save(tmp_path / "flat.npy", wave()[0])
+    assert "axes YX" in fail("compare", tmp_path / "flat.npy", file)
+    assert "there is no such file" in fail("compare", tmp_path / "lost.npy", file)
+
+
+# --- demo ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sample(monkeypatch: pytest.MonkeyPatch) -> Image:
+    image = Image(wave((36, 36, 36)), "ZYX", (1.0, 1.0, 1.0), "millimeter", "sample")
+    monkeypatch.setattr(samples, "mri", lambda: image)
+    return image
+
+
+def test_demo(tmp_path: Path, sample: Image, run: Callable[..., str], run_json: Callable[..., Any]) -> None:
+    result = run_json("demo", "--out", tmp_path / "kept.tinc", "--preset", "fast")
+    volume = tinc.open(tmp_path / "kept.tinc")
+    measured = asdict(tinc.compare(sample.array, volume))
+    assert result["seconds"] > 0
+    assert {key: result[key] for key in measured} == measured
+    assert 64 <= result["ratio"] <= 64 * 1.03
+    assert (volume.provenance["preset"], volume.units) == ("fast", "millimeter")
+    headings, numbers = run("demo").splitlines()
+    assert headings.split()[-1] == "seconds"
+    assert numbers.split()[0] == "-"
+
+
+class Viewer:
+    """What of napari the demo uses."""
+
+    def __init__(self, title: str) -> None:
+        self.layers: list[tuple[Any, dict[str, Any]]] = []
+        self.canvas = types.SimpleNamespace(grid=types.SimpleNamespace(enabled=False))
+
+    def add_image(self, array: Any, **options: Any) -> None:
+        self.layers.append((array, options))
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Viewer]:
+    """The viewers that were run, of a napari that is not the real one, on a screen that is not there."""
+    opened: list[Viewer] = []
+    running: list[Viewer] = []
+
+    def open_viewer(title: str) -> Viewer:
+        opened.append(Viewer(title))
+        return opened[-1]
+
+    napari = types.SimpleNamespace(Viewer=open_viewer, run=lambda: running.extend(opened))
+    monkeypatch.setitem(sys.modules, "napari", napari)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(cli, "QT_PROBE", "print('xcb')")
+    return running
+
+
+def test_demo_shows_both_side_by_side(sample: Image, shown: list[Viewer], run: Callable[..., str]) -> None:
+    run("demo")
+    [viewer] = shown
+    assert viewer.canvas.grid.enabled
+    (original, options), (reconstruction, same) = viewer.layers
+    assert (options.pop("name"), same.pop("name")) == ("sample", "sample (tinc)")
+    assert options == same
+    assert (options["scale"], options["units"]) == ((1, 1, 1), ["millimeter"] * 3)
+    assert original is sample.array
+    assert tinc.compare(original, reconstruction).psnr > 10
+
+
+@pytest.mark.parametrize("probe", ["print('offscreen')", "import os; os.abort()", "raise ImportError", "exit(3)"])
+def test_nothing_is_shown_where_qt_cannot_open_a_window(
+    file: str, shown: list[Viewer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], probe: str
+) -> None:
+    monkeypatch.setattr(cli, "QT_PROBE", probe)
+    cli._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
+    assert not shown
+    hint = 'napari cannot show it: no Qt binding is installed (pip install "napari-tinc[all]")\n'
+    assert capsys.readouterr() == (hint if "ImportError" in probe else "", "")
+
+
+@pytest.mark.parametrize("variable", ["CI", "DISPLAY"])
+def test_no_window_is_tried_where_there_is_no_screen(
+    file: str, shown: list[Viewer], monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it was tried"))
+    monkeypatch.setenv(variable, {"CI": "true", "DISPLAY": ""}[variable])
+    cli._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
+    assert not shown
+
+
+@pytest.mark.parametrize("option", ["--no-view", "--json"])
+def test_demo_without_a_window(
+    sample: Image, shown: list[Viewer], run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr(cli, "_show", lambda *_: pytest.fail("it was called"))
+    run("demo", option)
+
+
+# --- progress, and whole processes -----------------------------------------------------------------------------------
+
+
+PROGRESS = training.Progress("training", 40, 500, 2.0, 95.6, 0.01, 30.123, 32100)
+
+
+def test_progress_on_a_terminal_is_one_line_that_changes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    ticker = reports.Ticker()
+    for event in (replace(PROGRESS, nbytes=None), PROGRESS):
+        ticker.show(event)
+    ticker.clear()
+    out, err = capsys.readouterr()
+    lines = err.split("\r")[1::2]
+    assert out == ""
+    assert {len(line) for line in lines} == {59}
+    assert [line.rstrip() for line in lines] == [
+        "training 40/500  30.12 dB  96 s left",
+        "training 40/500  30.12 dB  32,100 bytes  96 s left",
+        "",
+    ]
+    assert "\n" not in err
+
+
+def test_progress_elsewhere_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    ticker = reports.Ticker()
+    for _ in range(60):
+        now[0] += 0.2
+        ticker.show(PROGRESS)
+    ticker.clear()
+    assert capsys.readouterr().err == "training 40/500  30.12 dB  32,100 bytes  96 s left\n" * 2
+
+
+def test_as_a_process(tmp_path: Path, file: str) -> None:
+    info = subprocess.run([*MODULE, "info", file, "--json"], capture_output=True, text=True, check=True, timeout=60)
+    assert (json.loads(info.stdout)["shape"], info.stderr) == (list(SHAPE), "")
+    for arguments, code in ((["verify", "lost.tinc"], 1), (["verify"], 2)):
+        failed = subprocess.run(MODULE + arguments, capture_output=True, text=True, timeout=60)
+        assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (code, "", 1)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes break otherwise there")
+def test_a_reader_that_leaves_early(file: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        result = subprocess.run([*MODULE, "info", file], stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (1, "")
