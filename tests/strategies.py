@@ -43,7 +43,7 @@ def headers(draw: st.DrawFn) -> Header:
         values = st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     lo, hi = sorted([draw(values), draw(values)])
     n_values = draw(st.sampled_from([tree.depth + 1, len(tree.split)]))  # a width a level, or a node
-    widths = np.array(draw(st.lists(st.integers(0, 20), min_size=n_values, max_size=n_values)), np.uint16)
+    widths = np.array(draw(st.lists(st.integers(1, 20), min_size=n_values, max_size=n_values)), np.uint16)
     widths = widths if n_values == len(tree.split) else widths[tree.level]
     spacing = draw(st.none() | st.tuples(*[st.floats(1e-12, 1e12)] * 3))
     return Header(
@@ -52,7 +52,7 @@ def headers(draw: st.DrawFn) -> Header:
         (lo, hi),
         mean_q=draw(st.integers(0, 65535)),
         std_q=draw(st.integers(0, 65535)),
-        widths=np.where(tree.split, np.maximum(widths, 1), widths).astype(np.uint16),
+        widths=widths,
         layers=draw(st.integers(1, 8)),
         omega0=draw(finite32),
         weights_format=draw(st.sampled_from(WeightsFormat)),
@@ -92,7 +92,7 @@ def small_file() -> tuple[Header, tuple[Chunk, ...]]:
         (7, 4095),
         mean_q=6000,
         std_q=9000,
-        widths=np.array([6, 4, 4, 0, 4, 4, 9, 4, 4], np.uint16),
+        widths=np.array([6, 4, 4, 1, 4, 4, 9, 4, 4], np.uint16),
         layers=3,
         omega0=30.0,
         weights_format=WeightsFormat.ENTROPY,

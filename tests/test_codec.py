@@ -127,7 +127,7 @@ def test_plainer_weights(weights: str) -> None:
     assert finished.volume.header.weights_format is WeightsFormat[weights.upper()]
     assert finished.quality == tinc.compare(volume, finished.volume)
     assert finished.quality.psnr > 15
-    assert 8 <= finished.volume.ratio
+    assert finished.volume.ratio >= 8
 
 
 def test_calibration_is_stored_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     progress, finished = finish(events)
     assert progress[-1].step < 10_000
     assert finished.quality.psnr > 18
-    assert 16 <= finished.volume.ratio
+    assert finished.volume.ratio >= 16
 
 
 @pytest.mark.parametrize(
@@ -194,5 +194,5 @@ def test_bad_arguments_are_named_before_any_work(volume: Any, options: dict[str,
 
 
 def test_a_huge_ratio_says_what_is_possible() -> None:
-    with pytest.raises(ValueError, match=r"cannot become \d+: the smallest file is \d+ bytes, a ratio of \d+"):
+    with pytest.raises(ValueError, match=r"cannot become \d+: the smallest file is about \d+ bytes, a ratio of \d+"):
         tinc.compress(blobs(), ratio=5000, preset="fast")

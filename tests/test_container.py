@@ -126,7 +126,6 @@ def test_parameter_counts_follow_the_definition(header: Header) -> None:
         n = 4 * width + above * width + (header.layers - 1) * (width * width + width)
         expected.append(n if header.tree.split[node] else n + width + 1)
     assert parameter_counts(header).tolist() == expected
-    assert all(n == 1 for n, width in zip(expected, header.widths, strict=True) if width == 0)
 
 
 @few
@@ -273,9 +272,9 @@ BAD_HEADS = {
         "octree is deeper than 12 levels",
     ),
     "width form": (crafted(widths=b"\x02"), "width form is 2, expected 0 to 1"),
-    "width": (crafted(widths=b"\x00\x02\x81\x02"), "width is 257, expected 0 to 256"),
-    "split width 0": (crafted(widths=b"\x00\x00\x02"), "width is 0 for a split node"),
-    "one width class": (crafted(widths=b"\x01\x01\x02"), "width classes is 1, expected 2 to 257"),
+    "width": (crafted(widths=b"\x00\x02\x81\x02"), "width is 257, expected 1 to 256"),
+    "width 0": (crafted(widths=b"\x00\x00\x02"), "width is 0, expected 1 to 256"),
+    "one width class": (crafted(widths=b"\x01\x01\x02"), "width classes is 1, expected 2 to 256"),
     "width form 1 for 0": (crafted(widths=b"\x01\x02\x02\x03\x01\x00"), "one canonical form"),
     "width order": (crafted(widths=b"\x01\x02\x03\x02\x02\x00"), "one canonical form"),
     "width unused": (crafted(widths=b"\x01\x03\x02\x03\x04\x04\x00\x00"), "one canonical form"),

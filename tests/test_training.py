@@ -22,12 +22,10 @@ def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:
     volume = (volume - volume.mean()) / volume.std()
     tree = Octree.full(volume.shape, 1)
     architecture = Architecture(tree, np.array([10, 6])[tree.level], LAYERS, 4.0)
-    events = list(
-        train(
-            volume, architecture, Schedule(200, batch=1024), nbytes=options.pop("nbytes", 700.0),
-            peak=float(np.ptp(volume)), device="cpu", seed=seed, control=Control(),
-        )  # fmt: skip
-    )
+    nbytes, peak = options.pop("nbytes", 700.0), float(np.ptp(volume))
+    schedule, control = Schedule(200, batch=1024), Control()
+    training = train(volume, architecture, schedule, nbytes=nbytes, peak=peak, device="cpu", seed=seed, control=control)
+    events = list(training)
     assert isinstance(events[-1], Fitted)
     return [e for e in events if isinstance(e, Progress)], events[-1]
 

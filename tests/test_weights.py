@@ -20,7 +20,8 @@ def header(form: WeightsFormat, calibration: Calibration) -> Header:
     architecture = mixed()
     return Header(
         tree=architecture.octree, dtype=np.dtype("u1"), value_range=(0, 9), mean_q=9, std_q=9,
-        widths=architecture.widths.astype(np.uint16), layers=2, omega0=5.0, weights_format=form, calibration=calibration,
+        widths=architecture.widths.astype(np.uint16), layers=2, omega0=5.0, weights_format=form,
+        calibration=calibration,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from .octree import Octree
 
 LAYERS = 2
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
-WIDEST_LEAF = 14.0
+WIDEST_LEAF = 32.0
 MAX_LEVELS = 6
 
 

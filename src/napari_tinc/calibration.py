@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import Calibration
+from .container import Calibration, WeightsFormat
 from .octree import Octree
 from .weights import Corrections
 
 DB_PER_DOUBLING = 3.0  # what twice the bytes buy in better weights, roughly; a calibration has to buy more per byte
 
 
-def fit_corrections(outputs: NDArray[np.float32], wanted: NDArray[Any], octree: Octree, nbytes: int) -> Corrections:
+def fit_corrections(
+    outputs: NDArray[np.float32], wanted: NDArray[Any], octree: Octree, form: WeightsFormat, nbytes: int, spare: int
+) -> Corrections:
     """The calibration worth its bytes in a file of ``nbytes``: none, global or per leaf.
 
     Parameters
     ----------
     outputs, wanted : the network's values and the normalised volume, both of the octree's shape.
+    form : entropy-coded weights make room for a calibration by coarser steps; others have only the ``spare`` bytes.
     """
     leaves = octree.leaves
     moments = np.zeros((len(leaves), 6))
@@ -37,8 +40,13 @@ def fit_corrections(outputs: NDArray[np.float32], wanted: NDArray[Any], octree: 
     candidates = [
         (none, 0),
         (Corrections(Calibration.GLOBAL, everything[:, 0].copy(), everything[:, 1].copy()), 8),
-        (Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)), 8 + len(leaves)),
+        (
+            Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)),
+            8 + (1 if form is WeightsFormat.ENTROPY else 4) * len(leaves),
+        ),
     ]
+    if form is not WeightsFormat.ENTROPY:
+        candidates = [candidate for candidate in candidates if candidate[1] <= spare]
     before = max(_squared_error(moments, none), 1e-30)
 
     def worth(candidate: tuple[Corrections, int]) -> float:

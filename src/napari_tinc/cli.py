@@ -253,7 +253,7 @@ def _show(image: Image, volume: tinc.TincVolume) -> None:
         put('napari cannot show it: no Qt binding is installed (pip install "napari-tinc[all]")')
     if probe.returncode or probe.stdout.strip() in ("offscreen", "minimal"):
         return
-    import napari  # type: ignore[import-untyped]
+    import napari
     import numpy as np
 
     viewer = napari.Viewer(title="napari-tinc demo")

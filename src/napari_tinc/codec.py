@@ -25,12 +25,13 @@ from .container import Ancillary, Chunk, Header, Kind, WeightsFormat
 from .decode import Network
 from .metrics import Quality
 from .octree import Octree
-from .training import Control, Fitted, Progress, Schedule, train
+from .training import Control, Fitted, Progress, Schedule, pick_device, train
 from .volume import TincVolume, pack_errors, to_values
 from .weights import Corrections, architecture_of, round_trip, to_chunks
 
 OMEGA0 = 8.0
-STEPS = {"fast": 500, "balanced": 4000, "best": 16000}  # optimiser steps for a volume of 128^3 voxels
+STEPS = {"fast": 1200, "balanced": 4500, "best": 18000}  # optimiser steps for a volume of 128^3 voxels
+BATCH = {"fast": 4096, "balanced": 8192, "best": 8192}  # voxels a step
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LANDING = 0.995  # training aims a little low; the steps are then made as fine as the budget allows
 
@@ -97,8 +98,8 @@ def fit(
     for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-    from .training import pick_device
-
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
     pick_device(device)
     header = _header(volume, spacing, units, WEIGHTS[weights])
     extra = [] if "".join(axis_labels) == "zyx" else [_meta(axis_labels)]
@@ -123,7 +124,8 @@ def _run(
     scale = min(4.0, max(0.25, volume.size / 128**3)) ** 0.5
     steps = max(100, round(STEPS[options["preset"]] * scale))
     entropy_coded = header.weights_format is WeightsFormat.ENTROPY
-    schedule = Schedule(steps) if entropy_coded else Schedule(steps, rounding_from=2.0)
+    batch = BATCH[options["preset"]]
+    schedule = Schedule(steps, batch) if entropy_coded else Schedule(steps, batch, rounding_from=2.0)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
     fitted = last = None
     for event in train(
@@ -160,12 +162,12 @@ def _pack(
         return vector, chunks, size
 
     factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
-    vector, chunks, _ = assemble(factor, corrections)
+    vector, chunks, size = assemble(factor, corrections)
     network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     outputs = network.on_grid(grid)
     if fitted is not None:
-        corrections = fit_corrections(outputs, normalised, header.tree, budget)
+        corrections = fit_corrections(outputs, normalised, header.tree, header.weights_format, budget, budget - size)
     if corrections.kind is not container.Calibration.NONE:
         factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
         vector, chunks, _ = assemble(factor, corrections)
@@ -180,7 +182,7 @@ def _pack(
     if len(data) > budget:
         raise ValueError(
             f"a volume of {volume.nbytes} bytes cannot become {budget}: the smallest file is {len(data)} bytes, "
-            f"a ratio of {volume.nbytes / len(data):.0f}"
+            f"a ratio of {volume.nbytes / len(data):.3g}"
         )
     quality = replace(quality, ratio=volume.nbytes / len(data), bits_per_voxel=8 * len(data) / volume.size)
     yield Finished(TincVolume(data), quality, time.perf_counter() - began)
@@ -236,7 +238,7 @@ def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None)
         return max(1, math.floor(volume.nbytes / ratio))
     if nbytes < 1:
         raise ValueError(f"nbytes is {nbytes}, expected at least 1")
-    return int(nbytes)
+    return min(int(nbytes), volume.nbytes + 1024)  # more buys nothing but time; a header has to fit all the same
 
 
 def _header(volume: NDArray[Any], spacing: Sequence[float] | None, units: str | None, form: WeightsFormat) -> Header:
@@ -282,7 +284,15 @@ def _allowance(header: Header, extra: list[Chunk], options: dict[str, Any], budg
     filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
     filled = [weights[0], *(Chunk.of(Kind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
     report = _report(None, np.zeros((n_leaves, 2)), header, options)
-    return max(1.0, budget - len(container.pack(header, [*filled, *extra, *report])) + filler * (len(filled) - 1))
+    rest = len(container.pack(header, [*filled, *extra, *report])) - filler * (len(filled) - 1)
+    least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
+    if least > budget:
+        nbytes = math.prod(header.shape) * header.dtype.itemsize
+        raise ValueError(
+            f"a volume of {nbytes} bytes cannot become {budget}: the smallest file is about {least} bytes, "
+            f"a ratio of {nbytes / least:.3g}"
+        )
+    return float(budget - rest)
 
 
 def _meta(axis_labels: str | Sequence[str]) -> Chunk:
@@ -298,7 +308,7 @@ def _report(
     """PROVENANCE and QUALITY chunks. Their size does not depend on the quality, so that the budget can be met first."""
     figures = {"psnr": "0000.000", "ssim": "0.00000"}
     if quality is not None:
-        figures = {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):.5f}"}
+        figures = {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
     provenance = _compact({**options, **figures})
     return [
         Chunk.of(Ancillary.PROVENANCE, provenance),

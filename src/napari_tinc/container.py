@@ -132,7 +132,7 @@ class Header:
     dtype : of the volume, one of :data:`DTYPES`.
     value_range : smallest and largest value of the volume, exact in ``dtype``.
     mean_q, std_q : 0..65535, see :attr:`mean` and :attr:`std`.
-    widths : uint16 (n_nodes,), neurons of a node's layers; 0 (a leaf of one value) only for leaves.
+    widths : uint16 (n_nodes,), neurons of a node's layers, 1..256.
     layers : sine layers of a node's MLP, 1..8.
     omega0 : frequency of the sines, kept as float32.
     spacing, origin : of the voxels along z, y, x, in ``unit``, which is stored only with a spacing.
@@ -351,10 +351,10 @@ def _read_widths(reader: _Reader, tree: Octree) -> NDArray[np.uint16]:
     """The width of every node, refused unless stored exactly as :func:`_pack_widths` does."""
     start = reader.at
     if reader.unsigned("width form", 1, 1) == 0:
-        per_level = [reader.uv("width", 0, MAX_WIDTH) for _ in range(tree.depth + 1)]
+        per_level = [reader.uv("width", 1, MAX_WIDTH) for _ in range(tree.depth + 1)]
         widths = np.array(per_level, np.uint16)[tree.level]
     else:
-        classes = [reader.uv("width", 0, MAX_WIDTH) for _ in range(reader.uv("width classes", 2, MAX_WIDTH + 1))]
+        classes = [reader.uv("width", 1, MAX_WIDTH) for _ in range(reader.uv("width classes", 2, MAX_WIDTH))]
         n_bits = (len(classes) - 1).bit_length()
         bits = reader.bits("width indices", len(tree.split) * n_bits).reshape(-1, n_bits)
         index = bits @ (1 << np.arange(n_bits, dtype=np.uint16))
@@ -362,8 +362,6 @@ def _read_widths(reader: _Reader, tree: Octree) -> NDArray[np.uint16]:
         widths = np.array(classes, np.uint16)[index]
     if reader.head[start : reader.at] != _pack_widths(tree, widths):
         raise TincError("widths are stored out of order or at length, expected the one canonical form")
-    if (widths[tree.split] == 0).any():
-        raise TincError("width is 0 for a split node, expected that for leaves only")
     return widths
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_nodes
 
 TILE = 4096  # points whose features of all layers stay in a core's cache
+GPU_TILE = 2**18
 BLOCK = 64  # points of one matrix product: small enough that a BLAS runs it on this thread, at full speed
 
 
@@ -127,8 +128,9 @@ class Network:
         size = [len(axis) for axis in axes]
         out = np.empty(size[0] * size[1] * size[2], np.float32)
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
-        planes = max(1, TILE // (size[1] * size[2]))
-        rows = max(1, TILE // size[2]) if planes == 1 else size[1]
+        most = TILE if self.device is None else GPU_TILE
+        planes = max(1, most // (size[1] * size[2]))
+        rows = max(1, most // size[2]) if planes == 1 else size[1]
         at = 0
         for z, y in itertools.product(range(0, size[0], planes), range(0, size[1], rows)):
             tile = [axes[0][z : z + planes], axes[1][y : y + rows], axes[2]]

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .octree import Octree
 
+SLAB = 64  # rows of the first axis
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:
@@ -39,18 +41,28 @@ def psnr(rmse: float, value_range: float) -> float:
 
 
 def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float) -> float:
-    """Structural similarity as scikit-image computes it; windows shrink for volumes of less than 7 voxels an axis."""
+    """Structural similarity as scikit-image computes it; windows shrink for volumes of less than 7 voxels an axis.
+
+    Computed in slabs along the first axis, which give the same mean in bounded memory.
+    """
     from skimage.metrics import structural_similarity
 
     if value_range == 0:
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
-    original, reconstruction = (np.squeeze(a).astype(np.float64) / value_range for a in (original, reconstruction))
+    original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
     window = min([7, *original.shape])
     window -= 1 - window % 2
     if window < 3 or original.ndim == 0:
         return math.nan
     similarity: Any = structural_similarity
-    return float(similarity(original, reconstruction, data_range=1.0, win_size=window))
+    margin, total = window // 2, 0.0
+    inner = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
+    for first in range(0, inner, SLAB):
+        rows = min(SLAB, inner - first)
+        slab = slice(first, first + rows + 2 * margin)
+        pair = (a[slab].astype(np.float64) / value_range for a in (original, reconstruction))
+        total += rows * float(similarity(*pair, data_range=1.0, win_size=window))
+    return total / inner
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:

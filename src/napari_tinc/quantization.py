@@ -17,7 +17,7 @@ from .network import Architecture
 if TYPE_CHECKING:
     import torch
 
-OPENING_PRICE = 0.05  # of a bit for every parameter, in units of the loss
+OPENING_PRICE = 0.02  # of a bit for every parameter, in units of the loss
 PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a schedule, on a logarithmic scale
 
 

@@ -26,7 +26,7 @@ from .quantization import LearnedRounding
 if TYPE_CHECKING:
     import torch
 
-OPENING_RATE, OPENING_SHARE = 1.2, 0.3  # rounding begins with more bits, and meets its target by this share of it
+OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
 STOPPING_STEPS = 200  # at least, to bring the learning rate down when a fit is stopped
 REPORT_SECONDS = 0.2
 
@@ -178,9 +178,10 @@ class _Trainer:
             now = time.perf_counter()
             if now - reported > REPORT_SECONDS or step == steps:
                 reported = now
+                nbytes = None if rounding_since is None else round(self.rounding.bits / 8)
                 yield Progress(
                     "training", step, steps, now - began, (now - began) / step * (steps - step), recent,
-                    psnr(math.sqrt(recent), self.peak), None if rounding_since is None else round(self.rounding.bits / 8),
+                    psnr(math.sqrt(recent), self.peak), nbytes,
                 )  # fmt: skip
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:

@@ -85,7 +85,6 @@ class TincVolume:
         present = sum(chunk.n_nodes for chunk in self._chunks if chunk.role is Kind.WEIGHTS)
         if present < expected:
             raise TincError(f"file holds {present} of {expected} nodes; coarser levels cannot be shown yet")
-        self._calibrated = True
 
     @property
     def header(self) -> Header:
@@ -130,7 +129,10 @@ class TincVolume:
     @property
     def axis_labels(self) -> str:
         """One letter an axis, "zyx" where the file says nothing else."""
-        return str(self._json(Ancillary.META).get("axes", "zyx"))
+        labels = self._json(Ancillary.META).get("axes", "zyx")
+        if not (isinstance(labels, str) and len(labels) == 3):
+            raise TincError(f"META chunk names the axes {labels!r}, expected three letters")
+        return labels
 
     @property
     def nbytes(self) -> int:
@@ -191,6 +193,21 @@ class TincVolume:
         rows["gain"], rows["offset"] = self._network.gain, self._network.offset * self._header.std
         return rows
 
+    def decode(self, device: str = "auto") -> NDArray[Any]:
+        """Everything, evaluated by torch on a device: for bulk work on a GPU.
+
+        Values may differ by one rounding from ``np.asarray(volume)``, which sums in another order.
+
+        Raises
+        ------
+        ValueError
+            If torch cannot use the device.
+        """
+        from .training import pick_device
+
+        grid = [np.arange(n, dtype=np.float64) + 0.5 for n in self.shape]
+        return to_values(self._network.to(pick_device(device)).on_grid(grid), self._header)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; the old one of that name stays intact until the new one is whole.
 
@@ -204,8 +221,7 @@ class TincVolume:
     def verify(self) -> None:
         """Check every chunk and decode every weight; :class:`TincError` if anything is wrong."""
         container.verify(self._chunks)
-        _ = self._network
-        _ = self.leaves
+        _ = self._network, self.leaves, self.axis_labels, self.provenance
 
     def __len__(self) -> int:
         return self.shape[0]

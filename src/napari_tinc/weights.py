@@ -21,6 +21,7 @@ from .quantization import quantize, storable
 
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
 CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
+MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
 ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
 INT8_ITEM = np.dtype([("step", "<u2")])
@@ -151,8 +152,6 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
     leaf_distributions: list[entropy.Geometric] = []
     if kind is Calibration.GLOBAL:
         both = np.frombuffer(model[own:], GLOBAL_ITEM)[0]
-        if not np.isfinite(both["gain"]) or not np.isfinite(both["offset"]):
-            raise TincError(f"global calibration is {both['gain']}, {both['offset']}, expected finite numbers")
         gain[:], offset[:] = both["gain"], both["offset"]
     elif kind is Calibration.PER_LEAF:
         pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
@@ -179,11 +178,13 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
         except ValueError as error:
             raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
         for target, (index, _), value in zip(targets, parts, values, strict=False):
-            target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
+            with np.errstate(over="ignore"):  # refused below
+                target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
-    if not np.isfinite(vector).all():
-        raise TincError("a weight is not a finite number")
+    worst = max(float(np.abs(values).max()) for values in (vector, gain, offset))
+    if not worst <= MAX_WEIGHT:
+        raise TincError(f"a weight, gain or offset is {worst}, expected at most {MAX_WEIGHT:.0f}")
     return Network(architecture, vector, gain, offset)
 
 
