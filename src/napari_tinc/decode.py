@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_nodes
 
-TILE = 4096  # points whose features of all layers stay in a core's cache
+TILE = 8192  # points whose features of all layers stay in a core's cache
 GPU_TILE = 2**18
 BLOCK = 64  # points of one matrix product: small enough that a BLAS runs it on this thread, at full speed
 
@@ -102,6 +101,8 @@ class Network:
         if threads == 1 or out.size <= 4 * TILE or self.device is not None:
             work(jobs)
         else:
+            from concurrent.futures import ThreadPoolExecutor  # not needed for a slice, and slow to import
+
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(work, [jobs[i::threads] for i in range(threads)]))
         return out
@@ -124,7 +125,7 @@ class Network:
             if node == leaf:
                 leaf_row = int(np.searchsorted(group.leaf_rows, row))
                 own |= {kind: weights[kind][leaf_row : leaf_row + 1] for kind in ("head", "head_bias")}
-            nodes.append((own, self.architecture.centre(group)[row], self.architecture.scale(group.level)))
+            nodes.append((own, self.architecture.centre(node), self.architecture.scale(group.level)))
         size = [len(axis) for axis in axes]
         out = np.empty(size[0] * size[1] * size[2], np.float32)
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.

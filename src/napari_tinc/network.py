@@ -112,9 +112,10 @@ class Architecture:
             views[tensor.group][tensor.kind] = vector[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape)
         return views
 
-    def centre(self, group: Group) -> NDArray[np.float64]:
-        """Centres of the nodes' boxes in voxel coordinates (voxel i covers i to i + 1), (n, 3)."""
-        return (self.octree.cell[group.nodes] + 0.5) * self.octree.extent(group.level)
+    def centre(self, nodes: Any) -> NDArray[np.float64]:
+        """Centres of the boxes of one or more nodes of one level, in voxel coordinates (voxel i covers i to i + 1)."""
+        level = int(np.max(self.octree.level[nodes]))
+        return (self.octree.cell[nodes] + 0.5) * self.octree.extent(level)
 
     def scale(self, level: int) -> float:
         """Factor from voxels off the centre to positions: the longest edge of a box spans [-1, 1]."""

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 
 from .container import MAX_FILE, MIN_FILE, TincError, parse, verify
@@ -41,7 +40,7 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
     stem = f".{name[:48]}."  # a file name holds 255 bytes
-    temporary = os.path.join(folder, f"{stem}{os.getpid()}-{secrets.token_hex(4)}.tinc-tmp")
+    temporary = os.path.join(folder, f"{stem}{os.getpid()}-{os.urandom(4).hex()}.tinc-tmp")
     try:
         mode = _mode_of(target)
         with contextlib.suppress(OSError):  # a folder may be writable and not listable

@@ -243,11 +243,10 @@ class _Shard:
             shift = np.zeros((len(group.nodes), 1, 4))
             shift[:, 0, 3] = 1
             if group.level:
-                parents = octree.parent[group.nodes]
-                centre = (octree.cell[parents] + 0.5) * octree.extent(group.level - 1)
-                shift[:, 0, :3] = (centre - architecture.centre(group)) * scale
+                from_parent = architecture.centre(octree.parent[group.nodes]) - architecture.centre(group.nodes)
+                shift[:, 0, :3] = from_parent * scale
             else:
-                shift[:, 0, :3] = (0.5 - architecture.centre(group)) * scale
+                shift[:, 0, :3] = (0.5 - architecture.centre(group.nodes)) * scale
                 above = 1.0
             ratio = np.array([scale / above] * 3 + [0.0])
             self.moves.append((put(ratio), put(shift)))

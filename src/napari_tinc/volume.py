@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .metrics import Quality
 
 MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
+BLOCK = 2**16  # values turned into the dtype at a time
 LEAF_FIELDS = np.dtype(
     [
         ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("parameters", "<i8"), ("bytes", "<f8"),
@@ -301,9 +302,11 @@ def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
     """Network outputs to values of the data: mean + std * output, clipped to the stored range, rounded to the dtype."""
     lo, hi = header.value_range
     values = np.empty(outputs.shape, header.dtype)
-    for plane, into in zip(outputs.reshape(-1, outputs.shape[-1]), values.reshape(-1, outputs.shape[-1]), strict=True):
-        wide = np.clip(plane.astype(np.float64) * header.std + header.mean, lo, hi)
-        into[:] = np.rint(wide) if header.dtype.kind in "iu" else wide
+    flat, into = outputs.reshape(-1), values.reshape(-1)
+    for first in range(0, flat.size, BLOCK):
+        part = slice(first, first + BLOCK)
+        wide = np.clip(flat[part].astype(np.float64) * header.std + header.mean, lo, hi)
+        into[part] = np.rint(wide) if header.dtype.kind in "iu" else wide
     return values
 
 
