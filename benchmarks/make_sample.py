@@ -7,8 +7,9 @@ import argparse
 import shutil
 from pathlib import Path
 
-import napari_tinc as tinc
 import tifffile
+
+import napari_tinc as tinc
 from napari_tinc import samples
 
 CROP = (slice(30, 158), slice(52, 180), slice(34, 162))

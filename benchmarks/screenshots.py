@@ -1,4 +1,4 @@
-"""Drive a real napari through a compression and save docs/images/*.png: python benchmarks/screenshots.py [--preset fast]
+"""Drive a real napari through a compression; saves docs/images/*.png: python benchmarks/screenshots.py [--preset fast]
 
 Needs a screen: Xvfb :9 -screen 0 1400x900x24 & DISPLAY=:9 QT_QPA_PLATFORM=xcb python benchmarks/screenshots.py
 Works on a settings file of its own, and clicks the buttons a user would click.
@@ -16,13 +16,15 @@ os.environ["NAPARI_CONFIG"] = str(Path(scratch.name) / "settings.yaml")
 
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
-from napari_tinc.plugin.compress import CompressWidget  # noqa: E402
+from napari._app_model import get_app_model  # noqa: E402
 from PIL import Image  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+from napari_tinc.plugin.compress import CompressWidget  # noqa: E402
+
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-SIZE = 1200, 760  # of the window, in pixels
+SIZE = 1080, 680  # of the window, in pixels
 
 
 def main() -> None:
@@ -33,7 +35,8 @@ def main() -> None:
 
     viewer = new_viewer()
     viewer.open_sample("napari-tinc", "sample_mri")
-    _, widget = viewer.window.add_plugin_dock_widget("napari-tinc", "Compress")
+    get_app_model().commands.execute_command("napari-tinc.compress_widget")  # as the menu item does
+    widget = viewer.window.dock_widgets["Compress (TINC)"]
     assert isinstance(widget, CompressWidget)
     widget.preset.value = arguments.preset
 
@@ -60,7 +63,7 @@ def main() -> None:
     (layer,) = viewer.open(path, plugin="napari-tinc")
     layer.rendering = "attenuated_mip"
     viewer.dims.ndisplay = 3
-    viewer.camera.angles = (-15, 30, 145)
+    viewer.scene.camera.angles = (25, 180, 105)
     save(viewer, "reopened.png")
     viewer.close()
 
@@ -86,7 +89,7 @@ def wait(until: Callable[[], bool], seconds: float = 600) -> None:
 def save(viewer: napari.Viewer, name: str) -> None:
     wait(lambda: False, seconds=1)
     pixels = np.asarray(viewer.screenshot(canvas_only=False, flash=False))[..., :3]
-    Image.fromarray(np.ascontiguousarray(pixels)).quantize(128).save(IMAGES / name, optimize=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).quantize(96).save(IMAGES / name, optimize=True)
     print(f"{name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB")
 
 

@@ -1,0 +1,21 @@
+"""The bundled brain as sample data."""
+
+from __future__ import annotations
+
+from ..samples import mri as mri_image
+from ..samples import mri_tinc_path
+from .layers import OVERVIEW_VOXELS
+from .reader import LayerData, read_one
+
+
+def mri() -> list[LayerData]:
+    """The volume as it was published."""
+    image = mri_image()
+    arguments = {"name": "brain", "scale": image.spacing, "units": (image.units,) * 3, "axis_labels": tuple("zyx")}
+    return [(image.array, arguments, "image")]
+
+
+def mri_tinc() -> list[LayerData]:
+    """The same, from its compressed file."""
+    data, arguments, kind = read_one(mri_tinc_path(), OVERVIEW_VOXELS)
+    return [(data, arguments | {"name": "brain (tinc)"}, kind)]

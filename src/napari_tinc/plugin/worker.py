@@ -1,0 +1,68 @@
+"""Run a job's generator in a thread of napari's pool; its events arrive as signals in the window's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+
+from ..training import Control
+from .jobs import JobError, Request, compress_layer, find_devices
+
+
+class JobWorker(GeneratorWorker):
+    """A worker that napari can quit at any moment, not only when the job yields its next event."""
+
+    control: Control | None = None
+
+    def quit(self) -> None:
+        if self.control:
+            self.control.cancel.set()
+        super().quit()
+
+    def run(self) -> None:
+        """Like superqt's, which also swaps the process's warning handler for that of this thread.
+
+        Where two workers overlap, that leaves the handler of one that is long deleted.
+        """
+        self.started.emit()
+        self._running = True
+        try:
+            result = self.work()
+            if isinstance(result, Exception):
+                raise result
+        except Exception as error:
+            self.errored.emit(error)
+        self._running = False
+        self.finished.emit()
+        self._finished.emit(self)
+
+
+def start_job(
+    request: Request, control: Control, eager_voxels: int, *, on_event: Callable[[Any], None],
+    on_error: Callable[[JobError], None], on_end: Callable[[], None],
+) -> None:  # fmt: skip
+    """Start to compress. ``on_end`` comes last, whatever happened."""
+    worker = create_worker(
+        compress_layer,
+        request,
+        control,
+        eager_voxels,
+        _worker_class=JobWorker,
+        _start_thread=False,
+        _ignore_errors=True,
+    )
+    worker.control = control
+    worker.yielded.connect(on_event)
+    worker.errored.connect(on_error)
+    worker.finished.connect(on_end)
+    worker.start()
+
+
+def start_find_devices(on_found: Callable[[list[str]], None], on_error: Callable[[JobError], None]) -> None:
+    """Ask torch for its devices, without keeping the window waiting for its import."""
+    worker = create_worker(find_devices, _worker_class=JobWorker, _start_thread=False, _ignore_errors=True)
+    worker.yielded.connect(on_found)
+    worker.errored.connect(on_error)
+    worker.start()

@@ -1,0 +1,83 @@
+"""Save an image layer as a ``.tinc`` file: at once if it is what such a file was decoded to, else by compressing it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..container import TincError
+from ..training import Control
+from ..volume import TincVolume
+from .activity import activity_bar, advance
+from .jobs import JobError, Request, Result, compress_layer
+from .layers import OVERVIEW_VOXELS, geometry, intensities, unchanged, with_geometry
+from .preferences import read_preferences
+
+
+class SaveError(Exception):
+    """A layer was not saved; the text is one line for the user.
+
+    Never a ValueError: napari takes that for "no plugin can write this" and does not show its text.
+    """
+
+
+def write(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
+    """Write one image layer, given as its data and arguments; returns the path written, with its suffix.
+
+    Raises
+    ------
+    SaveError
+        If it was not written; a file that was there is left as it was.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".tinc":
+        target = target.with_name(f"{target.name}.tinc")
+    try:
+        volume = unchanged(data, arguments)
+        if volume is not None:
+            volume = with_geometry(volume, geometry(arguments))
+        else:
+            _check_writable(target)
+            volume = _compressed(data, arguments)
+        volume.save(target)
+    except (JobError, TincError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SaveError(f"{target.name} was not saved: {reason}") from error
+    return [str(target)]
+
+
+def _check_writable(target: Path) -> None:
+    """Fail before a minute is spent on a volume that has nowhere to go."""
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {target.parent}")
+    if target.is_dir():
+        raise IsADirectoryError("it is a folder")
+    if not os.access(target.parent, os.W_OK):
+        raise PermissionError(f"the folder {target.parent} is read-only")
+
+
+def _compressed(data: Any, arguments: Mapping[str, Any]) -> TincVolume:
+    """Compress with the options from Preferences, in this thread; napari's activity shows a bar and a Cancel button."""
+    from napari.utils.notifications import show_info
+
+    preferences, control = read_preferences(), Control()
+    name = str(arguments.get("name", "image"))
+    request = Request(
+        name,
+        intensities(data, arguments),
+        geometry(arguments),
+        preferences.ratio,
+        preferences.preset,
+        preferences.device,
+    )
+    show_info(f"Compressing {name}, preset {preferences.preset}. Progress and Cancel: activity, at the bottom right.")
+    with activity_bar(name) as bar:
+        for event in compress_layer(request, control, OVERVIEW_VOXELS):
+            if isinstance(event, Result):
+                return event.volume
+            advance(bar, event)
+            if bar.is_canceled:
+                control.cancel.set()
+    raise JobError("cancelled")

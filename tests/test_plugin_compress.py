@@ -1,0 +1,239 @@
+"""The compress widget; all but the last tests on a viewer without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import notification_manager
+from superqt.utils import WorkerBase
+from volumes import small_array
+
+import napari_tinc as tinc
+from napari_tinc import codec
+from napari_tinc.plugin import compress
+from napari_tinc.plugin.compress import CompressWidget
+from napari_tinc.plugin.preferences import Preferences
+from napari_tinc.training import Progress
+
+LONG = 10**6  # steps: a job that lasts until it is ended
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", 1)
+    monkeypatch.setattr(compress, "read_preferences", lambda: Preferences(ratio=12, preset="fast", device="cpu"))
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    viewer = ViewerModel()
+    viewer.add_image(small_array(), name="a", scale=(2, 0.5, 0.5), units=("um",) * 3, axis_labels=("z", "y", "x"))
+    return viewer
+
+
+@pytest.fixture
+def make_widget(qtbot: Any) -> Iterator[Callable[[Any], CompressWidget]]:
+    widgets: list[CompressWidget] = []
+
+    def make(viewer: Any) -> CompressWidget:
+        widget = CompressWidget(viewer)
+        qtbot.addWidget(widget.native)
+        widgets.append(widget)
+        qtbot.waitUntil(lambda: widget.device.value == "cpu", timeout=30_000)  # torch's devices were found
+        return widget
+
+    yield make
+    for widget in widgets:
+        if widget._running:
+            widget._running.control.cancel.set()
+            qtbot.waitUntil(lambda widget=widget: widget._running is None, timeout=20_000)
+
+
+def finish(qtbot: Any, widget: CompressWidget) -> str:
+    qtbot.waitUntil(lambda: widget._running is None, timeout=60_000)
+    return widget.status.value
+
+
+def started(qtbot: Any, widget: CompressWidget) -> None:
+    widget.start()
+    qtbot.waitUntil(lambda: "step" in widget.status.value, timeout=30_000)
+
+
+def buttons(widget: CompressWidget) -> tuple[bool, bool, bool]:
+    return widget.compress.enabled, widget.stop.enabled, widget.cancel.enabled
+
+
+def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any) -> None:
+    widget = make_widget(viewer)
+    assert widget.image.value is viewer.layers["a"]
+    assert widget.sizes.value == "20 x 24 x 28 uint16\n26.9 kB will become 2.2 kB"
+    widget.ratio.value = 100
+    assert widget.sizes.value.endswith("269 bytes")
+    assert buttons(widget) == (True, False, False)
+    assert list(widget.preset.choices) == ["fast", "balanced", "best"]
+    assert widget.native.sizeHint().width() <= 350
+
+
+def test_a_job_from_start_to_layer(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    source = viewer.layers["a"]
+    source.colormap, source.contrast_limits, source.translate, source.rotate = "magma", (50, 1500), (5, 6, 7), 30
+    top = viewer.add_image(np.zeros((3, 3)), name="b")
+    widget = make_widget(viewer)
+    widget.image.value = source
+    started(qtbot, widget)
+    assert buttons(widget) == (False, True, True)
+    widget.image.value = top  # the user goes on
+    status = finish(qtbot, widget)
+    assert status.startswith("Ratio 12.") and "PSNR" in status and "SSIM" in status
+    assert buttons(widget) == (True, False, False)
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)", "b"]
+    result = viewer.layers["a (tinc)"]
+    for name in ("scale", "translate", "rotate", "contrast_limits"):
+        np.testing.assert_allclose(getattr(result, name), getattr(source, name))
+    assert (result.units, result.axis_labels) == (source.units, source.axis_labels)
+    assert result.colormap.name == "magma"
+    volume = result.metadata["tinc"]
+    assert isinstance(volume, tinc.TincVolume) and (volume.spacing, volume.units) == ((2, 0.5, 0.5), "micrometer")
+
+
+def test_the_result_is_saved_at_once(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from napari_tinc.plugin import writer
+
+    widget = make_widget(viewer)
+    widget.start()
+    finish(qtbot, widget)
+    monkeypatch.delattr(writer, "compress_layer")
+    result = viewer.layers["a (tinc)"]
+    writer.write(str(tmp_path / "a.tinc"), *result.as_layer_data_tuple()[:2])
+    np.testing.assert_array_equal(np.asarray(tinc.open(tmp_path / "a.tinc")), result.data)
+
+
+def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    widget = make_widget(viewer)
+    started(qtbot, widget)
+    widget.cancel.native.click()
+    assert buttons(widget) == (False, False, False)
+    assert finish(qtbot, widget) == "Cancelled."
+    assert buttons(widget) == (True, False, False) and len(viewer.layers) == 1
+
+
+def test_cancel_in_naparis_activity(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    widget = make_widget(viewer)
+    started(qtbot, widget)
+    widget._running.activity.cancel()
+    assert finish(qtbot, widget) == "Cancelled."
+
+
+def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    widget = make_widget(viewer)
+    started(qtbot, widget)
+    widget.stop.native.click()
+    assert buttons(widget) == (False, False, True)
+    assert finish(qtbot, widget).startswith("Ratio 12.")
+    assert viewer.layers[-1].name == "a (tinc)"
+
+
+def test_errors_of_the_job_are_shown_once(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Iterator[Progress]:
+        yield Progress("training", 1, 2, 0.0, 0.0, 1.0, 10.0, None)
+        raise RuntimeError("CUDA out of memory\nlong story")
+
+    monkeypatch.setattr(codec, "fit", fail)
+    widget = make_widget(viewer)
+    before = len(notification_manager.records)
+    widget.start()
+    assert finish(qtbot, widget) == "Failed: RuntimeError: CUDA out of memory"
+    assert [note.message for note in notification_manager.records[before:]] == ["RuntimeError: CUDA out of memory"]
+    assert buttons(widget) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [(np.zeros((5, 6)), "2 axes"), (np.zeros((5, 6, 7, 3), np.uint8), "RGB"), (np.zeros((2, 3, 4, 5)), "4 axes")],
+)
+def test_layers_that_cannot_be_compressed(make_widget: Any, array: np.ndarray, reason: str) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(array, name="b", rgb=array.shape[-1] == 3)
+    widget = make_widget(viewer)
+    assert reason in widget.sizes.value
+    widget.start()
+    assert reason in widget.status.value and widget._running is None
+    assert reason in notification_manager.records[-1].message
+
+
+def test_without_an_image_layer(make_widget: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_labels(np.ones((4, 5, 6), np.uint8))
+    widget = make_widget(viewer)
+    assert widget.image.value is None and "Label images cannot be" in widget.sizes.value
+    widget.start()
+    assert widget.status.value == "Open a 3D image first."
+    viewer.add_image(small_array(), name="a")
+    widget.reset_choices()  # as napari does
+    assert "uint16" in widget.sizes.value
+
+
+def test_the_result_comes_even_if_its_original_is_gone(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    widget = make_widget(viewer)
+    widget.start()
+    viewer.layers.clear()
+    widget.reset_choices()
+    finish(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["a (tinc)"]
+
+
+def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    other_viewer = ViewerModel()
+    other_viewer.add_image(small_array()[::-1], name="other")
+    widgets = make_widget(viewer), make_widget(other_viewer)
+    for widget in widgets:
+        widget.start()
+    for widget in widgets:
+        assert finish(qtbot, widget).startswith("Ratio")
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
+    assert [layer.name for layer in other_viewer.layers] == ["other", "other (tinc)"]
+
+
+def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Open the widget from its menu's command, run a job, save and reopen the result, and close during another job."""
+    from napari._app_model import get_app_model
+
+    viewer = make_napari_viewer()
+    viewer.add_image(small_array(), name="a", scale=(2, 1, 1))
+    get_app_model().commands.execute_command("napari-tinc.compress_widget")
+    widget = viewer.window.dock_widgets["Compress (TINC)"]
+    qtbot.waitUntil(lambda: widget.device.value == "cpu", timeout=30_000)
+    widget.compress.native.click()
+    assert finish(qtbot, widget).startswith("Ratio")
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
+    assert isinstance(viewer.layers[1], Image) and viewer.layers.selection == {viewer.layers[1]}
+
+    written = viewer.layers.save(str(tmp_path / "b.tinc"), selected=True, plugin="napari-tinc")
+    (reopened,) = viewer.open(written, plugin="napari-tinc")
+    np.testing.assert_array_equal(reopened.data, viewer.layers[1].data)
+    assert list(reopened.scale) == [2, 1, 1]
+
+    (tmp_path / "bad.tinc").write_bytes(b"no" * 50)
+    assert viewer.open(tmp_path / "bad.tinc", plugin="napari-tinc") == []
+    assert notification_manager.records[-1].message.startswith("Cannot open bad.tinc: not a .tinc file")
+
+    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    started(qtbot, widget)
+    control = widget._running.control
+    viewer.close()
+    qtbot.waitUntil(control.cancel.is_set, timeout=10_000)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)

@@ -1,0 +1,132 @@
+"""Jobs without a window."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from volumes import small_array
+
+from napari_tinc import codec
+from napari_tinc.plugin import jobs
+from napari_tinc.plugin.jobs import JobError, Request, Result, compress_layer
+from napari_tinc.plugin.layers import Geometry
+from napari_tinc.training import Control, Progress
+
+PLACE = Geometry((2, 1, 1), "micrometer", "zyx")
+
+
+def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: str = "cpu") -> Request:
+    return Request("a", small_array() if data is None else data, PLACE, ratio, preset, device)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", 1)
+
+
+def test_progress_then_the_layer() -> None:
+    *progress, result = compress_layer(request(), Control(), 10**6)
+    assert progress and all(isinstance(event, Progress) for event in progress)
+    assert isinstance(result, Result)
+    np.testing.assert_array_equal(result.data, np.asarray(result.volume))
+    assert result.arguments["name"] == "a (tinc)" and result.arguments["scale"] == (2, 1, 1)
+
+
+def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    control = Control()
+    events = compress_layer(request(), control, 10**6)
+    assert isinstance(next(events), Progress)
+    control.cancel.set()
+    assert not any(isinstance(event, Result) for event in events)
+
+
+def test_stop_gives_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    control = Control()
+    events = compress_layer(request(), control, 10**6)
+    next(events)
+    control.stop.set()
+    *_, result = events
+    assert isinstance(result, Result) and 12 <= result.quality.ratio < 12.4
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (request(ratio=1e6), "the smallest file is"),
+        (request(preset="slow"), "preset is 'slow'"),
+        (request(device="tpu"), "device 'tpu' cannot be used"),
+        (request(np.zeros((3, 4))), "2 axes"),
+        (request(np.full((3, 4, 5), np.nan)), "NaN"),
+    ],
+)
+def test_bad_requests_are_job_errors_of_one_line(given: Request, reason: str) -> None:
+    with pytest.raises(JobError, match=reason) as caught:
+        list(compress_layer(given, Control(), 10**6))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (RuntimeError("shapes differ\nat line 5"), "RuntimeError: shapes differ"),
+        (MemoryError(), "not enough memory"),
+        (KeyError(), "KeyError"),
+        (StopIteration(), "RuntimeError: generator raised StopIteration"),
+    ],
+)
+def test_any_error_is_a_job_error_and_never_a_runtime_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, text: str
+) -> None:
+    def fail(*_: object, **__: object) -> Iterator[None]:
+        yield Progress("training", 1, 2, 0.0, 0.0, 1.0, 10.0, None)
+        raise error
+
+    monkeypatch.setattr(codec, "fit", fail)
+    events = compress_layer(request(), Control(), 10**6)
+    next(events)
+    with pytest.raises(JobError) as caught:
+        next(events)
+    assert str(caught.value) == text and not isinstance(caught.value, RuntimeError)
+
+
+def test_a_kept_error_does_not_keep_the_jobs_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[weakref.ref[Any]] = []
+
+    def fail(*_: object, **__: object) -> Iterator[None]:
+        tensor = np.zeros(1000)
+        kept.append(weakref.ref(tensor))
+        yield Progress("training", 1, 2, 0.0, 0.0, 1.0, 10.0, None)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(codec, "fit", fail)
+    with pytest.raises(JobError) as caught:
+        list(compress_layer(request(), Control(), 10**6))
+    assert caught.value and kept[0]() is None
+
+
+def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    before = threading.active_count()
+    events = compress_layer(request(), Control(), 10**6)
+    next(events)
+    assert threading.active_count() > before
+    events.close()
+    assert threading.active_count() == before
+
+
+def test_devices() -> None:
+    (found,) = jobs.find_devices()
+    assert found[:2] == ["auto", "cpu"]
+
+
+def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(JobError, match="PyTorch cannot be imported"):
+        list(jobs.find_devices())

@@ -1,0 +1,113 @@
+"""What a layer takes from a volume, and a volume from a layer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from volumes import small_array, small_volume
+
+import napari_tinc as tinc
+from napari_tinc.plugin import layers
+from napari_tinc.plugin.layers import Geometry, geometry, intensities, to_layer, unchanged, with_geometry
+
+
+def image(**more: Any) -> Image:
+    data, arguments = to_layer(small_volume(), "a", 10**6)
+    return Image(data, **arguments | more)
+
+
+def state(layer: Image) -> tuple[Any, Any]:
+    return layer.as_layer_data_tuple()[:2]
+
+
+def test_a_small_volume_becomes_an_array_with_its_place_in_the_world() -> None:
+    layer = image()
+    np.testing.assert_array_equal(layer.data, np.asarray(small_volume()))
+    assert (layer.name, list(layer.scale), layer.axis_labels) == ("a", [2, 0.5, 0.5], ("z", "y", "x"))
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+    assert tuple(layer.contrast_limits) == small_volume().value_range
+    assert layer.metadata["tinc"] is small_volume()
+
+
+def test_a_large_volume_becomes_lazy_levels_with_a_decoded_overview(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "OVERVIEW_VOXELS", 2000)
+    data, arguments = to_layer(tinc.compress(np.zeros((8, 40, 50), np.int8), ratio=8), "a", 2000)
+    assert [level.shape for level in data] == [(8, 40, 50), (4, 20, 25)]
+    assert [type(level) for level in data] == [tinc.volume.LazyArray, np.ndarray]
+    layer = Image(data, **arguments)
+    assert layer.multiscale and layer.data[0].shape == (8, 40, 50)
+    assert unchanged(*state(layer)) is arguments["metadata"]["tinc"]
+    assert intensities(*state(layer)).shape == (8, 40, 50)
+
+
+@pytest.mark.parametrize(("value", "limits"), [(0, (0, 1)), (255, (0, 255)), (-3, (-3, 1))])
+def test_a_constant_volume_has_limits_that_napari_takes(value: int, limits: tuple[int, int]) -> None:
+    volume = tinc.compress(np.full((9, 20, 30), value, np.int16), ratio=8)
+    data, arguments = to_layer(volume, "a", 10**6)
+    assert tuple(Image(data, **arguments).contrast_limits) == limits
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "uint32", "int8"])
+def test_every_dtype_can_be_shown(dtype: str) -> None:
+    data, arguments = to_layer(tinc.compress(np.full((1, 60, 70), 100, dtype), ratio=4), "a", 10**6)
+    assert Image(data, **arguments).data.dtype == dtype
+
+
+@pytest.mark.parametrize("unit", ["furlongs per", "%", "kg", "pixel", "no such unit", "1/0"])
+def test_a_unit_that_is_no_length_is_left_out(unit: str) -> None:
+    data, arguments = to_layer(tinc.compress(np.zeros((9, 20, 30), np.int8), units=unit, ratio=4), "a", 10**6)
+    layer = Image(data, **arguments)
+    assert [str(unit) for unit in layer.units] == ["pixel"] * 3
+    assert with_geometry(arguments["metadata"]["tinc"], geometry(state(layer)[1])) is arguments["metadata"]["tinc"]
+
+
+def test_unchanged_data_is_recognised_even_in_a_copy_of_the_layer() -> None:
+    assert unchanged(*state(image())) is small_volume()
+    copied = unchanged(*copy.deepcopy(state(image())))
+    assert isinstance(copied, tinc.TincVolume) and copied.nbytes_compressed == small_volume().nbytes_compressed
+
+
+def test_changed_data_is_recognised() -> None:
+    layer = image()
+    layer.data[3, 4, 5] += 1
+    assert unchanged(*state(layer)) is None
+    other = image()
+    other.data = other.data[:-1]
+    assert unchanged(*state(other)) is None
+    assert unchanged(*state(image(metadata={"tinc": small_volume()}))) is None
+    assert unchanged(*state(Image(small_array()))) is None
+    assert unchanged(*state(Image(small_array(), metadata={"tinc": "something else"}))) is None
+
+
+def test_geometry_of_layers() -> None:
+    plain = geometry(state(Image(small_array()))[1])
+    assert plain == Geometry((1, 1, 1), None, "zyx")
+    mixed = Image(small_array(), scale=(0.002, -3, 4), units=("mm", "um", "um"), axis_labels=("t", "b", "a"))
+    assert geometry(state(mixed)[1]) == Geometry((2, 3, 4), "micrometer", "tba")
+    words = Image(small_array(), scale=(2, 3, 4), units=("second", "um", "um"), axis_labels=("depth", "row", "column"))
+    assert geometry(state(words)[1]) == Geometry((2, 3, 4), None, "zyx")
+
+
+def test_a_changed_geometry_is_stored_without_compressing_again() -> None:
+    volume = small_volume()
+    assert with_geometry(volume, Geometry((2, 0.5, 0.5), "micrometer", "zyx")) is volume
+    changed = with_geometry(volume, Geometry((3, 1, 1), "nanometer", "tba"))
+    assert (changed.spacing, changed.units, changed.axis_labels) == ((3, 1, 1), "nanometer", "tba")
+    np.testing.assert_array_equal(np.asarray(changed), np.asarray(volume))
+    bare = with_geometry(changed, Geometry((1, 1, 1), None, "zyx"))
+    assert (bare.spacing, bare.units, bare.axis_labels) == ((1, 1, 1), None, "zyx")
+    assert bare.header.spacing is None
+    bare.verify()
+
+
+def test_what_cannot_be_compressed_is_named() -> None:
+    with pytest.raises(ValueError, match="a is an RGB image"):
+        intensities(*state(Image(np.zeros((5, 6, 7, 3), np.uint8), rgb=True, name="a")))
+    with pytest.raises(ValueError, match=r"a has 2 axes \(5 x 6\)"):
+        intensities(*state(Image(np.zeros((5, 6)), name="a")))
+    with pytest.raises(ValueError, match=r"4 axes"):
+        intensities(*state(Image(np.zeros((2, 5, 6, 7)), name="a")))

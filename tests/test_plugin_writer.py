@@ -1,0 +1,138 @@
+"""File > Save: at once from the compressed form, or by compressing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils import cancelable_progress
+from npe2 import PluginManager, PluginManifest
+from volumes import small_array, small_volume
+
+import napari_tinc as tinc
+from napari_tinc import codec
+from napari_tinc.plugin import writer
+from napari_tinc.plugin.layers import to_layer
+from napari_tinc.plugin.preferences import Preferences
+from napari_tinc.plugin.writer import SaveError
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", 1)
+    monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast"))
+
+
+@pytest.fixture
+def viewer(npe2pm: PluginManager) -> ViewerModel:
+    npe2pm.register(PluginManifest.from_distribution("napari-tinc"))
+    return ViewerModel()
+
+
+def save(layer: Image, path: Path) -> list[str]:
+    return writer.write(str(path), *layer.as_layer_data_tuple()[:2])
+
+
+def opened() -> Image:
+    data, arguments = to_layer(small_volume(), "a", 10**6)
+    return Image(data, **arguments)
+
+
+def test_an_unchanged_layer_is_written_byte_for_byte(viewer: ViewerModel, tmp_path: Path) -> None:
+    viewer.add_layer(opened())
+    small_volume().save(tmp_path / "expected.tinc")
+    written = viewer.layers.save(str(tmp_path / "a.tinc"), plugin="napari-tinc")
+    assert written == [str(tmp_path / "a.tinc")]
+    assert (tmp_path / "a.tinc").read_bytes() == (tmp_path / "expected.tinc").read_bytes()
+
+
+def test_what_the_user_changed_around_the_data_is_stored(tmp_path: Path) -> None:
+    layer = opened()
+    layer.scale, layer.units = (3, 1, 1), ("nm",) * 3
+    save(layer, tmp_path / "a.tinc")
+    volume = tinc.open(tmp_path / "a.tinc")
+    assert (volume.spacing, volume.units) == ((3, 1, 1), "nanometer")
+    np.testing.assert_array_equal(np.asarray(volume), layer.data)
+
+
+def test_any_other_layer_is_compressed(tmp_path: Path) -> None:
+    layer = Image(small_array(), scale=(2, 1, 1), units=("um",) * 3, axis_labels=("t", "y", "x"), name="a")
+    assert save(layer, tmp_path / "a.v2") == [str(tmp_path / "a.v2.tinc")]
+    volume = tinc.open(tmp_path / "a.v2.tinc")
+    assert 12 <= volume.ratio < 12.4
+    assert (volume.spacing, volume.units, volume.axis_labels) == ((2, 1, 1), "micrometer", "tyx")
+    assert volume.provenance["preset"] == "fast"
+
+
+def test_an_edited_layer_is_compressed_again(tmp_path: Path) -> None:
+    layer = opened()
+    layer.data[:] = 77
+    save(layer, tmp_path / "a.tinc")
+    assert np.unique(np.asarray(tinc.open(tmp_path / "a.tinc"))) == [77]
+
+
+def test_a_multiscale_layer_is_compressed_from_its_finest_level(tmp_path: Path) -> None:
+    array = small_array()
+    save(Image([array, array[::2, ::2, ::2]], multiscale=True), tmp_path / "a.tinc")
+    assert tinc.open(tmp_path / "a.tinc").shape == array.shape
+
+
+@pytest.mark.parametrize(
+    ("array", "reason"),
+    [
+        (np.zeros((5, 6)), "2 axes"),
+        (np.zeros((3, 4, 5, 6)), "4 axes"),
+        (np.zeros((5, 6, 7, 3), np.uint8), "RGB"),
+        (np.zeros((5, 6, 7), bool), "bool"),
+        (np.full((5, 6, 7), np.nan), "NaN"),
+    ],
+)
+def test_what_cannot_be_saved_is_one_line_and_the_old_file_stays(
+    tmp_path: Path, array: np.ndarray, reason: str
+) -> None:
+    old = tmp_path / "a.tinc"
+    old.write_bytes(b"old")
+    layer = Image(array, rgb=array.shape[-1] == 3, contrast_limits=(0, 1), name="a")
+    with pytest.raises(SaveError, match=f"^a.tinc was not saved: .*{reason}") as caught:
+        save(layer, old)
+    assert "\n" not in str(caught.value) and not isinstance(caught.value, ValueError)
+    assert old.read_bytes() == b"old"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tinc").mkdir()
+    with pytest.raises(SaveError, match=r"a\.tinc was not saved: .*"):
+        save(opened(), tmp_path / "a.tinc")
+    with pytest.raises(SaveError, match="it is a folder"):
+        save(Image(small_array()), tmp_path / "a.tinc")
+    with pytest.raises(SaveError, match="there is no folder"):
+        save(Image(small_array()), tmp_path / "no" / "a.tinc")
+    with pytest.raises(SaveError, match="No such file"):
+        save(opened(), tmp_path / "no" / "a.tinc")
+
+
+def test_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cancelled(cancelable_progress):
+        def update(self, n: int = 1) -> None:
+            super().update(n)
+            self.cancel()  # as the button in napari's activity does
+
+    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    monkeypatch.setattr("napari.utils.cancelable_progress", Cancelled)
+    with pytest.raises(SaveError, match=r"a\.tinc was not saved: cancelled$"):
+        save(Image(small_array()), tmp_path / "a.tinc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_trainers_own_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory.\nTried to allocate")
+
+    monkeypatch.setattr(codec, "fit", fail)
+    with pytest.raises(SaveError, match=r"a\.tinc was not saved: RuntimeError: CUDA out of memory\.$"):
+        save(Image(small_array()), tmp_path / "a.tinc")

@@ -1,0 +1,25 @@
+"""A small compressed volume for tests of what is done with one."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import napari_tinc as tinc
+from napari_tinc import codec
+
+
+def small_array() -> np.ndarray:
+    """uint16 (20, 24, 28), smooth."""
+    z, y, x = np.meshgrid(*[np.linspace(0, 4, n) for n in (20, 24, 28)], indexing="ij")
+    return (1000 + 900 * np.sin(z + y) * np.cos(x)).astype("uint16")
+
+
+@cache
+def small_volume() -> tinc.TincVolume:
+    """The same at ratio 12, spacing 2, 0.5, 0.5 micrometer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(codec.STEPS, "fast", 1)
+        return tinc.compress(small_array(), ratio=12, preset="fast", spacing=(2, 0.5, 0.5), units="um")
