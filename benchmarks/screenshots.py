@@ -59,11 +59,16 @@ def main() -> None:
     viewer.layers.save(str(path), selected=True, plugin="napari-tinc")
     viewer.close()
 
+    reopen(path)
+
+
+def reopen(path: Path) -> None:
     viewer = new_viewer()
     (layer,) = viewer.open(path, plugin="napari-tinc")
     layer.rendering = "attenuated_mip"
     viewer.dims.ndisplay = 3
     viewer.scene.camera.angles = (25, 180, 105)
+    viewer.scene.camera.zoom *= 0.8
     save(viewer, "reopened.png")
     viewer.close()
 
@@ -89,7 +94,7 @@ def wait(until: Callable[[], bool], seconds: float = 600) -> None:
 def save(viewer: napari.Viewer, name: str) -> None:
     wait(lambda: False, seconds=1)
     pixels = np.asarray(viewer.screenshot(canvas_only=False, flash=False))[..., :3]
-    Image.fromarray(np.ascontiguousarray(pixels)).quantize(96).save(IMAGES / name, optimize=True)
+    Image.fromarray(np.ascontiguousarray(pixels)).quantize(64).save(IMAGES / name, optimize=True)
     print(f"{name}: {(IMAGES / name).stat().st_size / 1000:.0f} kB")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import napari_tinc as tinc
 from napari_tinc import codec
 from napari_tinc.plugin import compress
 from napari_tinc.plugin.compress import CompressWidget
+from napari_tinc.plugin.jobs import JobError
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.training import Progress
 
@@ -206,6 +208,27 @@ def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make
         assert finish(qtbot, widget).startswith("Ratio")
     assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
     assert [layer.name for layer in other_viewer.layers] == ["other", "other (tinc)"]
+
+
+def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    widget = CompressWidget(viewer)
+    started(qtbot, widget)
+    running = widget._running
+    with qtbot.waitSignal(widget.native.destroyed):
+        widget.native.deleteLater()
+    assert running.control.cancel.is_set()
+    widget._on_devices(["auto", "cpu", "cuda"])
+    widget._on_no_devices(JobError("no torch"))
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+    assert len(viewer.layers) == 1
+
+
+def test_without_torch_the_widget_says_so(viewer: ViewerModel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    widget = CompressWidget(viewer)
+    qtbot.addWidget(widget.native)
+    qtbot.waitUntil(lambda: "PyTorch cannot be imported" in widget.status.value, timeout=10_000)
 
 
 def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -113,4 +113,4 @@ class LearnedRounding:
 
     def steps(self) -> NDArray[np.float64]:
         """One step a tensor of the architecture."""
-        return np.asarray(self.log_steps.exp().double().cpu().numpy())
+        return self.log_steps.exp().cpu().numpy().astype(np.float64)

@@ -77,6 +77,7 @@ class CompressWidget(Container):
         # napari's proxy would wrap our own classes too, as the name of their module begins with "napari".
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self._running: Running | None = None
+        self._gone = False
         self._preferred_device = preferences.device
         for label in (self.sizes, self.status):
             label.native.setWordWrap(True)
@@ -94,7 +95,7 @@ class CompressWidget(Container):
             self.image.value = active
         self._describe()
         self._show_buttons()
-        start_find_devices(self._on_devices, self._show_error)
+        start_find_devices(self._on_devices, self._on_no_devices)
 
     @property
     def native(self) -> Any:
@@ -146,6 +147,7 @@ class CompressWidget(Container):
 
     def _abandon(self) -> None:
         """The widget is gone: end its job, and touch nothing of it again."""
+        self._gone = True
         running, self._running = self._running, None
         if running:
             running.control.cancel.set()
@@ -214,17 +216,20 @@ class CompressWidget(Container):
         self.stop.enabled = control is not None and not ending and not control.stop.is_set()
 
     def _on_devices(self, found: list[str]) -> None:
+        if self._gone:
+            return
         chosen = self.device.value
         self.device.choices = found
         if chosen == "auto" and self._preferred_device in found:
             self.device.value = self._preferred_device
 
+    def _on_no_devices(self, error: JobError) -> None:
+        if not self._gone:
+            self.status.value = str(error)
+
     def _refuse(self, reason: str) -> None:
         self.status.value = reason
         show_error(reason)
-
-    def _show_error(self, error: JobError) -> None:
-        self.status.value = str(error)
 
 
 def _labelled(text: str, widget: Widget) -> Container:
