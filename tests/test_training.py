@@ -13,7 +13,8 @@ from napari_tinc.allocation import LAYERS, allocate, count_parameters
 from napari_tinc.container import WeightsFormat
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
-from napari_tinc.training import Control, Fitted, Progress, Schedule, orthogonalize, train
+from napari_tinc.optimizer import orthogonalize
+from napari_tinc.training import Control, Fitted, Progress, Schedule, train
 
 
 def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:

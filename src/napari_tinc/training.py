@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .metrics import psnr
 from .network import Architecture, Array, Buffers, Weights, backpropagate_nodes, evaluate_heads, evaluate_nodes
+from .optimizer import Optimizer
 from .quantization import LearnedRounding
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
 STOPPING_STEPS = 200  # at least, to bring the learning rate down when a fit is stopped
 REPORT_SECONDS = 0.2
-
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024, "Muon": quintic that drives singular values to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class _Trainer:
         batch = max(1, schedule.batch // self.shards)
         self.workers = [_Shard(data, architecture, batch, device, seed + i) for i in range(self.shards)]
         self.vector = torch.from_numpy(architecture.initial(seed)).to(device)
-        self.optimizer = _Optimizer(architecture, self.vector, schedule)
+        self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.rounding = LearnedRounding(architecture, self.vector)
 
     def __enter__(self) -> _Trainer:
@@ -329,60 +328,3 @@ class _Shard:
                     above[group.parent] = torch.zeros(shape, device=back.device)
                 above[group.parent].view(-1, *back.shape[1:])[self.rows[index]] = back
         return squares / count
-
-
-class _Optimizer:
-    """Muon for the matrices between features, Adam for everything else, on the one flat vector."""
-
-    def __init__(self, architecture: Architecture, vector: torch.Tensor, schedule: Schedule) -> None:
-        import torch
-
-        self.architecture, self.schedule = architecture, schedule
-        self.momentum, self.square = torch.zeros_like(vector), torch.zeros_like(vector)
-        self.adam = torch.ones_like(vector)  # 1 where Adam updates, 0 where Muon does
-        self.stacks: dict[tuple[int, int], list[tuple[int, str, bool]]] = {}
-        for tensor, mask in zip(architecture.tensors, self.by_tensor(self.adam), strict=True):
-            if tensor.kind == "feature" or tensor.kind.startswith("hidden"):
-                mask.zero_()
-                rows, columns = tensor.shape[1:]
-                key = (min(rows, columns), max(rows, columns))
-                self.stacks.setdefault(key, []).append((tensor.group, tensor.kind, rows > columns))
-        self.keep = 0.95 - 0.05 * self.adam
-        self.forget = 1 - self.keep
-        self.steps = 0
-
-    def by_tensor(self, vector: torch.Tensor) -> list[torch.Tensor]:
-        views = self.architecture.views(vector)
-        return [views[tensor.group][tensor.kind] for tensor in self.architecture.tensors]
-
-    def update(self, vector: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
-        import torch
-
-        self.steps += 1
-        self.momentum.lerp_(gradient, self.forget)
-        self.square.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
-        denominator = (self.square / (1 - 0.99**self.steps)).sqrt_().add_(1e-12)
-        adam = self.schedule.adam_rate * rate / (1 - 0.9**self.steps)
-        vector.addcdiv_(self.momentum * self.adam, denominator, value=-adam)
-        nesterov = self.architecture.views(torch.lerp(gradient, self.momentum, self.keep))
-        views = self.architecture.views(vector)
-        for members in self.stacks.values():
-            stack = [nesterov[g][kind].transpose(1, 2) if tall else nesterov[g][kind] for g, kind, tall in members]
-            update = orthogonalize(torch.cat(stack))
-            first = 0
-            for group, kind, tall in members:
-                part = update[first : first + len(views[group][kind])]
-                first += len(part)
-                views[group][kind].sub_(part.transpose(1, 2) if tall else part, alpha=self.schedule.muon_rate * rate)
-
-
-def orthogonalize(matrices: torch.Tensor, iterations: int = 3) -> torch.Tensor:
-    """The nearest (semi-)orthogonal matrices, roughly, by Newton-Schulz iteration; (n, rows <= columns, columns)."""
-    import torch
-
-    a, b, c = NEWTON_SCHULZ
-    x = matrices / (torch.linalg.vector_norm(matrices, dim=(1, 2), keepdim=True) + 1e-20)
-    for _ in range(iterations):
-        gram = torch.bmm(x, x.transpose(1, 2))
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
