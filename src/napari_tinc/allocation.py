@@ -1,7 +1,8 @@
-"""A byte budget to a width for every node.
+"""A byte budget to an octree and a width for every node.
 
-The measured rule (docs/benchmarks.md): about 5.2 bits a weight; nodes of the last three levels in the proportion
-4 : 2 : 1; a level more when the leaves would get wider than they need to be.
+The measured rules (docs/benchmarks.md): about 5.2 bits a weight; over the last three levels a node is wider than its
+children by the cube root of their number, 4 : 2 : 1 in an octree proper; a level more when the leaves would get wider
+than they need to be, later where that makes more leaves than a batch feeds well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from .octree import Octree
 
 LAYERS = 2
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
-WIDEST_LEAF = 32.0
+WIDEST_LEAF, WIDEST_OF_MANY = 32.0, 56.0  # the latter where a level more has over MANY_LEAVES
+MANY_LEAVES = 64
 MAX_LEVELS = 6
 
 
@@ -31,14 +33,20 @@ def allocate(shape: tuple[int, int, int], nbytes: float, form: WeightsFormat) ->
     for levels in range(2, MAX_LEVELS + 1):
         octree = Octree.full(shape, levels - 1)
         leaf_width = _widest(octree, budget)
-        if leaf_width <= WIDEST_LEAF or octree.depth < levels - 1:
+        deeper = Octree.full(shape, levels)
+        widest = WIDEST_LEAF if len(deeper.leaves) <= MANY_LEAVES else WIDEST_OF_MANY
+        if leaf_width <= widest or deeper.depth == octree.depth:
             break
     return octree, _widths(octree, leaf_width)
 
 
 def _widths(octree: Octree, leaf_width: float) -> NDArray[np.int64]:
-    above = np.minimum(octree.depth - octree.level, 2)
-    return np.clip(np.rint(leaf_width * 2.0**above), 1, 256).astype(np.int64)
+    factors = [1.0]  # from the leaves up
+    for level in range(octree.depth - 1, -1, -1):
+        grown = octree.children_per_node(level) ** (1 / 3) if len(factors) < 3 else 1.0
+        factors.append(factors[-1] * grown)
+    per_level = np.clip(np.rint(leaf_width * np.array(factors[::-1])), 1, 256).astype(np.int64)
+    return per_level[octree.level]
 
 
 def _widest(octree: Octree, budget: float) -> float:
