@@ -130,6 +130,17 @@ def test_plainer_weights(weights: str) -> None:
     assert finished.volume.ratio >= 8
 
 
+@pytest.mark.parametrize("weights", ["int8", "float16"])
+@pytest.mark.parametrize("nbytes", [900, 1300, 2100, 3900])
+def test_plainer_weights_fit_any_budget(weights: str, nbytes: int) -> None:
+    """The tree's own bytes once made these fail after the whole training."""
+    control = tinc.Control()
+    events = codec.fit(blobs((32, 32, 32)), nbytes=nbytes, preset="fast", weights=weights, control=control)
+    next(events)
+    control.stop.set()
+    assert finish(events)[1].volume.nbytes_compressed <= nbytes
+
+
 def test_calibration_is_stored_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     volume = blobs()
     kinds = {}
@@ -185,6 +196,11 @@ def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
         (blobs(), {"spacing": (1, 2)}, "spacing is"),
         (blobs(), {"spacing": (1, 2, 0)}, "spacing is"),
         (blobs(), {"units": "x" * 40}, "units is"),
+        (blobs(), {"units": 5}, "units is 5, expected text"),
+        (blobs(), {"seed": -1}, "seed is -1"),
+        (blobs(), {"seed": 1.5}, "cannot be interpreted as an integer"),
+        (blobs(), {"nbytes": float("inf")}, "nbytes is inf"),
+        (np.array([[[0, 5e-324, 0]]]), {}, "less than floating-point arithmetic resolves"),
         (blobs(), {"axis_labels": "zz"}, "axis_labels is 'zz'"),
     ],
 )

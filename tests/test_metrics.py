@@ -55,3 +55,15 @@ def test_leaf_errors(rng: np.random.Generator) -> None:
     total = (errors[:, 0] ** 2 * sizes).sum() / original.size
     assert math.sqrt(total) == pytest.approx(measure(original, other, 1).rmse)
     assert errors[:, 1].max() == np.abs(original - other).max()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_is_not_measured(bad: float) -> None:
+    """NaN once counted as no error at all."""
+    good = np.zeros((8, 8, 8))
+    with pytest.raises(ValueError, match="original holds values that are not finite"):
+        measure(np.full((8, 8, 8), bad), good, 1)
+    with pytest.raises(ValueError, match="reconstruction holds values"):
+        measure(good, np.full((8, 8, 8), bad), 1)
+    with pytest.raises(ValueError, match="empty"):
+        measure(good[:0], good[:0], 1)

@@ -224,6 +224,28 @@ def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, m
     assert len(viewer.layers) == 1
 
 
+def test_closing_the_dock_cancels_its_job(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """napari takes a closed dock's widget out of it and keeps it: once, its job ran on unseen and added a layer."""
+    from qtpy.QtWidgets import QDockWidget
+
+    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    widget, dock = CompressWidget(viewer), QDockWidget()
+    qtbot.addWidget(dock)
+    dock.setWidget(widget.native)
+    started(qtbot, widget)
+    running = widget._running
+    widget.native.setParent(None)
+    assert running.control.cancel.is_set()
+    qtbot.addWidget(widget.native)
+    qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+    assert len(viewer.layers) == 1
+
+
+def test_a_compressed_copy_is_not_what_is_chosen_first(viewer: ViewerModel, make_widget: Any) -> None:
+    viewer.add_image(small_array(), name="a (tinc)", metadata={"tinc": object()})
+    assert make_widget(viewer).image.value.name == "a"
+
+
 def test_without_torch_the_widget_says_so(viewer: ViewerModel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     widget = CompressWidget(viewer)

@@ -104,3 +104,7 @@ def test_damage_in_any_byte_is_found(compressed: tinc.TincVolume) -> None:
 def test_compare_refuses_other_shapes(compressed: tinc.TincVolume) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         tinc.compare(np.zeros((3, 3, 3)), compressed)
+
+
+def test_the_ratio_is_that_of_the_file(compressed: tinc.TincVolume, whole: np.ndarray) -> None:
+    assert tinc.compare(whole.astype(np.float64), compressed).ratio == compressed.ratio

@@ -12,6 +12,7 @@ from test_network import mixed
 from napari_tinc import weights
 from napari_tinc.container import Calibration, Chunk, Header, Kind, TincError, WeightsFormat
 from napari_tinc.entropy import MAX_MAGNITUDE
+from napari_tinc.octree import Octree
 from napari_tinc.quantization import quantize, storable
 from napari_tinc.weights import Corrections, from_chunks, round_trip, to_chunks
 
@@ -94,3 +95,18 @@ def test_storable_steps_are_bfloat16(rng: np.random.Generator) -> None:
 def test_quantize_rounds_to_nearest_within_the_limit() -> None:
     values: Any = np.array([-9.0, -0.26, 0.24, 0.26, 9.0], np.float32)
     assert quantize(values, np.float32(0.5), 3).tolist() == [-3, -1, 0, 1, 3]
+
+
+def test_a_tree_of_ever_new_widths_is_refused_at_once() -> None:
+    """Such a file once kept a reader busy for minutes."""
+    tree = Octree.full((64, 64, 64), 4)
+    widths = np.resize(np.arange(1, 65), len(tree.split)).astype(np.uint16)
+    hostile = dataclasses.replace(header(WeightsFormat.ENTROPY, Calibration.NONE), tree=tree, widths=widths)
+    with pytest.raises(TincError, match="more than 256 groups"):
+        from_chunks(hostile, [Chunk.of(Kind.MODEL, b"")])
+
+
+def test_too_many_pieces_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "MAX_PIECES", 10)
+    with pytest.raises(TincError, match="1 chunks of .* tensors, expected a product of at most 10"):
+        from_chunks(header(WeightsFormat.ENTROPY, Calibration.NONE), [Chunk.of(Kind.MODEL, b"")])

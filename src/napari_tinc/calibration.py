@@ -46,7 +46,7 @@ def fit_corrections(
         ),
     ]
     if form is not WeightsFormat.ENTROPY:
-        candidates = [candidate for candidate in candidates if candidate[1] <= spare]
+        candidates = [candidates[0], *(candidate for candidate in candidates[1:] if candidate[1] <= spare)]
     before = max(_squared_error(moments, none), 1e-30)
 
     def worth(candidate: tuple[Corrections, int]) -> float:

@@ -191,6 +191,8 @@ def _check_output(path: str, suffixes: Sequence[str]) -> None:
         problem = "it is not a regular file"
     else:
         try:
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(path)  # a name may be too long
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             problem = error.strerror

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -55,7 +56,7 @@ def compress(
 
     Parameters
     ----------
-    array : (z, y, x), of an integer or float dtype, all values finite.
+    array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
     ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
     preset : "fast", "balanced" or "best": how long to train.
@@ -91,19 +92,23 @@ def fit(
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
 
     Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
-    it returns without :class:`Finished`; after ``stop`` it finishes in a few seconds with what was learnt so far.
+    it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps.
     """
     volume = _parse_volume(array)
     budget = _parse_target(volume, ratio, nbytes)
     for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+    seed = operator.index(seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
     pick_device(device)
     header = _header(volume, spacing, units, WEIGHTS[weights])
+    if header.std_q and not header.std:
+        low, high = header.value_range
+        raise ValueError(f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them")
     extra = [] if "".join(axis_labels) == "zyx" else [_meta(axis_labels)]
-    options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": int(seed)}
+    options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": seed}
     return _run(volume, header, extra, options, budget, device, control or Control())
 
 
@@ -117,9 +122,12 @@ def _run(
         return
     normalised = _normalise(volume, header)
     allowance = _allowance(header, extra, options, budget)
-    octree, widths = allocate(header.shape, allowance, header.weights_format)
-    header = replace(header, tree=octree, widths=widths.astype(np.uint16))
-    allowance = _allowance(header, extra, options, budget)
+    for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
+        octree, widths = allocate(header.shape, allowance, header.weights_format)
+        header = replace(header, tree=octree, widths=widths.astype(np.uint16))
+        before, allowance = allowance, _allowance(header, extra, options, budget)
+        if before <= allowance:
+            break
     architecture = architecture_of(header)
     scale = min(4.0, max(0.25, volume.size / 128**3)) ** 0.5
     steps = max(100, round(STEPS[options["preset"]] * scale))
@@ -153,6 +161,9 @@ def _pack(
     corrections = Corrections.none(n_leaves)
     ancillary = [*extra, *_report(None, np.zeros((n_leaves, 2)), header, options)]
 
+    def cancelled() -> bool:
+        return control is not None and control.cancel.is_set()
+
     def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
         vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
         steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
@@ -165,18 +176,24 @@ def _pack(
     vector, chunks, size = assemble(factor, corrections)
     network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
+    if cancelled():
+        return
     outputs = network.on_grid(grid)
+    if cancelled():
+        return
     if fitted is not None:
         corrections = fit_corrections(outputs, normalised, header.tree, header.weights_format, budget, budget - size)
     if corrections.kind is not container.Calibration.NONE:
         factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
         vector, chunks, _ = assemble(factor, corrections)
         outputs = Network(architecture, vector, corrections.gain, corrections.offset).on_grid(grid)
-    if control and control.cancel.is_set():
+    if cancelled():
         return
     header = replace(header, calibration=corrections.kind)
     values = to_values(outputs, header)
     quality = metrics.measure(volume, values, 1)
+    if cancelled():
+        return
     errors = metrics.leaf_errors(volume, values, header.tree)
     data = container.pack(header, [*chunks, *extra, *_report(quality, errors, header, options)])
     if len(data) > budget:
@@ -236,7 +253,7 @@ def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None)
         if not (math.isfinite(ratio) and ratio >= 1):
             raise ValueError(f"ratio is {ratio}, expected at least 1")
         return max(1, math.floor(volume.nbytes / ratio))
-    if nbytes < 1:
+    if not 1 <= nbytes < math.inf:
         raise ValueError(f"nbytes is {nbytes}, expected at least 1")
     return min(int(nbytes), volume.nbytes + 1024)  # more buys nothing but time; a header has to fit all the same
 
@@ -260,6 +277,8 @@ def _header(volume: NDArray[Any], spacing: Sequence[float] | None, units: str | 
             raise ValueError(f"spacing is {spacing}, expected three positive numbers: z, y, x")
     elif units:
         spacing = (1.0, 1.0, 1.0)
+    if units is not None and not isinstance(units, str):
+        raise TypeError(f"units is {units!r}, expected text like 'mm'")
     if units and (len(units.encode()) > container.MAX_UNIT or not units.isprintable()):
         raise ValueError(f"units is {units!r}, expected at most {container.MAX_UNIT} bytes of printable text")
     return Header(
@@ -285,6 +304,7 @@ def _allowance(header: Header, extra: list[Chunk], options: dict[str, Any], budg
     filled = [weights[0], *(Chunk.of(Kind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
     report = _report(None, np.zeros((n_leaves, 2)), header, options)
     rest = len(container.pack(header, [*filled, *extra, *report])) - filler * (len(filled) - 1)
+    rest += len(filled)  # a length in the table may be a byte longer
     least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
     if least > budget:
         nbytes = math.prod(header.shape) * header.dtype.itemsize

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,11 @@ from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_no
 TILE = 8192  # points whose features of all layers stay in a core's cache
 GPU_TILE = 2**18
 BLOCK = 64  # points of one matrix product: small enough that a BLAS runs it on this thread, at full speed
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +103,7 @@ class Network:
                 index = index_of[leaf]
                 out[where] = (values * self.gain[index] + self.offset[index]).reshape(out[where].shape)
 
-        threads = threads or os.cpu_count() or 1
+        threads = threads or cpu_count()
         if threads == 1 or out.size <= 4 * TILE or self.device is not None:
             work(jobs)
         else:

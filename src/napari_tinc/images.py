@@ -116,7 +116,7 @@ def write_image(
     FileNotFoundError : there is no such folder.
     ValueError : the suffix is not one of `OUTPUT_SUFFIXES`, or the array is not 3D.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays one
     if path.suffix.lower() not in OUTPUT_SUFFIXES:
         raise ValueError(f"cannot write {path}: its suffix must be one of {', '.join(OUTPUT_SUFFIXES)}")
     if not path.parent.is_dir():

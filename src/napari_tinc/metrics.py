@@ -90,6 +90,11 @@ def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: i
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     if original.shape != reconstruction.shape:
         raise ValueError(f"shapes differ: original {original.shape}, reconstruction {reconstruction.shape}")
+    if not original.size:
+        raise ValueError(f"volume is empty, shape {original.shape}")
+    for name, array in (("original", original), ("reconstruction", reconstruction)):
+        if array.dtype.kind not in "biuf" or not all(np.isfinite(plane).all() for plane in array):
+            raise ValueError(f"{name} holds values that are not finite real numbers and cannot be measured")
     rmse, largest = rmse_and_largest(original, reconstruction)
     value_range = float(original.max()) - float(original.min())
     return Quality(

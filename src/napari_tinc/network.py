@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from .octree import Octree
 
+MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
 Array = Any  # numpy.ndarray or torch.Tensor
 Weights = dict[str, Array]
 
@@ -149,8 +150,11 @@ def _group_nodes(octree: Octree, widths: NDArray[np.int64]) -> list[Group]:
         if level:
             slot[nodes] = np.arange(len(nodes)) % octree.children_per_node(level - 1)
         parent_group = np.where(parents >= 0, group_of[parents], -1)
-        for parent, width in sorted(set(zip(parent_group.tolist(), widths[nodes].tolist(), strict=True))):
-            members = nodes[(parent_group == parent) & (widths[nodes] == width)]
+        kinds, kind_of = np.unique(np.stack([parent_group, widths[nodes]]), axis=1, return_inverse=True)
+        if len(groups) + kinds.shape[1] > MAX_GROUPS:
+            raise ValueError(f"network has more than {MAX_GROUPS} groups of nodes")
+        for index, (parent, width) in enumerate(kinds.T.tolist()):
+            members = nodes[kind_of == index]
             group_of[members], row_of[members] = len(groups), np.arange(len(members))
             rows = None
             if level:

@@ -8,7 +8,6 @@ kernels of a single thread: no barriers inside an operation. All parameters stan
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .decode import cpu_count
 from .metrics import psnr
 from .network import Architecture, Array, Buffers, Weights, backpropagate_nodes, evaluate_heads, evaluate_nodes
 from .optimizer import Optimizer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
-STOPPING_STEPS = 200  # at least, to bring the learning rate down when a fit is stopped
+STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
 REPORT_SECONDS = 0.2
 
 
@@ -131,7 +131,7 @@ class _Trainer:
         import torch
 
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
-        self.shards = min(os.cpu_count() or 1, 8) if device.type == "cpu" else 1
+        self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
         data = torch.from_numpy(volume.reshape(-1)).to(device)
         batch = max(1, schedule.batch // self.shards)
         self.workers = [_Shard(data, architecture, batch, device, seed + i) for i in range(self.shards)]
@@ -160,7 +160,7 @@ class _Trainer:
         done, pace = 0.0, 1 / schedule.steps  # share of the schedule that is behind us, and that a step takes
         while step < steps and not control.cancel.is_set():
             if control.stop.is_set() and steps == schedule.steps:
-                steps = min(steps, step + max(STOPPING_STEPS, step // 8))
+                steps = min(steps, step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, step // 8)))
                 pace = (1 - done) / max(1, steps - step)
             if rounding_since is None and (done >= schedule.rounding_from or steps < schedule.steps):
                 bits = self.nbytes * 8 * OPENING_RATE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -289,13 +289,15 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or a value is not finite.
     """
     from .metrics import measure
 
     reconstruction = np.asarray(volume)
-    nbytes = volume.nbytes_compressed if isinstance(volume, TincVolume) else reconstruction.nbytes
-    return measure(original, reconstruction, nbytes)
+    if not isinstance(volume, TincVolume):
+        return measure(original, reconstruction, reconstruction.nbytes)
+    quality = measure(original, reconstruction, volume.nbytes_compressed)
+    return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now
 
 
 def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from .quantization import quantize, storable
 
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
 CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
+MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
 MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
 ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
@@ -130,8 +131,14 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
     TincError
         If a payload is damaged, or does not hold exactly what the header says it does.
     """
-    architecture, form, kind = architecture_of(header), header.weights_format, header.calibration
+    try:
+        architecture = architecture_of(header)
+    except ValueError as error:
+        raise TincError(str(error)) from error
+    form, kind = header.weights_format, header.calibration
     tensors = architecture.tensors
+    if len(chunks) * len(tensors) > MAX_PIECES:
+        raise TincError(f"{len(chunks)} chunks of {len(tensors)} tensors, expected a product of at most {MAX_PIECES}")
     n_leaves = len(architecture.octree.leaves)
     model = chunks[0].checked()
     item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from magicgui.widgets import ComboBox, Container, Label, ProgressBar, PushButton, SpinBox, Widget
 from napari.layers import Image
 from napari.utils.notifications import Notification, notification_manager, show_error
+from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QSizePolicy
 
 from ..codec import STEPS
@@ -84,15 +86,19 @@ class CompressWidget(Container):
             label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.root_native_widget.widget().layout().addStretch()
         self.root_native_widget.destroyed.connect(self._abandon)
+        self._orphaned = _Orphaned(self._abandon)
+        self.root_native_widget.installEventFilter(self._orphaned)
         self.image.changed.connect(self._describe)
         self.ratio.changed.connect(self._describe)
         self.compress.clicked.connect(self.start)
         self.stop.clicked.connect(self._stop)
         self.cancel.clicked.connect(self._cancel)
         self.image.reset_choices()
+        # Not a compressed copy, if there is anything else: nobody means to compress that again.
         active = self._viewer.layers.selection.active
-        if active in self._images():
-            self.image.value = active
+        preferred = sorted(self._images(), key=lambda layer: ("tinc" in layer.metadata, layer is not active))
+        if preferred:
+            self.image.value = preferred[0]
         self._describe()
         self._show_buttons()
         start_find_devices(self._on_devices, self._on_no_devices)
@@ -230,6 +236,19 @@ class CompressWidget(Container):
     def _refuse(self, reason: str) -> None:
         self.status.value = reason
         show_error(reason)
+
+
+class _Orphaned(QObject):
+    """Calls back when napari closes the dock, which takes the widget out of it but does not destroy it."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        super().__init__()
+        self._callback = callback
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
+            self._callback()
+        return False
 
 
 def _labelled(text: str, widget: Widget) -> Container:
