@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -237,6 +236,8 @@ class TincVolume:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
 
     def _json(self, role: Ancillary) -> dict[str, Any]:
+        import json  # not needed for opening
+
         for chunk in self._chunks:
             if chunk.role is role:
                 try:
