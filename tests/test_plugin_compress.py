@@ -177,6 +177,19 @@ def test_layers_that_cannot_be_compressed(make_widget: Any, array: np.ndarray, r
     assert reason in notification_manager.records[-1].message
 
 
+def test_what_the_user_can_mend_is_one_line_without_a_traceback(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    widget = make_widget(viewer)
+    widget.ratio.value = 90_000
+    before = len(notification_manager.records)
+    widget.start()
+    assert "cannot become" in finish(qtbot, widget)
+    (note,) = notification_manager.records[before:]
+    assert "the smallest file is about" in note.message
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_without_an_image_layer(make_widget: Any) -> None:
     viewer = ViewerModel()
     viewer.add_labels(np.ones((4, 5, 6), np.uint8))

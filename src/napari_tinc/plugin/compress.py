@@ -176,7 +176,10 @@ class CompressWidget(Container):
     def _on_error(self, running: Running, error: JobError) -> None:
         if running is self._running:
             running.outcome = f"Failed: {error}"
-        notification_manager.dispatch(Notification.from_exception(error))
+        if isinstance(error.__cause__, ValueError | TypeError):  # the user's to mend: no traceback
+            show_error(str(error))
+        else:
+            notification_manager.dispatch(Notification.from_exception(error))
 
     def _on_end(self, running: Running) -> None:
         running.activity.close()
