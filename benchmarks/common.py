@@ -26,6 +26,8 @@ VOLUMES = {  # name of a row -> file without suffix, crop
     "cryoem_betagal": ("cryoem_betagal", WHOLE),
     "mri_t1_ch2": ("mri_t1_ch2", WHOLE),
     "mri_mni152_crop": ("mri_mni152", (slice(30, 158), slice(52, 180), slice(34, 162))),
+    "hipct_brain64": ("hipct_brain64", WHOLE),
+    "fibsem_medulla_crop": ("fibsem_medulla_a", (slice(61, 189),) * 3),
 }
 
 

@@ -1,4 +1,4 @@
-"""The original TINC recipe, to be measured against; run by against_original.py.
+"""The original TINC recipe, to be measured against; run by against_original.py and rate_distortion.py.
 
 Written from a description of the public code of TINC (CVPR 2023, arXiv 2211.06689), not from the code. Kept from it:
 
@@ -34,11 +34,15 @@ SCALE = 100.0  # intensities are 0..SCALE
 
 
 class Look(NamedTuple):
-    """The state of a run: seconds of training so far, PSNR (dB) of the whole volume, optimiser steps."""
+    """The state of a run: seconds of training so far, PSNR (dB) of the whole volume, optimiser steps, and that volume
+    as it is decoded, in so many seconds.
+    """
 
     seconds: float
     psnr: float
     steps: int
+    values: NDArray[Any]
+    decode_seconds: float
 
 
 class Node(torch.nn.Module):
@@ -125,7 +129,8 @@ def train(
             optimizer.step()
             steps += 1
         stopped = time.perf_counter()
-        yield Look(now, psnr(volume, decode(tree, coordinates, volume, levels)), steps)
+        values = decode(tree, coordinates, volume, levels)
+        yield Look(now, psnr(volume, values), steps, values, time.perf_counter() - stopped)
         began += time.perf_counter() - stopped
 
 
