@@ -36,12 +36,12 @@ def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
         architecture = Architecture(tree, np.array([6, 5, 4])[tree.level], layers, omega0=5.0)
     octree = architecture.octree
     volume = torch.randn(octree.shape, generator=torch.Generator().manual_seed(1)).reshape(-1)
-    worker = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3)
+    worker = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
     vector = torch.from_numpy(architecture.initial(0))
     loss = worker.step(architecture.views(vector))
 
     # The same points again, each along its own path, with torch's own derivatives.
-    again = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3)
+    again = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
     at, wanted = again.sample()
     free = vector.clone().requires_grad_(True)
     outputs = reference(architecture, free, at[0, :, :3].double() + 0.5)

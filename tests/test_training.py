@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tinc.allocation import LAYERS, allocate, count_parameters
-from napari_tinc.container import WeightsFormat
+from napari_tinc.allocation import allocate
+from napari_tinc.container import WeightsFormat, count_parameters
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
 from napari_tinc.optimizer import orthogonalize
-from napari_tinc.training import Control, Fitted, Progress, Schedule, train
+from napari_tinc.training import Control, Fitted, Progress, Schedule, _strata, train
 
 
 def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:
@@ -22,7 +22,7 @@ def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:
     volume = (np.sin(z + y) * np.cos(2 * x)).astype(np.float32)
     volume = (volume - volume.mean()) / volume.std()
     tree = Octree.full(volume.shape, 1)
-    architecture = Architecture(tree, np.array([10, 6])[tree.level], LAYERS, 4.0)
+    architecture = Architecture(tree, np.array([10, 6])[tree.level], 2, 4.0)
     nbytes, peak = options.pop("nbytes", 700.0), float(np.ptp(volume))
     schedule, control = Schedule(200, batch=1024), Control()
     training = train(volume, architecture, schedule, nbytes=nbytes, peak=peak, device="cpu", seed=seed, control=control)
@@ -57,7 +57,7 @@ def test_an_abandoned_generator_ends_its_threads() -> None:
     before = threading.active_count()
     volume = np.random.default_rng(0).normal(size=(8, 8, 8)).astype(np.float32)
     tree = Octree.full((8, 8, 8), 1)
-    architecture = Architecture(tree, np.array([8, 4])[tree.level], LAYERS, 4.0)
+    architecture = Architecture(tree, np.array([8, 4])[tree.level], 2, 4.0)
     events = train(
         volume, architecture, Schedule(100_000, batch=256), nbytes=500, peak=4.0, device="cpu", control=Control()
     )
@@ -77,8 +77,16 @@ def test_orthogonalize_brings_singular_values_near_one(rng: np.random.Generator)
 def test_allocation_spends_the_budget_and_no_more(shape: tuple[int, int, int], form: WeightsFormat) -> None:
     bits = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[form]
     for nbytes in (1000, 30_000, 200_000):
-        tree, widths = allocate(shape, nbytes, form)
-        spent = count_parameters(tree, widths) * bits / 8
+        tree, widths, layers = allocate(shape, nbytes, form)
+        spent = count_parameters(tree, widths, layers).sum() * bits / 8
         assert spent <= nbytes
         assert spent > 0.7 * nbytes or widths.max() == 256 or tree.depth == 0 or nbytes == 1000
     assert allocate(shape, 1, form)[1].min() == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 96, 512, 1000])
+def test_strata_are_a_grid_of_nearly_cubic_cells(count: int) -> None:
+    cells, cuts = _strata(count)
+    assert len(np.unique(cells, axis=0)) == len(cells) == cuts.prod() == count
+    assert (cells.min(axis=0) == 0).all() and (cells.max(axis=0) == cuts - 1).all()
+    assert count != 512 or cuts.tolist() == [8, 8, 8]

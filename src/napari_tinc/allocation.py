@@ -1,57 +1,58 @@
-"""A byte budget to an octree and a width for every node.
+"""A byte budget to an octree, a width for every node and a number of layers.
 
-The measured rules (docs/benchmarks.md): about 5.2 bits a weight; over the last three levels a node is wider than its
-children by the cube root of their number, 4 : 2 : 1 in an octree proper; a level more when the leaves would get wider
-than they need to be, later where that makes more leaves than a batch feeds well.
+The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, four to one; six
+layers from the first to the last, three a node; a level more, of two layers a node, only where the root would get wider than what one step can afford. Widths are whole
+multiples of what the processor's vectors hold, because a product of 64 x 64 takes less time than one of 63 x 63.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import WeightsFormat
+from .container import WeightsFormat, count_parameters
 from .octree import Octree
 
-LAYERS = 2
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
-WIDEST_LEAF, WIDEST_OF_MANY = 32.0, 56.0  # the latter where a level more has over MANY_LEAVES
-MANY_LEAVES = 64
+GROWTH = 4.0  # of the width from a leaf to the root of two levels, and to the second level of more
+WIDEST_ROOT = 160
 MAX_LEVELS = 6
 
 
-def count_parameters(octree: Octree, widths: NDArray[np.int64]) -> int:
-    """Parameters of two-layer nodes of these widths."""
-    above = np.where(octree.parent >= 0, widths[octree.parent], 0)
-    heads = np.where(octree.split, 0, widths + 1)
-    return int(((4 + above) * widths + (LAYERS - 1) * (widths * widths + widths) + heads).sum())
-
-
-def allocate(shape: tuple[int, int, int], nbytes: float, form: WeightsFormat) -> tuple[Octree, NDArray[np.int64]]:
-    """The octree and its widths that ``nbytes`` of weights pay for. At least the smallest network there is."""
+def allocate(shape: tuple[int, int, int], nbytes: float, form: WeightsFormat) -> tuple[Octree, NDArray[np.int64], int]:
+    """The octree, its widths and the layers of a node that ``nbytes`` pay for. At least the smallest network there is."""
     budget = 8 * nbytes / BITS_PER_WEIGHT[form]
     for levels in range(2, MAX_LEVELS + 1):
         octree = Octree.full(shape, levels - 1)
-        leaf_width = _widest(octree, budget)
-        deeper = Octree.full(shape, levels)
-        widest = WIDEST_LEAF if len(deeper.leaves) <= MANY_LEAVES else WIDEST_OF_MANY
-        if leaf_width <= widest or deeper.depth == octree.depth:
+        layers = 3 if octree.depth <= 1 else 2
+        widths = _widths(octree, layers, budget)
+        if widths[0] < WIDEST_ROOT or Octree.full(shape, levels).depth == octree.depth:
             break
-    return octree, _widths(octree, leaf_width)
+    return octree, widths, layers
 
 
-def _widths(octree: Octree, leaf_width: float) -> NDArray[np.int64]:
-    factors = [1.0]  # from the leaves up
-    for level in range(octree.depth - 1, -1, -1):
-        grown = octree.children_per_node(level) ** (1 / 3) if len(factors) < 3 else 1.0
-        factors.append(factors[-1] * grown)
-    per_level = np.clip(np.rint(leaf_width * np.array(factors[::-1])), 1, 256).astype(np.int64)
-    return per_level[octree.level]
+def _widths(octree: Octree, layers: int, budget: float) -> NDArray[np.int64]:
+    """The widest levels above that suit the processor, and the widest leaves that the rest of the budget pays for."""
+
+    def spent(per_level: list[int]) -> int:
+        return int(count_parameters(octree, np.array(per_level)[octree.level], layers).sum())
+
+    def widest(fits: Callable[[float], bool], most: float) -> float:
+        low, high = 0.0, most
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fits(middle) else (low, middle)
+        return low
+
+    growth = np.minimum(GROWTH ** np.arange(octree.depth, -1, -1.0), GROWTH**1.5)
+    leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
+    above = [_suited(width) for width in leaf * growth[:-1]]
+    return np.array([*above, int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))])[octree.level]
 
 
-def _widest(octree: Octree, budget: float) -> float:
-    low, high = 0.5, 256.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if count_parameters(octree, _widths(octree, middle)) <= budget else (low, middle)
-    return low
+def _suited(width: float) -> int:
+    """To the nearest multiple of 8, or 4 or 2 where that would change a small width by much."""
+    unit = next((unit for unit in (8, 4, 2) if width >= 5 * unit), 1)
+    return max(1, round(width / unit) * unit)

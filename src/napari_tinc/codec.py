@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import container, metrics
-from .allocation import LAYERS, allocate
+from .allocation import allocate
 from .calibration import fit_corrections
 from .container import Ancillary, Chunk, Header, Kind, WeightsFormat
 from .decode import Network
@@ -123,8 +123,8 @@ def _run(
     normalised = _normalise(volume, header)
     allowance = _allowance(header, extra, options, budget)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
-        octree, widths = allocate(header.shape, allowance, header.weights_format)
-        header = replace(header, tree=octree, widths=widths.astype(np.uint16))
+        octree, widths, layers = allocate(header.shape, allowance, header.weights_format)
+        header = replace(header, tree=octree, widths=widths.astype(np.uint16), layers=layers)
         before, allowance = allowance, _allowance(header, extra, options, budget)
         if before <= allowance:
             break
@@ -283,7 +283,7 @@ def _header(volume: NDArray[Any], spacing: Sequence[float] | None, units: str | 
         raise ValueError(f"units is {units!r}, expected at most {container.MAX_UNIT} bytes of printable text")
     return Header(
         tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
-        std_q=std_q, widths=np.ones(1, np.uint16), layers=LAYERS, omega0=OMEGA0, weights_format=form,
+        std_q=std_q, widths=np.ones(1, np.uint16), layers=1, omega0=OMEGA0, weights_format=form,
         spacing=spacing, unit=units or "",
     )  # fmt: skip
 

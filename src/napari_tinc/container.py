@@ -174,16 +174,19 @@ class Header:
         return float(hi - lo) * (self.std_q / 65535)
 
 
-def parameter_counts(header: Header) -> NDArray[np.int64]:
+def count_parameters(tree: Octree, widths: NDArray[np.int64], layers: int) -> NDArray[np.int64]:
     """Weights and biases of every node, int64 (n_nodes,).
 
     A node of width w sees 3 coordinates and the v outputs of its parent: 4w + vw in its first layer, w^2 + w in
     each further one, and w + 1 in the head if it is a leaf.
     """
-    width = header.widths.astype(np.int64)
-    above = np.where(header.tree.parent < 0, 0, width[header.tree.parent])
-    hidden = (header.layers - 1) * (width * width + width)
-    return (4 + above) * width + hidden + np.where(header.tree.split, 0, width + 1)
+    above = np.where(tree.parent < 0, 0, widths[tree.parent])
+    return (4 + above) * widths + (layers - 1) * (widths * widths + widths) + np.where(tree.split, 0, widths + 1)
+
+
+def parameter_counts(header: Header) -> NDArray[np.int64]:
+    """Weights and biases of every node, int64 (n_nodes,)."""
+    return count_parameters(header.tree, header.widths.astype(np.int64), header.layers)
 
 
 def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:

@@ -46,7 +46,7 @@ class Schedule:
 
     steps: int
     batch: int = 8192
-    muon_rate: float = 0.03
+    muon_rate: float = 0.05
     adam_rate: float = 5e-3
     rounding_from: float = 0.3
 
@@ -134,7 +134,7 @@ class _Trainer:
         self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
         data = torch.from_numpy(volume.reshape(-1)).to(device)
         batch = max(1, schedule.batch // self.shards)
-        self.workers = [_Shard(data, architecture, batch, device, seed + i) for i in range(self.shards)]
+        self.workers = [_Shard(data, architecture, batch, device, seed, i, self.shards) for i in range(self.shards)]
         self.vector = torch.from_numpy(architecture.initial(seed)).to(device)
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.rounding = LearnedRounding(architecture, self.vector)
@@ -205,7 +205,8 @@ class _Shard:
     """A share of every batch: its own random points, buffers and gradient."""
 
     def __init__(
-        self, data: torch.Tensor, architecture: Architecture, batch: int, device: torch.device, seed: int
+        self, data: torch.Tensor, architecture: Architecture, batch: int, device: torch.device, seed: int, shard: int,
+        shards: int,
     ) -> None:
         import torch
 
@@ -227,12 +228,19 @@ class _Shard:
         def put(array: NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
+        # Every point is drawn from a stratum of its own: errors of neighbours are alike, so that this takes away
+        # much of a batch's noise (docs/benchmarks.md). The shards cut a stratum among them along x.
+        strata = {count: _strata(count) for count in set(repeats.tolist())}
+        grid = np.concatenate([strata[count][0] for count in repeats.tolist()])
+        cut = np.concatenate([np.broadcast_to(strata[c][1], (c, 3)) for c in repeats.tolist()]).astype(np.float64)
+        grid[:, 2] = grid[:, 2] * shards + shard
+        cut[:, 2] *= shards
         start, size = octree.start[leaves], octree.stop[leaves] - octree.start[leaves]
-        self.start = put(np.repeat(start, repeats, axis=0))
-        self.size = put(np.repeat(size, repeats, axis=0))
+        start, size = np.repeat(start, repeats, axis=0), np.repeat(size, repeats, axis=0)
+        self.start, self.size, self.last = put(start + grid * size / cut), put(size / cut), put(start + size - 1)
         self.strides = torch.tensor([octree.shape[1] * octree.shape[2], octree.shape[2], 1], device=device)
         self.buffers = Buffers(torch, device=device)
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed + shard)
         self.gradient = torch.zeros(architecture.n_parameters, device=device)
         self.gradients = architecture.views(self.gradient)
         # A group's positions from its parent group's: u_child = u * ratio + shift.
@@ -255,12 +263,12 @@ class _Shard:
         self.leaf_rows = [torch.from_numpy(group.leaf_rows).to(device) for group in architecture.groups]
 
     def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Voxel coordinates (1, N, 4) and normalised intensities (1, N, 1) of random voxels of every leaf."""
+        """Voxel coordinates (1, N, 4) and normalised intensities (1, N, 1), one random voxel a stratum."""
         import torch
 
         at = self.buffers("voxel", (1, len(self.start), 4))
         draw = torch.rand(self.start.shape, generator=self.generator, out=self.buffers("draw", self.start.shape))
-        voxel = draw.mul_(self.size).floor_().clamp_(max=self.size - 1).add_(self.start)
+        voxel = draw.mul_(self.size).add_(self.start).floor_().clamp_(max=self.last)
         at[0, :, :3] = voxel
         at[0, :, 3] = 0
         index = (voxel.long() * self.strides).sum(1)
@@ -328,3 +336,16 @@ class _Shard:
                     above[group.parent] = torch.zeros(shape, device=back.device)
                 above[group.parent].view(-1, *back.shape[1:])[self.rows[index]] = back
         return squares / count
+
+
+def _strata(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """A cube cut into ``count`` boxes as near to cubes as it goes: the cells (count, 3), and the cuts an axis."""
+    cuts, left, prime = np.ones(3, np.int64), count, 2
+    while left > 1:
+        if left % prime:
+            prime += 1
+        else:
+            cuts[np.argmin(cuts)] *= prime
+            left //= prime
+    cells = np.meshgrid(*[np.arange(cut) for cut in cuts], indexing="ij")
+    return np.stack(cells, axis=-1).reshape(-1, 3), cuts
