@@ -1,8 +1,8 @@
 """A byte budget to an octree, a width for every node and a number of layers.
 
-The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, four to one; six
-layers from the first to the last, three a node; a level more, of two layers a node, only where the root would get wider than what one step can afford. Widths are whole
-multiples of what the processor's vectors hold, because a product of 64 x 64 takes less time than one of 63 x 63.
+The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, four to one, of
+three layers a node; another level, and two layers a node, only where the root would get wider than a step can afford.
+Widths are multiples of what the processor's vectors hold, as a product of 64 x 64 takes less time than one of 63 x 63.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_LEVELS = 6
 
 
 def allocate(shape: tuple[int, int, int], nbytes: float, form: WeightsFormat) -> tuple[Octree, NDArray[np.int64], int]:
-    """The octree, its widths and the layers of a node that ``nbytes`` pay for. At least the smallest network there is."""
+    """Octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is."""
     budget = 8 * nbytes / BITS_PER_WEIGHT[form]
     for levels in range(2, MAX_LEVELS + 1):
         octree = Octree.full(shape, levels - 1)

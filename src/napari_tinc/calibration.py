@@ -16,18 +16,17 @@ from .container import Calibration, WeightsFormat
 from .octree import Octree
 from .weights import Corrections
 
-DB_PER_DOUBLING = 3.0  # what twice the bytes buy in better weights, roughly; a calibration has to buy more per byte
+WORTH_DB = 0.005  # a calibration that gives less is left away
 
 
 def fit_corrections(
-    outputs: NDArray[np.float32], wanted: NDArray[Any], octree: Octree, form: WeightsFormat, nbytes: int, spare: int
+    outputs: NDArray[np.float32], wanted: NDArray[Any], octree: Octree, form: WeightsFormat, spare: int
 ) -> Corrections:
-    """The calibration worth its bytes in a file of ``nbytes``: none, global or per leaf.
+    """The calibration worth having among those that ``spare`` bytes can hold: none, global or per leaf.
 
     Parameters
     ----------
     outputs, wanted : the network's values and the normalised volume, both of the octree's shape.
-    form : entropy-coded weights make room for a calibration by coarser steps; others have only the ``spare`` bytes.
     """
     leaves = octree.leaves
     moments = np.zeros((len(leaves), 6))
@@ -45,16 +44,13 @@ def fit_corrections(
             8 + (1 if form is WeightsFormat.ENTROPY else 4) * len(leaves),
         ),
     ]
-    if form is not WeightsFormat.ENTROPY:
-        candidates = [candidates[0], *(candidate for candidate in candidates[1:] if candidate[1] <= spare)]
     before = max(_squared_error(moments, none), 1e-30)
 
-    def worth(candidate: tuple[Corrections, int]) -> float:
-        corrections, cost = candidate
-        gained = 10 * math.log10(before / max(_squared_error(moments, corrections.stored()), 1e-30))
-        return gained - DB_PER_DOUBLING * math.log2(1 + cost / nbytes)
+    def gain(corrections: Corrections) -> float:
+        return 10 * math.log10(before / max(_squared_error(moments, corrections.stored()), 1e-30))
 
-    return max(candidates, key=worth)[0].stored()
+    best = max((corrections for corrections, cost in candidates if cost <= spare), key=gain)
+    return best.stored() if gain(best) >= WORTH_DB else none
 
 
 def _least_squares(moments: NDArray[np.float64]) -> NDArray[np.float64]:

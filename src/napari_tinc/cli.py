@@ -66,7 +66,7 @@ def _compress(args: argparse.Namespace) -> None:
     if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
     image = _read_volume(args.image)
-    options = {"ratio": args.ratio, "nbytes": args.bytes, "device": args.device, "seed": args.seed}
+    options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
     figures = _fit(args, image, weights=args.weights, **options)
     _report(args, figures, table([figures]))
 
@@ -216,7 +216,7 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                 entry = {"phase": "finished", **figures}
             else:
                 ticker.show(event)
-                entry = {key: getattr(event, key) for key in ("phase", "step", "seconds", "loss", "psnr")}
+                entry = {key: getattr(event, key) for key in ("phase", "attempt", "step", "seconds", "loss", "psnr")}
                 entry["bytes"] = event.nbytes
             if log:
                 print(to_json(entry), file=log)
@@ -313,6 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     target = compress.add_mutually_exclusive_group()
     target.add_argument("--ratio", type=float, metavar="R", help="bytes of the raw array / bytes of the file (64)")
     target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
+    target.add_argument("--psnr", type=float, metavar="DB", help="least quality, in the smallest file that has it")
     compress.add_argument("--weights", choices=WEIGHTS, default="entropy", help="how they are stored (%(default)s)")
     compress.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
     compress.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")

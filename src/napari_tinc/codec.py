@@ -34,7 +34,10 @@ OMEGA0 = 8.0
 STEPS = {"fast": 1200, "balanced": 4500, "best": 18000}  # optimiser steps for a volume of 128^3 voxels
 BATCH = {"fast": 4096, "balanced": 8192, "best": 8192}  # voxels a step
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
-LANDING = 0.995  # training aims a little low; the steps are then made as fine as the budget allows
+LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 7  # of a search for a PSNR
+NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
+DB_PER_DOUBLING = 3.0  # what twice the bytes buy, roughly
+LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,9 +50,9 @@ class Finished:
 
 
 def compress(
-    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, preset: str = "balanced",
-    device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None, units: str | None = None,
-    axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
+    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
+    preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
+    units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -59,6 +62,8 @@ def compress(
     array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
     ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
+    psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it. Takes three to five
+        fits, and a ratio of at least 8.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : the same seed on the same machine gives the same bytes.
@@ -70,11 +75,12 @@ def compress(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not usable; the message names what was found and what is expected.
+        If an argument is not usable, or the size or quality out of reach; the message names what was found and what is
+        expected.
     """
     events = fit(
-        array, ratio=ratio, nbytes=nbytes, preset=preset, device=device, seed=seed, spacing=spacing, units=units,
-        axis_labels=axis_labels, weights=weights,
+        array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
+        units=units, axis_labels=axis_labels, weights=weights,
     )  # fmt: skip
     for event in events:
         if isinstance(event, Finished):
@@ -85,9 +91,10 @@ def compress(
 
 
 def fit(
-    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, preset: str = "balanced",
-    device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None, units: str | None = None,
-    axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy", control: Control | None = None,
+    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
+    preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
+    units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
+    control: Control | None = None,
 ) -> Iterator[Progress | Finished]:  # fmt: skip
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
 
@@ -95,7 +102,7 @@ def fit(
     it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps.
     """
     volume = _parse_volume(array)
-    budget = _parse_target(volume, ratio, nbytes)
+    budget = _parse_target(volume, ratio, nbytes, psnr)
     for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
@@ -109,13 +116,77 @@ def fit(
         raise ValueError(f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them")
     extra = [] if "".join(axis_labels) == "zyx" else [_meta(axis_labels)]
     options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": seed}
-    return _run(volume, header, extra, options, budget, device, control or Control())
+    control = control or Control()
+    if psnr is not None:
+        return _reach(volume, header, extra, options, float(psnr), device, control)
+    return _run(volume, header, extra, options, budget, device, control)
+
+
+def _reach(
+    volume: NDArray[Any], header: Header, extra: list[Chunk], options: dict[str, Any], wanted: float, device: str,
+    control: Control,
+) -> Iterator[Progress | Finished]:  # fmt: skip
+    """Fits of several sizes, until one is of the wanted PSNR and hardly better.
+
+    The first is a short one, to know where to begin. PSNR is taken to be linear in log2(bytes) between the fits nearest
+    to what is wanted.
+    """
+    began = time.perf_counter()
+    tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
+    best = None
+    least = math.log2(LEAST_BYTES)
+    most = max(least, math.log2(volume.nbytes / LEAST_RATIO))
+    size = min(most, max(least, math.log2(volume.nbytes / 64)))
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        finished = None
+        pilot = attempt == 1
+        events = _run(
+            volume, header, extra, options, round(2**size), device, control, share=PILOT_SHARE if pilot else 1.0
+        )
+        for event in events:
+            if isinstance(event, Finished):
+                finished = replace(event, seconds=time.perf_counter() - began)
+            else:
+                yield replace(event, attempt=attempt)
+        if finished is None:
+            return
+        reached = finished.quality.psnr
+        if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
+            best = finished
+        if control.stop.is_set() or 0 <= reached - wanted <= NEAR_DB or not header.std_q:
+            best = best or finished
+            break
+        if pilot:
+            size += (wanted - reached - PILOT_LOSS_DB) / DB_PER_DOUBLING
+        else:
+            tried.append((size, reached))
+            if (size >= most and reached < wanted) or (size <= least and reached >= wanted):
+                break
+            size = _size_for(wanted + NEAR_DB / 2, tried)
+        size = min(most, max(least, size))
+    if best is None:
+        size, reached = max(tried)
+        raise ValueError(
+            f"a PSNR of {wanted:g} dB was not reached: {reached:.2f} dB in {round(2**size)} bytes, a ratio of "
+            f"{volume.nbytes / 2**size:.3g}"
+        )
+    yield replace(best, seconds=time.perf_counter() - began)
+
+
+def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
+    """log2(bytes) of that PSNR, from the two fits nearest to it, or from one and the usual slope."""
+    (size, reached), *others = sorted(tried, key=lambda fit: abs(fit[1] - wanted))
+    slope = DB_PER_DOUBLING
+    if others and abs(size - others[0][0]) > 1e-3:
+        slope = min(8.0, max(1.0, (reached - others[0][1]) / (size - others[0][0])))
+    return size + (wanted - reached) / slope
 
 
 def _run(
     volume: NDArray[Any], header: Header, extra: list[Chunk], options: dict[str, Any], budget: int, device: str,
-    control: Control,
+    control: Control, share: float = 1.0,
 ) -> Iterator[Progress | Finished]:  # fmt: skip
+    """One fit, of a ``share`` of the preset's steps."""
     began = time.perf_counter()
     if not header.std_q:  # a constant volume needs no network
         yield from _pack(volume, header, None, np.zeros(volume.shape, np.float32), extra, options, budget, began)
@@ -130,7 +201,7 @@ def _run(
             break
     architecture = architecture_of(header)
     scale = min(4.0, max(0.25, volume.size / 128**3)) ** 0.5
-    steps = max(100, round(STEPS[options["preset"]] * scale))
+    steps = max(100, round(share * STEPS[options["preset"]] * scale))
     entropy_coded = header.weights_format is WeightsFormat.ENTROPY
     batch = BATCH[options["preset"]]
     schedule = Schedule(steps, batch) if entropy_coded else Schedule(steps, batch, rounding_from=2.0)
@@ -172,7 +243,7 @@ def _pack(
         size = len(container.pack(replace(header, calibration=corrections.kind), [*chunks, *ancillary]))
         return vector, chunks, size
 
-    factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
+    factor = _fitting(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, size = assemble(factor, corrections)
     network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
@@ -182,11 +253,11 @@ def _pack(
     if cancelled():
         return
     if fitted is not None:
-        corrections = fit_corrections(outputs, normalised, header.tree, header.weights_format, budget, budget - size)
-    if corrections.kind is not container.Calibration.NONE:
-        factor = _finest(lambda factor: assemble(factor, corrections)[2], budget)
-        vector, chunks, _ = assemble(factor, corrections)
-        outputs = Network(architecture, vector, corrections.gain, corrections.offset).on_grid(grid)
+        found = fit_corrections(outputs, normalised, header.tree, header.weights_format, budget - size)
+        _, corrected, size = assemble(factor, found)
+        if found.kind is not container.Calibration.NONE and size <= budget:
+            corrections, chunks = found, corrected
+            outputs = Network(architecture, vector, corrections.gain, corrections.offset).on_grid(grid)
     if cancelled():
         return
     header = replace(header, calibration=corrections.kind)
@@ -205,8 +276,13 @@ def _pack(
     yield Finished(TincVolume(data), quality, time.perf_counter() - began)
 
 
-def _finest(size: Callable[[float], int], budget: int) -> float:
-    """The smallest factor on the rounding steps with which the file fits, to 0.1 %."""
+def _fitting(size: Callable[[float], int], budget: int) -> float:
+    """The factor on the rounding steps with which the file fits: 1 wherever that is near enough.
+
+    Rounding was trained at these very steps. Any others round all parameters anew: 1 % more has cost 0.7 dB.
+    """
+    if 0.97 * budget <= size(1.0) <= budget:
+        return 1.0
     low, high = 0.0, 0.0
     if size(1.0) <= budget:
         while low > -4 and size(2.0 ** (low - 0.25)) <= budget:
@@ -245,9 +321,14 @@ def _parse_volume(array: ArrayLike) -> NDArray[Any]:
     return volume
 
 
-def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None) -> int:
-    if ratio is not None and nbytes is not None:
-        raise ValueError(f"two targets given, ratio={ratio} and nbytes={nbytes}; expected one")
+def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None, psnr: float | None) -> int:
+    """The largest size of the file; of no meaning where a PSNR is the target."""
+    given = {"ratio": ratio, "nbytes": nbytes, "psnr": psnr}
+    named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if len(named) > 1:
+        raise ValueError(f"{len(named)} targets given, {' and '.join(named)}; expected one")
+    if psnr is not None and not 1 <= psnr <= 120:
+        raise ValueError(f"psnr is {psnr}, expected 1 to 120 dB")
     if nbytes is None:
         ratio = 64.0 if ratio is None else float(ratio)
         if not (math.isfinite(ratio) and ratio >= 1):

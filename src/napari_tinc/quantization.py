@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 OPENING_PRICE = 0.02  # of a bit for every parameter, in units of the loss
 PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a schedule, on a logarithmic scale
+HOLD = 0.1  # how fast all steps together follow the bits, which the price alone would steer too slowly
 
 
 def storable(steps: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -100,7 +101,8 @@ class LearnedRounding:
         bits, magnitude, slope = self.rate()
         self.bits = float(bits.sum())
         # Slower as the learning rate falls: a price that outruns the parameters' answer to it would overshoot.
-        self.price *= math.exp(self.gain * rate * max(-1.0, min(1.0, 10 * (self.bits / target_bits - 1))))
+        excess = max(-0.1, min(0.1, self.bits / target_bits - 1))
+        self.price *= math.exp(10 * self.gain * rate * excess)
         price = self.price / len(gradient)
         toward = self.sum(gradient * (self.integers - self.scaled) * self.step) - price * self.sizes * slope * magnitude
         self.updates += 1
@@ -108,7 +110,7 @@ class LearnedRounding:
         self.square.lerp_(toward * toward, 0.01)
         denominator = (self.square / (1 - 0.99**self.updates)).sqrt_().add_(1e-12)
         learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
-        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate)
+        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(HOLD * rate * excess)
         return gradient + price * slope[self.tensor_of] * self.integers.sign() / self.step
 
     def steps(self) -> NDArray[np.float64]:

@@ -86,10 +86,10 @@ class Ticker:
         if not self.terminal and time.monotonic() - self.shown < PROGRESS_SECONDS:
             return
         self.shown = time.monotonic()
+        fit = f"fit {event.attempt}: " if event.attempt > 1 else ""
         nbytes = "" if event.nbytes is None else f"{event.nbytes:,} bytes  "
-        self._print(
-            f"{event.phase} {event.step}/{event.steps}  {event.psnr:.2f} dB  {nbytes}{event.seconds_left:.0f} s left"
-        )
+        done = f"{fit}{event.phase} {event.step}/{event.steps}"
+        self._print(f"{done}  {event.psnr:.2f} dB  {nbytes}{event.seconds_left:.0f} s left")
 
     def clear(self) -> None:
         if self.terminal:

@@ -71,6 +71,7 @@ class Progress:
     loss : mean squared error over recent batches, in units of the volume's variance.
     psnr : dB, from ``loss``.
     nbytes : expected size of the weights; None before rounding begins.
+    attempt : which fit this is, from 1; more than one where a PSNR is wanted.
     """
 
     phase: str
@@ -81,6 +82,7 @@ class Progress:
     loss: float
     psnr: float
     nbytes: int | None
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,15 +199,21 @@ class _Trainer:
 
 
 def learning_rate(done: float, step: int) -> float:
-    """Share of the peak rate: linear over the first 50 steps, and half a cosine down to 1 % over the schedule."""
-    return min(1.0, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    """Share of the peak rate: linear over the first 50 steps, and half a cosine down to 0 over the schedule."""
+    return min(1.0, (step + 1) / 50) * (0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
 class _Shard:
     """A share of every batch: its own random points, buffers and gradient."""
 
     def __init__(
-        self, data: torch.Tensor, architecture: Architecture, batch: int, device: torch.device, seed: int, shard: int,
+        self,
+        data: torch.Tensor,
+        architecture: Architecture,
+        batch: int,
+        device: torch.device,
+        seed: int,
+        shard: int,
         shards: int,
     ) -> None:
         import torch
