@@ -49,7 +49,8 @@ def _widths(octree: Octree, layers: int, budget: float) -> NDArray[np.int64]:
     growth = np.minimum(GROWTH ** np.arange(octree.depth, -1, -1.0), GROWTH**1.5)
     leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
     above = [_suited(width) for width in leaf * growth[:-1]]
-    return np.array([*above, int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))])[octree.level]
+    below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
+    return np.array([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])[octree.level]
 
 
 def _suited(width: float) -> int:
