@@ -35,7 +35,7 @@ MUON_RATE = 0.35  # times the width's square root: wider matrices diverge sooner
 STEPS = {"fast": 850, "balanced": 3000, "best": 12000}  # optimiser steps for a volume of 128^3 voxels
 BATCH = {"fast": 4096, "balanced": 8192, "best": 8192}  # voxels a step
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
-LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 7  # of a search for a PSNR
+LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
 NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
 DB_PER_DOUBLING = 3.0  # what twice the bytes buy, roughly
 LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
@@ -63,8 +63,8 @@ def compress(
     array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
     ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
-    psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it. Takes three to five
-        fits, and a ratio of at least 8.
+    psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
+        8 or more. Takes up to five fits and a short one.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : the same seed on the same machine gives the same bytes.
