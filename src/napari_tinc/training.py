@@ -207,15 +207,9 @@ class _Shard:
     """A share of every batch: its own random points, buffers and gradient."""
 
     def __init__(
-        self,
-        data: torch.Tensor,
-        architecture: Architecture,
-        batch: int,
-        device: torch.device,
-        seed: int,
-        shard: int,
+        self, data: torch.Tensor, architecture: Architecture, batch: int, device: torch.device, seed: int, shard: int,
         shards: int,
-    ) -> None:
+    ) -> None:  # fmt: skip
         import torch
 
         self.data, self.architecture = data, architecture
