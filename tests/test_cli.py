@@ -620,7 +620,7 @@ def test_demo(tmp_path: Path, sample: Image, run: Callable[..., str], run_json: 
     assert result["seconds"] > 0
     assert {key: result[key] for key in measured} == measured
     assert 64 <= result["ratio"] <= 64 * 1.03
-    assert (volume.provenance["preset"], volume.units) == ("fast", "millimeter")
+    assert volume.units == "millimeter"
     headings, numbers = run("demo").splitlines()
     assert headings.split()[-1] == "seconds"
     assert numbers.split()[0] == "-"

@@ -54,7 +54,7 @@ def test_a_volume_in_a_file_out_and_back(tmp_path: Any) -> None:
 
 def test_quality_is_what_a_reader_will_measure() -> None:
     volume = blobs()
-    _, finished = finish(codec.fit(volume, ratio=16, preset="fast"))
+    _, finished = finish(codec.fit(volume, nbytes=4000, preset="fast"))
     assert finished.quality == tinc.compare(volume, finished.volume)
     provenance = finished.volume.provenance
     assert float(provenance["psnr"]) == pytest.approx(finished.quality.psnr, abs=1e-3)
@@ -251,3 +251,9 @@ def test_bad_arguments_are_named_before_any_work(volume: Any, options: dict[str,
 def test_a_huge_ratio_says_what_is_possible() -> None:
     with pytest.raises(ValueError, match=r"cannot become \d+: the smallest file is about \d+ bytes, a ratio of \d+"):
         tinc.compress(blobs(), ratio=5000, preset="fast")
+
+
+def test_a_tiny_file_says_nothing_about_itself() -> None:
+    _, finished = finish(codec.fit(blobs(), nbytes=700, preset="fast"))
+    assert finished.volume.provenance == {}
+    assert finished.volume.nbytes_compressed <= 700

@@ -11,6 +11,7 @@ import torch
 from napari_tinc.decode import Network
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
+from napari_tinc.sampling import Sampler
 from napari_tinc.training import _Shard
 
 
@@ -35,17 +36,22 @@ def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
         tree = Octree.full((12, 10, 9), 2)
         architecture = Architecture(tree, np.array([6, 5, 4])[tree.level], layers, omega0=5.0)
     octree = architecture.octree
-    volume = torch.randn(octree.shape, generator=torch.Generator().manual_seed(1)).reshape(-1)
-    worker = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
+    volume = np.random.default_rng(1).normal(size=octree.shape).clip(-0.25, 0.25).astype(np.float32)
+    sampler = Sampler(volume, octree, octree.leaves)
+    worker = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
     vector = torch.from_numpy(architecture.initial(0))
     loss = worker.step(architecture.views(vector))
 
     # The same points again, each along its own path, with torch's own derivatives.
-    again = _Shard(volume, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
-    at, wanted = again.sample()
+    again = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
+    at, wanted, weight = map(torch.from_numpy, again.draws.draw())
     free = vector.clone().requires_grad_(True)
-    outputs = reference(architecture, free, at[0, :, :3].double() + 0.5)
-    expected = ((outputs - wanted[0, :, 0]) ** 2).mean()
+    outputs = reference(architecture, free, at[:, :3].double() + 0.5)
+    off = torch.where(
+        (wanted.abs() == 0.25) & (outputs * wanted > 0.0625), 0.0, outputs - wanted
+    )  # clipped to what is wanted
+    assert (off == 0).any() and not (off == 0).all()
+    expected = (weight * off**2).mean()
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
     torch.testing.assert_close(worker.gradient, free.grad, rtol=2e-4, atol=2e-6)

@@ -14,7 +14,7 @@ from napari_tinc.container import WeightsFormat, count_parameters
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
 from napari_tinc.optimizer import orthogonalize
-from napari_tinc.training import Control, Fitted, Progress, Schedule, _strata, train
+from napari_tinc.training import Control, Fitted, Progress, Schedule, train
 
 
 def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:
@@ -82,11 +82,3 @@ def test_allocation_spends_the_budget_and_no_more(shape: tuple[int, int, int], f
         assert spent <= nbytes
         assert spent > 0.7 * nbytes or widths.max() == 256 or tree.depth == 0 or nbytes == 1000
     assert allocate(shape, 1, form)[1].min() == 1
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 64, 96, 512, 1000])
-def test_strata_are_a_grid_of_nearly_cubic_cells(count: int) -> None:
-    cells, cuts = _strata(count)
-    assert len(np.unique(cells, axis=0)) == len(cells) == cuts.prod() == count
-    assert (cells.min(axis=0) == 0).all() and (cells.max(axis=0) == cuts - 1).all()
-    assert count != 512 or cuts.tolist() == [8, 8, 8]

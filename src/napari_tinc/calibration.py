@@ -26,13 +26,17 @@ def fit_corrections(
 
     Parameters
     ----------
-    outputs, wanted : the network's values and the normalised volume, both of the octree's shape.
+    outputs, wanted : the network's values and the normalised volume, both of the octree's shape. Outputs beyond an end
+        of the volume's range are right where that end is wanted, since a decoder clips them; these are left out.
     """
     leaves = octree.leaves
+    low, high = wanted.min(), wanted.max()
     moments = np.zeros((len(leaves), 6))
     for index, (start, stop) in enumerate(zip(octree.start[leaves], octree.stop[leaves], strict=True)):
         box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
-        x, y = outputs[box].astype(np.float64).ravel(), wanted[box].astype(np.float64).ravel()
+        x, y = outputs[box], wanted[box]
+        clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
+        x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)
         moments[index] = x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
     none = Corrections.none(len(leaves))
     everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(leaves), 2))
@@ -55,6 +59,7 @@ def fit_corrections(
 
 def _least_squares(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     n, x, y, xx, xy, _ = moments
+    n = np.maximum(n, 1)
     variance = xx - x * x / n
     usable = variance > 1e-9 * n
     gain = np.where(usable, (xy - x * y / n) / np.where(usable, variance, 1), 1.0)

@@ -31,13 +31,15 @@ from .volume import TincVolume, pack_errors, to_values
 from .weights import Corrections, architecture_of, round_trip, to_chunks
 
 OMEGA0 = 8.0
-MUON_RATE = 0.35  # times the width's square root: wider matrices diverge sooner
-STEPS = {"fast": 850, "balanced": 3000, "best": 12000}  # optimiser steps for a volume of 128^3 voxels
-BATCH = {"fast": 4096, "balanced": 8192, "best": 8192}  # voxels a step
+MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
+STEPS = {"fast": 850, "balanced": 5500, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
+FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
+BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
 NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
 DB_PER_DOUBLING = 3.0  # what twice the bytes buy, roughly
+REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
 LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
 
 
@@ -201,8 +203,8 @@ def _run(
         if before <= allowance:
             break
     architecture = architecture_of(header)
-    scale = min(4.0, max(0.25, volume.size / 128**3)) ** 0.5
-    steps = max(100, round(share * STEPS[options["preset"]] * scale))
+    few, many = min(1.0, volume.size / FEW_VOXELS), max(1.0, volume.size / MANY_VOXELS)
+    steps = max(100, round(share * STEPS[options["preset"]] * max(0.25, few**0.5) * min(2.0, many**0.5)))
     entropy_coded = header.weights_format is WeightsFormat.ENTROPY
     batch = BATCH[options["preset"]]
     schedule = Schedule(steps, batch, min(0.06, MUON_RATE / math.sqrt(widths.max())))
@@ -233,7 +235,7 @@ def _pack(
     architecture = architecture_of(header)
     n_leaves = len(header.tree.leaves)
     corrections = Corrections.none(n_leaves)
-    ancillary = [*extra, *_report(None, np.zeros((n_leaves, 2)), header, options)]
+    ancillary = [*extra, *_report(None, np.zeros((n_leaves, 2)), header, options, budget)]
 
     def cancelled() -> bool:
         return control is not None and control.cancel.is_set()
@@ -270,7 +272,7 @@ def _pack(
     if cancelled():
         return
     errors = metrics.leaf_errors(volume, values, header.tree)
-    data = container.pack(header, [*chunks, *extra, *_report(quality, errors, header, options)])
+    data = container.pack(header, [*chunks, *extra, *_report(quality, errors, header, options, budget)])
     if len(data) > budget:
         raise ValueError(
             f"a volume of {volume.nbytes} bytes cannot become {budget}: the smallest file is {len(data)} bytes, "
@@ -388,7 +390,7 @@ def _allowance(header: Header, extra: list[Chunk], options: dict[str, Any], budg
     weights = to_chunks(architecture, zeros, ones, header.weights_format, Corrections.none(n_leaves))
     filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
     filled = [weights[0], *(Chunk.of(Kind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
-    report = _report(None, np.zeros((n_leaves, 2)), header, options)
+    report = _report(None, np.zeros((n_leaves, 2)), header, options, budget)
     rest = len(container.pack(header, [*filled, *extra, *report])) - filler * (len(filled) - 1)
     rest += len(filled)  # a length in the table may be a byte longer
     least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
@@ -409,17 +411,20 @@ def _meta(axis_labels: str | Sequence[str]) -> Chunk:
 
 
 def _report(
-    quality: Quality | None, errors: NDArray[np.float64], header: Header, options: dict[str, Any]
+    quality: Quality | None, errors: NDArray[np.float64], header: Header, options: dict[str, Any], budget: int
 ) -> list[Chunk]:
-    """PROVENANCE and QUALITY chunks. Their size does not depend on the quality, so that the budget can be met first."""
+    """QUALITY and PROVENANCE chunks, each left out where it would take more than 3 % of a network's budget.
+
+    Their size does not depend on the quality, so that the budget can be met first.
+    """
     figures = {"psnr": "0000.000", "ssim": "0.00000"}
     if quality is not None:
         figures = {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
-    provenance = _compact({**options, **figures})
-    return [
-        Chunk.of(Ancillary.PROVENANCE, provenance),
+    chunks = [
         Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
+        Chunk.of(Ancillary.PROVENANCE, _compact({**options, **figures})),
     ]
+    return [chunk for chunk in chunks if not header.std_q or len(chunk.payload) <= REPORT_SHARE * budget]
 
 
 def _compact(value: dict[str, Any]) -> bytes:

@@ -23,12 +23,14 @@ from .metrics import psnr
 from .network import Architecture, Array, Buffers, Weights, backpropagate_nodes, evaluate_heads, evaluate_nodes
 from .optimizer import Optimizer
 from .quantization import LearnedRounding
+from .sampling import Draws, Sampler
 
 if TYPE_CHECKING:
     import torch
 
 OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
 STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
+LEARNING_STEPS = 100  # between two looks at where the error is
 REPORT_SECONDS = 0.2
 
 
@@ -134,9 +136,11 @@ class _Trainer:
 
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
         self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
-        data = torch.from_numpy(volume.reshape(-1)).to(device)
+        self.sampler = Sampler(volume, architecture.octree, architecture.octree.leaves)
         batch = max(1, schedule.batch // self.shards)
-        self.workers = [_Shard(data, architecture, batch, device, seed, i, self.shards) for i in range(self.shards)]
+        self.workers = [
+            _Shard(self.sampler, architecture, batch, device, seed, i, self.shards) for i in range(self.shards)
+        ]
         self.vector = torch.from_numpy(architecture.initial(seed)).to(device)
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.rounding = LearnedRounding(architecture, self.vector)
@@ -176,6 +180,8 @@ class _Trainer:
             self.optimizer.update(self.vector, gradient, rate)
             recent += max(0.05, 1 / (step + 1)) * (loss - recent)
             step, done = step + 1, done + pace
+            if step % LEARNING_STEPS == 0:
+                self.sampler.learn([worker.draws for worker in self.workers])
             now = time.perf_counter()
             if now - reported > REPORT_SECONDS or step == steps:
                 reported = now
@@ -207,12 +213,12 @@ class _Shard:
     """A share of every batch: its own random points, buffers and gradient."""
 
     def __init__(
-        self, data: torch.Tensor, architecture: Architecture, batch: int, device: torch.device, seed: int, shard: int,
+        self, sampler: Sampler, architecture: Architecture, batch: int, device: torch.device, seed: int, shard: int,
         shards: int,
     ) -> None:  # fmt: skip
         import torch
 
-        self.data, self.architecture = data, architecture
+        self.architecture, self.device = architecture, device
         octree = architecture.octree
         cells = [1]
         for level in range(octree.depth):
@@ -224,27 +230,18 @@ class _Shard:
             nodes = np.flatnonzero(octree.level == level)
             slot = np.arange(len(nodes)) % octree.children_per_node(level - 1)
             first[nodes] = first[octree.parent[nodes]] + slot * points[level]
-        leaves = octree.leaves[np.argsort(first[octree.leaves])]
-        repeats = np.array(points)[octree.level[leaves]]
+        order = np.argsort(first[sampler.regions])
+        counts = np.array(points)[octree.level[sampler.regions[order]]]
+        self.draws = Draws(sampler, order, counts, seed, shard, shards)
+        self.low, self.high = float(sampler.volume.min()), float(sampler.volume.max())
+        self.errors = np.empty(counts.sum(), np.float32)
+        self.buffers = Buffers(torch, device=device)
+        self.gradient = torch.zeros(architecture.n_parameters, device=device)
+        self.gradients = architecture.views(self.gradient)
 
         def put(array: NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
-        # Every point is drawn from a stratum of its own: errors of neighbours are alike, so that this takes away
-        # much of a batch's noise (docs/benchmarks.md). The shards cut a stratum among them along x.
-        strata = {count: _strata(count) for count in set(repeats.tolist())}
-        grid = np.concatenate([strata[count][0] for count in repeats.tolist()])
-        cut = np.concatenate([np.broadcast_to(strata[c][1], (c, 3)) for c in repeats.tolist()]).astype(np.float64)
-        grid[:, 2] = grid[:, 2] * shards + shard
-        cut[:, 2] *= shards
-        start, size = octree.start[leaves], octree.stop[leaves] - octree.start[leaves]
-        start, size = np.repeat(start, repeats, axis=0), np.repeat(size, repeats, axis=0)
-        self.start, self.size, self.last = put(start + grid * size / cut), put(size / cut), put(start + size - 1)
-        self.strides = torch.tensor([octree.shape[1] * octree.shape[2], octree.shape[2], 1], device=device)
-        self.buffers = Buffers(torch, device=device)
-        self.generator = torch.Generator(device).manual_seed(seed + shard)
-        self.gradient = torch.zeros(architecture.n_parameters, device=device)
-        self.gradients = architecture.views(self.gradient)
         # A group's positions from its parent group's: u_child = u * ratio + shift.
         self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
         for group in architecture.groups:
@@ -263,18 +260,10 @@ class _Shard:
             None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
         ]
         self.leaf_rows = [torch.from_numpy(group.leaf_rows).to(device) for group in architecture.groups]
-
-    def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Voxel coordinates (1, N, 4) and normalised intensities (1, N, 1), one random voxel a stratum."""
-        import torch
-
-        at = self.buffers("voxel", (1, len(self.start), 4))
-        draw = torch.rand(self.start.shape, generator=self.generator, out=self.buffers("draw", self.start.shape))
-        voxel = draw.mul_(self.size).add_(self.start).floor_().clamp_(max=self.last)
-        at[0, :, :3] = voxel
-        at[0, :, 3] = 0
-        index = (voxel.long() * self.strides).sum(1)
-        return at, self.data[index][None, :, None]
+        # Which points of the batch a group's leaves are trained at, (leaves, points).
+        self.points = [
+            first[group.nodes[group.leaf_rows], None] + np.arange(points[group.level]) for group in architecture.groups
+        ]
 
     def route(self, x: torch.Tensor, index: int) -> torch.Tensor:
         """What stands at the parent group's points, (n, m, k), as its children in group ``index`` see it."""
@@ -289,30 +278,33 @@ class _Shard:
         import torch
 
         groups = self.architecture.groups
-        voxel, intensity = self.sample()
+        at, intensity, weight = self.draws.draw()
+        voxel = torch.from_numpy(at).to(self.device)[None]
         positions: list[Array] = []
         features: list[Array] = []
         inputs: list[Array] = []
-        targets: list[Array] = []
         above: dict[int, Array] = {}
-        squares, count = 0.0, intensity.numel()
+        loss, count = 0.0, len(intensity)
         for index, group in enumerate(groups):
             ratio, shift = self.moves[index]
             source = voxel if group.parent < 0 else self.route(positions[group.parent], index)
-            targets.append(intensity if group.parent < 0 else self.route(targets[group.parent], index))
-            at = torch.addcmul(shift, source, ratio, out=self.buffers((index, "at"), (*source.shape[:2], 4)))
-            positions.append(at)
+            out = self.buffers((index, "position"), (*source.shape[:2], 4))
+            positions.append(torch.addcmul(shift, source, ratio, out=out))
             inputs.append(None if group.parent < 0 else self.route(features[group.parent], index))
-            x = evaluate_nodes(torch, weights[index], at, inputs[index], self.buffers, index, slopes=True)
+            x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index, slopes=True)
             features.append(x)
             if len(group.leaf_rows):
                 whole = len(group.leaf_rows) == len(group.nodes)
                 rows = slice(None) if whole else self.leaf_rows[index]
                 x = x[rows]
-                y = evaluate_heads(torch, weights[index], x, self.buffers, index)
-                y -= targets[index][rows]
-                squares += float(torch.dot(y.reshape(-1), y.reshape(-1)))
-                y *= 2 / count
+                outputs = evaluate_heads(torch, weights[index], x, self.buffers, index)
+                points = self.points[index]
+                errors = self.deviations(outputs.cpu().numpy()[..., 0], intensity[points])
+                squares = errors * errors
+                self.errors[points] = squares
+                loss += float((squares * weight[points]).sum())
+                errors *= weight[points] * np.float32(2 / count)
+                y = torch.from_numpy(errors[..., None]).to(self.device)
                 into = self.gradients[index]
                 torch.matmul(x.transpose(1, 2), y, out=into["head"])
                 torch.sum(y, 1, keepdim=True, out=into["head_bias"])
@@ -322,6 +314,7 @@ class _Shard:
                 else:
                     above[index] = torch.zeros_like(features[index])
                     above[index][rows] = back
+        self.draws.note(self.errors)
         for index in reversed(range(len(groups))):
             group = groups[index]
             back = backpropagate_nodes(
@@ -337,17 +330,10 @@ class _Shard:
                 if group.parent not in above:
                     above[group.parent] = torch.zeros(shape, device=back.device)
                 above[group.parent].view(-1, *back.shape[1:])[self.rows[index]] = back
-        return squares / count
+        return loss / count
 
-
-def _strata(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A cube cut into ``count`` boxes as near to cubes as it goes: the cells (count, 3), and the cuts an axis."""
-    cuts, left, prime = np.ones(3, np.int64), count, 2
-    while left > 1:
-        if left % prime:
-            prime += 1
-        else:
-            cuts[np.argmin(cuts)] *= prime
-            left //= prime
-    cells = np.meshgrid(*[np.arange(cut) for cut in cuts], indexing="ij")
-    return np.stack(cells, axis=-1).reshape(-1, 3), cuts
+    def deviations(self, outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What outputs are off by. None where a decoder would clip them to what is wanted, the end of the range."""
+        off = outputs - wanted
+        off[((wanted <= self.low) & (off < 0)) | ((wanted >= self.high) & (off > 0))] = 0
+        return off
