@@ -7,7 +7,18 @@ import zlib
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_tinc.container import DTYPES, Ancillary, Calibration, Chunk, Header, Kind, WeightsFormat, pack
+from napari_tinc.container import (
+    DTYPES,
+    INHERITS,
+    SCALAR,
+    Ancillary,
+    Calibration,
+    Chunk,
+    Header,
+    Kind,
+    WeightsFormat,
+    pack,
+)
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -32,6 +43,49 @@ def octrees(draw: st.DrawFn, max_nodes: int = 200) -> Octree:
 
 
 @st.composite
+def networks(draw: st.DrawFn, tree: Octree) -> np.ndarray:
+    """Widths of a tree's nodes, networks all the way down or ending above leaves that share them or are scalars."""
+    per_level = draw(st.booleans())
+    level_widths = draw(st.lists(st.integers(1, 20), min_size=tree.depth + 1, max_size=tree.depth + 1))
+    node_widths = draw(st.lists(st.integers(1, 20), min_size=len(tree.split), max_size=len(tree.split)))
+    widths = np.array(level_widths)[tree.level] if per_level else np.array(node_widths)
+    if draw(st.booleans()):
+        return widths.astype(np.int16)
+    random = draw(st.randoms(use_true_random=False))
+    children = [np.flatnonzero(tree.parent == node).tolist() for node in range(len(tree.split))]
+
+    def leaves_of(node: int) -> list[int]:
+        below = [leaf for child in children[node] for leaf in leaves_of(child)]
+        return below if tree.split[node] else [node]
+
+    def without(node: int) -> None:
+        widths[node] = INHERITS
+        for child in children[node]:
+            without(child)
+
+    def visit(node: int) -> None:
+        if not tree.split[node]:
+            return
+        if random.random() < 0.3:  # the last network of its branch
+            for child in children[node]:
+                without(child)
+            leaves = leaves_of(node)
+            for leaf in leaves[1:]:
+                widths[leaf] = SCALAR if random.random() < 0.5 else INHERITS
+            return
+        for child in children[node][1:]:
+            if random.random() < 0.3:
+                without(child)
+                widths[leaves_of(child)] = SCALAR
+        for child in children[node]:
+            if widths[child] > 0:
+                visit(child)
+
+    visit(0)
+    return widths.astype(np.int16)
+
+
+@st.composite
 def headers(draw: st.DrawFn) -> Header:
     """Headers of every dtype, with and without each optional part."""
     tree = draw(octrees())
@@ -42,9 +96,7 @@ def headers(draw: st.DrawFn) -> Header:
     else:
         values = st.integers(int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     lo, hi = sorted([draw(values), draw(values)])
-    n_values = draw(st.sampled_from([tree.depth + 1, len(tree.split)]))  # a width a level, or a node
-    widths = np.array(draw(st.lists(st.integers(1, 20), min_size=n_values, max_size=n_values)), np.uint16)
-    widths = widths if n_values == len(tree.split) else widths[tree.level]
+    widths = draw(networks(tree))
     spacing = draw(st.none() | st.tuples(*[st.floats(1e-12, 1e12)] * 3))
     return Header(
         tree,
@@ -72,7 +124,7 @@ def files(draw: st.DrawFn) -> tuple[Header, tuple[Chunk, ...]]:
     payloads = st.binary(max_size=40)
     # Enough bytes that the network is not too large for its file.
     chunks = [Chunk.of(Kind.MODEL, bytes(10_000) + draw(payloads))]
-    for level, n_nodes in enumerate(np.bincount(header.tree.level).tolist()):
+    for level, n_nodes in enumerate(np.bincount(header.tree.level[header.widths > 0]).tolist()):
         while n_nodes:
             n_here = draw(st.integers(1, n_nodes))
             chunks.append(Chunk.of(Kind.WEIGHTS, draw(payloads), level, n_here))
@@ -92,7 +144,7 @@ def small_file() -> tuple[Header, tuple[Chunk, ...]]:
         (7, 4095),
         mean_q=6000,
         std_q=9000,
-        widths=np.array([6, 4, 4, 1, 4, 4, 9, 4, 4], np.uint16),
+        widths=np.array([6, 4, 4, 1, 4, 4, 9, 4, 4], np.int16),
         layers=3,
         omega0=30.0,
         weights_format=WeightsFormat.ENTROPY,

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import cli, codec, container, reports, samples, training
+from napari_tinc import cli, codec, container, pipeline, reports, samples, training
 from napari_tinc.container import Ancillary, Chunk
 from napari_tinc.images import Image, read_image, write_image
 
@@ -37,8 +37,8 @@ def wave(shape: tuple[int, ...] = SHAPE, dtype: Any = "uint8") -> np.ndarray[Any
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "STEPS", dict.fromkeys(codec.STEPS, 1))
-    monkeypatch.setattr(codec, "BATCH", dict.fromkeys(codec.BATCH, 512))
+    monkeypatch.setattr(pipeline, "STEPS", dict.fromkeys(pipeline.STEPS, 1))
+    monkeypatch.setattr(pipeline, "BATCH", dict.fromkeys(pipeline.BATCH, 512))
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +166,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_choices_are_those_of_the_codec() -> None:
-    assert tuple(codec.STEPS) == cli.PRESETS
+    assert tuple(pipeline.STEPS) == cli.PRESETS
     assert set(cli.WEIGHTS) == set(codec.WEIGHTS)
 
 
@@ -458,6 +458,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "bits_per_voxel": pytest.approx(8 / volume.ratio),
         "n_levels": volume.header.tree.depth + 1,
         "n_leaves": len(volume.leaves),
+        "n_scalars": int((volume.leaves["network"] < 0).sum()),
         "n_parameters": int(container.parameter_counts(volume.header).sum()),
         "widths": info["widths"],
         "weights": "entropy",
@@ -474,9 +475,11 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
     quality = tinc.compare(wave(), volume)
     assert (info["provenance"]["psnr"], info["provenance"]["ssim"]) == pytest.approx((quality.psnr, quality.ssim), 1e-3)
     level, widths = volume.header.tree.level, volume.header.widths
-    assert info["widths"] == [np.unique(widths[level == at]).tolist() for at in range(info["n_levels"])]
+    assert info["widths"] == [
+        np.unique(widths[(level == at) & (widths > 0)]).tolist() for at in range(info["n_levels"])
+    ]
     assert sum(row["chunks"] for row in info["chunks"]) == len(volume.chunks)
-    assert sum(row["nodes"] for row in info["chunks"]) == len(level)
+    assert sum(row["nodes"] for row in info["chunks"]) == (widths > 0).sum()
     assert sum(row["bytes"] for row in info["chunks"]) == sum(len(chunk.payload) for chunk in volume.chunks)
 
 

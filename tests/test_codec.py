@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import codec
+from napari_tinc import codec, pipeline
 from napari_tinc.calibration import fit_corrections
 from napari_tinc.container import Calibration, WeightsFormat
+from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
 
 
@@ -25,7 +26,7 @@ def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> n
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
+    monkeypatch.setattr(pipeline, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
 
 
 def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
@@ -144,8 +145,8 @@ def test_plainer_weights_fit_any_budget(weights: str, nbytes: int) -> None:
 
 
 def test_a_calibration_reaches_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "LANDING", 0.9)  # room for it
-    monkeypatch.setattr(codec, "_fitting", lambda size, budget: 1.0)
+    monkeypatch.setattr(pipeline, "LANDING", 0.9)  # room for it
+    monkeypatch.setattr(pipeline, "_fitting", lambda size, budget: 1.0)
     monkeypatch.setattr("napari_tinc.calibration.WORTH_DB", -1.0)
     finished = finish(codec.fit(blobs(), ratio=8, preset="fast"))[1]
     assert finished.volume.header.calibration is not Calibration.NONE
@@ -154,7 +155,7 @@ def test_a_calibration_reaches_the_file(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_calibration_is_fitted_where_it_pays(rng: np.random.Generator) -> None:
-    tree = Octree.full((16, 16, 16), 1)
+    tree = Architecture(Octree.full((16, 16, 16), 1), np.full(9, 4), 2, 8.0)
     wanted = rng.normal(size=(16, 16, 16))
     everywhere = ((wanted - 0.5) / 1.25).astype(np.float32)
     one_leaf = wanted.astype(np.float32)
@@ -199,7 +200,7 @@ def test_cancel_ends_without_a_result() -> None:
 
 
 def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "STEPS", {"best": 100_000})
+    monkeypatch.setattr(pipeline, "STEPS", {"best": 100_000})
     control = tinc.Control()
     events = codec.fit(blobs(), ratio=16, preset="best", control=control)
     next(events)

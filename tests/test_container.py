@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from strategies import SMALL, files, headers, small_file
 
 from napari_tinc.container import (
+    SCALAR,
     Calibration,
     Chunk,
     Header,
@@ -86,14 +87,14 @@ def test_layout_is_the_one_of_the_specification() -> None:
     assert (header.weights_format, header.calibration) == (WeightsFormat.FLOAT16, Calibration.GLOBAL)
     assert header.tree.split.tolist() == [True] + [False] * 8
     assert header.widths.tolist() == [2] * 9
-    assert header.widths.dtype == np.uint16
+    assert header.widths.dtype == np.int16
     assert [chunk.checked() for chunk in chunks] == [b"", b"ab", b"cde"]
     assert [chunk.role for chunk in chunks] == [Kind.MODEL, Kind.WEIGHTS, Kind.WEIGHTS]
 
 
 def test_a_plain_header_takes_few_bytes() -> None:
     header = Header(
-        Octree.full((64, 64, 64), 1), np.dtype("u1"), (0, 255), 1, 2, np.full(9, 4, np.uint16), layers=4, omega0=30
+        Octree.full((64, 64, 64), 1), np.dtype("u1"), (0, 255), 1, 2, np.full(9, 4, np.int16), layers=4, omega0=30
     )
     chunks = [Chunk.of(Kind.MODEL, b""), Chunk.of(Kind.WEIGHTS, b"", 0, 1), Chunk.of(Kind.WEIGHTS, b"", 1, 8)]
     assert len(pack(header, chunks)) == 16 + 11 + 7 + 6 + 1 + 3 * 7
@@ -119,12 +120,16 @@ def test_pack_and_parse_are_inverses(file: tuple[Header, tuple[Chunk, ...]]) -> 
 @few
 @given(headers())
 def test_parameter_counts_follow_the_definition(header: Header) -> None:
+    headed = set()
+    for leaf in header.tree.leaves.tolist():
+        networks = [node for node in header.tree.path(leaf) if header.widths[node] > 0]
+        headed |= set() if header.widths[leaf] == SCALAR else {networks[-1]}
     expected = []
-    for node, width in enumerate(header.widths.tolist()):
+    for node, width in enumerate(np.maximum(header.widths, 0).tolist()):
         parent = int(header.tree.parent[node])
         above = int(header.widths[parent]) if parent >= 0 else 0
         n = 4 * width + above * width + (header.layers - 1) * (width * width + width)
-        expected.append(n if header.tree.split[node] else n + width + 1)
+        expected.append((n + width + 1 if node in headed else n) if width else 0)
     assert parameter_counts(header).tolist() == expected
 
 
@@ -185,7 +190,7 @@ def test_partial_returns_the_whole_chunks() -> None:
 
 def test_partial_counts_only_the_weights_that_are_there() -> None:
     header = Header(
-        Octree.full((64, 64, 64), 1), np.dtype("u1"), (0, 1), 0, 0, np.array([1] + [90] * 8, np.uint16), 2, 30
+        Octree.full((64, 64, 64), 1), np.dtype("u1"), (0, 1), 0, 0, np.array([1] + [90] * 8, np.int16), 2, 30
     )
     chunks = [Chunk.of(Kind.MODEL, b""), Chunk.of(Kind.WEIGHTS, b"r", 0, 1), Chunk.of(Kind.WEIGHTS, bytes(2000), 1, 8)]
     data = pack(header, chunks)
@@ -272,13 +277,19 @@ BAD_HEADS = {
         "octree is deeper than 12 levels",
     ),
     "width form": (crafted(widths=b"\x02"), "width form is 2, expected 0 to 1"),
-    "width": (crafted(widths=b"\x00\x02\x81\x02"), "width is 257, expected 1 to 256"),
-    "width 0": (crafted(widths=b"\x00\x00\x02"), "width is 0, expected 1 to 256"),
-    "one width class": (crafted(widths=b"\x01\x01\x02"), "width classes is 1, expected 2 to 256"),
+    "width": (crafted(widths=b"\x00\x02\x81\x02"), "width is 257, expected 0 to 256"),
+    "width 0": (crafted(widths=b"\x00\x00\x02"), "width of the root is 0, expected 1 to 256"),
+    "one width class": (crafted(widths=b"\x01\x01\x02"), "width classes is 1, expected 2 to 257"),
+    "scalars only": (crafted(widths=b"\x00\x02\x00\xff"), "network of node 0 has no leaf, expected"),
+    "head in between": (
+        crafted(widths=b"\x01\x02\x00\x02\x01\x01\x00"),
+        "network of node 0 has both networks below it and leaves of its own",
+    ),
+    "scalar padding": (crafted(widths=b"\x01\x02\x00\x02\x01\x01\xff"), "scalar flags: padding bits"),
     "width form 1 for 0": (crafted(widths=b"\x01\x02\x02\x03\x01\x00"), "one canonical form"),
-    "width order": (crafted(widths=b"\x01\x02\x03\x02\x02\x00"), "one canonical form"),
-    "width unused": (crafted(widths=b"\x01\x03\x02\x03\x04\x04\x00\x00"), "one canonical form"),
-    "width index": (crafted(widths=b"\x01\x03\x02\x03\x04\x0c\x00\x00"), "width index is 3, expected 0 to 2"),
+    "width order": (crafted(widths=b"\x01\x02\x03\x02\x00\x02"), "one canonical form"),
+    "width unused": (crafted(widths=b"\x01\x03\x02\x03\x04\x00\x04\x00"), "one canonical form"),
+    "width index": (crafted(widths=b"\x01\x03\x02\x03\x04\x03\x00\x00"), "width index is 3, expected 0 to 2"),
     "width padding": (crafted(widths=b"\x01\x02\x02\x03\x02\x02"), "width indices: padding bits"),
     "weights for the file": (
         crafted(widths=b"\x00\x02\x40"),
@@ -296,7 +307,7 @@ BAD_HEADS = {
     "no nodes in chunk": (crafted(level_0=b"\x10\x00\x02" + CRC0), "nodes of WEIGHTS chunk 1 is 0, expected 1"),
     "nodes in chunk": (crafted(level_1=b"\x11\x09\x03" + CRC0), "nodes of WEIGHTS chunk 2 is 9, expected 1 to 8"),
     "nodes missing": (crafted(level_1=b"\x11\x07\x03" + CRC0), "nodes with weights is 8, expected 9"),
-    "nodes twice": (crafted(chunks=b"\x04", level_1=FIELDS["level 1"] * 2), "follows the last of 9 nodes"),
+    "nodes twice": (crafted(chunks=b"\x04", level_1=FIELDS["level 1"] * 2), "follows the last of 9 networks"),
     "residual": (crafted(level_1=b"\x21\x08\x03" + CRC0), "needs the chunk kind RESIDUAL"),
     "verify": (crafted(level_1=b"\x31\x08\x03" + CRC0), "needs the chunk kind VERIFY"),
     "unknown kind": (crafted(level_1=b"\x61\x08\x03" + CRC0), "needs the chunk kind number 6"),
@@ -373,8 +384,8 @@ def test_bombs_do_not_allocate(name: str, data: bytes) -> None:
         ({"spacing": ()}, "cannot be stored"),
         ({"unit": "\ud800"}, "cannot be stored"),
         ({"unit": "\N{MICRO SIGN}" * 17}, "unit length is 34"),
-        ({"widths": np.ones(8, np.uint16)}, "number of widths is 8, expected 9"),
-        ({"widths": np.full(9, 300, np.uint16)}, "width is 300"),
+        ({"widths": np.ones(8, np.int16)}, "number of widths is 8, expected 9"),
+        ({"widths": np.full(9, 300, np.int16)}, "width is 300"),
     ],
 )
 def test_a_header_that_could_not_be_read_is_not_written(changes: dict[str, object], message: str) -> None:

@@ -37,13 +37,13 @@ def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
         architecture = Architecture(tree, np.array([6, 5, 4])[tree.level], layers, omega0=5.0)
     octree = architecture.octree
     volume = np.random.default_rng(1).normal(size=octree.shape).clip(-0.25, 0.25).astype(np.float32)
-    sampler = Sampler(volume, octree, octree.leaves)
-    worker = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
+    sampler = Sampler(volume, octree, np.arange(len(octree.leaves)))
+    worker = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
     vector = torch.from_numpy(architecture.initial(0))
     loss = worker.step(architecture.views(vector))
 
     # The same points again, each along its own path, with torch's own derivatives.
-    again = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=3, shard=0, shards=1)
+    again = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
     at, wanted, weight = map(torch.from_numpy, again.draws.draw())
     free = vector.clone().requires_grad_(True)
     outputs = reference(architecture, free, at[:, :3].double() + 0.5)
@@ -79,7 +79,7 @@ def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
             x = torch.sin(inputs)
             for layer in range(1, architecture.layers):
                 x = torch.sin(x @ weights[f"hidden{layer}"][row] + weights[f"bias{layer}"][row])
-        leaf_row = int(np.searchsorted(group.leaf_rows, row))
+        leaf_row = int(np.searchsorted(group.head_rows, row))
         values = (x @ weights["head"][leaf_row] + weights["head_bias"][leaf_row])[:, 0]
         for i, value in zip(chosen.tolist(), values, strict=True):
             outputs[i] = value

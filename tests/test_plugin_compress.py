@@ -15,7 +15,7 @@ from superqt.utils import WorkerBase
 from volumes import small_array
 
 import napari_tinc as tinc
-from napari_tinc import codec
+from napari_tinc import codec, pipeline
 from napari_tinc.plugin import compress
 from napari_tinc.plugin.compress import CompressWidget
 from napari_tinc.plugin.jobs import JobError
@@ -27,7 +27,7 @@ LONG = 10**6  # steps: a job that lasts until it is ended
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", 1)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
     monkeypatch.setattr(compress, "read_preferences", lambda: Preferences(ratio=12, preset="fast", device="cpu"))
 
 
@@ -118,7 +118,7 @@ def test_the_result_is_saved_at_once(
 
 
 def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.cancel.native.click()
@@ -130,7 +130,7 @@ def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: 
 def test_cancel_in_naparis_activity(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget._running.activity.cancel()
@@ -138,7 +138,7 @@ def test_cancel_in_naparis_activity(
 
 
 def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.stop.native.click()
@@ -224,7 +224,7 @@ def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make
 
 
 def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget = CompressWidget(viewer)
     started(qtbot, widget)
     running = widget._running
@@ -241,7 +241,7 @@ def test_closing_the_dock_cancels_its_job(qtbot: Any, viewer: ViewerModel, monke
     """napari takes a closed dock's widget out of it and keeps it: once, its job ran on unseen and added a layer."""
     from qtpy.QtWidgets import QDockWidget
 
-    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget, dock = CompressWidget(viewer), QDockWidget()
     qtbot.addWidget(dock)
     dock.setWidget(widget.native)
@@ -289,7 +289,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     assert viewer.open(tmp_path / "bad.tinc", plugin="napari-tinc") == []
     assert notification_manager.records[-1].message.startswith("Cannot open bad.tinc: not a .tinc file")
 
-    monkeypatch.setitem(codec.STEPS, "fast", LONG)
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     started(qtbot, widget)
     control = widget._running.control
     viewer.close()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from volumes import small_array
 
-from napari_tinc import codec
+from napari_tinc import codec, pipeline
 from napari_tinc.plugin import jobs
 from napari_tinc.plugin.jobs import JobError, Request, Result, compress_layer
 from napari_tinc.plugin.layers import Geometry
@@ -26,7 +26,7 @@ def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: s
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", 1)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
 
 
 def test_progress_then_the_layer() -> None:
@@ -38,7 +38,7 @@ def test_progress_then_the_layer() -> None:
 
 
 def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
     control = Control()
     events = compress_layer(request(), control, 10**6)
     assert isinstance(next(events), Progress)
@@ -47,7 +47,7 @@ def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stop_gives_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
     control = Control()
     events = compress_layer(request(), control, 10**6)
     next(events)
@@ -112,7 +112,7 @@ def test_a_kept_error_does_not_keep_the_jobs_memory(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
     before = threading.active_count()
     events = compress_layer(request(), Control(), 10**6)
     next(events)

@@ -13,7 +13,7 @@ from npe2 import PluginManager, PluginManifest
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc import codec
+from napari_tinc import codec, pipeline
 from napari_tinc.plugin import writer
 from napari_tinc.plugin.layers import to_layer
 from napari_tinc.plugin.preferences import Preferences
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(codec.STEPS, "fast", 1)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
     monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast"))
 
 
@@ -121,7 +121,7 @@ def test_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             super().update(n)
             self.cancel()  # as the button in napari's activity does
 
-    monkeypatch.setitem(codec.STEPS, "fast", 10**6)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
     monkeypatch.setattr("napari.utils.cancelable_progress", Cancelled)
     with pytest.raises(SaveError, match=r"a\.tinc was not saved: cancelled$"):
         save(Image(small_array()), tmp_path / "a.tinc")

@@ -14,14 +14,14 @@ from napari_tinc.container import Calibration, Chunk, Header, Kind, TincError, W
 from napari_tinc.entropy import MAX_MAGNITUDE
 from napari_tinc.octree import Octree
 from napari_tinc.quantization import quantize, storable
-from napari_tinc.weights import Corrections, from_chunks, round_trip, to_chunks
+from napari_tinc.weights import Corrections, Scalars, from_chunks, round_trip, to_chunks
 
 
 def header(form: WeightsFormat, calibration: Calibration) -> Header:
     architecture = mixed()
     return Header(
         tree=architecture.octree, dtype=np.dtype("u1"), value_range=(0, 9), mean_q=9, std_q=9,
-        widths=architecture.widths.astype(np.uint16), layers=2, omega0=5.0, weights_format=form,
+        widths=architecture.widths.astype(np.int16), layers=2, omega0=5.0, weights_format=form,
         calibration=calibration,
     )  # fmt: skip
 
@@ -46,7 +46,7 @@ def test_chunks_hold_what_round_trip_says(
     vector, steps = round_trip(
         architecture, architecture.initial(1), rng.uniform(0.01, 0.1, len(architecture.tensors)), form
     )
-    chunks = to_chunks(architecture, vector, steps, form, stored_corrections)
+    chunks = to_chunks(architecture, vector, steps, form, stored_corrections, Scalars.none())
     assert max(sum(c.level == level for c in chunks) for level in range(4)) > 1
     network = from_chunks(header(form, kind), chunks)
     np.testing.assert_array_equal(network.vector, vector)
@@ -58,7 +58,7 @@ def test_chunks_hold_what_round_trip_says(
 def test_payloads_that_do_not_fit_are_refused(form: WeightsFormat, rng: np.random.Generator) -> None:
     architecture = mixed()
     vector, steps = round_trip(architecture, architecture.initial(1), np.full(len(architecture.tensors), 0.05), form)
-    chunks = to_chunks(architecture, vector, steps, form, corrections(Calibration.PER_LEAF, rng))
+    chunks = to_chunks(architecture, vector, steps, form, corrections(Calibration.PER_LEAF, rng), Scalars.none())
     for index, chunk in enumerate(chunks):
         for payload in (chunk.payload[:-4], chunk.payload + b"\1\2\3\4", b"\xff" * len(chunk.payload)):
             changed = Chunk.of(Kind(chunk.kind), payload, chunk.level, chunk.n_nodes)
@@ -100,7 +100,7 @@ def test_quantize_rounds_to_nearest_within_the_limit() -> None:
 def test_a_tree_of_ever_new_widths_is_refused_at_once() -> None:
     """Such a file once kept a reader busy for minutes."""
     tree = Octree.full((64, 64, 64), 4)
-    widths = np.resize(np.arange(1, 65), len(tree.split)).astype(np.uint16)
+    widths = np.resize(np.arange(1, 65), len(tree.split)).astype(np.int16)
     hostile = dataclasses.replace(header(WeightsFormat.ENTROPY, Calibration.NONE), tree=tree, widths=widths)
     with pytest.raises(TincError, match="more than 256 groups"):
         from_chunks(hostile, [Chunk.of(Kind.MODEL, b"")])

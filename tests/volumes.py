@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import codec
+from napari_tinc import pipeline
 
 
 def small_array() -> np.ndarray:
@@ -21,5 +21,5 @@ def small_array() -> np.ndarray:
 def small_volume() -> tinc.TincVolume:
     """The same at ratio 12, spacing 2, 0.5, 0.5 micrometer."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(codec.STEPS, "fast", 1)
+        patch.setitem(pipeline.STEPS, "fast", 1)
         return tinc.compress(small_array(), ratio=12, preset="fast", spacing=(2, 0.5, 0.5), units="um")

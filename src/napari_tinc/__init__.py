@@ -12,15 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .codec import Finished, compress, fit
+    from .codec import compress, fit
     from .container import TincError
     from .metrics import Quality
+    from .pipeline import Finished
     from .training import Control, Progress
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "Control": "training", "Finished": "codec", "Progress": "training", "Quality": "metrics", "TincError": "container",
-    "TincVolume": "volume", "compare": "volume", "compress": "codec", "fit": "codec", "open": "volume",
+    "Control": "training", "Finished": "pipeline", "Progress": "training", "Quality": "metrics",
+    "TincError": "container", "TincVolume": "volume", "compare": "volume", "compress": "codec", "fit": "codec",
+    "open": "volume",
 }  # fmt: skip
 
 __all__ = [

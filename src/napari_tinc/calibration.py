@@ -12,40 +12,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import Calibration, WeightsFormat
-from .octree import Octree
+from .container import Calibration, WeightsFormat, serving
+from .network import Architecture
 from .weights import Corrections
 
 WORTH_DB = 0.005  # a calibration that gives less is left away
 
 
 def fit_corrections(
-    outputs: NDArray[np.float32], wanted: NDArray[Any], octree: Octree, form: WeightsFormat, spare: int
+    outputs: NDArray[np.float32], wanted: NDArray[Any], architecture: Architecture, form: WeightsFormat, spare: int
 ) -> Corrections:
-    """The calibration worth having among those that ``spare`` bytes can hold: none, global or per leaf.
+    """The calibration worth having among those that ``spare`` bytes can hold: none, global or per head.
 
     Parameters
     ----------
     outputs, wanted : the network's values and the normalised volume, both of the octree's shape. Outputs beyond an end
         of the volume's range are right where that end is wanted, since a decoder clips them; these are left out.
     """
-    leaves = octree.leaves
+    octree, heads = architecture.octree, architecture.heads
     low, high = wanted.min(), wanted.max()
-    moments = np.zeros((len(leaves), 6))
-    for index, (start, stop) in enumerate(zip(octree.start[leaves], octree.stop[leaves], strict=True)):
-        box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
+    moments = np.zeros((len(heads), 6))
+    served = serving(octree, architecture.widths)
+    for leaf in octree.leaves[served[octree.leaves] >= 0].tolist():
+        box = tuple(slice(start, stop) for start, stop in zip(octree.start[leaf], octree.stop[leaf], strict=True))
         x, y = outputs[box], wanted[box]
         clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
         x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)
-        moments[index] = x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
-    none = Corrections.none(len(leaves))
-    everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(leaves), 2))
+        index = np.searchsorted(heads, served[leaf])
+        moments[index] += x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
+    none = Corrections.none(len(heads))
+    everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(heads), 2))
     candidates = [
         (none, 0),
         (Corrections(Calibration.GLOBAL, everything[:, 0].copy(), everything[:, 1].copy()), 8),
         (
             Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)),
-            8 + (1 if form is WeightsFormat.ENTROPY else 4) * len(leaves),
+            8 + (1 if form is WeightsFormat.ENTROPY else 4) * len(heads),
         ),
     ]
     before = max(_squared_error(moments, none), 1e-30)

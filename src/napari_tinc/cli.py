@@ -92,7 +92,7 @@ def _decompress(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from .container import parameter_counts
+    from .container import SCALAR, parameter_counts
 
     volume = tinc.open(args.file)
     header, tree, written = volume.header, volume.header.tree, volume.provenance
@@ -101,8 +101,12 @@ def _info(args: argparse.Namespace) -> None:
         "spacing": header.spacing, "units": volume.units, "value_range": volume.value_range,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size, "n_levels": tree.depth + 1,
-        "n_leaves": len(tree.leaves), "n_parameters": int(parameter_counts(header).sum()),
-        "widths": [sorted(set(header.widths[tree.level == level].tolist())) for level in range(tree.depth + 1)],
+        "n_leaves": len(tree.leaves), "n_scalars": int((header.widths == SCALAR).sum()),
+        "n_parameters": int(parameter_counts(header).sum()),
+        "widths": [
+            sorted(set(header.widths[(tree.level == level) & (header.widths > 0)].tolist()))
+            for level in range(tree.depth + 1)
+        ],
         "weights": header.weights_format.name.lower(), "calibration": header.calibration.name.lower(),
         "provenance": {**written, "psnr": _figure(written.get("psnr")), "ssim": _figure(written.get("ssim"))},
     }  # fmt: skip

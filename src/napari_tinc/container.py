@@ -9,7 +9,7 @@ What a payload means belongs elsewhere: entropy coding, networks and calibration
     HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | u16 mean | u16 std
                   | [3 f64 spacing, uv + UTF-8 unit] [3 f64 origin] [f64 error bound] [12 f32 affine]
                   | u8 layers | f32 omega0 | u8 weights format | u8 calibration
-                  | uv nodes, a split bit a node | u8 width form, widths
+                  | uv nodes, a split bit a node | u8 width form, widths | a scalar bit a leaf without network
                   | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
     BODY          the chunks back to back: MODEL, then WEIGHTS coarse level first; ancillary ones anywhere between
 
@@ -45,6 +45,7 @@ MAX_AXIS, MAX_VOXELS = 2**24, 2**40
 MIN_SPACING, MAX_SPACING = 1e-12, 1e12
 MAX_UNIT = 32  # bytes
 MAX_LAYERS, MAX_WIDTH = 8, 256
+SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a node that uses its parent's network
 MAX_WEIGHTS, MAX_WEIGHTS_PER_BYTE, SPARE_WEIGHTS = 2**26, 64, 4096  # no small file may declare a huge network
 MAX_CHUNKS = 2**16
 MAX_META = 2**16  # bytes
@@ -132,7 +133,7 @@ class Header:
     dtype : of the volume, one of :data:`DTYPES`.
     value_range : smallest and largest value of the volume, exact in ``dtype``.
     mean_q, std_q : 0..65535, see :attr:`mean` and :attr:`std`.
-    widths : uint16 (n_nodes,), neurons of a node's layers, 1..256.
+    widths : int16 (n_nodes,), neurons of a node's layers, 1..256; or :data:`SCALAR` or :data:`INHERITS`.
     layers : sine layers of a node's MLP, 1..8.
     omega0 : frequency of the sines, kept as float32.
     spacing, origin : of the voxels along z, y, x, in ``unit``, which is stored only with a spacing.
@@ -145,7 +146,7 @@ class Header:
     value_range: tuple[float, float]
     mean_q: int
     std_q: int
-    widths: NDArray[np.uint16]
+    widths: NDArray[np.int16]
     layers: int
     omega0: float
     weights_format: WeightsFormat = WeightsFormat.ENTROPY
@@ -174,19 +175,45 @@ class Header:
         return float(hi - lo) * (self.std_q / 65535)
 
 
-def count_parameters(tree: Octree, widths: NDArray[np.int64], layers: int) -> NDArray[np.int64]:
+def serving(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
+    """The node whose network a node uses, its own or the nearest above; -1 for a scalar. int64 (n_nodes,)."""
+    node = np.where(widths == SCALAR, -1, np.arange(len(widths)))
+    for level in range(1, tree.depth + 1):
+        inherits = np.flatnonzero((tree.level == level) & (widths == INHERITS))
+        node[inherits] = node[tree.parent[inherits]]
+    return node
+
+
+def find_heads(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
+    """The nodes that a leaf's values come from, ascending: each has a linear head."""
+    used = np.unique(serving(tree, widths)[tree.leaves])
+    return used[used >= 0]
+
+
+def parts_of_leaves(header: Header) -> NDArray[np.int64]:
+    """The part that QUALITY counts each leaf to: one a head, ascending, then one for all scalars. (n_leaves,)."""
+    served = serving(header.tree, header.widths)[header.tree.leaves]
+    heads = np.unique(served[served >= 0])
+    return np.where(served < 0, len(heads), np.searchsorted(heads, served))
+
+
+def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray[np.int64]:
     """Weights and biases of every node, int64 (n_nodes,).
 
     A node of width w sees 3 coordinates and the v outputs of its parent: 4w + vw in its first layer, w^2 + w in
-    each further one, and w + 1 in the head if it is a leaf.
+    each further one, and w + 1 in the head if it has one. A node without network has none.
     """
-    above = np.where(tree.parent < 0, 0, widths[tree.parent])
-    return (4 + above) * widths + (layers - 1) * (widths * widths + widths) + np.where(tree.split, 0, widths + 1)
+    own = np.maximum(widths, 0).astype(np.int64)
+    above = np.where(tree.parent < 0, 0, own[tree.parent])
+    counts = (4 + above) * own + (layers - 1) * (own * own + own)
+    heads = find_heads(tree, widths)
+    counts[heads] += own[heads] + 1
+    return counts
 
 
 def parameter_counts(header: Header) -> NDArray[np.int64]:
     """Weights and biases of every node, int64 (n_nodes,)."""
-    return count_parameters(header.tree, header.widths.astype(np.int64), header.layers)
+    return count_parameters(header.tree, header.widths, header.layers)
 
 
 def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:
@@ -223,7 +250,7 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, .
     head = _checked_head(data)
     reader = _Reader(head)
     header = _read_header(reader)
-    table = _read_table(reader, header.tree)
+    table = _read_table(reader, header)
     if reader.at != len(head):
         raise TincError(f"head is {len(head)} bytes, expected {reader.at}")
     at = _PREFIX.size + len(head)
@@ -236,7 +263,7 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, .
         chunks.append(Chunk(code >> 4 & 7, code >= 128, code & 15, n_nodes, data[at : at + length], crc))
         at += length
     present = sum(chunk.n_nodes for chunk in chunks if chunk.role is Kind.WEIGHTS)
-    n_weights = int(parameter_counts(header)[:present].sum())
+    n_weights = int(parameter_counts(header)[header.widths > 0][:present].sum())
     _within("number of weights", n_weights, 0, MAX_WEIGHTS_PER_BYTE * len(data) + SPARE_WEIGHTS)
     return header, tuple(chunks)
 
@@ -350,28 +377,61 @@ def _read_header(reader: _Reader) -> Header:
     return header
 
 
-def _read_widths(reader: _Reader, tree: Octree) -> NDArray[np.uint16]:
+def _read_widths(reader: _Reader, tree: Octree) -> NDArray[np.int16]:
     """The width of every node, refused unless stored exactly as :func:`_pack_widths` does."""
     start = reader.at
-    if reader.unsigned("width form", 1, 1) == 0:
-        per_level = [reader.uv("width", 1, MAX_WIDTH) for _ in range(tree.depth + 1)]
-        widths = np.array(per_level, np.uint16)[tree.level]
-    else:
-        classes = [reader.uv("width", 1, MAX_WIDTH) for _ in range(reader.uv("width classes", 2, MAX_WIDTH))]
-        n_bits = (len(classes) - 1).bit_length()
-        bits = reader.bits("width indices", len(tree.split) * n_bits).reshape(-1, n_bits)
-        index = bits @ (1 << np.arange(n_bits, dtype=np.uint16))
-        _within("width index", int(index.max()), 0, len(classes) - 1)
-        widths = np.array(classes, np.uint16)[index]
+    classes: list[int] = []
+    if reader.unsigned("width form", 1, 1):
+        classes = [reader.uv("width", 0, MAX_WIDTH) for _ in range(reader.uv("width classes", 2, MAX_WIDTH + 1))]
+    n_bits = (len(classes) - 1).bit_length()
+    widths = np.full(len(tree.split), INHERITS, np.int16)
+    for level in range(tree.depth + 1):
+        nodes = _below_networks(tree, widths, level)
+        if not nodes.size:
+            break
+        if classes:
+            bits = reader.bits("width indices", len(nodes) * n_bits).reshape(-1, n_bits)
+            index = bits @ (1 << np.arange(n_bits, dtype=np.uint16))
+            _within("width index", int(index.max()), 0, len(classes) - 1)
+            stored = np.array(classes)[index]
+        else:
+            stored = np.array(reader.uv("width", 0, MAX_WIDTH))
+        widths[nodes] = np.where(stored > 0, stored, INHERITS)
+    plain = tree.leaves[widths[tree.leaves] == INHERITS]
+    widths[plain[reader.bits("scalar flags", len(plain)) > 0]] = SCALAR
+    _check_networks(tree, widths)
     if reader.head[start : reader.at] != _pack_widths(tree, widths):
         raise TincError("widths are stored out of order or at length, expected the one canonical form")
     return widths
 
 
-def _read_table(reader: _Reader, tree: Octree) -> list[tuple[int, int, int, int]]:
-    """Check 8 but for the sum: (type, nodes, length, CRC-32) of each chunk, MODEL first, all nodes in order."""
+def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.int64]:
+    """The nodes of a level whose width is stored: the root, and children of networks."""
+    nodes = np.flatnonzero(tree.level == level)
+    return nodes if level == 0 else nodes[widths[tree.parent[nodes]] > 0]
+
+
+def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
+    """Each network has children with networks, or else a head; and each above it is one too."""
+    if widths[0] <= 0:
+        raise TincError(f"width of the root is {max(0, widths[0])}, expected 1 to {MAX_WIDTH}")
+    networks = widths > 0
+    inner = np.zeros(len(widths), bool)
+    inner[tree.parent[networks & (tree.parent >= 0)]] = True
+    headed = np.zeros(len(widths), bool)
+    headed[find_heads(tree, widths)] = True
+    wrong = np.flatnonzero(networks & (inner == headed))
+    if wrong.size:
+        state = "both networks below it and leaves of its own" if inner[wrong[0]] else "no leaf"
+        raise TincError(f"network of node {wrong[0]} has {state}, expected one of networks below and leaves")
+    if (tree.split & (widths == SCALAR)).any() or not networks[tree.parent[networks][1:]].all():
+        raise TincError("a scalar is split or a network is below a node without one, expected neither")
+
+
+def _read_table(reader: _Reader, header: Header) -> list[tuple[int, int, int, int]]:
+    """Check 8 but for the sum: (type, nodes, length, CRC-32) of each chunk, MODEL first, all networks in order."""
     table = []
-    level_ends = np.cumsum(np.bincount(tree.level)).tolist()
+    level_ends = np.cumsum(np.bincount(header.tree.level[header.widths > 0])).tolist()
     level, node = 0, 0  # the first node no chunk holds yet
     for i in range(reader.uv("number of chunks", 1, MAX_CHUNKS)):
         code = reader.unsigned("chunk type", 1, 255)
@@ -389,14 +449,14 @@ def _read_table(reader: _Reader, tree: Octree) -> list[tuple[int, int, int, int]
             _within("nodes of the MODEL chunk", n_nodes, 0, 0)
         elif kind == Kind.WEIGHTS:
             if level == len(level_ends):
-                raise TincError(f"WEIGHTS chunk {i} follows the last of {node} nodes, expected none")
+                raise TincError(f"WEIGHTS chunk {i} follows the last of {node} networks, expected none")
             _within(f"level of WEIGHTS chunk {i}", code & 15, level, level)
             _within(f"nodes of WEIGHTS chunk {i}", n_nodes, 1, level_ends[level] - node)
             node += n_nodes
             level += node == level_ends[level]
         elif kind - 8 == Ancillary.META:
             _within("length of META", length, 0, MAX_META)
-    _within("nodes with weights", node, len(tree.split), len(tree.split))
+    _within("nodes with weights", node, level_ends[-1], level_ends[-1])
     return table
 
 
@@ -440,13 +500,21 @@ def _pack_header(header: Header) -> bytes:
     ])  # fmt: skip
 
 
-def _pack_widths(tree: Octree, widths: NDArray[np.uint16]) -> bytes:
-    """Form 0, a uv a level; where a level mixes widths form 1, the sorted classes and each node's index of few bits."""
-    first = np.flatnonzero(np.diff(tree.level, prepend=-1))
-    if np.array_equal(widths[first][tree.level], widths):
-        return b"\0" + b"".join(map(_uv, widths[first].tolist()))
-    classes, index = np.unique(widths, return_inverse=True)
+def _pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
+    """Form 0, a uv a level; where a level mixes widths form 1, the sorted classes and each node's index of few bits.
+
+    Only children of networks are spoken of; 0 is no network. Then a bit a leaf without one: whether it is a scalar.
+    """
+    per_level = [np.maximum(widths[_below_networks(tree, widths, level)], 0) for level in range(tree.depth + 1)]
+    per_level = [level for level in per_level if level.size]
+    scalars = widths[tree.leaves[widths[tree.leaves] <= 0]] == SCALAR
+    flags = np.packbits(scalars, bitorder="little").tobytes()
+    if all((level == level[0]).all() for level in per_level):
+        return b"\0" + b"".join(_uv(int(level[0])) for level in per_level) + flags
+    classes = np.unique(np.concatenate(per_level))
     n_bits = (len(classes) - 1).bit_length()
-    bits = index.astype(np.uint16)[:, None] >> np.arange(n_bits, dtype=np.uint16) & 1
-    packed = np.packbits(bits.astype(np.uint8), axis=None, bitorder="little").tobytes()
-    return b"\1" + b"".join(map(_uv, [len(classes), *classes.tolist()])) + packed
+    packed = b""
+    for level in per_level:
+        bits = np.searchsorted(classes, level)[:, None] >> np.arange(n_bits) & 1
+        packed += np.packbits(bits.astype(np.uint8), axis=None, bitorder="little").tobytes()
+    return b"\1" + b"".join(map(_uv, [len(classes), *classes.tolist()])) + packed + flags

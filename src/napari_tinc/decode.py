@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .container import serving
 from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_nodes
 
 TILE = 8192  # points whose features of all layers stay in a core's cache
@@ -35,7 +36,7 @@ class Network:
     Attributes
     ----------
     vector : float32 parameters, laid out as the architecture says.
-    gain, offset : calibration of every leaf, float64 (n_leaves,): y = gain * x + offset.
+    gain, offset : of every leaf, float64 (n_leaves,): y = gain * x + offset, where x is 0 for a scalar.
     device : None for NumPy, else a torch device.
     """
 
@@ -45,6 +46,7 @@ class Network:
     offset: NDArray[np.float64]
     device: Any = None
     _weights: list[Weights] = field(init=False)
+    _serving: NDArray[np.int64] = field(init=False)
     _row: NDArray[np.int64] = field(init=False)
     _group: NDArray[np.int64] = field(init=False)
 
@@ -53,6 +55,7 @@ class Network:
         row, group_of = np.zeros(n_nodes, np.int64), np.zeros(n_nodes, np.int64)
         for index, group in enumerate(self.architecture.groups):
             row[group.nodes], group_of[group.nodes] = np.arange(len(group.nodes)), index
+        object.__setattr__(self, "_serving", serving(self.architecture.octree, self.architecture.widths))
         object.__setattr__(self, "_weights", self.architecture.views(self.vector))
         object.__setattr__(self, "_row", row)
         object.__setattr__(self, "_group", group_of)
@@ -98,9 +101,12 @@ class Network:
         def work(share: Sequence[tuple[int, tuple[slice, ...]]]) -> None:
             buffers = self._buffers()
             for leaf, where in share:
+                index, head = index_of[leaf], int(self._serving[leaf])
+                if head < 0:
+                    out[where] = self.offset[index]
+                    continue
                 coordinates = [axis[part] for axis, part in zip(axes, where, strict=True)]
-                values = self._leaf(leaf, coordinates, buffers)
-                index = index_of[leaf]
+                values = self._head(head, coordinates, buffers)
                 out[where] = (values * self.gain[index] + self.offset[index]).reshape(out[where].shape)
 
         threads = threads or cpu_count()
@@ -120,17 +126,17 @@ class Network:
 
         return Buffers(torch, device=self.device)
 
-    def _leaf(self, leaf: int, axes: list[NDArray[np.float64]], buffers: Buffers) -> NDArray[np.float32]:
-        """Outputs of one leaf on a grid inside its box, flat."""
-        path = self.architecture.octree.path(leaf)
+    def _head(self, head: int, axes: list[NDArray[np.float64]], buffers: Buffers) -> NDArray[np.float32]:
+        """Outputs of a node with a head on a grid inside its box, flat."""
+        path = self.architecture.octree.path(head)
         nodes = []
         for node in path:
             group, row = self.architecture.groups[self._group[node]], self._row[node]
             weights = self._weights[self._group[node]]
             own = {kind: w[row : row + 1] for kind, w in weights.items() if not kind.startswith("head")}
-            if node == leaf:
-                leaf_row = int(np.searchsorted(group.leaf_rows, row))
-                own |= {kind: weights[kind][leaf_row : leaf_row + 1] for kind in ("head", "head_bias")}
+            if node == head:
+                head_row = int(np.searchsorted(group.head_rows, row))
+                own |= {kind: weights[kind][head_row : head_row + 1] for kind in ("head", "head_bias")}
             nodes.append((own, self.architecture.centre(node), self.architecture.scale(group.level)))
         size = [len(axis) for axis in axes]
         out = np.empty(size[0] * size[1] * size[2], np.float32)

@@ -115,3 +115,15 @@ def leaf_errors(original: NDArray[Any], reconstruction: NDArray[Any], octree: Oc
         box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
         errors[index] = rmse_and_largest(original[box], reconstruction[box])
     return errors
+
+
+def merge_errors(
+    errors: NDArray[np.float64], voxels: NDArray[np.int64], part: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """RMSE and largest error of parts of several leaves each, (n_parts, 2). ``part`` names that of a leaf, from 0."""
+    merged = np.zeros((int(part.max()) + 1, 2))
+    np.maximum.at(merged[:, 1], part, errors[:, 1])
+    scale = np.maximum(merged[:, 1], np.finfo(float).tiny)  # so that no square overflows or vanishes
+    squares = np.bincount(part, (errors[:, 0] / scale[part]) ** 2 * voxels)
+    merged[:, 0] = scale * np.sqrt(squares / np.bincount(part, voxels))
+    return merged

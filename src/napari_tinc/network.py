@@ -1,11 +1,11 @@
 """The tree of sine MLPs: which tensors it has, its evaluation, and the gradient of that evaluation.
 
 A node maps (its parent's features, the position in its own box) to features through ``layers`` sine layers; the root
-has positions only, and a leaf adds a linear head that gives the intensity::
+has positions only, and a linear head gives the intensity of leaves::
 
     x_0 = sin(features W_f + position W_p)          position = (z, y, x, 1) in [-1, 1], so W_p holds the bias
     x_k = sin(x_{k-1} W_k + b_k)                    k = 1 .. layers - 1
-    y   = x_{layers-1} w_head + b_head              leaves only
+    y   = x_{layers-1} w_head + b_head              nodes without a network below
 
 All nodes of one level, width and parent group are stacked and run as one batched matrix product. The code is written
 once for NumPy arrays and torch tensors: ``xp`` is either module. How parameters are trained, rounded or stored is
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .container import find_heads
 from .octree import Octree
 
 MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
@@ -37,23 +38,26 @@ class Group:
     level : their level in the octree.
     nodes : their node numbers, ascending.
     parent : index of the group that all their parents are in, -1 for the root.
-    rows : which of the parent group's children they are; None for all of them, in order.
-    leaf_rows : which of them are leaves.
+    siblings : places, in Morton order, of the children of their parents that are evaluated: of the root those that
+        are networks, of other nodes all.
+    rows : which of the parent group's children at these places they are; None for all of them, in order.
+    head_rows : which of them have a head.
     fan_in, width : features that come in and go out.
     """
 
     level: int
     nodes: NDArray[np.int64]
     parent: int
+    siblings: NDArray[np.int64]
     rows: NDArray[np.int64] | None
-    leaf_rows: NDArray[np.int64]
+    head_rows: NDArray[np.int64]
     fan_in: int
     width: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One stacked parameter: ``shape[0]`` nodes (leaves for a head) of group ``group``, at ``offset`` in the vector."""
+    """One stacked parameter of ``shape[0]`` nodes of group ``group``, at ``offset`` in the vector."""
 
     group: int
     kind: str
@@ -72,7 +76,7 @@ class Architecture:
     Attributes
     ----------
     octree : the tree of boxes.
-    widths : int (n_nodes,), features of every node, 1..256.
+    widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`.container`.
     layers : sine layers a node.
     omega0 : frequency factor of the root's position weights at initialisation (SIREN, arXiv 2006.09661).
     """
@@ -81,15 +85,17 @@ class Architecture:
     widths: NDArray[np.int64]
     layers: int
     omega0: float
+    heads: NDArray[np.int64] = field(init=False)  # node numbers, ascending
     groups: tuple[Group, ...] = field(init=False)
     tensors: tuple[Tensor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        groups = _group_nodes(self.octree, self.widths)
+        heads = find_heads(self.octree, self.widths)
+        groups = _group_nodes(self.octree, self.widths, heads)
         tensors: list[Tensor] = []
         offset = 0
         for index, group in enumerate(groups):
-            n, k, v, w = len(group.nodes), len(group.leaf_rows), group.fan_in, group.width
+            n, k, v, w = len(group.nodes), len(group.head_rows), group.fan_in, group.width
             shapes = {"feature": (n, v, w), "position": (n, 4, w)}
             for layer in range(1, self.layers):
                 shapes |= {f"hidden{layer}": (n, w, w), f"bias{layer}": (n, 1, w)}
@@ -99,6 +105,7 @@ class Architecture:
                 if tensor.size:
                     tensors.append(tensor)
                     offset += tensor.size
+        object.__setattr__(self, "heads", heads)
         object.__setattr__(self, "groups", tuple(groups))
         object.__setattr__(self, "tensors", tuple(tensors))
 
@@ -112,6 +119,18 @@ class Architecture:
         for tensor in self.tensors:
             views[tensor.group][tensor.kind] = vector[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape)
         return views
+
+    def carry(self, vector: NDArray[np.float32], to: Architecture) -> NDArray[np.float32]:
+        """A vector for another architecture, whose networks are some of this one's, with the values of these."""
+        out = np.zeros(to.n_parameters, np.float32)
+        for group, views in zip(to.groups, to.views(out), strict=True):
+            source = next(i for i, own in enumerate(self.groups) if np.isin(group.nodes, own.nodes).all())
+            own, values = self.groups[source], self.views(vector)[source]
+            for kind, into in views.items():
+                headed = kind.startswith("head")
+                wanted = group.nodes[group.head_rows] if headed else group.nodes
+                into[:] = values[kind][np.searchsorted(own.nodes[own.head_rows] if headed else own.nodes, wanted)]
+        return out
 
     def centre(self, nodes: Any) -> NDArray[np.float64]:
         """Centres of the boxes of one or more nodes of one level, in voxel coordinates (voxel i covers i to i + 1)."""
@@ -139,16 +158,19 @@ class Architecture:
         return vector
 
 
-def _group_nodes(octree: Octree, widths: NDArray[np.int64]) -> list[Group]:
+def _group_nodes(octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]) -> list[Group]:
     groups: list[Group] = []
     group_of = np.full(len(octree.split), -1)
     row_of = np.zeros(len(octree.split), np.int64)  # a node's row within its group
     slot = np.zeros(len(octree.split), np.int64)  # which child of its parent a node is
     for level in range(octree.depth + 1):
         nodes = np.flatnonzero(octree.level == level)
-        parents = octree.parent[nodes]
         if level:
             slot[nodes] = np.arange(len(nodes)) % octree.children_per_node(level - 1)
+        nodes = nodes[widths[nodes] > 0]
+        if not nodes.size:
+            break
+        parents = octree.parent[nodes]
         parent_group = np.where(parents >= 0, group_of[parents], -1)
         kinds, kind_of = np.unique(np.stack([parent_group, widths[nodes]]), axis=1, return_inverse=True)
         if len(groups) + kinds.shape[1] > MAX_GROUPS:
@@ -156,14 +178,17 @@ def _group_nodes(octree: Octree, widths: NDArray[np.int64]) -> list[Group]:
         for index, (parent, width) in enumerate(kinds.T.tolist()):
             members = nodes[kind_of == index]
             group_of[members], row_of[members] = len(groups), np.arange(len(members))
-            rows = None
+            siblings, rows = np.zeros(1, np.int64), None
             if level:
-                rows = row_of[octree.parent[members]] * octree.children_per_node(level - 1) + slot[members]
-                if np.array_equal(rows, np.arange(len(groups[parent].nodes) * octree.children_per_node(level - 1))):
+                siblings = np.arange(octree.children_per_node(level - 1))
+                if level == 1:
+                    siblings = np.unique(slot[nodes])
+                rows = row_of[octree.parent[members]] * len(siblings) + np.searchsorted(siblings, slot[members])
+                if np.array_equal(rows, np.arange(len(groups[parent].nodes) * len(siblings))):
                     rows = None
             fan_in = int(widths[octree.parent[members[0]]]) if level else 0
-            leaf_rows = np.flatnonzero(~octree.split[members])
-            groups.append(Group(level, members, parent, rows, leaf_rows, fan_in, int(width)))
+            head_rows = np.flatnonzero(np.isin(members, heads))
+            groups.append(Group(level, members, parent, siblings, rows, head_rows, fan_in, int(width)))
     return groups
 
 

@@ -1,10 +1,10 @@
 """Where the voxels of a batch come from: one of each stratum, and more strata where the error is.
 
-The volume is cut into blocks of 4 x 4 x 4 voxels, which stand along a Morton curve inside every region (the box of a
-leaf). A region's curve is cut into strata of equal mass, a block's mass being 0.2 plus 0.8 of its share of the error:
-errors of neighbours are alike, so that a voxel a stratum takes much of the noise out of a batch, and drawing where the
-error is takes more. Weights, voxels / expected draws, keep the expectation of the loss what it is (importance
-sampling). NumPy only; all devices see the same voxels.
+The volume is cut into blocks of 4 x 4 x 4 voxels, which stand along a Morton curve inside every region (the leaves
+that use one network). A region's curve is cut into strata of equal mass, a block's mass being 0.2 plus 0.8 of its
+share of the error: errors of neighbours are alike, so that a voxel a stratum takes much of the noise out of a batch,
+and drawing where the error is takes more. Weights, voxels / expected draws, keep the expectation of the loss what it is
+(importance sampling). NumPy only; all devices see the same voxels.
 """
 
 from __future__ import annotations
@@ -16,36 +16,47 @@ from numpy.typing import NDArray
 
 from .octree import Octree
 
-EDGE = 4  # voxels along a block
+EDGE = 4  # voxels along a block; twice as many and so on where there would be too many blocks to learn about
+MANY_BLOCKS = 2**16
 EVENLY = 0.2  # share of the mass that every voxel has, whatever its error
 POWER = 0.75  # of a block's mean squared error; 0.5 would give the least noise if errors were known exactly
 MEMORY = 0.5  # of what was learnt before, each time new errors come in
-PRIOR = 2.0  # draws of average error that every block starts with
+PRIOR = 2.0  # draws of average error that every block is given on top
 
 
 class Sampler:
     """Blocks of all regions, and how often each is to be drawn.
 
-    Attributes
+    Parameters
     ----------
     volume : float32, (z, y, x).
-    regions : node numbers of the octree, ascending; a region's blocks are contiguous.
+    octree : its leaves make the regions.
+    region_of : which region each leaf belongs to, from 0; -1 for a leaf that nothing is to be drawn from.
     """
 
-    def __init__(self, volume: NDArray[np.float32], octree: Octree, regions: NDArray[np.int64]) -> None:
-        self.volume, self.regions = volume, regions
-        starts, sizes = zip(*(_blocks(octree.start[node], octree.stop[node]) for node in regions.tolist()), strict=True)
-        self.start = np.concatenate(starts).T.astype(np.int32, order="C")
-        self.size = np.concatenate(sizes).T.astype(np.int32, order="C")
-        self.region = np.repeat(np.arange(len(regions)), [len(start) for start in starts])
-        self.voxels = self.size.prod(axis=0, dtype=np.int32)
-        self.error, self.draws = np.zeros(len(self.voxels)), np.zeros(len(self.voxels))
-        self._set(self.voxels.astype(np.float64))
+    def __init__(self, volume: NDArray[np.float32], octree: Octree, region_of: NDArray[np.int64]) -> None:
+        self.volume, self.n_regions = volume, int(region_of.max()) + 1
+        leaves = octree.leaves[region_of >= 0]
+        edge = EDGE
+        while volume.size > MANY_BLOCKS * edge**3:
+            edge *= 2
+        boxes = [_blocks(volume, octree.start[leaf], octree.stop[leaf], edge) for leaf in leaves.tolist()]
+        start, size, squares = (np.concatenate(parts) for parts in zip(*boxes, strict=True))
+        region = np.repeat(region_of[region_of >= 0], [len(first) for first, *_ in boxes])
+        code = np.zeros(len(start), np.int64)
+        for axis in range(3):
+            code |= _spread(start[:, axis] // edge, 2 - axis)
+        order = np.lexsort((code, region))
+        self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
+        self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
+        # Before anything is learnt the network is near 0 everywhere, the volume's mean.
+        self.error, self.draws = PRIOR * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR)
+        self._spread_draws()
 
     def _set(self, mass: NDArray[np.float64]) -> None:
         """Take over a mass for every block; that of a region becomes 1."""
         mass = mass / np.bincount(self.region, mass)[self.region]
-        begins = np.searchsorted(self.region, np.arange(len(self.regions)))
+        begins = np.searchsorted(self.region, np.arange(self.n_regions))
         ends = np.cumsum(mass)
         before = np.append(0.0, ends[:-1])
         self.mass_before = before - before[begins][self.region] + self.region  # region r spans r to r + 1
@@ -59,10 +70,14 @@ class Sampler:
             blocks, errors = share.take_notes()
             self.error += np.bincount(blocks, errors, len(self.error))
             self.draws += np.bincount(blocks, minlength=len(self.draws))
+        self._spread_draws()
+
+    def _spread_draws(self) -> None:
         mean = np.average(self.error / np.maximum(self.draws, 1), weights=self.voxels)
+        relative = np.ones(len(self.voxels))
         if mean > 0:
             relative = ((self.error + PRIOR * mean) / (self.draws + PRIOR) / mean) ** POWER
-            self._set(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
+        self._set(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
 
 
 class Draws:
@@ -70,13 +85,19 @@ class Draws:
 
     Parameters
     ----------
-    order : rows of ``sampler.regions``, in the order in which their points shall stand.
+    order : regions, in the order in which their points shall stand.
     counts : points of each of these, alike in all shards.
     shard, shards : which of how many shares this is: they take turns along a region's strata.
     """
 
     def __init__(
-        self, sampler: Sampler, order: NDArray[np.int64], counts: NDArray[np.int64], seed: int, shard: int, shards: int
+        self,
+        sampler: Sampler,
+        order: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        seed: tuple[int, ...],
+        shard: int,
+        shards: int,
     ) -> None:
         self.sampler = sampler
         places = [
@@ -87,7 +108,7 @@ class Draws:
         # Times voxels / mass of a block: the weight with which the mean over a batch is that over the volume.
         self.weight = np.repeat(counts.sum() / sampler.volume.size / counts, counts).astype(np.float32)
         self.at = np.zeros((len(self.place), 4), np.float32)
-        self.rng = np.random.default_rng((seed, shard))
+        self.rng = np.random.default_rng((*seed, shard))
         self.blocks: list[NDArray[np.int64]] = []
         self.errors: list[NDArray[np.float32]] = []
 
@@ -103,7 +124,7 @@ class Draws:
             self.at[:, axis] = np.add(sampler.start[axis].take(block), offset, out=offset)
         self.blocks.append(block)
         index = np.ravel_multi_index((z, y, x), sampler.volume.shape)
-        intensity: NDArray[np.float32] = np.take(sampler.volume.reshape(-1), index)
+        intensity = sampler.volume.reshape(-1)[index]
         weight = sampler.voxels_per_mass.take(block).astype(np.float32)
         weight *= self.weight
         return self.at, intensity, weight
@@ -119,22 +140,21 @@ class Draws:
         return blocks, errors
 
 
-def _blocks(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """First voxels and sizes of the blocks of a box, in Morton order, (n, 3) each."""
-    edges = [np.arange(low, high, EDGE) for low, high in zip(start, stop, strict=True)]
-    code = np.zeros([len(edge) for edge in edges], np.int64)
-    for axis, edge in enumerate(edges):
-        shape = [1, 1, 1]
-        shape[axis] = -1
-        code |= _spread(np.arange(len(edge)), 2 - axis).reshape(shape)
-    order = np.argsort(code, axis=None)
-    first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)[order]
-    return first, np.minimum(stop - first, EDGE)
+def _blocks(
+    volume: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64], edge: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """First voxels and sizes of the blocks of a box, (n, 3) each, and their sums of squared intensities, (n,)."""
+    edges = [np.arange(low, high, edge) for low, high in zip(start, stop, strict=True)]
+    first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
+    sums = np.square(volume[tuple(slice(low, high) for low, high in zip(start, stop, strict=True))])
+    for axis in range(3):
+        sums = np.add.reduceat(sums, edges[axis] - start[axis], axis=axis)
+    return first, np.minimum(stop - first, edge), sums.reshape(-1).astype(np.float64)
 
 
 def _spread(index: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    """Bits of an index at every third place, from ``offset``."""
+    """The lower 21 bits of an index at every third place, from ``offset``."""
     out = np.zeros_like(index)
-    for bit in range(int(index.max()).bit_length()):
+    for bit in range(min(21, int(index.max()).bit_length())):
         out |= (index >> bit & 1) << (3 * bit + offset)
     return out

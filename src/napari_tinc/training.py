@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .container import serving
 from .decode import cpu_count
 from .metrics import psnr
 from .network import Architecture, Array, Buffers, Weights, backpropagate_nodes, evaluate_heads, evaluate_nodes
@@ -44,6 +45,7 @@ class Schedule:
     batch : voxels a step, shared evenly among the cells of the finest level.
     muon_rate, adam_rate : peak learning rates of matrices, and of everything else.
     rounding_from : share of the steps after which weights are rounded and their bits priced.
+    begin, end : shares of the schedule to run from and to.
     """
 
     steps: int
@@ -51,6 +53,8 @@ class Schedule:
     muon_rate: float = 0.05
     adam_rate: float = 5e-3
     rounding_from: float = 0.3
+    begin: float = 0.0
+    end: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,22 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A trained network: float32 parameters and, per tensor of the architecture, the rounding step."""
+    """A trained network, and all that training needs to go on from it.
+
+    Attributes
+    ----------
+    vector : float32 parameters.
+    momentum, square : what the optimiser remembers of their gradients.
+    updates : optimiser steps so far.
+    loss : mean squared error over recent batches.
+    steps : the rounding step of every tensor of the architecture.
+    """
 
     vector: NDArray[np.float32]
+    momentum: NDArray[np.float32]
+    square: NDArray[np.float32]
+    updates: int
+    loss: float
     steps: NDArray[np.float64]
 
 
@@ -110,7 +127,8 @@ def pick_device(device: str) -> torch.device:
 
 def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
-    device: str = "auto", seed: int = 0, control: Control,
+    device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
+    fixed: float = 0.0,
 ) -> Iterator[Progress | Fitted]:  # fmt: skip
     """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
 
@@ -119,9 +137,14 @@ def train(
     volume : normalised to mean 0 and variance 1.
     nbytes : what the rounded weights may take; the price of a bit is steered towards it.
     peak : range of the volume in the same units, for the PSNR.
+    start : what to go on from, instead of random parameters.
+    fixed : mean squared error that scalar leaves add to what is reported.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
     """
-    with _Trainer(volume, architecture, schedule, nbytes, peak, pick_device(device), seed) as trainer:
+    if start is None:
+        none = np.zeros(architecture.n_parameters, np.float32)
+        start = Fitted(architecture.initial(seed), none, none, 0, 1.0, np.zeros(0))
+    with _Trainer(volume, architecture, schedule, nbytes, peak, pick_device(device), seed, start, fixed) as trainer:
         yield from trainer.run(control)
         if not control.cancel.is_set():
             yield trainer.fitted()
@@ -130,19 +153,26 @@ def train(
 class _Trainer:
     def __init__(
         self, volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, nbytes: float, peak: float,
-        device: torch.device, seed: int,
+        device: torch.device, seed: int, start: Fitted, fixed: float,
     ) -> None:  # fmt: skip
         import torch
 
+        self.fixed, self.loss = fixed, start.loss
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
         self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
-        self.sampler = Sampler(volume, architecture.octree, architecture.octree.leaves)
+        served = serving(architecture.octree, architecture.widths)[architecture.octree.leaves]
+        region_of = np.where(served < 0, -1, np.searchsorted(architecture.heads, served))
+        self.sampler = Sampler(volume, architecture.octree, region_of)
         batch = max(1, schedule.batch // self.shards)
         self.workers = [
-            _Shard(self.sampler, architecture, batch, device, seed, i, self.shards) for i in range(self.shards)
+            _Shard(self.sampler, architecture, batch, device, (seed, start.updates), i, self.shards)
+            for i in range(self.shards)
         ]
-        self.vector = torch.from_numpy(architecture.initial(seed)).to(device)
+        self.vector = torch.from_numpy(start.vector.copy()).to(device)
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
+        self.optimizer.momentum.copy_(torch.from_numpy(start.momentum))
+        self.optimizer.square.copy_(torch.from_numpy(start.square))
+        self.optimizer.steps = start.updates
         self.rounding = LearnedRounding(architecture, self.vector)
 
     def __enter__(self) -> _Trainer:
@@ -162,33 +192,42 @@ class _Trainer:
     def run(self, control: Control) -> Iterator[Progress]:
         schedule = self.schedule
         began = reported = time.perf_counter()
-        step, steps, recent, rounding_since = 0, schedule.steps, 1.0, None
-        done, pace = 0.0, 1 / schedule.steps  # share of the schedule that is behind us, and that a step takes
-        while step < steps and not control.cancel.is_set():
-            if control.stop.is_set() and steps == schedule.steps:
-                steps = min(steps, step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, step // 8)))
-                pace = (1 - done) / max(1, steps - step)
-            if rounding_since is None and (done >= schedule.rounding_from or steps < schedule.steps):
+        first, last = round(schedule.begin * schedule.steps), round(schedule.end * schedule.steps)
+        step, stopping, rounding_since = first, False, None
+        done, pace = (
+            schedule.begin,
+            1 / schedule.steps,
+        )  # shares: behind us, and that a step takes
+        while step < last and not control.cancel.is_set():
+            if control.stop.is_set() and not stopping:
+                if schedule.end < 1:
+                    break  # what follows is for another run to shorten
+                stopping = True
+                last = min(last, step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, step // 8)))
+                pace = (1 - done) / max(1, last - step)
+            if rounding_since is None and (done >= schedule.rounding_from or stopping):
                 bits = self.nbytes * 8 * OPENING_RATE
-                self.rounding.begin(self.vector, self.optimizer.square, bits, recent, steps - step)
+                self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - step)
                 rounding_since = done
-            rate = learning_rate(done, step)
+            rate = learning_rate(done, self.optimizer.steps)
             gradient, loss = self.gradient(rounding_since is not None)
             if rounding_since is not None:
                 opening = max(0.0, 1 - (done - rounding_since) / (1 - rounding_since) / OPENING_SHARE)
                 gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_RATE - 1) * opening), rate)
             self.optimizer.update(self.vector, gradient, rate)
-            recent += max(0.05, 1 / (step + 1)) * (loss - recent)
+            self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
             step, done = step + 1, done + pace
             if step % LEARNING_STEPS == 0:
                 self.sampler.learn([worker.draws for worker in self.workers])
             now = time.perf_counter()
-            if now - reported > REPORT_SECONDS or step == steps:
+            if now - reported > REPORT_SECONDS or step == last:
                 reported = now
                 nbytes = None if rounding_since is None else round(self.rounding.bits / 8)
+                steps = last if schedule.end == 1 else schedule.steps
+                loss = self.loss + self.fixed
                 yield Progress(
-                    "training", step, steps, now - began, (now - began) / step * (steps - step), recent,
-                    psnr(math.sqrt(recent), self.peak), nbytes,
+                    "training", step, steps, now - began, (now - began) / (step - first) * (steps - step), loss,
+                    psnr(math.sqrt(loss), self.peak), nbytes,
                 )  # fmt: skip
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
@@ -201,7 +240,11 @@ class _Trainer:
         return total.mul_(1 / self.shards), sum(losses) / self.shards
 
     def fitted(self) -> Fitted:
-        return Fitted(self.vector.cpu().numpy().copy(), self.rounding.steps())
+        optimizer = self.optimizer
+        vector, momentum, square = (
+            values.cpu().numpy().copy() for values in (self.vector, optimizer.momentum, optimizer.square)
+        )
+        return Fitted(vector, momentum, square, optimizer.steps, self.loss, self.rounding.steps())
 
 
 def learning_rate(done: float, step: int) -> float:
@@ -213,26 +256,31 @@ class _Shard:
     """A share of every batch: its own random points, buffers and gradient."""
 
     def __init__(
-        self, sampler: Sampler, architecture: Architecture, batch: int, device: torch.device, seed: int, shard: int,
-        shards: int,
+        self, sampler: Sampler, architecture: Architecture, batch: int, device: torch.device,
+        seed: tuple[int, ...], shard: int, shards: int,
     ) -> None:  # fmt: skip
         import torch
 
         self.architecture, self.device = architecture, device
         octree = architecture.octree
-        cells = [1]
-        for level in range(octree.depth):
-            cells.append(cells[-1] * octree.children_per_node(level))
-        points = [max(1, batch // cells[-1]) * (cells[-1] // n) for n in cells]  # of a node, at each level
+        siblings = {group.level: len(group.siblings) for group in architecture.groups}
+        below = [math.prod(siblings[finer] for finer in siblings if finer > level) for level in siblings]
+        points = [max(1, batch // below[0]) * n for n in below]  # of a node, at each level
         # Points stand in depth-first order, so that those of a node are contiguous at every level.
         first = np.zeros(len(octree.split), np.int64)
-        for level in range(1, octree.depth + 1):
-            nodes = np.flatnonzero(octree.level == level)
-            slot = np.arange(len(nodes)) % octree.children_per_node(level - 1)
-            first[nodes] = first[octree.parent[nodes]] + slot * points[level]
-        order = np.argsort(first[sampler.regions])
-        counts = np.array(points)[octree.level[sampler.regions[order]]]
+        for index, group in enumerate(architecture.groups):
+            if group.level:
+                rows = self.rows_of(index)
+                parents = architecture.groups[group.parent].nodes[rows // len(group.siblings)]
+                first[group.nodes] = first[parents] + rows % len(group.siblings) * points[group.level]
+        heads = architecture.heads
+        order = np.argsort(first[heads])
+        counts = np.array(points)[octree.level[heads[order]]]
         self.draws = Draws(sampler, order, counts, seed, shard, shards)
+        drawn = np.concatenate([start + np.arange(n) for start, n in zip(first[heads[order]], counts, strict=True)])
+        # Where the points drawn stand in a batch; some places stay empty where a node has children without network.
+        self.places = None if len(drawn) == points[0] else torch.from_numpy(drawn).to(device)
+        self.voxels = torch.zeros((points[0], 4), device=device)
         self.low, self.high = float(sampler.volume.min()), float(sampler.volume.max())
         self.errors = np.empty(counts.sum(), np.float32)
         self.buffers = Buffers(torch, device=device)
@@ -259,16 +307,22 @@ class _Shard:
         self.rows = [
             None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
         ]
-        self.leaf_rows = [torch.from_numpy(group.leaf_rows).to(device) for group in architecture.groups]
-        # Which points of the batch a group's leaves are trained at, (leaves, points).
+        self.head_rows = [torch.from_numpy(group.head_rows).to(device) for group in architecture.groups]
+        # Which of the points drawn a group's heads are trained at, (heads, points).
+        begins = np.searchsorted(drawn, first)
         self.points = [
-            first[group.nodes[group.leaf_rows], None] + np.arange(points[group.level]) for group in architecture.groups
+            begins[group.nodes[group.head_rows], None] + np.arange(points[group.level]) for group in architecture.groups
         ]
+
+    def rows_of(self, index: int) -> NDArray[np.int64]:
+        """The rows of a group among its parent group's children."""
+        group = self.architecture.groups[index]
+        return np.arange(len(group.nodes)) if group.rows is None else group.rows
 
     def route(self, x: torch.Tensor, index: int) -> torch.Tensor:
         """What stands at the parent group's points, (n, m, k), as its children in group ``index`` see it."""
         group = self.architecture.groups[index]
-        children = self.architecture.octree.children_per_node(group.level - 1)
+        children = len(group.siblings)
         x = x.reshape(x.shape[0] * children, x.shape[1] // children, x.shape[2])
         rows = self.rows[index]
         return x if rows is None else x[rows]
@@ -280,6 +334,9 @@ class _Shard:
         groups = self.architecture.groups
         at, intensity, weight = self.draws.draw()
         voxel = torch.from_numpy(at).to(self.device)[None]
+        if self.places is not None:
+            self.voxels[self.places] = voxel[0]
+            voxel = self.voxels[None]
         positions: list[Array] = []
         features: list[Array] = []
         inputs: list[Array] = []
@@ -293,9 +350,9 @@ class _Shard:
             inputs.append(None if group.parent < 0 else self.route(features[group.parent], index))
             x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index, slopes=True)
             features.append(x)
-            if len(group.leaf_rows):
-                whole = len(group.leaf_rows) == len(group.nodes)
-                rows = slice(None) if whole else self.leaf_rows[index]
+            if len(group.head_rows):
+                whole = len(group.head_rows) == len(group.nodes)
+                rows = slice(None) if whole else self.head_rows[index]
                 x = x[rows]
                 outputs = evaluate_heads(torch, weights[index], x, self.buffers, index)
                 points = self.points[index]

@@ -22,7 +22,8 @@ MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for 
 BLOCK = 2**16  # values turned into the dtype at a time
 LEAF_FIELDS = np.dtype(
     [
-        ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("parameters", "<i8"), ("bytes", "<f8"),
+        ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("network", "<i8"), ("parameters", "<i8"),
+        ("bytes", "<f8"),
         ("rmse", "<f8"), ("psnr", "<f8"), ("max_error", "<f8"), ("gain", "<f8"), ("offset", "<f8"),
     ]
 )  # fmt: skip
@@ -81,10 +82,10 @@ class TincVolume:
     def __init__(self, data: bytes, *, partial: bool = False) -> None:
         self._data = data
         self._header, self._chunks = container.parse(data, partial=partial)
-        expected = len(self._header.tree.split)
+        expected = int((self._header.widths > 0).sum())
         present = sum(chunk.n_nodes for chunk in self._chunks if chunk.role is Kind.WEIGHTS)
         if present < expected:
-            raise TincError(f"file holds {present} of {expected} nodes; coarser levels cannot be shown yet")
+            raise TincError(f"file holds {present} of {expected} networks; coarser levels cannot be shown yet")
 
     @property
     def header(self) -> Header:
@@ -171,21 +172,26 @@ class TincVolume:
     def leaves(self) -> NDArray[Any]:
         """One row a leaf, coarse level first, Morton order inside a level.
 
-        Fields: start, stop (voxels, half open), level, parameters (of the leaf's own MLP), bytes (its share of the
-        file), rmse and max_error (data units) and psnr (dB, range of the whole volume) as measured when the file was
-        written, nan where it does not say; gain and offset of the calibration.
+        Fields: start, stop (voxels, half open), level, network (number of the node whose network gives its values, -1
+        for a scalar leaf), parameters (of that network's node), bytes (the leaf's share of the file's weights), rmse
+        and max_error (data units) and psnr (dB, range of the whole volume) as measured when the file was written, of
+        all leaves together that share a network, or are scalars, nan where it does not say; gain and offset (data
+        units) of the calibration.
         """
-        tree = self._header.tree
+        tree, counts = self._header.tree, container.parameter_counts(self._header)
         rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
-        counts = container.parameter_counts(self._header)
         payload = sum(len(chunk.payload) for chunk in self._chunks if chunk.role is Kind.WEIGHTS)
         rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
-        rows["level"], rows["parameters"] = tree.level[tree.leaves], counts[tree.leaves]
-        rows["bytes"] = counts[tree.leaves] * (payload / counts.sum())
+        rows["level"] = tree.level[tree.leaves]
+        rows["network"] = network = container.serving(tree, self._header.widths)[tree.leaves]
+        rows["parameters"] = np.where(network < 0, 0, counts[network])
+        part = container.parts_of_leaves(self._header)
+        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
+        rows["bytes"] = rows["parameters"] * (voxels / np.bincount(part, voxels)[part]) * (payload / counts.sum())
         rows["rmse"] = rows["psnr"] = rows["max_error"] = np.nan
         for chunk in self._chunks:
             if chunk.role is Ancillary.QUALITY:
-                errors = unpack_errors(chunk.checked(), len(rows), self.value_range)
+                errors = unpack_errors(chunk.checked(), int(part.max()) + 1, self.value_range)[part]
                 rows["rmse"], rows["max_error"] = errors[:, 0], errors[:, 1]
                 with np.errstate(divide="ignore", invalid="ignore"):
                     rows["psnr"] = 20 * np.log10((self.value_range[1] - self.value_range[0]) / rows["rmse"])
@@ -314,18 +320,18 @@ def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
 
 
 def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
-    """RMSE and largest error of every leaf in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
+    """RMSE and largest error of every part in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
     span = max(float(value_range[1]) - float(value_range[0]), np.finfo(float).tiny)
     with np.errstate(divide="ignore"):
         codes = np.ceil(255 + 12 * np.log2(errors / span))
     return bytes(np.where(errors > 0, np.clip(codes, 1, 255), 0).astype(np.uint8).tobytes())
 
 
-def unpack_errors(data: bytes, n_leaves: int, value_range: tuple[float, float]) -> NDArray[np.float64]:
-    """The inverse of :func:`pack_errors`, to 6 %; float64 (n_leaves, 2)."""
-    if len(data) != 2 * n_leaves:
-        raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_leaves} for {n_leaves} leaves")
-    codes = np.frombuffer(data, np.uint8).reshape(n_leaves, 2)
+def unpack_errors(data: bytes, n_parts: int, value_range: tuple[float, float]) -> NDArray[np.float64]:
+    """The inverse of :func:`pack_errors`, to 6 %; float64 (n_parts, 2)."""
+    if len(data) != 2 * n_parts:
+        raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_parts}: 2 a head, and 2 for scalars")
+    codes = np.frombuffer(data, np.uint8).reshape(n_parts, 2)
     span = float(value_range[1]) - float(value_range[0])
     return np.where(codes > 0, span * 2.0 ** ((codes - 255.0) / 12), 0.0)
 

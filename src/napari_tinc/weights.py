@@ -1,7 +1,8 @@
 """A trained network to the chunks of a file, and back.
 
-MODEL holds what all chunks share: for every tensor its rounding step and the distribution of its integers. Each WEIGHTS
-chunk holds a run of a level's nodes, tensor by tensor, so that it decodes without the others of its level.
+MODEL holds what all chunks share, for every tensor its rounding step and the distribution of its integers; and the
+values of scalar leaves. Each WEIGHTS chunk holds a run of a level's networks, tensor by tensor, so that it decodes
+without the others of its level.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import entropy
-from .container import Calibration, Chunk, Header, Kind, TincError, WeightsFormat
+from .container import SCALAR, Calibration, Chunk, Header, Kind, TincError, WeightsFormat, serving
 from .decode import Network
 from .network import Architecture
 from .quantization import quantize, storable
@@ -26,19 +27,21 @@ MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
 ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
 INT8_ITEM = np.dtype([("step", "<u2")])
+SCALAR_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2"), ("base", "<i2")])
+MAX_BASE = 2**15 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corrections:
-    """Calibration of the leaves, in the order of ``octree.leaves``: y = gain * x + offset. Float64, (n_leaves,)."""
+    """Calibration of the heads, in the order of ``architecture.heads``: y = gain * x + offset. Float64, (n_heads,)."""
 
     kind: Calibration
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
 
     @classmethod
-    def none(cls, n_leaves: int) -> Corrections:
-        return cls(Calibration.NONE, np.ones(n_leaves), np.zeros(n_leaves))
+    def none(cls, n_heads: int) -> Corrections:
+        return cls(Calibration.NONE, np.ones(n_heads), np.zeros(n_heads))
 
     def stored(self) -> Corrections:
         """The same as a file will say it."""
@@ -49,6 +52,57 @@ class Corrections:
             return Corrections(self.kind, 1 + gain, offset)
         gain, offset = (values.astype(np.float32).astype(np.float64) for values in (self.gain, self.offset))
         return Corrections(self.kind, gain, offset)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scalars:
+    """Values of the scalar leaves, in node order, as a file holds them: (base + integers) * step, normalised units."""
+
+    step: np.float32
+    base: int
+    integers: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], step: float) -> Scalars:
+        """Values to the nearest multiple of a step, which is rounded to bfloat16; coarser where they are too large."""
+        largest = float(np.abs(values).max()) if values.size else 0.0
+        stored = np.float32(storable(np.array(max(step, 1.01 * largest / MAX_BASE))))
+        levels = np.rint(values / np.float64(stored)).astype(np.int64)
+        base = int(np.median(levels)) if values.size else 0
+        return cls(stored, base, np.clip(levels - base, -entropy.MAX_MAGNITUDE, entropy.MAX_MAGNITUDE).astype(np.int32))
+
+    @classmethod
+    def none(cls) -> Scalars:
+        return cls(np.float32(1), 0, np.zeros(0, np.int32))
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return (self.base + self.integers.astype(np.float64)) * np.float64(self.step)
+
+    def pack(self) -> bytes:
+        if not self.integers.size:
+            return b""
+        law = entropy.Geometric.of(self.integers)
+        item = np.array((self.step.view(np.uint32) >> 16, law.decay, law.largest, self.base), SCALAR_ITEM)
+        return item.tobytes() + entropy.encode([(self.integers, law)])
+
+    @classmethod
+    def parse(cls, data: bytes, count: int) -> Scalars:
+        """Of ``count`` leaves; :class:`TincError` where the bytes are not exactly theirs."""
+        if not count:
+            if data:
+                raise TincError(f"MODEL chunk has {len(data)} bytes of scalars, expected none")
+            return cls.none()
+        if len(data) < SCALAR_ITEM.itemsize:
+            raise TincError(f"MODEL chunk has {len(data)} bytes of scalars, expected {SCALAR_ITEM.itemsize} or more")
+        item = np.frombuffer(data[: SCALAR_ITEM.itemsize], SCALAR_ITEM)[0]
+        (step,) = _steps(item["step"][None])
+        try:
+            law = _distribution(int(item["decay"]), int(item["largest"]))
+            (integers,) = entropy.decode(data[SCALAR_ITEM.itemsize :], [(count, law)])
+        except ValueError as error:
+            raise TincError(f"scalars of the MODEL chunk: {error}") from error
+        return cls(step, int(item["base"]), integers)
 
 
 def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -80,7 +134,7 @@ def round_trip(
 
 def to_chunks(
     architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], form: WeightsFormat,
-    corrections: Corrections,
+    corrections: Corrections, scalars: Scalars,
 ) -> list[Chunk]:  # fmt: skip
     """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
     integers = [
@@ -96,18 +150,18 @@ def to_chunks(
         model = table.tobytes()
     elif form is WeightsFormat.INT8:
         model = (steps.view(np.uint32) >> 16).astype("<u2").tobytes()
-    leaf_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
-    leaf_distributions = [entropy.Geometric.of(values) for values in leaf_values]
+    head_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
+    head_distributions = [entropy.Geometric.of(values) for values in head_values]
     if corrections.kind is Calibration.GLOBAL:
         model += np.array((corrections.gain[0], corrections.offset[0]), GLOBAL_ITEM).tobytes()
     elif corrections.kind is Calibration.PER_LEAF:
-        model += np.array([(d.decay, d.largest) for d in leaf_distributions], "<u2").tobytes()
-    chunks = [Chunk.of(Kind.MODEL, model)]
+        model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
+    chunks = [Chunk.of(Kind.MODEL, model + scalars.pack())]
     for level, first, count in _runs(architecture, form):
-        parts, leaves = _slices(architecture, level, first, count)
+        parts, heads = _slices(architecture, level, first, count)
         streams = [(integers[index][rows], distributions[index]) for index, rows in parts]
         if corrections.kind is Calibration.PER_LEAF:
-            streams += [(v[leaves], d) for v, d in zip(leaf_values, leaf_distributions, strict=True)]
+            streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
         if form is WeightsFormat.ENTROPY:
             payload = entropy.encode(streams)
         else:
@@ -118,7 +172,7 @@ def to_chunks(
             else:
                 payload = b"".join(integers[index][rows].astype("i1").tobytes() for index, rows in parts)
             if corrections.kind is Calibration.PER_LEAF:
-                payload += b"".join(values[leaves].astype("<i2").tobytes() for values in leaf_values)
+                payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
         chunks.append(Chunk.of(Kind.WEIGHTS, payload, level, count))
     return chunks
 
@@ -139,46 +193,46 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
     tensors = architecture.tensors
     if len(chunks) * len(tensors) > MAX_PIECES:
         raise TincError(f"{len(chunks)} chunks of {len(tensors)} tensors, expected a product of at most {MAX_PIECES}")
-    n_leaves = len(architecture.octree.leaves)
     model = chunks[0].checked()
     item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
     own = 0 if item is None else item.itemsize * len(tensors)
     expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
-    if len(model) != expected:
+    n_scalars = int((header.widths == SCALAR).sum())
+    if len(model) < expected or (len(model) > expected and not n_scalars):
         raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {len(tensors)} tensors")
+    scalars = Scalars.parse(model[expected:], n_scalars)
+    model = model[:expected]
     steps = np.ones(len(tensors), np.float32)
     distributions: list[entropy.Geometric] = []
     if item is not None:
         table = np.frombuffer(model[:own], item)
-        steps = (table["step"].astype(np.uint32) << 16).view(np.float32)
-        if not (np.isfinite(steps) & (steps > 0)).all():
-            raise TincError("MODEL chunk has a rounding step that is not a positive finite number")
+        steps = _steps(table["step"])
         if form is WeightsFormat.ENTROPY:
             distributions = [_distribution(int(entry["decay"]), int(entry["largest"])) for entry in table]
-    gain, offset = np.ones(n_leaves), np.zeros(n_leaves)
-    leaf_distributions: list[entropy.Geometric] = []
+    gain, offset = np.ones(len(architecture.heads)), np.zeros(len(architecture.heads))
+    head_distributions: list[entropy.Geometric] = []
     if kind is Calibration.GLOBAL:
         both = np.frombuffer(model[own:], GLOBAL_ITEM)[0]
         gain[:], offset[:] = both["gain"], both["offset"]
     elif kind is Calibration.PER_LEAF:
         pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
-        leaf_distributions = [_distribution(*pair) for pair in pairs]
+        head_distributions = [_distribution(*pair) for pair in pairs]
     vector = np.zeros(architecture.n_parameters, np.float32)
     views = architecture.views(vector)
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
         if chunk.role is not Kind.WEIGHTS:
             continue
-        parts, leaves = _slices(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        parts, heads = _slices(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
         first[chunk.level] += chunk.n_nodes
         targets = [views[tensors[index].group][tensors[index].kind][rows] for index, rows in parts]
-        corrections = [gain[leaves], offset[leaves]] if kind is Calibration.PER_LEAF else []
+        corrections = [gain[heads], offset[heads]] if kind is Calibration.PER_LEAF else []
         payload = chunk.checked()
         values: Sequence[NDArray[Any]]
         try:
             if form is WeightsFormat.ENTROPY:
                 streams = [(t.size, distributions[i]) for t, (i, _) in zip(targets, parts, strict=True)]
-                streams += [(c.size, d) for c, d in zip(corrections, leaf_distributions, strict=True)]
+                streams += [(c.size, d) for c, d in zip(corrections, head_distributions, strict=True)]
                 values = entropy.decode(payload, streams)
             else:
                 values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", targets, corrections)
@@ -189,10 +243,30 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
                 target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
-    worst = max(float(np.abs(values).max()) for values in (vector, gain, offset))
+    worst = max(float(np.abs(values).max(initial=0)) for values in (vector, gain, offset, scalars.values))
     if not worst <= MAX_WEIGHT:
-        raise TincError(f"a weight, gain or offset is {worst}, expected at most {MAX_WEIGHT:.0f}")
+        raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
+    return to_network(architecture, vector, Corrections(kind, gain, offset), scalars)
+
+
+def to_network(
+    architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
+) -> Network:
+    """The network that a reader of these will have."""
+    octree = architecture.octree
+    head = serving(octree, architecture.widths)[octree.leaves]
+    index = np.searchsorted(architecture.heads, head)  # of no use for a scalar
+    index[head < 0] = 0
+    gain, offset = corrections.gain[index], corrections.offset[index]
+    gain[head < 0], offset[head < 0] = 0, scalars.values
     return Network(architecture, vector, gain, offset)
+
+
+def _steps(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
+    steps = (stored.astype(np.uint32) << 16).view(np.float32)
+    if not (np.isfinite(steps) & (steps > 0)).all():
+        raise TincError("MODEL chunk has a rounding step that is not a positive finite number")
+    return steps
 
 
 def _distribution(decay: int, largest: int) -> entropy.Geometric:
@@ -222,8 +296,9 @@ def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int
     sizes = np.zeros(architecture.octree.depth + 1)
     for tensor in architecture.tensors:
         sizes[architecture.groups[tensor.group].level] += tensor.size * bits / 8
-    for level, size in enumerate(sizes):
-        n_nodes = int((architecture.octree.level == level).sum())
+    networks = np.bincount(architecture.octree.level[architecture.widths > 0])
+    for level, n_nodes in enumerate(networks.tolist()):
+        size = sizes[level]
         n_chunks = int(np.clip(size // CHUNK_BYTES, 1, n_nodes))
         edges = np.arange(n_chunks + 1) * n_nodes // n_chunks
         for first, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -231,17 +306,16 @@ def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int
 
 
 def _slices(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
-    """Rows of every tensor that belong to ``count`` nodes of a level from its ``first``; and which leaves these are."""
-    octree = architecture.octree
-    begin = int(np.searchsorted(octree.level, level)) + first
-    end = begin + count
+    """Rows of every tensor that belong to ``count`` networks of a level from its ``first``; and their heads."""
+    networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
+    ends = networks[first], networks[first + count - 1] + 1
     parts = []
     for index, tensor in enumerate(architecture.tensors):
         group = architecture.groups[tensor.group]
         if group.level != level:
             continue
-        nodes = group.nodes[group.leaf_rows] if tensor.kind.startswith("head") else group.nodes
-        rows = slice(*np.searchsorted(nodes, (begin, end)).tolist())
+        nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
+        rows = slice(*np.searchsorted(nodes, ends).tolist())
         if rows.stop > rows.start:
             parts.append((index, rows))
-    return parts, slice(*np.searchsorted(octree.leaves, (begin, end)).tolist())
+    return parts, slice(*np.searchsorted(architecture.heads, ends).tolist())

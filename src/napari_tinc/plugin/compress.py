@@ -14,7 +14,7 @@ from napari.utils.notifications import Notification, notification_manager, show_
 from qtpy.QtCore import QEvent, QObject
 from qtpy.QtWidgets import QSizePolicy
 
-from ..codec import STEPS
+from ..pipeline import STEPS
 from ..training import Control, Progress
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result

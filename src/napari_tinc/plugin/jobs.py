@@ -54,7 +54,8 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
     JobError
         Whatever went wrong.
     """
-    from ..codec import Finished, fit
+    from ..codec import fit
+    from ..pipeline import Finished
 
     try:
         geometry = request.geometry

@@ -1,0 +1,280 @@
+"""One fit, top to bottom: a volume and a budget -> octree, widths -> pilot -> partition -> training -> a file's bytes.
+
+array --normalise--> pilot --errors--> partition --> training --steps--> rounding --integers--> chunks --> TincVolume
+          |            ^                  |             ^                   |
+       budget -> octree, widths <---------+      where the error is      calibration where it pays
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import container, metrics
+from .allocation import allocate
+from .calibration import fit_corrections
+from .container import Ancillary, Chunk, Header, Kind, WeightsFormat
+from .metrics import Quality
+from .partition import partition
+from .training import Control, Fitted, Progress, Schedule, train
+from .volume import TincVolume, pack_errors, to_values
+from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
+
+MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
+STEPS = {"fast": 850, "balanced": 5500, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
+FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
+BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
+PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins
+STRIDE = 2  # of the voxels at which the error is looked at
+PILOT_GAIN = 0.25  # squared error at the end over that after the pilot, or less
+SCALAR_STEP = 0.25  # of the root mean squared error expected
+REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
+LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
+NO_ROUNDING = 2.0  # a share of the schedule that never comes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What is to be compressed, and how.
+
+    Attributes
+    ----------
+    volume : (z, y, x), checked.
+    header : says everything about it; its network is still to be planned.
+    extra : ancillary chunks to put into the file.
+    options : what PROVENANCE says: "encoder", "preset" and "seed".
+    budget : largest size of the file.
+    """
+
+    volume: NDArray[Any]
+    header: Header
+    extra: list[Chunk]
+    options: dict[str, Any]
+    budget: int
+    device: str
+    control: Control
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """The last event of a fit: the compressed volume, its measured quality, and the seconds all of it took."""
+
+    volume: TincVolume
+    quality: Quality
+    seconds: float
+
+
+def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
+    """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
+    began = time.perf_counter()
+    header, volume = task.header, task.volume
+    none = Scalars.none()
+    if not header.std_q:  # a constant volume needs no network
+        yield from _pack(task, header, none, None, np.zeros(volume.shape, np.float32), began)
+        return
+    normalised = _normalise(volume, header)
+    header, allowance = _plan(task, header)
+    few, many = min(1.0, volume.size / FEW_VOXELS), max(1.0, volume.size / MANY_VOXELS)
+    steps = max(100, round(share * STEPS[task.options["preset"]] * max(0.25, few**0.5) * min(2.0, many**0.5)))
+    rate = min(0.06, MUON_RATE / math.sqrt(header.widths.max()))
+    rounded = header.weights_format is WeightsFormat.ENTROPY
+    schedule = Schedule(steps, BATCH[task.options["preset"]], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
+    peak = (header.value_range[1] - header.value_range[0]) / header.std
+
+    def fitting(nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None) -> Iterator[Progress | Fitted]:
+        return train(
+            normalised, architecture_of(header), schedule, nbytes=nbytes, peak=peak, device=task.device,
+            seed=task.options["seed"], control=task.control, start=start, fixed=fixed,
+        )  # fmt: skip
+
+    fitted = last = None
+    for event in fitting(allowance, replace(schedule, end=PILOT), 0.0, None):
+        if isinstance(event, Fitted):
+            fitted = event
+        else:
+            yield event
+    if fitted is None:
+        return
+    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised)
+    allowance = _allowance(task, header, scalars)
+    piloted = time.perf_counter() - began
+    begin = fitted.updates / steps  # less than PILOT if stopped
+    schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
+    for event in fitting(LANDING * allowance, schedule, fixed, fitted):
+        if isinstance(event, Fitted):
+            fitted = event
+        else:
+            last = replace(event, seconds=piloted + event.seconds)
+            yield last
+    if last is None or task.control.cancel.is_set():
+        return
+    yield replace(last, phase="packing", seconds=time.perf_counter() - began, seconds_left=0.0)
+    yield from _pack(task, header, scalars, fitted, normalised, began)
+
+
+def _plan(task: Task, header: Header) -> tuple[Header, float]:
+    """The header with a network that the budget pays for, and the bytes that are left for its weights."""
+    allowance = _allowance(task, header)
+    for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
+        octree, widths, layers = allocate(header.shape, allowance, header.weights_format)
+        header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
+        before, allowance = allowance, _allowance(task, header)
+        if before <= allowance:
+            break
+    return header, allowance
+
+
+def _partition(
+    task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32]
+) -> tuple[Header, Fitted, Scalars, float]:
+    """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
+    if header.weights_format is not WeightsFormat.ENTROPY or task.control.stop.is_set():
+        return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
+    architecture = architecture_of(header)
+    network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
+    outputs = network.on_grid([np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape])
+    low, high = ((value - header.mean) / header.std for value in header.value_range)
+    errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
+    counts = container.parameter_counts(header)
+    per_network = 8 * _allowance(task, header) * counts[header.tree.leaves].mean() / counts.sum()
+    found = partition(normalised, errors, STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget)
+    if found is None:
+        return header, pilot, Scalars.none(), 0.0
+    scalars = Scalars.of(found.values, SCALAR_STEP * math.sqrt(max(1e-12, float(errors.mean()))))
+    header = replace(header, tree=found.octree, widths=found.widths.astype(np.int16))
+    left = architecture_of(header)
+    arrays = (architecture.carry(values, left) for values in (pilot.vector, pilot.momentum, pilot.square))
+    vector, momentum, square = arrays
+    return (
+        header, replace(pilot, vector=vector, momentum=momentum, square=square), scalars,
+        found.squares / task.volume.size,
+    )  # fmt: skip
+
+
+def _pack(
+    task: Task, header: Header, scalars: Scalars, fitted: Fitted | None, normalised: NDArray[np.float32], began: float
+) -> Iterator[Finished]:
+    """Round, calibrate, measure and assemble the file."""
+    volume, budget = task.volume, task.budget
+    architecture = architecture_of(header)
+    corrections = Corrections.none(len(architecture.heads))
+    part = container.parts_of_leaves(header)
+    ancillary = [*task.extra, *_report(task, header, None, np.zeros((part.max() + 1, 2)))]
+
+    def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
+        vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
+        steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
+        vector, stored = round_trip(architecture, vector, steps, header.weights_format)
+        chunks = to_chunks(architecture, vector, stored, header.weights_format, corrections, scalars)
+        size = len(container.pack(replace(header, calibration=corrections.kind), [*chunks, *ancillary]))
+        return vector, chunks, size
+
+    factor = _fitting(lambda factor: assemble(factor, corrections)[2], budget)
+    vector, chunks, size = assemble(factor, corrections)
+    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
+    if task.control.cancel.is_set():
+        return
+    outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
+    if task.control.cancel.is_set():
+        return
+    if fitted is not None:
+        found = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
+        if found.kind is not container.Calibration.NONE:
+            _, corrected, size = assemble(factor, found)
+            if size <= budget:
+                corrections, chunks = found, corrected
+                outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
+    if task.control.cancel.is_set():
+        return
+    header = replace(header, calibration=corrections.kind)
+    values = to_values(outputs, header)
+    quality = metrics.measure(volume, values, 1)
+    if task.control.cancel.is_set():
+        return
+    voxels = (header.tree.stop - header.tree.start)[header.tree.leaves].prod(axis=1)
+    errors = metrics.merge_errors(metrics.leaf_errors(volume, values, header.tree), voxels, part)
+    data = container.pack(header, [*chunks, *task.extra, *_report(task, header, quality, errors)])
+    if len(data) > budget:
+        raise ValueError(
+            f"a volume of {volume.nbytes} bytes cannot become {budget}: the smallest file is {len(data)} bytes, "
+            f"a ratio of {volume.nbytes / len(data):.3g}"
+        )
+    quality = replace(quality, ratio=volume.nbytes / len(data), bits_per_voxel=8 * len(data) / volume.size)
+    yield Finished(TincVolume(data), quality, time.perf_counter() - began)
+
+
+def _fitting(size: Callable[[float], int], budget: int) -> float:
+    """The factor on the rounding steps with which the file fits: 1 wherever that is near enough.
+
+    Rounding was trained at these very steps. Any others round all parameters anew: 1 % more has cost 0.7 dB.
+    """
+    trained = size(1.0)
+    if 0.97 * budget <= trained <= budget:
+        return 1.0
+    low, high = 0.0, 0.0
+    if trained <= budget:
+        while low > -4 and size(2.0 ** (low - 0.25)) <= budget:
+            low -= 0.25
+        low, high = low - 0.25, low
+    else:
+        while high < 8 and size(2.0**high) > budget:
+            high += 0.25
+        low = high - 0.25
+    for _ in range(8):
+        middle = (low + high) / 2
+        low, high = (low, middle) if size(2.0**middle) <= budget else (middle, high)
+    return float(2.0**high)
+
+
+def _normalise(volume: NDArray[Any], header: Header) -> NDArray[np.float32]:
+    out = np.empty(volume.shape, np.float32)
+    for plane, into in zip(volume, out, strict=True):
+        into[:] = (plane.astype(np.float64) - header.mean) / header.std
+    return out
+
+
+def _allowance(task: Task, header: Header, scalars: Scalars | None = None) -> float:
+    """What is left of the budget for the weights themselves."""
+    architecture, n_parts = architecture_of(header), int(container.parts_of_leaves(header).max()) + 1
+    zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
+    corrections = Corrections.none(len(architecture.heads))
+    weights = to_chunks(architecture, zeros, ones, header.weights_format, corrections, scalars or Scalars.none())
+    filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
+    filled = [weights[0], *(Chunk.of(Kind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
+    report = _report(task, header, None, np.zeros((n_parts, 2)))
+    rest = len(container.pack(header, [*filled, *task.extra, *report])) - filler * (len(filled) - 1)
+    rest += len(filled)  # a length in the table may be a byte longer
+    least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
+    if least > task.budget:
+        raise ValueError(
+            f"a volume of {task.volume.nbytes} bytes cannot become {task.budget}: the smallest file is about {least} "
+            f"bytes, a ratio of {task.volume.nbytes / least:.3g}"
+        )
+    return float(task.budget - rest)
+
+
+def _report(task: Task, header: Header, quality: Quality | None, errors: NDArray[np.float64]) -> list[Chunk]:
+    """QUALITY and PROVENANCE chunks, each left out where it would take more than 3 % of a network's budget.
+
+    Their size does not depend on the quality, so that the budget can be met first.
+    """
+    figures = {"psnr": "0000.000", "ssim": "0.00000"}
+    if quality is not None:
+        figures = {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
+    chunks = [
+        Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
+        Chunk.of(Ancillary.PROVENANCE, compact({**task.options, **figures})),
+    ]
+    return [chunk for chunk in chunks if not header.std_q or len(chunk.payload) <= REPORT_SHARE * task.budget]
+
+
+def compact(value: dict[str, Any]) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
