@@ -55,14 +55,18 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
 
 
+def computer(*packages: str) -> str:
+    """What every figure depends on: processors and versions."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}, {versions}"
+
+
 def machine() -> str:
-    """What a figure depends on: processors, versions, the last commit to the engine ("+": and changes since)."""
+    """What a figure of ours depends on: also the last commit to the engine ("+": and changes since)."""
     root = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True).stdout.strip()
 
     commit = git("log", "-1", "--format=%h", "--", "src") + "+" * bool(git("status", "--porcelain", "--", "src"))
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "torch"))
-    python = f"Python {platform.python_version()}"
-    return f"{os.cpu_count()} CPUs ({platform.machine()}), {python}, {versions}, engine {commit or 'unknown'}"
+    return f"{computer('numpy', 'torch')}, engine {commit or 'unknown'}"

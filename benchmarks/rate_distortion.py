@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import original_recipe
-from common import VOLUMES, load, machine, timed_fit
+from common import VOLUMES, computer, load, machine, timed_fit
 from numpy.typing import NDArray
 from peers import PEERS, Sweep
 from rate_distortion_report import ORIGINAL, PRESETS, report
@@ -39,7 +36,7 @@ Row = dict[str, Any]
 
 
 def measure_ours(volume: NDArray[Any], ratio: float, preset: str) -> Row:
-    """Compress, save, open again, decode."""
+    """Compress, save, open again, verify, decode. ValueError if the file is not what the encoder said it is."""
     try:
         finished, progress, seconds = timed_fit(volume, ratio=ratio, preset=preset)
     except ValueError as error:  # the ratio is out of reach
@@ -48,10 +45,15 @@ def measure_ours(volume: NDArray[Any], ratio: float, preset: str) -> Row:
         path = Path(folder) / "volume.tinc"
         finished.volume.save(path)
         opened, nbytes = tinc.open(path), path.stat().st_size
+    opened.verify()
     began = time.perf_counter()
     values = np.asarray(opened)
     decode_seconds = time.perf_counter() - began
     quality = metrics.measure(volume, values, nbytes)
+    if quality != finished.quality:
+        raise ValueError(f"reopened as {quality}, reported as {finished.quality}")
+    if not ratio <= quality.ratio <= 1.03 * ratio:
+        raise ValueError(f"ratio is {quality.ratio:.3f}, expected {ratio:g} to {1.03 * ratio:g}")
     return {
         "reached": True, "bytes": nbytes, "psnr": quality.psnr, "ssim": quality.ssim, "encode_seconds": seconds,
         "decode_seconds": decode_seconds, "setting": f"{progress[-1].step} steps",
@@ -71,12 +73,6 @@ def measure_original(volume: NDArray[Any], ratio: float, seconds: float) -> Row:
         "reached": True, "bytes": nbytes, "psnr": quality.psnr, "ssim": quality.ssim, "encode_seconds": look.seconds,
         "decode_seconds": look.decode_seconds, "setting": f"width {width}, {look.steps} steps",
     }  # fmt: skip
-
-
-def peers_machine() -> str:
-    """What a peer's figure depends on."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("imagecodecs", "av"))
-    return f"{os.cpu_count()} CPUs ({platform.machine()}), Python {platform.python_version()}, {versions}"
 
 
 def read(store: Path) -> list[Row]:
@@ -107,7 +103,7 @@ def main() -> int:
     docs = Path(__file__).parents[1] / "docs"
     parser.add_argument("--out", type=Path, default=docs / "rate-distortion.md", help="JSON beside it, plots in images")
     arguments = parser.parse_args()
-    here, there, store, failed = machine(), peers_machine(), arguments.out.with_suffix(".json"), 0
+    here, there, store, failed = machine(), computer("imagecodecs", "av"), arguments.out.with_suffix(".json"), 0
     store.parent.mkdir(parents=True, exist_ok=True)
     for name in arguments.volumes:
         volume = load(arguments.corpus, name)

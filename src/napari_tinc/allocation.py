@@ -1,7 +1,8 @@
 """A byte budget to an octree, a width for every node and a number of layers.
 
-The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, four to one, of
-three layers a node; another level, and two layers a node, only where the root would get wider than a step can afford.
+The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, six to one, or
+four to one in larger files, of three layers a node; another level, and two layers a node, only where the root would get
+wider than a step can afford.
 Widths are multiples of what the processor's vectors hold, as a product of 64 x 64 takes less time than one of 63 x 63.
 """
 
@@ -16,8 +17,8 @@ from .container import WeightsFormat, count_parameters
 from .octree import Octree
 
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
-GROWTH = 4.0  # of the width from a leaf to the root of two levels, and to the second level of more
-WIDEST_ROOT = 160
+GROWTH, SMALL_GROWTH = 4.0, 6.0  # of the width from a leaf to the root of two levels, and to the second level of more
+SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster costs little time
 MAX_LEVELS = 6
 
 
@@ -56,9 +57,14 @@ def fill(
             low, high = (middle, high) if fits(middle) else (low, middle)
         return low
 
-    growth = np.minimum(GROWTH ** np.arange(depth, -1, -1.0), GROWTH**1.5)
-    leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
-    above = [_suited(width) for width in leaf * growth[:-1]]
+    def above_leaves(rate: float) -> list[int]:
+        growth = np.minimum(rate ** np.arange(depth, -1, -1.0), rate**1.5)
+        leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
+        return [_suited(width) for width in leaf * growth[:-1]]
+
+    above = above_leaves(SMALL_GROWTH)
+    if above and above[0] > SMALL_ROOT:
+        above = above_leaves(GROWTH)
     below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
     return widths_of([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])
 
