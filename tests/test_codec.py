@@ -172,6 +172,14 @@ def test_calibration_is_fitted_where_it_pays(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found.gain, [2] + [1] * 7, atol=0.01)
 
 
+def test_calibration_leaves_alone_what_a_decoder_clips(rng: np.random.Generator) -> None:
+    architecture = Architecture(Octree.full((16, 16, 16), 1), np.full(9, 4), 2, 8.0)
+    wanted = np.clip(rng.normal(size=(16, 16, 16)), -0.5, 1.0)
+    outputs = np.where(wanted == -0.5, -3.0, np.where(wanted == 1.0, 1.5, wanted)).astype(np.float32)
+    found = fit_corrections(outputs, wanted, architecture, WeightsFormat.ENTROPY, 1000)
+    assert found.kind is Calibration.NONE
+
+
 @pytest.mark.parametrize("wanted", [16.0, 22.0])
 def test_a_psnr_is_reached_and_hardly_passed(wanted: float) -> None:
     progress, finished = finish(codec.fit(blobs(), psnr=wanted, preset="fast"))

@@ -111,6 +111,12 @@ class Fitted:
     loss: float
     steps: NDArray[np.float64]
 
+    @classmethod
+    def initial(cls, architecture: Architecture, seed: int) -> Fitted:
+        """Before the first step."""
+        nothing = np.zeros(architecture.n_parameters, np.float32)
+        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, np.ones(len(architecture.tensors)))
+
 
 def pick_device(device: str) -> torch.device:
     """The device of that name; "auto" takes CUDA, then MPS, then the CPU. ValueError where torch cannot use it."""
@@ -141,9 +147,7 @@ def train(
     fixed : mean squared error that scalar leaves add to what is reported.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
     """
-    if start is None:
-        none = np.zeros(architecture.n_parameters, np.float32)
-        start = Fitted(architecture.initial(seed), none, none, 0, 1.0, np.zeros(0))
+    start = start or Fitted.initial(architecture, seed)
     with _Trainer(volume, architecture, schedule, nbytes, peak, pick_device(device), seed, start, fixed) as trainer:
         yield from trainer.run(control)
         if not control.cancel.is_set():

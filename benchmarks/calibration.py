@@ -1,0 +1,64 @@
+"""What calibration gives, and costs, for every volume: python benchmarks/calibration.py CORPUS
+
+Fits each volume, takes away the calibration it may have, and finds the best one of each kind for the decoded values.
+What a file gets is that which fits into the bytes the budget has left, if it gives 0.005 dB or more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import VOLUMES, load, machine, markdown, timed_fit
+from numpy.typing import NDArray
+
+from napari_tinc import metrics
+from napari_tinc.calibration import fit_corrections
+from napari_tinc.volume import to_values
+from napari_tinc.weights import Scalars, from_chunks, to_network
+
+
+def row(name: str, volume: NDArray[Any], ratio: float, preset: str) -> list[str]:
+    finished, _, _ = timed_fit(volume, ratio=ratio, preset=preset)
+    header = finished.volume.header
+    network = from_chunks(header, finished.volume.chunks)
+    grid = [np.arange(n) + 0.5 for n in header.shape]
+    heads = network.gain != 0
+    plain = replace(network, gain=np.where(heads, 1.0, 0.0), offset=np.where(heads, 0.0, network.offset))
+    normalised = ((volume.astype(np.float64) - header.mean) / header.std).astype(np.float32)
+
+    def psnr(gain: NDArray[np.float64], offset: NDArray[np.float64]) -> float:
+        values = to_values(replace(plain, gain=gain, offset=offset).on_grid(grid), header)
+        return metrics.measure(volume, values, 1).psnr
+
+    before = psnr(plain.gain, plain.offset)
+    outputs = plain.on_grid(grid)
+    cells = [name, f"{before:.2f}"]
+    for spare in (8, 10**6):
+        found = fit_corrections(outputs, normalised, plain.architecture, header.weights_format, spare)
+        scalars = Scalars.of(plain.offset[~heads], 1e-3)
+        with_it = to_network(plain.architecture, plain.vector, found, scalars)
+        cells.append(f"{psnr(with_it.gain, with_it.offset) - before:+.3f}")
+    return [*cells, f"8, {8 + len(plain.architecture.heads)}", header.calibration.name.lower().replace("_", " ")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, help="folder of the volumes")
+    parser.add_argument("--ratio", type=float, default=256)
+    parser.add_argument("--preset", default="fast")
+    arguments = parser.parse_args()
+    rows = []
+    for name in VOLUMES:
+        rows.append(row(name, load(arguments.corpus, name), arguments.ratio, arguments.preset))
+        print(*rows[-1], file=sys.stderr)
+    head = ["volume", "PSNR without (dB)", "global", "per head", "bytes", "in the file"]
+    print(f"Ratio {arguments.ratio:g}, {arguments.preset}.\n\n{markdown(head, rows)}\n\n{machine()}.")
+
+
+if __name__ == "__main__":
+    main()
