@@ -1,7 +1,7 @@
 """A byte budget to an octree, a width for every node and a number of layers.
 
 The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, six to one, or
-four to one in larger files, of three layers a node; another level, and two layers a node, only where the root would get
+four to one in larger files and over fewer than eight, of three layers a node; another level, and two layers a node, only where the root would get
 wider than a step can afford.
 Widths are multiples of what the processor's vectors hold, as a product of 64 x 64 takes less time than one of 63 x 63.
 """
@@ -63,7 +63,7 @@ def fill(
         return [_suited(width) for width in leaf * growth[:-1]]
 
     above = above_leaves(SMALL_GROWTH)
-    if above and above[0] > SMALL_ROOT:
+    if (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
         above = above_leaves(GROWTH)
     below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
     return widths_of([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])
