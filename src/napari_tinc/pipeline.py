@@ -28,7 +28,7 @@ from .volume import TincVolume, pack_errors, to_values
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
 
 MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
-STEPS = {"fast": 850, "balanced": 5500, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
+STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
 FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
 PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins
