@@ -33,8 +33,9 @@ def fit_corrections(
     low, high = wanted.min(), wanted.max()
     moments = np.zeros((len(heads), 6))
     served = serving(octree, architecture.widths)
+    starts, stops = octree.start, octree.stop  # once: each makes an array of all nodes
     for leaf in octree.leaves[served[octree.leaves] >= 0].tolist():
-        box = tuple(slice(start, stop) for start, stop in zip(octree.start[leaf], octree.stop[leaf], strict=True))
+        box = tuple(slice(start, stop) for start, stop in zip(starts[leaf], stops[leaf], strict=True))
         x, y = outputs[box], wanted[box]
         clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
         x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)

@@ -32,6 +32,7 @@ STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a 
 FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
 PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins
+LEAST_PILOT = 150  # steps, before which its errors say nothing of those at the end
 STRIDE = 2  # of the voxels at which the error is looked at
 PILOT_GAIN = 0.25  # squared error at the end over that after the pilot, or less
 SCALAR_STEP = 0.25  # of the root mean squared error expected
@@ -135,7 +136,8 @@ def _partition(
     task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32]
 ) -> tuple[Header, Fitted, Scalars, float]:
     """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
-    if header.weights_format is not WeightsFormat.ENTROPY or task.control.stop.is_set():
+    short = pilot.updates < LEAST_PILOT or task.control.stop.is_set()
+    if short or header.weights_format is not WeightsFormat.ENTROPY:
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())

@@ -40,7 +40,10 @@ class Sampler:
         edge = EDGE
         while volume.size > MANY_BLOCKS * edge**3:
             edge *= 2
-        boxes = [_blocks(volume, octree.start[leaf], octree.stop[leaf], edge) for leaf in leaves.tolist()]
+        boxes = [
+            _blocks(volume, low, high, edge)
+            for low, high in zip(octree.start[leaves], octree.stop[leaves], strict=True)
+        ]
         start, size, squares = (np.concatenate(parts) for parts in zip(*boxes, strict=True))
         region = np.repeat(region_of[region_of >= 0], [len(first) for first, *_ in boxes])
         code = np.zeros(len(start), np.int64)
