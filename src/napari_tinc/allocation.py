@@ -24,31 +24,21 @@ MAX_LEVELS = 6
 
 def allocate(shape: tuple[int, int, int], nbytes: float, form: WeightsFormat) -> tuple[Octree, NDArray[np.int64], int]:
     """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is."""
+    budget = 8 * nbytes / BITS_PER_WEIGHT[form]
     for levels in range(2, MAX_LEVELS + 1):
         octree = Octree.full(shape, levels - 1)
         layers = 3 if octree.depth <= 1 else 2
-        widths = fill(octree, np.ones(len(octree.split), np.int64), layers, nbytes, form)
+        widths = _widths(octree, layers, budget)
         if widths[0] < WIDEST_ROOT or Octree.full(shape, levels).depth == octree.depth:
             break
     return octree, widths, layers
 
 
-def fill(
-    octree: Octree, networks: NDArray[np.int64], layers: int, nbytes: float, form: WeightsFormat
-) -> NDArray[np.int64]:
-    """Widths that ``nbytes`` pay for, where ``networks`` is above 0; what it says elsewhere stays.
-
-    The levels above are as wide as suits the processor, and the leaves take what is left of the budget.
-    """
-    budget = 8 * nbytes / BITS_PER_WEIGHT[form]
-    depth = int(octree.level[networks > 0].max())
-
-    def widths_of(per_level: list[int]) -> NDArray[np.int64]:
-        level = np.minimum(octree.level, depth)
-        return np.where(networks > 0, np.array(per_level)[level], networks)
+def _widths(octree: Octree, layers: int, budget: float) -> NDArray[np.int64]:
+    """The levels above as wide as suits the processor, and the widest leaves that the rest of the budget pays for."""
 
     def spent(per_level: list[int]) -> int:
-        return int(count_parameters(octree, widths_of(per_level), layers).sum())
+        return int(count_parameters(octree, np.array(per_level)[octree.level], layers).sum())
 
     def widest(fits: Callable[[float], bool], most: float) -> float:
         low, high = 0.0, most
@@ -58,7 +48,7 @@ def fill(
         return low
 
     def above_leaves(rate: float) -> list[int]:
-        growth = np.minimum(rate ** np.arange(depth, -1, -1.0), rate**1.5)
+        growth = np.minimum(rate ** np.arange(octree.depth, -1, -1.0), rate**1.5)
         leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
         return [_suited(width) for width in leaf * growth[:-1]]
 
@@ -66,7 +56,7 @@ def fill(
     if (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
         above = above_leaves(GROWTH)
     below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
-    return widths_of([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])
+    return np.array([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])[octree.level]
 
 
 def _suited(width: float) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import Calibration, WeightsFormat, serving
+from .container import Calibration, WeightsFormat, heads_of_leaves
 from .network import Architecture
 from .weights import Corrections
 
@@ -32,15 +32,13 @@ def fit_corrections(
     octree, heads = architecture.octree, architecture.heads
     low, high = wanted.min(), wanted.max()
     moments = np.zeros((len(heads), 6))
-    served = serving(octree, architecture.widths)
-    starts, stops = octree.start, octree.stop  # once: each makes an array of all nodes
-    for leaf in octree.leaves[served[octree.leaves] >= 0].tolist():
-        box = tuple(slice(start, stop) for start, stop in zip(starts[leaf], stops[leaf], strict=True))
+    head_of = heads_of_leaves(octree, architecture.widths)
+    for leaf, head in zip(octree.leaves[head_of >= 0].tolist(), head_of[head_of >= 0].tolist(), strict=True):
+        box = tuple(slice(start, stop) for start, stop in zip(octree.start[leaf], octree.stop[leaf], strict=True))
         x, y = outputs[box], wanted[box]
         clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
         x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)
-        index = np.searchsorted(heads, served[leaf])
-        moments[index] += x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
+        moments[head] += x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
     none = Corrections.none(len(heads))
     everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(heads), 2))
     candidates = [

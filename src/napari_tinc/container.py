@@ -190,11 +190,16 @@ def find_heads(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
     return used[used >= 0]
 
 
+def heads_of_leaves(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
+    """Which of :func:`find_heads` each leaf's values come from, -1 for a scalar. int64 (n_leaves,)."""
+    served = serving(tree, widths)[tree.leaves]
+    return np.where(served < 0, -1, np.searchsorted(find_heads(tree, widths), served))
+
+
 def parts_of_leaves(header: Header) -> NDArray[np.int64]:
     """The part that QUALITY counts each leaf to: one a head, ascending, then one for all scalars. (n_leaves,)."""
-    served = serving(header.tree, header.widths)[header.tree.leaves]
-    heads = np.unique(served[served >= 0])
-    return np.where(served < 0, len(heads), np.searchsorted(heads, served))
+    head = heads_of_leaves(header.tree, header.widths)
+    return np.where(head < 0, head.max() + 1, head)
 
 
 def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ volume tile it exactly, and two nodes of a level differ by at most one voxel an 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
     return counts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Octree:
     """An octree whose nodes are numbered breadth-first, children in Morton order (last axis fastest).
 
@@ -119,17 +120,17 @@ class Octree:
         """The deepest level."""
         return len(self.counts) - 1
 
-    @property
+    @cached_property
     def leaves(self) -> NDArray[np.int64]:
         """Node numbers of the leaves: coarse level first, Morton order inside a level."""
         return np.flatnonzero(~self.split)
 
-    @property
+    @cached_property
     def start(self) -> NDArray[np.int64]:
         """First voxel of every node's box, (n_nodes, 3)."""
         return self.cell * np.array(self.shape) >> self.counts[self.level]
 
-    @property
+    @cached_property
     def stop(self) -> NDArray[np.int64]:
         """One past the last voxel of every node's box, (n_nodes, 3)."""
         return (self.cell + 1) * np.array(self.shape) >> self.counts[self.level]

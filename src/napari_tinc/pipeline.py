@@ -76,9 +76,8 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
     """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
     began = time.perf_counter()
     header, volume = task.header, task.volume
-    none = Scalars.none()
     if not header.std_q:  # a constant volume needs no network
-        yield from _pack(task, header, none, None, np.zeros(volume.shape, np.float32), began)
+        yield from _pack(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
         return
     normalised = _normalise(volume, header)
     header, allowance = _plan(task, header)
@@ -152,12 +151,11 @@ def _partition(
     scalars = Scalars.of(found.values, SCALAR_STEP * math.sqrt(max(1e-12, float(errors.mean()))))
     header = replace(header, tree=found.octree, widths=found.widths.astype(np.int16))
     left = architecture_of(header)
-    arrays = (architecture.carry(values, left) for values in (pilot.vector, pilot.momentum, pilot.square))
-    vector, momentum, square = arrays
-    return (
-        header, replace(pilot, vector=vector, momentum=momentum, square=square), scalars,
-        found.squares / task.volume.size,
-    )  # fmt: skip
+    vector, momentum, square = (
+        architecture.carry(values, left) for values in (pilot.vector, pilot.momentum, pilot.square)
+    )
+    pilot = replace(pilot, vector=vector, momentum=momentum, square=square)
+    return header, pilot, scalars, found.squares / task.volume.size
 
 
 def _pack(

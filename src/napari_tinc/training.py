@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import serving
+from .container import heads_of_leaves
 from .decode import cpu_count
 from .metrics import psnr
 from .network import Architecture, Array, Buffers, Weights, backpropagate_nodes, evaluate_heads, evaluate_nodes
@@ -164,8 +164,7 @@ class _Trainer:
         self.fixed, self.loss = fixed, start.loss
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
         self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
-        served = serving(architecture.octree, architecture.widths)[architecture.octree.leaves]
-        region_of = np.where(served < 0, -1, np.searchsorted(architecture.heads, served))
+        region_of = heads_of_leaves(architecture.octree, architecture.widths)
         self.sampler = Sampler(volume, architecture.octree, region_of)
         batch = max(1, schedule.batch // self.shards)
         self.workers = [

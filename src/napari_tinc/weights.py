@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import entropy
-from .container import SCALAR, Calibration, Chunk, Header, Kind, TincError, WeightsFormat, serving
+from .container import SCALAR, Calibration, Chunk, Header, Kind, TincError, WeightsFormat, heads_of_leaves
 from .decode import Network
 from .network import Architecture
 from .quantization import quantize, storable
@@ -253,11 +253,8 @@ def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
     """The network that a reader of these will have."""
-    octree = architecture.octree
-    head = serving(octree, architecture.widths)[octree.leaves]
-    index = np.searchsorted(architecture.heads, head)  # of no use for a scalar
-    index[head < 0] = 0
-    gain, offset = corrections.gain[index], corrections.offset[index]
+    head = heads_of_leaves(architecture.octree, architecture.widths)
+    gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
     gain[head < 0], offset[head < 0] = 0, scalars.values
     return Network(architecture, vector, gain, offset)
 
