@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_tinc.container import INHERITS, SCALAR
 from napari_tinc.decode import Network
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
@@ -110,6 +111,21 @@ def test_a_part_of_the_grid_is_the_part_of_the_whole(rng: np.random.Generator) -
     np.testing.assert_allclose(part, whole[3:9:2, 4:5, 1:], atol=1e-5)
     assert network.on_grid([grid[0][:0], grid[1], grid[2]]).shape == (0, 10, 9)
     np.testing.assert_array_equal(network.on_grid(grid, threads=1), network.on_grid(grid, threads=3))
+
+
+def test_calibrating_afterwards_is_what_a_calibrated_network_gives(rng: np.random.Generator) -> None:
+    tree = Octree.from_splits((12, 10, 9), np.arange(1 + 8 + 8) < 2)
+    widths = np.array([5, 5, 5, SCALAR, *[5] * 5, *[INHERITS, SCALAR] * 4])
+    architecture = Architecture(tree, widths, 2, omega0=5.0)
+    gain, offset = rng.normal(1, 0.1, len(tree.leaves)), rng.normal(0, 0.1, len(tree.leaves))
+    scalar = widths[tree.leaves] == SCALAR
+    assert scalar.any() and not scalar.all()
+    vector, grid = architecture.initial(2), [np.arange(n) + 0.5 for n in tree.shape]
+    plain = Network(architecture, vector, np.ones(len(gain)), np.where(scalar, offset, 0))
+    outputs = plain.on_grid(grid)
+    calibrated = Network(architecture, vector, gain, offset)
+    calibrated.calibrate(outputs)
+    np.testing.assert_array_equal(outputs, calibrated.on_grid(grid))
 
 
 def test_views_cover_the_vector_exactly() -> None:

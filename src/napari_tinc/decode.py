@@ -119,6 +119,14 @@ class Network:
                 list(pool.map(work, [jobs[i::threads] for i in range(threads)]))
         return out
 
+    def calibrate(self, outputs: NDArray[np.float32]) -> None:
+        """Give all voxels' outputs of the same network without calibration, in place, the values this one has."""
+        octree = self.architecture.octree
+        for leaf, gain, offset in zip(octree.leaves.tolist(), self.gain, self.offset, strict=True):
+            box = tuple(slice(start, stop) for start, stop in zip(octree.start[leaf], octree.stop[leaf], strict=True))
+            if self._serving[leaf] >= 0:
+                outputs[box] = outputs[box] * gain + offset
+
     def _buffers(self) -> Buffers:
         if self.device is None:
             return Buffers(np)

@@ -28,6 +28,7 @@ from .volume import TincVolume, pack_errors, to_values
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
 
 MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
+SAFE_DEPTH = 6  # sine layers from root to leaf; beyond, the rate falls with the square of their number
 STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
 FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
@@ -83,7 +84,7 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
     header, allowance = _plan(task, header)
     few, many = min(1.0, volume.size / FEW_VOXELS), max(1.0, volume.size / MANY_VOXELS)
     steps = max(100, round(share * STEPS[task.options["preset"]] * max(0.25, few**0.5) * min(2.0, many**0.5)))
-    rate = min(0.06, MUON_RATE / math.sqrt(header.widths.max()))
+    rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
     rounded = header.weights_format is WeightsFormat.ENTROPY
     schedule = Schedule(steps, BATCH[task.options["preset"]], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
@@ -117,6 +118,11 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
         return
     yield replace(last, phase="packing", seconds=time.perf_counter() - began, seconds_left=0.0)
     yield from _pack(task, header, scalars, fitted, normalised, began)
+
+
+def muon_rate(width: int, sines: int) -> float:
+    """Muon's peak rate for networks that are ``width`` features wide, and ``sines`` layers deep from root to leaf."""
+    return min(0.06, MUON_RATE / math.sqrt(width)) * min(1.0, SAFE_DEPTH / sines) ** 2
 
 
 def _plan(task: Task, header: Header) -> tuple[Header, float]:
@@ -190,7 +196,7 @@ def _pack(
             _, corrected, size = assemble(factor, found)
             if size <= budget:
                 corrections, chunks = found, corrected
-                outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
+                to_network(architecture, vector, corrections, scalars).calibrate(outputs)
     if task.control.cancel.is_set():
         return
     header = replace(header, calibration=corrections.kind)
