@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="folder of mri_mni152.tif")
     parser.add_argument("--seconds", type=float, default=60, help="how long the original trains")
-    parser.add_argument("--first-steps", type=int, default=150, help="of a first look at ours")
+    parser.add_argument("--first-steps", type=int, default=200, help="of a first look at ours")
     parser.add_argument("--levels", type=int, choices=(2, 3), default=2, help="levels of the original's tree")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder to write to")
     arguments = parser.parse_args()

@@ -18,32 +18,31 @@ from numpy.typing import NDArray
 
 from napari_tinc import metrics
 from napari_tinc.calibration import fit_corrections
+from napari_tinc.pipeline import normalise
 from napari_tinc.volume import to_values
-from napari_tinc.weights import Scalars, from_chunks, to_network
+from napari_tinc.weights import Corrections, from_chunks
 
 
 def row(name: str, volume: NDArray[Any], ratio: float, preset: str) -> list[str]:
     finished, _, _ = timed_fit(volume, ratio=ratio, preset=preset)
     header = finished.volume.header
-    network = from_chunks(header, finished.volume.chunks)
+    stored = from_chunks(header, finished.volume.chunks).uncalibrated()
     grid = [np.arange(n) + 0.5 for n in header.shape]
-    heads = network.gain != 0
-    plain = replace(network, gain=np.where(heads, 1.0, 0.0), offset=np.where(heads, 0.0, network.offset))
-    normalised = ((volume.astype(np.float64) - header.mean) / header.std).astype(np.float32)
+    outputs = stored.network().on_grid(grid)
+    normalised = normalise(volume, header)
 
-    def psnr(gain: NDArray[np.float64], offset: NDArray[np.float64]) -> float:
-        values = to_values(replace(plain, gain=gain, offset=offset).on_grid(grid), header)
-        return metrics.measure(volume, values, 1).psnr
+    def psnr(corrections: Corrections) -> float:
+        calibrated = outputs.copy()
+        replace(stored, corrections=corrections).network().calibrate(calibrated)
+        return metrics.measure(volume, to_values(calibrated, header), 1).psnr
 
-    before = psnr(plain.gain, plain.offset)
-    outputs = plain.on_grid(grid)
+    before = psnr(stored.corrections)
     cells = [name, f"{before:.2f}"]
+    n_heads = len(stored.architecture.heads)
     for spare in (8, 10**6):
-        found = fit_corrections(outputs, normalised, plain.architecture, header.weights_format, spare)
-        scalars = Scalars.of(plain.offset[~heads], 1e-3)
-        with_it = to_network(plain.architecture, plain.vector, found, scalars)
-        cells.append(f"{psnr(with_it.gain, with_it.offset) - before:+.3f}")
-    return [*cells, f"8, {8 + len(plain.architecture.heads)}", header.calibration.name.lower().replace("_", " ")]
+        found = fit_corrections(outputs, normalised, stored.architecture, header.weights_format, spare)
+        cells.append(f"{psnr(found) - before:+.3f}")
+    return [*cells, f"8, {8 + n_heads}", header.calibration.name.lower().replace("_", " ")]
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def test_chunks_hold_what_round_trip_says(
     )
     chunks = to_chunks(architecture, vector, steps, form, stored_corrections, Scalars.none())
     assert max(sum(c.level == level for c in chunks) for level in range(4)) > 1
-    network = from_chunks(header(form, kind), chunks)
+    network = from_chunks(header(form, kind), chunks).network()
     np.testing.assert_array_equal(network.vector, vector)
     np.testing.assert_array_equal(network.gain, stored_corrections.gain)
     np.testing.assert_array_equal(network.offset, stored_corrections.offset)

@@ -80,7 +80,7 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
     if not header.std_q:  # a constant volume needs no network
         yield from _pack(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
         return
-    normalised = _normalise(volume, header)
+    normalised = normalise(volume, header)
     header, allowance = _plan(task, header)
     few, many = min(1.0, volume.size / FEW_VOXELS), max(1.0, volume.size / MANY_VOXELS)
     steps = max(100, round(share * STEPS[task.options["preset"]] * max(0.25, few**0.5) * min(2.0, many**0.5)))
@@ -204,8 +204,7 @@ def _pack(
     quality = metrics.measure(volume, values, 1)
     if task.control.cancel.is_set():
         return
-    voxels = (header.tree.stop - header.tree.start)[header.tree.leaves].prod(axis=1)
-    errors = metrics.merge_errors(metrics.leaf_errors(volume, values, header.tree), voxels, part)
+    errors = part_errors(volume, values, header)
     data = container.pack(header, [*chunks, *task.extra, *_report(task, header, quality, errors)])
     if len(data) > budget:
         raise ValueError(
@@ -239,7 +238,7 @@ def _fitting(size: Callable[[float], int], budget: int) -> float:
     return float(2.0**high)
 
 
-def _normalise(volume: NDArray[Any], header: Header) -> NDArray[np.float32]:
+def normalise(volume: NDArray[Any], header: Header) -> NDArray[np.float32]:
     out = np.empty(volume.shape, np.float32)
     for plane, into in zip(volume, out, strict=True):
         into[:] = (plane.astype(np.float64) - header.mean) / header.std
@@ -271,14 +270,25 @@ def _report(task: Task, header: Header, quality: Quality | None, errors: NDArray
 
     Their size does not depend on the quality, so that the budget can be met first.
     """
-    figures = {"psnr": "0000.000", "ssim": "0.00000"}
-    if quality is not None:
-        figures = {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
     chunks = [
         Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
-        Chunk.of(Ancillary.PROVENANCE, compact({**task.options, **figures})),
+        Chunk.of(Ancillary.PROVENANCE, compact(task.options | figures(quality))),
     ]
     return [chunk for chunk in chunks if not header.std_q or len(chunk.payload) <= REPORT_SHARE * task.budget]
+
+
+def figures(quality: Quality | None) -> dict[str, str]:
+    """What PROVENANCE says of a quality, zeros for none; of one length."""
+    if quality is None:
+        return {"psnr": "0000.000", "ssim": "0.00000"}
+    return {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
+
+
+def part_errors(original: NDArray[Any], values: NDArray[Any], header: Header) -> NDArray[np.float64]:
+    """What QUALITY says: RMSE and largest error of all leaves that share a network, or are scalars; (n_parts, 2)."""
+    tree = header.tree
+    voxels = (tree.stop - tree.start)[tree.leaves].prod(axis=1)
+    return metrics.merge_errors(metrics.leaf_errors(original, values, tree), voxels, container.parts_of_leaves(header))
 
 
 def compact(value: dict[str, Any]) -> bytes:

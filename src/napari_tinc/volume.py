@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -29,6 +29,15 @@ LEAF_FIELDS = np.dtype(
 )  # fmt: skip
 
 
+class Source(Protocol):
+    """What a :class:`LazyArray` can be of."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class LazyArray:
     """A sampling of a volume: along each axis a range of voxels (or a single one), decoded when it becomes an array.
@@ -37,7 +46,7 @@ class LazyArray:
     covers. ``factor`` is the edge, in voxels of the full volume, of the cells whose centres are evaluated.
     """
 
-    volume: TincVolume
+    volume: Source
     factor: int
     axes: tuple[range | int, ...]
 
@@ -259,7 +268,7 @@ class TincVolume:
     def _network(self) -> Network:
         from .weights import from_chunks
 
-        return from_chunks(self._header, self._chunks)
+        return from_chunks(self._header, self._chunks).network()
 
     def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]:
         ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in axes]

@@ -8,7 +8,7 @@ without the others of its level.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -177,8 +177,28 @@ def to_chunks(
     return chunks
 
 
-def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
-    """The network of a file, ready to be evaluated.
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """What the chunks of a file say; rounding steps are ones where the format has none."""
+
+    architecture: Architecture
+    vector: NDArray[np.float32]
+    steps: NDArray[np.float32]
+    corrections: Corrections
+    scalars: Scalars
+
+    def network(self) -> Network:
+        return to_network(self.architecture, self.vector, self.corrections, self.scalars)
+
+    def uncalibrated(self) -> Stored:
+        return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
+
+    def to_chunks(self, form: WeightsFormat) -> list[Chunk]:
+        return to_chunks(self.architecture, self.vector, self.steps, form, self.corrections, self.scalars)
+
+
+def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
+    """The parameters of a file.
 
     Raises
     ------
@@ -246,7 +266,7 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Network:
     worst = max(float(np.abs(values).max(initial=0)) for values in (vector, gain, offset, scalars.values))
     if not worst <= MAX_WEIGHT:
         raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
-    return to_network(architecture, vector, Corrections(kind, gain, offset), scalars)
+    return Stored(architecture, vector, steps, Corrections(kind, gain, offset), scalars)
 
 
 def to_network(
