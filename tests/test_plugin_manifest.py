@@ -14,7 +14,10 @@ from napari_tinc.plugin.preferences import Preferences, read_preferences
 
 PACKAGED = Path(napari_tinc.__file__).with_name("napari.yaml")
 TOP_LEVEL = Path(__file__).parents[1] / "napari.yaml"
-COMMANDS = {"read", "write", "compress_widget", "sample_mri", "sample_mri_tinc"}
+COMMANDS = {
+    "read", "write", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error", "toggle_calibration",
+    "sample_mri", "sample_mri_tinc",
+}  # fmt: skip
 
 
 @pytest.fixture

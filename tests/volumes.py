@@ -23,3 +23,16 @@ def small_volume() -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(pipeline.STEPS, "fast", 1)
         return tinc.compress(small_array(), ratio=12, preset="fast", spacing=(2, 0.5, 0.5), units="um")
+
+
+def wide_array() -> np.ndarray:
+    """uint8 (8, 40, 50): of more than one level."""
+    return np.indices((8, 40, 50)).sum(axis=0).astype("uint8")
+
+
+@cache
+def wide_volume() -> tinc.TincVolume:
+    """The same at ratio 10."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pipeline.STEPS, "fast", 1)
+        return tinc.compress(wide_array(), ratio=10, preset="fast")

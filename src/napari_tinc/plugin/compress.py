@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, Container, Label, ProgressBar, PushButton, SpinBox, Widget
+from magicgui.widgets import ComboBox, Container, Label, ProgressBar, PushButton, SpinBox
 from napari.layers import Image
 from napari.utils.notifications import Notification, notification_manager, show_error
 from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QSizePolicy
 
 from ..pipeline import STEPS
 from ..training import Control, Progress
 from .activity import activity_bar, advance
-from .jobs import JobError, Request, Result
+from .forms import labelled, row, wrapped
+from .jobs import JobError, Request, Result, find_devices
 from .layers import geometry, intensities
+from .leaf_view import unwrapped
 from .preferences import read_preferences
-from .worker import start_find_devices, start_job
+from .worker import start_job, start_task
 
 # Of the original layer, for its compressed copy to look the same at the same place.
 COPIED = (
@@ -28,7 +29,6 @@ COPIED = (
     "interpolation2d", "interpolation3d", "iso_threshold", "opacity", "rendering", "rotate", "scale", "shear",
     "translate", "units",
 )  # fmt: skip
-LABEL_WIDTH = 60  # pixels; magicgui's own alignment does not see napari's fonts
 
 
 @dataclass(slots=True, eq=False)
@@ -71,19 +71,16 @@ class CompressWidget(Container):
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                _labelled("Image", self.image), _labelled("Ratio", self.ratio), _labelled("Preset", self.preset),
-                _labelled("Device", self.device), self.sizes, _row(self.compress, self.stop, self.cancel), self.bar,
+                labelled("Image", self.image), labelled("Ratio", self.ratio), labelled("Preset", self.preset),
+                labelled("Device", self.device), self.sizes, row(self.compress, self.stop, self.cancel), self.bar,
                 self.status,
             ],
         )  # fmt: skip
-        # napari's proxy would wrap our own classes too, as the name of their module begins with "napari".
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self._viewer = unwrapped(napari_viewer)
         self._running: Running | None = None
         self._gone = False
         self._preferred_device = preferences.device
-        for label in (self.sizes, self.status):
-            label.native.setWordWrap(True)
-            label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        wrapped(self.sizes, self.status)
         self.root_native_widget.widget().layout().addStretch()
         self.root_native_widget.destroyed.connect(self._abandon)
         self._orphaned = _Orphaned(self._abandon)
@@ -101,7 +98,7 @@ class CompressWidget(Container):
             self.image.value = preferred[0]
         self._describe()
         self._show_buttons()
-        start_find_devices(self._on_devices, self._on_no_devices)
+        start_task(find_devices, self._on_devices, self._on_no_devices)
 
     @property
     def native(self) -> Any:
@@ -252,18 +249,6 @@ class _Orphaned(QObject):
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
             self._callback()
         return False
-
-
-def _labelled(text: str, widget: Widget) -> Container:
-    label = Label(value=text)
-    label.min_width = LABEL_WIDTH
-    return _row(label, widget)
-
-
-def _row(*widgets: Widget) -> Container:
-    row = Container(layout="horizontal", labels=False, widgets=list(widgets))
-    row.margins = (0, 0, 0, 0)
-    return row
 
 
 def _progress_text(event: Progress, stopping: bool) -> str:

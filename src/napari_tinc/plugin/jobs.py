@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..training import Control, Progress
 from .layers import Geometry, to_layer
+
+T = TypeVar("T")
 
 
 class JobError(Exception):
@@ -77,14 +79,23 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         free_memory()
 
 
-def find_devices() -> Iterator[list[str]]:
-    """Yields what a job can run on: "auto", "cpu" and the accelerators that torch finds. Imports torch, for seconds.
+def one_result(work: Callable[[], T]) -> Iterator[T]:
+    """A piece of work as a job: yields what it returns.
 
     Raises
     ------
     JobError
-        If torch cannot be imported.
+        Whatever went wrong.
     """
+    try:
+        yield work()
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # see compress_layer
+        raise JobError(one_line(error)) from error
+
+
+def find_devices() -> list[str]:
+    """What a job can run on: "auto", "cpu" and the accelerators that torch finds. Imports torch, for seconds."""
     try:
         import torch
     except Exception as error:
@@ -94,7 +105,7 @@ def find_devices() -> Iterator[list[str]]:
         found.append("cuda")
     if torch.backends.mps.is_available():
         found.append("mps")
-    yield found
+    return found
 
 
 def one_line(error: Exception) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from napari.qt.threading import GeneratorWorker, create_worker
 
 from ..training import Control
-from .jobs import JobError, Request, compress_layer, find_devices
+from .jobs import JobError, Request, compress_layer, one_result
+
+T = TypeVar("T")
 
 
 class JobWorker(GeneratorWorker):
@@ -60,9 +62,17 @@ def start_job(
     worker.start()
 
 
-def start_find_devices(on_found: Callable[[list[str]], None], on_error: Callable[[JobError], None]) -> None:
-    """Ask torch for its devices, without keeping the window waiting for its import."""
-    worker = create_worker(find_devices, _worker_class=JobWorker, _start_thread=False, _ignore_errors=True)
-    worker.yielded.connect(on_found)
+def start_task(
+    work: Callable[[], T], on_result: Callable[[T], None], on_error: Callable[[JobError], None]
+) -> None:  # fmt: skip
+    """Do a piece of work that takes seconds, and hand over what it returns."""
+    worker = create_worker(
+        one_result,
+        work,
+        _worker_class=JobWorker,
+        _start_thread=False,
+        _ignore_errors=True,
+    )
+    worker.yielded.connect(on_result)
     worker.errored.connect(on_error)
     worker.start()

@@ -1,0 +1,195 @@
+"""The dock widget that compares a compressed layer with its original."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer
+
+from .comparison import Comparison, Mode, add_difference
+from .forms import labelled, row, wrapped
+from .layers import VOLUME
+from .leaf_view import unwrapped
+from .originals import Measured, measure, summary
+from .pair import Pair
+from .worker import start_task
+
+BLINK_MS = 600
+
+
+class CompareWidget(Container):
+    """Side by side, blinking, under a curtain, as a difference; and in figures."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        self._viewer = unwrapped(napari_viewer)
+        self._comparison: Comparison | None = None
+        self.pair = Pair(self._viewer, self._on_pair)
+        self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
+        self.place = FloatSlider(value=0.5, min=0, max=1, step=0.01, tooltip="Where the curtain hangs.")
+        self.signed = PushButton(text="Difference", tooltip="Compressed minus original, voxel by voxel.")
+        self.absolute = PushButton(text="Absolute", tooltip="How far off each voxel is.")
+        self.measure = PushButton(text="Measure", tooltip="PSNR, SSIM, largest error; how errors are distributed.")
+        self.status = Label(value="")
+        super().__init__(
+            scrollable=True, labels=False,
+            widgets=[
+                labelled("Volume", self.pair.image), labelled("Original", self.pair.original),
+                self.mode, labelled("Curtain", self.place), row(self.measure, self.signed, self.absolute),
+                self.status,
+            ],
+        )  # fmt: skip
+        wrapped(self.status)
+        self._plot = _plot()
+        layout = self.root_native_widget.widget().layout()
+        if self._plot is not None:
+            layout.addWidget(self._plot)
+            self._plot.hide()
+        layout.addStretch()
+        self._timer = QTimer(self.root_native_widget)
+        self._timer.timeout.connect(self._on_blink)
+        self.mode.changed.connect(self._on_mode)
+        self.place.changed.connect(self._on_place)
+        self.measure.clicked.connect(self._on_measure)
+        self.signed.clicked.connect(partial(self._on_difference, False))
+        self.absolute.clicked.connect(partial(self._on_difference, True))
+        self.root_native_widget.destroyed.connect(self._timer_stopped)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self.pair.start()
+
+    @property
+    def native(self) -> Any:
+        """The scroll area; magicgui would give napari only what is inside of it."""
+        return self.root_native_widget
+
+    def reset_choices(self, *_: Any) -> None:
+        """Called by napari when layers come and go. Filling the modes anew would choose the first."""
+        self.pair.reset_choices()
+
+    def _on_pair(self) -> None:
+        """Another pair: back to how the viewer was, and nothing known of it."""
+        self._leave()
+        there = self.pair.layers is not None
+        for widget in (self.mode, self.measure, self.signed, self.absolute):
+            widget.enabled = there
+        self.place.enabled = False
+        if self._plot is not None:
+            self._plot.hide()
+        if there:
+            self.status.value = "Contrast, colours and cameras are shared while two layers are compared."
+        else:
+            self.status.value = "Open a .tinc file and the volume that it was made from, of the same shape."
+
+    def _on_mode(self, chosen: str) -> None:
+        pair, mode = self.pair.layers, Mode(chosen)
+        self._timer.stop()
+        if pair is None:
+            return
+        if self._comparison is None:
+            self._comparison = Comparison(self._viewer, *pair)
+        self._comparison.show(mode)
+        self.place.enabled = mode is Mode.CURTAIN
+        if mode is Mode.CURTAIN:
+            self.status.value = f"Left of the line {pair[0].name}, right of it {pair[1].name}."
+            self._comparison.move(self.place.value)
+        elif mode is Mode.BLINK:
+            self._timer.start(BLINK_MS)
+            self._on_blink()
+
+    def _on_place(self, share: float) -> None:
+        if self._comparison is not None:
+            self._comparison.move(share)
+
+    def _on_blink(self) -> None:
+        if self._comparison is not None and self._comparison.mode is Mode.BLINK:
+            self.status.value = f"Now: {self._comparison.blink()}"
+
+    def _on_removed(self, event: Any) -> None:
+        comparison = self._comparison
+        if comparison is not None and event.value in (comparison.original, comparison.image, comparison.curtain):
+            self._leave()
+
+    def _leave(self) -> None:
+        self._timer.stop()
+        comparison, self._comparison = self._comparison, None
+        if comparison is not None:
+            comparison.leave()
+        with self.mode.changed.blocked():
+            self.mode.value = str(Mode.OFF)
+
+    def _timer_stopped(self) -> None:
+        """The widget is gone: the viewer back to how it was."""
+        comparison, self._comparison = self._comparison, None
+        if comparison is not None:
+            comparison.leave()
+
+    def _on_measure(self) -> None:
+        pair = self.pair.layers
+        if pair is None:
+            return
+        original, image = pair
+        volume = image.metadata[VOLUME]
+
+        def on_result(found: Measured) -> None:
+            self.measure.enabled = True
+            if self.pair.layers == pair and image.metadata[VOLUME] is volume:
+                self.status.value = summary(found)
+                if self._plot is not None:
+                    _draw(self._plot, found)
+
+        self._start("Measuring ...", partial(measure, volume, original.data), on_result)
+
+    def _on_difference(self, absolute: bool) -> None:
+        pair = self.pair.layers
+        if pair is None:
+            return
+        original, image = pair
+
+        def on_result(values: Any) -> None:
+            if image in self._viewer.layers:
+                add_difference(self._viewer, image, values, original.data, absolute)
+            self.status.value = ""
+
+        self._start("Subtracting ...", partial(np.asarray, image.metadata[VOLUME]), on_result)
+
+    def _start(self, text: str, work: Any, on_result: Any) -> None:
+        self.status.value = text
+        self.measure.enabled = False
+
+        def on_error(error: Exception) -> None:
+            self.measure.enabled = True
+            self.status.value = str(error)
+            show_error(str(error))
+
+        def done(result: Any) -> None:
+            self.measure.enabled = True
+            on_result(result)
+
+        start_task(work, done, on_error)
+
+
+def _plot() -> Any:
+    """A pyqtgraph plot, or None where that is not installed; the figures are there as text, too."""
+    try:
+        import pyqtgraph
+    except ImportError:
+        return None
+    plot = pyqtgraph.PlotWidget(background=None)
+    plot.setFixedHeight(150)
+    plot.setMouseEnabled(False, False)
+    plot.hideButtons()
+    plot.setLabel("bottom", "error")
+    plot.setLabel("left", "% of voxels")
+    return plot
+
+
+def _draw(plot: Any, found: Measured) -> None:
+    import pyqtgraph
+
+    plot.clear()
+    left, right = found.edges[:-1], found.edges[1:]
+    plot.addItem(pyqtgraph.BarGraphItem(x0=left, x1=right, height=100 * found.counts, brush="#33bb99", pen=None))
+    plot.show()

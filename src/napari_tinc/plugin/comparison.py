@@ -1,0 +1,214 @@
+"""Two image layers of one shape beside, after or over each other. Works on a viewer and its layers; no Qt."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.layers.utils._link_layers import link_layers, unlink_layers
+from numpy.typing import NDArray
+
+from ..volume import LazyArray, TincVolume
+from .layers import OVERVIEW_VOXELS, VOLUME
+from .leaf_view import OVERLAY, PLACE
+from .originals import difference
+
+LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
+BESIDE = (*LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
+
+
+class Mode(StrEnum):
+    """How two layers are compared."""
+
+    OFF = "as they are"
+    SIDE = "side by side"
+    BLINK = "blink"
+    CURTAIN = "curtain"
+
+
+class Curtain:
+    """An array that is the original up to a place along one axis, and the compressed volume from there on."""
+
+    def __init__(self, original: Any, volume: TincVolume) -> None:
+        self.original, self.volume = original, volume
+        self.axis, self.place = 2, volume.shape[2] // 2
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.result_type(np.dtype(self.original.dtype), self.volume.dtype)
+
+    def levels(self, most: int) -> list[LazyArray]:
+        levels = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))]
+        for coarse in self.volume.levels[1:]:
+            if levels[-1].size <= most:
+                break
+            levels.append(LazyArray(self, coarse.factor, coarse.axes))
+        return levels
+
+    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]:
+        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in axes]
+        cut = self.place // factor
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        along = np.array(ranges[self.axis])
+        for ours, mask in ((False, along < cut), (True, along >= cut)):
+            if not out.size or not mask.any():
+                continue
+            first, last = np.flatnonzero(mask)[[0, -1]]
+            part = [*ranges]
+            part[self.axis] = ranges[self.axis][first : last + 1]
+            where = [slice(None)] * 3
+            where[self.axis] = slice(first, last + 1)
+            out[tuple(where)] = self._compressed(factor, part) if ours else self._original(factor, part)
+        if (at := np.flatnonzero(along == cut)).size and cut > 0:
+            line = [slice(None)] * 3
+            line[self.axis] = slice(at[0], at[0] + 1)
+            out[tuple(line)] = self.volume.value_range[1]  # so that one sees where it hangs
+        return out.reshape([len(axis) for axis in axes if isinstance(axis, range)])
+
+    def _compressed(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        level = next(level for level in self.volume.levels if level.factor == factor)
+        return np.asarray(LazyArray(level.volume, factor, tuple(ranges)))
+
+    def _original(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        index = []
+        for axis, n in zip(ranges, self.volume.shape, strict=True):
+            index.append(np.minimum(np.array(axis) * factor + factor // 2, n - 1))
+        # Plane by plane along the first axis: what is not an array in memory may take one fancy index at most.
+        return np.stack([np.asarray(self.original[z])[np.ix_(index[1], index[2])] for z in index[0]])
+
+
+class Comparison:
+    """Shows a pair of layers in one of the modes, and gives the viewer back as it was.
+
+    Attributes
+    ----------
+    mode : the present one.
+    curtain : the layer that stands for both, in that mode.
+    """
+
+    def __init__(self, viewer: Any, original: Image, image: Image) -> None:
+        self.viewer, self.original, self.image = viewer, original, image
+        self.mode = Mode.OFF
+        self.curtain: Image | None = None
+        self._restore: dict[Any, bool] = {}
+        self._grid: tuple[bool, int, tuple[int, int]] | None = None
+        self._share = 0.5
+
+    def show(self, mode: Mode) -> None:
+        """Change to another mode."""
+        self.leave()
+        if mode is Mode.OFF:
+            return
+        self.mode = mode
+        layers = self.viewer.layers
+        self._restore = {layer: layer.visible for layer in layers}
+        for layer in layers:
+            layer.visible = layer in (self.original, self.image)
+        for key in BESIDE:
+            setattr(self.image, key, getattr(self.original, key))
+        link_layers([self.original, self.image], LOOK)
+        if mode is Mode.SIDE:
+            grid = self.viewer.canvas.grid
+            self._grid = grid.enabled, grid.stride, grid.shape
+            grid.shape = (1, 2)
+            grid.stride = 1 if layers.index(self.original) < layers.index(self.image) else -1
+            grid.enabled = True
+            for layer in (self.original, self.image):
+                layer.name_overlay.visible = True
+        elif mode is Mode.BLINK:
+            self.image.visible = False
+        else:
+            self._hang()
+        self.viewer.reset_view()
+
+    def leave(self) -> None:
+        """Everything back to where it was before."""
+        if self.mode is Mode.OFF:
+            return
+        self.mode = Mode.OFF
+        layers = self.viewer.layers
+        curtain, self.curtain = self.curtain, None
+        if curtain is not None:
+            self.viewer.dims.events.order.disconnect(self._on_dims)
+            self.viewer.dims.events.ndisplay.disconnect(self._on_dims)
+            if curtain in layers:
+                layers.remove(curtain)
+        if self._grid is not None:
+            grid = self.viewer.canvas.grid
+            grid.enabled, grid.stride, grid.shape = self._grid
+            self._grid = None
+        for layer in (self.original, self.image):
+            layer.name_overlay.visible = False
+        unlink_layers([self.original, self.image], LOOK)
+        for layer, visible in self._restore.items():
+            if layer in layers:
+                layer.visible = visible
+        self._restore = {}
+        if self.image in layers:
+            layers.selection.active = self.image
+
+    def blink(self) -> str:
+        """Show the other of the two; its name."""
+        self.image.visible, self.original.visible = self.original.visible, self.image.visible
+        return self.image.name if self.image.visible else self.original.name
+
+    def move(self, share: float) -> None:
+        """Hang the curtain at a share of the way, 0..1, along the axis that runs to the right."""
+        if self.curtain is None:
+            return
+        self._share = share
+        source = self.curtain.metadata["curtain"]
+        # In 3D, x is what the camera shows at first; in 2D what the slice shows.
+        dims = self.viewer.dims
+        source.axis = max(0, dims.displayed[-1] - (dims.ndim - 3)) if dims.ndisplay == 2 else 2
+        source.place = round(share * source.volume.shape[source.axis])
+        if self.curtain.multiscale:
+            self.curtain.data = self._levels(source)
+        self.curtain.refresh()
+
+    def _hang(self) -> None:
+        source = Curtain(self.original.data, self.image.metadata[VOLUME])
+        levels = self._levels(source)
+        self.curtain = Image(
+            levels if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,
+            name=f"{self.image.name.removesuffix(' (tinc)')} curtain",
+            metadata={OVERLAY: weakref.ref(self.image), "curtain": source},
+            **{key: getattr(self.original, key) for key in (*PLACE, *BESIDE)},
+        )  # fmt: skip
+        self.original.visible = self.image.visible = False
+        self.viewer.layers.append(self.curtain)
+        link_layers([self.original, self.curtain], LOOK)
+        self.move(0.5)
+        self.viewer.dims.events.order.connect(self._on_dims)
+        self.viewer.dims.events.ndisplay.connect(self._on_dims)
+
+    def _levels(self, source: Curtain) -> list[Any]:
+        levels = source.levels(OVERVIEW_VOXELS)
+        return levels if len(levels) == 1 else [*levels[:-1], np.asarray(levels[-1])]
+
+    def _on_dims(self) -> None:
+        self.move(self._share)
+
+
+def add_difference(viewer: Any, image: Image, values: NDArray[Any], original: Any, absolute: bool) -> Image:
+    """Add what compression changed as a layer: signed around 0 in two colours, or how far off each voxel is."""
+    off = difference(original, values)
+    far = float(np.percentile(np.abs(off), 99.9)) or 1.0  # a few voxels that are far off would hide all others
+    name = image.name.removesuffix(" (tinc)")
+    layer = Image(
+        np.abs(off) if absolute else off,
+        name=f"{name} {'absolute difference' if absolute else 'difference'}",
+        colormap="magma" if absolute else "PiYG",
+        contrast_limits=(0, far) if absolute else (-far, far),
+        metadata={OVERLAY: weakref.ref(image)},
+        **{key: getattr(image, key) for key in PLACE},
+    )
+    layer.colorbar.visible = True
+    for old in [other for other in viewer.layers if other.name == layer.name]:
+        viewer.layers.remove(old)
+    viewer.layers.insert(viewer.layers.index(image) + 1, layer)
+    return layer

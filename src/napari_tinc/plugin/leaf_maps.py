@@ -1,0 +1,140 @@
+"""What the leaves of a compressed volume look like: values a leaf as arrays, wireframes, colours, and the table.
+
+Knows nothing of viewers, layers or Qt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..metrics import leaf_errors, psnr
+from ..octree import Octree
+from ..volume import LazyArray, TincVolume
+
+# Title of a column -> field of ``TincVolume.leaves``; in the order in which they are offered.
+COLUMNS = {
+    "RMSE": "rmse", "PSNR (dB)": "psnr", "max error": "max_error", "level": "level", "bytes": "bytes",
+    "gain": "gain", "offset": "offset",
+}  # fmt: skip
+SHADES = 256
+NOTHING = (0.5, 0.5, 0.5, 1.0)  # colour of a leaf whose value is not known
+EDGES = np.array([(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b) in (1, 2, 4)])  # of a box's corners
+
+
+class LeafMap:
+    """One value a leaf, as an array of the volume's shape that is filled in where it is looked at."""
+
+    def __init__(self, octree: Octree, values: NDArray[Any]) -> None:
+        self.octree, self.values = octree, values
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    @cached_property
+    def whole(self) -> LazyArray:
+        """All voxels."""
+        return LazyArray(self, 1, tuple(range(n) for n in self.octree.shape))
+
+    def levels(self, most: int) -> list[LazyArray]:
+        """All voxels, then half along each axis and so on, until no more than ``most`` are left."""
+        levels, factor = [self.whole], 1
+        while levels[-1].size > most:
+            factor *= 2
+            levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.octree.shape)))
+        return levels
+
+    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]:
+        octree = self.octree
+        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in axes]
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        if out.size:
+            voxels = [
+                np.minimum(np.sort(np.array(axis)) * factor + factor // 2, n - 1)
+                for axis, n in zip(ranges, octree.shape, strict=True)
+            ]
+            first, last = (np.array([voxel[at] for voxel in voxels]) for at in (0, -1))
+            leaves = octree.leaves_touching(first, last + 1)
+            values = self.values[np.searchsorted(octree.leaves, leaves)]
+            bounds = [
+                np.searchsorted(voxel, (octree.start[leaves, axis], octree.stop[leaves, axis]))
+                for axis, voxel in enumerate(voxels)
+            ]
+            for (z0, y0, x0), (z1, y1, x1), value in zip(*np.stack(bounds, axis=-1).tolist(), values, strict=True):
+                out[z0:z1, y0:y1, x0:x1] = value
+        out = out[tuple(slice(None, None, 1 if axis.step > 0 else -1) for axis in ranges)]
+        return out.reshape([len(axis) for axis in axes if isinstance(axis, range)])
+
+
+def wireframes(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Twelve edges a box as (position, direction) in voxels, (12 n, 2, 3), between the centres of its outer voxels.
+
+    napari takes an overlay's ends for the ends of its slider: edges at -0.5 would put the slider between voxels.
+    """
+    ends = np.stack([start, stop - 1]).astype(np.float32)  # (2, n, 3)
+    corners = np.stack([ends[[i >> 2 & 1, i >> 1 & 1, i & 1], :, [0, 1, 2]].T for i in range(8)], axis=1)
+    a, b = corners[:, EDGES[:, 0]], corners[:, EDGES[:, 1]]
+    return np.stack([a, b - a], axis=2).reshape(-1, 2, 3)
+
+
+def shade(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.int64]:
+    """Which of :data:`SHADES` colours each value has; -1 where it is not finite."""
+    values = np.asarray(values, np.float64)
+    low, high = limits
+    place = (np.clip(np.nan_to_num(values), low, high) - low) / ((high - low) or 1)
+    return np.where(np.isfinite(values), np.rint(place * (SHADES - 1)), -1).astype(np.int64)
+
+
+def limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Smallest and largest finite value, apart from each other."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return 0.0, 1.0
+    low, high = float(known.min()), float(known.max())
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
+    """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
+    rows = volume.leaves.copy()
+    errors = leaf_errors(original, values, volume.header.tree)
+    span = float(original.max()) - float(original.min())
+    rows["rmse"], rows["max_error"] = errors.T
+    rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
+    return rows
+
+
+def table(rows: NDArray[Any], before: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
+    """Columns of the leaves' table, of rows of ``volume.leaves``. Row 0 is for what lies outside of all leaves.
+
+    ``before`` has the errors without calibration, for two more columns.
+    """
+    columns = {
+        "leaf": np.arange(1, len(rows) + 1),
+        "z, y, x": np.array([",".join(map(str, start)) for start in rows["start"].tolist()], object),
+        "voxels": (rows["stop"] - rows["start"]).prod(axis=1),
+        **{title: rows[field] for title, field in COLUMNS.items()},
+    }
+    if before is not None:
+        columns["RMSE uncalibrated"] = before["rmse"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns["calibration gave (dB)"] = np.nan_to_num(20 * np.log10(before["rmse"] / rows["rmse"]))
+    return {title: _above(_short(values)) for title, values in columns.items()}
+
+
+def _short(values: NDArray[Any]) -> NDArray[Any]:
+    """Four digits are what an error is known to."""
+    if values.dtype.kind != "f":
+        return values
+    return np.array([float(f"{value:.4g}") for value in values])
+
+
+def _above(values: NDArray[Any]) -> NDArray[Any]:
+    blank: Any = "" if values.dtype.kind == "O" else np.nan if values.dtype.kind == "f" else 0
+    return np.concatenate([np.array([blank], values.dtype), values])

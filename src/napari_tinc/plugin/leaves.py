@@ -1,0 +1,230 @@
+"""The dock widget for the leaves of a compressed layer: overlays, errors against the original, calibration, table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Slider
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+
+from ..calibration import WORTH_DB
+from .commands import start_toggle
+from .comparison import add_difference
+from .forms import labelled, row, wrapped
+from .layers import VOLUME
+from .leaf_maps import COLUMNS
+from .leaf_view import MOST_BOXES, LeafView, leaf_view, unwrapped
+from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
+from .pair import Pair
+from .preferences import read_preferences
+from .worker import start_task
+
+NOT_WORTH_IT = f"No calibration would give {WORTH_DB} dB."
+
+
+class LeavesWidget(Container):
+    """Leaves of one compressed layer, that which is active when another is not chosen."""
+
+    def __init__(self, napari_viewer: Any) -> None:
+        self._viewer = unwrapped(napari_viewer)
+        self._busy = False
+        self.pair = Pair(self._viewer, self._refresh)
+        self.outlines = CheckBox(text="Outlines (boxes in 3D)", tooltip="Click on a leaf to find it in the table.")
+        self.column = ComboBox(choices=list(COLUMNS), tooltip="What colours the outlines and boxes.")
+        self.worst = Slider(
+            value=MOST_BOXES, min=1, max=4096, tooltip="How many boxes 3D shows: those that are worst by the colour."
+        )
+        self.map_column = ComboBox(choices=list(COLUMNS), tooltip="What the map shows.")
+        self.map = CheckBox(text="Map", tooltip="A value a leaf, with a colour bar.")
+        self.table = PushButton(text="Table", tooltip="A row a leaf; choosing one shows the leaf.")
+        self.measure = PushButton(text="Measure", tooltip="The error of every leaf, against the original.")
+        self.signed = PushButton(text="Difference", tooltip="Compressed minus original, voxel by voxel.")
+        self.absolute = PushButton(text="Absolute", tooltip="How far off each voxel is.")
+        self.calibrated = CheckBox(text="Calibration", tooltip="Gain and offset of the leaves, on or off.")
+        self.recalibrate = PushButton(
+            text="Recalibrate", tooltip="Find gains and offsets anew against the original; networks stay as they are."
+        )
+        self.status = Label(value="")
+        super().__init__(
+            scrollable=True, labels=False,
+            widgets=[
+                labelled("Volume", self.pair.image), labelled("Original", self.pair.original),
+                self.outlines, labelled("Colour", self.column), labelled("Boxes", self.worst),
+                row(self.map, self.map_column), row(self.measure, self.signed, self.absolute),
+                row(self.calibrated, self.recalibrate), self.table, self.status,
+            ],
+        )  # fmt: skip
+        wrapped(self.status)
+        self.root_native_widget.widget().layout().addStretch()
+        self.outlines.changed.connect(self._on_outlines)
+        self.column.changed.connect(self._on_column)
+        self.worst.changed.connect(self._on_worst)
+        self.map.changed.connect(self._on_map)
+        self.map_column.changed.connect(self._on_map)
+        self.table.clicked.connect(self._on_table)
+        self.measure.clicked.connect(self._on_measure)
+        self.signed.clicked.connect(lambda: self._on_difference(False))
+        self.absolute.clicked.connect(lambda: self._on_difference(True))
+        self.calibrated.changed.connect(self._on_calibrated)
+        self.recalibrate.clicked.connect(self._on_recalibrate)
+        self.pair.start()
+
+    @property
+    def native(self) -> Any:
+        """The scroll area; magicgui would give napari only what is inside of it."""
+        return self.root_native_widget
+
+    @property
+    def view(self) -> LeafView | None:
+        image = self.pair.image.value
+        return None if image is None or image not in self._viewer.layers else leaf_view(self._viewer, image)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Called by napari when layers come and go."""
+        self.pair.reset_choices()
+        self._refresh()
+
+    def _refresh(self, *_: Any) -> None:
+        """Show the state that the layers are in."""
+        view = self.view
+        for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table, self.calibrated):
+            widget.enabled = view is not None and not self._busy
+        for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
+            widget.enabled = view is not None and not self._busy and self.pair.original.value is not None
+        if view is None:
+            self.status.value = "Open a .tinc file, or compress a layer, to see its leaves."
+            return
+        columns = view.known_columns()
+        shown = view.map_column or self.map_column.value
+        for widget, value in ((self.column, view.column), (self.map_column, shown)):
+            with widget.changed.blocked():
+                widget.choices = columns
+                widget.value = value if value in columns else columns[0]
+        for box, on in (
+            (self.outlines, view.leaves_shown), (self.map, view.map_column is not None),
+            (self.calibrated, is_calibrated(view.image)),
+        ):  # fmt: skip
+            with box.changed.blocked():
+                box.value = on
+        if not self._busy:
+            self.status.value = describe(view)
+
+    def _on_outlines(self, on: bool) -> None:
+        if view := self.view:
+            view.show_leaves() if on else view.hide_leaves()
+
+    def _on_column(self, column: str) -> None:
+        if view := self.view:
+            view.color_by(column)
+
+    def _on_worst(self, count: int) -> None:
+        if view := self.view:
+            view.show_worst(count)
+
+    def _on_map(self) -> None:
+        if view := self.view:
+            view.show_map(self.map_column.value) if self.map.value else view.hide_map()
+
+    def _on_table(self) -> None:
+        """napari's own table of features, of the outlines."""
+        if view := self.view:
+            view.show_leaves()
+            dock, _ = self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+            dock.parent().addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)  # its rows are long
+            self._viewer.layers.selection.active = view.outlines
+            self._refresh()
+
+    def _on_measure(self) -> None:
+        view, original = self.view, self.pair.original.value
+        if view is None or original is None:
+            return
+        volume = view.image.metadata[VOLUME]
+
+        def on_result(found: Measured) -> None:
+            if self.view is view and view.image.metadata[VOLUME] is volume:
+                view.update(found.rows, found.before)
+                view.summary = summary(found)
+
+        self._start("Measuring ...", lambda: measure(volume, original.data), on_result)
+
+    def _on_difference(self, absolute: bool) -> None:
+        view, original = self.view, self.pair.original.value
+        if view is None or original is None:
+            return
+        image, volume = view.image, view.image.metadata[VOLUME]
+
+        def on_result(values: Any) -> None:
+            if image in self._viewer.layers:
+                add_difference(self._viewer, image, values, original.data, absolute)
+
+        self._start("Subtracting ...", lambda: np.asarray(volume), on_result)
+
+    def _on_calibrated(self) -> None:
+        if view := self.view:
+            start_toggle(self._viewer, view.image, self._refresh)
+            self._refresh()  # until it has been decoded, or could not be
+
+    def _on_recalibrate(self) -> None:
+        view, original = self.view, self.pair.original.value
+        if view is None or original is None:
+            return
+        volume, eager = view.image.metadata[VOLUME], read_preferences().eager_megavoxels * 10**6
+
+        def work() -> tuple[Shown, Measured]:
+            shown = recalibrate(volume, original.data, eager)
+            return shown, measure(shown.volume, original.data)
+
+        def on_result(result: tuple[Shown, Measured]) -> None:
+            shown, found = result
+            if self.view is view and view.image.metadata[VOLUME] is volume:
+                show(view.image, shown, other=False)
+                view.update(found.rows, found.before)
+                grown = shown.volume.nbytes_compressed - volume.nbytes_compressed
+                better = f"{grown:+d} bytes. To keep it, save the layer."
+                view.summary = f"{summary(found)}\n{better if found.before is not None else NOT_WORTH_IT}"
+
+        self._start("Calibrating ...", work, on_result)
+
+    def _start(self, text: str, work: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
+        """Do work in a thread, with the buttons off meanwhile."""
+        self._busy = True
+        self._refresh()
+        self.status.value = text
+
+        def end(action: Callable[[], None]) -> None:
+            self._busy = False
+            try:
+                action()
+            finally:
+                self._refresh()
+
+        start_task(
+            work,
+            lambda result: end(lambda: on_result(result)),
+            lambda error: end(lambda: show_error(str(error))),
+        )
+
+
+def describe(view: LeafView) -> str:
+    """What there is to know of a layer's leaves."""
+    volume = view.image.metadata[VOLUME]
+    levels = np.bincount(view.rows["level"])
+    per_level = ", ".join(f"{count} on level {level}" for level, count in enumerate(levels) if count)
+    scalars = int((view.rows["network"] < 0).sum())
+    lines = [f"{len(view.rows)} leaves: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
+    lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
+    gain, offset = view.rows["gain"], view.rows["offset"]
+    if is_calibrated(view.image):
+        lines.append(f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}")
+    else:
+        lines.append("Not calibrated")
+    if view.summary:
+        lines.append(view.summary)
+    elif np.isfinite(view.rows["rmse"]).any():
+        lines.append("Errors as the file says them, to 6 %: those of all leaves of a network together.")
+    else:
+        lines.append("The file does not say its errors: measure them against the original.")
+    return "\n".join(lines)

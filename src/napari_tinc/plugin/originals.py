@@ -1,0 +1,149 @@
+"""A compressed image layer beside its original: errors, differences, and the same networks calibrated otherwise.
+
+What takes seconds is a function of arrays and volumes, for a thread. No viewers, no Qt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Layer
+from numpy.typing import ArrayLike, NDArray
+
+from ..container import Calibration
+from ..metrics import Quality
+from ..recalibration import recalibrated, uncalibrated
+from ..volume import TincVolume, compare
+from .layers import CHECKSUM, VOLUME, to_layer
+from .leaf_maps import measured
+from .leaf_view import OVERLAY
+
+OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
+SHARES = (50, 95, 99)  # per cent of the voxels
+BINS = 41
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A volume, and the data and metadata with which an image layer shows it."""
+
+    volume: TincVolume
+    data: Any
+    metadata: dict[str, Any]
+
+    @classmethod
+    def of(cls, volume: TincVolume, eager_voxels: int) -> Shown:
+        data, arguments = to_layer(volume, "", eager_voxels)
+        return cls(volume, data, {key: arguments["metadata"].get(key) for key in (VOLUME, CHECKSUM)})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """A volume against its original.
+
+    Attributes
+    ----------
+    rows, before : of the leaves, with and without calibration; ``before`` is None for a volume that has none.
+    quality, quality_before : in all.
+    shares : for each of :data:`SHARES`, how far off that share of the voxels is at most, in units of the data.
+    edges, counts : histogram of reconstruction minus original, over 99.9 % of the voxels, as shares of all.
+    """
+
+    rows: NDArray[Any]
+    before: NDArray[Any] | None
+    quality: Quality
+    quality_before: Quality | None
+    shares: tuple[float, ...]
+    edges: NDArray[np.float64]
+    counts: NDArray[np.float64]
+
+
+def measure(volume: TincVolume, original: ArrayLike) -> Measured:
+    """Errors of every leaf and in all. ValueError where the shapes differ or a value is not finite."""
+    original = np.asarray(original)
+    values = np.asarray(volume)
+    quality = compare(original, volume)
+    off = difference(original, values)
+    *shares, most = (float(share) for share in np.percentile(np.abs(off), (*SHARES, 99.9)))
+    counts, edges = np.histogram(off, BINS, (-most, most) if most else (-1, 1))
+    plain = uncalibrated(volume)
+    before = quality_before = None
+    if plain is not volume:
+        before, quality_before = measured(plain, np.asarray(plain), original), compare(original, plain)
+    return Measured(
+        measured(volume, values, original), before, quality, quality_before, tuple(shares), edges, counts / off.size
+    )
+
+
+def difference(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
+    """Reconstruction minus original, in units of the data."""
+    original, reconstruction = np.asarray(original), np.asarray(reconstruction)
+    out = np.empty(original.shape, np.float32)
+    for plane, other, into in zip(original, reconstruction, out, strict=True):
+        into[:] = other.astype(np.float64) - plane
+    return out
+
+
+def is_calibrated(image: Image) -> bool:
+    return image.metadata[VOLUME].header.calibration is not Calibration.NONE
+
+
+def toggled(image: Image, eager_voxels: int) -> Shown:
+    """The volume of a layer without its calibration; or with it again, where that was taken away.
+
+    Raises
+    ------
+    ValueError
+        If it has no calibration.
+    """
+    if OTHER in image.metadata:
+        return image.metadata[OTHER]
+    volume = image.metadata[VOLUME]
+    plain = uncalibrated(volume)
+    if plain is volume:
+        raise ValueError(f"{image.name} has no calibration; it can be calibrated against its original")
+    return Shown.of(plain, eager_voxels)
+
+
+def recalibrate(volume: TincVolume, original: ArrayLike, eager_voxels: int) -> Shown:
+    """The same networks, calibrated against an original."""
+    return Shown.of(recalibrated(volume, original), eager_voxels)
+
+
+def show(image: Image, shown: Shown, other: bool) -> None:
+    """Let a layer show another form of its volume; ``other`` keeps what it showed, for :func:`toggled`."""
+    before = Shown(image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)})
+    image.data = shown.data
+    image.metadata.update(shown.metadata)
+    image.metadata.pop(OTHER, None)
+    if other:
+        image.metadata[OTHER] = before
+
+
+def possible_originals(layers: Sequence[Layer], image: Image) -> list[Image]:
+    """Image layers of the same shape that are not compressed, that of the same name first."""
+    shape = image.metadata[VOLUME].shape
+    found = [
+        layer for layer in layers
+        if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb and not layer.multiscale
+        and tuple(layer.data.shape) == shape and not layer.metadata.get(OVERLAY)
+    ]  # fmt: skip
+    return sorted(found, key=lambda layer: layer.name != image.name.removesuffix(" (tinc)"))
+
+
+def summary(found: Measured) -> str:
+    """A volume's quality in a few lines."""
+    quality, before = found.quality, found.quality_before
+    lines = [
+        f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}, largest error {quality.max_error:.4g}",
+        f"Ratio {quality.ratio:.1f}, {quality.bits_per_voxel:.3f} bits a voxel",
+        "Error at most " + ", ".join(
+            f"{off:.3g} in {share} %" for share, off in zip(SHARES, found.shares, strict=True)
+        ),
+    ]  # fmt: skip
+    if before is not None:
+        lines.append(f"Calibration gives {quality.psnr - before.psnr:+.3f} dB")
+    return "\n".join(lines)

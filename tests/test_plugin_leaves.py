@@ -1,0 +1,253 @@
+"""The leaves and compare widgets and the commands; all but the last test on a viewer without a window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+from test_recalibration import brighter
+from volumes import small_array, small_volume
+
+import napari_tinc as tinc
+from napari_tinc.plugin import commands, compare, leaves
+from napari_tinc.plugin.compare import CompareWidget
+from napari_tinc.plugin.comparison import Mode
+from napari_tinc.plugin.layers import VOLUME, to_layer
+from napari_tinc.plugin.leaves import LeavesWidget
+from napari_tinc.plugin.originals import is_calibrated
+from napari_tinc.recalibration import recalibrated
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    viewer = ViewerModel()
+    viewer.add_image(brighter(), name="a", scale=(2, 0.5, 0.5), units=("um",) * 3, axis_labels=("z", "y", "x"))
+    add(viewer, small_volume())
+    return viewer
+
+
+def add(viewer: ViewerModel, volume: tinc.TincVolume, name: str = "a (tinc)") -> Any:
+    data, arguments = to_layer(volume, name, 10**6)
+    return viewer.add_image(data, **arguments)
+
+
+@pytest.fixture
+def make(qtbot: Any) -> Callable[[Any, Any], Any]:
+    def make(kind: Any, viewer: Any) -> Any:
+        widget = kind(viewer)
+        qtbot.addWidget(widget.native)
+        viewer.layers.events.inserted.connect(widget.reset_choices)  # as napari does
+        viewer.layers.events.removed.connect(widget.reset_choices)
+        return widget
+
+    return make
+
+
+def notified() -> list[str]:
+    return [notification.message for notification in notification_manager.records]
+
+
+@pytest.fixture(autouse=True)
+def _no_notifications() -> None:
+    notification_manager.records.clear()
+
+
+def test_the_widget_finds_the_pair_and_shows_its_leaves(viewer: ViewerModel, make: Any) -> None:
+    widget = make(LeavesWidget, viewer)
+    assert widget.pair.image.value is viewer.layers["a (tinc)"] and widget.pair.original.value is viewer.layers["a"]
+    assert "8 leaves: 8 on level 1" in widget.status.value
+    widget.outlines.value = True
+    assert "a leaves" in viewer.layers
+    widget.column.value = "bytes"
+    assert widget.view.column == "bytes"
+    widget.map.value = True
+    assert viewer.layers["a leaf error"].metadata["column"] == "RMSE"
+    widget.map_column.value = "gain"
+    assert "a leaf gain" in viewer.layers and "a leaf error" not in viewer.layers
+    widget.map.value = False
+    assert "a leaf gain" not in viewer.layers
+    viewer.layers.remove("a leaves")
+    assert not widget.outlines.value
+    widget.worst.value = 3
+    assert widget.view.worst == 3
+
+
+def test_without_a_compressed_layer_there_is_nothing_to_click(make: Any) -> None:
+    viewer = ViewerModel()
+    widget, other = make(LeavesWidget, viewer), make(CompareWidget, viewer)
+    assert not widget.outlines.enabled and not widget.measure.enabled and not other.mode.enabled
+    assert widget.status.value.startswith("Open a .tinc file")
+    add(viewer, small_volume())
+    assert widget.outlines.enabled and not widget.measure.enabled  # there is no original yet
+    viewer.add_image(small_array(), name="a")
+    assert widget.measure.enabled and other.mode.enabled
+
+
+def test_the_widget_follows_the_active_layer(viewer: ViewerModel, make: Any) -> None:
+    widget = make(LeavesWidget, viewer)
+    second = add(viewer, small_volume(), "b")
+    assert widget.pair.image.value is second
+    viewer.layers.selection.active = viewer.layers["a"]
+    assert widget.pair.image.value is second  # a layer that is not compressed says nothing
+    viewer.layers.remove("b")
+    assert widget.pair.image.value is viewer.layers["a (tinc)"]
+
+
+def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(LeavesWidget, viewer)
+    widget.outlines.value = True
+    widget.measure.native.click()
+    assert not widget.measure.enabled and widget.status.value == "Measuring ..."
+    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    quality = tinc.compare(brighter(), small_volume())
+    assert f"PSNR {quality.psnr:.2f} dB" in widget.status.value and widget.measure.enabled
+    features = viewer.layers["a leaves"].features
+    assert features["max error"].max() == pytest.approx(quality.max_error, rel=1e-3)
+
+
+def test_recalibrating_improves_what_is_shown_and_can_be_taken_away(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget, image = make(LeavesWidget, viewer), viewer.layers["a (tinc)"]
+    widget.recalibrate.native.click()
+    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    assert is_calibrated(image) and widget.calibrated.value and "To keep it, save the layer" in widget.status.value
+    better = tinc.compare(brighter(), image.data).psnr
+    assert better > tinc.compare(brighter(), small_volume()).psnr + 1
+    widget.calibrated.native.click()
+    qtbot.waitUntil(lambda: not is_calibrated(image), timeout=30_000)
+    assert tinc.compare(brighter(), image.data).psnr < better and not widget.calibrated.value
+    widget.calibrated.native.click()
+    qtbot.waitUntil(lambda: is_calibrated(image), timeout=30_000)
+
+
+def test_differences_are_added(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(LeavesWidget, viewer)
+    widget.absolute.native.click()
+    qtbot.waitUntil(lambda: "a absolute difference" in viewer.layers, timeout=30_000)
+    assert widget.pair.original.value is viewer.layers["a"]  # a difference is nobody's original
+
+
+def test_a_failure_is_said_once_and_the_buttons_come_back(
+    viewer: ViewerModel, make: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(leaves, "measure", fail)
+    monkeypatch.setattr(compare, "measure", fail)
+    for widget in (make(LeavesWidget, viewer), make(CompareWidget, viewer)):
+        notification_manager.records.clear()
+        widget.measure.native.click()
+        qtbot.waitUntil(lambda widget=widget: widget.measure.enabled, timeout=30_000)
+        assert notified() == ["RuntimeError: out of memory"]
+
+
+def test_a_result_for_a_layer_that_is_gone_is_dropped(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(LeavesWidget, viewer)
+    widget.measure.native.click()
+    viewer.layers.remove("a (tinc)")
+    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    assert notified() == [] and [layer.name for layer in viewer.layers] == ["a"]
+    add(viewer, small_volume())
+    widget.signed.native.click()
+    viewer.layers.remove("a (tinc)")
+    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    assert notified() == [] and [layer.name for layer in viewer.layers] == ["a"]
+
+
+def test_modes_of_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(CompareWidget, viewer)
+    widget.mode.value = str(Mode.SIDE)
+    assert viewer.canvas.grid.enabled
+    widget.mode.value = str(Mode.CURTAIN)
+    assert not viewer.canvas.grid.enabled and "a curtain" in viewer.layers and widget.place.enabled
+    widget.place.value = 0.25
+    np.testing.assert_array_equal(np.asarray(viewer.layers["a curtain"].data[9])[:, :7], brighter()[9, :, :7])
+    widget.mode.value = str(Mode.BLINK)
+    qtbot.waitUntil(lambda: viewer.layers["a"].visible, timeout=5000)
+    qtbot.waitUntil(lambda: viewer.layers["a (tinc)"].visible, timeout=5000)
+    viewer.layers.remove("a")
+    assert widget.mode.value == str(Mode.OFF) and not widget.mode.enabled and not widget._timer.isActive()
+    assert viewer.layers["a (tinc)"].visible
+
+
+def test_figures_of_a_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(CompareWidget, viewer)
+    widget.measure.native.click()
+    qtbot.waitUntil(lambda: widget.measure.enabled, timeout=30_000)
+    assert "PSNR" in widget.status.value and "99 %" in widget.status.value
+
+
+def test_a_panel_that_fits_a_laptop(viewer: ViewerModel, make: Any) -> None:
+    for kind in (LeavesWidget, CompareWidget):
+        hint = make(kind, viewer).native.widget().minimumSizeHint()
+        assert hint.width() <= 350 and hint.height() <= 700, kind
+
+
+def test_commands_on_the_active_layer(viewer: ViewerModel, qtbot: Any) -> None:
+    image = viewer.layers["a (tinc)"]
+    commands.show_leaves(viewer)
+    assert viewer.layers["a leaves"].visible
+    commands.show_leaves(viewer)  # the overlay is active now, and leads to its image
+    assert not viewer.layers["a leaves"].visible
+    commands.show_error(viewer)
+    assert "a leaf error" in viewer.layers
+    commands.show_error(viewer)
+    assert "a leaf error" not in viewer.layers
+    viewer.layers.selection.active = image
+    if is_calibrated(image):
+        add(viewer, tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2), "plain")
+    else:
+        add(viewer, small_volume(), "plain")
+    commands.toggle_calibration(viewer)
+    qtbot.waitUntil(lambda: any("plain has no calibration" in text for text in notified()), timeout=30_000)
+
+
+def test_calibration_is_toggled_by_a_command(viewer: ViewerModel, qtbot: Any) -> None:
+    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
+    values = image.data
+    commands.toggle_calibration(viewer)
+    qtbot.waitUntil(lambda: "c: calibration off" in notified(), timeout=30_000)
+    assert not np.array_equal(image.data, values)
+    assert (commands.leaf_view(viewer, image).rows["gain"] == 1).all()
+    commands.toggle_calibration(viewer)
+    qtbot.waitUntil(lambda: "c: calibration on" in notified(), timeout=30_000)
+    assert image.data is values
+
+
+def test_commands_without_a_compressed_layer_say_so(viewer: ViewerModel) -> None:
+    viewer.layers.selection.active = viewer.layers["a"]
+    for command in (commands.show_leaves, commands.show_error, commands.toggle_calibration):
+        notification_manager.records.clear()
+        command(viewer)
+        assert notified() == ["Select a layer that was opened from a .tinc file, or made by Compress."]
+
+
+def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:
+    from napari._app_model import get_app_model
+
+    viewer = make_napari_viewer(show=True)
+    viewer.add_image(brighter(), name="a")
+    data, arguments = to_layer(small_volume(), "a (tinc)", 10**6)
+    viewer.add_image(data, name="a (tinc)", metadata=arguments["metadata"])
+    run = get_app_model().commands.execute_command
+    run("napari-tinc.leaves_widget")
+    run("napari-tinc.compare")
+    widget = viewer.window.dock_widgets["Leaves (TINC)"]
+    widget.outlines.native.click()
+    assert viewer.layers["a leaves"].visible
+    viewer.dims.ndisplay = 3
+    assert viewer.layers["a leaf boxes"].visible
+    viewer.dims.ndisplay = 2
+    widget.table.native.click()
+    assert viewer.layers.selection.active is viewer.layers["a leaves"]
+    run("napari-tinc.show_leaves")
+    assert not viewer.layers["a leaves"].visible and len(viewer.layers) == 4  # one view, whoever asks
+    other = viewer.window.dock_widgets["Compare (TINC)"]
+    other.mode.value = str(Mode.CURTAIN)
+    assert viewer.layers["a curtain"].visible and other.mode.value == str(Mode.CURTAIN)
+    assert np.asarray(viewer.screenshot(flash=False)).std() > 10
+    assert viewer.layers["a (tinc)"].metadata[VOLUME] is small_volume()

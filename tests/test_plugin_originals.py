@@ -1,0 +1,111 @@
+"""A compressed layer against its original: figures, other calibrations, what may be an original."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from test_recalibration import brighter
+from volumes import small_array, small_volume, wide_array, wide_volume
+
+import napari_tinc as tinc
+from napari_tinc.plugin import originals
+from napari_tinc.plugin.layers import to_layer, unchanged
+from napari_tinc.plugin.originals import (
+    Shown,
+    difference,
+    is_calibrated,
+    measure,
+    possible_originals,
+    recalibrate,
+    show,
+    summary,
+    toggled,
+)
+from napari_tinc.recalibration import recalibrated
+
+
+def image(volume: tinc.TincVolume, eager: int = 10**6) -> Image:
+    data, arguments = to_layer(volume, "a (tinc)", eager)
+    return Image(data, **arguments)
+
+
+def test_measured_figures_agree_with_each_other() -> None:
+    volume = recalibrated(small_volume(), brighter())
+    found = measure(volume, brighter())
+    assert found.quality == tinc.compare(brighter(), volume)
+    assert found.before is not None and found.quality_before.psnr < found.quality.psnr
+    assert found.counts.sum() == pytest.approx(0.999, abs=0.002)
+    assert list(found.shares) == sorted(found.shares) and found.shares[-1] <= found.quality.max_error
+    voxels = (found.rows["stop"] - found.rows["start"]).prod(axis=1)
+    assert np.sqrt((found.rows["rmse"] ** 2 * voxels).sum() / voxels.sum()) == pytest.approx(found.quality.rmse)
+    assert f"PSNR {found.quality.psnr:.2f} dB" in summary(found) and "Calibration gives +" in summary(found)
+
+
+def test_a_volume_without_calibration_has_nothing_before() -> None:
+    volume = tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2)
+    found = measure(volume, np.asarray(volume))
+    assert found.before is None and found.quality_before is None and found.counts.sum() == 1
+    assert "Calibration" not in summary(found)
+
+
+def test_a_difference_is_signed_and_does_not_wrap_around() -> None:
+    off = difference(np.array([[[200, 3]]], np.uint8), np.array([[[3, 200]]], np.uint8))
+    assert off.dtype == np.float32 and off.tolist() == [[[-197, 197]]]
+
+
+def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = recalibrated(small_volume(), brighter())
+    layer = image(volume)
+    values = layer.data
+    show(layer, toggled(layer, 10**6), other=True)
+    assert not is_calibrated(layer) and not np.array_equal(layer.data, values)
+    kept = unchanged(*layer.as_layer_data_tuple()[:2])  # what File > Save writes is what is seen
+    np.testing.assert_array_equal(np.asarray(kept), layer.data)
+    monkeypatch.setattr(originals, "to_layer", None)
+    show(layer, toggled(layer, 10**6), other=True)
+    assert is_calibrated(layer) and layer.data is values
+    assert unchanged(*layer.as_layer_data_tuple()[:2]) is volume
+    show(layer, toggled(layer, 10**6), other=True)
+    assert not is_calibrated(layer)
+    copy.deepcopy(layer.metadata)  # as napari does for a duplicate
+
+
+def test_lazy_layers_are_toggled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_tinc.plugin.layers.OVERVIEW_VOXELS", 2000)
+    layer = image(recalibrated(wide_volume(), wide_array() // 2 + 30), 2000)
+    assert layer.multiscale
+    before = np.asarray(layer.data[0][3])
+    show(layer, toggled(layer, 2000), other=True)
+    assert layer.multiscale and not np.array_equal(np.asarray(layer.data[0][3]), before)
+    assert unchanged(*layer.as_layer_data_tuple()[:2]) is layer.metadata["tinc"]
+
+
+def test_what_has_no_calibration_says_so() -> None:
+    layer = image(tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2))
+    with pytest.raises(ValueError, match=r"a \(tinc\) has no calibration; it can be calibrated against its original"):
+        toggled(layer, 10**6)
+
+
+def test_a_recalibrated_volume_replaces_what_was_shown() -> None:
+    layer = image(small_volume())
+    shown = recalibrate(small_volume(), brighter(), 10**6)
+    assert isinstance(shown, Shown)
+    show(layer, shown, other=False)
+    assert tinc.compare(brighter(), layer.data).psnr > tinc.compare(brighter(), small_volume()).psnr + 1
+    assert unchanged(*layer.as_layer_data_tuple()[:2]) is shown.volume
+    assert not is_calibrated(image(originals.uncalibrated(shown.volume)))
+
+
+def test_originals_are_plain_images_of_the_same_shape_and_the_namesake_comes_first() -> None:
+    viewer = ViewerModel()
+    layer = viewer.layers.append(image(small_volume())) or viewer.layers[0]
+    other = viewer.add_image(small_array(), name="z")
+    viewer.add_image(small_array()[1:], name="y")
+    viewer.add_image(np.zeros((20, 24, 28, 3), np.uint8), name="rgb", rgb=True)
+    viewer.add_labels(np.zeros((20, 24, 28), np.uint8), name="labels")
+    namesake = viewer.add_image(small_array(), name="a")
+    assert possible_originals(viewer.layers, layer) == [namesake, other]
