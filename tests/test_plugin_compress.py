@@ -73,9 +73,14 @@ def buttons(widget: CompressWidget) -> tuple[bool, bool, bool]:
 def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any) -> None:
     widget = make_widget(viewer)
     assert widget.image.value is viewer.layers["a"]
-    assert widget.sizes.value == "20 x 24 x 28 uint16\n26.9 kB will become 2.2 kB"
+    assert widget.sizes.value.startswith("20 x 24 x 28 uint16\n26.9 kB will become 2.2 kB\nin about ")
     widget.ratio.value = 100
-    assert widget.sizes.value.endswith("269 bytes")
+    assert "will become 269 bytes\n" in widget.sizes.value
+    widget.target.value = "Size (kB)"
+    widget.size.value = 1.5
+    assert "will become 1.5 kB\n" in widget.sizes.value
+    widget.target.value = "PSNR (dB)"
+    assert "as small as that allows" in widget.sizes.value and "about" not in widget.sizes.value
     assert buttons(widget) == (True, False, False)
     assert list(widget.preset.choices) == ["fast", "balanced", "best"]
     assert widget.native.sizeHint().width() <= 350
@@ -88,7 +93,7 @@ def test_a_job_from_start_to_layer(qtbot: Any, viewer: ViewerModel, make_widget:
     widget = make_widget(viewer)
     widget.image.value = source
     started(qtbot, widget)
-    assert buttons(widget) == (False, True, True)
+    assert buttons(widget) == (True, True, True) and widget.compress.text == "Queue"
     widget.image.value = top  # the user goes on
     status = finish(qtbot, widget)
     assert status.startswith("Ratio 12.") and "PSNR" in status and "SSIM" in status
@@ -122,7 +127,7 @@ def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: 
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.cancel.native.click()
-    assert buttons(widget) == (False, False, False)
+    assert buttons(widget) == (True, False, False)
     assert finish(qtbot, widget) == "Cancelled."
     assert buttons(widget) == (True, False, False) and len(viewer.layers) == 1
 
@@ -142,7 +147,7 @@ def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: py
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.stop.native.click()
-    assert buttons(widget) == (False, False, True)
+    assert buttons(widget) == (True, False, True)
     assert finish(qtbot, widget).startswith("Ratio 12.")
     assert viewer.layers[-1].name == "a (tinc)"
 
@@ -165,7 +170,7 @@ def test_errors_of_the_job_are_shown_once(
 
 @pytest.mark.parametrize(
     ("array", "reason"),
-    [(np.zeros((5, 6)), "2 axes"), (np.zeros((5, 6, 7, 3), np.uint8), "RGB"), (np.zeros((2, 3, 4, 5)), "4 axes")],
+    [(np.zeros((5, 6)), "2 axes"), (np.zeros((5, 6, 3), np.uint8), "RGB"), (np.zeros((1001, 1, 2, 2)), "1001 volumes")],
 )
 def test_layers_that_cannot_be_compressed(make_widget: Any, array: np.ndarray, reason: str) -> None:
     viewer = ViewerModel()
@@ -252,6 +257,130 @@ def test_closing_the_dock_cancels_its_job(qtbot: Any, viewer: ViewerModel, monke
     qtbot.addWidget(widget.native)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
     assert len(viewer.layers) == 1
+
+
+def test_jobs_wait_for_each_other(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    second = viewer.add_image(small_array()[::-1], name="b")
+    widget = make_widget(viewer)
+    widget.image.value = viewer.layers["a"]
+    widget.start()
+    widget.image.value = second
+    widget.compress.native.click()
+    assert len(widget._waiting) == 1 and widget._running.request.name == "a"
+    qtbot.waitUntil(lambda: "b (tinc)" in viewer.layers, timeout=60_000)
+    finish(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)", "b", "b (tinc)"]
+
+
+def test_what_waits_goes_on_after_a_cancel_and_not_after_the_widget(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    widget = make_widget(viewer)
+    started(qtbot, widget)
+    for _ in range(2):
+        widget.start()
+    first = widget._running
+    widget.cancel.native.click()
+    qtbot.waitUntil(lambda: widget._running not in (first, None), timeout=20_000)
+    assert len(widget._waiting) == 1
+    widget._abandon()
+    assert widget._running is None and not widget._waiting
+
+
+def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
+    viewer = ViewerModel()
+    pair = np.stack([small_array(), small_array()[::-1]])
+    viewer.add_image(pair, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma", rotate=0)
+    widget = make_widget(viewer)
+    assert list(widget.part.choices) == ["0", "1", "all, one file each"] and widget.part.value == "0"
+    widget.part.value = "1"
+    widget.start()
+    finish(qtbot, widget)
+    result = viewer.layers["c [1] (tinc)"]
+    assert list(result.scale) == [2, 1, 1] and list(result.translate) == [5, 3, 1] and result.colormap.name == "magma"
+    correlation = np.corrcoef(result.data.ravel(), pair[1].ravel())[0, 1]
+    assert correlation > np.corrcoef(result.data.ravel(), pair[0].ravel())[0, 1]
+    widget.image.value = viewer.layers["c"]
+    widget.part.value = "all, one file each"
+    assert widget.sizes.value.startswith("2 times 20 x 24 x 28")
+    widget.start()
+    assert len(widget._waiting) == 1
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=60_000)
+    finish(qtbot, widget)
+
+
+def test_colours_of_an_rgb_volume(qtbot: Any, make_widget: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.stack([(small_array() // 8).astype(np.uint8)] * 3, axis=-1), name="c", rgb=True)
+    widget = make_widget(viewer)
+    assert list(widget.part.choices)[:3] == ["R", "G", "B"]
+    widget.part.value = "G"
+    widget.start()
+    finish(qtbot, widget)
+    assert viewer.layers["c [G] (tinc)"].data.shape == (20, 24, 28)
+
+
+def test_a_preview_is_shown_in_place_and_goes(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setattr(pipeline, "PREVIEW_VOXELS", 2000)
+    source = viewer.layers["a"]
+    source.translate = (1, 2, 3)
+    widget = make_widget(viewer)
+    started(qtbot, widget)
+    assert widget._running.curve
+    widget._look()
+    qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
+    preview = viewer.layers["a preview"]
+    assert preview.data.shape == (10, 12, 14) and widget.image.value is source
+    for ends in (0, 1):  # of extents, which are between the centres of outer voxels
+        edges = [layer.extent.world[ends] + (ends - 0.5) * layer.scale for layer in (preview, source)]
+        np.testing.assert_allclose(*edges)
+    values = preview.data
+    widget._look()
+    qtbot.waitUntil(lambda: preview.data is not values, timeout=20_000)
+    widget.cancel.native.click()
+    finish(qtbot, widget)
+    assert [layer.name for layer in viewer.layers] == ["a"]
+
+
+def test_targets_and_options_reach_the_fit(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def note(*_: object, **options: Any) -> Iterator[Progress]:
+        given.append(options)
+        yield from ()
+
+    monkeypatch.setattr(codec, "fit", note)
+    widget = make_widget(viewer)
+    widget.seed.value, widget.weights.value = 7, "int8"
+    for target, value in (("Size (kB)", {"nbytes": 1500}), ("PSNR (dB)", {"psnr": 35})):
+        widget.target.value = target
+        widget.size.value = 1.5
+        widget.start()
+        finish(qtbot, widget)
+        assert given[-1].items() >= (value | {"seed": 7, "weights": "int8", "preset": "fast"}).items()
+    widget.log.value = str(tmp_path / "log.jsonl")
+    widget.start()
+    finish(qtbot, widget)
+    assert (tmp_path / "log.jsonl").exists()
+    widget.log.value = str(tmp_path / "none" / "log.jsonl")
+    widget.start()
+    assert "there is no folder" in widget.status.value and widget._running is None
+
+
+def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    from napari_tinc.plugin.preferences import read_preferences
+
+    widget = make_widget(viewer)
+    widget.ratio.value = 13
+    widget.start()
+    finish(qtbot, widget)
+    assert (read_preferences().ratio, read_preferences().preset) == (13, "fast")
 
 
 def test_a_compressed_copy_is_not_what_is_chosen_first(viewer: ViewerModel, make_widget: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from volumes import small_array
 
 from napari_tinc import codec, pipeline
+from napari_tinc.pipeline import Preview
 from napari_tinc.plugin import jobs
 from napari_tinc.plugin.jobs import JobError, Request, Result, compress_layer
 from napari_tinc.plugin.layers import Geometry
@@ -21,7 +24,7 @@ PLACE = Geometry((2, 1, 1), "micrometer", "zyx")
 
 
 def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: str = "cpu") -> Request:
-    return Request("a", small_array() if data is None else data, PLACE, ratio, preset, device)
+    return Request("a", small_array() if data is None else data, PLACE, {"ratio": ratio}, preset, device)
 
 
 @pytest.fixture(autouse=True)
@@ -122,11 +125,42 @@ def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices() -> None:
-    (found,) = jobs.find_devices()
+    (found,) = jobs.one_result(jobs.find_devices)
     assert found[:2] == ["auto", "cpu"]
 
 
 def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(JobError, match="PyTorch cannot be imported"):
-        list(jobs.find_devices())
+        list(jobs.one_result(jobs.find_devices))
+
+
+def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "metrics.jsonl"
+    *_, result = compress_layer(replace(request(), log=log), Control(), 10**6)
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert entries[0]["phase"] == "training" and entries[-1]["phase"] == "finished"
+    assert entries[-1]["bytes"] == result.volume.nbytes_compressed and entries[-1]["psnr"] == result.quality.psnr
+    with pytest.raises(JobError, match="No such file or directory"):
+        list(compress_layer(replace(request(), log=tmp_path / "none" / "x"), Control(), 10**6))
+
+
+def test_a_look_gives_a_preview_that_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pipeline.STEPS, "fast", 400)
+    control, previews = Control(), []
+    for event in compress_layer(request(), control, 10**6):
+        if isinstance(event, Preview):
+            previews.append(event)
+        elif isinstance(event, Progress):
+            control.look.set()
+    assert previews[0].factor == 1 and previews[0].values.dtype == small_array().dtype
+    first, last = (np.abs(p.values.astype(float) - small_array()).mean() for p in (previews[0], previews[-1]))
+    assert last < first
+
+
+def test_previews_of_large_volumes_are_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "PREVIEW_VOXELS", 2000)
+    control = Control()
+    control.look.set()
+    preview = next(event for event in compress_layer(request(), control, 10**6) if isinstance(event, Preview))
+    assert preview.factor == 2 and preview.values.shape == (10, 12, 14)

@@ -12,7 +12,7 @@ from volumes import small_array, small_volume
 
 import napari_tinc as tinc
 from napari_tinc.plugin import layers
-from napari_tinc.plugin.layers import Geometry, geometry, intensities, to_layer, unchanged, with_geometry
+from napari_tinc.plugin.layers import Geometry, geometry, intensities, to_layer, unchanged, volumes_of, with_geometry
 
 
 def image(**more: Any) -> Image:
@@ -105,9 +105,30 @@ def test_a_changed_geometry_is_stored_without_compressing_again() -> None:
 
 
 def test_what_cannot_be_compressed_is_named() -> None:
-    with pytest.raises(ValueError, match="a is an RGB image"):
+    with pytest.raises(ValueError, match=r"a holds 3 volumes \(5 x 6 x 7 each\)"):
         intensities(*state(Image(np.zeros((5, 6, 7, 3), np.uint8), rgb=True, name="a")))
     with pytest.raises(ValueError, match=r"a has 2 axes \(5 x 6\)"):
         intensities(*state(Image(np.zeros((5, 6)), name="a")))
-    with pytest.raises(ValueError, match=r"4 axes"):
+    with pytest.raises(ValueError, match=r"holds 2 volumes"):
         intensities(*state(Image(np.zeros((2, 5, 6, 7)), name="a")))
+
+
+def test_volumes_of_several_channels_or_times() -> None:
+    array = np.arange(2 * 3 * 4 * 5 * 6).reshape(2, 3, 4, 5, 6)
+    found = volumes_of(*state(Image(array, name="a")))
+    assert [label for label, _ in found] == ["0, 0", "0, 1", "0, 2", "1, 0", "1, 1", "1, 2"]
+    np.testing.assert_array_equal(found[4][1], array[1, 1])
+    colors = np.arange(5 * 6 * 7 * 3).reshape(5, 6, 7, 3).astype(np.uint8)
+    found = volumes_of(*state(Image(colors, name="a", rgb=True)))
+    assert [label for label, _ in found] == ["R", "G", "B"]
+    np.testing.assert_array_equal(found[1][1], colors[..., 1])
+    assert [label for label, _ in volumes_of(*state(Image(array[0, 0], name="a")))] == [""]
+    with pytest.raises(ValueError, match=r"a holds 1001 volumes .* expected at most 1000"):
+        volumes_of(*state(Image(np.zeros((1001, 1, 2, 2)), name="a")))
+    with pytest.raises(ValueError, match=r"RGB image of 2 axes"):
+        volumes_of(*state(Image(colors[0], name="a", rgb=True)))
+
+
+def test_geometry_is_that_of_the_last_three_axes() -> None:
+    layer = Image(np.zeros((2, 3, 4, 5)), scale=(9, 2, 1, 1), units=("s", "um", "um", "um"), axis_labels=tuple("tzyx"))
+    assert geometry(state(layer)[1]) == Geometry((2, 1, 1), "micrometer", "zyx")

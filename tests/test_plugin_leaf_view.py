@@ -13,9 +13,9 @@ from napari.layers import Image, Labels, Vectors
 from volumes import small_array, small_volume
 
 from napari_tinc.octree import Octree
-from napari_tinc.plugin import leaf_view as module
 from napari_tinc.plugin.layers import VOLUME, to_layer
 from napari_tinc.plugin.leaf_view import LeafView, compressed_image, leaf_view
+from napari_tinc.plugin.looks import PLACE
 from napari_tinc.plugin.originals import measure
 
 
@@ -36,7 +36,7 @@ def test_outlines_lie_where_the_image_lies_and_move_with_it(viewer: ViewerModel)
     view.show_leaves()
     image, outlines = viewer.layers["a (tinc)"], viewer.layers["a leaves"]
     assert isinstance(outlines, Labels) and outlines is view.outlines and view.leaves_shown
-    for key in module.PLACE:
+    for key in PLACE:
         assert str(getattr(outlines, key)) == str(getattr(image, key)), key
     np.testing.assert_array_equal(outlines.extent.world, image.extent.world)
     image.scale, image.translate = (3, 1, 1), (0, 0, 9)

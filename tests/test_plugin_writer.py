@@ -85,8 +85,8 @@ def test_a_multiscale_layer_is_compressed_from_its_finest_level(tmp_path: Path) 
     ("array", "reason"),
     [
         (np.zeros((5, 6)), "2 axes"),
-        (np.zeros((3, 4, 5, 6)), "4 axes"),
-        (np.zeros((5, 6, 7, 3), np.uint8), "RGB"),
+        (np.zeros((3, 4, 5, 6)), "a holds 3 volumes"),
+        (np.zeros((5, 6, 7, 3), np.uint8), "a holds 3 volumes"),
         (np.zeros((5, 6, 7), bool), "bool"),
         (np.full((5, 6, 7), np.nan), "NaN"),
     ],

@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from .codec import compress, fit
     from .container import TincError
     from .metrics import Quality
-    from .pipeline import Finished
+    from .pipeline import Finished, Preview
     from .training import Control, Progress
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "Control": "training", "Finished": "pipeline", "Progress": "training", "Quality": "metrics",
-    "TincError": "container", "TincVolume": "volume", "compare": "volume", "compress": "codec", "fit": "codec",
-    "open": "volume",
+    "Control": "training", "Finished": "pipeline", "Preview": "pipeline", "Progress": "training",
+    "Quality": "metrics", "TincError": "container", "TincVolume": "volume", "compare": "volume",
+    "compress": "codec", "fit": "codec", "open": "volume",
 }  # fmt: skip
 
 __all__ = [
-    "Control", "Finished", "Progress", "Quality", "TincError", "TincVolume", "compare", "compress", "fit", "open",
+    "Control", "Finished", "Preview", "Progress", "Quality", "TincError", "TincVolume", "compare", "compress", "fit",
+    "open",
 ]  # fmt: skip
 
 

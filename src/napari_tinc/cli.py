@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Ticker, cell, one_line, pairs, put, table, to_json
+from .reports import Ticker, cell, log_entry, one_line, pairs, put, table, to_json
 
 if TYPE_CHECKING:
     from .container import Chunk
@@ -218,10 +218,9 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                 event.volume.save(args.file)
                 figures = _figures(event.volume, event.quality, file=args.file) | {"seconds": event.seconds}
                 entry = {"phase": "finished", **figures}
-            else:
+            elif isinstance(event, tinc.Progress):
                 ticker.show(event)
-                entry = {key: getattr(event, key) for key in ("phase", "attempt", "step", "seconds", "loss", "psnr")}
-                entry["bytes"] = event.nbytes
+                entry = log_entry(event)
             if log:
                 print(to_json(entry), file=log)
     return figures

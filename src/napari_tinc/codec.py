@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import container
 from .container import Ancillary, Chunk, Header, WeightsFormat
 from .octree import Octree
-from .pipeline import STEPS, Finished, Task, compact, run
+from .pipeline import STEPS, Finished, Preview, Task, compact, run
 from .training import Control, Progress, pick_device
 from .volume import TincVolume
 
@@ -63,7 +63,7 @@ def compress(
     for event in events:
         if isinstance(event, Finished):
             return event.volume
-        if on_progress:
+        if on_progress and isinstance(event, Progress):
             on_progress(event)
     raise AssertionError("a fit that nobody cancelled ends with Finished")
 
@@ -73,11 +73,12 @@ def fit(
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
     control: Control | None = None,
-) -> Iterator[Progress | Finished]:  # fmt: skip
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
 
     Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
-    it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps.
+    it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
+    after ``look`` a :class:`Preview` comes between.
     """
     volume = _parse_volume(array)
     budget = _parse_target(volume, ratio, nbytes, psnr)
@@ -98,7 +99,7 @@ def fit(
     return run(task) if psnr is None else _reach(task, float(psnr))
 
 
-def _reach(task: Task, wanted: float) -> Iterator[Progress | Finished]:
+def _reach(task: Task, wanted: float) -> Iterator[Progress | Preview | Finished]:
     """Fits of several sizes, until one is of the wanted PSNR and hardly better.
 
     The first is a short one, to know where to begin. PSNR is taken to be linear in log2(bytes) between the fits nearest
@@ -118,7 +119,7 @@ def _reach(task: Task, wanted: float) -> Iterator[Progress | Finished]:
             if isinstance(event, Finished):
                 finished = replace(event, seconds=time.perf_counter() - began)
             else:
-                yield replace(event, attempt=attempt)
+                yield replace(event, attempt=attempt) if isinstance(event, Progress) else event
         if finished is None:
             return
         reached = finished.quality.psnr

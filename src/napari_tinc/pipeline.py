@@ -21,9 +21,11 @@ from . import container, metrics
 from .allocation import allocate
 from .calibration import fit_corrections
 from .container import Ancillary, Chunk, Header, Kind, WeightsFormat
+from .decode import cpu_count
 from .metrics import Quality
+from .network import Architecture
 from .partition import partition
-from .training import Control, Fitted, Progress, Schedule, train
+from .training import Control, Fitted, Progress, Schedule, Snapshot, train
 from .volume import TincVolume, pack_errors, to_values
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
 
@@ -39,6 +41,9 @@ PILOT_GAIN = 0.25  # squared error at the end over that after the pilot, or less
 SCALAR_STEP = 0.25  # of the root mean squared error expected
 REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
 LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
+PREVIEW_VOXELS = 2**18  # at most, so that a look costs a tenth of a second
+STEP_SECONDS, FLOPS = 4e-3, 35e9  # of a step whatever its widths, and of a core
+SECONDS_PER_VOXEL = 4e-7  # to measure the result
 NO_ROUNDING = 2.0  # a share of the schedule that never comes
 
 
@@ -73,7 +78,60 @@ class Finished:
     seconds: float
 
 
-def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """What has been learnt so far, coarsely; where ``Control.look`` asked for it.
+
+    Attributes
+    ----------
+    values : of the volume's dtype, at the centres of cells.
+    factor : edge of a cell in voxels.
+    """
+
+    values: NDArray[Any]
+    factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a fit will take, before it starts.
+
+    Attributes
+    ----------
+    steps : optimiser steps.
+    widths : features of the nodes of every level.
+    n_leaves : boxes of the octree.
+    n_parameters : of all networks.
+    seconds : on two CPU cores of the machine of docs/benchmarks.md, to about 30 %.
+    """
+
+    steps: int
+    widths: tuple[int, ...]
+    n_leaves: int
+    n_parameters: int
+    seconds: float
+
+
+def estimate(shape: tuple[int, int, int], nbytes: int, preset: str) -> Estimate:
+    """What a fit of such a volume into ``nbytes`` takes; without looking at its values."""
+    octree, widths, layers = allocate(shape, nbytes, WeightsFormat.ENTROPY)
+    counts = container.count_parameters(octree, widths, layers)
+    steps = count_steps(preset, math.prod(shape))
+    per_level = [np.flatnonzero(octree.level == level)[0] for level in range(octree.depth + 1)]
+    products = int(counts[per_level].sum())  # of one point, which passes one node a level
+    # A step is arithmetic, forward and twice back, and what does not depend on the widths (benchmarks/step_time.py).
+    step = STEP_SECONDS + 6 * products * BATCH[preset] / (cpu_count() * FLOPS)
+    seconds = steps * step + math.prod(shape) * (SECONDS_PER_VOXEL + 2 * products / (cpu_count() * FLOPS))
+    return Estimate(steps, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
+
+
+def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
+    """Optimiser steps of a preset for a volume of that size."""
+    few, many = min(1.0, n_voxels / FEW_VOXELS), max(1.0, n_voxels / MANY_VOXELS)
+    return max(100, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
+
+
+def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finished]:
     """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
     began = time.perf_counter()
     header, volume = task.header, task.volume
@@ -82,18 +140,23 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
         return
     normalised = normalise(volume, header)
     header, allowance = _plan(task, header)
-    few, many = min(1.0, volume.size / FEW_VOXELS), max(1.0, volume.size / MANY_VOXELS)
-    steps = max(100, round(share * STEPS[task.options["preset"]] * max(0.25, few**0.5) * min(2.0, many**0.5)))
+    steps = count_steps(task.options["preset"], volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
     rounded = header.weights_format is WeightsFormat.ENTROPY
     schedule = Schedule(steps, BATCH[task.options["preset"]], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
 
-    def fitting(nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None) -> Iterator[Progress | Fitted]:
-        return train(
-            normalised, architecture_of(header), schedule, nbytes=nbytes, peak=peak, device=task.device,
+    scalars = Scalars.none()
+
+    def fitting(
+        nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None
+    ) -> Iterator[Progress | Preview | Fitted]:
+        architecture = architecture_of(header)
+        for event in train(
+            normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.device,
             seed=task.options["seed"], control=task.control, start=start, fixed=fixed,
-        )  # fmt: skip
+        ):  # fmt: skip
+            yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
 
     fitted = last = None
     for event in fitting(allowance, replace(schedule, end=PILOT), 0.0, None):
@@ -111,13 +174,24 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Finished]:
     for event in fitting(LANDING * allowance, schedule, fixed, fitted):
         if isinstance(event, Fitted):
             fitted = event
-        else:
+        elif isinstance(event, Progress):
             last = replace(event, seconds=piloted + event.seconds)
             yield last
+        else:
+            yield event
     if last is None or task.control.cancel.is_set():
         return
     yield replace(last, phase="packing", seconds=time.perf_counter() - began, seconds_left=0.0)
     yield from _pack(task, header, scalars, fitted, normalised, began)
+
+
+def _preview(architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: Header) -> Preview:
+    factor = 1
+    while math.prod(-(-n // factor) for n in header.shape) > PREVIEW_VOXELS:
+        factor *= 2
+    grid = [np.minimum((np.arange(-(-n // factor)) + 0.5) * factor, n - 0.5) for n in header.shape]
+    network = to_network(architecture, vector, Corrections.none(len(architecture.heads)), scalars)
+    return Preview(to_values(network.on_grid(grid), header), factor)
 
 
 def muon_rate(width: int, sines: int) -> float:

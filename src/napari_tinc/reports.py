@@ -37,6 +37,12 @@ def one_line(text: str) -> str:
     return _printable(" ".join(text.split()))
 
 
+def log_entry(event: Progress) -> dict[str, Any]:
+    """A line of a log of metrics."""
+    entry = {key: getattr(event, key) for key in ("phase", "attempt", "step", "seconds", "loss", "psnr")}
+    return entry | {"bytes": event.nbytes}
+
+
 def to_json(value: Mapping[str, Any]) -> str:
     """Strict JSON: null for infinite numbers and nan, which have no other place in it."""
 

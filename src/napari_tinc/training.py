@@ -59,10 +59,18 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """How another thread ends a fit: ``cancel`` gives it up; ``stop`` finishes in short what has been learnt so far."""
+    """How another thread steers a fit.
+
+    Attributes
+    ----------
+    cancel : gives it up.
+    stop : finishes in short what has been learnt so far.
+    look : asks for what has been learnt so far, once each time it is set.
+    """
 
     cancel: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+    look: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,13 @@ class Progress:
     psnr: float
     nbytes: int | None
     attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The parameters amid training, rounded where they are by then; what :attr:`Control.look` asks for."""
+
+    vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +150,7 @@ def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
     fixed: float = 0.0,
-) -> Iterator[Progress | Fitted]:  # fmt: skip
+) -> Iterator[Progress | Snapshot | Fitted]:  # fmt: skip
     """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
 
     Parameters
@@ -192,15 +207,12 @@ class _Trainer:
         self.pool.shutdown()
         torch.set_num_threads(self.torch_threads)
 
-    def run(self, control: Control) -> Iterator[Progress]:
+    def run(self, control: Control) -> Iterator[Progress | Snapshot]:
         schedule = self.schedule
         began = reported = time.perf_counter()
         first, last = round(schedule.begin * schedule.steps), round(schedule.end * schedule.steps)
         step, stopping, rounding_since = first, False, None
-        done, pace = (
-            schedule.begin,
-            1 / schedule.steps,
-        )  # shares: behind us, and that a step takes
+        done, pace = schedule.begin, 1 / schedule.steps  # shares: behind us, and that a step takes
         while step < last and not control.cancel.is_set():
             if control.stop.is_set() and not stopping:
                 if schedule.end < 1:
@@ -222,6 +234,10 @@ class _Trainer:
             step, done = step + 1, done + pace
             if step % LEARNING_STEPS == 0:
                 self.sampler.learn([worker.draws for worker in self.workers])
+            if control.look.is_set():
+                control.look.clear()
+                vector = self.vector if rounding_since is None else self.rounding.apply(self.vector)
+                yield Snapshot(vector.cpu().numpy().copy())
             now = time.perf_counter()
             if now - reported > REPORT_SECONDS or step == last:
                 reported = now

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode, add_difference
-from .forms import labelled, row, wrapped
+from .forms import labelled, plot, row, wrapped
 from .layers import VOLUME
 from .leaf_view import unwrapped
 from .originals import Measured, measure, summary
@@ -43,11 +43,10 @@ class CompareWidget(Container):
             ],
         )  # fmt: skip
         wrapped(self.status)
-        self._plot = _plot()
+        self._plot = plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
         if self._plot is not None:
             layout.addWidget(self._plot)
-            self._plot.hide()
         layout.addStretch()
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._on_blink)
@@ -169,21 +168,6 @@ class CompareWidget(Container):
             on_result(result)
 
         start_task(work, done, on_error)
-
-
-def _plot() -> Any:
-    """A pyqtgraph plot, or None where that is not installed; the figures are there as text, too."""
-    try:
-        import pyqtgraph
-    except ImportError:
-        return None
-    plot = pyqtgraph.PlotWidget(background=None)
-    plot.setFixedHeight(150)
-    plot.setMouseEnabled(False, False)
-    plot.hideButtons()
-    plot.setLabel("bottom", "error")
-    plot.setLabel("left", "% of voxels")
-    return plot
 
 
 def _draw(plot: Any, found: Measured) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..volume import LazyArray, TincVolume
 from .layers import OVERVIEW_VOXELS, VOLUME
-from .leaf_view import OVERLAY, PLACE
+from .leaf_view import OVERLAY
+from .looks import PLACE
 from .originals import difference
 
 LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared

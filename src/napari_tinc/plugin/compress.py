@@ -4,41 +4,55 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from magicgui.widgets import ComboBox, Container, Label, ProgressBar, PushButton, SpinBox
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FloatSpinBox,
+    Label,
+    LineEdit,
+    ProgressBar,
+    PushButton,
+    SpinBox,
+)  # fmt: skip
 from napari.layers import Image
 from napari.utils.notifications import Notification, notification_manager, show_error
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, QTimer
+from superqt import QCollapsible
 
-from ..pipeline import STEPS
+from ..pipeline import STEPS, Preview, estimate
 from ..training import Control, Progress
 from .activity import activity_bar, advance
-from .forms import labelled, row, wrapped
+from .forms import labelled, plot, row, wrapped
 from .jobs import JobError, Request, Result, find_devices
-from .layers import geometry, intensities
+from .layers import geometry, volumes_of
 from .leaf_view import unwrapped
-from .preferences import read_preferences
+from .looks import look_of, preview_layer
+from .preferences import read_preferences, remember
 from .worker import start_job, start_task
 
-# Of the original layer, for its compressed copy to look the same at the same place.
-COPIED = (
-    "affine", "attenuation", "axis_labels", "blending", "colormap", "contrast_limits", "depiction", "gamma",
-    "interpolation2d", "interpolation3d", "iso_threshold", "opacity", "rendering", "rotate", "scale", "shear",
-    "translate", "units",
-)  # fmt: skip
+TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)"]
+ALL = "all, one file each"
+LOOK_SECONDS = 15  # between two previews
 
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """The job under way: the layer it was started from, what its copy takes over, and the means to end it."""
+    """A job, waiting or under way: the layer it was started from, what its copy takes over, and the means to end it."""
 
+    request: Request
     source: Image
     look: dict[str, Any]
-    control: Control
-    activity: Any
+    expected: float  # seconds
+    control: Control = field(default_factory=Control)
+    activity: Any = None
+    preview: Image | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
     done: bool = False
     outcome: str = "Cancelled."
 
@@ -46,47 +60,84 @@ class Running:
 class CompressWidget(Container):
     """Compress an image layer in the background and add the result beside it.
 
-    One job at a time. It lands on the layer it was started from, whatever is selected by then; if that layer is gone
-    the result is added on top, and if the widget or its viewer is gone the job is cancelled.
+    One job at a time, others wait. A result lands on the layer its job was started from, whatever is selected by then;
+    if that layer is gone it is added on top, and if the widget or its viewer is gone all jobs are cancelled.
     """
 
     def __init__(self, napari_viewer: Any) -> None:
         preferences = read_preferences()
-        self.image = ComboBox(choices=self._images, tooltip="The layer to compress: a 3D volume.")
+        self.image = ComboBox(choices=self._images, tooltip="The layer to compress: a 3D volume, or several.")
+        self.part = ComboBox(choices=[ALL], tooltip="Which channel or point in time.")
+        self.target = ComboBox(choices=TARGETS, tooltip="What is to be met: one of these.")
         self.ratio = SpinBox(
             value=preferences.ratio, min=1, max=100_000,
             tooltip="Bytes of the raw volume / bytes of the file. 64 to 512 is common.",
         )  # fmt: skip
+        self.size = FloatSpinBox(value=100, min=0.2, max=1e7, step=10, tooltip="Largest size of the file.")
+        self.psnr = FloatSpinBox(
+            value=35, min=1, max=120, step=1, tooltip="Least quality, in the smallest file found; up to five fits."
+        )
         self.preset = ComboBox(
             value=preferences.preset, choices=list(STEPS),
             tooltip="How long to train. Longer training gives a better image of the same size.",
         )  # fmt: skip
         self.device = ComboBox(value="auto", choices=["auto", "cpu"], tooltip='"auto" takes a GPU if there is one.')
+        self.seed = SpinBox(value=0, min=0, max=2**31 - 1, tooltip="The same seed gives the same bytes, on a CPU.")
+        self.weights = ComboBox(
+            choices=["entropy", "int8", "float16"], tooltip="How weights are stored; entropy-coded ones are smallest."
+        )
+        self.log = LineEdit(value="", tooltip="A file for loss, PSNR, bytes and seconds as lines of JSON, or empty.")
+        self.preview = CheckBox(value=True, text="Preview", tooltip="Show what has been learnt, a few times a minute.")
         self.sizes = Label(value="")
-        self.compress = PushButton(text="Compress")
+        self.compress = PushButton(text="Compress", tooltip="Start; while another is compressed, wait for it.")
         self.stop = PushButton(text="Stop && keep", tooltip="Finish now, with what has been learnt so far.")
-        self.cancel = PushButton(text="Cancel", tooltip="Give up; nothing is kept.")
+        self.cancel = PushButton(text="Cancel", tooltip="Give up; nothing is kept. What waits is started.")
         self.bar = ProgressBar(value=0, min=0, max=1)
         self.status = Label(value="")
+        self._part_row = labelled("Part", self.part)
+        self._target_row = row(self.target, self.ratio, self.size, self.psnr)
+        advanced = Container(
+            labels=False,
+            widgets=[
+                labelled("Device", self.device), labelled("Seed", self.seed), labelled("Weights", self.weights),
+                labelled("Log", self.log), self.preview,
+            ],
+        )  # fmt: skip
+        advanced.margins = (0, 0, 0, 0)
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                labelled("Image", self.image), labelled("Ratio", self.ratio), labelled("Preset", self.preset),
-                labelled("Device", self.device), self.sizes, row(self.compress, self.stop, self.cancel), self.bar,
+                labelled("Image", self.image), self._part_row, self._target_row,
+                labelled("Preset", self.preset), self.sizes, row(self.compress, self.stop, self.cancel), self.bar,
                 self.status,
             ],
         )  # fmt: skip
         self._viewer = unwrapped(napari_viewer)
         self._running: Running | None = None
+        self._waiting: list[Running] = []
+        self._pace = 1.0  # seconds that jobs took / seconds expected
         self._gone = False
         self._preferred_device = preferences.device
         wrapped(self.sizes, self.status)
-        self.root_native_widget.widget().layout().addStretch()
+        layout = self.root_native_widget.widget().layout()
+        self._plot = plot("seconds", "PSNR (dB)")
+        if self._plot is not None:
+            layout.addWidget(self._plot)
+        fold = QCollapsible("Advanced")
+        fold.setContent(advanced.native)
+        fold.collapse(animate=False)
+        self._advanced = advanced  # or magicgui lets go of its widgets
+        layout.addWidget(fold)
+        layout.addStretch()
+        self._timer = QTimer(self.root_native_widget)
+        self._timer.timeout.connect(self._look)
         self.root_native_widget.destroyed.connect(self._abandon)
         self._orphaned = _Orphaned(self._abandon)
         self.root_native_widget.installEventFilter(self._orphaned)
-        self.image.changed.connect(self._describe)
-        self.ratio.changed.connect(self._describe)
+        self.image.changed.connect(self._on_image)
+        self.target.changed.connect(self._on_target)
+        for choice in (self.part, self.ratio, self.size, self.psnr, self.preset):
+            choice.changed.connect(self._describe)
         self.compress.clicked.connect(self.start)
         self.stop.clicked.connect(self._stop)
         self.cancel.clicked.connect(self._cancel)
@@ -96,7 +147,8 @@ class CompressWidget(Container):
         preferred = sorted(self._images(), key=lambda layer: ("tinc" in layer.metadata, layer is not active))
         if preferred:
             self.image.value = preferred[0]
-        self._describe()
+        self._on_target()
+        self._on_image()
         self._show_buttons()
         start_task(find_devices, self._on_devices, self._on_no_devices)
 
@@ -106,8 +158,8 @@ class CompressWidget(Container):
         return self.root_native_widget
 
     def start(self) -> None:
-        """Start to compress the chosen layer; says why if that cannot be."""
-        if self._running or not self.compress.enabled:
+        """Compress the chosen layer, after those that were chosen before; says why if that cannot be."""
+        if not self.compress.enabled:
             return
         layer = self.image.value
         if layer is None:
@@ -115,26 +167,68 @@ class CompressWidget(Container):
             return
         data, arguments, _ = layer.as_layer_data_tuple()
         try:
-            volume = intensities(data, arguments)
+            found = volumes_of(data, arguments)
+            log = self._log_file(len(found))
         except ValueError as error:
             self._refuse(str(error))
             return
-        request = Request(
-            layer.name, volume, geometry(arguments), self.ratio.value, self.preset.value, self.device.value
-        )
-        control = Control()
-        self.compress.enabled = False  # making a bar, napari handles other clicks
-        running = Running(layer, {key: arguments[key] for key in COPIED}, control, activity_bar(layer.name))
-        self._running = running
+        if len(found) > 1 and self.part.value != ALL:
+            found = [pair for pair in found if pair[0] == self.part.value]
+        for label, volume in found:
+            request = Request(
+                f"{layer.name} [{label}]" if label else layer.name, volume, geometry(arguments), self._target(),
+                self.preset.value, self.device.value, self.seed.value, self.weights.value, log,
+            )  # fmt: skip
+            self._waiting.append(Running(request, layer, look_of(layer), self._expected(volume) or 0.0))
+        remember(self.ratio.value, self.preset.value)
+        self._next()
+        self._show_buttons()
+
+    def _next(self) -> None:
+        """Start what has waited longest, if nothing is under way."""
+        if self._running or not self._waiting:
+            return
+        running = self._running = self._waiting.pop(0)
+        self._show_buttons()
+        running.activity = activity_bar(running.request.name)  # making a bar, napari handles other clicks
         self.bar.max = 0  # busy, without an end in sight
         self.status.value = "Starting ..."
-        self._show_buttons()
+        self._timer.start(LOOK_SECONDS * 1000)
         start_job(
-            request, control, read_preferences().eager_megavoxels * 10**6,
+            running.request, running.control, read_preferences().eager_megavoxels * 10**6,
             on_event=lambda event: self._on_event(running, event),
             on_error=lambda error: self._on_error(running, error),
             on_end=lambda: self._on_end(running),
         )  # fmt: skip
+
+    def _target(self) -> dict[str, Any]:
+        if self.target.value == TARGETS[0]:
+            return {"ratio": self.ratio.value}
+        return {"nbytes": int(1000 * self.size.value)} if self.target.value == TARGETS[1] else {"psnr": self.psnr.value}
+
+    def _log_file(self, count: int) -> Path | None:
+        if not self.log.value.strip():
+            return None
+        path = Path(self.log.value.strip()).expanduser()
+        if not path.parent.is_dir() or path.is_dir():
+            raise ValueError(f"log {path}: there is no folder {path.parent}, or it is one itself")
+        if count > 1 and self.part.value == ALL:
+            raise ValueError("a log is of one job: choose a part, or leave the log empty")
+        return path
+
+    def _expected(self, volume: Any) -> float | None:
+        """Seconds that a fit would take; None where that cannot be said."""
+        if self.target.value == TARGETS[2] or self.device.value not in ("cpu", "auto"):
+            return None
+        nbytes = math.prod(volume.shape) * np.dtype(volume.dtype).itemsize
+        target = self._target()
+        budget = int(target.get("nbytes") or nbytes / target["ratio"])
+        return self._pace * estimate(volume.shape, max(1, budget), self.preset.value).seconds
+
+    def _look(self) -> None:
+        """Ask the job for a preview."""
+        if self._running and self.preview.value:
+            self._running.control.look.set()
 
     def _stop(self) -> None:
         if self._running:
@@ -152,18 +246,30 @@ class CompressWidget(Container):
         """The widget is gone: end its job, and touch nothing of it again."""
         self._gone = True
         running, self._running = self._running, None
+        self._waiting.clear()
         if running:
             running.control.cancel.set()
             running.activity.close()
+            self._drop_preview(running)
 
-    def _on_event(self, running: Running, event: Progress | Result) -> None:
+    def _on_event(self, running: Running, event: Progress | Preview | Result) -> None:
         if running is not self._running or running.control.cancel.is_set():
             return
+        if isinstance(event, Preview):
+            self._show_preview(running, event)
+            return
         if isinstance(event, Result):
+            self._drop_preview(running)
             self._add(running, event)
             running.done, running.outcome = True, _summary(event)
+            if running.expected and not running.control.stop.is_set():
+                self._pace *= event.seconds / running.expected
             return
-        self.status.value = _progress_text(event, running.control.stop.is_set())
+        self.status.value = _progress_text(event, running.control.stop.is_set(), len(self._waiting))
+        running.curve.append((event.seconds, event.psnr))
+        if self._plot is not None:
+            self._plot.show()
+            self._plot.plot(*zip(*running.curve, strict=True), clear=True, pen="#33bb99")
         packing = event.phase == "packing"
         self.bar.max, self.bar.value = (0, 0) if packing else (event.steps, event.step)
         if running.activity.is_canceled:
@@ -180,11 +286,29 @@ class CompressWidget(Container):
 
     def _on_end(self, running: Running) -> None:
         running.activity.close()
+        self._drop_preview(running)
         if running is self._running:
             self._running = None
+            self._timer.stop()
             self.bar.max, self.bar.value = 1, int(running.done)
             self.status.value = running.outcome
             self._show_buttons()
+            self._describe()
+            self._next()
+
+    def _show_preview(self, running: Running, preview: Preview) -> None:
+        layers = self._viewer.layers
+        if running.preview is not None and running.preview in layers:
+            running.preview.data = preview.values
+        elif running.preview is None and running.source in layers:
+            running.preview = preview_layer(f"{running.request.name} preview", running.look, preview)
+            selected = set(layers.selection)
+            layers.insert(layers.index(running.source) + 1, running.preview)
+            layers.selection = selected
+
+    def _drop_preview(self, running: Running) -> None:
+        if running.preview is not None and running.preview in self._viewer.layers:
+            self._viewer.layers.remove(running.preview)
 
     def _add(self, running: Running, result: Result) -> None:
         """Add the result above its original, or on top if that is gone."""
@@ -196,28 +320,63 @@ class CompressWidget(Container):
         viewer = getattr(self, "_viewer", None)  # magicgui asks once before there is one
         return [layer for layer in viewer.layers if isinstance(layer, Image)] if viewer else []
 
-    def _describe(self) -> None:
-        """Say what the chosen layer is and what it would become, or why it cannot be compressed."""
+    def _on_target(self) -> None:
+        widgets: list[Any] = [self.ratio, self.size, self.psnr]
+        for title, widget in zip(TARGETS, widgets, strict=True):
+            widget.visible = title == self.target.value
+        self._target_row.native.layout().invalidate()  # or the panel is made as wide as all three need
+        self._describe()
+
+    def _on_image(self) -> None:
+        """Ask which of several volumes is meant."""
+        try:
+            labels = [label for label, _ in self._volumes()]
+        except ValueError:
+            labels = []
+        with self.part.changed.blocked():
+            self.part.choices = []  # or those that stay would come first
+            self.part.choices = [*labels, ALL] if len(labels) > 1 else [ALL]
+        self._part_row.visible = len(labels) > 1
+        self._describe()
+
+    def _volumes(self) -> list[tuple[str, Any]]:
         layer = self.image.value
         if layer is None:
-            self.sizes.value = "Open a 3D image to compress. Label images cannot be: they would not survive exactly."
-            return
+            return []
+        return volumes_of(layer.data, {"name": layer.name, "rgb": layer.rgb, "multiscale": layer.multiscale})
+
+    def _describe(self) -> None:
+        """Say what the chosen layer is and what it would become, or why it cannot be compressed."""
         try:
-            volume: Any = intensities(
-                layer.data, {"name": layer.name, "rgb": layer.rgb, "multiscale": layer.multiscale}
-            )
+            found = self._volumes()
         except ValueError as error:
             self.sizes.value = str(error)
             return
+        if not found:
+            self.sizes.value = "Open a 3D image to compress. Label images cannot be: they would not survive exactly."
+            return
+        volume, count = found[0][1], len(found) if self.part.value == ALL else 1
         dtype = np.dtype(volume.dtype)
         nbytes = math.prod(volume.shape) * dtype.itemsize
         shape = " x ".join(map(str, volume.shape))
-        self.sizes.value = f"{shape} {dtype}\n{_bytes(nbytes)} will become {_bytes(nbytes / self.ratio.value)}"
+        times = f"{count} times " if count > 1 else ""
+        lines = [f"{times}{shape} {dtype}"]
+        target = self._target()
+        if "psnr" in target:
+            lines.append(f"{_bytes(nbytes)} will become as small as that allows, in up to five fits")
+        else:
+            lines.append(
+                f"{times}{_bytes(nbytes)} will become {_bytes(target.get('nbytes') or nbytes / target['ratio'])}"
+            )
+            expected = self._expected(volume)
+            if expected is not None:
+                lines[-1] += f"\nin about {_duration(count * expected)} on this CPU"
+        self.sizes.value = "\n".join(lines)
 
     def _show_buttons(self) -> None:
         control = self._running.control if self._running else None
         ending = control is not None and control.cancel.is_set()
-        self.compress.enabled = control is None
+        self.compress.text = "Compress" if control is None else "Queue"
         self.cancel.enabled = control is not None and not ending
         self.stop.enabled = control is not None and not ending and not control.stop.is_set()
 
@@ -251,7 +410,7 @@ class _Orphaned(QObject):
         return False
 
 
-def _progress_text(event: Progress, stopping: bool) -> str:
+def _progress_text(event: Progress, stopping: bool, waiting: int) -> str:
     """How far, how good, how big."""
     lines = ["Stopping, what has been learnt is kept."] if stopping else []
     if event.phase == "packing":
@@ -261,6 +420,8 @@ def _progress_text(event: Progress, stopping: bool) -> str:
     lines.append(f"PSNR {event.psnr:.1f} dB, loss {event.loss:.3g}")
     if event.nbytes is not None:
         lines.append(f"Weights {_bytes(event.nbytes)}")
+    if waiting:
+        lines.append(f"{waiting} waiting")
     return "\n".join(lines)
 
 

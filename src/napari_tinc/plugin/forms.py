@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from magicgui.widgets import Container, Label, Widget
 from qtpy.QtWidgets import QSizePolicy
 
@@ -25,3 +27,19 @@ def wrapped(*labels: Label) -> None:
     for label in labels:
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+
+
+def plot(bottom: str, left: str) -> Any:
+    """A small pyqtgraph plot, hidden; None where that is not installed, as it is in the extra "all" only."""
+    try:
+        import pyqtgraph
+    except ImportError:
+        return None
+    widget = pyqtgraph.PlotWidget(background=None)
+    widget.setFixedHeight(150)
+    widget.setMouseEnabled(False, False)
+    widget.hideButtons()
+    widget.setLabel("bottom", bottom)
+    widget.setLabel("left", left)
+    widget.hide()
+    return widget

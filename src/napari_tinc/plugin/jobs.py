@@ -6,12 +6,15 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..pipeline import Finished, Preview
+from ..reports import log_entry, to_json
 from ..training import Control, Progress
 from .layers import Geometry, to_layer
 
@@ -27,14 +30,24 @@ class JobError(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """What to compress, and how. ``data`` may be lazy; it is read by the job."""
+    """What to compress, and how.
+
+    Attributes
+    ----------
+    data : may be lazy; it is read by the job.
+    target : one of ``ratio``, ``nbytes``, ``psnr`` of :func:`napari_tinc.compress`.
+    log : file for a line of JSON an event; None for none.
+    """
 
     name: str
     data: ArrayLike
     geometry: Geometry
-    ratio: float
+    target: dict[str, Any]
     preset: str
     device: str
+    seed: int = 0
+    weights: str = "entropy"
+    log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +61,7 @@ class Result:
     arguments: dict[str, Any]
 
 
-def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Result]:
+def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Preview | Result]:
     """Compress; yields :class:`Progress`, several a second, and at last, unless cancelled, a :class:`Result`.
 
     Raises
@@ -57,16 +70,20 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         Whatever went wrong.
     """
     from ..codec import fit
-    from ..pipeline import Finished
 
     try:
         geometry = request.geometry
-        events = fit(
-            np.asarray(request.data), ratio=request.ratio, preset=request.preset, device=request.device,
-            spacing=geometry.spacing, units=geometry.units, axis_labels=geometry.axis_labels, control=control,
-        )  # fmt: skip
-        with contextlib.closing(events):  # type: ignore[type-var]
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(open(request.log, "w", encoding="utf-8", buffering=1)) if request.log else None
+            events = fit(
+                np.asarray(request.data), **request.target, preset=request.preset, device=request.device,
+                seed=request.seed, weights=request.weights, spacing=geometry.spacing, units=geometry.units,
+                axis_labels=geometry.axis_labels, control=control,
+            )  # fmt: skip
+            stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
             for event in events:
+                if log:
+                    print(to_json(_log_entry(event)), file=log)
                 if not isinstance(event, Finished):
                     yield event
                     continue
@@ -77,6 +94,16 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         raise JobError(one_line(error)) from error
     finally:
         free_memory()
+
+
+def _log_entry(event: Progress | Preview | Finished) -> dict[str, Any]:
+    if isinstance(event, Progress):
+        return log_entry(event)
+    if isinstance(event, Preview):
+        return {"phase": "preview", "factor": event.factor}
+    return {
+        "phase": "finished", "bytes": event.volume.nbytes_compressed, "seconds": event.seconds, **asdict(event.quality)
+    }  # fmt: skip
 
 
 def one_result(work: Callable[[], T]) -> Iterator[T]:

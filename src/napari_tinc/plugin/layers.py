@@ -6,6 +6,7 @@ Works on layer data and plain dictionaries of layer arguments; knows nothing of 
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from ..volume import LazyArray, TincVolume
 VOLUME, CHECKSUM = "tinc", "tinc_crc32"  # keys in a layer's metadata
 OVERVIEW_VOXELS = 2**21  # of the coarsest level, which is decoded at once: napari's thumbnail and 3D view take it
 UNIT_SCALE = (1.0, 1.0, 1.0)
+MOST_VOLUMES = 1000  # in one layer; more are a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,12 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
     knows labels of one letter; others become zyx.
     """
     scale = arguments.get("scale")
-    sizes = [abs(float(size)) for size in (UNIT_SCALE if scale is None else scale)]
-    units = list(arguments.get("units") or ())
+    sizes = [abs(float(size)) for size in (UNIT_SCALE if scale is None else scale)][-3:]
+    units = list(arguments.get("units") or ())[-3:]
     name = _known_unit(units[-1]) if units else None
     if name is not None and len({str(unit) for unit in units}) > 1:
         sizes, name = _converted(sizes, units, name)
-    labels = [str(label) for label in arguments.get("axis_labels") or ()]
+    labels = [str(label) for label in arguments.get("axis_labels") or ()][-3:]
     plain = len(labels) == 3 == len(set(labels)) and all(len(label) == 1 for label in labels)
     z, y, x = sizes
     return Geometry((z, y, x), name, "".join(labels) if plain else "zyx")
@@ -127,14 +129,40 @@ def intensities(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
     ValueError
         If it is not one 3D volume; says what it is.
     """
+    found = volumes_of(data, arguments)
+    if len(found) > 1:
+        name, shape = arguments.get("name", "the layer"), " x ".join(map(str, found[0][1].shape))
+        raise ValueError(
+            f"{name} holds {len(found)} volumes ({shape} each); the Compress widget does one of them or all, and "
+            "a .tinc file holds one"
+        )
+    return found[0][1]
+
+
+def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The 3D volumes in an image layer, lazily, each with what tells it from the others: channels, points in time.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or too many to be meant.
+    """
     name = arguments.get("name", "the layer")
-    if arguments.get("rgb"):
-        raise ValueError(f"{name} is an RGB image; only single-channel volumes can be compressed: split the channels")
     finest = data[0] if arguments.get("multiscale") else data
-    if finest.ndim != 3:
-        shape = " x ".join(map(str, finest.shape))
+    shape = " x ".join(map(str, finest.shape))
+    if arguments.get("rgb"):
+        if finest.ndim != 4:
+            raise ValueError(f"{name} is an RGB image of {finest.ndim - 1} axes ({shape}); volumes have 3 (z, y, x)")
+        return [(color, finest[..., index]) for index, color in enumerate("RGBA"[: finest.shape[-1]])]
+    if finest.ndim < 3:
         raise ValueError(f"{name} has {finest.ndim} axes ({shape}); only volumes of 3 (z, y, x) can be compressed")
-    return finest
+    leading = finest.shape[:-3]
+    count = math.prod(leading)
+    if count > MOST_VOLUMES:
+        raise ValueError(f"{name} holds {count} volumes ({shape}), expected at most {MOST_VOLUMES}")
+    return [
+        (", ".join(map(str, index)), finest[index] if index else finest) for index in np.ndindex(*leading)
+    ]  # fmt: skip
 
 
 def _checksum(array: NDArray[Any]) -> int:

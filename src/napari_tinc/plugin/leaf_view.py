@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from .layers import OVERVIEW_VOXELS, VOLUME
 from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
+from .looks import PLACE
 
 OVERLAY = "tinc_overlay_of"  # in an overlay's metadata: a weak reference to its image layer
-PLACE = ("affine", "axis_labels", "rotate", "scale", "shear", "translate", "units")
 COLORMAP = "viridis"  # readable by the colour-blind, and in grey
 ERRORS = ("RMSE", "PSNR (dB)", "max error")  # the columns that are errors
 CHOSEN = (1.0, 1.0, 1.0, 1.0)  # colour of the box of the leaf that was chosen

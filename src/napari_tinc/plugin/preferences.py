@@ -25,3 +25,14 @@ def read_preferences() -> Preferences:
         return Preferences()
     compressing, opening = settings.compressing, settings.opening
     return Preferences(compressing.ratio, compressing.preset, compressing.device, opening.eager_megavoxels)
+
+
+def remember(ratio: int, preset: str) -> None:
+    """Start with these the next time, in a new session, too."""
+    from napari.settings import get_plugin_settings
+
+    try:
+        settings = get_plugin_settings("napari-tinc")
+    except KeyError:
+        return
+    settings.compressing.ratio, settings.compressing.preset = ratio, preset

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..container import TincError
-from ..training import Control
+from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
@@ -68,7 +68,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any]) -> TincVolume:
         name,
         intensities(data, arguments),
         geometry(arguments),
-        preferences.ratio,
+        {"ratio": preferences.ratio},
         preferences.preset,
         preferences.device,
     )
@@ -77,7 +77,8 @@ def _compressed(data: Any, arguments: Mapping[str, Any]) -> TincVolume:
         for event in compress_layer(request, control, OVERVIEW_VOXELS):
             if isinstance(event, Result):
                 return event.volume
-            advance(bar, event)
+            if isinstance(event, Progress):
+                advance(bar, event)
             if bar.is_canceled:
                 control.cancel.set()
     raise JobError("cancelled")
