@@ -95,6 +95,7 @@ class CompressWidget(Container):
         self.bar = ProgressBar(value=0, min=0, max=1)
         self.status = Label(value="")
         self._part_row = labelled("Part", self.part)
+        self.size.visible = self.psnr.visible = False  # before the row is laid out, or it is as wide as all three
         self._target_row = row(self.target, self.ratio, self.size, self.psnr)
         advanced = Container(
             labels=False,
@@ -324,7 +325,6 @@ class CompressWidget(Container):
         widgets: list[Any] = [self.ratio, self.size, self.psnr]
         for title, widget in zip(TARGETS, widgets, strict=True):
             widget.visible = title == self.target.value
-        self._target_row.native.layout().invalidate()  # or the panel is made as wide as all three need
         self._describe()
 
     def _on_image(self) -> None:
