@@ -132,16 +132,6 @@ def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: 
     assert buttons(widget) == (True, False, False) and len(viewer.layers) == 1
 
 
-def test_cancel_in_naparis_activity(
-    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
-    widget = make_widget(viewer)
-    started(qtbot, widget)
-    widget._running.activity.cancel()
-    assert finish(qtbot, widget) == "Cancelled."
-
-
 def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget = make_widget(viewer)

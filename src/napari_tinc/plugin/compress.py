@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,6 @@ from superqt import QCollapsible
 
 from ..pipeline import STEPS, Preview, estimate
 from ..training import Control, Progress
-from .activity import activity_bar, advance
 from .forms import labelled, plot, row, wrapped
 from .jobs import JobError, Request, Result, find_devices
 from .layers import geometry, volumes_of
@@ -39,6 +39,9 @@ from .worker import start_job, start_task
 TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)"]
 ALL = "all, one file each"
 LOOK_SECONDS = 15  # between two previews
+# Between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms; that
+# is why there is no bar in napari's activity: the animation that comes with it doubled the time of a fit.
+DRAW_SECONDS = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +53,7 @@ class Running:
     look: dict[str, Any]
     expected: float  # seconds
     control: Control = field(default_factory=Control)
-    activity: Any = None
+    drawn: float = 0.0  # when progress was last shown
     preview: Image | None = None
     curve: list[tuple[float, float]] = field(default_factory=list)
     done: bool = False
@@ -191,8 +194,7 @@ class CompressWidget(Container):
             return
         running = self._running = self._waiting.pop(0)
         self._show_buttons()
-        running.activity = activity_bar(running.request.name)  # making a bar, napari handles other clicks
-        self.bar.max = 0  # busy, without an end in sight
+        self.bar.max, self.bar.value = 1, 0
         self.status.value = "Starting ..."
         self._timer.start(LOOK_SECONDS * 1000)
         start_job(
@@ -250,7 +252,6 @@ class CompressWidget(Container):
         self._waiting.clear()
         if running:
             running.control.cancel.set()
-            running.activity.close()
             self._drop_preview(running)
 
     def _on_event(self, running: Running, event: Progress | Preview | Result) -> None:
@@ -266,16 +267,17 @@ class CompressWidget(Container):
             if running.expected and not running.control.stop.is_set():
                 self._pace *= event.seconds / running.expected
             return
-        self.status.value = _progress_text(event, running.control.stop.is_set(), len(self._waiting))
         running.curve.append((event.seconds, event.psnr))
+        packing = event.phase == "packing"
+        now = time.monotonic()
+        if now - running.drawn < DRAW_SECONDS and not packing:
+            return
+        running.drawn = now
+        self.status.value = _progress_text(event, running.control.stop.is_set(), len(self._waiting))
         if self._plot is not None:
             self._plot.show()
             self._plot.plot(*zip(*running.curve, strict=True), clear=True, pen="#33bb99")
-        packing = event.phase == "packing"
-        self.bar.max, self.bar.value = (0, 0) if packing else (event.steps, event.step)
-        if running.activity.is_canceled:
-            self._cancel()
-        advance(running.activity, event)  # last, as this may be where the job ends
+        self.bar.max, self.bar.value = (event.steps, event.steps if packing else event.step)
 
     def _on_error(self, running: Running, error: JobError) -> None:
         if running is self._running:
@@ -286,7 +288,6 @@ class CompressWidget(Container):
             notification_manager.dispatch(Notification.from_exception(error))
 
     def _on_end(self, running: Running) -> None:
-        running.activity.close()
         self._drop_preview(running)
         if running is self._running:
             self._running = None
