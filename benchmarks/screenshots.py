@@ -1,4 +1,4 @@
-"""Drive a real napari through a compression; saves docs/images/*.png: python benchmarks/screenshots.py [--preset fast]
+"""Drive a real napari through all it can do; saves docs/images/*: python benchmarks/screenshots.py [--preset fast]
 
 Needs a screen: Xvfb :9 -screen 0 1400x900x24 & DISPLAY=:9 QT_QPA_PLATFORM=xcb python benchmarks/screenshots.py
 Works on a settings file of its own, and clicks the buttons a user would click.
@@ -21,7 +21,13 @@ from PIL import Image  # noqa: E402
 from qtpy.QtCore import Qt  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+import napari_tinc as tinc  # noqa: E402
+from napari_tinc.plugin import compress  # noqa: E402
+from napari_tinc.plugin.compare import CompareWidget  # noqa: E402
+from napari_tinc.plugin.comparison import Mode  # noqa: E402
 from napari_tinc.plugin.compress import CompressWidget  # noqa: E402
+from napari_tinc.plugin.layers import to_layer  # noqa: E402
+from napari_tinc.plugin.leaves import LeavesWidget  # noqa: E402
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = 1080, 680  # of the window, in pixels
@@ -32,6 +38,7 @@ def main() -> None:
     parser.add_argument("--preset", default="balanced")
     arguments = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
+    compress.LOOK_SECONDS = 5  # so that a preview is in the picture
 
     viewer = new_viewer()
     viewer.open_sample("napari-tinc", "sample_mri")
@@ -43,23 +50,85 @@ def main() -> None:
     click(widget.compress)
     wait(lambda: "step" in widget.status.value)
     click(widget.cancel)
-    wait(lambda: widget.compress.enabled)
+    wait(lambda: widget.cancel.enabled is False)
     assert len(viewer.layers) == 1, "a cancelled job must add nothing"
 
     click(widget.compress)
-    wait(lambda: widget.bar.max > 1 and widget.bar.value > widget.bar.max / 2)
+    wait(lambda: widget.bar.max > 1 and widget.bar.value > widget.bar.max / 2 and "brain preview" in viewer.layers)
     save(viewer, "compress-running.png")
-    wait(lambda: widget.compress.enabled)
-    viewer.canvas.grid.enabled = True
-    viewer.reset_view()
+    wait(lambda: "brain (tinc)" in viewer.layers)
     save(viewer, "compress-done.png")
 
     path = Path(scratch.name) / "brain.tinc"
-    viewer.layers.selection = {viewer.layers[-1]}
+    viewer.layers.selection = {viewer.layers["brain (tinc)"]}
     viewer.layers.save(str(path), selected=True, plugin="napari-tinc")
     viewer.close()
 
     reopen(path)
+    compare()
+    leaves()
+
+
+def compare() -> None:
+    viewer = new_viewer()
+    viewer.open_sample("napari-tinc", "sample_mri")
+    viewer.open_sample("napari-tinc", "sample_mri_tinc")
+    get_app_model().commands.execute_command("napari-tinc.compare")
+    widget = viewer.window.dock_widgets["Compare (TINC)"]
+    assert isinstance(widget, CompareWidget)
+    click(widget.measure)
+    wait(lambda: widget.measure.enabled)
+    widget.mode.value = str(Mode.SIDE)
+    viewer.scene.camera.zoom *= 1.6
+    save(viewer, "compare.png")
+    widget.mode.value = str(Mode.CURTAIN)
+    viewer.scene.camera.zoom *= 1.6
+    frames = []
+    for place in (*np.linspace(0.3, 0.7, 9), *np.linspace(0.65, 0.35, 7)):
+        widget.place.value = float(place)
+        wait(lambda: False, seconds=0.2)
+        pixels = np.asarray(viewer.screenshot(flash=False))[..., :3]
+        frames.append(Image.fromarray(np.ascontiguousarray(pixels)).resize((240, 240 * len(pixels) // pixels.shape[1])))
+    frames = [frame.convert("L").quantize(24) for frame in frames]
+    path = IMAGES / "curtain.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    widget.mode.value = str(Mode.OFF)
+    click(widget.signed)
+    wait(lambda: "brain difference" in viewer.layers)
+    viewer.reset_view()
+    save(viewer, "difference.png")
+    viewer.close()
+
+
+def leaves() -> None:
+    """A volume that is mostly empty, whose leaves are of many sizes."""
+    z, y, x = np.indices((96, 96, 96)) / 96
+    ball = np.exp(-60 * ((z - 0.5) ** 2 + (y - 0.4) ** 2 + (x - 0.3) ** 2))
+    ripples = np.where((z - 0.5) ** 2 + (y - 0.6) ** 2 + (x - 0.7) ** 2 < 0.03, np.sin(90 * x) * np.sin(80 * y), 0)
+    volume = (200 * (ball + 0.3 * ripples).clip(0, 1)).astype(np.uint8)
+    viewer = new_viewer()
+    viewer.add_image(volume, name="phantom")
+    packed = tinc.compress(volume, ratio=400, preset="fast")
+    data, arguments = to_layer(packed, "phantom (tinc)", 10**7)
+    viewer.add_image(data, **arguments)
+    get_app_model().commands.execute_command("napari-tinc.leaves_widget")
+    widget = viewer.window.dock_widgets["Leaves (TINC)"]
+    assert isinstance(widget, LeavesWidget)
+    click(widget.measure)
+    wait(lambda: not widget._busy)
+    widget.outlines.value = True
+    click(widget.table)
+    save(viewer, "leaves.png")
+    viewer.window.dock_widgets["Features table widget (napari)"].parent().close()
+    viewer.dims.ndisplay = 3
+    viewer.scene.camera.angles = (15, 30, 105)
+    save(viewer, "leaves-3d.png")
+    viewer.dims.ndisplay = 2
+    widget.outlines.value = False
+    widget.map.value = True
+    save(viewer, "leaf-error.png")
+    viewer.close()
 
 
 def reopen(path: Path) -> None:

@@ -244,7 +244,7 @@ class LeafView:
         if solid and on and self.boxes is None and self.outlines is not None:
             self.boxes = Vectors(
                 np.zeros((0, 2, 3)), ndim=3, name=f"{self.name} leaf boxes", vector_style="line", opacity=1,
-                edge_width=max(self.image.metadata[VOLUME].shape) / 250, **self._common(),
+                edge_width=max(self.image.metadata[VOLUME].shape) / 160, **self._common(),
             )  # fmt: skip
             self._draw_boxes()
             self._add(self.boxes)

@@ -22,6 +22,7 @@ from .pair import Pair
 from .preferences import read_preferences
 from .worker import start_task
 
+TABLE_HEIGHT = 260  # pixels
 NOT_WORTH_IT = f"No calibration would give {WORTH_DB} dB."
 
 
@@ -133,7 +134,9 @@ class LeavesWidget(Container):
         if view := self.view:
             view.show_leaves()
             dock, _ = self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
-            dock.parent().addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)  # its rows are long
+            window = dock.parent()
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)  # its rows are long
+            window.resizeDocks([dock], [TABLE_HEIGHT], Qt.Orientation.Vertical)
             self._viewer.layers.selection.active = view.outlines
             self._refresh()
 
@@ -216,7 +219,8 @@ def describe(view: LeafView) -> str:
     scalars = int((view.rows["network"] < 0).sum())
     lines = [f"{len(view.rows)} leaves: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
-    gain, offset = view.rows["gain"], view.rows["offset"]
+    served = view.rows[view.rows["network"] >= 0]  # a leaf of one value has no gain
+    gain, offset = served["gain"], served["offset"]
     if is_calibrated(view.image):
         lines.append(f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}")
     else:
