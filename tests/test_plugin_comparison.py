@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.layers.utils._link_layers import link_layers
 from volumes import small_array, small_volume, wide_array, wide_volume
 
 from napari_tinc.plugin import comparison as module
 from napari_tinc.plugin.comparison import Comparison, Curtain, Mode, add_difference
 from napari_tinc.plugin.layers import to_layer
 from napari_tinc.plugin.leaf_view import compressed_image
+from napari_tinc.plugin.originals import difference, show, toggled
+from napari_tinc.recalibration import recalibrated
 
 
 @pytest.fixture
@@ -49,6 +52,37 @@ def test_side_by_side_with_one_look_and_back(viewer: ViewerModel) -> None:
     assert not grid.enabled and shown(viewer) == ["a", "a (tinc)", "another"]
     original.gamma = 0.5
     assert image.gamma == 1 and not image.name_overlay.visible
+
+
+def test_the_viewer_is_given_back_as_it_was(viewer: ViewerModel) -> None:
+    original, image = viewer.layers["a"], viewer.layers["a (tinc)"]
+    image.colormap, image.contrast_limits, image.gamma = "magma", (0, 50), 0.7
+    image.name_overlay.visible = True
+    link_layers([original, image], ["gamma"])
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 3, (0, 4, 5)
+    comparison = pair(viewer)
+    for mode in (Mode.SIDE, Mode.BLINK, Mode.CURTAIN):
+        comparison.show(mode)
+        assert tuple(image.contrast_limits) == tuple(original.contrast_limits)
+        comparison.leave()
+        assert (image.colormap.name, tuple(image.contrast_limits)) == ("magma", (0, 50))
+        assert image.name_overlay.visible and viewer.scene.camera.zoom == 3
+        assert tuple(viewer.scene.camera.center) == (0, 4, 5)
+    original.gamma = 0.4
+    assert image.gamma == 0.4  # a link of the user's own
+
+
+def test_a_curtain_shows_the_calibration_that_is_on() -> None:
+    viewer = ViewerModel()
+    data, arguments = to_layer(recalibrated(small_volume(), small_array() // 2), "a (tinc)", 10**6)
+    original, image = viewer.add_image(small_array(), name="a"), viewer.add_image(data, **arguments)
+    comparison = Comparison(viewer, original, image)
+    comparison.show(Mode.CURTAIN)
+    before = np.asarray(comparison.curtain.data)
+    show(image, toggled(image), other=True)
+    after = np.asarray(comparison.curtain.data)
+    assert not np.array_equal(after[..., 15:], before[..., 15:])
+    np.testing.assert_array_equal(after[..., :14], before[..., :14])
 
 
 def test_the_original_is_on_the_left_whatever_the_order(viewer: ViewerModel) -> None:
@@ -116,14 +150,16 @@ def test_a_curtain_is_an_array(place: int, data: st.DataObject) -> None:
 
 def test_a_difference_is_a_layer_in_the_same_place(viewer: ViewerModel) -> None:
     image = viewer.layers["a (tinc)"]
-    layer = add_difference(viewer, image, image.data, small_array(), absolute=False)
-    assert isinstance(layer, Image) and layer.name == "a difference" and layer.colorbar.visible
+    viewer.add_image(small_array(), name="a difference")  # the user's own
+    layer = add_difference(viewer, image, *difference(small_array(), image.data), absolute=False)
+    assert isinstance(layer, Image) and layer.name.startswith("a difference") and layer.colorbar.visible
     np.testing.assert_array_equal(layer.data, image.data.astype(float) - small_array())
     low, high = layer.contrast_limits
     assert low == -high and list(layer.scale) == [2, 0.5, 0.5]
-    again = add_difference(viewer, image, image.data, small_array(), absolute=False)
-    assert [other.name for other in viewer.layers].count("a difference") == 1 and again in viewer.layers
-    absolute = add_difference(viewer, image, image.data, small_array(), absolute=True)
+    count = len(viewer.layers)
+    again = add_difference(viewer, image, *difference(small_array(), image.data), absolute=False)
+    assert len(viewer.layers) == count and again in viewer.layers
+    absolute = add_difference(viewer, image, *difference(small_array(), image.data), absolute=True)
     assert absolute.data.min() >= 0 and absolute.contrast_limits[0] == 0
 
 

@@ -262,6 +262,17 @@ def test_jobs_wait_for_each_other(qtbot: Any, viewer: ViewerModel, make_widget: 
     assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)", "b", "b (tinc)"]
 
 
+def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    widget = make_widget(viewer)
+    for _ in range(3):
+        widget.start()
+    for count in range(3):
+        qtbot.waitUntil(lambda count=count: len(viewer.layers) == 2 + count, timeout=60_000)
+    finish(qtbot, widget)
+    expected = widget._expected(small_array()) / widget._pace
+    assert widget._pace * expected < 30  # seconds; once it was multiplied by every job that had waited
+
+
 def test_what_waits_goes_on_after_a_cancel_and_not_after_the_widget(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,9 @@ def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     assert entries[-1]["bytes"] == result.volume.nbytes_compressed and entries[-1]["psnr"] == result.quality.psnr
     with pytest.raises(JobError, match="No such file or directory"):
         list(compress_layer(replace(request(), log=tmp_path / "none" / "x"), Control(), 10**6))
+    if Path("/dev/full").exists():
+        with pytest.raises(JobError, match="No space left on device"):
+            list(compress_layer(replace(request(), log=Path("/dev/full")), Control(), 10**6))
 
 
 def test_a_look_gives_a_preview_that_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image
-from volumes import small_array, small_volume
+from volumes import small_array, small_volume, wide_volume
 
 import napari_tinc as tinc
 from napari_tinc.plugin import layers
@@ -111,6 +111,13 @@ def test_what_cannot_be_compressed_is_named() -> None:
         intensities(*state(Image(np.zeros((5, 6)), name="a")))
     with pytest.raises(ValueError, match=r"holds 2 volumes"):
         intensities(*state(Image(np.zeros((2, 5, 6, 7)), name="a")))
+
+
+def test_a_duplicate_is_still_what_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "OVERVIEW_VOXELS", 2000)
+    data, arguments = to_layer(wide_volume(), "b", 2000)
+    data, arguments, _ = copy.deepcopy(Image(data, **arguments).as_layer_data_tuple())
+    assert arguments["multiscale"] and unchanged(data, arguments) is wide_volume()
 
 
 def test_volumes_of_several_channels_or_times() -> None:

@@ -205,6 +205,16 @@ def test_a_removed_image_is_not_kept_alive(viewer: ViewerModel) -> None:
     assert alive() is None
 
 
+def test_a_viewer_is_not_kept_alive() -> None:
+    viewer = ViewerModel()
+    data, arguments = to_layer(small_volume(), "a (tinc)", 10**6)
+    leaf_view(viewer, viewer.add_image(data, **arguments)).show_leaves()
+    alive = weakref.ref(viewer)
+    del viewer
+    gc.collect()
+    assert alive() is None
+
+
 def test_thousands_of_leaves_in_one_outline(viewer: ViewerModel) -> None:
     octree = Octree.full((64, 64, 64), 4)
     rows = np.zeros(4096, small_volume().leaves.dtype)

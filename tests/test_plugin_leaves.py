@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtWidgets import QRadioButton
+from superqt.utils import WorkerBase
 from test_recalibration import brighter
 from volumes import small_array, small_volume
 
@@ -226,6 +229,86 @@ def test_commands_without_a_compressed_layer_say_so(viewer: ViewerModel) -> None
         assert notified() == ["Select a layer that was opened from a .tinc file, or made by Compress."]
 
 
+def test_widgets_follow_what_commands_do(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
+    widget = make(LeavesWidget, viewer)
+    assert widget.calibrated.value
+    commands.toggle_calibration(viewer)
+    qtbot.waitUntil(lambda: not widget.calibrated.value, timeout=30_000)
+    assert "Not calibrated" in widget.status.value and not is_calibrated(image)
+    commands.show_leaves(viewer)
+    assert widget.outlines.value
+    viewer.layers["c leaves"].visible = False  # the eye in the layer list
+    assert not widget.outlines.value
+    widget.worst.value = 10
+    widget.pair.image.value = viewer.layers["a (tinc)"]
+    assert widget.worst.value == 256
+    widget.pair.image.value = image
+    assert widget.worst.value == 10
+
+
+def test_no_original_is_a_choice(viewer: ViewerModel, make: Any) -> None:
+    widget = make(LeavesWidget, viewer)
+    widget.pair.original.value = None
+    viewer.add_labels(np.zeros((20, 24, 28), np.uint8))
+    assert widget.pair.original.value is None
+
+
+def test_figures_are_forgotten_with_the_calibration_they_are_of(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
+    widget = make(CompareWidget, viewer)
+    widget.measure.native.click()
+    qtbot.waitUntil(lambda: "PSNR" in widget.status.value, timeout=30_000)
+    commands.toggle_calibration(viewer)
+    qtbot.waitUntil(lambda: not is_calibrated(image), timeout=30_000)
+    assert "PSNR" not in widget.status.value
+    widget.measure.native.click()
+    commands.toggle_calibration(viewer)
+    qtbot.waitUntil(lambda: is_calibrated(image) and widget.measure.enabled, timeout=30_000)
+    assert "Measuring" not in widget.status.value
+
+
+@pytest.mark.parametrize("mode", [Mode.SIDE, Mode.BLINK, Mode.CURTAIN])
+def test_closing_the_dock_gives_the_viewer_back(viewer: ViewerModel, qtbot: Any, mode: Mode) -> None:
+    from qtpy.QtWidgets import QDockWidget
+
+    dock = QDockWidget()
+    qtbot.addWidget(dock)
+    dock.setWidget(CompareWidget(viewer).native)  # as napari does, which keeps nothing else
+    gc.collect()
+    native = dock.widget()
+    next(button for button in native.findChildren(QRadioButton) if button.text() == str(mode)).click()
+    assert viewer.canvas.grid.enabled or not viewer.layers["a (tinc)"].visible or not viewer.layers["a"].visible
+    native.setParent(None)
+    qtbot.addWidget(native)
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["a", "a (tinc)"]
+    assert not viewer.canvas.grid.enabled
+
+
+def test_a_widget_that_is_gone_is_not_touched(viewer: ViewerModel, qtbot: Any) -> None:
+    for kind in (LeavesWidget, CompareWidget):
+        widget = kind(viewer)
+        widget.measure.native.click()
+        with qtbot.waitSignal(widget.native.destroyed):
+            widget.native.deleteLater()
+        qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=30_000)
+        viewer.layers.selection.active = viewer.layers["a"]
+        viewer.layers.selection.active = viewer.layers["a (tinc)"]
+    commands.show_leaves(viewer)
+    assert notified() == []
+
+
+def test_a_difference_that_is_none_is_said(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    holes = brighter().astype(np.float32)
+    holes[3, 4, 5] = np.nan
+    viewer.layers.remove("a")
+    viewer.add_image(holes, name="a")
+    widget = make(CompareWidget, viewer)
+    widget.signed.native.click()
+    qtbot.waitUntil(lambda: notified() != [], timeout=30_000)
+    assert "not finite" in notified()[0] and len(viewer.layers) == 2 and "not finite" in widget.status.value
+
+
 def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:
     from napari._app_model import get_app_model
 
@@ -251,3 +334,4 @@ def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:
     assert viewer.layers["a curtain"].visible and other.mode.value == str(Mode.CURTAIN)
     assert np.asarray(viewer.screenshot(flash=False)).std() > 10
     assert viewer.layers["a (tinc)"].metadata[VOLUME] is small_volume()
+    other.mode.value = str(Mode.SIDE)  # and the window is closed in it

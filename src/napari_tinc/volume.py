@@ -96,6 +96,9 @@ class TincVolume:
         if present < expected:
             raise TincError(f"file holds {present} of {expected} networks; coarser levels cannot be shown yet")
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> TincVolume:
+        return self  # nothing of it can change; napari copies layers deeply
+
     @property
     def header(self) -> Header:
         return self._header

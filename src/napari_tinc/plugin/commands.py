@@ -13,7 +13,6 @@ from napari.viewer import Viewer
 from .layers import VOLUME
 from .leaf_view import ERRORS, compressed_image, leaf_view
 from .originals import Shown, is_calibrated, show, toggled
-from .preferences import read_preferences
 from .worker import start_task
 
 
@@ -51,7 +50,7 @@ def toggle_calibration(viewer: Viewer) -> None:
 
 def start_toggle(viewer: Any, image: Image, on_done: Callable[[], None]) -> None:
     """Decode the layer's other form, where that has not been done, and show it; then call ``on_done``."""
-    volume, eager = image.metadata[VOLUME], read_preferences().eager_megavoxels * 10**6
+    volume = image.metadata[VOLUME]
 
     def on_result(shown: Shown) -> None:
         if image in viewer.layers and image.metadata[VOLUME] is volume:  # neither gone nor changed meanwhile
@@ -59,7 +58,7 @@ def start_toggle(viewer: Any, image: Image, on_done: Callable[[], None]) -> None
             leaf_view(viewer, image).update(shown.volume.leaves)
             on_done()
 
-    start_task(lambda: toggled(image, eager), on_result, lambda error: notify(str(error)))
+    start_task(lambda: toggled(image), on_result, lambda error: notify(str(error)))
 
 
 def _active(viewer: Any) -> Image | None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode, add_difference
-from .forms import labelled, plot, row, wrapped
+from .forms import labelled, plot, row, watch_end, wrapped
 from .layers import VOLUME
 from .leaf_view import unwrapped
-from .originals import Measured, measure, summary
+from .originals import Measured, difference, measure, summary
 from .pair import Pair
 from .worker import start_task
 
@@ -27,6 +26,7 @@ class CompareWidget(Container):
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = unwrapped(napari_viewer)
         self._comparison: Comparison | None = None
+        self._followed: Any = None
         self.pair = Pair(self._viewer, self._on_pair)
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
         self.place = FloatSlider(value=0.5, min=0, max=1, step=0.01, tooltip="Where the curtain hangs.")
@@ -55,8 +55,9 @@ class CompareWidget(Container):
         self.measure.clicked.connect(self._on_measure)
         self.signed.clicked.connect(partial(self._on_difference, False))
         self.absolute.clicked.connect(partial(self._on_difference, True))
-        self.root_native_widget.destroyed.connect(self._timer_stopped)
+        self._gone = False
         self._viewer.layers.events.removed.connect(self._on_removed)
+        watch_end(self.root_native_widget, self._leave, self._on_destroyed)
         self.pair.start()
 
     @property
@@ -75,12 +76,20 @@ class CompareWidget(Container):
         for widget in (self.mode, self.measure, self.signed, self.absolute):
             widget.enabled = there
         self.place.enabled = False
+        if self._followed is not None:
+            self._followed.events.data.disconnect(self._forget)
+        self._followed = self.pair.image.value
+        if self._followed is not None:
+            self._followed.events.data.connect(self._forget)
+        self._forget()
+        if not there:
+            self.status.value = "Open a .tinc file and the volume that it was made from, of the same shape."
+
+    def _forget(self) -> None:
+        """Figures are of another pair, or of another calibration."""
         if self._plot is not None:
             self._plot.hide()
-        if there:
-            self.status.value = "Contrast, colours and cameras are shared while two layers are compared."
-        else:
-            self.status.value = "Open a .tinc file and the volume that it was made from, of the same shape."
+        self.status.value = "Contrast, colours and cameras are shared while two layers are compared."
 
     def _on_mode(self, chosen: str) -> None:
         pair, mode = self.pair.layers, Mode(chosen)
@@ -119,11 +128,11 @@ class CompareWidget(Container):
         with self.mode.changed.blocked():
             self.mode.value = str(Mode.OFF)
 
-    def _timer_stopped(self) -> None:
-        """The widget is gone: the viewer back to how it was."""
-        comparison, self._comparison = self._comparison, None
-        if comparison is not None:
-            comparison.leave()
+    def _on_destroyed(self) -> None:
+        """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
+        self._gone, self._comparison = True, None
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self.pair.stop()
 
     def _on_measure(self) -> None:
         pair = self.pair.layers
@@ -133,7 +142,6 @@ class CompareWidget(Container):
         volume = image.metadata[VOLUME]
 
         def on_result(found: Measured) -> None:
-            self.measure.enabled = True
             if self.pair.layers == pair and image.metadata[VOLUME] is volume:
                 self.status.value = summary(found)
                 if self._plot is not None:
@@ -147,27 +155,28 @@ class CompareWidget(Container):
             return
         original, image = pair
 
-        def on_result(values: Any) -> None:
+        def on_result(found: tuple[Any, float]) -> None:
             if image in self._viewer.layers:
-                add_difference(self._viewer, image, values, original.data, absolute)
-            self.status.value = ""
+                add_difference(self._viewer, image, *found, absolute)
 
-        self._start("Subtracting ...", partial(np.asarray, image.metadata[VOLUME]), on_result)
+        self._start("Subtracting ...", partial(difference, original.data, image.metadata[VOLUME]), on_result)
 
     def _start(self, text: str, work: Any, on_result: Any) -> None:
-        self.status.value = text
+        before, self.status.value = self.status.value, text
         self.measure.enabled = False
 
+        def end(said: str) -> bool:
+            if not self._gone:
+                self.measure.enabled = self.pair.layers is not None
+                if self.status.value == text:
+                    self.status.value = said
+            return not self._gone
+
         def on_error(error: Exception) -> None:
-            self.measure.enabled = True
-            self.status.value = str(error)
+            end(str(error))
             show_error(str(error))
 
-        def done(result: Any) -> None:
-            self.measure.enabled = True
-            on_result(result)
-
-        start_task(work, done, on_error)
+        start_task(work, lambda result: on_result(result) if end(before) else None, on_error)
 
 
 def _draw(plot: Any, found: Measured) -> None:

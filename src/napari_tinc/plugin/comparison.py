@@ -16,7 +16,6 @@ from ..volume import LazyArray, TincVolume
 from .layers import OVERVIEW_VOXELS, VOLUME
 from .leaf_view import OVERLAY
 from .looks import PLACE
-from .originals import difference
 
 LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
 BESIDE = (*LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
@@ -95,7 +94,10 @@ class Comparison:
         self.viewer, self.original, self.image = viewer, original, image
         self.mode = Mode.OFF
         self.curtain: Image | None = None
-        self._restore: dict[Any, bool] = {}
+        self._restore: dict[Any, dict[str, Any]] = {}
+        self._names: dict[Image, bool] = {}
+        self._links: list[Any] = []
+        self._camera: dict[str, Any] = {}
         self._grid: tuple[bool, int, tuple[int, int]] | None = None
         self._share = 0.5
 
@@ -106,12 +108,16 @@ class Comparison:
             return
         self.mode = mode
         layers = self.viewer.layers
-        self._restore = {layer: layer.visible for layer in layers}
+        self._restore = {layer: {"visible": layer.visible} for layer in layers}
+        self._restore[self.image] |= {key: getattr(self.image, key) for key in BESIDE}
+        self._names = {layer: layer.name_overlay.visible for layer in (self.original, self.image)}
+        self._camera = {key: getattr(self.viewer.scene.camera, key) for key in ("center", "zoom", "angles")}
         for layer in layers:
             layer.visible = layer in (self.original, self.image)
         for key in BESIDE:
             setattr(self.image, key, getattr(self.original, key))
-        link_layers([self.original, self.image], LOOK)
+        self._links = link_layers([self.original, self.image], LOOK)  # those that the user had not made before
+        self.image.events.data.connect(self._on_data)
         if mode is Mode.SIDE:
             grid = self.viewer.canvas.grid
             self._grid = grid.enabled, grid.stride, grid.shape
@@ -124,7 +130,8 @@ class Comparison:
             self.image.visible = False
         else:
             self._hang()
-        self.viewer.reset_view()
+        if mode is Mode.SIDE:
+            self.viewer.reset_view()
 
     def leave(self) -> None:
         """Everything back to where it was before."""
@@ -142,13 +149,18 @@ class Comparison:
             grid = self.viewer.canvas.grid
             grid.enabled, grid.stride, grid.shape = self._grid
             self._grid = None
-        for layer in (self.original, self.image):
-            layer.name_overlay.visible = False
-        unlink_layers([self.original, self.image], LOOK)
-        for layer, visible in self._restore.items():
+        self.image.events.data.disconnect(self._on_data)
+        if linked := {key for *_, key in self._links}:
+            unlink_layers([self.original, self.image], linked)
+        for layer, name in self._names.items():
+            layer.name_overlay.visible = name
+        for layer, state in self._restore.items():
             if layer in layers:
-                layer.visible = visible
+                for key, value in state.items():
+                    setattr(layer, key, value)
         self._restore = {}
+        for key, value in self._camera.items():
+            setattr(self.viewer.scene.camera, key, value)
         if self.image in layers:
             layers.selection.active = self.image
 
@@ -191,25 +203,32 @@ class Comparison:
         levels = source.levels(OVERVIEW_VOXELS)
         return levels if len(levels) == 1 else [*levels[:-1], np.asarray(levels[-1])]
 
+    def _on_data(self) -> None:
+        """The volume was calibrated otherwise."""
+        if self.curtain is not None:
+            self.curtain.metadata["curtain"].volume = self.image.metadata[VOLUME]
+            self.move(self._share)
+
     def _on_dims(self) -> None:
         self.move(self._share)
 
 
-def add_difference(viewer: Any, image: Image, values: NDArray[Any], original: Any, absolute: bool) -> Image:
-    """Add what compression changed as a layer: signed around 0 in two colours, or how far off each voxel is."""
-    off = difference(original, values)
-    far = float(np.percentile(np.abs(off), 99.9)) or 1.0  # a few voxels that are far off would hide all others
+def add_difference(viewer: Any, image: Image, off: NDArray[np.float32], far: float, absolute: bool) -> Image:
+    """Add a difference as a layer: signed around 0 in two colours, or how far off each voxel is.
+
+    ``far`` is what the colours reach to; a few voxels that are farther off would hide all others.
+    """
     name = image.name.removesuffix(" (tinc)")
     layer = Image(
         np.abs(off) if absolute else off,
         name=f"{name} {'absolute difference' if absolute else 'difference'}",
         colormap="magma" if absolute else "PiYG",
         contrast_limits=(0, far) if absolute else (-far, far),
-        metadata={OVERLAY: weakref.ref(image)},
+        metadata={OVERLAY: weakref.ref(image), "absolute": absolute},
         **{key: getattr(image, key) for key in PLACE},
     )
     layer.colorbar.visible = True
-    for old in [other for other in viewer.layers if other.name == layer.name]:
+    for old in [other for other in viewer.layers if other.metadata == layer.metadata]:
         viewer.layers.remove(old)
     viewer.layers.insert(viewer.layers.index(image) + 1, layer)
     return layer

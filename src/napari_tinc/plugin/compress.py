@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ from magicgui.widgets import (
 )  # fmt: skip
 from napari.layers import Image
 from napari.utils.notifications import Notification, notification_manager, show_error
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QTimer
 from superqt import QCollapsible
 
 from ..pipeline import STEPS, Preview, estimate
 from ..training import Control, Progress
-from .forms import labelled, plot, row, wrapped
+from .forms import labelled, plot, row, watch_end, wrapped
 from .jobs import JobError, Request, Result, find_devices
 from .layers import geometry, volumes_of
 from .leaf_view import unwrapped
@@ -51,7 +50,7 @@ class Running:
     request: Request
     source: Image
     look: dict[str, Any]
-    expected: float  # seconds
+    expected: float  # seconds, at a pace of 1
     control: Control = field(default_factory=Control)
     drawn: float = 0.0  # when progress was last shown
     preview: Image | None = None
@@ -135,9 +134,7 @@ class CompressWidget(Container):
         layout.addStretch()
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)
-        self.root_native_widget.destroyed.connect(self._abandon)
-        self._orphaned = _Orphaned(self._abandon)
-        self.root_native_widget.installEventFilter(self._orphaned)
+        watch_end(self.root_native_widget, self._abandon, self._abandon)
         self.image.changed.connect(self._on_image)
         self.target.changed.connect(self._on_target)
         for choice in (self.part, self.ratio, self.size, self.psnr, self.preset):
@@ -183,7 +180,7 @@ class CompressWidget(Container):
                 f"{layer.name} [{label}]" if label else layer.name, volume, geometry(arguments), self._target(),
                 self.preset.value, self.device.value, self.seed.value, self.weights.value, log,
             )  # fmt: skip
-            self._waiting.append(Running(request, layer, look_of(layer), self._expected(volume) or 0.0))
+            self._waiting.append(Running(request, layer, look_of(layer), (self._expected(volume) or 0.0) / self._pace))
         remember(self.ratio.value, self.preset.value)
         self._next()
         self._show_buttons()
@@ -265,7 +262,7 @@ class CompressWidget(Container):
             self._add(running, event)
             running.done, running.outcome = True, _summary(event)
             if running.expected and not running.control.stop.is_set():
-                self._pace *= event.seconds / running.expected
+                self._pace = event.seconds / running.expected
             return
         running.curve.append((event.seconds, event.psnr))
         packing = event.phase == "packing"
@@ -396,19 +393,6 @@ class CompressWidget(Container):
     def _refuse(self, reason: str) -> None:
         self.status.value = reason
         show_error(reason)
-
-
-class _Orphaned(QObject):
-    """Calls back when napari closes the dock, which takes the widget out of it but does not destroy it."""
-
-    def __init__(self, callback: Callable[[], None]) -> None:
-        super().__init__()
-        self._callback = callback
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
-            self._callback()
-        return False
 
 
 def _progress_text(event: Progress, stopping: bool, waiting: int) -> str:

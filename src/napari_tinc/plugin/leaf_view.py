@@ -16,6 +16,7 @@ from napari.layers import Image, Labels, Layer, Vectors
 from napari.layers.utils._link_layers import link_layers, unlink_layers
 from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from .layers import OVERVIEW_VOXELS, VOLUME
 from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
@@ -65,10 +66,13 @@ class LeafView:
     column : title of what colours the outlines and boxes, of :data:`~.leaf_maps.COLUMNS`.
     worst : how many boxes 3D shows.
     outlines, boxes, map : the overlays; None where they are not shown.
+    changed : emitted when any of these, or whether they are visible, has changed.
     """
 
+    changed = Signal()
+
     def __init__(self, viewer: Any, image: Image) -> None:
-        self.viewer, self._image = viewer, weakref.ref(image)
+        self._viewer, self._image = weakref.ref(viewer), weakref.ref(image)  # both hold on to what is kept in _views
         self.rows: NDArray[Any] = image.metadata[VOLUME].leaves
         self.before: NDArray[Any] | None = None
         self.summary = ""
@@ -77,6 +81,12 @@ class LeafView:
         self.boxes: Vectors | None = None
         self.map: Image | None = None
         self._chosen, self._selected = -1, 1  # leaf, label
+
+    @property
+    def viewer(self) -> Any:
+        viewer = self._viewer()
+        assert viewer is not None  # who calls has it
+        return viewer
 
     @property
     def image(self) -> Image:
@@ -157,6 +167,7 @@ class LeafView:
         self._add(self.map)
         self._watch()
         self.viewer.layers.selection.active = self.map
+        self.changed.emit()
 
     def hide_map(self) -> None:
         if self.map is not None and self.map in self.viewer.layers:
@@ -181,6 +192,7 @@ class LeafView:
         if self.map is not None:
             column = self.map.metadata["column"]
             self.show_map(column) if column in self.known_columns() else self.hide_map()
+        self.changed.emit()
 
     def go_to(self, leaf: int) -> None:
         """Show the middle of a leaf, and its box in white. ``leaf`` counts from 0."""
@@ -231,9 +243,13 @@ class LeafView:
         layers = self.viewer.layers
         layers.insert(layers.index(self.image) + 1, layer)
         link_layers([self.image, layer], PLACE)
+        layer.events.visible.connect(self._on_visible)
 
     def _watch(self) -> None:
         self.viewer.layers.events.removed.connect(self._on_removed)
+
+    def _on_visible(self) -> None:
+        self.changed.emit()
 
     def _on_ndisplay(self) -> None:
         self._switch(any(layer is not None and layer.visible for layer in (self.outlines, self.boxes)))
@@ -292,6 +308,8 @@ class LeafView:
                 unlink_layers([image, layer], PLACE)
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
+        if gone:
+            self.changed.emit()
 
 
 def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:

@@ -13,13 +13,12 @@ from qtpy.QtCore import Qt
 from ..calibration import WORTH_DB
 from .commands import start_toggle
 from .comparison import add_difference
-from .forms import labelled, row, wrapped
+from .forms import labelled, row, watch_end, wrapped
 from .layers import VOLUME
 from .leaf_maps import COLUMNS
 from .leaf_view import MOST_BOXES, LeafView, leaf_view, unwrapped
-from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
+from .originals import Measured, Shown, difference, is_calibrated, measure, recalibrate, show, summary
 from .pair import Pair
-from .preferences import read_preferences
 from .worker import start_task
 
 TABLE_HEIGHT = 260  # pixels
@@ -31,7 +30,8 @@ class LeavesWidget(Container):
 
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = unwrapped(napari_viewer)
-        self._busy = False
+        self._busy = self._gone = False
+        self._followed: LeafView | None = None
         self.pair = Pair(self._viewer, self._refresh)
         self.outlines = CheckBox(text="Outlines (boxes in 3D)", tooltip="Click on a leaf to find it in the table.")
         self.column = ComboBox(choices=list(COLUMNS), tooltip="What colours the outlines and boxes.")
@@ -71,6 +71,7 @@ class LeavesWidget(Container):
         self.absolute.clicked.connect(lambda: self._on_difference(True))
         self.calibrated.changed.connect(self._on_calibrated)
         self.recalibrate.clicked.connect(self._on_recalibrate)
+        watch_end(self.root_native_widget, self._refresh, self._on_destroyed)
         self.pair.start()
 
     @property
@@ -90,7 +91,15 @@ class LeavesWidget(Container):
 
     def _refresh(self, *_: Any) -> None:
         """Show the state that the layers are in."""
+        if self._gone:
+            return
         view = self.view
+        if view is not self._followed:
+            if self._followed is not None:
+                self._followed.changed.disconnect(self._refresh)
+            self._followed = view
+            if view is not None:
+                view.changed.connect(self._refresh)
         for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table, self.calibrated):
             widget.enabled = view is not None and not self._busy
         for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
@@ -104,6 +113,8 @@ class LeavesWidget(Container):
             with widget.changed.blocked():
                 widget.choices = columns
                 widget.value = value if value in columns else columns[0]
+        with self.worst.changed.blocked():
+            self.worst.value = view.worst
         for box, on in (
             (self.outlines, view.leaves_shown), (self.map, view.map_column is not None),
             (self.calibrated, is_calibrated(view.image)),
@@ -112,6 +123,13 @@ class LeavesWidget(Container):
                 box.value = on
         if not self._busy:
             self.status.value = describe(view)
+
+    def _on_destroyed(self) -> None:
+        """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
+        self._gone = True
+        self.pair.stop()
+        if self._followed is not None:
+            self._followed.changed.disconnect(self._refresh)
 
     def _on_outlines(self, on: bool) -> None:
         if view := self.view:
@@ -159,25 +177,26 @@ class LeavesWidget(Container):
             return
         image, volume = view.image, view.image.metadata[VOLUME]
 
-        def on_result(values: Any) -> None:
+        def on_result(found: tuple[Any, float]) -> None:
             if image in self._viewer.layers:
-                add_difference(self._viewer, image, values, original.data, absolute)
+                add_difference(self._viewer, image, *found, absolute)
 
-        self._start("Subtracting ...", lambda: np.asarray(volume), on_result)
+        self._start("Subtracting ...", lambda: difference(original.data, volume), on_result)
 
     def _on_calibrated(self) -> None:
-        if view := self.view:
-            start_toggle(self._viewer, view.image, self._refresh)
+        view = self.view
+        if view is not None and is_calibrated(view.image) != self.calibrated.value:
+            start_toggle(self._viewer, view.image, lambda: None)
             self._refresh()  # until it has been decoded, or could not be
 
     def _on_recalibrate(self) -> None:
         view, original = self.view, self.pair.original.value
         if view is None or original is None:
             return
-        volume, eager = view.image.metadata[VOLUME], read_preferences().eager_megavoxels * 10**6
+        image, volume = view.image, view.image.metadata[VOLUME]
 
         def work() -> tuple[Shown, Measured]:
-            shown = recalibrate(volume, original.data, eager)
+            shown = recalibrate(image, original.data)
             return shown, measure(shown.volume, original.data)
 
         def on_result(result: tuple[Shown, Measured]) -> None:
@@ -206,7 +225,7 @@ class LeavesWidget(Container):
 
         start_task(
             work,
-            lambda result: end(lambda: on_result(result)),
+            lambda result: None if self._gone else end(lambda: on_result(result)),
             lambda error: end(lambda: show_error(str(error))),
         )
 

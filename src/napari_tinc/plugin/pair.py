@@ -36,8 +36,17 @@ class Pair:
         self._on_image()
 
     def reset_choices(self) -> None:
+        """Layers have come or gone."""
+        before = len(self.original.choices)
         self.image.reset_choices()
-        self._on_image()
+        self.original.reset_choices()
+        if len(self.original.choices) > before:
+            self._choose()
+        self._on_either()
+
+    def stop(self) -> None:
+        """The widget is gone."""
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
 
     @property
     def layers(self) -> tuple[Image, Image] | None:
@@ -60,9 +69,12 @@ class Pair:
 
     def _on_image(self) -> None:
         self.original.reset_choices()
+        self._choose()
+        self._on_either()
+
+    def _choose(self) -> None:
         if self.original.value is None:
             self.original.value = next((choice for choice in self.original.choices if choice is not None), None)
-        self._on_either()
 
     def _on_either(self) -> None:
         """Lists also tell of a change where they were only filled anew."""
