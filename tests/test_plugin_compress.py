@@ -82,6 +82,7 @@ def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any)
     widget.target.value = "PSNR (dB)"
     assert "as small as that allows" in widget.sizes.value and "about" not in widget.sizes.value
     assert buttons(widget) == (True, False, False)
+    assert "GB free" in widget.memory.value
     assert list(widget.preset.choices) == ["fast", "balanced", "best"]
     assert widget.native.sizeHint().width() <= 350
 
@@ -226,7 +227,7 @@ def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, m
     with qtbot.waitSignal(widget.native.destroyed):
         widget.native.deleteLater()
     assert running.control.cancel.is_set()
-    widget._on_devices(["auto", "cpu", "cuda"])
+    widget._on_devices({"auto": "", "cpu": "", "cuda": ""})
     widget._on_no_devices(JobError("no torch"))
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
     assert len(viewer.layers) == 1

@@ -127,7 +127,7 @@ def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_devices() -> None:
     (found,) = jobs.one_result(jobs.find_devices)
-    assert found[:2] == ["auto", "cpu"]
+    assert list(found)[:2] == ["auto", "cpu"] and "GB free" in found["cpu"] and found["auto"]
 
 
 def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,7 @@ class CompressWidget(Container):
         )
         self.log = LineEdit(value="", tooltip="A file for loss, PSNR, bytes and seconds as lines of JSON, or empty.")
         self.preview = CheckBox(value=True, text="Preview", tooltip="Show what has been learnt, a few times a minute.")
+        self.memory = Label(value="")
         self.sizes = Label(value="")
         self.compress = PushButton(text="Compress", tooltip="Start; while another is compressed, wait for it.")
         self.stop = PushButton(text="Stop && keep", tooltip="Finish now, with what has been learnt so far.")
@@ -102,8 +103,8 @@ class CompressWidget(Container):
         advanced = Container(
             labels=False,
             widgets=[
-                labelled("Device", self.device), labelled("Seed", self.seed), labelled("Weights", self.weights),
-                labelled("Log", self.log), self.preview,
+                labelled("Device", self.device), self.memory, labelled("Seed", self.seed),
+                labelled("Weights", self.weights), labelled("Log", self.log), self.preview,
             ],
         )  # fmt: skip
         advanced.margins = (0, 0, 0, 0)
@@ -118,10 +119,11 @@ class CompressWidget(Container):
         self._viewer = unwrapped(napari_viewer)
         self._running: Running | None = None
         self._waiting: list[Running] = []
+        self._memory: dict[str, str] = {}
         self._pace = 1.0  # seconds that jobs took / seconds expected
         self._gone = False
         self._preferred_device = preferences.device
-        wrapped(self.sizes, self.status)
+        wrapped(self.sizes, self.status, self.memory)
         layout = self.root_native_widget.widget().layout()
         self._plot = plot("seconds", "PSNR (dB)")
         if self._plot is not None:
@@ -137,6 +139,7 @@ class CompressWidget(Container):
         watch_end(self.root_native_widget, self._abandon, self._abandon)
         self.image.changed.connect(self._on_image)
         self.target.changed.connect(self._on_target)
+        self.device.changed.connect(self._on_device)
         for choice in (self.part, self.ratio, self.size, self.psnr, self.preset):
             choice.changed.connect(self._describe)
         self.compress.clicked.connect(self.start)
@@ -378,13 +381,20 @@ class CompressWidget(Container):
         self.cancel.enabled = control is not None and not ending
         self.stop.enabled = control is not None and not ending and not control.stop.is_set()
 
-    def _on_devices(self, found: list[str]) -> None:
+    def _on_devices(self, found: dict[str, str]) -> None:
         if self._gone:
             return
+        self._memory = found
         chosen = self.device.value
-        self.device.choices = found
+        self.device.choices = list(found)
         if chosen == "auto" and self._preferred_device in found:
             self.device.value = self._preferred_device
+
+        self._on_device()
+
+    def _on_device(self) -> None:
+        self.memory.value = self._memory.get(self.device.value, "")
+        self._describe()
 
     def _on_no_devices(self, error: JobError) -> None:
         if not self._gone:

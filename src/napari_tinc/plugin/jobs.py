@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import psutil
 from numpy.typing import ArrayLike
 
+from ..decode import cpu_count
 from ..pipeline import Finished, Preview
 from ..reports import log_entry, to_json
 from ..training import Control, Progress
@@ -121,18 +123,23 @@ def one_result(work: Callable[[], T]) -> Iterator[T]:
         raise JobError(one_line(error)) from error
 
 
-def find_devices() -> list[str]:
-    """What a job can run on: "auto", "cpu" and the accelerators that torch finds. Imports torch, for seconds."""
+def find_devices() -> dict[str, str]:
+    """What a job can run on: "auto", "cpu" and the accelerators that torch finds, each with the memory that is free.
+
+    Imports torch, for seconds.
+    """
     try:
         import torch
     except Exception as error:
         raise JobError(f"PyTorch cannot be imported: {one_line(error)}") from error
-    found = ["auto", "cpu"]
+    found = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}
     if torch.cuda.is_available():
-        found.append("cuda")
+        free, total = torch.cuda.mem_get_info()
+        found["cuda"] = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return found
+        found["mps"] = "Apple GPU, memory shared with the CPU"
+    best = next(name for name in ("cuda", "mps", "cpu") if name in found)
+    return {"auto": f"{best}: {found[best]}", **found}
 
 
 def one_line(error: Exception) -> str:
