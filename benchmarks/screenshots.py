@@ -119,8 +119,10 @@ def leaves() -> None:
     wait(lambda: not widget._busy)
     widget.outlines.value = True
     click(widget.table)
+    viewer.window.resize(SIZE[0], 860)  # the table needs some height
     save(viewer, "leaves.png")
     viewer.window.dock_widgets["Features table widget (napari)"].parent().close()
+    viewer.window.resize(*SIZE)
     viewer.dims.ndisplay = 3
     viewer.scene.camera.angles = (15, 30, 105)
     save(viewer, "leaves-3d.png")

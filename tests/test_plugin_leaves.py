@@ -327,6 +327,12 @@ def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:
     viewer.dims.ndisplay = 2
     widget.table.native.click()
     assert viewer.layers.selection.active is viewer.layers["a leaves"]
+    table = viewer.window.dock_widgets["Features table widget (napari)"].table
+    model = table.model()
+    row = next(row for row in range(model.rowCount()) if model.index(row, 1).data() == 8)
+    table.selectRow(row)
+    assert viewer.layers["a leaves"].selected_label == 8
+    assert viewer.dims.current_step[0] == small_volume().leaves[7]["start"][0] + 4  # the middle of 10 voxels
     run("napari-tinc.show_leaves")
     assert not viewer.layers["a leaves"].visible and len(viewer.layers) == 4  # one view, whoever asks
     other = viewer.window.dock_widgets["Compare (TINC)"]
