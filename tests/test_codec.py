@@ -273,3 +273,24 @@ def test_deep_networks_learn_slowly() -> None:
     assert pipeline.muon_rate(72, 8) < 0.021
     assert pipeline.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
     assert pipeline.muon_rate(4, 6) == 0.06
+
+
+def test_levels_can_be_chosen() -> None:
+    volume = blobs()
+    for levels in (1, 3):
+        compressed = tinc.compress(volume, ratio=16, preset="fast", device="cpu", levels=levels)
+        networks = compressed.header.tree.level[compressed.header.widths > 0]
+        assert networks.max() == levels - 1
+    for levels in (0, 7):
+        with pytest.raises(ValueError, match=f"levels is {levels}, expected 1 to 6"):
+            tinc.compress(volume, levels=levels)
+
+
+def test_an_estimate_grows_with_the_work() -> None:
+    small, large, long = (
+        pipeline.estimate((64, 64, 64), nbytes, preset)
+        for nbytes, preset in ((4000, "fast"), (16000, "fast"), (16000, "best"))
+    )
+    assert small.seconds < large.seconds < long.seconds and small.n_parameters < large.n_parameters
+    assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == pipeline.STEPS["fast"]
+    assert len(pipeline.estimate((64, 64, 64), 16000, "fast", levels=3).widths) == 3

@@ -359,13 +359,15 @@ def test_targets_and_options_reach_the_fit(
 
     monkeypatch.setattr(codec, "fit", note)
     widget = make_widget(viewer)
-    widget.seed.value, widget.weights.value = 7, "int8"
+    assert "8 leaves, widths " in widget.networks.value
+    widget.seed.value, widget.weights.value, widget.levels.value = 7, "int8", 3
+    assert widget.networks.value.startswith("64 leaves")
     for target, value in (("Size (kB)", {"nbytes": 1500}), ("PSNR (dB)", {"psnr": 35})):
         widget.target.value = target
         widget.size.value = 1.5
         widget.start()
         finish(qtbot, widget)
-        assert given[-1].items() >= (value | {"seed": 7, "weights": "int8", "preset": "fast"}).items()
+        assert given[-1].items() >= (value | {"seed": 7, "weights": "int8", "levels": 3, "preset": "fast"}).items()
     widget.log.value = str(tmp_path / "log.jsonl")
     widget.start()
     finish(qtbot, widget)

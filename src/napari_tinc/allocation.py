@@ -22,14 +22,19 @@ SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster c
 MAX_LEVELS = 6
 
 
-def allocate(shape: tuple[int, int, int], nbytes: float, form: WeightsFormat) -> tuple[Octree, NDArray[np.int64], int]:
-    """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is."""
+def allocate(
+    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None
+) -> tuple[Octree, NDArray[np.int64], int]:
+    """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is.
+
+    ``levels`` of the octree, 1 to :data:`MAX_LEVELS`, instead of what suits the size.
+    """
     budget = 8 * nbytes / BITS_PER_WEIGHT[form]
-    for levels in range(2, MAX_LEVELS + 1):
-        octree = Octree.full(shape, levels - 1)
+    for count in range(2, MAX_LEVELS + 1) if levels is None else [levels]:
+        octree = Octree.full(shape, count - 1)
         layers = 3 if octree.depth <= 1 else 2
         widths = _widths(octree, layers, budget)
-        if widths[0] < WIDEST_ROOT or Octree.full(shape, levels).depth == octree.depth:
+        if widths[0] < WIDEST_ROOT or Octree.full(shape, count).depth == octree.depth:
             break
     return octree, widths, layers
 

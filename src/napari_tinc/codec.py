@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import container
+from .allocation import MAX_LEVELS
 from .container import Ancillary, Chunk, Header, WeightsFormat
 from .octree import Octree
 from .pipeline import STEPS, Finished, Preview, Task, compact, run
@@ -31,6 +32,7 @@ def compress(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
+    levels: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -48,6 +50,7 @@ def compress(
     spacing, units : edges of a voxel along z, y, x; stored in the file.
     axis_labels : one letter an axis.
     weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
+    levels : of the octree of networks, 1 to 6; None for what suits the size (two, but for large files).
     on_progress : called with every :class:`Progress`.
 
     Raises
@@ -58,7 +61,7 @@ def compress(
     """
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
-        units=units, axis_labels=axis_labels, weights=weights,
+        units=units, axis_labels=axis_labels, weights=weights, levels=levels,
     )  # fmt: skip
     for event in events:
         if isinstance(event, Finished):
@@ -72,6 +75,7 @@ def fit(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
+    levels: int | None = None,
     control: Control | None = None,
 ) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
@@ -95,7 +99,9 @@ def fit(
         raise ValueError(f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them")
     extra = [] if "".join(axis_labels) == "zyx" else [_meta(axis_labels)]
     options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": seed}
-    task = Task(volume, header, extra, options, budget, device, control or Control())
+    if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
+        raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
+    task = Task(volume, header, extra, options, budget, device, control or Control(), levels)
     return run(task) if psnr is None else _reach(task, float(psnr))
 
 

@@ -58,6 +58,7 @@ class Task:
     extra : ancillary chunks to put into the file.
     options : what PROVENANCE says: "encoder", "preset" and "seed".
     budget : largest size of the file.
+    levels : of the octree of networks; None for what suits the size.
     """
 
     volume: NDArray[Any]
@@ -67,6 +68,7 @@ class Task:
     budget: int
     device: str
     control: Control
+    levels: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,9 +114,9 @@ class Estimate:
     seconds: float
 
 
-def estimate(shape: tuple[int, int, int], nbytes: int, preset: str) -> Estimate:
+def estimate(shape: tuple[int, int, int], nbytes: int, preset: str, levels: int | None = None) -> Estimate:
     """What a fit of such a volume into ``nbytes`` takes; without looking at its values."""
-    octree, widths, layers = allocate(shape, nbytes, WeightsFormat.ENTROPY)
+    octree, widths, layers = allocate(shape, nbytes, WeightsFormat.ENTROPY, levels)
     counts = container.count_parameters(octree, widths, layers)
     steps = count_steps(preset, math.prod(shape))
     per_level = [np.flatnonzero(octree.level == level)[0] for level in range(octree.depth + 1)]
@@ -203,7 +205,7 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
     """The header with a network that the budget pays for, and the bytes that are left for its weights."""
     allowance = _allowance(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
-        octree, widths, layers = allocate(header.shape, allowance, header.weights_format)
+        octree, widths, layers = allocate(header.shape, allowance, header.weights_format, task.levels)
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, _allowance(task, header)
         if before <= allowance:

@@ -25,6 +25,7 @@ from napari.utils.notifications import Notification, notification_manager, show_
 from qtpy.QtCore import QTimer
 from superqt import QCollapsible
 
+from ..allocation import MAX_LEVELS
 from ..pipeline import STEPS, Preview, estimate
 from ..training import Control, Progress
 from .forms import labelled, plot, row, watch_end, wrapped
@@ -37,6 +38,7 @@ from .worker import start_job, start_task
 
 TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)"]
 ALL = "all, one file each"
+AUTO = "auto"
 LOOK_SECONDS = 15  # between two previews
 # Between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms; that
 # is why there is no bar in napari's activity: the animation that comes with it doubled the time of a fit.
@@ -88,6 +90,11 @@ class CompressWidget(Container):
         self.weights = ComboBox(
             choices=["entropy", "int8", "float16"], tooltip="How weights are stored; entropy-coded ones are smallest."
         )
+        self.levels = ComboBox(
+            choices=[AUTO, *range(1, MAX_LEVELS + 1)],
+            tooltip="Of the octree of networks; two are best but for large files.",
+        )
+        self.networks = Label(value="", tooltip="Features of a node on each level, from the root.")
         self.log = LineEdit(value="", tooltip="A file for loss, PSNR, bytes and seconds as lines of JSON, or empty.")
         self.preview = CheckBox(value=True, text="Preview", tooltip="Show what has been learnt, a few times a minute.")
         self.memory = Label(value="")
@@ -104,7 +111,8 @@ class CompressWidget(Container):
             labels=False,
             widgets=[
                 labelled("Device", self.device), self.memory, labelled("Seed", self.seed),
-                labelled("Weights", self.weights), labelled("Log", self.log), self.preview,
+                labelled("Weights", self.weights), labelled("Levels", self.levels), self.networks,
+                labelled("Log", self.log), self.preview,
             ],
         )  # fmt: skip
         advanced.margins = (0, 0, 0, 0)
@@ -123,7 +131,7 @@ class CompressWidget(Container):
         self._pace = 1.0  # seconds that jobs took / seconds expected
         self._gone = False
         self._preferred_device = preferences.device
-        wrapped(self.sizes, self.status, self.memory)
+        wrapped(self.sizes, self.status, self.memory, self.networks)
         layout = self.root_native_widget.widget().layout()
         self._plot = plot("seconds", "PSNR (dB)")
         if self._plot is not None:
@@ -140,7 +148,7 @@ class CompressWidget(Container):
         self.image.changed.connect(self._on_image)
         self.target.changed.connect(self._on_target)
         self.device.changed.connect(self._on_device)
-        for choice in (self.part, self.ratio, self.size, self.psnr, self.preset):
+        for choice in (self.part, self.ratio, self.size, self.psnr, self.preset, self.levels):
             choice.changed.connect(self._describe)
         self.compress.clicked.connect(self.start)
         self.stop.clicked.connect(self._stop)
@@ -181,7 +189,7 @@ class CompressWidget(Container):
         for label, volume in found:
             request = Request(
                 f"{layer.name} [{label}]" if label else layer.name, volume, geometry(arguments), self._target(),
-                self.preset.value, self.device.value, self.seed.value, self.weights.value, log,
+                self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), log,
             )  # fmt: skip
             self._waiting.append(Running(request, layer, look_of(layer), (self._expected(volume) or 0.0) / self._pace))
         remember(self.ratio.value, self.preset.value)
@@ -209,6 +217,9 @@ class CompressWidget(Container):
             return {"ratio": self.ratio.value}
         return {"nbytes": int(1000 * self.size.value)} if self.target.value == TARGETS[1] else {"psnr": self.psnr.value}
 
+    def _levels(self) -> int | None:
+        return None if self.levels.value == AUTO else self.levels.value
+
     def _log_file(self, count: int) -> Path | None:
         if not self.log.value.strip():
             return None
@@ -221,12 +232,16 @@ class CompressWidget(Container):
 
     def _expected(self, volume: Any) -> float | None:
         """Seconds that a fit would take; None where that cannot be said."""
+        self.networks.value = ""
         if self.target.value == TARGETS[2] or self.device.value not in ("cpu", "auto"):
             return None
         nbytes = math.prod(volume.shape) * np.dtype(volume.dtype).itemsize
         target = self._target()
         budget = int(target.get("nbytes") or nbytes / target["ratio"])
-        return self._pace * estimate(volume.shape, max(1, budget), self.preset.value).seconds
+        found = estimate(volume.shape, max(1, budget), self.preset.value, self._levels())
+        widths = ", ".join(map(str, found.widths))
+        self.networks.value = f"{found.n_leaves} leaves, widths {widths}: {found.n_parameters:,} weights"
+        return self._pace * found.seconds
 
     def _look(self) -> None:
         """Ask the job for a preview."""
