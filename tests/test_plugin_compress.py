@@ -348,6 +348,23 @@ def test_a_preview_is_shown_in_place_and_goes(
     assert [layer.name for layer in viewer.layers] == ["a"]
 
 
+def test_looking_at_it_in_2d_and_3d_while_it_runs(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    widget = make_widget(viewer)
+    started(qtbot, widget)
+    for ndisplay in (3, 2, 3):
+        viewer.dims.ndisplay = ndisplay
+        widget._look()
+        qtbot.waitUntil(lambda: not widget._running.control.look.is_set(), timeout=20_000)
+    qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
+    viewer.layers.selection.active = viewer.layers["a preview"]
+    widget.stop.native.click()
+    assert finish(qtbot, widget).startswith("Ratio 12.")
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
+
+
 def test_targets_and_options_reach_the_fit(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -378,13 +395,15 @@ def test_targets_and_options_reach_the_fit(
 
 
 def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
-    from napari_tinc.plugin.preferences import read_preferences
+    from napari_tinc.plugin.preferences import read_preferences, remember
 
     widget = make_widget(viewer)
-    widget.ratio.value = 13
+    widget.ratio.value, widget.target.value, widget.size.value = 13, "Size (kB)", 2.5
     widget.start()
     finish(qtbot, widget)
-    assert (read_preferences().ratio, read_preferences().preset) == (13, "fast")
+    found = read_preferences()
+    assert (found.ratio, found.preset, found.target, found.size) == (13, "fast", "Size (kB)", 2.5)
+    remember(target="Ratio", ratio=64, size=100.0, preset="balanced")  # settings outlive a test
 
 
 def test_a_compressed_copy_is_not_what_is_chosen_first(viewer: ViewerModel, make_widget: Any) -> None:

@@ -72,14 +72,18 @@ class CompressWidget(Container):
         preferences = read_preferences()
         self.image = ComboBox(choices=self._images, tooltip="The layer to compress: a 3D volume, or several.")
         self.part = ComboBox(choices=[ALL], tooltip="Which channel or point in time.")
-        self.target = ComboBox(choices=TARGETS, tooltip="What is to be met: one of these.")
+        self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
         self.ratio = SpinBox(
             value=preferences.ratio, min=1, max=100_000,
             tooltip="Bytes of the raw volume / bytes of the file. 64 to 512 is common.",
         )  # fmt: skip
-        self.size = FloatSpinBox(value=100, min=0.2, max=1e7, step=10, tooltip="Largest size of the file.")
+        self.size = FloatSpinBox(value=preferences.size, min=0.2, max=1e7, step=10, tooltip="Largest size of the file.")
         self.psnr = FloatSpinBox(
-            value=35, min=1, max=120, step=1, tooltip="Least quality, in the smallest file found; up to five fits."
+            value=preferences.psnr,
+            min=1,
+            max=120,
+            step=1,
+            tooltip="Least quality, in the smallest file found; up to five fits.",
         )
         self.preset = ComboBox(
             value=preferences.preset, choices=list(STEPS),
@@ -192,7 +196,10 @@ class CompressWidget(Container):
                 self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), log,
             )  # fmt: skip
             self._waiting.append(Running(request, layer, look_of(layer), (self._expected(volume) or 0.0) / self._pace))
-        remember(self.ratio.value, self.preset.value)
+        remember(
+            target=self.target.value, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
+            preset=self.preset.value,
+        )  # fmt: skip
         self._next()
         self._show_buttons()
 

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 class Preferences:
     """Defaults are those of napari.yaml, for when the plugin is disabled and used from a script."""
 
+    target: str = "Ratio"
     ratio: int = 64
+    size: float = 100
+    psnr: float = 35
     preset: str = "balanced"
     device: str = "auto"
     eager_megavoxels: int = 8
@@ -24,15 +27,19 @@ def read_preferences() -> Preferences:
     except KeyError:
         return Preferences()
     compressing, opening = settings.compressing, settings.opening
-    return Preferences(compressing.ratio, compressing.preset, compressing.device, opening.eager_megavoxels)
+    return Preferences(
+        compressing.target, compressing.ratio, compressing.size, compressing.psnr, compressing.preset,
+        compressing.device, opening.eager_megavoxels,
+    )  # fmt: skip
 
 
-def remember(ratio: int, preset: str) -> None:
-    """Start with these the next time, in a new session, too."""
+def remember(**chosen: str | float) -> None:
+    """Start with these fields of :class:`Preferences` the next time, in a new session, too."""
     from napari.settings import get_plugin_settings
 
     try:
         settings = get_plugin_settings("napari-tinc")
     except KeyError:
         return
-    settings.compressing.ratio, settings.compressing.preset = ratio, preset
+    for name, value in chosen.items():
+        setattr(settings.compressing, name, value)
