@@ -26,7 +26,7 @@ from .metrics import Quality
 from .network import Architecture
 from .partition import partition
 from .training import Control, Fitted, Progress, Schedule, Snapshot, train
-from .volume import TincVolume, pack_errors, to_values
+from .volume import TincVolume, cell_centres, pack_errors, to_values
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
 
 MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
@@ -191,7 +191,7 @@ def _preview(architecture: Architecture, vector: NDArray[np.float32], scalars: S
     factor = 1
     while math.prod(-(-n // factor) for n in header.shape) > PREVIEW_VOXELS:
         factor *= 2
-    grid = [np.minimum((np.arange(-(-n // factor)) + 0.5) * factor, n - 0.5) for n in header.shape]
+    grid = cell_centres([range(-(-n // factor)) for n in header.shape], factor, header.shape)
     network = to_network(architecture, vector, Corrections.none(len(architecture.heads)), scalars)
     return Preview(to_values(network.on_grid(grid), header), factor)
 

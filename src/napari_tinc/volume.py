@@ -35,7 +35,8 @@ class Source(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
 
-    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]: ...
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of three ascending ranges of cells of ``factor`` voxels, 3D."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,9 @@ class LazyArray:
         return LazyArray(self.volume, self.factor, _index(self.axes, index))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        values = self.volume._decode(self.factor, self.axes)
+        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in self.axes]
+        values = self.volume._decode(self.factor, [axis if axis.step > 0 else axis[::-1] for axis in ranges])
+        values = values[tuple(slice(None, None, 1 if axis.step > 0 else -1) for axis in ranges)].reshape(self.shape)
         return values if dtype is None else values.astype(dtype, copy=False)
 
     def __repr__(self) -> str:
@@ -273,20 +276,12 @@ class TincVolume:
 
         return from_chunks(self._header, self._chunks).network()
 
-    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]:
-        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in axes]
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         shape = [len(axis) for axis in ranges]
         wanted = shape[0] * shape[1] * shape[2]
         if wanted > MAX_EAGER_VOXELS:
             raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
-        ascending = [axis if axis.step > 0 else axis[::-1] for axis in ranges]
-        grid = [
-            np.minimum((np.array(axis, np.float64) + 0.5) * factor, n - 0.5)
-            for axis, n in zip(ascending, self.shape, strict=True)
-        ]
-        values = to_values(self._network.on_grid(grid), self._header)
-        values = values[tuple(slice(None, None, 1 if axis.step > 0 else -1) for axis in ranges)]
-        return values.reshape([len(axis) for axis in axes if isinstance(axis, range)])
+        return to_values(self._network.on_grid(cell_centres(ranges, factor, self.shape)), self._header)
 
 
 def open(path: str | os.PathLike[str], *, partial: bool = False) -> TincVolume:
@@ -315,8 +310,22 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
     reconstruction = np.asarray(volume)
     if not isinstance(volume, TincVolume):
         return measure(original, reconstruction, reconstruction.nbytes)
-    quality = measure(original, reconstruction, volume.nbytes_compressed)
+    return quality_of(original, reconstruction, volume)
+
+
+def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) -> Quality:
+    """:func:`compare` of a volume whose values have been decoded."""
+    from .metrics import measure
+
+    quality = measure(original, values, volume.nbytes_compressed)
     return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now
+
+
+def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Voxel coordinates of the centres of cells of ``factor`` voxels, kept inside the volume, along each axis."""
+    return [
+        np.minimum((np.array(axis, np.float64) + 0.5) * factor, n - 0.5) for axis, n in zip(ranges, shape, strict=True)
+    ]
 
 
 def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:

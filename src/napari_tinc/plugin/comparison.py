@@ -49,8 +49,7 @@ class Curtain:
             levels.append(LazyArray(self, coarse.factor, coarse.axes))
         return levels
 
-    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]:
-        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in axes]
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         cut = self.place // factor
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         along = np.array(ranges[self.axis])
@@ -67,7 +66,7 @@ class Curtain:
             line = [slice(None)] * 3
             line[self.axis] = slice(at[0], at[0] + 1)
             out[tuple(line)] = self.volume.value_range[1]  # so that one sees where it hangs
-        return out.reshape([len(axis) for axis in axes if isinstance(axis, range)])
+        return out
 
     def _compressed(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         level = next(level for level in self.volume.levels if level.factor == factor)

@@ -49,13 +49,12 @@ class LeafMap:
             levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.octree.shape)))
         return levels
 
-    def _decode(self, factor: int, axes: Sequence[range | int]) -> NDArray[Any]:
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         octree = self.octree
-        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in axes]
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         if out.size:
             voxels = [
-                np.minimum(np.sort(np.array(axis)) * factor + factor // 2, n - 1)
+                np.minimum(np.array(axis) * factor + factor // 2, n - 1)
                 for axis, n in zip(ranges, octree.shape, strict=True)
             ]
             first, last = (np.array([voxel[at] for voxel in voxels]) for at in (0, -1))
@@ -67,8 +66,7 @@ class LeafMap:
             ]
             for (z0, y0, x0), (z1, y1, x1), value in zip(*np.stack(bounds, axis=-1).tolist(), values, strict=True):
                 out[z0:z1, y0:y1, x0:x1] = value
-        out = out[tuple(slice(None, None, 1 if axis.step > 0 else -1) for axis in ranges)]
-        return out.reshape([len(axis) for axis in axes if isinstance(axis, range)])
+        return out
 
 
 def wireframes(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..container import Calibration
 from ..metrics import Quality
 from ..recalibration import recalibrated, uncalibrated
-from ..volume import TincVolume, compare
+from ..volume import TincVolume, quality_of
 from .layers import CHECKSUM, VOLUME, to_layer
 from .leaf_maps import measured
 from .leaf_view import OVERLAY
@@ -66,16 +66,17 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
     """Errors of every leaf and in all. ValueError where the shapes differ or a value is not finite."""
     original = np.asarray(original)
     values = np.asarray(volume)
-    quality = compare(original, volume)
-    off, _ = difference(original, values)
-    *shares, most = (float(share) for share in np.percentile(np.abs(off), (*SHARES, 99.9)))
-    counts, edges = np.histogram(off, BINS, (-most, most) if most else (-1, 1))
+    quality = quality_of(original, values, volume)
+    off, far = difference(original, values)
+    shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES))
+    counts, edges = np.histogram(off, BINS, (-far, far))
     plain = uncalibrated(volume)
     before = quality_before = None
     if plain is not volume:
-        before, quality_before = measured(plain, np.asarray(plain), original), compare(original, plain)
+        values_before = np.asarray(plain)
+        before, quality_before = measured(plain, values_before, original), quality_of(original, values_before, plain)
     return Measured(
-        measured(volume, values, original), before, quality, quality_before, tuple(shares), edges, counts / off.size
+        measured(volume, values, original), before, quality, quality_before, shares, edges, counts / off.size
     )
 
 
