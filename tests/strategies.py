@@ -7,18 +7,8 @@ import zlib
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_tinc.container import (
-    DTYPES,
-    INHERITS,
-    SCALAR,
-    Ancillary,
-    Calibration,
-    Chunk,
-    Header,
-    Kind,
-    WeightsFormat,
-    pack,
-)
+from napari_tinc.container import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
+from napari_tinc.framing import DTYPES, Ancillary, Chunk, Kind
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -99,9 +89,9 @@ def headers(draw: st.DrawFn) -> Header:
     widths = draw(networks(tree))
     spacing = draw(st.none() | st.tuples(*[st.floats(1e-12, 1e12)] * 3))
     return Header(
-        tree,
-        dtype,
-        (lo, hi),
+        tree=tree,
+        dtype=dtype,
+        value_range=(lo, hi),
         mean_q=draw(st.integers(0, 65535)),
         std_q=draw(st.integers(0, 65535)),
         widths=widths,
@@ -139,9 +129,9 @@ def files(draw: st.DrawFn) -> tuple[Header, tuple[Chunk, ...]]:
 def small_file() -> tuple[Header, tuple[Chunk, ...]]:
     """A root with eight leaves, every optional part, an ancillary chunk we do not know."""
     header = Header(
-        Octree.full((30, 30, 40), 1),
-        np.dtype("u2"),
-        (7, 4095),
+        tree=Octree.full((30, 30, 40), 1),
+        dtype=np.dtype("u2"),
+        value_range=(7, 4095),
         mean_q=6000,
         std_q=9000,
         widths=np.array([6, 4, 4, 1, 4, 4, 9, 4, 4], np.int16),

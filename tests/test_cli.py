@@ -22,7 +22,7 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc import cli, codec, container, pipeline, reports, samples, training
-from napari_tinc.container import Ancillary, Chunk
+from napari_tinc.framing import Ancillary, Chunk
 from napari_tinc.images import Image, read_image, write_image
 
 SPACING = (3.0, 1.5, 1.5)
@@ -58,7 +58,7 @@ def content() -> bytes:
     """A good .tinc file."""
     with pytest.MonkeyPatch.context() as patch:
         shorten(patch)
-        return tinc.compress(wave(), ratio=8, spacing=SPACING, units="micrometer")._data
+        return tinc.compress(wave(), ratio=8, spacing=SPACING, units="micrometer").parts.data()
 
 
 @pytest.fixture
@@ -456,6 +456,8 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "bytes": os.path.getsize(file),
         "ratio": volume.ratio,
         "bits_per_voxel": pytest.approx(8 / volume.ratio),
+        "n_blocks": 1,
+        "n_missing": 0,
         "n_levels": volume.header.tree.depth + 1,
         "n_leaves": len(volume.leaves),
         "n_scalars": int((volume.leaves["network"] < 0).sum()),
@@ -478,9 +480,9 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
     assert info["widths"] == [
         np.unique(widths[(level == at) & (widths > 0)]).tolist() for at in range(info["n_levels"])
     ]
-    assert sum(row["chunks"] for row in info["chunks"]) == len(volume.chunks)
+    assert sum(row["chunks"] for row in info["chunks"]) == len(volume.parts.entries())
     assert sum(row["nodes"] for row in info["chunks"]) == (widths > 0).sum()
-    assert sum(row["bytes"] for row in info["chunks"]) == sum(len(chunk.payload) for chunk in volume.chunks)
+    assert sum(row["bytes"] for row in info["chunks"]) == sum(len(chunk.payload) for chunk in volume.parts.entries())
 
 
 def test_info_leaves(file: str, run: Callable[..., str], run_json: Callable[..., Any]) -> None:
@@ -527,7 +529,7 @@ def test_verify(file: str, run: Callable[..., str], run_json: Callable[..., Any]
         "file": file,
         "ok": True,
         "bytes": os.path.getsize(file),
-        "n_chunks": len(volume.chunks),
+        "n_chunks": len(volume.parts.entries()),
         "n_leaves": len(volume.leaves),
         "n_parameters": int(container.parameter_counts(volume.header).sum()),
     }

@@ -14,19 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SMALL, files, headers, small_file
 
-from napari_tinc.container import (
-    SCALAR,
-    Calibration,
-    Chunk,
-    Header,
-    Kind,
-    TincError,
-    WeightsFormat,
-    pack,
-    parameter_counts,
-    parse,
-    verify,
-)
+from napari_tinc.container import SCALAR, Calibration, Header, WeightsFormat, pack, parameter_counts, parse
+from napari_tinc.framing import Chunk, Kind, TincError, verify
 from napari_tinc.octree import Octree
 
 few = settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -94,7 +83,14 @@ def test_layout_is_the_one_of_the_specification() -> None:
 
 def test_a_plain_header_takes_few_bytes() -> None:
     header = Header(
-        Octree.full((64, 64, 64), 1), np.dtype("u1"), (0, 255), 1, 2, np.full(9, 4, np.int16), layers=4, omega0=30
+        tree=Octree.full((64, 64, 64), 1),
+        dtype=np.dtype("u1"),
+        value_range=(0, 255),
+        mean_q=1,
+        std_q=2,
+        widths=np.full(9, 4, np.int16),
+        layers=4,
+        omega0=30,
     )
     chunks = [Chunk.of(Kind.MODEL, b""), Chunk.of(Kind.WEIGHTS, b"", 0, 1), Chunk.of(Kind.WEIGHTS, b"", 1, 8)]
     assert len(pack(header, chunks)) == 16 + 11 + 7 + 6 + 1 + 3 * 7
@@ -190,7 +186,14 @@ def test_partial_returns_the_whole_chunks() -> None:
 
 def test_partial_counts_only_the_weights_that_are_there() -> None:
     header = Header(
-        Octree.full((64, 64, 64), 1), np.dtype("u1"), (0, 1), 0, 0, np.array([1] + [90] * 8, np.int16), 2, 30
+        tree=Octree.full((64, 64, 64), 1),
+        dtype=np.dtype("u1"),
+        value_range=(0, 1),
+        mean_q=0,
+        std_q=0,
+        widths=np.array([1] + [90] * 8, np.int16),
+        layers=2,
+        omega0=30,
     )
     chunks = [Chunk.of(Kind.MODEL, b""), Chunk.of(Kind.WEIGHTS, b"r", 0, 1), Chunk.of(Kind.WEIGHTS, bytes(2000), 1, 8)]
     data = pack(header, chunks)
@@ -323,7 +326,8 @@ BAD_HEADS = {
     "major": (sealed(b"", version=0x20), "needs a reader of format 2; this version of napari-tinc reads format 1"),
     "feature 0": (sealed(b"", features=1), "needs the feature 'residual'; this version of napari-tinc cannot read it"),
     "feature 1": (sealed(b"", features=2), "needs the feature 'integer decode'"),
-    "feature 2": (sealed(b"", features=4), "needs the feature 'channel or time axes'"),
+    "feature 2": (sealed(b"\0", features=4), "has the features"),
+    "feature 5": (sealed(b"", features=32), "needs the feature '5'"),
     "feature 3": (sealed(b"", features=8), "needs the feature 'special-value mask'"),
     "two features": (sealed(b"", features=9), "needs the feature 'residual', 'special-value mask'"),
     "feature 7": (sealed(b"", features=128), "needs the feature '7'"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from napari_tinc.metrics import leaf_errors, measure, psnr, ssim
+from napari_tinc.metrics import box_errors, measure, psnr, ssim
 from napari_tinc.octree import Octree
 
 
@@ -46,10 +46,10 @@ def test_limits() -> None:
     assert ssim(np.arange(60.0).reshape(1, 4, 15), np.arange(60.0).reshape(1, 4, 15), 60) == pytest.approx(1)
 
 
-def test_leaf_errors(rng: np.random.Generator) -> None:
+def test_box_errors(rng: np.random.Generator) -> None:
     tree = Octree.full((9, 6, 7), 1)
     original, other = rng.random((9, 6, 7)), rng.random((9, 6, 7))
-    errors = leaf_errors(original, other, tree)
+    errors = box_errors(original, other, tree.start[tree.leaves], tree.stop[tree.leaves])
     assert errors.shape == (8, 2)
     sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1)
     total = (errors[:, 0] ** 2 * sizes).sum() / original.size

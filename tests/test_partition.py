@@ -120,7 +120,7 @@ def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.Mon
     monkeypatch.setattr(pipeline, "LEAST_PILOT", 0)
     monkeypatch.setattr(pipeline, "STEPS", {"fast": 400})
     first, again = (tinc.compress(sparse, nbytes=2500, preset="fast") for _ in range(2))
-    assert first._data == again._data and (first.header.widths == SCALAR).any()
+    assert first.parts.data() == again.parts.data() and (first.header.widths == SCALAR).any()
 
 
 def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,15 +129,15 @@ def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.Mon
     monkeypatch.setattr(pipeline, "STEPS", {"fast": 400})
     volume = tinc.compress(sparse, nbytes=2500, preset="fast")
     from napari_tinc import container
-    from napari_tinc.container import Chunk, Kind
+    from napari_tinc.framing import Chunk, Kind
 
-    model = volume.chunks[0].payload
+    model = volume.parts.entries()[0].payload
     for payload, message in (
         (model[:-1], "scalars of the MODEL chunk|bytes of scalars"),
         (model + bytes(4), "scalars of the MODEL chunk"),
         (model + b"\1", "scalars of the MODEL chunk"),
     ):
-        chunks = (Chunk.of(Kind.MODEL, payload), *volume.chunks[1:])
+        chunks = (Chunk.of(Kind.MODEL, payload), *volume.parts.entries()[1:])
         broken = tinc.TincVolume(container.pack(volume.header, chunks))
         with pytest.raises(tinc.TincError, match=message):
             broken.verify()

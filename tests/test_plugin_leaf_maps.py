@@ -11,6 +11,13 @@ from volumes import small_array, small_volume
 
 from napari_tinc.octree import Octree
 from napari_tinc.plugin.leaf_maps import LeafMap, limits, measured, shade, table, wireframes
+from napari_tinc.tree import LEAF_FIELDS
+
+
+def leaf_map(octree: Octree, values: np.ndarray) -> LeafMap:
+    rows = np.zeros(len(octree.leaves), LEAF_FIELDS)
+    rows["start"], rows["stop"] = octree.start[octree.leaves], octree.stop[octree.leaves]
+    return LeafMap(octree.shape, rows, values)
 
 
 def painted(octree: Octree) -> np.ndarray:
@@ -23,7 +30,7 @@ def painted(octree: Octree) -> np.ndarray:
 
 @given(octrees(), st.data())
 def test_a_map_is_its_leaves_painted_wherever_it_is_looked_at(octree: Octree, data: st.DataObject) -> None:
-    ids = LeafMap(octree, np.arange(1, len(octree.leaves) + 1, dtype=np.int32)).whole
+    ids = leaf_map(octree, np.arange(1, len(octree.leaves) + 1, dtype=np.int32)).whole
     expected = painted(octree)
     np.testing.assert_array_equal(ids, expected)
     index = tuple(
@@ -35,7 +42,7 @@ def test_a_map_is_its_leaves_painted_wherever_it_is_looked_at(octree: Octree, da
 
 def test_coarser_levels_show_the_leaf_in_the_middle_of_their_cells() -> None:
     octree = Octree.full((16, 12, 20), 2)
-    levels = LeafMap(octree, np.arange(64, dtype=np.float32)).levels(100)
+    levels = leaf_map(octree, np.arange(64, dtype=np.float32)).levels(100)
     assert [level.shape for level in levels] == [(16, 12, 20), (8, 6, 10), (4, 3, 5)]
     np.testing.assert_array_equal(levels[1], painted(octree)[1::2, 1::2, 1::2] - 1)
 

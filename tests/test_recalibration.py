@@ -7,7 +7,8 @@ import pytest
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.container import Ancillary, Calibration
+from napari_tinc.container import Calibration
+from napari_tinc.framing import Ancillary
 from napari_tinc.recalibration import recalibrated, uncalibrated
 
 
@@ -40,9 +41,10 @@ def test_without_calibration_the_networks_are_the_same_and_nothing_is_claimed() 
     volume = recalibrated(small_volume(), brighter())
     plain = uncalibrated(volume)
     assert plain.header.calibration is Calibration.NONE and uncalibrated(plain) is plain
-    np.testing.assert_array_equal(plain._network.vector, volume._network.vector)
+    networks = [v.parts.tree(0, 0).network.vector for v in (plain, volume)]
+    np.testing.assert_array_equal(*networks)
     assert (plain.leaves["gain"] == 1).all() and (plain.leaves["offset"] == 0).all()
-    assert Ancillary.QUALITY not in [chunk.role for chunk in plain.chunks]
+    assert Ancillary.QUALITY not in [chunk.role for chunk in plain.parts.entries()]
     assert not np.array_equal(np.asarray(plain), np.asarray(volume))
 
 

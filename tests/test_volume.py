@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import napari_tinc as tinc
 from napari_tinc import pipeline, volume
+from napari_tinc.tree import Tree
 
 SHAPE = (20, 18, 33)
 
@@ -64,8 +66,11 @@ def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monk
     monkeypatch.setattr(Network, "_tile", lambda self, nodes, axes, count, buffers: (
         points.append(count) or original(self, nodes, axes, count, buffers)
     ))  # fmt: skip
-    np.asarray(compressed[3, 4:9])
-    assert sum(points) == 5 * 33
+    np.asarray(compressed[3:9, 4:9])
+    assert sum(points) == 6 * 5 * 33
+    points.clear()
+    np.asarray(tinc.TincVolume(compressed.parts.data())[3, 4:9])
+    assert sum(points) == 18 * 33  # the tile of that slice, which is kept
 
 
 def test_levels_halve_down_to_32_voxels(compressed: tinc.TincVolume, whole: np.ndarray) -> None:
@@ -82,8 +87,8 @@ def test_an_absurd_request_is_refused(compressed: tinc.TincVolume, monkeypatch: 
 
 
 def test_facts_without_decoding(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tinc.TincVolume, "_network", property(lambda self: pytest.fail("decoded the weights")))
-    again = tinc.TincVolume(compressed._data)
+    monkeypatch.setattr(Tree, "network", property(lambda self: pytest.fail("decoded the weights")))
+    again = tinc.TincVolume(compressed.parts.data())
     assert again.ratio == pytest.approx(2 * np.prod(SHAPE) / again.nbytes_compressed)
     assert again.spacing == (1, 1, 1) and again.units is None and again.axis_labels == "zyx"
     assert again.nbytes == 2 * np.prod(SHAPE) and again.value_range[0] < again.value_range[1]
@@ -91,7 +96,7 @@ def test_facts_without_decoding(compressed: tinc.TincVolume, monkeypatch: pytest
 
 
 def test_damage_in_any_byte_is_found(compressed: tinc.TincVolume) -> None:
-    data = compressed._data
+    data = compressed.parts.data()
     for at in range(0, len(data), 7):
         damaged = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
         with pytest.raises(tinc.TincError):
@@ -99,6 +104,14 @@ def test_damage_in_any_byte_is_found(compressed: tinc.TincVolume) -> None:
     for size in range(0, len(data), 29):
         with pytest.raises(tinc.TincError):
             tinc.TincVolume(data[:size])
+
+
+def test_damage_is_not_saved(compressed: tinc.TincVolume, tmp_path: Path) -> None:
+    damaged = bytearray(compressed.parts.data())
+    damaged[-1] ^= 1
+    with pytest.raises(tinc.TincError, match="CRC-32"):
+        tinc.TincVolume(bytes(damaged)).save(tmp_path / "v.tinc")
+    assert not list(tmp_path.iterdir())
 
 
 def test_compare_refuses_other_shapes(compressed: tinc.TincVolume) -> None:

@@ -10,8 +10,9 @@ import pytest
 from test_network import mixed
 
 from napari_tinc import weights
-from napari_tinc.container import Calibration, Chunk, Header, Kind, TincError, WeightsFormat
+from napari_tinc.container import Calibration, Header, WeightsFormat
 from napari_tinc.entropy import MAX_MAGNITUDE
+from napari_tinc.framing import Chunk, Kind, TincError
 from napari_tinc.octree import Octree
 from napari_tinc.quantization import quantize, storable
 from napari_tinc.weights import Corrections, Scalars, from_chunks, round_trip, to_chunks

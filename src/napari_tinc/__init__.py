@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .codec import compress, fit
-    from .container import TincError
+    from .framing import TincError
     from .metrics import Quality
     from .pipeline import Finished, Preview
     from .training import Control, Progress
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Control": "training", "Finished": "pipeline", "Preview": "pipeline", "Progress": "training",
-    "Quality": "metrics", "TincError": "container", "TincVolume": "volume", "compare": "volume",
+    "Quality": "metrics", "TincError": "framing", "TincVolume": "volume", "compare": "volume",
     "compress": "codec", "fit": "codec", "open": "volume",
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .container import Calibration, WeightsFormat, heads_of_leaves
 from .network import Architecture
+from .octree import box_slices
 from .weights import Corrections
 
 WORTH_DB = 0.005  # a calibration that gives less is left away
@@ -34,7 +35,7 @@ def fit_corrections(
     moments = np.zeros((len(heads), 6))
     head_of = heads_of_leaves(octree, architecture.widths)
     for leaf, head in zip(octree.leaves[head_of >= 0].tolist(), head_of[head_of >= 0].tolist(), strict=True):
-        box = tuple(slice(start, stop) for start, stop in zip(octree.start[leaf], octree.stop[leaf], strict=True))
+        box = box_slices(octree.start[leaf], octree.stop[leaf])
         x, y = outputs[box], wanted[box]
         clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
         x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)

@@ -26,7 +26,7 @@ import napari_tinc as tinc
 from .reports import Ticker, cell, log_entry, one_line, pairs, put, table, to_json
 
 if TYPE_CHECKING:
-    from .container import Chunk
+    from .framing import Chunk, Entry
     from .images import Image
     from .metrics import Quality
 
@@ -95,28 +95,35 @@ def _info(args: argparse.Namespace) -> None:
     from .container import SCALAR, parameter_counts
 
     volume = tinc.open(args.file)
-    header, tree, written = volume.header, volume.header.tree, volume.provenance
+    header, written = volume.header, volume.provenance
+    above = volume.parts.levels_above()
+    trees = [(tree.header, int(above[box])) for _, box, tree in volume.trees() if tree]
+    widths: dict[int, set[int]] = {}
+    for own, start in trees:
+        for level in range(own.tree.depth + 1):
+            found = own.widths[(own.tree.level == level) & (own.widths > 0)]
+            widths.setdefault(start + level, set()).update(found.tolist())
     result = {
         "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
         "spacing": header.spacing, "units": volume.units, "value_range": volume.value_range,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
-        "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size, "n_levels": tree.depth + 1,
-        "n_leaves": len(tree.leaves), "n_scalars": int((header.widths == SCALAR).sum()),
-        "n_parameters": int(parameter_counts(header).sum()),
-        "widths": [
-            sorted(set(header.widths[(tree.level == level) & (header.widths > 0)].tolist()))
-            for level in range(tree.depth + 1)
-        ],
-        "weights": header.weights_format.name.lower(), "calibration": header.calibration.name.lower(),
+        "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
+        "n_blocks": len(trees), "n_missing": volume.n_missing, "n_levels": max(widths) + 1,
+        "n_leaves": sum(len(own.tree.leaves) for own, _ in trees),
+        "n_scalars": sum(int((own.widths == SCALAR).sum()) for own, _ in trees),
+        "n_parameters": sum(int(parameter_counts(own).sum()) for own, _ in trees),
+        "widths": [sorted(widths.get(level, ())) for level in range(max(widths) + 1)],
+        "weights": ", ".join(sorted({own.weights_format.name.lower() for own, _ in trees})),
+        "calibration": ", ".join(sorted({own.calibration.name.lower() for own, _ in trees})),
         "provenance": {**written, "psnr": _figure(written.get("psnr")), "ssim": _figure(written.get("ssim"))},
     }  # fmt: skip
-    groups: dict[tuple[str, int], list[Chunk]] = {}
-    for chunk in volume.chunks:
+    groups: dict[tuple[str, int], list[Chunk | Entry]] = {}
+    for chunk in volume.parts.entries():
         kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name
         groups.setdefault((kind, chunk.level), []).append(chunk)
     tables = {"chunks": [
         {"kind": kind, "level": level, "chunks": len(group), "nodes": sum(chunk.n_nodes for chunk in group),
-         "bytes": sum(len(chunk.payload) for chunk in group)} for (kind, level), group in groups.items()
+         "bytes": sum(chunk.length for chunk in group)} for (kind, level), group in groups.items()
     ]}  # fmt: skip
     if args.leaves:
         names = volume.leaves.dtype.names or ()
@@ -139,8 +146,9 @@ def _verify(args: argparse.Namespace) -> None:
     volume = tinc.open(args.file)
     volume.verify()
     result = {
-        "file": args.file, "ok": True, "bytes": volume.nbytes_compressed, "n_chunks": len(volume.chunks),
-        "n_leaves": len(volume.leaves), "n_parameters": int(parameter_counts(volume.header).sum()),
+        "file": args.file, "ok": True, "bytes": volume.nbytes_compressed, "n_chunks": len(volume.parts.entries()),
+        "n_leaves": len(volume.leaves),
+        "n_parameters": sum(int(parameter_counts(tree.header).sum()) for _, _, tree in volume.trees() if tree),
     }  # fmt: skip
     text = "ok: {bytes:,} bytes, header and {n_chunks} chunks have their checksums, {n_parameters:,} parameters decoded"
     _report(args, result, text.format(**result))

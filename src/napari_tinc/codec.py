@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from . import container
+from . import framing
 from .allocation import MAX_LEVELS
-from .container import Ancillary, Chunk, Header, WeightsFormat
-from .octree import Octree
-from .pipeline import STEPS, Finished, Preview, Task, compact, run
+from .blocks import Job, Planned, block_tree, run_blocks
+from .container import WeightsFormat
+from .framing import Ancillary, Chunk
+from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
+from .sources import Source
 from .training import Control, Progress, pick_device
 from .volume import TincVolume
 
-OMEGA0 = 8.0
+LEAST_EDGE = 16  # of a block
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
 NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
@@ -31,8 +33,9 @@ DB_PER_DOUBLING = 3.0  # what twice the bytes buy, roughly
 def compress(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
-    units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
-    levels: int | None = None,
+    units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
+    levels: int | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -40,6 +43,8 @@ def compress(
     Parameters
     ----------
     array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
+        Maybe with axes before these: channels, points in time. Memory maps, Zarr, HDF5 and dask arrays are read block
+        by block, if they are larger than :data:`~napari_tinc.blocks.MOST_AT_ONCE` voxels.
     ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
     psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
@@ -48,9 +53,13 @@ def compress(
     device : "auto", "cpu", "cuda", "mps", ...
     seed : the same seed on the same machine gives the same bytes.
     spacing, units : edges of a voxel along z, y, x; stored in the file.
-    axis_labels : one letter an axis.
+    axis_labels : one letter an axis; None for the last of "qtczyx".
     weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
     levels : of the octree of networks, 1 to 6; None for what suits the size (two, but for large files).
+    channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
+    block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
+    resume : folder that keeps finished blocks until all are done. The same call goes on where it was interrupted.
+    scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
     on_progress : called with every :class:`Progress`.
 
     Raises
@@ -61,7 +70,8 @@ def compress(
     """
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
-        units=units, axis_labels=axis_labels, weights=weights, levels=levels,
+        units=units, axis_labels=axis_labels, weights=weights, levels=levels, channels=channels, block=block,
+        resume=resume, scheduler=scheduler,
     )  # fmt: skip
     for event in events:
         if isinstance(event, Finished):
@@ -74,18 +84,19 @@ def compress(
 def fit(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
-    units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
-    levels: int | None = None,
+    units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
+    levels: int | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     control: Control | None = None,
-) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
+) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
 
     Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
     it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
-    after ``look`` a :class:`Preview` comes between.
+    after ``look`` a :class:`Preview` comes between. Compressing block by block begins with :class:`Planned`.
     """
-    volume = _parse_volume(array)
-    budget = _parse_target(volume, ratio, nbytes, psnr)
+    source = Source.of(array)
+    budget = _parse_target(source.nbytes, ratio, nbytes, psnr)
     for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
@@ -93,35 +104,47 @@ def fit(
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
     pick_device(device)
-    header = _header(volume, spacing, units, WEIGHTS[weights])
-    if header.std_q and not header.std:
-        low, high = header.value_range
-        raise ValueError(f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them")
-    extra = [] if "".join(axis_labels) == "zyx" else [_meta(axis_labels)]
-    options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": seed}
     if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
         raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
-    task = Task(volume, header, extra, options, budget, device, control or Control(), levels)
-    return run(task) if psnr is None else _reach(task, float(psnr))
+    if block is not None and operator.index(block) < LEAST_EDGE:
+        raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
+    meta = _parse_meta(source, axis_labels, channels)
+    job = Job(
+        source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
+        Settings(preset, seed, device, WEIGHTS[weights], levels), control or Control(), block,
+        None if resume is None else Path(resume), scheduler,
+    )  # fmt: skip
+    return _run(job, budget) if psnr is None else _reach(job, float(psnr))
 
 
-def _reach(task: Task, wanted: float) -> Iterator[Progress | Preview | Finished]:
+def _run(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
+    """One fit, as one tree or in blocks."""
+    tree = block_tree(job.source, budget, job.edge)
+    if len(tree.leaves) > 1 or job.source.leading:
+        return run_blocks(job, tree, budget, share)
+    volume = job.source.read(0, (slice(None),) * 3)
+    header = make_header(volume, job.settings.form, **job.facts)
+    return run(Task(volume, header, budget, job.settings, job.extra, job.control), share)
+
+
+def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | Finished]:
     """Fits of several sizes, until one is of the wanted PSNR and hardly better.
 
     The first is a short one, to know where to begin. PSNR is taken to be linear in log2(bytes) between the fits nearest
     to what is wanted.
     """
     began = time.perf_counter()
-    raw = task.volume.nbytes
+    raw, control = job.source.nbytes, job.control
     tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
     best = None
-    least = math.log2(LEAST_BYTES)
+    n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.edge).leaves)
+    least = math.log2(LEAST_BYTES * n_blocks)
     most = max(least, math.log2(raw / LEAST_RATIO))
     size = min(most, max(least, math.log2(raw / 64)))
     for attempt in range(1, MOST_ATTEMPTS + 1):
         finished = None
         pilot = attempt == 1
-        for event in run(replace(task, budget=round(2**size)), PILOT_SHARE if pilot else 1.0):
+        for event in _run(job, round(2**size), PILOT_SHARE if pilot else 1.0):
             if isinstance(event, Finished):
                 finished = replace(event, seconds=time.perf_counter() - began)
             else:
@@ -131,7 +154,7 @@ def _reach(task: Task, wanted: float) -> Iterator[Progress | Preview | Finished]
         reached = finished.quality.psnr
         if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
             best = finished
-        if task.control.stop.is_set() or 0 <= reached - wanted <= NEAR_DB or not task.header.std_q:
+        if control.stop.is_set() or 0 <= reached - wanted <= NEAR_DB or math.isinf(reached):
             best = best or finished
             break
         if pilot:
@@ -160,30 +183,7 @@ def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
     return size + (wanted - reached) / slope
 
 
-def _parse_volume(array: ArrayLike) -> NDArray[Any]:
-    volume = np.asarray(array)
-    if volume.dtype == bool:
-        raise TypeError("volume is bool; a mask or label image is not an intensity, and would not survive exactly")
-    if volume.dtype.newbyteorder("<").str[1:] not in container.DTYPES:
-        known = ", ".join(str(np.dtype(code)) for code in container.DTYPES)
-        raise TypeError(f"volume has dtype {volume.dtype}, expected one of {known}")
-    if volume.ndim != 3:
-        raise ValueError(f"volume has {volume.ndim} axes, shape {volume.shape}; expected 3: z, y, x")
-    if not volume.size:
-        raise ValueError(f"volume is empty, shape {volume.shape}")
-    if max(volume.shape) > container.MAX_AXIS:
-        raise ValueError(f"volume has shape {volume.shape}, expected at most {container.MAX_AXIS} voxels an axis")
-    volume = np.ascontiguousarray(volume, volume.dtype.newbyteorder("="))
-    if volume.dtype.kind == "f":
-        bad = sum(int((~np.isfinite(plane)).sum()) for plane in volume)
-        if bad:
-            raise ValueError(f"volume has {bad} voxels that are NaN or infinite; expected finite values")
-        if not math.isfinite(float(volume.max()) - float(volume.min())):
-            raise ValueError("volume spans more than the largest floating-point number")
-    return volume
-
-
-def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None, psnr: float | None) -> int:
+def _parse_target(raw: int, ratio: float | None, nbytes: int | None, psnr: float | None) -> int:
     """The largest size of the file; of no meaning where a PSNR is the target."""
     given = {"ratio": ratio, "nbytes": nbytes, "psnr": psnr}
     named = [f"{name}={value}" for name, value in given.items() if value is not None]
@@ -195,44 +195,43 @@ def _parse_target(volume: NDArray[Any], ratio: float | None, nbytes: int | None,
         ratio = 64.0 if ratio is None else float(ratio)
         if not (math.isfinite(ratio) and ratio >= 1):
             raise ValueError(f"ratio is {ratio}, expected at least 1")
-        return max(1, math.floor(volume.nbytes / ratio))
+        return max(1, math.floor(raw / ratio))
     if not 1 <= nbytes < math.inf:
         raise ValueError(f"nbytes is {nbytes}, expected at least 1")
-    return min(int(nbytes), volume.nbytes + 1024)  # more buys nothing but time; a header has to fit all the same
+    return min(int(nbytes), raw + 1024)  # more buys nothing but time; a header has to fit all the same
 
 
-def _header(volume: NDArray[Any], spacing: Sequence[float] | None, units: str | None, form: WeightsFormat) -> Header:
-    """A header whose network is still the smallest there is."""
-    low, high = volume.min(), volume.max()
-    span = float(high) - float(low)
-    mean_q = std_q = 0
-    if span:
-        total = squares = 0.0
-        for plane in volume:
-            unit = (plane.astype(np.float64) - float(low)) / span
-            total, squares = total + float(unit.sum()), squares + float(np.vdot(unit, unit))
-        mean = total / volume.size
-        mean_q = round(mean * 65535)
-        std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))
+def _parse_facts(spacing: Sequence[float] | None, units: str | None) -> dict[str, Any]:
     if spacing is not None:
         spacing = tuple(float(s) for s in spacing)
-        if len(spacing) != 3 or not all(container.MIN_SPACING <= s <= container.MAX_SPACING for s in spacing):
+        if len(spacing) != 3 or not all(framing.MIN_SPACING <= s <= framing.MAX_SPACING for s in spacing):
             raise ValueError(f"spacing is {spacing}, expected three positive numbers: z, y, x")
     elif units:
         spacing = (1.0, 1.0, 1.0)
     if units is not None and not isinstance(units, str):
         raise TypeError(f"units is {units!r}, expected text like 'mm'")
-    if units and (len(units.encode()) > container.MAX_UNIT or not units.isprintable()):
-        raise ValueError(f"units is {units!r}, expected at most {container.MAX_UNIT} bytes of printable text")
-    return Header(
-        tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
-        std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=form,
-        spacing=spacing, unit=units or "",
-    )  # fmt: skip
+    if units and (len(units.encode()) > framing.MAX_UNIT or not units.isprintable()):
+        raise ValueError(f"units is {units!r}, expected at most {framing.MAX_UNIT} bytes of printable text")
+    return {"spacing": spacing, "unit": units or ""}
 
 
-def _meta(axis_labels: str | Sequence[str]) -> Chunk:
-    text = "".join(axis_labels)
-    if len(text) != 3 or len(set(text)) != 3:
-        raise ValueError(f"axis_labels is {axis_labels!r}, expected three different letters")
-    return Chunk.of(Ancillary.META, compact({"axes": text}))
+def _parse_meta(
+    source: Source, axis_labels: str | Sequence[str] | None, channels: Sequence[Mapping[str, str]] | None
+) -> dict[str, Any]:
+    """What META says, empty where that is what a reader takes for granted."""
+    meta: dict[str, Any] = {}
+    ndim = len(source.leading) + 3
+    usual = "qtc"[3 - len(source.leading) :] + "zyx"
+    text = usual if axis_labels is None else "".join(axis_labels)
+    if not source.leading:
+        text = text[-3:]  # those of length 1 are not stored
+    if len(text) != ndim or len(set(text)) != ndim:
+        raise ValueError(f"axis_labels is {axis_labels!r}, expected {ndim} different letters")
+    if text != usual:
+        meta["axes"] = text
+    if channels:
+        count = source.leading[text.index("c")] if "c" in text[:-3] else 0
+        if len(channels) != count:
+            raise ValueError(f"channels names {len(channels)}, expected {count}: the length of axis c")
+        meta["channels"] = [{str(key): str(value) for key, value in channel.items()} for channel in channels]
+    return meta

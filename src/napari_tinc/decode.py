@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .container import serving
 from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_nodes
+from .octree import box_slices
 
 TILE = 8192  # points whose features of all layers stay in a core's cache
 GPU_TILE = 2**18
@@ -123,7 +124,7 @@ class Network:
         """Give all voxels' outputs of the same network without calibration, in place, the values this one has."""
         octree = self.architecture.octree
         for leaf, gain, offset in zip(octree.leaves.tolist(), self.gain, self.offset, strict=True):
-            box = tuple(slice(start, stop) for start, stop in zip(octree.start[leaf], octree.stop[leaf], strict=True))
+            box = box_slices(octree.start[leaf], octree.stop[leaf])
             if self._serving[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 

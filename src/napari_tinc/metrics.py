@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .decode import cpu_count
-from .octree import Octree
+from .octree import box_slices
 
 SLAB = 32  # rows of the first axis
 
@@ -52,6 +52,8 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     if value_range == 0:
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
     original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
+    if original.ndim > 3:  # channels and points in time each have windows of their own
+        return float(np.mean([ssim(a, b, value_range) for a, b in zip(original, reconstruction, strict=True)]))
     window = min([7, *original.shape])
     window -= 1 - window % 2
     if window < 3 or original.ndim == 0:
@@ -84,8 +86,10 @@ def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tu
     return largest * math.sqrt(total / original.size), largest
 
 
-def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int) -> Quality:
-    """All measures of a reconstruction.
+def measure(
+    original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int, value_range: float | None = None
+) -> Quality:
+    """All measures of a reconstruction. PSNR and SSIM are by ``value_range``, None for that of the original.
 
     Raises
     ------
@@ -101,7 +105,8 @@ def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: i
         if array.dtype.kind not in "biuf" or not all(np.isfinite(plane).all() for plane in array):
             raise ValueError(f"{name} holds values that are not finite real numbers and cannot be measured")
     rmse, largest = rmse_and_largest(original, reconstruction)
-    value_range = float(original.max()) - float(original.min())
+    if value_range is None:
+        value_range = float(original.max()) - float(original.min())
     return Quality(
         psnr=psnr(rmse, value_range),
         ssim=ssim(original, reconstruction, value_range),
@@ -112,12 +117,13 @@ def measure(original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: i
     )
 
 
-def leaf_errors(original: NDArray[Any], reconstruction: NDArray[Any], octree: Octree) -> NDArray[np.float64]:
-    """RMSE and largest absolute error of every leaf, (n_leaves, 2)."""
-    errors = np.zeros((len(octree.leaves), 2))
-    boxes = zip(octree.start[octree.leaves], octree.stop[octree.leaves], strict=True)
-    for index, (start, stop) in enumerate(boxes):
-        box = tuple(slice(low, high) for low, high in zip(start, stop, strict=True))
+def box_errors(
+    original: NDArray[Any], reconstruction: NDArray[Any], start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """RMSE and largest absolute error of every box, (n, 2). ``start`` and ``stop``: voxels, (n, 3), half open."""
+    errors = np.zeros((len(start), 2))
+    for index, ends in enumerate(zip(start, stop, strict=True)):
+        box = box_slices(*ends)
         errors[index] = rmse_and_largest(original[box], reconstruction[box])
     return errors
 

@@ -157,6 +157,11 @@ class Octree:
         return leaves[meets.all(axis=1)]
 
 
+def box_slices(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[slice, ...]:
+    """The index of a box of voxels."""
+    return tuple(slice(low, high) for low, high in zip(start.tolist(), stop.tolist(), strict=True))
+
+
 def child_offsets(counts: NDArray[np.int64], level: int) -> NDArray[np.int64]:
     """Cells of a node's children relative to twice its own, in Morton order, (n_children, 3)."""
     halved = counts[level + 1] - counts[level]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,19 @@ from numpy.typing import NDArray
 from . import container, metrics
 from .allocation import allocate
 from .calibration import fit_corrections
-from .container import Ancillary, Chunk, Header, Kind, WeightsFormat
+from .container import Header, WeightsFormat
 from .decode import cpu_count
+from .framing import Ancillary, Chunk, Kind
 from .metrics import Quality
 from .network import Architecture
+from .octree import Octree
 from .partition import partition
 from .training import Control, Fitted, Progress, Schedule, Snapshot, train
-from .volume import TincVolume, cell_centres, pack_errors, to_values
+from .tree import pack_errors, to_values
+from .volume import TincVolume, cell_centres
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
 
+OMEGA0 = 8.0  # frequency of the first sines when training begins
 MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
 SAFE_DEPTH = 6  # sine layers from root to leaf; beyond, the rate falls with the square of their number
 STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
@@ -48,27 +53,53 @@ NO_ROUNDING = 2.0  # a share of the schedule that never comes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """How to compress.
+
+    Attributes
+    ----------
+    preset : how long to train, of :data:`STEPS`.
+    form : how weights are stored.
+    levels : of the octree of networks; None for what suits the size.
+    """
+
+    preset: str
+    seed: int = 0
+    device: str = "auto"
+    form: WeightsFormat = WeightsFormat.ENTROPY
+    levels: int | None = None
+
+    def provenance(self) -> dict[str, Any]:
+        """What a file says of how it was made."""
+        return {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": self.preset, "seed": self.seed}
+
+    def said(self) -> dict[str, Any]:
+        """Everything that the bytes of a file depend on."""
+        return {"preset": self.preset, "seed": self.seed, "form": self.form.name, "levels": self.levels}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """What is to be compressed, and how.
+    """A volume that is to become one tree of networks.
 
     Attributes
     ----------
     volume : (z, y, x), checked.
     header : says everything about it; its network is still to be planned.
-    extra : ancillary chunks to put into the file.
-    options : what PROVENANCE says: "encoder", "preset" and "seed".
     budget : largest size of the file.
-    levels : of the octree of networks; None for what suits the size.
+    extra : ancillary chunks to put into the file.
+    span : range that PSNR and SSIM are of; None for the volume's own.
+    inner : whether the file is a block of another, which speaks for all of them.
     """
 
     volume: NDArray[Any]
     header: Header
-    extra: list[Chunk]
-    options: dict[str, Any]
     budget: int
-    device: str
-    control: Control
-    levels: int | None = None
+    settings: Settings
+    extra: Sequence[Chunk] = ()
+    control: Control = field(default_factory=Control)
+    span: float | None = None
+    inner: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +164,36 @@ def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
     return max(100, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
 
 
+def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Header:
+    """A header whose network is still the smallest there is. ``facts`` are those of :class:`~.framing.Facts`.
+
+    Raises
+    ------
+    ValueError
+        If the values span more, or less, than floating-point arithmetic resolves.
+    """
+    low, high = volume.min(), volume.max()
+    span = float(high) - float(low)
+    if not math.isfinite(span):
+        raise ValueError("volume spans more than the largest floating-point number")
+    mean_q = std_q = 0
+    if span:
+        total = squares = 0.0
+        for plane in volume:
+            unit = (plane.astype(np.float64) - float(low)) / span
+            total, squares = total + float(unit.sum()), squares + float(np.vdot(unit, unit))
+        mean = total / volume.size
+        mean_q = round(mean * 65535)
+        std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))
+    header = Header(
+        tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
+        std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=form, **facts,
+    )  # fmt: skip
+    if std_q and not header.std:
+        raise ValueError(f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them")
+    return header
+
+
 def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finished]:
     """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
     began = time.perf_counter()
@@ -142,10 +203,10 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finishe
         return
     normalised = normalise(volume, header)
     header, allowance = _plan(task, header)
-    steps = count_steps(task.options["preset"], volume.size, share)
+    steps = count_steps(task.settings.preset, volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
     rounded = header.weights_format is WeightsFormat.ENTROPY
-    schedule = Schedule(steps, BATCH[task.options["preset"]], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
+    schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
 
     scalars = Scalars.none()
@@ -155,8 +216,8 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finishe
     ) -> Iterator[Progress | Preview | Fitted]:
         architecture = architecture_of(header)
         for event in train(
-            normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.device,
-            seed=task.options["seed"], control=task.control, start=start, fixed=fixed,
+            normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
+            seed=task.settings.seed, control=task.control, start=start, fixed=fixed,
         ):  # fmt: skip
             yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
 
@@ -205,7 +266,7 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
     """The header with a network that the budget pays for, and the bytes that are left for its weights."""
     allowance = _allowance(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
-        octree, widths, layers = allocate(header.shape, allowance, header.weights_format, task.levels)
+        octree, widths, layers = allocate(header.shape, allowance, header.weights_format, task.settings.levels)
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, _allowance(task, header)
         if before <= allowance:
@@ -277,7 +338,7 @@ def _pack(
         return
     header = replace(header, calibration=corrections.kind)
     values = to_values(outputs, header)
-    quality = metrics.measure(volume, values, 1)
+    quality = metrics.measure(volume, values, 1, task.span)
     if task.control.cancel.is_set():
         return
     errors = part_errors(volume, values, header)
@@ -348,8 +409,10 @@ def _report(task: Task, header: Header, quality: Quality | None, errors: NDArray
     """
     chunks = [
         Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
-        Chunk.of(Ancillary.PROVENANCE, compact(task.options | figures(quality))),
+        Chunk.of(Ancillary.PROVENANCE, compact(task.settings.provenance() | figures(quality))),
     ]
+    if task.inner:
+        chunks.pop()
     return [chunk for chunk in chunks if not header.std_q or len(chunk.payload) <= REPORT_SHARE * task.budget]
 
 
@@ -363,8 +426,9 @@ def figures(quality: Quality | None) -> dict[str, str]:
 def part_errors(original: NDArray[Any], values: NDArray[Any], header: Header) -> NDArray[np.float64]:
     """What QUALITY says: RMSE and largest error of all leaves that share a network, or are scalars; (n_parts, 2)."""
     tree = header.tree
-    voxels = (tree.stop - tree.start)[tree.leaves].prod(axis=1)
-    return metrics.merge_errors(metrics.leaf_errors(original, values, tree), voxels, container.parts_of_leaves(header))
+    start, stop = tree.start[tree.leaves], tree.stop[tree.leaves]
+    errors = metrics.box_errors(original, values, start, stop)
+    return metrics.merge_errors(errors, (stop - start).prod(axis=1), container.parts_of_leaves(header))
 
 
 def compact(value: dict[str, Any]) -> bytes:

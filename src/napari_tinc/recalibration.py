@@ -6,25 +6,36 @@ change. Takes seconds, as the volume is decoded once.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from . import container, metrics
+from . import container, metrics, mosaic
 from .calibration import fit_corrections
-from .container import Ancillary, Calibration, Chunk
+from .framing import Ancillary, Chunk
+from .octree import box_slices
+from .parts import Blocks
 from .pipeline import compact, figures, normalise, part_errors
-from .volume import TincVolume, pack_errors, to_values
+from .tree import Tree, pack_errors, to_values
+from .volume import TincVolume
 from .weights import Stored, from_chunks
 
 
 def uncalibrated(volume: TincVolume) -> TincVolume:
     """The same networks without gains and offsets; itself if it has none. It says nothing of its errors."""
-    if volume.header.calibration is Calibration.NONE:
+    if not volume.calibrated:
         return volume
-    stored = from_chunks(volume.header, volume.chunks).uncalibrated()
-    return _assemble(volume, stored, None, {})
+
+    def plain(tree: Tree, place: tuple[int | slice, ...]) -> bytes:
+        if not tree.calibrated:
+            return tree.data
+        return _assemble(tree, from_chunks(tree.header, tree.chunks).uncalibrated(), None)
+
+    return _saying(_changed(volume, plain), {})
 
 
 def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
@@ -44,29 +55,66 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
         raise ValueError(f"shapes differ: original {original.shape}, compressed volume {volume.shape}")
     if original.dtype.kind not in "iuf" or not np.isfinite(original).all():
         raise ValueError("original holds values that are not finite real numbers and cannot be calibrated against")
-    header = volume.header
-    stored = from_chunks(header, volume.chunks).uncalibrated()
+    flat = original.reshape(-1, *original.shape[-3:])
+    decoded = np.empty(flat.shape, volume.dtype)
+
+    def calibrated(tree: Tree, place: tuple[int | slice, ...]) -> bytes:
+        data, decoded[place] = _recalibrated(tree, flat[place])
+        return data
+
+    data = _changed(volume, calibrated)
+    return _saying(data, figures(metrics.measure(original, decoded.reshape(volume.shape), 1)))
+
+
+def _recalibrated(tree: Tree, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
+    """The tree's file, and the values that it decodes to."""
+    header = tree.header
+    stored = from_chunks(header, tree.chunks).uncalibrated()
     outputs = stored.network().on_grid([np.arange(n, dtype=np.float64) + 0.5 for n in header.shape])
     if header.std_q:
         wanted = normalise(original, header)
-        found = fit_corrections(outputs, wanted, stored.architecture, header.weights_format, volume.nbytes)
+        found = fit_corrections(outputs, wanted, stored.architecture, header.weights_format, original.nbytes)
         stored = replace(stored, corrections=found)
         stored.network().calibrate(outputs)
     values = to_values(outputs, header)
-    quality = Chunk.of(Ancillary.QUALITY, pack_errors(part_errors(original, values, header), header.value_range))
-    return _assemble(volume, stored, quality, figures(metrics.measure(original, values, 1)))
+    errors = pack_errors(part_errors(original, values, header), header.value_range)
+    return _assemble(tree, stored, Chunk.of(Ancillary.QUALITY, errors)), values
 
 
-def _assemble(volume: TincVolume, stored: Stored, quality: Chunk | None, said: dict[str, str]) -> TincVolume:
-    """The volume's file around other weights; QUALITY, and what PROVENANCE said of it, replaced where it has any."""
-    header = replace(volume.header, calibration=stored.corrections.kind)
+def _assemble(tree: Tree, stored: Stored, quality: Chunk | None) -> bytes:
+    """The tree's file around other weights; QUALITY replaced where it has any."""
+    header = replace(tree.header, calibration=stored.corrections.kind)
     chunks = stored.to_chunks(header.weights_format)
-    for chunk in volume.chunks:
+    for chunk in tree.chunks:
         if chunk.role is Ancillary.QUALITY:
             chunks += [quality] if quality else []
-        elif chunk.role is Ancillary.PROVENANCE:
-            kept = {key: value for key, value in volume.provenance.items() if key not in figures(None)}
-            chunks.append(Chunk.of(Ancillary.PROVENANCE, compact(kept | said)))
         elif chunk.ancillary:
             chunks.append(chunk)
-    return TincVolume(container.pack(header, chunks))
+    return container.pack(header, chunks)
+
+
+def _changed(volume: TincVolume, change: Callable[[Tree, tuple[int | slice, ...]], bytes]) -> bytes:
+    """The volume's file with every tree changed, given its place."""
+    parts = volume.parts
+    blocks = []
+    for number, box in np.ndindex(math.prod(parts.leading), len(parts.start)):
+        tree = parts.tree(number, box)
+        if tree is None:
+            raise ValueError(f"{volume.n_missing} blocks of the file are missing: it was cut off")
+        place = (number, *box_slices(parts.start[box], parts.stop[box]))
+        blocks.append(change(tree, place))
+    if not isinstance(parts, Blocks):
+        return blocks[0]
+    overviews = [data for number in range(parts.header.n_volumes) for data in parts.payloads(number)[0]]
+    return mosaic.pack(parts.header, overviews, blocks, parts.ancillary())
+
+
+def _saying(data: bytes, said: dict[str, str]) -> TincVolume:
+    """A file, with this in place of what PROVENANCE said of its quality, where it has any."""
+    volume = TincVolume(data)
+    kept = {key: value for key, value in volume.provenance.items() if key not in figures(None)}
+    if not volume.provenance:
+        return volume
+    ancillary = [chunk for chunk in volume.parts.ancillary() if chunk.role is not Ancillary.PROVENANCE]
+    said_chunk = Chunk.of(Ancillary.PROVENANCE, compact(kept | said))
+    return TincVolume(volume.parts.rewritten([*ancillary, said_chunk]))

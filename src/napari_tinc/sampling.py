@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .octree import Octree
+from .octree import Octree, box_slices
 
 EDGE = 4  # voxels along a block; twice as many and so on where there would be too many blocks to learn about
 MANY_BLOCKS = 2**16
@@ -149,7 +149,7 @@ def _blocks(
     """First voxels and sizes of the blocks of a box, (n, 3) each, and their sums of squared intensities, (n,)."""
     edges = [np.arange(low, high, edge) for low, high in zip(start, stop, strict=True)]
     first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
-    sums = np.square(volume[tuple(slice(low, high) for low, high in zip(start, stop, strict=True))])
+    sums = np.square(volume[box_slices(start, stop)])
     for axis in range(3):
         sums = np.add.reduceat(sums, edges[axis] - start[axis], axis=axis)
     return first, np.minimum(stop - first, edge), sums.reshape(-1).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Reading and writing whole files: a write is all or nothing, whatever happens while it runs."""
+"""Where the bytes of files come from, and where they go: a write is all or nothing, whatever happens while it runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,104 @@ import errno
 import os
 import re
 import stat
+import threading
+from typing import Any, Protocol
 
-from .container import MAX_FILE, MIN_FILE, TincError, parse, verify
+from .framing import MAX_FILE, MIN_FILE, TincError
+
+READ_WHOLE = 2**20  # bytes; smaller files are read at once
+FIRST_BYTES = 2**16  # that one request fetches from a server: head and overview of most files
+PIECE = 2**20  # bytes compared at a time
 
 
-def load(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file whose size a ``.tinc`` file can have, else :class:`TincError`; OSError as ``open``."""
+class Store(Protocol):
+    """The bytes of a file; any thread may read them."""
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Exactly the bytes of that range; TincError where they cannot be had."""
+
+
+class Memory:
+    """Bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def read(self, start: int, stop: int) -> bytes:
+        return self._data[start:stop]
+
+
+class Seekable:
+    """A local file, or one that fsspec opened, kept open: on POSIX systems it stays whole even if it is replaced."""
+
+    def __init__(self, file: Any, size: int, first: int = 0) -> None:
+        self.size = size
+        self._file = file
+        self._lock = threading.Lock()
+        self._first = b""
+        self._first = self.read(0, min(first, size))
+
+    def read(self, start: int, stop: int) -> bytes:
+        if stop <= len(self._first):
+            return self._first[start:stop]
+        try:
+            with self._lock:
+                self._file.seek(start)
+                data = self._file.read(stop - start)
+        except MemoryError:
+            raise TincError(f"{stop - start} bytes of the file are wanted, expected that they fit in memory") from None
+        if len(data) != stop - start:
+            raise TincError(f"file ends at byte {start + len(data)}, expected {self.size}: it has been changed")
+        return bytes(data)
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """A local file, or with fsspec one that a URL names; of a size that a ``.tinc`` file can have.
+
+    Raises
+    ------
+    TincError
+        If its size is out of range.
+    ImportError
+        If the library for such URLs is not installed.
+    OSError
+        If it cannot be read.
+    """
+    if "://" in os.fspath(path):
+        return _open_url(os.fspath(path))
     status = os.stat(path)
     # Opening a folder says what is wrong; opening a pipe would wait for its writer.
-    if not stat.S_ISDIR(status.st_mode) and not MIN_FILE <= status.st_size <= MAX_FILE:
-        raise TincError(f"file size is {status.st_size}, expected {MIN_FILE} to {MAX_FILE}")
-    with open(path, "rb") as file:
-        try:
-            return file.read(status.st_size)
-        except MemoryError:
-            raise TincError(f"file is {status.st_size} bytes, expected one that fits in memory") from None
+    if not stat.S_ISDIR(status.st_mode):
+        _check_size(status.st_size)
+    file = open(path, "rb")  # noqa: SIM115 - kept by what is returned
+    store = Seekable(file, status.st_size)
+    if status.st_size > READ_WHOLE:
+        return store
+    with file:
+        return Memory(store.read(0, status.st_size))
+
+
+def _open_url(url: str) -> Store:
+    try:
+        import fsspec
+
+        # No cache of its own: it reads what is asked for, and a file keeps what it decoded.
+        file = fsspec.open(url, "rb", cache_type="none").open()
+    except ImportError as error:
+        raise ImportError(f'opening {url} needs more libraries: pip install "napari-tinc[remote]" ({error})') from error
+    if file.size is None:
+        raise TincError("the server does not tell the file's size, expected one that serves ranges of bytes")
+    _check_size(file.size)
+    return Seekable(file, file.size, FIRST_BYTES)
+
+
+def _check_size(size: int) -> None:
+    if not MIN_FILE <= size <= MAX_FILE:
+        raise TincError(f"file size is {size}, expected {MIN_FILE} to {MAX_FILE}")
 
 
 def save(path: str | os.PathLike[str], data: bytes) -> None:
@@ -35,7 +118,7 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
     OSError
         If it cannot be written; says how many bytes were needed. The old file is left as it was.
     TincError
-        If what was written does not verify. Likewise.
+        If what was written reads otherwise. Likewise.
     """
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
@@ -53,7 +136,7 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            verify(parse(load(temporary))[1])
+            _check_written(temporary, data)
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -68,6 +151,14 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _check_written(path: str, data: bytes) -> None:
+    with open(path, "rb") as file:
+        for start in range(0, len(data) + 1, PIECE):
+            found = file.read(PIECE)
+            if found != data[start : start + PIECE]:
+                raise TincError(f"what was written differs after byte {start}: the disk or its driver is broken")
 
 
 def _mode_of(path: str) -> int | None:

@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import container, storage
-from .container import Ancillary, Chunk, Header, Kind, TincError
+from . import storage
+from .decode import cpu_count
+from .framing import Ancillary, Chunk, Facts, TincError
+from .lazy import LazyArray
+from .lru import LeastRecentlyUsed
+from .octree import box_slices
+from .parts import Blocks, Parts, read_parts
+from .storage import Memory, Store
+from .tree import Tree, rounded, to_floats, to_values
 
 if TYPE_CHECKING:
-    from .decode import Network
     from .metrics import Quality
 
 MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
-BLOCK = 2**16  # values turned into the dtype at a time
-LEAF_FIELDS = np.dtype(
-    [
-        ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("network", "<i8"), ("parameters", "<i8"),
-        ("bytes", "<f8"),
-        ("rmse", "<f8"), ("psnr", "<f8"), ("max_error", "<f8"), ("gain", "<f8"), ("offset", "<f8"),
-    ]
-)  # fmt: skip
+CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
+THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
+POINTS = 2**22  # evaluated at a time for coarse levels
+GAUSS = 0.5 / math.sqrt(3)  # the mean of a cubic over a cell is that of its values at the centre +- this share of it
 
 
-class Source(Protocol):
-    """What a :class:`LazyArray` can be of."""
+class TincVolume:
+    """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
 
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of three ascending ranges of cells of ``factor`` voxels, 3D."""
-
-
-@dataclass(frozen=True, eq=False)
-class LazyArray:
-    """A sampling of a volume: along each axis a range of voxels (or a single one), decoded when it becomes an array.
-
-    ``array[...]`` with integers and slices gives another LazyArray; ``np.asarray(array)`` decodes exactly what it
-    covers. ``factor`` is the edge, in voxels of the full volume, of the cells whose centres are evaluated.
+    Any number of threads may read it. ``cache_bytes`` bounds what it keeps of what it has decoded.
     """
 
-    volume: Source
-    factor: int
-    axes: tuple[range | int, ...]
+    def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
+        self._cache = LeastRecentlyUsed(cache_bytes)
+        store = Memory(source) if isinstance(source, bytes) else source
+        self._parts: Parts = read_parts(store, self._cache, partial=partial)
+
+    @classmethod
+    def of_parts(cls, parts: Parts, cache_bytes: int = CACHE_BYTES) -> TincVolume:
+        """Around what has been read already."""
+        volume = cls.__new__(cls)
+        volume._cache, volume._parts = LeastRecentlyUsed(cache_bytes), parts
+        return volume
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TincVolume:
+        return self  # nothing of it can change; napari copies layers deeply
+
+    @property
+    def header(self) -> Facts:
+        return self._parts.header
+
+    @property
+    def parts(self) -> Parts:
+        """The trees of networks that it consists of."""
+        return self._parts
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(len(axis) for axis in self.axes if isinstance(axis, range))
+        """Channels and points in time, where there are such axes, and voxels along z, y, x."""
+        return (*self._parts.leading, *self.header.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.header.dtype
 
     @property
     def ndim(self) -> int:
@@ -61,108 +79,72 @@ class LazyArray:
 
     @property
     def size(self) -> int:
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.volume.dtype
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("a single value has no length")
-        return self.shape[0]
-
-    def __getitem__(self, index: Any) -> LazyArray:
-        return LazyArray(self.volume, self.factor, _index(self.axes, index))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in self.axes]
-        values = self.volume._decode(self.factor, [axis if axis.step > 0 else axis[::-1] for axis in ranges])
-        values = values[tuple(slice(None, None, 1 if axis.step > 0 else -1) for axis in ranges)].reshape(self.shape)
-        return values if dtype is None else values.astype(dtype, copy=False)
-
-    def __repr__(self) -> str:
-        return f"<LazyArray shape={self.shape} dtype={self.dtype} of {self.volume!r}>"
-
-
-class TincVolume:
-    """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`."""
-
-    def __init__(self, data: bytes, *, partial: bool = False) -> None:
-        self._data = data
-        self._header, self._chunks = container.parse(data, partial=partial)
-        expected = int((self._header.widths > 0).sum())
-        present = sum(chunk.n_nodes for chunk in self._chunks if chunk.role is Kind.WEIGHTS)
-        if present < expected:
-            raise TincError(f"file holds {present} of {expected} networks; coarser levels cannot be shown yet")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TincVolume:
-        return self  # nothing of it can change; napari copies layers deeply
-
-    @property
-    def header(self) -> Header:
-        return self._header
-
-    @property
-    def chunks(self) -> tuple[Chunk, ...]:
-        return self._chunks
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels along z, y, x."""
-        return self._header.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._header.dtype
-
-    @property
-    def ndim(self) -> int:
-        return 3
-
-    @property
-    def size(self) -> int:
-        z, y, x = self.shape
-        return z * y * x
+        return math.prod(self.shape)
 
     @property
     def value_range(self) -> tuple[float, float]:
         """Smallest and largest value of the original."""
-        return self._header.value_range
+        return self.header.value_range
 
     @property
     def spacing(self) -> tuple[float, ...]:
         """Edge lengths of a voxel along z, y, x, in :attr:`units`; ones where the file says nothing."""
-        return self._header.spacing or (1.0, 1.0, 1.0)
+        return self.header.spacing or (1.0, 1.0, 1.0)
 
     @property
     def units(self) -> str | None:
-        return self._header.unit or None
+        return self.header.unit or None
 
-    @property
+    @cached_property
     def axis_labels(self) -> str:
         """One letter an axis, "zyx" where the file says nothing else."""
-        labels = self._json(Ancillary.META).get("axes", "zyx")
-        if not (isinstance(labels, str) and len(labels) == 3):
-            raise TincError(f"META chunk names the axes {labels!r}, expected three letters")
+        labels = self.meta.get("axes", "qtc"[3 - len(self._parts.leading) :] + "zyx")
+        if not (isinstance(labels, str) and len(labels) == self.ndim):
+            raise TincError(f"META chunk names the axes {labels!r}, expected {self.ndim} letters")
         return labels
+
+    @cached_property
+    def channels(self) -> list[dict[str, str]]:
+        """Name and color ("#rrggbb") of every channel, as far as the file says; empty where it does not."""
+        found = self.meta.get("channels", [])
+        count = self.shape[self.axis_labels.index("c")] if "c" in self.axis_labels[:-3] else 0
+        texts = isinstance(found, list) and all(
+            isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in found
+        )
+        if not texts or (found and len(found) != count):
+            raise TincError(f"META chunk has the channels {found!r}, expected {count} objects of texts")
+        return found
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether gains and offsets correct the networks, of any of its trees."""
+        return any(tree is not None and tree.calibrated for _, _, tree in self.trees())
+
+    @property
+    def n_missing(self) -> int:
+        """Networks (of a file of blocks: blocks) that were cut off; their voxels come from what is coarser."""
+        if isinstance(self._parts, Blocks):
+            return self._parts.n_missing
+        return int(sum(tree.missing.sum() for _, _, tree in self.trees() if tree))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the raw array."""
         return self.size * self.dtype.itemsize
 
-    @property
+    @cached_property
     def nbytes_compressed(self) -> int:
         """Bytes of the whole ``.tinc`` file."""
-        return len(self._data)
+        return self._parts.nbytes()
 
     @property
     def ratio(self) -> float:
         return self.nbytes / self.nbytes_compressed
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What the file says about axes and channels; empty if nothing."""
+        return self._json(Ancillary.META)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -173,46 +155,71 @@ class TincVolume:
     def levels(self) -> list[LazyArray]:
         """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis; lazy.
 
-        A coarse level holds the network's values at the centres of its cells.
+        A voxel of a coarse level is the mean over its cell, by two points of Gauss and Legendre along each axis.
         """
         levels, factor = [], 1
         while True:
-            shape = [-(-n // factor) for n in self.shape]
-            levels.append(LazyArray(self, factor, tuple(range(n) for n in shape)))
+            shape = [-(-n // factor) for n in self.header.shape]
+            levels.append(LazyArray(self, factor, tuple(range(n) for n in (*self._parts.leading, *shape))))
             if max(shape) <= 32:
                 return levels
             factor *= 2
 
     @cached_property
     def leaves(self) -> NDArray[Any]:
-        """One row a leaf, coarse level first, Morton order inside a level.
+        """One row a leaf; block after block, coarse level first, Morton order inside a level.
 
         Fields: start, stop (voxels, half open), level, network (number of the node whose network gives its values, -1
         for a scalar leaf), parameters (of that network's node), bytes (the leaf's share of the file's weights), rmse
         and max_error (data units) and psnr (dB, range of the whole volume) as measured when the file was written, of
         all leaves together that share a network, or are scalars, nan where it does not say; gain and offset (data
-        units) of the calibration.
+        units) of the calibration. Of several channels or points in time, one after the other.
         """
-        tree, counts = self._header.tree, container.parameter_counts(self._header)
-        rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
-        payload = sum(len(chunk.payload) for chunk in self._chunks if chunk.role is Kind.WEIGHTS)
-        rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
-        rows["level"] = tree.level[tree.leaves]
-        rows["network"] = network = container.serving(tree, self._header.widths)[tree.leaves]
-        rows["parameters"] = np.where(network < 0, 0, counts[network])
-        part = container.parts_of_leaves(self._header)
-        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
-        rows["bytes"] = rows["parameters"] * (voxels / np.bincount(part, voxels)[part]) * (payload / counts.sum())
-        rows["rmse"] = rows["psnr"] = rows["max_error"] = np.nan
-        for chunk in self._chunks:
-            if chunk.role is Ancillary.QUALITY:
-                errors = unpack_errors(chunk.checked(), int(part.max()) + 1, self.value_range)[part]
-                rows["rmse"], rows["max_error"] = errors[:, 0], errors[:, 1]
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    rows["psnr"] = 20 * np.log10((self.value_range[1] - self.value_range[0]) / rows["rmse"])
-                rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
-        rows["gain"], rows["offset"] = self._network.gain, self._network.offset * self._header.std
-        return rows
+        above, parts = self._parts.levels_above(), self._parts
+        found = []
+        for _, box, tree in self.trees():
+            if tree is not None:
+                rows = tree.leaves(self.value_range)
+                rows["start"] += parts.start[box]
+                rows["stop"] += parts.start[box]
+                rows["level"] += above[box]
+                found.append(rows)
+        return np.concatenate(found)
+
+    def trees(self) -> Iterator[tuple[int, int, Tree | None]]:
+        """Of every channel or point in time and every box: their numbers, and the tree, None where it was cut off."""
+        for volume, box in itertools.product(range(math.prod(self._parts.leading)), range(len(self._parts.start))):
+            yield volume, box, self._parts.tree(volume, box)
+
+    def select(self, *index: int) -> TincVolume:
+        """One channel or point in time as a volume z, y, x; itself where there are no such axes.
+
+        Raises
+        ------
+        IndexError
+            If that is none.
+        """
+        parts = self._parts
+        if not isinstance(parts, Blocks) or not parts.leading:
+            if index:
+                raise IndexError(f"{len(index)} indices for a volume of 3 axes, expected none")
+            return self
+        flat = int(np.ravel_multi_index(index, parts.leading)) if len(index) == len(parts.leading) else -1
+        if flat < 0:
+            raise IndexError(f"{len(index)} indices, expected {len(parts.leading)}: {self.axis_labels[:-3]}")
+        meta = {key: value for key, value in self.meta.items() if key not in ("axes", "channels")}
+        ancillary = [chunk for chunk in parts.ancillary() if chunk.role is not Ancillary.META]
+        return TincVolume.of_parts(parts.selected(flat, with_meta(ancillary, meta)), self._cache.most)
+
+    def rewritten(
+        self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
+    ) -> TincVolume:  # fmt: skip
+        """The same networks in a file that says another spacing, unit and axes."""
+        meta = self.meta | {"axes": axis_labels}
+        if meta == {"axes": "zyx"}:
+            meta = {}
+        data = self._parts.rewritten(with_meta(self._parts.ancillary(), meta), spacing=spacing, unit=units or "")
+        return TincVolume(data, cache_bytes=self._cache.most)
 
     def decode(self, device: str = "auto") -> NDArray[Any]:
         """Everything, evaluated by torch on a device: for bulk work on a GPU.
@@ -226,23 +233,44 @@ class TincVolume:
         """
         from .training import pick_device
 
-        grid = [np.arange(n, dtype=np.float64) + 0.5 for n in self.shape]
-        return to_values(self._network.to(pick_device(device)).on_grid(grid), self._header)
+        where = pick_device(device)
+        out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
+        for volume, box, tree in self.trees():
+            start, stop = self._parts.start[box], self._parts.stop[box]
+            place: tuple[Any, ...] = (volume, *box_slices(start, stop))
+            if tree is None:
+                out[place] = self._values(
+                    volume, [range(low, high) for low, high in zip(start.tolist(), stop.tolist(), strict=True)]
+                )
+            else:
+                grid = [np.arange(n, dtype=np.float64) + 0.5 for n in tree.shape]
+                out[place] = to_values(tree.network.to(where).on_grid(grid), tree.header)
+        return out.reshape(self.shape)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; the old one of that name stays intact until the new one is whole.
 
         Raises
         ------
+        TincError
+            If it is damaged, or was cut off: it is not written.
         OSError
             If it cannot be written.
         """
-        storage.save(path, self._data)
+        if self.n_missing:
+            raise TincError(f"{self.n_missing} networks or blocks are missing, as the file was cut off: not saved")
+        self._parts.check()
+        storage.save(path, self._parts.data())
 
     def verify(self) -> None:
         """Check every chunk and decode every weight; :class:`TincError` if anything is wrong."""
-        container.verify(self._chunks)
-        _ = self._network, self.leaves, self.axis_labels, self.provenance
+        self._parts.check()
+        trees = [tree for _, _, tree in self.trees()]
+        overviews = [self._parts.overview(volume) for volume in range(math.prod(self._parts.leading))]
+        for tree in (*trees, *overviews):
+            if tree is not None:
+                tree.verify()
+        _ = self.axis_labels, self.channels, self.provenance
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -257,9 +285,7 @@ class TincVolume:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
 
     def _json(self, role: Ancillary) -> dict[str, Any]:
-        import json  # not needed for opening
-
-        for chunk in self._chunks:
+        for chunk in self._parts.ancillary():
             if chunk.role is role:
                 try:
                     value = json.loads(chunk.checked())
@@ -270,22 +296,151 @@ class TincVolume:
                 return value
         return {}
 
-    @cached_property
-    def _network(self) -> Network:
-        from .weights import from_chunks
-
-        return from_chunks(self._header, self._chunks).network()
-
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        shape = [len(axis) for axis in ranges]
-        wanted = shape[0] * shape[1] * shape[2]
+        wanted = math.prod(len(axis) for axis in ranges)
         if wanted > MAX_EAGER_VOXELS:
             raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
-        return to_values(self._network.on_grid(cell_centres(ranges, factor, self.shape)), self._header)
+        leading, space = ranges[:-3], ranges[-3:]
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        if not wanted:
+            return out
+        for place in itertools.product(*(range(len(axis)) for axis in leading)):
+            index = [axis[at] for axis, at in zip(leading, place, strict=True)]
+            volume = int(np.ravel_multi_index(index, self._parts.leading)) if index else 0
+            thin = min(len(axis) for axis in space) <= THIN and all(axis.step == 1 for axis in space)
+            out[place] = self._tiled(volume, factor, space) if thin else self._cells(volume, factor, space)
+        return out
+
+    def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
+        edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
+        first = [axis.start // edge for axis, edge in zip(ranges, edges, strict=True)]
+        last = [(axis.stop - 1) // edge for axis, edge in zip(ranges, edges, strict=True)]
+        tiles = list(itertools.product(*(range(low, high + 1) for low, high in zip(first, last, strict=True))))
+        found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
+        missing = np.array([tile for tile in tiles if found[tile] is None])
+        sizes = [-(-n // factor) for n in self.header.shape]
+
+        def cells(tile: Sequence[int], axis: int, count: int = 1) -> range:
+            return range(tile[axis] * edges[axis], min((tile[axis] + count) * edges[axis], sizes[axis]))
+
+        if len(missing):
+            low, count = missing.min(axis=0), np.ptp(missing, axis=0) + 1
+            box = [cells(low.tolist(), axis, int(count[axis])) for axis in range(3)]
+            values = self._cells(volume, factor, box)
+            for tile in itertools.product(
+                *(range(a, a + n) for a, n in zip(low.tolist(), count.tolist(), strict=True))
+            ):
+                where = [cells(tile, axis) for axis in range(3)]
+                part = values[_within(where, box)].copy()
+                found[tile] = part
+                self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        for tile in tiles:
+            where = [cells(tile, axis) for axis in range(3)]
+            both = [
+                range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
+            ]  # fmt: skip
+            out[_within(both, ranges)] = found[tile][_within(both, where)]
+        return out
+
+    def _cells(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of cells of ``factor`` voxels."""
+        if factor == 1:
+            return self._values(volume, ranges)
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        slab = max(1, POINTS // (8 * len(ranges[1]) * len(ranges[2])))
+        for at in range(0, len(ranges[0]), slab):
+            part = [ranges[0][at : at + slab], *ranges[1:]]
+            points = self._floats(volume, factor, [
+                gauss_points(axis, factor, n) for axis, n in zip(part, self.header.shape, strict=True)
+            ])  # fmt: skip
+            z, y, x = (len(axis) for axis in part)
+            out[at : at + slab] = rounded(points.reshape(z, 2, y, 2, x, 2).mean(axis=(1, 3, 5)), self.dtype)
+        return out
+
+    def _values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of voxels."""
+        axes = [np.array(axis, np.float64) + 0.5 for axis in ranges]
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+
+        def put(place: tuple[slice, ...], tree: Tree | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if tree is None:
+                out[place] = rounded(self._coarser(volume, local), self.dtype)
+            else:
+                out[place] = to_values(tree.outputs(local, threads), tree.header)
+
+        self._each_box(volume, axes, put)
+        return out
+
+    def _floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Values at any coordinates, for cells of ``factor`` voxels: from the overview where that is as coarse."""
+        if self._parts.edge and factor >= self._parts.edge:
+            return self._coarser(volume, axes)
+        out = np.empty([len(axis) for axis in axes])
+
+        def put(place: tuple[slice, ...], tree: Tree | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if tree is None:
+                out[place] = self._coarser(volume, local)
+            else:
+                out[place] = to_floats(tree.outputs(local, threads), tree.header)
+
+        self._each_box(volume, axes, put)
+        return out
+
+    def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Values from the overview; without one the middle of the range."""
+        overview = self._parts.overview(volume)
+        if overview is None:
+            return np.full([len(axis) for axis in axes], sum(self.value_range) / 2)
+        return to_floats(overview.outputs([axis / self._parts.edge for axis in axes]), overview.header)
+
+    def _each_box(
+        self, volume: int, axes: list[NDArray[np.float64]],
+        put: Callable[[tuple[slice, ...], Tree | None, list[NDArray[np.float64]], int], None],
+    ) -> None:  # fmt: skip
+        """Call ``put`` for each box that a grid of coordinates meets, with its part of the grid, from threads.
+
+        Coordinates count from the corner of the box where it has a tree, else from that of the volume.
+        """
+        parts = self._parts
+        jobs = []
+        for box in np.flatnonzero(
+            np.all([(stop > axis[0]) & (start <= axis[-1])
+                    for axis, start, stop in zip(axes, parts.start.T, parts.stop.T, strict=True)], axis=0)
+        ).tolist():  # fmt: skip
+            place = tuple(
+                slice(*np.searchsorted(axis, ends).tolist())
+                for axis, ends in zip(axes, np.stack([parts.start[box], parts.stop[box]], axis=1), strict=True)
+            )
+            if all(part.stop > part.start for part in place):
+                jobs.append((box, place))
+        threads = cpu_count() if len(jobs) < cpu_count() else 1
+
+        def work(job: tuple[int, tuple[slice, ...]]) -> None:
+            box, place = job
+            tree = parts.tree(volume, box)
+            corner = np.zeros(3) if tree is None else parts.start[box]
+            put(place, tree, [axis[part] - low for axis, part, low in zip(axes, place, corner, strict=True)], threads)
+
+        if threads > 1:
+            for job in jobs:
+                work(job)
+            return
+        from concurrent.futures import ThreadPoolExecutor  # not needed for a slice of a small file, and slow to import
+
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            list(pool.map(work, jobs))
 
 
-def open(path: str | os.PathLike[str], *, partial: bool = False) -> TincVolume:
+def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> TincVolume:
     """Open a ``.tinc`` file. Only its header is decoded; torch is not imported.
+
+    Parameters
+    ----------
+    path : of a file, or a URL, of which only the parts are fetched that are looked at.
+    partial : accept a file that is cut off: what is missing is shown coarsely (see :attr:`TincVolume.n_missing`).
+    cache_bytes : bounds what the volume keeps of what it has decoded.
 
     Raises
     ------
@@ -294,7 +449,7 @@ def open(path: str | os.PathLike[str], *, partial: bool = False) -> TincVolume:
     OSError
         If it cannot be read.
     """
-    return TincVolume(storage.load(path), partial=partial)
+    return TincVolume(storage.open_store(path), partial=partial, cache_bytes=cache_bytes)
 
 
 def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
@@ -328,57 +483,22 @@ def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> 
     ]
 
 
-def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
-    """Network outputs to values of the data: mean + std * output, clipped to the stored range, rounded to the dtype."""
-    lo, hi = header.value_range
-    values = np.empty(outputs.shape, header.dtype)
-    flat, into = outputs.reshape(-1), values.reshape(-1)
-    for first in range(0, flat.size, BLOCK):
-        part = slice(first, first + BLOCK)
-        wide = np.clip(flat[part].astype(np.float64) * header.std + header.mean, lo, hi)
-        into[part] = np.rint(wide) if header.dtype.kind in "iu" else wide
-    return values
+def gauss_points(cells: range, factor: int, n: int) -> NDArray[np.float64]:
+    """Two coordinates a cell of ``factor`` voxels of an axis of ``n``, whose values' mean is that over the cell.
+
+    Gauss-Legendre quadrature, exact for cubics. The last cell ends with the axis.
+    """
+    low = np.array(cells, np.float64) * factor
+    half = (np.minimum(low + factor, n) - low) / 2
+    return np.stack([low + half * (1 - 2 * GAUSS), low + half * (1 + 2 * GAUSS)], axis=1).reshape(-1)
 
 
-def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
-    """RMSE and largest error of every part in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
-    span = max(float(value_range[1]) - float(value_range[0]), np.finfo(float).tiny)
-    with np.errstate(divide="ignore"):
-        codes = np.ceil(255 + 12 * np.log2(errors / span))
-    return bytes(np.where(errors > 0, np.clip(codes, 1, 255), 0).astype(np.uint8).tobytes())
+def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:
+    """Ancillary chunks with another META, or none where it is empty."""
+    kept = [chunk for chunk in ancillary if chunk.role is not Ancillary.META]
+    return [*kept, Chunk.of(Ancillary.META, json.dumps(meta, separators=(",", ":")).encode())] if meta else kept
 
 
-def unpack_errors(data: bytes, n_parts: int, value_range: tuple[float, float]) -> NDArray[np.float64]:
-    """The inverse of :func:`pack_errors`, to 6 %; float64 (n_parts, 2)."""
-    if len(data) != 2 * n_parts:
-        raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_parts}: 2 a head, and 2 for scalars")
-    codes = np.frombuffer(data, np.uint8).reshape(n_parts, 2)
-    span = float(value_range[1]) - float(value_range[0])
-    return np.where(codes > 0, span * 2.0 ** ((codes - 255.0) / 12), 0.0)
-
-
-def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
-    """Basic indexing of what is left of the axes."""
-    items = list(index) if isinstance(index, tuple) else [index]
-    kept = sum(isinstance(axis, range) for axis in axes)
-    dots = [at for at, item in enumerate(items) if item is Ellipsis]
-    if len(dots) > 1:
-        raise IndexError("an index can only have a single ellipsis")
-    for at in dots:
-        items[at : at + 1] = [slice(None)] * (kept - len(items) + 1)
-    if len(items) > kept:
-        raise IndexError(f"too many indices: array has {kept} axes, {len(items)} were given")
-    items += [slice(None)] * (kept - len(items))
-    out: list[range | int] = []
-    for axis in axes:
-        if isinstance(axis, int):
-            out.append(axis)
-            continue
-        item = items.pop(0)
-        if isinstance(item, slice):
-            out.append(axis[item])
-        elif isinstance(item, bool) or not isinstance(item, int | np.integer):
-            raise IndexError(f"only integers, slices and ellipsis index a lazy array, not {item!r}; np.asarray first")
-        else:
-            out.append(axis[int(item)])
-    return tuple(out)
+def _within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
+    """Where ranges lie in larger ones."""
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import entropy
-from .container import SCALAR, Calibration, Chunk, Header, Kind, TincError, WeightsFormat, heads_of_leaves
+from .container import SCALAR, Calibration, Header, WeightsFormat, heads_of_leaves
 from .decode import Network
+from .framing import Chunk, Kind, TincError
 from .network import Architecture
 from .quantization import quantize, storable
 
@@ -187,8 +188,17 @@ class Stored:
     corrections: Corrections
     scalars: Scalars
 
-    def network(self) -> Network:
-        return to_network(self.architecture, self.vector, self.corrections, self.scalars)
+    def network(self, missing: NDArray[np.bool_] | None = None) -> Network:
+        """What is to be evaluated. Leaves whose network, or one above it, is ``missing`` (n_nodes,) are 0: the mean."""
+        network = to_network(self.architecture, self.vector, self.corrections, self.scalars)
+        if missing is None or not missing.any():
+            return network
+        tree = self.architecture.octree
+        lacking = missing.copy()
+        for node in range(1, len(lacking)):  # parents come first
+            lacking[node] |= lacking[tree.parent[node]]
+        kept = ~lacking[tree.leaves] | (self.architecture.widths[tree.leaves] == SCALAR)
+        return replace(network, gain=network.gain * kept, offset=network.offset * kept)
 
     def uncalibrated(self) -> Stored:
         return replace(self, corrections=Corrections.none(len(self.architecture.heads)))

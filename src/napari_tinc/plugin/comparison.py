@@ -12,7 +12,8 @@ from napari.layers import Image
 from napari.layers.utils._link_layers import link_layers, unlink_layers
 from numpy.typing import NDArray
 
-from ..volume import LazyArray, TincVolume
+from ..lazy import LazyArray
+from ..volume import TincVolume
 from .layers import OVERVIEW_VOXELS, VOLUME
 from .leaf_view import OVERLAY
 from .looks import PLACE

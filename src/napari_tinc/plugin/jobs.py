@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import psutil
 from numpy.typing import ArrayLike
 
+from ..blocks import Planned
 from ..decode import cpu_count
 from ..pipeline import Finished, Preview
 from ..reports import log_entry, to_json
@@ -79,7 +79,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(open(request.log, "w", encoding="utf-8", buffering=1)) if request.log else None
             events = fit(
-                np.asarray(request.data), **request.target, preset=request.preset, device=request.device,
+                request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, spacing=geometry.spacing,
                 units=geometry.units, axis_labels=geometry.axis_labels, control=control,
             )  # fmt: skip
@@ -87,8 +87,9 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
             for event in events:
                 if log:
                     print(to_json(_log_entry(event)), file=log)
-                if not isinstance(event, Finished):
+                if isinstance(event, Progress | Preview):
                     yield event
+                if not isinstance(event, Finished):
                     continue
                 data, arguments = to_layer(event.volume, f"{request.name} (tinc)", eager_voxels)
                 yield Result(event.volume, event.quality, event.seconds, data, arguments)
@@ -99,11 +100,13 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         free_memory()
 
 
-def _log_entry(event: Progress | Preview | Finished) -> dict[str, Any]:
+def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]:
     if isinstance(event, Progress):
         return log_entry(event)
     if isinstance(event, Preview):
         return {"phase": "preview", "factor": event.factor}
+    if isinstance(event, Planned):
+        return {"phase": "planned", **asdict(event)}
     return {
         "phase": "finished", "bytes": event.volume.nbytes_compressed, "seconds": event.seconds, **asdict(event.quality)
     }  # fmt: skip

@@ -5,18 +5,17 @@ Works on layer data and plain dictionaries of layer arguments; knows nothing of 
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..container import Ancillary, Chunk, pack
-from ..volume import LazyArray, TincVolume
+from ..lazy import LazyArray
+from ..volume import TincVolume
 
 VOLUME, CHECKSUM = "tinc", "tinc_crc32"  # keys in a layer's metadata
 OVERVIEW_VOXELS = 2**21  # of the coarsest level, which is decoded at once: napari's thumbnail and 3D view take it
@@ -107,18 +106,7 @@ def with_geometry(volume: TincVolume, wanted: Geometry) -> TincVolume:
     if same:
         return volume
     spacing = None if wanted.spacing == UNIT_SCALE and wanted.units is None else wanted.spacing
-    header = replace(volume.header, spacing=spacing, unit=wanted.units or "")
-    meta: dict[str, Any] = {}
-    chunks = []
-    for chunk in volume.chunks:
-        if chunk.role is Ancillary.META:
-            meta |= json.loads(chunk.checked())
-        else:
-            chunks.append(chunk)
-    meta["axes"] = wanted.axis_labels
-    if meta != {"axes": "zyx"}:
-        chunks.append(Chunk.of(Ancillary.META, json.dumps(meta, separators=(",", ":")).encode()))
-    return TincVolume(pack(header, chunks))
+    return volume.rewritten(spacing=spacing, units=wanted.units, axis_labels=wanted.axis_labels)
 
 
 def intensities(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:

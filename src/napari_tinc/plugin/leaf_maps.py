@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..metrics import leaf_errors, psnr
-from ..octree import Octree
-from ..volume import LazyArray, TincVolume
+from ..lazy import LazyArray
+from ..metrics import box_errors, psnr
+from ..volume import TincVolume
 
 # Title of a column -> field of ``TincVolume.leaves``; in the order in which they are offered.
 COLUMNS = {
@@ -29,8 +29,8 @@ EDGES = np.array([(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b
 class LeafMap:
     """One value a leaf, as an array of the volume's shape that is filled in where it is looked at."""
 
-    def __init__(self, octree: Octree, values: NDArray[Any]) -> None:
-        self.octree, self.values = octree, values
+    def __init__(self, shape: tuple[int, ...], rows: NDArray[Any], values: NDArray[Any]) -> None:
+        self.shape, self.rows, self.values = shape, rows, values
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -39,32 +39,28 @@ class LeafMap:
     @cached_property
     def whole(self) -> LazyArray:
         """All voxels."""
-        return LazyArray(self, 1, tuple(range(n) for n in self.octree.shape))
+        return LazyArray(self, 1, tuple(range(n) for n in self.shape))
 
     def levels(self, most: int) -> list[LazyArray]:
         """All voxels, then half along each axis and so on, until no more than ``most`` are left."""
         levels, factor = [self.whole], 1
         while levels[-1].size > most:
             factor *= 2
-            levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.octree.shape)))
+            levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.shape)))
         return levels
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        octree = self.octree
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         if out.size:
             voxels = [
                 np.minimum(np.array(axis) * factor + factor // 2, n - 1)
-                for axis, n in zip(ranges, octree.shape, strict=True)
+                for axis, n in zip(ranges, self.shape, strict=True)
             ]
             first, last = (np.array([voxel[at] for voxel in voxels]) for at in (0, -1))
-            leaves = octree.leaves_touching(first, last + 1)
-            values = self.values[np.searchsorted(octree.leaves, leaves)]
-            bounds = [
-                np.searchsorted(voxel, (octree.start[leaves, axis], octree.stop[leaves, axis]))
-                for axis, voxel in enumerate(voxels)
-            ]
-            for (z0, y0, x0), (z1, y1, x1), value in zip(*np.stack(bounds, axis=-1).tolist(), values, strict=True):
+            met = ((self.rows["start"] <= last) & (self.rows["stop"] > first)).all(axis=1)
+            ends = np.stack([self.rows["start"][met], self.rows["stop"][met]])  # (2, n, 3)
+            bounds = np.stack([np.searchsorted(voxel, ends[..., axis]) for axis, voxel in enumerate(voxels)], axis=-1)
+            for (z0, y0, x0), (z1, y1, x1), value in zip(*bounds.tolist(), self.values[met], strict=True):
                 out[z0:z1, y0:y1, x0:x1] = value
         return out
 
@@ -101,7 +97,7 @@ def limits(values: NDArray[Any]) -> tuple[float, float]:
 def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
     """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
-    errors = leaf_errors(original, values, volume.header.tree)
+    errors = box_errors(original, values, rows["start"], rows["stop"])
     span = float(original.max()) - float(original.min())
     rows["rmse"], rows["max_error"] = errors.T
     rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]

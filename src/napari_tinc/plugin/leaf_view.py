@@ -105,8 +105,8 @@ class LeafView:
     def show_leaves(self) -> None:
         """Outlines in 2D, boxes in 3D; whichever the viewer shows is switched with it."""
         if self.outlines is None:
-            octree = self.image.metadata[VOLUME].header.tree
-            levels = LeafMap(octree, np.arange(1, len(self.rows) + 1, dtype=np.int32)).levels(OUTLINES_3D)
+            numbers = np.arange(1, len(self.rows) + 1, dtype=np.int32)
+            levels = LeafMap(self.image.metadata[VOLUME].shape, self.rows, numbers).levels(OUTLINES_3D)
             self.outlines = Labels(
                 [levels[0], levels[-1]] if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,
                 name=f"{self.name} leaves", opacity=1, features=self._features(), colormap=self._colors(),
@@ -151,10 +151,9 @@ class LeafView:
                 f"{self.image.name}: the file does not say the {column} of its leaves; measure it against the original"
             )
         self.hide_map()
-        octree = self.image.metadata[VOLUME].header.tree
         values = self.rows[COLUMNS[column]].astype(np.float32)
         values[~np.isfinite(values)] = limits(values)[1]  # a PSNR without an error
-        levels = LeafMap(octree, values).levels(OVERVIEW_VOXELS)
+        levels = LeafMap(self.image.metadata[VOLUME].shape, self.rows, values).levels(OVERVIEW_VOXELS)
         several = len(levels) > 1
         self.map = Image(
             [*levels[:-1], np.asarray(levels[-1])] if several else np.asarray(levels[0]), multiscale=several,

@@ -13,7 +13,6 @@ import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import ArrayLike, NDArray
 
-from ..container import Calibration
 from ..metrics import Quality
 from ..recalibration import recalibrated, uncalibrated
 from ..volume import TincVolume, quality_of
@@ -100,7 +99,7 @@ def difference(original: ArrayLike, reconstruction: ArrayLike) -> tuple[NDArray[
 
 
 def is_calibrated(image: Image) -> bool:
-    return image.metadata[VOLUME].header.calibration is not Calibration.NONE
+    return image.metadata[VOLUME].calibrated
 
 
 def toggled(image: Image) -> Shown:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..container import TincError
+from ..framing import TincError
 from ..volume import open as open_tinc
 from .layers import to_layer
 from .preferences import read_preferences

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..container import TincError
+from ..framing import TincError
 from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance

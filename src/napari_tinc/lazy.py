@@ -1,0 +1,94 @@
+"""LazyArray: a sampling of a volume that is decoded where it becomes an array."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class Source(Protocol):
+    """What a :class:`LazyArray` can be of."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of an ascending range along every axis; of the last three, in cells of ``factor`` voxels."""
+
+
+@dataclass(frozen=True, eq=False)
+class LazyArray:
+    """A sampling of a volume: along each axis a range of voxels (or a single one), decoded when it becomes an array.
+
+    ``array[...]`` with integers and slices gives another LazyArray; ``np.asarray(array)`` decodes exactly what it
+    covers. ``factor`` is the edge, in voxels of the full volume, of the cells whose centres are evaluated.
+    """
+
+    volume: Source
+    factor: int
+    axes: tuple[range | int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(len(axis) for axis in self.axes if isinstance(axis, range))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.volume.dtype
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a single value has no length")
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> LazyArray:
+        return LazyArray(self.volume, self.factor, _index(self.axes, index))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        ranges = [axis if isinstance(axis, range) else range(axis, axis + 1) for axis in self.axes]
+        values = self.volume._decode(self.factor, [axis if axis.step > 0 else axis[::-1] for axis in ranges])
+        values = values[tuple(slice(None, None, 1 if axis.step > 0 else -1) for axis in ranges)].reshape(self.shape)
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"<LazyArray shape={self.shape} dtype={self.dtype} of {self.volume!r}>"
+
+
+def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
+    """Basic indexing of what is left of the axes."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    kept = sum(isinstance(axis, range) for axis in axes)
+    dots = [at for at, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError("an index can only have a single ellipsis")
+    for at in dots:
+        items[at : at + 1] = [slice(None)] * (kept - len(items) + 1)
+    if len(items) > kept:
+        raise IndexError(f"too many indices: array has {kept} axes, {len(items)} were given")
+    items += [slice(None)] * (kept - len(items))
+    out: list[range | int] = []
+    for axis in axes:
+        if isinstance(axis, int):
+            out.append(axis)
+            continue
+        item = items.pop(0)
+        if isinstance(item, slice):
+            out.append(axis[item])
+        elif isinstance(item, bool) or not isinstance(item, int | np.integer):
+            raise IndexError(f"only integers, slices and ellipsis index a lazy array, not {item!r}; np.asarray first")
+        else:
+            out.append(axis[int(item)])
+    return tuple(out)

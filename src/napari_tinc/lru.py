@@ -1,0 +1,38 @@
+"""A cache of what was used last, bounded in bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+
+class LeastRecentlyUsed:
+    """Values by key; those not used for longest go when they are more than ``most`` bytes. Any thread may use it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.nbytes = 0
+        self._items: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """None where it is not there."""
+        with self._lock:
+            if key not in self._items:
+                return None
+            self._items.move_to_end(key)
+            return self._items[key][0]
+
+    def put(self, key: Hashable, value: Any, nbytes: int) -> None:
+        """Keep a value, unless it alone is too large."""
+        with self._lock:
+            if nbytes > self.most:
+                return
+            if key in self._items:
+                self.nbytes -= self._items.pop(key)[1]
+            self._items[key] = value, nbytes
+            self.nbytes += nbytes
+            while self.nbytes > self.most:
+                self.nbytes -= self._items.popitem(last=False)[1][1]

@@ -1,0 +1,105 @@
+"""What is to be compressed: an array of any kind, checked, and read box by box.
+
+NumPy arrays, memory maps, Zarr arrays, HDF5 datasets, dask arrays: whatever has a shape, a dtype and slices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import framing
+from .mosaic import MAX_LEADING
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Volumes z, y, x, maybe of several channels and points in time.
+
+    Attributes
+    ----------
+    array : with axes (..., z, y, x).
+    leading : sizes of the axes before z, y, x; none where all of them are 1.
+    shape : voxels along z, y, x.
+    dtype : in native byte order.
+    """
+
+    array: Any
+    leading: tuple[int, ...]
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, array: Any) -> Source:
+        """Any array, or what becomes one.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is no volume that a file can hold.
+        """
+        if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
+            array = np.asarray(array)
+        dtype = np.dtype(array.dtype)
+        if dtype.kind == "b":
+            raise TypeError("volume is bool; a mask or label image is not an intensity, and would not survive exactly")
+        if dtype.newbyteorder("<").str[1:] not in framing.DTYPES:
+            known = ", ".join(str(np.dtype(code)) for code in framing.DTYPES)
+            raise TypeError(f"volume has dtype {dtype}, expected one of {known}")
+        shape = tuple(map(int, array.shape))
+        if not 3 <= len(shape) <= 3 + MAX_LEADING:
+            raise ValueError(
+                f"volume has {len(shape)} axes, shape {shape}; expected 3: z, y, x, after at most {MAX_LEADING} others"
+            )
+        if not math.prod(shape):
+            raise ValueError(f"volume is empty, shape {shape}")
+        if max(shape) > framing.MAX_AXIS or math.prod(shape) > framing.MAX_VOXELS:
+            raise ValueError(
+                f"volume has shape {shape}, expected at most {framing.MAX_AXIS} voxels an axis and "
+                f"{framing.MAX_VOXELS} in all"
+            )
+        leading = shape[:-3] if math.prod(shape[:-3]) > 1 else ()
+        return cls(array, leading, (shape[-3], shape[-2], shape[-1]), dtype.newbyteorder("="))
+
+    @property
+    def n_volumes(self) -> int:
+        """Channels times points in time."""
+        return math.prod(self.leading)
+
+    @property
+    def size(self) -> int:
+        """Voxels."""
+        return self.n_volumes * math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def index(self, volume: int, box: Sequence[slice]) -> tuple[Any, ...]:
+        """Where the array has a box of one channel or point in time."""
+        place = np.unravel_index(volume, self.leading) if self.leading else (0,) * (len(self.array.shape) - 3)
+        return (*map(int, place), *box)
+
+    def read(self, volume: int, box: Sequence[slice]) -> NDArray[Any]:
+        """A box as an array of its own, all values finite.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite.
+        """
+        return self.checked(np.asarray(self.array[self.index(volume, box)]))
+
+    def checked(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A box as a contiguous array of the dtype; ValueError where a value is not finite."""
+        values = np.ascontiguousarray(values, self.dtype)
+        if self.dtype.kind == "f":
+            bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
+            if bad:
+                raise ValueError(f"volume has {bad} voxels that are NaN or infinite; expected finite values")
+        return values

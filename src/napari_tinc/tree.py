@@ -1,0 +1,128 @@
+"""One tree of networks as a file holds it: its values at any coordinates, its leaves, its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import container, framing
+from .container import Calibration, Header
+from .framing import Ancillary, Kind, TincError
+
+if TYPE_CHECKING:
+    from .decode import Network
+
+BLOCK = 2**16  # values turned into the dtype at a time
+LEAF_FIELDS = np.dtype(
+    [
+        ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("network", "<i8"), ("parameters", "<i8"),
+        ("bytes", "<f8"),
+        ("rmse", "<f8"), ("psnr", "<f8"), ("max_error", "<f8"), ("gain", "<f8"), ("offset", "<f8"),
+    ]
+)  # fmt: skip
+
+
+class Tree:
+    """A box of voxels z, y, x and the networks that give their values.
+
+    With ``partial`` the data may be cut off anywhere after the first chunk; leaves without their networks have the
+    mean of the volume.
+    """
+
+    def __init__(self, data: bytes, *, partial: bool = False) -> None:
+        self.data = data
+        self.header, self.chunks = container.parse(data, partial=partial)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.header.shape
+
+    @property
+    def calibrated(self) -> bool:
+        return self.header.calibration is not Calibration.NONE
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which nodes have a network that was cut off, (n_nodes,)."""
+        present = sum(chunk.n_nodes for chunk in self.chunks if chunk.role is Kind.WEIGHTS)
+        return (self.header.widths > 0) & ((self.header.widths > 0).cumsum() > present)
+
+    @cached_property
+    def network(self) -> Network:
+        from .weights import from_chunks
+
+        return from_chunks(self.header, self.chunks).network(self.missing)
+
+    def outputs(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float32]:
+        """Outputs of the networks at a grid of coordinates, in voxels from the corner of the box, normalised units."""
+        return self.network.on_grid(axes, threads)
+
+    def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
+        """See :attr:`TincVolume.leaves`; boxes count from the corner of this one. The range is what PSNR is of."""
+        header, tree = self.header, self.header.tree
+        counts = container.parameter_counts(header)
+        rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
+        payload = sum(len(chunk.payload) for chunk in self.chunks if chunk.role is Kind.WEIGHTS)
+        rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
+        rows["level"] = tree.level[tree.leaves]
+        rows["network"] = network = container.serving(tree, header.widths)[tree.leaves]
+        rows["parameters"] = np.where(network < 0, 0, counts[network])
+        part = container.parts_of_leaves(header)
+        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
+        rows["bytes"] = rows["parameters"] * (voxels / np.bincount(part, voxels)[part]) * (payload / counts.sum())
+        rows["rmse"] = rows["psnr"] = rows["max_error"] = np.nan
+        for chunk in self.chunks:
+            if chunk.role is Ancillary.QUALITY:
+                errors = unpack_errors(chunk.checked(), int(part.max()) + 1, header.value_range)[part]
+                rows["rmse"], rows["max_error"] = errors[:, 0], errors[:, 1]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    rows["psnr"] = 20 * np.log10((value_range[1] - value_range[0]) / rows["rmse"])
+                rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
+        rows["gain"], rows["offset"] = self.network.gain, self.network.offset * header.std
+        return rows
+
+    def verify(self) -> None:
+        framing.verify(self.chunks)
+        self.leaves(self.header.value_range)
+
+
+def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:
+    """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
+    lo, hi = header.value_range
+    return np.clip(outputs.astype(np.float64) * header.std + header.mean, lo, hi)
+
+
+def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
+    """:func:`to_floats`, rounded to the dtype."""
+    values = np.empty(outputs.shape, header.dtype)
+    flat, into = outputs.reshape(-1), values.reshape(-1)
+    for first in range(0, flat.size, BLOCK):
+        part = slice(first, first + BLOCK)
+        into[part] = rounded(to_floats(flat[part], header), header.dtype)
+    return values
+
+
+def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """To the nearest that the dtype has, half to even."""
+    return (np.rint(values) if dtype.kind in "iu" else values).astype(dtype)
+
+
+def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
+    """RMSE and largest error of every part in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
+    span = max(float(value_range[1]) - float(value_range[0]), np.finfo(float).tiny)
+    with np.errstate(divide="ignore"):
+        codes = np.ceil(255 + 12 * np.log2(errors / span))
+    return bytes(np.where(errors > 0, np.clip(codes, 1, 255), 0).astype(np.uint8).tobytes())
+
+
+def unpack_errors(data: bytes, n_parts: int, value_range: tuple[float, float]) -> NDArray[np.float64]:
+    """The inverse of :func:`pack_errors`, to 6 %; float64 (n_parts, 2)."""
+    if len(data) != 2 * n_parts:
+        raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_parts}: 2 a head, and 2 for scalars")
+    codes = np.frombuffer(data, np.uint8).reshape(n_parts, 2)
+    span = float(value_range[1]) - float(value_range[0])
+    return np.where(codes > 0, span * 2.0 ** ((codes - 255.0) / 12), 0.0)
