@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import container
-from .allocation import MAX_LEVELS
+from .allocation import MAX_LEVELS, parse_widths
 from .container import Ancillary, Chunk, Header, WeightsFormat
 from .octree import Octree
 from .pipeline import STEPS, Finished, Preview, Task, compact, run
@@ -32,7 +32,7 @@ def compress(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
-    levels: int | None = None,
+    levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -51,6 +51,9 @@ def compress(
     axis_labels : one letter an axis.
     weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
     levels : of the octree of networks, 1 to 6; None for what suits the size (two, but for large files).
+    widths : features of the nodes of every level from the root, each 1 to 256, such as (48, 16); None for what suits
+        the size. Not with ``psnr``.
+    calibration : "auto", gains and offsets where they pay, or "none".
     on_progress : called with every :class:`Progress`.
 
     Raises
@@ -61,7 +64,7 @@ def compress(
     """
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
-        units=units, axis_labels=axis_labels, weights=weights, levels=levels,
+        units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
     )  # fmt: skip
     for event in events:
         if isinstance(event, Finished):
@@ -75,7 +78,7 @@ def fit(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] = "zyx", weights: str = "entropy",
-    levels: int | None = None,
+    levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     control: Control | None = None,
 ) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
@@ -86,7 +89,9 @@ def fit(
     """
     volume = _parse_volume(array)
     budget = _parse_target(volume, ratio, nbytes, psnr)
-    for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
+    for name, value, known in (
+        ("preset", preset, STEPS), ("weights", weights, WEIGHTS), ("calibration", calibration, ("auto", "none")),
+    ):  # fmt: skip
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
     seed = operator.index(seed)
@@ -101,7 +106,12 @@ def fit(
     options = {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": preset, "seed": seed}
     if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
         raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
-    task = Task(volume, header, extra, options, budget, device, control or Control(), levels)
+    if widths is not None and psnr is not None:
+        raise ValueError(f"widths={widths} and psnr={psnr} given, expected one: a search for a PSNR chooses widths")
+    chosen = None if widths is None else parse_widths(widths, levels)
+    task = Task(
+        volume, header, extra, options, budget, device, control or Control(), levels, chosen, calibration == "auto"
+    )
     return run(task) if psnr is None else _reach(task, float(psnr))
 
 

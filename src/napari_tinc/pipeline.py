@@ -59,6 +59,8 @@ class Task:
     options : what PROVENANCE says: "encoder", "preset" and "seed".
     budget : largest size of the file.
     levels : of the octree of networks; None for what suits the size.
+    widths : of the nodes of every level from the root; None for what suits the size.
+    calibrate : where it pays.
     """
 
     volume: NDArray[Any]
@@ -69,6 +71,8 @@ class Task:
     device: str
     control: Control
     levels: int | None = None
+    widths: tuple[int, ...] | None = None
+    calibrate: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,9 +118,18 @@ class Estimate:
     seconds: float
 
 
-def estimate(shape: tuple[int, int, int], nbytes: int, preset: str, levels: int | None = None) -> Estimate:
-    """What a fit of such a volume into ``nbytes`` takes; without looking at its values."""
-    octree, widths, layers = allocate(shape, nbytes, WeightsFormat.ENTROPY, levels)
+def estimate(
+    shape: tuple[int, int, int], nbytes: int, preset: str, form: WeightsFormat = WeightsFormat.ENTROPY,
+    levels: int | None = None, chosen: tuple[int, ...] | None = None,
+) -> Estimate:  # fmt: skip
+    """What a fit of such a volume into ``nbytes`` takes; without looking at its values.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be with the ``chosen`` widths.
+    """
+    octree, widths, layers = allocate(shape, nbytes, form, levels, chosen)
     counts = container.count_parameters(octree, widths, layers)
     steps = count_steps(preset, math.prod(shape))
     per_level = [np.flatnonzero(octree.level == level)[0] for level in range(octree.depth + 1)]
@@ -205,7 +218,7 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
     """The header with a network that the budget pays for, and the bytes that are left for its weights."""
     allowance = _allowance(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
-        octree, widths, layers = allocate(header.shape, allowance, header.weights_format, task.levels)
+        octree, widths, layers = allocate(header.shape, allowance, header.weights_format, task.levels, task.widths)
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, _allowance(task, header)
         if before <= allowance:
@@ -266,7 +279,7 @@ def _pack(
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
     if task.control.cancel.is_set():
         return
-    if fitted is not None:
+    if fitted is not None and task.calibrate:
         found = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
         if found.kind is not container.Calibration.NONE:
             _, corrected, size = assemble(factor, found)

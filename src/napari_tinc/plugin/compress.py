@@ -245,7 +245,7 @@ class CompressWidget(Container):
         nbytes = math.prod(volume.shape) * np.dtype(volume.dtype).itemsize
         target = self._target()
         budget = int(target.get("nbytes") or nbytes / target["ratio"])
-        found = estimate(volume.shape, max(1, budget), self.preset.value, self._levels())
+        found = estimate(volume.shape, max(1, budget), self.preset.value, levels=self._levels())
         widths = ", ".join(map(str, found.widths))
         self.networks.value = f"{found.n_leaves} leaves, widths {widths}: {found.n_parameters:,} weights"
         return self._pace * found.seconds
