@@ -116,7 +116,7 @@ def leaves() -> None:
     widget = viewer.window.dock_widgets["Leaves (TINC)"]
     assert isinstance(widget, LeavesWidget)
     click(widget.measure)
-    wait(lambda: not widget._busy)
+    wait(lambda: not widget.pair.busy)
     widget.outlines.value = True
     click(widget.table)
     viewer.window.resize(SIZE[0], 860)  # the table needs some height
