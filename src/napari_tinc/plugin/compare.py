@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
-from .forms import labelled, plot, row, watch_end, wrapped
+from .forms import labelled, plot, row, show_focus, watch_end, wrapped
 from .leaf_view import unwrapped
 from .originals import Measured, summary
 from .pair import Pair
@@ -40,6 +40,7 @@ class CompareWidget(Container):
                 self.status,
             ],
         )  # fmt: skip
+        show_focus(self.root_native_widget)
         wrapped(self.status)
         self._plot = plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
@@ -72,7 +73,7 @@ class CompareWidget(Container):
         there = self.pair.layers is not None
         self.mode.enabled = there
         self._show_buttons()
-        self.place.enabled = False
+        self.place.native.setEnabled(False)  # its number, too
         if self._followed is not None:
             self._followed.events.data.disconnect(self._forget)
         self._followed = self.pair.image.value
@@ -96,7 +97,7 @@ class CompareWidget(Container):
         if self._comparison is None:
             self._comparison = Comparison(self._viewer, *pair)
         self._comparison.show(mode)
-        self.place.enabled = mode is Mode.CURTAIN
+        self.place.native.setEnabled(mode is Mode.CURTAIN)
         if mode is Mode.CURTAIN:
             self.status.value = f"Left of the line {pair[0].name}, right of it {pair[1].name}."
             self._comparison.move(self.place.value)

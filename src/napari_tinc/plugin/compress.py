@@ -22,14 +22,13 @@ from magicgui.widgets import (
 from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from superqt import QCollapsible
 
 from ..allocation import MAX_LEVELS, parse_widths
 from ..container import WeightsFormat
 from ..pipeline import STEPS, Estimate, estimate
 from ..training import Control, Progress
 from . import texts
-from .forms import labelled, plot, row, watch_end, wrapped
+from .forms import fold, labelled, named, plot, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request, find_devices
 from .layers import geometry, volumes_of
 from .leaf_view import unwrapped
@@ -128,16 +127,17 @@ class CompressWidget(Container):
         self._drawn = 0.0  # when progress was last shown
         self._gone = False
         self._preferred_device = preferences.device
+        show_focus(self.root_native_widget)
+        for title, widget in zip(("Target", *TARGETS), (self.target, self.ratio, self.size, self.psnr), strict=True):
+            named(title, widget)
+        named("Progress", self.bar)
         wrapped(self.sizes, self.status, self.memory, self.networks)
         layout = self.root_native_widget.widget().layout()
         self._plot = plot("seconds", "PSNR (dB)")
         if self._plot is not None:
             layout.addWidget(self._plot)
-        fold = QCollapsible("Advanced")
-        fold.setContent(advanced.native)
-        fold.collapse(animate=False)
         self._advanced = advanced  # or magicgui lets go of its widgets
-        layout.addWidget(fold)
+        layout.addWidget(fold("Advanced", advanced))
         layout.addStretch()
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)

@@ -6,16 +6,54 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import Container, Label, Widget
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QSizePolicy, QWidget
+from superqt import QCollapsible
 
-LABEL_WIDTH = 60  # pixels; magicgui's own alignment does not see napari's fonts
+LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
+
+# napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
+FOCUS = "{border: 2px solid #1f9a78; border-radius: 2px}"
+FOCUSED = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
 
 
 def labelled(text: str, widget: Widget) -> Container:
     label = Label(value=text)
     label.min_width = LABEL_WIDTH
+    label.native.setBuddy(widget.native)
+    named(text, widget)
     return row(label, widget)
+
+
+def named(text: str, *widgets: Widget) -> None:
+    """What a screen reader calls them, where their own text does not say it."""
+    for widget in widgets:
+        inside = [each for kind in (QAbstractSlider, QAbstractSpinBox) for each in widget.native.findChildren(kind)]
+        for native in (widget.native, *inside):  # a slider has its number beside it
+            native.setAccessibleName(text)
+
+
+def show_focus(native: QWidget) -> None:
+    """Let one see which of the widgets inside has the keyboard; what only surrounds them never has."""
+    native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSED) + FOCUS)
+
+
+def steady(slider: Widget) -> None:
+    """Keep the keyboard on a slider that is moved: its number, which follows, would take it."""
+    for number in slider.native.findChildren(QAbstractSpinBox):
+        number.setKeyboardTracking(False)
+
+
+def fold(title: str, content: Widget) -> QCollapsible:
+    """Content that is hidden until it is asked for, by mouse, Space or Enter."""
+    collapsible = QCollapsible(title)
+    collapsible.setContent(content.native)
+    collapsible.collapse(animate=False)
+    button = collapsible.toggleButton()
+    button.setAutoDefault(True)  # Enter, as for magicgui's buttons
+    button.setStyleSheet(f"QPushButton {{text-align: left; border: none}} QPushButton:focus {FOCUS}")
+    return collapsible
 
 
 def row(*widgets: Widget) -> Container:
@@ -40,6 +78,7 @@ def plot(bottom: str, left: str) -> Any:
     widget = pyqtgraph.PlotWidget(background=None)
     widget.setFixedHeight(150)
     widget.setMouseEnabled(False, False)
+    widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     widget.hideButtons()
     widget.setLabel("bottom", bottom)
     widget.setLabel("left", left)

@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from ..calibration import WORTH_DB
 from ..volume import TincVolume
 from .commands import start_toggle
-from .forms import labelled, row, watch_end, wrapped
+from .forms import labelled, named, row, show_focus, steady, watch_end, wrapped
 from .layers import VOLUME
 from .leaf_maps import COLUMNS
 from .leaf_view import MOST_BOXES, LeafView, leaf_view, unwrapped
@@ -56,6 +56,9 @@ class LeavesWidget(Container):
                 row(self.calibrated, self.recalibrate), self.table, self.status,
             ],
         )  # fmt: skip
+        show_focus(self.root_native_widget)
+        named("Map of", self.map_column)
+        steady(self.worst)
         wrapped(self.status)
         self.root_native_widget.widget().layout().addStretch()
         self.outlines.changed.connect(self._on_outlines)
@@ -99,7 +102,7 @@ class LeavesWidget(Container):
             if view is not None:
                 view.changed.connect(self._refresh)
         for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table, self.calibrated):
-            widget.enabled = view is not None and not self.pair.busy
+            widget.native.setEnabled(view is not None and not self.pair.busy)  # of a slider, its number too
         for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
             widget.enabled = view is not None and not self.pair.busy and self.pair.original.value is not None
         if view is None:

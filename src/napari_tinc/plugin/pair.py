@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from magicgui.widgets import ComboBox
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtWidgets import QApplication, QSizePolicy
 
 from ..volume import TincVolume
 from .comparison import add_difference
@@ -106,13 +106,16 @@ class Pair:
                 action()
             finally:
                 self._on_busy()
+            if focused is not None and QApplication.focusWidget() is handed_on:  # nobody has gone elsewhere
+                focused.setFocus()
 
         def land(found: T) -> None:
             if image in self._viewer.layers and image.metadata[VOLUME] is volume:
                 on_result(image, found)
 
-        self.busy = text
+        self.busy, focused = text, QApplication.focusWidget()
         self._on_busy()
+        handed_on = QApplication.focusWidget()  # Qt takes the keyboard from a button that is disabled
         start_task(
             lambda: work(volume, original.data),
             lambda found: end(lambda: land(found)),
