@@ -137,7 +137,9 @@ class CompressWidget(Container):
         if self._plot is not None:
             layout.addWidget(self._plot)
         self._advanced = advanced  # or magicgui lets go of its widgets
-        layout.addWidget(fold("Advanced", advanced))
+        self.fold = fold("Advanced", advanced.native)
+        layout.addWidget(self.fold)
+        layout.addWidget(advanced.native)
         layout.addStretch()
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)

@@ -7,8 +7,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Label, Widget
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QSizePolicy, QWidget
-from superqt import QCollapsible
+from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QPushButton, QSizePolicy, QWidget
 
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
 
@@ -45,15 +44,23 @@ def steady(slider: Widget) -> None:
         number.setKeyboardTracking(False)
 
 
-def fold(title: str, content: Widget) -> QCollapsible:
-    """Content that is hidden until it is asked for, by mouse, Space or Enter."""
-    collapsible = QCollapsible(title)
-    collapsible.setContent(content.native)
-    collapsible.collapse(animate=False)
-    button = collapsible.toggleButton()
+def fold(title: str, content: QWidget) -> QPushButton:
+    """A button, by mouse, Space or Enter, that shows content which is hidden at first.
+
+    Not superqt's: that gives content the height which it has then, and lines that wrap later are squeezed.
+    """
+    button = QPushButton()
+    button.setCheckable(True)
     button.setAutoDefault(True)  # Enter, as for magicgui's buttons
-    button.setStyleSheet(f"QPushButton {{text-align: left; border: none}} QPushButton:focus {FOCUS}")
-    return collapsible
+    button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS}")
+
+    def show(on: bool) -> None:
+        content.setVisible(on)
+        button.setText(f"{'▾' if on else '▸'} {title}")
+
+    button.toggled.connect(show)
+    show(False)
+    return button
 
 
 def row(*widgets: Widget) -> Container:
