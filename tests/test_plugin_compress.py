@@ -472,6 +472,13 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     started(qtbot, widget)
     control = widget.queue.running.control
+    for ndisplay in (3, 2):  # while it runs
+        viewer.dims.ndisplay = ndisplay
+        viewer.screenshot(flash=False)
+        widget._look()
+        qtbot.waitUntil(lambda: not control.look.is_set(), timeout=20_000)
+        viewer.screenshot(flash=False)
+    qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     viewer.close()
     qtbot.waitUntil(control.cancel.is_set, timeout=10_000)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
