@@ -126,6 +126,24 @@ def test_recalibrating_improves_what_is_shown_and_can_be_taken_away(viewer: View
     qtbot.waitUntil(lambda: is_calibrated(image), timeout=30_000)
 
 
+def test_what_was_measured_outlives_a_toggle(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    """Once errors were those of the file again, or none, and colours went over to levels."""
+    widget, image = make(LeavesWidget, viewer), viewer.layers["a (tinc)"]
+    widget.recalibrate.native.click()
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
+    rows, summary = widget.view.rows, widget.status.value
+    widget.column.value = "RMSE"
+    for calibrated in (False, True):
+        widget.calibrated.native.click()
+        qtbot.waitUntil(lambda on=calibrated: is_calibrated(image) is on, timeout=30_000)
+        assert widget.column.value == "RMSE"
+        quality = tinc.compare(brighter(), image.data)
+        assert widget.view.rows["max_error"].max() == pytest.approx(quality.max_error, rel=1e-3)
+        assert ("without calibration" in widget.status.value) is not calibrated
+    np.testing.assert_array_equal(widget.view.rows, rows)
+    assert widget.status.value == summary
+
+
 def test_differences_are_added(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
     widget = make(LeavesWidget, viewer)
     widget.absolute.native.click()

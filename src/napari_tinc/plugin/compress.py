@@ -128,7 +128,8 @@ class CompressWidget(Container):
         self._gone = False
         self._preferred_device = preferences.device
         show_focus(self.root_native_widget)
-        for title, widget in zip(("Target", *TARGETS), (self.target, self.ratio, self.size, self.psnr), strict=True):
+        named("Target", self.target)
+        for title, widget in self._targets():
             named(title, widget)
         named("Progress", self.bar)
         wrapped(self.sizes, self.status, self.memory, self.networks)
@@ -213,6 +214,9 @@ class CompressWidget(Container):
             return {"ratio": self.ratio.value}
         return {"nbytes": int(1000 * self.size.value)} if self.target.value == TARGETS[1] else {"psnr": self.psnr.value}
 
+    def _targets(self) -> list[tuple[str, Any]]:
+        return list(zip(TARGETS, [self.ratio, self.size, self.psnr], strict=True))
+
     def _levels(self) -> int | None:
         return None if self.levels.value == AUTO or not self.levels.enabled else self.levels.value
 
@@ -271,6 +275,8 @@ class CompressWidget(Container):
 
     def _on_started(self) -> None:
         self._drawn = 0.0
+        if self._plot is not None:
+            self._plot.hide()  # it is of another job
         self.bar.max, self.bar.value = 1, 0
         self.status.value = "Starting ..."
         self._timer.start(LOOK_SECONDS * 1000)
@@ -283,7 +289,7 @@ class CompressWidget(Container):
             return
         self._drawn = now
         self.status.value = texts.progress(event, job.control.stop.is_set(), len(self.queue.waiting))
-        if self._plot is not None:
+        if self._plot is not None and len(job.curve) > 1:
             self._plot.show()
             self._plot.plot(*zip(*job.curve, strict=True), clear=True, pen="#33bb99")
         self.bar.max, self.bar.value = (event.steps, event.steps if packing else event.step)
@@ -300,8 +306,7 @@ class CompressWidget(Container):
         return [layer for layer in viewer.layers if isinstance(layer, Image)] if viewer else []
 
     def _on_target(self) -> None:
-        widgets: list[Any] = [self.ratio, self.size, self.psnr]
-        for title, widget in zip(TARGETS, widgets, strict=True):
+        for title, widget in self._targets():
             widget.visible = title == self.target.value
         self._on_widths()
 

@@ -87,6 +87,8 @@ def plot(bottom: str, left: str) -> Any:
     widget.setMouseEnabled(False, False)
     widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     widget.hideButtons()
+    for axis in ("bottom", "left"):
+        widget.getAxis(axis).enableAutoSIPrefix(False)
     widget.setLabel("bottom", bottom)
     widget.setLabel("left", left)
     widget.hide()
