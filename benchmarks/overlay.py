@@ -36,6 +36,9 @@ def main() -> None:
     # What the views ask of a volume; fitting one with so many leaves would take long and change nothing here.
     volume = SimpleNamespace(leaves=rows, header=SimpleNamespace(tree=octree), shape=octree.shape)
     viewer = napari.Viewer(show_welcome_screen=False)
+    # Or the first switch to 3D has the window grow three times, as napari shows its controls of Labels in 3D row by
+    # row, and software draws the image each time anew.
+    viewer.window.resize(1080, 760)
     values = rng.integers(0, 255, octree.shape).astype(np.uint8)
     image = viewer.add_image(values, name="noise (tinc)", metadata={VOLUME: volume})
     QTest.qWait(500)

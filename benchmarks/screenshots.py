@@ -67,6 +67,7 @@ def main() -> None:
     reopen(path)
     compare()
     leaves()
+    gain()
 
 
 def compare() -> None:
@@ -116,7 +117,7 @@ def leaves() -> None:
     widget = viewer.window.dock_widgets["Leaves (TINC)"]
     assert isinstance(widget, LeavesWidget)
     click(widget.measure)
-    wait(lambda: not widget._busy)
+    wait(lambda: not widget.pair.busy)
     widget.outlines.value = True
     click(widget.table)
     viewer.window.resize(SIZE[0], 860)  # the table needs some height
@@ -130,6 +131,23 @@ def leaves() -> None:
     widget.outlines.value = False
     widget.map.value = True
     save(viewer, "leaf-error.png")
+    viewer.close()
+
+
+def gain() -> None:
+    """The brain under a shading that its file knows nothing of, and what its leaves are corrected by."""
+    viewer = new_viewer()
+    viewer.open_sample("napari-tinc", "sample_mri")
+    viewer.open_sample("napari-tinc", "sample_mri_tinc")
+    shade = np.linspace(0.6, 1, 128, dtype=np.float32)
+    viewer.layers["brain"].data = (viewer.layers["brain"].data * shade).astype(np.uint8)
+    get_app_model().commands.execute_command("napari-tinc.leaves_widget")
+    widget = viewer.window.dock_widgets["Leaves (TINC)"]
+    click(widget.recalibrate)
+    wait(lambda: not widget.pair.busy)
+    widget.map_column.value = "gain"
+    widget.map.value = True
+    save(viewer, "leaf-gain.png")
     viewer.close()
 
 

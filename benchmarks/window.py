@@ -55,7 +55,7 @@ def in_a_window(preset: str, preview: bool) -> tuple[float, list[float]]:
     last = time.perf_counter()
     timer.start(TICK_MS)
     step = 0
-    while widget._running is not None:
+    while widget.queue.running is not None:
         QTest.qWait(20)
         step += 1
         if step % 25 == 0:  # the user looks around meanwhile

@@ -13,6 +13,7 @@ from napari_tinc import blocks, pipeline
 from napari_tinc.blocks import Planned, Survey, block_tree, detail_of, shares
 from napari_tinc.framing import Kind
 from napari_tinc.parts import Blocks
+from napari_tinc.pipeline import Settings
 from napari_tinc.sources import Source
 from napari_tinc.storage import Memory
 
@@ -101,12 +102,12 @@ def test_the_same_call_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
     began = 0
     for event in tinc.fit(smooth(), **OPTIONS, resume=folder, control=control):
         assert not isinstance(event, tinc.Finished)
-        if isinstance(event, tinc.Progress) and event.phase == "training" and event.step == 1:
+        if isinstance(event, tinc.Progress) and event.phase == "blocks" and event.step == 1:
             control.cancel.set()
     (left,) = folder.iterdir()
     (folder / left.name.replace("000000", "000001")).write_bytes(left.read_bytes()[:-1])  # damaged: to be done
     for event in tinc.fit(smooth(), **OPTIONS, resume=folder):
-        if isinstance(event, tinc.Progress) and event.phase == "training":
+        if isinstance(event, tinc.Progress) and event.phase == "blocks":
             began = began or event.step + 1
         elif isinstance(event, tinc.Finished):
             finished = event
@@ -118,7 +119,7 @@ def test_another_job_does_not_take_its_blocks(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     control = tinc.Control()
     for event in tinc.fit(smooth(), **OPTIONS, resume=folder, control=control):
-        if isinstance(event, tinc.Progress) and event.phase == "training" and event.step == 1:
+        if isinstance(event, tinc.Progress) and event.phase == "blocks" and event.step == 1:
             control.cancel.set()
     other = tinc.compress(smooth(seed=3), **OPTIONS, resume=folder)
     assert other.parts.data() == tinc.compress(smooth(seed=3), **OPTIONS).parts.data()
@@ -181,7 +182,7 @@ def test_detail_is_the_variance_within_cells(rng: np.random.Generator) -> None:
 )
 def test_how_a_volume_is_cut(shape: tuple[int, int, int], nbytes: int, n_blocks: int) -> None:
     source = Source(None, (), shape, np.dtype("u2"))
-    assert len(block_tree(source, nbytes).leaves) == n_blocks
+    assert len(block_tree(source, nbytes, Settings("fast")).leaves) == n_blocks
 
 
 def test_an_overview_serves_the_coarse_levels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from napari_tinc.calibration import fit_corrections
 from napari_tinc.container import Calibration, WeightsFormat
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
+from napari_tinc.pipeline import Settings
 
 
 def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> np.ndarray:
@@ -286,11 +287,58 @@ def test_levels_can_be_chosen() -> None:
             tinc.compress(volume, levels=levels)
 
 
+def test_widths_can_be_chosen() -> None:
+    compressed = tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", widths=[10, 4])
+    header = compressed.header
+    for level, width in enumerate((10, 4)):
+        assert set(header.widths[(header.tree.level == level) & (header.widths > 0)]) == {width}
+    assert compressed.nbytes_compressed <= blobs().nbytes / 16
+    with pytest.raises(ValueError, match="widths are 256, 256: .* weights take at least .* bytes, of "):
+        tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", widths=[256, 256])
+    with pytest.raises(ValueError, match="3 levels; a volume of shape .* has room for 2"):
+        tinc.compress(blobs()[:3, :3, :3], nbytes=1000, preset="fast", device="cpu", widths=[2, 2, 2])
+
+
+@pytest.mark.parametrize("weights", ["int8", "float16"])
+def test_widths_that_only_rounding_could_make_fit(weights: str) -> None:
+    with pytest.raises(ValueError, match="weights take at least"):
+        tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", widths=[24, 8], weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"widths": []}, "0 levels, expected 1 to 6"),
+        ({"widths": [8] * 7}, "7 levels, expected 1 to 6"),
+        ({"widths": [8, 4], "levels": 3}, "2 levels, expected 3"),
+        ({"widths": [257]}, "expected each 1 to 256"),
+        ({"widths": [8, 0]}, "expected each 1 to 256"),
+        ({"widths": [8], "psnr": 30}, "expected one"),
+        ({"calibration": "leaf"}, "calibration is 'leaf', expected one of auto, none"),
+    ],
+)
+def test_unusable_widths_and_calibration(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        tinc.compress(blobs(), **options)
+
+
+def test_calibration_can_be_left_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("calibrated")
+
+    monkeypatch.setattr(pipeline, "fit_corrections", fail)
+    compressed = tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", calibration="none")
+    assert compressed.header.calibration.name == "NONE"
+
+
 def test_an_estimate_grows_with_the_work() -> None:
     small, large, long = (
-        pipeline.estimate((64, 64, 64), nbytes, preset)
+        pipeline.estimate((64, 64, 64), nbytes, Settings(preset))
         for nbytes, preset in ((4000, "fast"), (16000, "fast"), (16000, "best"))
     )
     assert small.seconds < large.seconds < long.seconds and small.n_parameters < large.n_parameters
     assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == pipeline.STEPS["fast"]
-    assert len(pipeline.estimate((64, 64, 64), 16000, "fast", levels=3).widths) == 3
+    assert len(pipeline.estimate((64, 64, 64), 16000, Settings("fast", levels=3)).widths) == 3
+    coarse = pipeline.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
+    assert coarse.n_parameters < 16000 / 2 < large.n_parameters
+    assert pipeline.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)

@@ -37,7 +37,7 @@ CORE = sorted(path for path in PACKAGE.glob("*.py"))
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("imports") / "v.tinc"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "STEPS", {"fast": 1})
+        patch.setitem(pipeline.STEPS, "fast", 1)
         tinc.compress(np.random.default_rng(0).normal(size=(24, 24, 24)), ratio=16, preset="fast").save(path)
     return path
 

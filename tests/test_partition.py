@@ -118,7 +118,7 @@ def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.Monke
 def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_tinc.partition.WORTH", 1e-4)
     monkeypatch.setattr(pipeline, "LEAST_PILOT", 0)
-    monkeypatch.setattr(pipeline, "STEPS", {"fast": 400})
+    monkeypatch.setitem(pipeline.STEPS, "fast", 400)
     first, again = (tinc.compress(sparse, nbytes=2500, preset="fast") for _ in range(2))
     assert first.parts.data() == again.parts.data() and (first.header.widths == SCALAR).any()
 
@@ -126,7 +126,7 @@ def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.Mon
 def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_tinc.partition.WORTH", 1e-4)
     monkeypatch.setattr(pipeline, "LEAST_PILOT", 0)
-    monkeypatch.setattr(pipeline, "STEPS", {"fast": 400})
+    monkeypatch.setitem(pipeline.STEPS, "fast", 400)
     volume = tinc.compress(sparse, nbytes=2500, preset="fast")
     from napari_tinc import container
     from napari_tinc.framing import Chunk, Kind

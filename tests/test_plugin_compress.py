@@ -51,13 +51,13 @@ def make_widget(qtbot: Any) -> Iterator[Callable[[Any], CompressWidget]]:
 
     yield make
     for widget in widgets:
-        if widget._running:
-            widget._running.control.cancel.set()
-            qtbot.waitUntil(lambda widget=widget: widget._running is None, timeout=20_000)
+        if widget.queue.running:
+            widget.queue.running.control.cancel.set()
+            qtbot.waitUntil(lambda widget=widget: widget.queue.running is None, timeout=20_000)
 
 
 def finish(qtbot: Any, widget: CompressWidget) -> str:
-    qtbot.waitUntil(lambda: widget._running is None, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.queue.running is None, timeout=60_000)
     return widget.status.value
 
 
@@ -169,7 +169,7 @@ def test_layers_that_cannot_be_compressed(make_widget: Any, array: np.ndarray, r
     widget = make_widget(viewer)
     assert reason in widget.sizes.value
     widget.start()
-    assert reason in widget.status.value and widget._running is None
+    assert reason in widget.status.value and widget.queue.running is None
     assert reason in notification_manager.records[-1].message
 
 
@@ -223,7 +223,7 @@ def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, m
     monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     widget = CompressWidget(viewer)
     started(qtbot, widget)
-    running = widget._running
+    running = widget.queue.running
     with qtbot.waitSignal(widget.native.destroyed):
         widget.native.deleteLater()
     assert running.control.cancel.is_set()
@@ -242,7 +242,7 @@ def test_closing_the_dock_cancels_its_job(qtbot: Any, viewer: ViewerModel, monke
     qtbot.addWidget(dock)
     dock.setWidget(widget.native)
     started(qtbot, widget)
-    running = widget._running
+    running = widget.queue.running
     widget.native.setParent(None)
     assert running.control.cancel.is_set()
     qtbot.addWidget(widget.native)
@@ -257,7 +257,7 @@ def test_jobs_wait_for_each_other(qtbot: Any, viewer: ViewerModel, make_widget: 
     widget.start()
     widget.image.value = second
     widget.compress.native.click()
-    assert len(widget._waiting) == 1 and widget._running.request.name == "a"
+    assert len(widget.queue.waiting) == 1 and widget.queue.running.request.name == "a"
     qtbot.waitUntil(lambda: "b (tinc)" in viewer.layers, timeout=60_000)
     finish(qtbot, widget)
     assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)", "b", "b (tinc)"]
@@ -270,8 +270,8 @@ def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_
     for count in range(3):
         qtbot.waitUntil(lambda count=count: len(viewer.layers) == 2 + count, timeout=60_000)
     finish(qtbot, widget)
-    expected = widget._expected(small_array()) / widget._pace
-    assert widget._pace * expected < 30  # seconds; once it was multiplied by every job that had waited
+    expected = widget._seconds(widget._estimate(small_array()))
+    assert widget.queue.pace * expected < 30  # seconds; once it was multiplied by every job that had waited
 
 
 def test_what_waits_goes_on_after_a_cancel_and_not_after_the_widget(
@@ -282,12 +282,12 @@ def test_what_waits_goes_on_after_a_cancel_and_not_after_the_widget(
     started(qtbot, widget)
     for _ in range(2):
         widget.start()
-    first = widget._running
+    first = widget.queue.running
     widget.cancel.native.click()
-    qtbot.waitUntil(lambda: widget._running not in (first, None), timeout=20_000)
-    assert len(widget._waiting) == 1
+    qtbot.waitUntil(lambda: widget.queue.running not in (first, None), timeout=20_000)
+    assert len(widget.queue.waiting) == 1
     widget._abandon()
-    assert widget._running is None and not widget._waiting
+    assert widget.queue.running is None and not widget.queue.waiting
 
 
 def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
@@ -307,7 +307,7 @@ def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
     widget.part.value = "all, one file each"
     assert widget.sizes.value.startswith("2 times 20 x 24 x 28")
     widget.start()
-    assert len(widget._waiting) == 1
+    assert len(widget.queue.waiting) == 1
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=60_000)
     finish(qtbot, widget)
 
@@ -332,7 +332,7 @@ def test_a_preview_is_shown_in_place_and_goes(
     source.translate = (1, 2, 3)
     widget = make_widget(viewer)
     started(qtbot, widget)
-    assert widget._running.curve
+    assert widget.queue.running.curve
     widget._look()
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     preview = viewer.layers["a preview"]
@@ -357,7 +357,7 @@ def test_looking_at_it_in_2d_and_3d_while_it_runs(
     for ndisplay in (3, 2, 3):
         viewer.dims.ndisplay = ndisplay
         widget._look()
-        qtbot.waitUntil(lambda: not widget._running.control.look.is_set(), timeout=20_000)
+        qtbot.waitUntil(lambda: not widget.queue.running.control.look.is_set(), timeout=20_000)
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     viewer.layers.selection.active = viewer.layers["a preview"]
     widget.stop.native.click()
@@ -391,7 +391,35 @@ def test_targets_and_options_reach_the_fit(
     assert (tmp_path / "log.jsonl").exists()
     widget.log.value = str(tmp_path / "none" / "log.jsonl")
     widget.start()
-    assert "there is no folder" in widget.status.value and widget._running is None
+    assert "there is no folder" in widget.status.value and widget.queue.running is None
+
+
+def test_widths_and_calibration(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widget = make_widget(viewer)
+    entropy = widget._estimate(small_array()).n_parameters
+    widget.weights.value = "float16"
+    assert widget._estimate(small_array()).n_parameters < entropy / 2
+    widget.weights.value = "entropy"
+    widget.widths.value = "10, 4"
+    assert widget.networks.value.startswith("8 leaves, widths 10, 4: ") and not widget.levels.enabled
+    for text, reason in (
+        ("a", "expected numbers"),
+        ("300", "expected each 1 to 256"),
+        ("250", "weights take at least"),
+    ):
+        widget.widths.value = text
+        assert reason in widget.networks.value
+        widget.start()
+        assert reason in widget.status.value and widget.queue.running is None
+    widget.widths.value, widget.calibration.value = "10 4", "none"
+    widget.start()
+    assert finish(qtbot, widget).startswith("Ratio")
+    header = viewer.layers["a (tinc)"].metadata["tinc"].header
+    assert header.widths[0] == 10 and header.calibration.name == "NONE"
+    widget.target.value = "PSNR (dB)"  # which chooses them
+    assert not widget.widths.enabled and widget.levels.enabled and widget._widths() is None
 
 
 def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
@@ -443,7 +471,14 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
 
     monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
     started(qtbot, widget)
-    control = widget._running.control
+    control = widget.queue.running.control
+    for ndisplay in (3, 2):  # while it runs
+        viewer.dims.ndisplay = ndisplay
+        viewer.screenshot(flash=False)
+        widget._look()
+        qtbot.waitUntil(lambda: not control.look.is_set(), timeout=20_000)
+        viewer.screenshot(flash=False)
+    qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     viewer.close()
     qtbot.waitUntil(control.cancel.is_set, timeout=10_000)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)

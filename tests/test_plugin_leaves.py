@@ -16,7 +16,7 @@ from test_recalibration import brighter
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.plugin import commands, compare, leaves
+from napari_tinc.plugin import commands, pair
 from napari_tinc.plugin.compare import CompareWidget
 from napari_tinc.plugin.comparison import Mode
 from napari_tinc.plugin.layers import VOLUME, to_layer
@@ -105,7 +105,7 @@ def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -
     widget.outlines.value = True
     widget.measure.native.click()
     assert not widget.measure.enabled and widget.status.value == "Measuring ..."
-    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
     quality = tinc.compare(brighter(), small_volume())
     assert f"PSNR {quality.psnr:.2f} dB" in widget.status.value and widget.measure.enabled
     features = viewer.layers["a leaves"].features
@@ -115,7 +115,7 @@ def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -
 def test_recalibrating_improves_what_is_shown_and_can_be_taken_away(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
     widget, image = make(LeavesWidget, viewer), viewer.layers["a (tinc)"]
     widget.recalibrate.native.click()
-    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
     assert is_calibrated(image) and widget.calibrated.value and "To keep it, save the layer" in widget.status.value
     better = tinc.compare(brighter(), image.data).psnr
     assert better > tinc.compare(brighter(), small_volume()).psnr + 1
@@ -124,6 +124,24 @@ def test_recalibrating_improves_what_is_shown_and_can_be_taken_away(viewer: View
     assert tinc.compare(brighter(), image.data).psnr < better and not widget.calibrated.value
     widget.calibrated.native.click()
     qtbot.waitUntil(lambda: is_calibrated(image), timeout=30_000)
+
+
+def test_what_was_measured_outlives_a_toggle(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    """Once errors were those of the file again, or none, and colours went over to levels."""
+    widget, image = make(LeavesWidget, viewer), viewer.layers["a (tinc)"]
+    widget.recalibrate.native.click()
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
+    rows, summary = widget.view.rows, widget.status.value
+    widget.column.value = "RMSE"
+    for calibrated in (False, True):
+        widget.calibrated.native.click()
+        qtbot.waitUntil(lambda on=calibrated: is_calibrated(image) is on, timeout=30_000)
+        assert widget.column.value == "RMSE"
+        quality = tinc.compare(brighter(), image.data)
+        assert widget.view.rows["max_error"].max() == pytest.approx(quality.max_error, rel=1e-3)
+        assert ("without calibration" in widget.status.value) is not calibrated
+    np.testing.assert_array_equal(widget.view.rows, rows)
+    assert widget.status.value == summary
 
 
 def test_differences_are_added(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
@@ -139,8 +157,7 @@ def test_a_failure_is_said_once_and_the_buttons_come_back(
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(leaves, "measure", fail)
-    monkeypatch.setattr(compare, "measure", fail)
+    monkeypatch.setattr(pair, "measure", fail)
     for widget in (make(LeavesWidget, viewer), make(CompareWidget, viewer)):
         notification_manager.records.clear()
         widget.measure.native.click()
@@ -152,13 +169,22 @@ def test_a_result_for_a_layer_that_is_gone_is_dropped(viewer: ViewerModel, make:
     widget = make(LeavesWidget, viewer)
     widget.measure.native.click()
     viewer.layers.remove("a (tinc)")
-    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
     assert notified() == [] and [layer.name for layer in viewer.layers] == ["a"]
     add(viewer, small_volume())
     widget.signed.native.click()
     viewer.layers.remove("a (tinc)")
-    qtbot.waitUntil(lambda: not widget._busy, timeout=30_000)
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
     assert notified() == [] and [layer.name for layer in viewer.layers] == ["a"]
+
+
+def test_a_result_for_another_original_is_dropped(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(CompareWidget, viewer)
+    widget.measure.native.click()
+    widget.pair.original.value = viewer.add_image(brighter()[::-1], name="b")
+    assert not widget.measure.enabled  # once, the other pair's choice gave the buttons back too early
+    qtbot.waitUntil(lambda: widget.measure.enabled, timeout=30_000)
+    assert "PSNR" not in widget.status.value and "Measuring" not in widget.status.value
 
 
 def test_modes_of_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:

@@ -21,7 +21,7 @@ SHAPE = (20, 18, 33)
 def compressed() -> tinc.TincVolume:
     z, y, x = np.meshgrid(*[np.linspace(0, 6, n) for n in SHAPE], indexing="ij")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "STEPS", {"fast": 100})
+        patch.setitem(pipeline.STEPS, "fast", 100)
         return tinc.compress((100 + 90 * np.sin(z + y) * np.cos(x)).astype("int16"), ratio=12, preset="fast")
 
 

@@ -8,35 +8,91 @@ Widths are multiples of what the processor's vectors hold, as a product of 64 x 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import WeightsFormat, count_parameters
+from .container import MAX_WIDTH, WeightsFormat, count_parameters
 from .octree import Octree
 
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
+LEAST_BITS = 1.0  # a weight, of entropy-coded ones: fewer leave hardly a picture
 GROWTH, SMALL_GROWTH = 4.0, 6.0  # of the width from a leaf to the root of two levels, and to the second level of more
 SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster costs little time
 MAX_LEVELS = 6
 
 
 def allocate(
-    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None
-) -> tuple[Octree, NDArray[np.int64], int]:
+    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None,
+    chosen: Sequence[int] | None = None,
+) -> tuple[Octree, NDArray[np.int64], int]:  # fmt: skip
     """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is.
 
-    ``levels`` of the octree, 1 to :data:`MAX_LEVELS`, instead of what suits the size.
+    ``levels`` of the octree, 1 to :data:`MAX_LEVELS`, instead of what suits the size; ``chosen`` widths a level from
+    the root, instead of what the bytes pay for.
+
+    Raises
+    ------
+    ValueError
+        If the volume has no room for the levels of ``chosen`` widths, or ``nbytes`` none for their weights.
     """
+    if chosen is not None:
+        return _as_chosen(shape, nbytes, form, chosen)
     budget = 8 * nbytes / BITS_PER_WEIGHT[form]
     for count in range(2, MAX_LEVELS + 1) if levels is None else [levels]:
         octree = Octree.full(shape, count - 1)
-        layers = 3 if octree.depth <= 1 else 2
+        layers = _layers(octree)
         widths = _widths(octree, layers, budget)
         if widths[0] < WIDEST_ROOT or Octree.full(shape, count).depth == octree.depth:
             break
     return octree, widths, layers
+
+
+def parse_widths(widths: Sequence[int], levels: int | None = None) -> tuple[int, ...]:
+    """Widths a level from the root, as a tuple.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are not 1 to :data:`MAX_LEVELS` whole numbers, or not ``levels``, each 1 to 256.
+    """
+    found = tuple(operator.index(width) for width in widths)
+    if not 1 <= len(found) <= MAX_LEVELS or levels not in (None, len(found)):
+        expected = f"1 to {MAX_LEVELS}" if levels is None else levels
+        raise ValueError(f"widths are {_listed(found)}, {len(found)} levels, expected {expected}")
+    if not all(1 <= width <= MAX_WIDTH for width in found):
+        raise ValueError(f"widths are {_listed(found)}, expected each 1 to {MAX_WIDTH}")
+    return found
+
+
+def _listed(widths: Sequence[int]) -> str:
+    return ", ".join(map(str, widths)) or "none"
+
+
+def _as_chosen(
+    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, chosen: Sequence[int]
+) -> tuple[Octree, NDArray[np.int64], int]:
+    octree = Octree.full(shape, len(chosen) - 1)
+    if octree.depth < len(chosen) - 1:
+        raise ValueError(
+            f"widths are {_listed(chosen)}, {len(chosen)} levels; a volume of shape {shape} has room for "
+            f"{octree.depth + 1}"
+        )
+    layers, widths = _layers(octree), np.array(chosen, np.int64)[octree.level]
+    count = int(count_parameters(octree, widths, layers).sum())
+    least = count * (LEAST_BITS if form is WeightsFormat.ENTROPY else BITS_PER_WEIGHT[form]) / 8
+    if least > nbytes:
+        raise ValueError(
+            f"widths are {_listed(chosen)}: {count} weights take at least {round(least)} bytes, of "
+            f"{max(0, round(nbytes))} that there are for them"
+        )
+    return octree, widths, layers
+
+
+def _layers(octree: Octree) -> int:
+    return 3 if octree.depth <= 1 else 2
 
 
 def _widths(octree: Octree, layers: int, budget: float) -> NDArray[np.int64]:

@@ -27,11 +27,23 @@ from .framing import Ancillary, Chunk, TincError
 from .metrics import Quality, psnr
 from .mosaic import Mosaic
 from .octree import Octree, box_slices, split_counts
-from .pipeline import Finished, Preview, Settings, Task, compact, figures, make_header, run
+from .pipeline import (
+    Estimate,
+    Finished,
+    Preview,
+    Settings,
+    Task,
+    compact,
+    estimate,
+    figures,
+    make_header,
+    preview_factor,
+    run,
+)
 from .sources import Source
 from .training import Control, Progress
-from .tree import Tree, rounded
-from .volume import TincVolume
+from .tree import Tree, rounded, to_values
+from .volume import TincVolume, cell_centres
 
 BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
 MOST_AT_ONCE = 2**25  # voxels that may be a single tree
@@ -119,11 +131,11 @@ class Survey:
     overview: NDArray[np.float64] | None
 
 
-def block_tree(source: Source, nbytes: int, edge: int | None = None) -> Octree:
+def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
     """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
 
     A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks.md), where a single
-    fit would take too much memory, and where ``edge`` says so.
+    fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
     """
     depths = split_counts(source.shape, 12)
     depth = 0
@@ -135,7 +147,8 @@ def block_tree(source: Source, nbytes: int, edge: int | None = None) -> Octree:
             enough = extent.max() <= edge
         else:
             n_blocks = 2 ** int(depths[depth + 1].sum())
-            enough = voxels <= most and nbytes / source.n_volumes / n_blocks < BLOCK_BYTES
+            chosen = settings.levels is not None or settings.widths is not None
+            enough = voxels <= most and (chosen or nbytes / source.n_volumes / n_blocks < BLOCK_BYTES)
         if enough:
             break
         depth += 1
@@ -151,7 +164,7 @@ def memory_needed(tree: Octree, source: Source, nbytes: int) -> int:
 
 def run_blocks(
     job: Job, tree: Octree, budget: int, share: float = 1.0
-) -> Iterator[Planned | Progress | Finished]:  # fmt: skip
+) -> Iterator[Planned | Progress | Preview | Finished]:  # fmt: skip
     """Compress in the blocks of a tree; ends without :class:`Finished` where it is cancelled.
 
     ``share`` is that of the preset's steps.
@@ -192,13 +205,14 @@ def run_blocks(
         for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
     ]  # fmt: skip
     journal = None if job.folder is None else _Journal(job.folder, _key(job, tree, budgets, survey, share))
-    scale = math.sqrt(min(1.0, max(SMALL_BLOCK, z * y * x) / WHOLE_SCHEDULE))
     blocks: list[Block] = []
-    for found in _fit_all(job, tasks, journal, span, share * scale):
-        if isinstance(found, Progress):
+    for found in _fit_all(job, tasks, journal, span, share * block_share(z * y * x)):
+        if isinstance(found, list):
+            blocks = found
+        elif isinstance(found, Progress):
             yield replace(found, seconds=time.perf_counter() - began)
         else:
-            blocks = found
+            yield found
     if control.cancel.is_set():
         return
     quality = _quality(blocks, tasks, span)
@@ -224,8 +238,9 @@ def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
 
 def _fit_all(
     job: Job, tasks: Sequence[_BlockTask], journal: _Journal | None, span: float, share: float
-) -> Iterator[Progress | list[Block]]:
+) -> Iterator[Progress | Preview | list[Block]]:
     """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them."""
+    canvas = _Canvas(job.source)
     done: dict[int, Block] = {}
     for index in range(len(tasks)):
         if journal and (left := journal.read(index)) is not None:
@@ -236,6 +251,9 @@ def _fit_all(
         inner = 0.0
         if isinstance(event, Progress):
             inner = event.step / max(1, event.steps)
+        elif isinstance(event, Preview):
+            yield canvas.preview([(tasks[index], block) for index, block in done.items()])
+            continue
         else:
             index, block = event
             done[index] = block
@@ -245,7 +263,7 @@ def _fit_all(
         seconds = time.perf_counter() - began
         known = _quality(list(done.values()), [tasks[index] for index in done], span) if done else None
         yield Progress(
-            "training", len(done), len(tasks), seconds, seconds * (1 - part) / part if part else math.nan,
+            "blocks", len(done), len(tasks), seconds, seconds * (1 - part) / part if part else math.nan,
             (known.rmse / span) ** 2 if known and span else math.nan, known.psnr if known else math.nan,
             sum(len(block.data) for block in done.values()) or None,
         )  # fmt: skip
@@ -260,6 +278,24 @@ def _quality(blocks: Sequence[Block], tasks: Sequence[_BlockTask], span: float) 
     rmse = largest * math.sqrt(np.average([(block.rmse / largest) ** 2 for block in blocks], weights=voxels))
     ssim = float(np.average([block.ssim for block in blocks], weights=voxels))
     return Quality(psnr(rmse, span), ssim, rmse, max(block.max_error for block in blocks), math.nan, math.nan)
+
+
+def estimate_blocks(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
+    tree = block_tree(source, nbytes, settings, edge)
+    n_blocks = source.n_volumes * len(tree.leaves)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    share = block_share(z * y * x) if n_blocks > 1 else 1.0
+    one = estimate((z, y, x), nbytes // n_blocks, settings, share)
+    return replace(
+        one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
+        seconds=n_blocks * one.seconds,
+    )  # fmt: skip
+
+
+def block_share(n_voxels: int) -> float:
+    """The share of a preset's steps that a block of that size is trained for."""
+    return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))
 
 
 def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
@@ -325,12 +361,12 @@ class _BlockTask:
 
 def _fit_here(
     job: Job, tasks: Sequence[_BlockTask], pending: Sequence[int], span: float, share: float
-) -> Iterator[Progress | tuple[int, Block]]:
+) -> Iterator[Progress | Preview | tuple[int, Block]]:
     for index in pending:
         for event in fit_events(tasks[index].read(), job.settings, tasks[index].budget, span, share, job.control):
             if isinstance(event, Block):
                 yield index, event
-            elif isinstance(event, Progress):
+            else:
                 yield event
         if job.control.cancel.is_set():
             return
@@ -470,6 +506,32 @@ def _key(job: Job, tree: Octree, budgets: NDArray[np.int64], survey: Survey, sha
     for array in (budgets, survey.low, survey.high, survey.detail):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
+
+
+class _Canvas:
+    """The volume coarsely, with the blocks that are done; the first, of several channels and points in time."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.factor = preview_factor(source.shape)
+        ranges = [range(-(-n // self.factor)) for n in source.shape]
+        self.centres = cell_centres(ranges, self.factor, source.shape)
+        self.values = np.zeros([len(cells) for cells in ranges], source.dtype)
+        self.painted: set[int] = set()
+
+    def preview(self, done: Sequence[tuple[_BlockTask, Block]]) -> Preview:
+        for number, (task, block) in enumerate(done):
+            if number in self.painted or task.volume:
+                continue
+            self.painted.add(number)
+            cells, local = [], []
+            for centre, part in zip(self.centres, task.box, strict=True):
+                inside = np.flatnonzero((centre >= part.start) & (centre < part.stop))
+                cells.append(inside)
+                local.append(centre[inside] - part.start)
+            tree = Tree(block.data)
+            self.values[np.ix_(*cells)] = to_values(tree.outputs(local), tree.header)
+        return Preview(self.values.copy(), self.factor)
 
 
 class _Journal:

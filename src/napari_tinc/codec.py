@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from . import framing
-from .allocation import MAX_LEVELS
+from .allocation import MAX_LEVELS, parse_widths
 from .blocks import Job, Planned, block_tree, run_blocks
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
@@ -34,7 +34,8 @@ def compress(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
-    levels: int | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
+    channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
@@ -56,6 +57,9 @@ def compress(
     axis_labels : one letter an axis; None for the last of "qtczyx".
     weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
     levels : of the octree of networks, 1 to 6; None for what suits the size (two, but for large files).
+    widths : features of the nodes of every level from the root, each 1 to 256, such as (48, 16); None for what suits
+        the size. Not with ``psnr``.
+    calibration : "auto", gains and offsets where they pay, or "none".
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
     block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
     resume : folder that keeps finished blocks until all are done. The same call goes on where it was interrupted.
@@ -70,8 +74,8 @@ def compress(
     """
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
-        units=units, axis_labels=axis_labels, weights=weights, levels=levels, channels=channels, block=block,
-        resume=resume, scheduler=scheduler,
+        units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
+        channels=channels, block=block, resume=resume, scheduler=scheduler,
     )  # fmt: skip
     for event in events:
         if isinstance(event, Finished):
@@ -85,7 +89,8 @@ def fit(
     array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
-    levels: int | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
+    channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     control: Control | None = None,
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
@@ -97,7 +102,9 @@ def fit(
     """
     source = Source.of(array)
     budget = _parse_target(source.nbytes, ratio, nbytes, psnr)
-    for name, value, known in (("preset", preset, STEPS), ("weights", weights, WEIGHTS)):
+    for name, value, known in (
+        ("preset", preset, STEPS), ("weights", weights, WEIGHTS), ("calibration", calibration, ("auto", "none")),
+    ):  # fmt: skip
         if value not in known:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
     seed = operator.index(seed)
@@ -106,12 +113,16 @@ def fit(
     pick_device(device)
     if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
         raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
+    if widths is not None and psnr is not None:
+        raise ValueError(f"widths={widths} and psnr={psnr} given, expected one: a search for a PSNR chooses widths")
+    chosen = None if widths is None else parse_widths(widths, levels)
     if block is not None and operator.index(block) < LEAST_EDGE:
         raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
     meta = _parse_meta(source, axis_labels, channels)
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        Settings(preset, seed, device, WEIGHTS[weights], levels), control or Control(), block,
+        Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto"),
+        control or Control(), block,
         None if resume is None else Path(resume), scheduler,
     )  # fmt: skip
     return _run(job, budget) if psnr is None else _reach(job, float(psnr))
@@ -119,7 +130,7 @@ def fit(
 
 def _run(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
     """One fit, as one tree or in blocks."""
-    tree = block_tree(job.source, budget, job.edge)
+    tree = block_tree(job.source, budget, job.settings, job.edge)
     if len(tree.leaves) > 1 or job.source.leading:
         return run_blocks(job, tree, budget, share)
     volume = job.source.read(0, (slice(None),) * 3)
@@ -137,7 +148,7 @@ def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | F
     raw, control = job.source.nbytes, job.control
     tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
     best = None
-    n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.edge).leaves)
+    n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.settings, job.edge).leaves)
     least = math.log2(LEAST_BYTES * n_blocks)
     most = max(least, math.log2(raw / LEAST_RATIO))
     size = min(most, max(least, math.log2(raw / 64)))

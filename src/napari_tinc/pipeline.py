@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -61,6 +61,8 @@ class Settings:
     preset : how long to train, of :data:`STEPS`.
     form : how weights are stored.
     levels : of the octree of networks; None for what suits the size.
+    widths : of the nodes of every level from the root; None for what suits the size.
+    calibrate : where it pays.
     """
 
     preset: str
@@ -68,6 +70,8 @@ class Settings:
     device: str = "auto"
     form: WeightsFormat = WeightsFormat.ENTROPY
     levels: int | None = None
+    widths: tuple[int, ...] | None = None
+    calibrate: bool = True
 
     def provenance(self) -> dict[str, Any]:
         """What a file says of how it was made."""
@@ -75,7 +79,7 @@ class Settings:
 
     def said(self) -> dict[str, Any]:
         """Everything that the bytes of a file depend on."""
-        return {"preset": self.preset, "seed": self.seed, "form": self.form.name, "levels": self.levels}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +140,7 @@ class Estimate:
     n_leaves : boxes of the octree.
     n_parameters : of all networks.
     seconds : on two CPU cores of the machine of docs/benchmarks.md, to about 30 %.
+    n_blocks : into which the volume is cut.
     """
 
     steps: int
@@ -143,17 +148,24 @@ class Estimate:
     n_leaves: int
     n_parameters: int
     seconds: float
+    n_blocks: int = 1
 
 
-def estimate(shape: tuple[int, int, int], nbytes: int, preset: str, levels: int | None = None) -> Estimate:
-    """What a fit of such a volume into ``nbytes`` takes; without looking at its values."""
-    octree, widths, layers = allocate(shape, nbytes, WeightsFormat.ENTROPY, levels)
+def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share: float = 1.0) -> Estimate:
+    """What a fit of such a volume into ``nbytes`` takes; without looking at its values.
+
+    Raises
+    ------
+    ValueError
+        If that cannot be with the chosen widths.
+    """
+    octree, widths, layers = allocate(shape, nbytes, settings.form, settings.levels, settings.widths)
     counts = container.count_parameters(octree, widths, layers)
-    steps = count_steps(preset, math.prod(shape))
+    steps = count_steps(settings.preset, math.prod(shape), share)
     per_level = [np.flatnonzero(octree.level == level)[0] for level in range(octree.depth + 1)]
     products = int(counts[per_level].sum())  # of one point, which passes one node a level
     # A step is arithmetic, forward and twice back, and what does not depend on the widths (benchmarks/step_time.py).
-    step = STEP_SECONDS + 6 * products * BATCH[preset] / (cpu_count() * FLOPS)
+    step = STEP_SECONDS + 6 * products * BATCH[settings.preset] / (cpu_count() * FLOPS)
     seconds = steps * step + math.prod(shape) * (SECONDS_PER_VOXEL + 2 * products / (cpu_count() * FLOPS))
     return Estimate(steps, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
 
@@ -249,12 +261,18 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finishe
 
 
 def _preview(architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: Header) -> Preview:
-    factor = 1
-    while math.prod(-(-n // factor) for n in header.shape) > PREVIEW_VOXELS:
-        factor *= 2
+    factor = preview_factor(header.shape)
     grid = cell_centres([range(-(-n // factor)) for n in header.shape], factor, header.shape)
     network = to_network(architecture, vector, Corrections.none(len(architecture.heads)), scalars)
     return Preview(to_values(network.on_grid(grid), header), factor)
+
+
+def preview_factor(shape: Sequence[int]) -> int:
+    """Edge, in voxels, of the cells of a preview."""
+    factor = 1
+    while math.prod(-(-n // factor) for n in shape) > PREVIEW_VOXELS:
+        factor *= 2
+    return factor
 
 
 def muon_rate(width: int, sines: int) -> float:
@@ -266,7 +284,9 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
     """The header with a network that the budget pays for, and the bytes that are left for its weights."""
     allowance = _allowance(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
-        octree, widths, layers = allocate(header.shape, allowance, header.weights_format, task.settings.levels)
+        octree, widths, layers = allocate(
+            header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths
+        )
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, _allowance(task, header)
         if before <= allowance:
@@ -327,7 +347,7 @@ def _pack(
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
     if task.control.cancel.is_set():
         return
-    if fitted is not None:
+    if fitted is not None and task.settings.calibrate:
         found = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
         if found.kind is not container.Calibration.NONE:
             _, corrected, size = assemble(factor, found)

@@ -55,7 +55,7 @@ def start_toggle(viewer: Any, image: Image, on_done: Callable[[], None]) -> None
     def on_result(shown: Shown) -> None:
         if image in viewer.layers and image.metadata[VOLUME] is volume:  # neither gone nor changed meanwhile
             show(image, shown, other=True)
-            leaf_view(viewer, image).update(shown.volume.leaves)
+            leaf_view(viewer, image).toggle(shown.volume.leaves)
             on_done()
 
     start_task(lambda: toggled(image), on_result, lambda error: notify(str(error)))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
-from napari.utils.notifications import show_error
+from napari.layers import Image
 from qtpy.QtCore import QTimer
 
-from .comparison import Comparison, Mode, add_difference
-from .forms import labelled, plot, row, watch_end, wrapped
-from .layers import VOLUME
+from .comparison import Comparison, Mode
+from .forms import labelled, plot, row, show_focus, watch_end, wrapped
 from .leaf_view import unwrapped
-from .originals import Measured, difference, measure, summary
+from .originals import Measured, summary
 from .pair import Pair
-from .worker import start_task
 
 BLINK_MS = 600
 
@@ -26,8 +23,9 @@ class CompareWidget(Container):
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = unwrapped(napari_viewer)
         self._comparison: Comparison | None = None
+        self._said = self._doing = ""  # what the status says after, and during, some work
         self._followed: Any = None
-        self.pair = Pair(self._viewer, self._on_pair)
+        self.pair = Pair(self._viewer, self._on_pair, self._on_busy)
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
         self.place = FloatSlider(value=0.5, min=0, max=1, step=0.01, tooltip="Where the curtain hangs.")
         self.signed = PushButton(text="Difference", tooltip="Compressed minus original, voxel by voxel.")
@@ -42,6 +40,7 @@ class CompareWidget(Container):
                 self.status,
             ],
         )  # fmt: skip
+        show_focus(self.root_native_widget)
         wrapped(self.status)
         self._plot = plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
@@ -52,10 +51,9 @@ class CompareWidget(Container):
         self._timer.timeout.connect(self._on_blink)
         self.mode.changed.connect(self._on_mode)
         self.place.changed.connect(self._on_place)
-        self.measure.clicked.connect(self._on_measure)
-        self.signed.clicked.connect(partial(self._on_difference, False))
-        self.absolute.clicked.connect(partial(self._on_difference, True))
-        self._gone = False
+        self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
+        self.signed.clicked.connect(lambda: self.pair.subtract(False))
+        self.absolute.clicked.connect(lambda: self.pair.subtract(True))
         self._viewer.layers.events.removed.connect(self._on_removed)
         watch_end(self.root_native_widget, self._leave, self._on_destroyed)
         self.pair.start()
@@ -73,9 +71,9 @@ class CompareWidget(Container):
         """Another pair: back to how the viewer was, and nothing known of it."""
         self._leave()
         there = self.pair.layers is not None
-        for widget in (self.mode, self.measure, self.signed, self.absolute):
-            widget.enabled = there
-        self.place.enabled = False
+        self.mode.enabled = there
+        self._show_buttons()
+        self.place.native.setEnabled(False)  # its number, too
         if self._followed is not None:
             self._followed.events.data.disconnect(self._forget)
         self._followed = self.pair.image.value
@@ -99,7 +97,7 @@ class CompareWidget(Container):
         if self._comparison is None:
             self._comparison = Comparison(self._viewer, *pair)
         self._comparison.show(mode)
-        self.place.enabled = mode is Mode.CURTAIN
+        self.place.native.setEnabled(mode is Mode.CURTAIN)
         if mode is Mode.CURTAIN:
             self.status.value = f"Left of the line {pair[0].name}, right of it {pair[1].name}."
             self._comparison.move(self.place.value)
@@ -130,53 +128,27 @@ class CompareWidget(Container):
 
     def _on_destroyed(self) -> None:
         """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
-        self._gone, self._comparison = True, None
+        self._comparison = None
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self.pair.stop()
 
-    def _on_measure(self) -> None:
-        pair = self.pair.layers
-        if pair is None:
-            return
-        original, image = pair
-        volume = image.metadata[VOLUME]
+    def _on_busy(self) -> None:
+        """Say what is being done, and then what was said before."""
+        self._show_buttons()
+        if self.pair.busy:
+            self._said, self._doing = self.status.value, self.pair.busy
+            self.status.value = self._doing
+        elif self.status.value == self._doing:
+            self.status.value = self.pair.failure or self._said
 
-        def on_result(found: Measured) -> None:
-            if self.pair.layers == pair and image.metadata[VOLUME] is volume:
-                self.status.value = summary(found)
-                if self._plot is not None:
-                    _draw(self._plot, found)
+    def _show_buttons(self) -> None:
+        for widget in (self.measure, self.signed, self.absolute):
+            widget.enabled = self.pair.layers is not None and not self.pair.busy
 
-        self._start("Measuring ...", partial(measure, volume, original.data), on_result)
-
-    def _on_difference(self, absolute: bool) -> None:
-        pair = self.pair.layers
-        if pair is None:
-            return
-        original, image = pair
-
-        def on_result(found: tuple[Any, float]) -> None:
-            if image in self._viewer.layers:
-                add_difference(self._viewer, image, *found, absolute)
-
-        self._start("Subtracting ...", partial(difference, original.data, image.metadata[VOLUME]), on_result)
-
-    def _start(self, text: str, work: Any, on_result: Any) -> None:
-        before, self.status.value = self.status.value, text
-        self.measure.enabled = False
-
-        def end(said: str) -> bool:
-            if not self._gone:
-                self.measure.enabled = self.pair.layers is not None
-                if self.status.value == text:
-                    self.status.value = said
-            return not self._gone
-
-        def on_error(error: Exception) -> None:
-            end(str(error))
-            show_error(str(error))
-
-        start_task(work, lambda result: on_result(result) if end(before) else None, on_error)
+    def _on_measured(self, _: Image, found: Measured) -> None:
+        self.status.value = summary(found)
+        if self._plot is not None:
+            _draw(self._plot, found)
 
 
 def _draw(plot: Any, found: Measured) -> None:

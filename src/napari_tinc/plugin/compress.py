@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,23 @@ from magicgui.widgets import (
     SpinBox,
 )  # fmt: skip
 from napari.layers import Image
-from napari.utils.notifications import Notification, notification_manager, show_error
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
-from superqt import QCollapsible
 
-from ..allocation import MAX_LEVELS
-from ..pipeline import STEPS, Preview, estimate
+from ..allocation import MAX_LEVELS, parse_widths
+from ..blocks import estimate_blocks
+from ..container import WeightsFormat
+from ..pipeline import STEPS, Estimate, Settings
+from ..sources import Source
 from ..training import Control, Progress
-from .forms import labelled, plot, row, watch_end, wrapped
-from .jobs import JobError, Request, Result, find_devices
+from . import texts
+from .forms import fold, labelled, named, plot, row, show_focus, watch_end, wrapped
+from .jobs import JobError, Request, find_devices
 from .layers import geometry, volumes_of
 from .leaf_view import unwrapped
-from .looks import look_of, preview_layer
+from .looks import look_of
 from .preferences import read_preferences, remember
+from .queue import Job, Queue
 from .worker import start_job, start_task
 
 TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)"]
@@ -43,22 +46,6 @@ LOOK_SECONDS = 15  # between two previews
 # Between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms; that
 # is why there is no bar in napari's activity: the animation that comes with it doubled the time of a fit.
 DRAW_SECONDS = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class Running:
-    """A job, waiting or under way: the layer it was started from, what its copy takes over, and the means to end it."""
-
-    request: Request
-    source: Image
-    look: dict[str, Any]
-    expected: float  # seconds, at a pace of 1
-    control: Control = field(default_factory=Control)
-    drawn: float = 0.0  # when progress was last shown
-    preview: Image | None = None
-    curve: list[tuple[float, float]] = field(default_factory=list)
-    done: bool = False
-    outcome: str = "Cancelled."
 
 
 class CompressWidget(Container):
@@ -98,6 +85,13 @@ class CompressWidget(Container):
             choices=[AUTO, *range(1, MAX_LEVELS + 1)],
             tooltip="Of the octree of networks; two are best but for large files.",
         )
+        self.widths = LineEdit(
+            value="", tooltip="Features of a node on each level, from the root, such as 48, 16; empty for what suits."
+        )
+        self.widths.native.setPlaceholderText(AUTO)
+        self.calibration = ComboBox(
+            choices=[AUTO, "none"], tooltip="Gains and offsets of the leaves: where they pay, or none."
+        )
         self.networks = Label(value="", tooltip="Features of a node on each level, from the root.")
         self.log = LineEdit(value="", tooltip="A file for loss, PSNR, bytes and seconds as lines of JSON, or empty.")
         self.preview = CheckBox(value=True, text="Preview", tooltip="Show what has been learnt, a few times a minute.")
@@ -115,7 +109,8 @@ class CompressWidget(Container):
             labels=False,
             widgets=[
                 labelled("Device", self.device), self.memory, labelled("Seed", self.seed),
-                labelled("Weights", self.weights), labelled("Levels", self.levels), self.networks,
+                labelled("Weights", self.weights), labelled("Levels", self.levels),
+                labelled("Widths", self.widths), self.networks, labelled("Calibration", self.calibration),
                 labelled("Log", self.log), self.preview,
             ],
         )  # fmt: skip
@@ -129,22 +124,25 @@ class CompressWidget(Container):
             ],
         )  # fmt: skip
         self._viewer = unwrapped(napari_viewer)
-        self._running: Running | None = None
-        self._waiting: list[Running] = []
+        self.queue = Queue(self._viewer, self._start_job)
         self._memory: dict[str, str] = {}
-        self._pace = 1.0  # seconds that jobs took / seconds expected
+        self._drawn = 0.0  # when progress was last shown
         self._gone = False
         self._preferred_device = preferences.device
+        show_focus(self.root_native_widget)
+        named("Target", self.target)
+        for title, widget in self._targets():
+            named(title, widget)
+        named("Progress", self.bar)
         wrapped(self.sizes, self.status, self.memory, self.networks)
         layout = self.root_native_widget.widget().layout()
         self._plot = plot("seconds", "PSNR (dB)")
         if self._plot is not None:
             layout.addWidget(self._plot)
-        fold = QCollapsible("Advanced")
-        fold.setContent(advanced.native)
-        fold.collapse(animate=False)
         self._advanced = advanced  # or magicgui lets go of its widgets
-        layout.addWidget(fold)
+        self.fold = fold("Advanced", advanced.native)
+        layout.addWidget(self.fold)
+        layout.addWidget(advanced.native)
         layout.addStretch()
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)
@@ -152,8 +150,12 @@ class CompressWidget(Container):
         self.image.changed.connect(self._on_image)
         self.target.changed.connect(self._on_target)
         self.device.changed.connect(self._on_device)
-        for choice in (self.part, self.ratio, self.size, self.psnr, self.preset, self.levels):
+        self.widths.changed.connect(self._on_widths)
+        for choice in (self.part, self.ratio, self.size, self.psnr, self.preset, self.levels, self.weights):
             choice.changed.connect(self._describe)
+        self.queue.started.connect(self._on_started)
+        self.queue.progressed.connect(self._on_progress)
+        self.queue.ended.connect(self._on_ended)
         self.compress.clicked.connect(self.start)
         self.stop.clicked.connect(self._stop)
         self.cancel.clicked.connect(self._cancel)
@@ -184,48 +186,41 @@ class CompressWidget(Container):
         data, arguments, _ = layer.as_layer_data_tuple()
         try:
             found = volumes_of(data, arguments)
-            log = self._log_file(len(found))
+            log, widths = self._log_file(len(found)), self._widths()
+            seconds = self._seconds(self._estimate(found[0][1])) or 0.0  # all are of one shape
         except ValueError as error:
             self._refuse(str(error))
             return
-        if len(found) > 1 and self.part.value != ALL:
-            found = [pair for pair in found if pair[0] == self.part.value]
+        jobs = []
         for label, volume in found:
+            if len(found) > 1 and self.part.value not in (label, ALL):
+                continue
             request = Request(
                 f"{layer.name} [{label}]" if label else layer.name, volume, geometry(arguments), self._target(),
-                self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), log,
+                self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), widths,
+                self.calibration.value, log,
             )  # fmt: skip
-            self._waiting.append(Running(request, layer, look_of(layer), (self._expected(volume) or 0.0) / self._pace))
+            jobs.append(Job(request, layer, look_of(layer), seconds))
         remember(
             target=self.target.value, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
             preset=self.preset.value,
         )  # fmt: skip
-        self._next()
+        self.queue.add(jobs)
         self._show_buttons()
 
-    def _next(self) -> None:
-        """Start what has waited longest, if nothing is under way."""
-        if self._running or not self._waiting:
-            return
-        running = self._running = self._waiting.pop(0)
-        self._show_buttons()
-        self.bar.max, self.bar.value = 1, 0
-        self.status.value = "Starting ..."
-        self._timer.start(LOOK_SECONDS * 1000)
-        start_job(
-            running.request, running.control, read_preferences().eager_megavoxels * 10**6,
-            on_event=lambda event: self._on_event(running, event),
-            on_error=lambda error: self._on_error(running, error),
-            on_end=lambda: self._on_end(running),
-        )  # fmt: skip
+    def _start_job(self, request: Request, control: Control, **callbacks: Any) -> None:
+        start_job(request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
 
     def _target(self) -> dict[str, Any]:
         if self.target.value == TARGETS[0]:
             return {"ratio": self.ratio.value}
         return {"nbytes": int(1000 * self.size.value)} if self.target.value == TARGETS[1] else {"psnr": self.psnr.value}
 
+    def _targets(self) -> list[tuple[str, Any]]:
+        return list(zip(TARGETS, [self.ratio, self.size, self.psnr], strict=True))
+
     def _levels(self) -> int | None:
-        return None if self.levels.value == AUTO else self.levels.value
+        return None if self.levels.value == AUTO or not self.levels.enabled else self.levels.value
 
     def _log_file(self, count: int) -> Path | None:
         if not self.log.value.strip():
@@ -237,117 +232,91 @@ class CompressWidget(Container):
             raise ValueError("a log is of one job: choose a part, or leave the log empty")
         return path
 
-    def _expected(self, volume: Any) -> float | None:
-        """Seconds that a fit would take; None where that cannot be said."""
-        self.networks.value = ""
-        if self.target.value == TARGETS[2] or self.device.value not in ("cpu", "auto"):
+    def _widths(self) -> tuple[int, ...] | None:
+        text = self.widths.value.replace(",", " ").split()
+        if not text or not self.widths.enabled:
             return None
-        nbytes = math.prod(volume.shape) * np.dtype(volume.dtype).itemsize
+        if not all(word.isdecimal() for word in text):
+            raise ValueError(f"widths are {self.widths.value}, expected numbers from the root on, such as 48, 16")
+        return parse_widths([int(word) for word in text])
+
+    def _estimate(self, volume: Any) -> Estimate | None:
+        """What a fit would take; None where the target does not say it. Raises ValueError for unusable widths."""
         target = self._target()
-        budget = int(target.get("nbytes") or nbytes / target["ratio"])
-        found = estimate(volume.shape, max(1, budget), self.preset.value, self._levels())
-        widths = ", ".join(map(str, found.widths))
-        self.networks.value = f"{found.n_leaves} leaves, widths {widths}: {found.n_parameters:,} weights"
-        return self._pace * found.seconds
+        if "psnr" in target:
+            return None
+        budget = target.get("nbytes") or int(
+            math.prod(volume.shape) * np.dtype(volume.dtype).itemsize / target["ratio"]
+        )
+        form = WeightsFormat[self.weights.value.upper()]
+        settings = Settings(self.preset.value, form=form, levels=self._levels(), widths=self._widths())
+        return estimate_blocks(Source.of(volume), max(1, budget), settings)
+
+    def _seconds(self, found: Estimate | None) -> float | None:
+        """At a pace of 1; None where that cannot be said."""
+        return found.seconds if found and self.device.value in ("cpu", "auto") else None
 
     def _look(self) -> None:
         """Ask the job for a preview."""
-        if self._running and self.preview.value:
-            self._running.control.look.set()
+        if self.preview.value:
+            self.queue.look()
 
     def _stop(self) -> None:
-        if self._running:
-            self._running.control.stop.set()
-            self.status.value = "Stopping: finishing what has been learnt ..."
-            self._show_buttons()
+        self.queue.stop()
+        self.status.value = "Stopping: finishing what has been learnt ..."
+        self._show_buttons()
 
     def _cancel(self) -> None:
-        if self._running:
-            self._running.control.cancel.set()
-            self.status.value = "Cancelling ..."
-            self._show_buttons()
+        self.queue.cancel()
+        self.status.value = "Cancelling ..."
+        self._show_buttons()
 
     def _abandon(self) -> None:
         """The widget is gone: end its job, and touch nothing of it again."""
         self._gone = True
-        running, self._running = self._running, None
-        self._waiting.clear()
-        if running:
-            running.control.cancel.set()
-            self._drop_preview(running)
+        self.queue.abandon()
 
-    def _on_event(self, running: Running, event: Progress | Preview | Result) -> None:
-        if running is not self._running or running.control.cancel.is_set():
-            return
-        if isinstance(event, Preview):
-            self._show_preview(running, event)
-            return
-        if isinstance(event, Result):
-            self._drop_preview(running)
-            self._add(running, event)
-            running.done, running.outcome = True, _summary(event)
-            if running.expected and not running.control.stop.is_set():
-                self._pace = event.seconds / running.expected
-            return
-        running.curve.append((event.seconds, event.psnr))
+    def _on_started(self) -> None:
+        self._drawn = 0.0
+        if self._plot is not None:
+            self._plot.hide()  # it is of another job
+        self.bar.max, self.bar.value = 1, 0
+        self.status.value = "Starting ..."
+        self._timer.start(LOOK_SECONDS * 1000)
+        self._show_buttons()
+
+    def _on_progress(self, job: Job, event: Progress) -> None:
         packing = event.phase == "packing"
         now = time.monotonic()
-        if now - running.drawn < DRAW_SECONDS and not packing:
+        if now - self._drawn < DRAW_SECONDS and not packing:
             return
-        running.drawn = now
-        self.status.value = _progress_text(event, running.control.stop.is_set(), len(self._waiting))
-        if self._plot is not None:
+        self._drawn = now
+        self.status.value = texts.progress(event, job.control.stop.is_set(), len(self.queue.waiting))
+        if self._plot is not None and len(job.curve) > 1:
             self._plot.show()
-            self._plot.plot(*zip(*running.curve, strict=True), clear=True, pen="#33bb99")
+            self._plot.plot(*zip(*job.curve, strict=True), clear=True, pen="#33bb99")
         self.bar.max, self.bar.value = (event.steps, event.steps if packing else event.step)
 
-    def _on_error(self, running: Running, error: JobError) -> None:
-        if running is self._running:
-            running.outcome = f"Failed: {error}"
-        if isinstance(error.__cause__, ValueError | TypeError):  # the user's to mend: no traceback
-            show_error(str(error))
-        else:
-            notification_manager.dispatch(Notification.from_exception(error))
-
-    def _on_end(self, running: Running) -> None:
-        self._drop_preview(running)
-        if running is self._running:
-            self._running = None
-            self._timer.stop()
-            self.bar.max, self.bar.value = 1, int(running.done)
-            self.status.value = running.outcome
-            self._show_buttons()
-            self._describe()
-            self._next()
-
-    def _show_preview(self, running: Running, preview: Preview) -> None:
-        layers = self._viewer.layers
-        if running.preview is not None and running.preview in layers:
-            running.preview.data = preview.values
-        elif running.preview is None and running.source in layers:
-            running.preview = preview_layer(f"{running.request.name} preview", running.look, preview)
-            selected = set(layers.selection)
-            layers.insert(layers.index(running.source) + 1, running.preview)
-            layers.selection = selected
-
-    def _drop_preview(self, running: Running) -> None:
-        if running.preview is not None and running.preview in self._viewer.layers:
-            self._viewer.layers.remove(running.preview)
-
-    def _add(self, running: Running, result: Result) -> None:
-        """Add the result above its original, or on top if that is gone."""
-        layers = self._viewer.layers
-        layer = Image(result.data, multiscale=isinstance(result.data, list), **result.arguments | running.look)
-        layers.insert(layers.index(running.source) + 1 if running.source in layers else len(layers), layer)
+    def _on_ended(self, job: Job) -> None:
+        self._timer.stop()
+        self.bar.max, self.bar.value = 1, int(job.result is not None)
+        self.status.value = texts.summary(job.result) if job.result else job.failure or "Cancelled."
+        self._show_buttons()
+        self._describe()
 
     def _images(self, _: Any = None) -> list[Image]:
         viewer = getattr(self, "_viewer", None)  # magicgui asks once before there is one
         return [layer for layer in viewer.layers if isinstance(layer, Image)] if viewer else []
 
     def _on_target(self) -> None:
-        widgets: list[Any] = [self.ratio, self.size, self.psnr]
-        for title, widget in zip(TARGETS, widgets, strict=True):
+        for title, widget in self._targets():
             widget.visible = title == self.target.value
+        self._on_widths()
+
+    def _on_widths(self) -> None:
+        """Widths say the levels, too; a search for a PSNR chooses both."""
+        self.widths.enabled = self.target.value != TARGETS[2]
+        self.levels.enabled = not (self.widths.enabled and self.widths.value.strip())
         self._describe()
 
     def _on_image(self) -> None:
@@ -370,6 +339,7 @@ class CompressWidget(Container):
 
     def _describe(self) -> None:
         """Say what the chosen layer is and what it would become, or why it cannot be compressed."""
+        self.networks.value = ""
         try:
             found = self._volumes()
         except ValueError as error:
@@ -379,6 +349,12 @@ class CompressWidget(Container):
             self.sizes.value = "Open a 3D image to compress. Label images cannot be: they would not survive exactly."
             return
         volume, count = found[0][1], len(found) if self.part.value == ALL else 1
+        try:
+            plan = self._estimate(volume)
+        except ValueError as error:
+            plan, self.networks.value = None, str(error)
+        else:
+            self.networks.value = texts.networks(plan) if plan else ""
         dtype = np.dtype(volume.dtype)
         nbytes = math.prod(volume.shape) * dtype.itemsize
         shape = " x ".join(map(str, volume.shape))
@@ -386,18 +362,17 @@ class CompressWidget(Container):
         lines = [f"{times}{shape} {dtype}"]
         target = self._target()
         if "psnr" in target:
-            lines.append(f"{_bytes(nbytes)} will become as small as that allows, in up to five fits")
+            lines.append(f"{texts.size(nbytes)} will become as small as that allows, in up to five fits")
         else:
-            lines.append(
-                f"{times}{_bytes(nbytes)} will become {_bytes(target.get('nbytes') or nbytes / target['ratio'])}"
-            )
-            expected = self._expected(volume)
-            if expected is not None:
-                lines[-1] += f"\nin about {_duration(count * expected)} on this CPU"
+            aim = texts.size(target.get("nbytes") or nbytes / target["ratio"])
+            lines.append(f"{times}{texts.size(nbytes)} will become {aim}")
+        seconds = self._seconds(plan)
+        if seconds is not None:
+            lines.append(f"in about {texts.duration(count * self.queue.pace * seconds)} on this CPU")
         self.sizes.value = "\n".join(lines)
 
     def _show_buttons(self) -> None:
-        control = self._running.control if self._running else None
+        control = self.queue.running.control if self.queue.running else None
         ending = control is not None and control.cancel.is_set()
         self.compress.text = "Compress" if control is None else "Queue"
         self.cancel.enabled = control is not None and not ending
@@ -425,41 +400,3 @@ class CompressWidget(Container):
     def _refuse(self, reason: str) -> None:
         self.status.value = reason
         show_error(reason)
-
-
-def _progress_text(event: Progress, stopping: bool, waiting: int) -> str:
-    """How far, how good, how big."""
-    lines = ["Stopping, what has been learnt is kept."] if stopping else []
-    if event.phase == "packing":
-        lines.append("Packing and measuring ...")
-    else:
-        lines.append(f"{_duration(event.seconds_left)} left, step {event.step} of {event.steps}")
-    lines.append(f"PSNR {event.psnr:.1f} dB, loss {event.loss:.3g}")
-    if event.nbytes is not None:
-        lines.append(f"Weights {_bytes(event.nbytes)}")
-    if waiting:
-        lines.append(f"{waiting} waiting")
-    return "\n".join(lines)
-
-
-def _summary(result: Result) -> str:
-    volume, quality = result.volume, result.quality
-    return (
-        f"Ratio {quality.ratio:.1f}: {_bytes(volume.nbytes)} became {_bytes(volume.nbytes_compressed)}\n"
-        f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}\n"
-        f"{_duration(result.seconds)}\n\n"
-        f'To save it: File > Save Selected Layers, type "TINC compressed volume".'
-    )
-
-
-def _bytes(count: float) -> str:
-    """Three digits and an SI prefix: 32.8 kB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -6,16 +6,61 @@ from collections.abc import Callable
 from typing import Any
 
 from magicgui.widgets import Container, Label, Widget
-from qtpy.QtCore import QEvent, QObject
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QPushButton, QSizePolicy, QWidget
 
-LABEL_WIDTH = 60  # pixels; magicgui's own alignment does not see napari's fonts
+LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
+
+# napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
+FOCUS = "{border: 2px solid #1f9a78; border-radius: 2px}"
+FOCUSED = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
 
 
 def labelled(text: str, widget: Widget) -> Container:
     label = Label(value=text)
     label.min_width = LABEL_WIDTH
+    label.native.setBuddy(widget.native)
+    named(text, widget)
     return row(label, widget)
+
+
+def named(text: str, *widgets: Widget) -> None:
+    """What a screen reader calls them, where their own text does not say it."""
+    for widget in widgets:
+        inside = [each for kind in (QAbstractSlider, QAbstractSpinBox) for each in widget.native.findChildren(kind)]
+        for native in (widget.native, *inside):  # a slider has its number beside it
+            native.setAccessibleName(text)
+
+
+def show_focus(native: QWidget) -> None:
+    """Let one see which of the widgets inside has the keyboard; what only surrounds them never has."""
+    native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSED) + FOCUS)
+
+
+def steady(slider: Widget) -> None:
+    """Keep the keyboard on a slider that is moved: its number, which follows, would take it."""
+    for number in slider.native.findChildren(QAbstractSpinBox):
+        number.setKeyboardTracking(False)
+
+
+def fold(title: str, content: QWidget) -> QPushButton:
+    """A button, by mouse, Space or Enter, that shows content which is hidden at first.
+
+    Not superqt's: that gives content the height which it has then, and lines that wrap later are squeezed.
+    """
+    button = QPushButton()
+    button.setCheckable(True)
+    button.setAutoDefault(True)  # Enter, as for magicgui's buttons
+    button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS}")
+
+    def show(on: bool) -> None:
+        content.setVisible(on)
+        button.setText(f"{'▾' if on else '▸'} {title}")
+
+    button.toggled.connect(show)
+    show(False)
+    return button
 
 
 def row(*widgets: Widget) -> Container:
@@ -40,7 +85,10 @@ def plot(bottom: str, left: str) -> Any:
     widget = pyqtgraph.PlotWidget(background=None)
     widget.setFixedHeight(150)
     widget.setMouseEnabled(False, False)
+    widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     widget.hideButtons()
+    for axis in ("bottom", "left"):
+        widget.getAxis(axis).enableAutoSIPrefix(False)
     widget.setLabel("bottom", bottom)
     widget.setLabel("left", left)
     widget.hide()

@@ -50,6 +50,8 @@ class Request:
     seed: int = 0
     weights: str = "entropy"
     levels: int | None = None
+    widths: tuple[int, ...] | None = None
+    calibration: str = "auto"
     log: Path | None = None
 
 
@@ -80,8 +82,9 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
             log = stack.enter_context(open(request.log, "w", encoding="utf-8", buffering=1)) if request.log else None
             events = fit(
                 request.data, **request.target, preset=request.preset, device=request.device,
-                seed=request.seed, weights=request.weights, levels=request.levels, spacing=geometry.spacing,
-                units=geometry.units, axis_labels=geometry.axis_labels, control=control,
+                seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
+                calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
+                axis_labels=geometry.axis_labels, control=control,
             )  # fmt: skip
             stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
             for event in events:

@@ -29,6 +29,7 @@ CHOSEN = (1.0, 1.0, 1.0, 1.0)  # colour of the box of the leaf that was chosen
 OUTLINES_3D = 2**15  # voxels of the outlines that napari slices in 3D before it tells us to hide them
 CLICK = 3  # pixels that a mouse may move between press and release
 MOST_BOXES = 256  # more are a fog
+UNCALIBRATED = "Errors measured, without calibration."
 
 _views: weakref.WeakKeyDictionary[Image, LeafView] = weakref.WeakKeyDictionary()
 
@@ -81,6 +82,7 @@ class LeafView:
         self.boxes: Vectors | None = None
         self.map: Image | None = None
         self._chosen, self._selected = -1, 1  # leaf, label
+        self._other: tuple[NDArray[Any], NDArray[Any] | None, str] | None = None  # of the other calibration
 
     @property
     def viewer(self) -> Any:
@@ -182,7 +184,7 @@ class LeafView:
 
     def update(self, rows: NDArray[Any], before: NDArray[Any] | None = None) -> None:
         """Other values for the same leaves: measured, or of another calibration."""
-        self.rows, self.before, self.summary = rows, before, ""
+        self.rows, self.before, self.summary, self._other = rows, before, "", None
         if self.column not in self.known_columns():
             self.column = self.known_columns()[0]
         self._refresh()
@@ -191,6 +193,15 @@ class LeafView:
         if self.map is not None:
             column = self.map.metadata["column"]
             self.show_map(column) if column in self.known_columns() else self.hide_map()
+        self.changed.emit()
+
+    def toggle(self, leaves: NDArray[Any]) -> None:
+        """The same leaves with or without calibration: as they were measured, or else as the file says them."""
+        shown, known = (self.rows, self.before, self.summary), self._other
+        if self.before is not None:
+            known = self.before, None, UNCALIBRATED
+        self.update(*(known or (leaves, None))[:2])
+        self.summary, self._other = known[2] if known else "", shown
         self.changed.emit()
 
     def go_to(self, leaf: int) -> None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Slider
-from napari.utils.notifications import show_error
+from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from ..calibration import WORTH_DB
+from ..volume import TincVolume
 from .commands import start_toggle
-from .comparison import add_difference
-from .forms import labelled, row, watch_end, wrapped
+from .forms import labelled, named, row, show_focus, steady, watch_end, wrapped
 from .layers import VOLUME
 from .leaf_maps import COLUMNS
 from .leaf_view import MOST_BOXES, LeafView, leaf_view, unwrapped
-from .originals import Measured, Shown, difference, is_calibrated, measure, recalibrate, show, summary
+from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
 from .pair import Pair
-from .worker import start_task
 
 TABLE_HEIGHT = 260  # pixels
 NOT_WORTH_IT = f"No calibration would give {WORTH_DB} dB."
@@ -30,9 +28,9 @@ class LeavesWidget(Container):
 
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = unwrapped(napari_viewer)
-        self._busy = self._gone = False
+        self._gone = False
         self._followed: LeafView | None = None
-        self.pair = Pair(self._viewer, self._refresh)
+        self.pair = Pair(self._viewer, self._refresh, self._refresh)
         self.outlines = CheckBox(text="Outlines (boxes in 3D)", tooltip="Click on a leaf to find it in the table.")
         self.column = ComboBox(choices=list(COLUMNS), tooltip="What colours the outlines and boxes.")
         self.worst = Slider(
@@ -58,6 +56,9 @@ class LeavesWidget(Container):
                 row(self.calibrated, self.recalibrate), self.table, self.status,
             ],
         )  # fmt: skip
+        show_focus(self.root_native_widget)
+        named("Map of", self.map_column)
+        steady(self.worst)
         wrapped(self.status)
         self.root_native_widget.widget().layout().addStretch()
         self.outlines.changed.connect(self._on_outlines)
@@ -66,9 +67,9 @@ class LeavesWidget(Container):
         self.map.changed.connect(self._on_map)
         self.map_column.changed.connect(self._on_map)
         self.table.clicked.connect(self._on_table)
-        self.measure.clicked.connect(self._on_measure)
-        self.signed.clicked.connect(lambda: self._on_difference(False))
-        self.absolute.clicked.connect(lambda: self._on_difference(True))
+        self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
+        self.signed.clicked.connect(lambda: self.pair.subtract(False))
+        self.absolute.clicked.connect(lambda: self.pair.subtract(True))
         self.calibrated.changed.connect(self._on_calibrated)
         self.recalibrate.clicked.connect(self._on_recalibrate)
         watch_end(self.root_native_widget, self._refresh, self._on_destroyed)
@@ -101,9 +102,9 @@ class LeavesWidget(Container):
             if view is not None:
                 view.changed.connect(self._refresh)
         for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table, self.calibrated):
-            widget.enabled = view is not None and not self._busy
+            widget.native.setEnabled(view is not None and not self.pair.busy)  # of a slider, its number too
         for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
-            widget.enabled = view is not None and not self._busy and self.pair.original.value is not None
+            widget.enabled = view is not None and not self.pair.busy and self.pair.original.value is not None
         if view is None:
             self.status.value = "Open a .tinc file, or compress a layer, to see its leaves."
             return
@@ -121,8 +122,7 @@ class LeavesWidget(Container):
         ):  # fmt: skip
             with box.changed.blocked():
                 box.value = on
-        if not self._busy:
-            self.status.value = describe(view)
+        self.status.value = self.pair.busy or describe(view)
 
     def _on_destroyed(self) -> None:
         """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
@@ -158,30 +158,10 @@ class LeavesWidget(Container):
             self._viewer.layers.selection.active = view.outlines
             self._refresh()
 
-    def _on_measure(self) -> None:
-        view, original = self.view, self.pair.original.value
-        if view is None or original is None:
-            return
-        volume = view.image.metadata[VOLUME]
-
-        def on_result(found: Measured) -> None:
-            if self.view is view and view.image.metadata[VOLUME] is volume:
-                view.update(found.rows, found.before)
-                view.summary = summary(found)
-
-        self._start("Measuring ...", lambda: measure(volume, original.data), on_result)
-
-    def _on_difference(self, absolute: bool) -> None:
-        view, original = self.view, self.pair.original.value
-        if view is None or original is None:
-            return
-        image, volume = view.image, view.image.metadata[VOLUME]
-
-        def on_result(found: tuple[Any, float]) -> None:
-            if image in self._viewer.layers:
-                add_difference(self._viewer, image, *found, absolute)
-
-        self._start("Subtracting ...", lambda: difference(original.data, volume), on_result)
+    def _on_measured(self, image: Image, found: Measured) -> None:
+        view = leaf_view(self._viewer, image)
+        view.update(found.rows, found.before)
+        view.summary = summary(found)
 
     def _on_calibrated(self) -> None:
         view = self.view
@@ -190,44 +170,21 @@ class LeavesWidget(Container):
             self._refresh()  # until it has been decoded, or could not be
 
     def _on_recalibrate(self) -> None:
-        view, original = self.view, self.pair.original.value
-        if view is None or original is None:
-            return
-        image, volume = view.image, view.image.metadata[VOLUME]
+        layer = self.pair.image.value
 
-        def work() -> tuple[Shown, Measured]:
-            shown = recalibrate(image, original.data)
-            return shown, measure(shown.volume, original.data)
+        def work(_: TincVolume, original: Any) -> tuple[Shown, Measured]:
+            shown = recalibrate(layer, original)
+            return shown, measure(shown.volume, original)
 
-        def on_result(result: tuple[Shown, Measured]) -> None:
-            shown, found = result
-            if self.view is view and view.image.metadata[VOLUME] is volume:
-                show(view.image, shown, other=False)
-                view.update(found.rows, found.before)
-                grown = shown.volume.nbytes_compressed - volume.nbytes_compressed
-                better = f"{grown:+d} bytes. To keep it, save the layer."
-                view.summary = f"{summary(found)}\n{better if found.before is not None else NOT_WORTH_IT}"
+        def on_result(image: Image, result: tuple[Shown, Measured]) -> None:
+            (shown, found), view = result, leaf_view(self._viewer, image)
+            grown = shown.volume.nbytes_compressed - image.metadata[VOLUME].nbytes_compressed
+            show(image, shown, other=False)
+            view.update(found.rows, found.before)
+            better = f"{grown:+d} bytes. To keep it, save the layer."
+            view.summary = f"{summary(found)}\n{better if found.before is not None else NOT_WORTH_IT}"
 
-        self._start("Calibrating ...", work, on_result)
-
-    def _start(self, text: str, work: Callable[[], Any], on_result: Callable[[Any], None]) -> None:
-        """Do work in a thread, with the buttons off meanwhile."""
-        self._busy = True
-        self._refresh()
-        self.status.value = text
-
-        def end(action: Callable[[], None]) -> None:
-            self._busy = False
-            try:
-                action()
-            finally:
-                self._refresh()
-
-        start_task(
-            work,
-            lambda result: None if self._gone else end(lambda: on_result(result)),
-            lambda error: end(lambda: show_error(str(error))),
-        )
+        self.pair.work("Calibrating ...", work, on_result)
 
 
 def describe(view: LeafView) -> str:

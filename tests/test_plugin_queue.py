@@ -1,0 +1,113 @@
+"""The queue of compressions, on a viewer without a window and with jobs that a test drives."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+
+from napari_tinc.pipeline import Preview
+from napari_tinc.plugin.jobs import JobError, Request, Result
+from napari_tinc.plugin.layers import Geometry
+from napari_tinc.plugin.looks import look_of
+from napari_tinc.plugin.queue import Job, Queue
+from napari_tinc.training import Progress
+
+VALUES = np.zeros((4, 4, 4), np.uint8)
+PROGRESS = Progress("training", 1, 2, seconds=0.5, seconds_left=0.5, loss=1.0, psnr=10.0, nbytes=None)
+
+
+class Driven:
+    """A queue whose jobs do what a test says."""
+
+    def __init__(self) -> None:
+        self.viewer = ViewerModel()
+        self.layer = self.viewer.add_image(VALUES, name="a")
+        self.queue = Queue(self.viewer, self.start)
+        self.jobs: list[SimpleNamespace] = []
+        self.ended: list[Job] = []
+        self.queue.ended.connect(self.ended.append)
+
+    def start(self, request: Request, control: Any, **callbacks: Any) -> None:
+        self.jobs.append(SimpleNamespace(name=request.name, **callbacks))
+
+    def add(self, *names: str) -> None:
+        geometry = Geometry((1, 1, 1), None, "zyx")
+        requests = [Request(name, VALUES, geometry, {"ratio": 8}, "fast", "cpu") for name in names]
+        self.queue.add(Job(request, self.layer, look_of(self.layer), 2.0) for request in requests)
+
+    @property
+    def names(self) -> list[str]:
+        return [layer.name for layer in self.viewer.layers]
+
+
+@pytest.fixture
+def driven() -> Driven:
+    return Driven()
+
+
+def result(name: str) -> Result:
+    return Result(None, None, 3.0, VALUES, {"name": name})
+
+
+def test_one_at_a_time_in_order_each_beside_its_layer(driven: Driven) -> None:
+    driven.viewer.add_image(VALUES, name="top")
+    driven.add("x", "y")
+    assert [job.name for job in driven.jobs] == ["x"] and len(driven.queue.waiting) == 1
+    driven.jobs[0].on_event(PROGRESS)
+    driven.jobs[0].on_event(result("x (tinc)"))
+    driven.jobs[0].on_end()
+    assert [job.name for job in driven.jobs] == ["x", "y"] and driven.names == ["a", "x (tinc)", "top"]
+    assert driven.ended[0].curve == [(0.5, 10.0)] and driven.queue.pace == 1.5
+    driven.viewer.layers.remove(driven.layer)
+    driven.jobs[1].on_event(result("y (tinc)"))
+    driven.jobs[1].on_end()
+    assert driven.names == ["x (tinc)", "top", "y (tinc)"] and driven.queue.running is None
+
+
+def test_a_preview_is_replaced_and_goes(driven: Driven) -> None:
+    driven.add("x")
+    driven.jobs[0].on_event(Preview(VALUES[:2, :2, :2], 2))
+    driven.jobs[0].on_event(Preview(VALUES[:2, :2, :2] + 1, 2))
+    assert driven.names == ["a", "x preview"] and driven.viewer.layers["x preview"].data.min() == 1
+    driven.viewer.layers.remove("x preview")  # the user does not want it: nor another
+    driven.jobs[0].on_event(Preview(VALUES[:2, :2, :2], 2))
+    assert driven.names == ["a"]
+    driven.jobs[0].on_end()
+    assert driven.ended[0].result is None and not driven.ended[0].failure
+
+
+def test_what_a_cancelled_job_still_says_is_not_heard(driven: Driven) -> None:
+    driven.add("x")
+    driven.queue.cancel()
+    for event in (PROGRESS, Preview(VALUES, 1), result("x (tinc)")):
+        driven.jobs[0].on_event(event)
+    assert driven.names == ["a"] and driven.queue.running.result is None
+    driven.jobs[0].on_end()
+    assert driven.queue.running is None
+
+
+def test_a_failure_is_told_once_and_the_next_goes_on(driven: Driven) -> None:
+    driven.add("x", "y")
+    notification_manager.records.clear()
+    error = JobError("no room")
+    error.__cause__ = ValueError("no room")
+    driven.jobs[0].on_error(error)
+    driven.jobs[0].on_end()
+    assert driven.ended[0].failure == "Failed: no room" and driven.queue.running.request.name == "y"
+    assert [note.message for note in notification_manager.records] == ["no room"]
+
+
+def test_abandoned_it_drops_everything(driven: Driven) -> None:
+    driven.add("x", "y")
+    driven.jobs[0].on_event(Preview(VALUES, 1))
+    control = driven.queue.running.control
+    driven.queue.abandon()
+    assert control.cancel.is_set() and driven.names == ["a"] and not driven.queue.waiting
+    driven.jobs[0].on_event(result("x (tinc)"))
+    driven.jobs[0].on_end()
+    assert driven.names == ["a"] and not driven.ended and len(driven.jobs) == 1
