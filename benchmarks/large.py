@@ -4,8 +4,8 @@
 
 Makes FOLDER/large.zarr (2 GB of uint16, tiled from volumes of the corpus, mirrored and under a smooth gain) if it is
 not there, compresses it in a process of its own whose peak of resident memory is reported, and measures the file:
-not there, compresses it in a process of its own whose peak of resident memory is reported, and measures the file:
-opening, are those of the preset "fast", fewer than its 800 so that the run ends today.
+opening, slices, a block of 64^3, and scrolling through 200 slices in napari, whose growth of memory is reported. The
+steps are those of the preset "fast", fewer than its 800 so that the run ends today.
 """
 
 from __future__ import annotations
