@@ -53,7 +53,7 @@ DETAIL = 8  # edge of the cells within which a block's detail is measured
 OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
 LEAST_BLOCK = 450  # bytes that hold a network of a few weights
 MEMORY, MEMORY_PER_VOXEL, MEMORY_PER_WEIGHT = 4e8, 40, 60  # bytes: of Python and torch, of a block, of its fit
-POLL_SECONDS = 0.5
+POLL_SECONDS, ANSWER_SECONDS = 0.1, 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -388,12 +388,13 @@ def _fit_on_cluster(
     own = isinstance(job.scheduler, str)
     try:
         make: Any = distributed.Client
-        client = make(job.scheduler, timeout="10s", set_as_default=False) if own else job.scheduler
+        client = make(job.scheduler, timeout=ANSWER_SECONDS, set_as_default=False) if own else job.scheduler
     except OSError as error:
         raise ValueError(f"no scheduler answers at {job.scheduler}: {error}") from error
     waiting = list(reversed(pending))
     running: dict[Any, int] = {}
-    wait: Any = distributed.wait
+    ready: Any = distributed.as_completed
+    finished = ready(loop=client.loop)
 
     def submit(index: int) -> Any:
         task = tasks[index]
@@ -411,14 +412,15 @@ def _fit_on_cluster(
             most = 2 * max(1, sum(client.nthreads().values()))
             while waiting and len(running) < most:
                 index = waiting.pop()
-                running[submit(index)] = index
-            try:
-                done = wait(list(running), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                done = set()
+                future = submit(index)
+                running[future] = index
+                finished.add(future)
             if job.control.cancel.is_set():
                 return
-            for future in sorted(done, key=lambda future: running[future]):
+            if not finished.has_ready():
+                time.sleep(POLL_SECONDS)
+                continue
+            for future in finished.next_batch(block=False):
                 yield running.pop(future), future.result()
     finally:
         client.cancel(list(running))

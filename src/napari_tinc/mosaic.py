@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +66,6 @@ class Mosaic(Facts):
     def n_volumes(self) -> int:
         """Channels times points in time."""
         return math.prod(self.leading)
-
-    def box_shape(self, leaf: int) -> tuple[int, ...]:
-        """Voxels of the block of a leaf, counted from 0."""
-        node = self.tree.leaves[leaf]
-        return tuple((self.tree.stop[node] - self.tree.start[node]).tolist())
 
     def overview_shape(self) -> tuple[int, ...]:
         return tuple(-(-n // self.edge) for n in self.shape)
@@ -158,8 +153,3 @@ def pack(mosaic: Mosaic, overviews: Sequence[bytes], blocks: Sequence[bytes], an
         raise TincError(f"header cannot be stored: {error}") from error
     parse(features, head, len(data))
     return data
-
-
-def read_chunk(read: Callable[[int, int], bytes], entry: Entry) -> bytes:
-    """The payload of a chunk, its CRC-32 compared; :class:`TincError` where it differs."""
-    return entry.chunk(read(entry.start, entry.start + entry.length)).checked()

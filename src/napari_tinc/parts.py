@@ -44,6 +44,9 @@ class Parts(Protocol):
     def stop(self) -> NDArray[np.int64]:
         """One past the last voxel of every box, (n, 3)."""
 
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        """Read the networks of several boxes at once, where that is worth while."""
+
     def tree(self, volume: int, box: int) -> Tree | None:
         """The networks of a box; None where the file ends before."""
 
@@ -82,6 +85,9 @@ class OneTree:
         self._tree = tree
         self.header = tree.header
         self.start, self.stop = np.zeros((1, 3), np.int64), np.array([tree.shape])
+
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        pass
 
     def tree(self, volume: int, box: int) -> Tree:
         return self._tree
@@ -130,11 +136,24 @@ class Blocks:
         """Blocks that were cut off."""
         return self.header.n_volumes * len(self.start) - len(self._layout.blocks)
 
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        if not self._store.far:
+            return
+        indices = [(box, volume * len(self.start) + box) for box in boxes]
+        entries = [(box, self._layout.blocks[index]) for box, index in indices if index < len(self._layout.blocks)]
+        wanted = [(box, entry) for box, entry in entries if self._cache.get(entry.start) is None]
+        payloads = self._store.read_many([(entry.start, entry.start + entry.length) for _, entry in wanted])
+        for (box, entry), payload in zip(wanted, payloads, strict=True):
+            self._parsed(entry, self._box_shape(box), payload)
+
     def tree(self, volume: int, box: int) -> Tree | None:
         index = volume * len(self.start) + box
         if index >= len(self._layout.blocks):
             return None
-        return self._parsed(self._layout.blocks[index], tuple((self.stop[box] - self.start[box]).tolist()))
+        return self._parsed(self._layout.blocks[index], self._box_shape(box))
+
+    def _box_shape(self, box: int) -> tuple[int, ...]:
+        return tuple((self.stop[box] - self.start[box]).tolist())
 
     def overview(self, volume: int) -> Tree | None:
         entries = self._layout.overviews
@@ -186,10 +205,11 @@ class Blocks:
     def _chunk(self, entry: Entry) -> Chunk:
         return entry.chunk(self._store.read(entry.start, entry.start + entry.length))
 
-    def _parsed(self, entry: Entry, shape: Sequence[int]) -> Tree:
+    def _parsed(self, entry: Entry, shape: Sequence[int], payload: bytes | None = None) -> Tree:
         tree = self._cache.get(entry.start)
         if tree is None:
-            tree = Tree(self._chunk(entry).checked())
+            chunk = self._chunk(entry) if payload is None else entry.chunk(payload)
+            tree = Tree(chunk.checked())
             if tree.shape != tuple(shape) or tree.header.dtype != self.header.dtype:
                 raise TincError(
                     f"a block is {tree.shape} of {tree.header.dtype}, expected {tuple(shape)} of {self.header.dtype}"

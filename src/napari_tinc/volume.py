@@ -31,7 +31,9 @@ MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for 
 CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
 THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
 POINTS = 2**22  # evaluated at a time for coarse levels
-GAUSS = 0.5 / math.sqrt(3)  # the mean of a cubic over a cell is that of its values at the centre +- this share of it
+# Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
+# more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
+SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
 
 class TincVolume:
@@ -155,7 +157,7 @@ class TincVolume:
     def levels(self) -> list[LazyArray]:
         """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis; lazy.
 
-        A voxel of a coarse level is the mean over its cell, by two points of Gauss and Legendre along each axis.
+        A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail.
         """
         levels, factor = [], 1
         while True:
@@ -349,15 +351,24 @@ class TincVolume:
         if factor == 1:
             return self._values(volume, ranges)
         out = np.empty([len(axis) for axis in ranges], self.dtype)
-        slab = max(1, POINTS // (8 * len(ranges[1]) * len(ranges[2])))
+        k = self._points_per_axis(factor)
+        slab = max(1, POINTS // (k**3 * len(ranges[1]) * len(ranges[2])))
         for at in range(0, len(ranges[0]), slab):
             part = [ranges[0][at : at + slab], *ranges[1:]]
             points = self._floats(volume, factor, [
-                gauss_points(axis, factor, n) for axis, n in zip(part, self.header.shape, strict=True)
+                spread_points(axis, factor, n, k) for axis, n in zip(part, self.header.shape, strict=True)
             ])  # fmt: skip
             z, y, x = (len(axis) for axis in part)
-            out[at : at + slab] = rounded(points.reshape(z, 2, y, 2, x, 2).mean(axis=(1, 3, 5)), self.dtype)
+            out[at : at + slab] = rounded(points.reshape(z, k, y, k, x, k).mean(axis=(1, 3, 5)), self.dtype)
         return out
+
+    def _points_per_axis(self, factor: int) -> int:
+        """Points along an edge of a cell of ``factor`` voxels at which it is evaluated."""
+        if self._parts.edge and factor >= self._parts.edge:
+            return factor // self._parts.edge  # all that the overview has
+        weights = 8 * self.nbytes_compressed / BITS_PER_WEIGHT
+        spacing = max(SPACING, SPACING_PER_WEIGHT * (self.size / weights) ** (1 / 3))
+        return min(factor, math.ceil(factor / spacing))
 
     def _values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
         """Values of voxels."""
@@ -415,6 +426,7 @@ class TincVolume:
             )
             if all(part.stop > part.start for part in place):
                 jobs.append((box, place))
+        parts.prepare(volume, [box for box, _ in jobs])
         threads = cpu_count() if len(jobs) < cpu_count() else 1
 
         def work(job: tuple[int, tuple[slice, ...]]) -> None:
@@ -483,14 +495,11 @@ def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> 
     ]
 
 
-def gauss_points(cells: range, factor: int, n: int) -> NDArray[np.float64]:
-    """Two coordinates a cell of ``factor`` voxels of an axis of ``n``, whose values' mean is that over the cell.
-
-    Gauss-Legendre quadrature, exact for cubics. The last cell ends with the axis.
-    """
+def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float64]:
+    """``k`` coordinates a cell of ``factor`` voxels of an axis of ``n``, evenly. The last cell ends with the axis."""
     low = np.array(cells, np.float64) * factor
-    half = (np.minimum(low + factor, n) - low) / 2
-    return np.stack([low + half * (1 - 2 * GAUSS), low + half * (1 + 2 * GAUSS)], axis=1).reshape(-1)
+    size = np.minimum(low + factor, n) - low
+    return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
 
 
 def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:
