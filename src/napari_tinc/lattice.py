@@ -9,7 +9,7 @@ All arithmetic that a decoder repeats is exact, so that every machine decodes th
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,7 @@ SHELLS = (NEAR[:3], NEAR[3:6], NEAR[6:])  # faces, edges, corners
 PAD = 2  # voxels of the same parity that neighbours reach beyond a box
 WEIGHT_BITS, ACTIVITY_BITS = 10, 12
 MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 65535
+MIN_BACKGROUND = 0.01  # of the voxels
 FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
 
 
@@ -60,10 +61,14 @@ class _Level:
     errors: dict[Parity, Ints] = field(default_factory=dict)
     sizes: dict[Parity, Ints] = field(default_factory=dict)  # of the errors
     guide: dict[Parity, Ints] = field(default_factory=dict)
+    background: int = -1
+    empty: dict[Parity, NDArray[np.int8]] = field(default_factory=dict)  # 1 where the value is the background
 
     def add(self, parity: Parity, values: Ints, errors: Ints) -> None:
         self.values[parity], self.errors[parity] = _pad(values), _pad(errors)
         self.sizes[parity] = np.abs(self.errors[parity])
+        if self.background >= 0:
+            self.empty[parity] = (self.values[parity] == self.background).astype(np.int8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +144,7 @@ class _Stage:
             if not self._is_known(offset):
                 continue
             views = list(self._views(self.known.values, offset))
-            for one, other in zip(views[: len(views) // 2], views[:len(views) // 2 - 1 : -1], strict=True):
+            for one, other in zip(views[: len(views) // 2], views[: len(views) // 2 - 1 : -1], strict=True):
                 difference = np.subtract(one, other, dtype=np.float64)
                 weight = 1.0 / ((difference * difference + noise) * sum(d * d for d in offset))
                 above += weight * np.add(one, other, dtype=np.float64)
@@ -178,6 +183,16 @@ class _Stage:
                 total += np.multiply(self.shell(*shell, centre), weight, dtype=dtype)
         return total
 
+    def emptiness(self) -> NDArray[np.int64]:
+        """How many of the known neighbours are background: 0 is none, 15 all."""
+        total, most = np.zeros(self.shape, np.int8), 0
+        for shell, weight in zip(SHELLS, (4, 2, 1), strict=True):
+            for offset in shell:
+                if self._is_known(offset):
+                    total += self._sum(self.known.empty, offset) * np.int8(weight)
+                    most += weight * len(ORBITS[offset])
+        return (total.ravel().astype(np.int64) * 15 + most - 1) // most
+
     def classes(self, prediction: Ints, centre: Ints, activity: Ints) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Class of every voxel, and whether its error counts with the other sign, so that more are above zero."""
         unit = self.known.step << (3 + ACTIVITY_BITS)
@@ -192,7 +207,7 @@ class _Stage:
 
 
 def _run(
-    shape: tuple[int, ...], high: int, bounds: Callable[[int], int], guide: Ints | None, first: int,
+    shape: tuple[int, ...], high: int, bounds: Callable[[int], int], guide: Ints | None, first: int, background: int,
     code: Callable[[_Stage, tuple[slice, ...]], tuple[Ints, Ints]],
 ) -> Ints:  # fmt: skip
     """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices."""
@@ -201,7 +216,7 @@ def _run(
     for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
         stride = 2**level
         size = tuple(-(-n // stride) for n in shape)
-        known = _Level(high, 2 * bounds(level) + 1)
+        known = _Level(high, 2 * bounds(level) + 1, background=background)
         known.add((0, 0, 0), values, errors)
         finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
         _part(finer, (0, 0, 0))[:], _part(finer_errors, (0, 0, 0))[:] = values, errors
@@ -256,8 +271,10 @@ def decode(
     """
     reader = Reader(data)
     first = reader.number("first voxel", 0, high)
+    background = reader.number("background", -1, high)
     tables = Tables.get(reader)
-    models = tables.models()
+    empty_tables = Tables.get(reader) if background >= 0 else Tables([], [])
+    models, empty_models = tables.models(), empty_tables.models()
     known_weights = _Weights()
 
     def code(stage: _Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
@@ -270,28 +287,37 @@ def decode(
         prediction = stage.predict(weights)
         centre = (prediction + 4) >> 3
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
-        order, counts = tables.segments(classes)
-        sorted_tokens = [
-            np.zeros(n, np.int64) if model is None or not n else reader.get(model, n)
-            for n, model in zip(counts, models, strict=True)
-        ]
-        tokens = np.empty(count, np.int64)
-        tokens[order] = np.concatenate(sorted_tokens)
-        integers = reader.rest(tokens)
+        empty = None
+        if background < 0:
+            integers = reader.rest(reader.tokens(tables, models, classes))
+        else:
+            emptiness = stage.emptiness()
+            near = np.flatnonzero(emptiness)
+            empty = np.zeros(count, bool)
+            empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
+            others = np.flatnonzero(~empty)
+            integers = np.zeros(count, np.int64)
+            integers[others] = reader.rest(reader.tokens(tables, models, classes[others]))
         np.negative(integers, out=integers, where=flipped)
-        return _apply(stage, prediction, centre, integers)
+        return _apply(stage, prediction, centre, integers, empty)
 
-    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, code)
+    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, background, code)
     reader.end()
     return box
 
 
-def _apply(stage: _Stage, prediction: Ints, centre: Ints, integers: NDArray[np.int64]) -> tuple[Ints, Ints]:
-    """Values and errors of a stage."""
+def _apply(
+    stage: _Stage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
+) -> tuple[Ints, Ints]:
+    """Values and errors of a stage. Those of background are as if well predicted."""
     steps = integers.reshape(stage.shape) * stage.known.step
     steps += centre
     values = np.clip(steps, 0, stage.known.high).astype(centre.dtype)
-    return values, (values << 3) - prediction
+    errors = (values << 3) - prediction
+    if empty is not None:
+        values.reshape(-1)[empty] = stage.known.background
+        errors.reshape(-1)[empty] = 0
+    return values, errors
 
 
 def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None = None) -> tuple[bytes, Ints]:
@@ -303,15 +329,19 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None 
     taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
     guide : (z, y, x) of 0 to ``high``, a prediction that the decoder will have too.
     """
-    known_weights = _Weights()
-    stages: list[tuple[_Weighed, NDArray[np.int64], NDArray[np.int64]]] = []
+    known_weights, background = _Weights(), _background(box)
+    stages: list[_Coded] = []
 
     def code(stage: _Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
         wanted = box[where].astype(stage.base.dtype)
+        emptiness, empty = np.zeros(0, np.int64), None
+        if background >= 0:
+            emptiness = stage.emptiness()
+            empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = _fit(stage, wanted, weights)
+            fitted = _fit(stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights)
             if fitted is not None:
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)
@@ -320,50 +350,78 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None 
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
         step = stage.known.step
         integers = ((wanted.astype(np.int64) - centre + step // 2) // step).ravel()
-        stages.append((_Weighed(wanted.size >= FIT_VOXELS, fitted), classes, np.where(flipped, -integers, integers)))
-        return _apply(stage, prediction, centre, integers)
+        coded = tokens_of(np.where(flipped, -integers, integers))
+        if empty is not None:
+            classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
+        near = emptiness > 0
+        flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
+        stages.append(_Coded(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
+        return _apply(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
-    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, code)
-    coded = [tokens_of(integers) for _, _, integers in stages]
-    none = np.zeros(0, np.int64)
-    tables = Tables.of(
-        np.concatenate([none, *(classes for _, classes, _ in stages)]), np.concatenate([none, *(c[0] for c in coded)])
-    )
-    writer, models = Writer(), tables.models()
+    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, background, code)
+    tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
+    empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
+    models, empty_models = tables.models(), empty_tables.models()
+    writer = Writer()
     writer.integers([first], FLAT)
+    writer.integers([background], FLAT)
     tables.put(writer)
-    for (weighed, classes, _), (tokens, n_bits, rest) in zip(stages, coded, strict=True):
-        if weighed.may_be_fitted:
-            writer.integers([int(weighed.fitted is not None)], STEEP)
-        for weights in weighed.fitted or ():
+    if background >= 0:
+        empty_tables.put(writer)
+    for stage in stages:
+        if stage.may_be_fitted:
+            writer.integers([int(stage.fitted is not None)], STEEP)
+        for weights in stage.fitted or ():
             writer.integers(weights, FLAT)
-        order, counts = tables.segments(classes)
-        ends = np.cumsum(counts)
-        for end, n, model in zip(ends, counts, models, strict=True):
-            if n and model is not None:
-                writer.put(tokens[order[end - n : end]], model)
-        writer.rest(n_bits, rest)
+        writer.tokens(empty_tables, empty_models, stage.emptiness, stage.empty)
+        writer.tokens(tables, models, stage.classes, stage.tokens)
+        writer.rest(stage.n_bits, stage.rest)
     return writer.to_bytes(), values
 
 
-@dataclass(frozen=True, slots=True)
-class _Weighed:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coded:
+    """What the encoder keeps of a stage until the tables are made."""
+
     may_be_fitted: bool
     fitted: tuple[list[int], list[int]] | None
+    emptiness: NDArray[np.int64]  # of voxels near background, and whether they are it
+    empty: NDArray[np.int64]
+    classes: NDArray[np.int64]  # of the others
+    tokens: NDArray[np.int64]
+    n_bits: NDArray[np.int64]
+    rest: NDArray[np.int64]
 
 
-def _fit(stage: _Stage, wanted: Ints, before: list[int]) -> tuple[list[int], list[int]] | None:
-    """Weights under which the errors of a stage are small, and weights that foresee them; None where it hardly helps."""
-    voxels = np.arange(wanted.size)
-    if wanted.size > FIT_SAMPLES:
-        voxels = np.sort(np.random.default_rng(0).choice(wanted.size, FIT_SAMPLES, replace=False))
+def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, np.int64), *arrays])
+
+
+def _background(box: Ints) -> int:
+    """A value that fills regions exactly, as behind a mask, or -1."""
+    values, counts = np.unique(box[::2, ::2, ::2], return_counts=True)
+    value = values[np.argmax(counts)]
+    same = box == value
+    pairs = int((same[..., 1:] & same[..., :-1]).sum())
+    return int(value) if same.mean() >= MIN_BACKGROUND and pairs >= same.sum() / 2 else -1
+
+
+def _fit(
+    stage: _Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int]
+) -> tuple[list[int], list[int]] | None:
+    """Weights that make the errors of a stage small, and weights that foresee these; None where few bits are at stake."""
+    count = len(voxels)
+    if count < len(stage.terms):
+        return None
+    if count > FIT_SAMPLES:
+        voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
     terms = np.stack([stage.term(*term).ravel()[voxels] for term in stage.terms], axis=1).astype(np.float64)
     target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
     unit = 8.0 * stage.known.step
 
     def bits(weights: NDArray[np.float64]) -> float:
-        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * wanted.size / len(voxels)
+        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
 
     old = np.array(before) / 2**WEIGHT_BITS
     weights = old
@@ -391,4 +449,4 @@ def _fit(stage: _Stage, wanted: Ints, before: list[int]) -> tuple[list[int], lis
 def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least squares, drawn towards zero a little, so that equal terms share."""
     scale = float(np.trace(matrix)) / len(right)
-    return np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right)
+    return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

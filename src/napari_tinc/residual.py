@@ -206,9 +206,11 @@ def _ordered(
         return head, integers, low_bits
     table, indices = np.unique(integers, return_inverse=True)
     if len(table) > 1 and _table_pays(table, integers.size):
-        return Head(Kind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table), indices.reshape(
-            original.shape
-        ).astype(np.int64), None
+        return (
+            Head(Kind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table),
+            indices.reshape(original.shape).astype(np.int64),
+            None,
+        )
     return head, integers, None
 
 

@@ -30,8 +30,6 @@ FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # of weights and other nu
 STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 4, 160))  # of differences
 
 
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
     """Costs of tokens, in eighths of a bit, for runs of classes; ``ends`` are the first classes beyond each."""
@@ -89,7 +87,7 @@ class Tables:
 
     def segments(self, classes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
         """Voxels sorted by table, and how many each has. Raises ValueError where a class is beyond all tables."""
-        lookup = np.repeat(np.arange(len(self.ends), dtype=np.uint8), np.diff(self.ends, prepend=0))
+        lookup = np.repeat(np.arange(len(self.ends), dtype=np.uint8), np.diff(np.array(self.ends, np.int64), prepend=0))
         if classes.size and classes.max() >= len(lookup):
             raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(lookup)}")
         indices = lookup[classes]
@@ -137,6 +135,13 @@ class Writer:
     def put(self, symbols: NDArray[np.int64], model: Any) -> None:
         self._runs.append((symbols.astype(np.int32), model))
 
+    def tokens(self, tables: Tables, models: list[Any], classes: NDArray[np.int64], tokens: NDArray[np.int64]) -> None:
+        """Tokens in the order of their tables."""
+        order, counts = tables.segments(classes)
+        for end, n, model in zip(np.cumsum(counts), counts, models, strict=True):
+            if n and model is not None:
+                self.put(tokens[order[end - n : end]], model)
+
     def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Any) -> None:
         tokens, n_bits, rest = tokens_of(np.asarray(integers, np.int64))
         self.put(tokens, model)
@@ -166,6 +171,15 @@ class Reader:
 
     def get(self, model: Any, count: int) -> NDArray[np.int64]:
         return np.asarray(self._coder.decode(model, count), np.int64)
+
+    def tokens(self, tables: Tables, models: list[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A token for each class."""
+        order, counts = tables.segments(classes)
+        tokens = np.zeros(len(classes), np.int64)
+        for end, n, model in zip(np.cumsum(counts), counts, models, strict=True):
+            if n and model is not None:
+                tokens[order[end - n : end]] = self.get(model, n)
+        return tokens
 
     def integers(self, model: Any, count: int) -> NDArray[np.int64]:
         return self.rest(self.get(model, count))
