@@ -329,7 +329,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None 
     taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
     guide : (z, y, x) of 0 to ``high``, a prediction that the decoder will have too.
     """
-    known_weights, background = _Weights(), _background(box)
+    known_weights, background = _Weights(), _background(box, bound)
     stages: list[_Coded] = []
 
     def code(stage: _Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
@@ -398,19 +398,21 @@ def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 
-def _background(box: Ints) -> int:
+def _background(box: Ints, bound: int) -> int:
     """A value that fills regions exactly, as behind a mask, or -1."""
-    values, counts = np.unique(box[::2, ::2, ::2], return_counts=True)
-    value = values[np.argmax(counts)]
-    same = box == value
-    pairs = int((same[..., 1:] & same[..., :-1]).sum())
-    return int(value) if same.mean() >= MIN_BACKGROUND and pairs >= same.sum() / 2 else -1
+    part = box[::2, ::2, ::2]
+    values, counts = np.unique(part, return_counts=True)
+    value = int(values[np.argmax(counts)])
+    same = part == value
+    n_same, pairs = int(same.sum()), int((same[..., 1:] & same[..., :-1]).sum())
+    n_near = int((np.abs(part - value) <= bound).sum())
+    return value if n_same >= MIN_BACKGROUND * part.size and 2 * pairs >= n_same and n_near <= 1.2 * n_same else -1
 
 
 def _fit(
     stage: _Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int]
 ) -> tuple[list[int], list[int]] | None:
-    """Weights that make the errors of a stage small, and weights that foresee these; None where few bits are at stake."""
+    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
     count = len(voxels)
     if count < len(stage.terms):
         return None

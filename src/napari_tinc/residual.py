@@ -166,16 +166,14 @@ def _grid(
     values = np.where(finite, original, original[finite][0]).astype(np.float64)
     lowest, highest = float(values.min()), float(values.max())
     largest = max(abs(lowest), abs(highest))
-    room = bound - 1.5 * float(np.spacing(np.array(largest, original.dtype)))  # what rounding to the dtype leaves
-    if not room > bound / 2:
-        return None
     fineness = FINENESS
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
+        room = bound - 1.5 * float(np.spacing(np.array(largest, original.dtype)))  # what rounding to the dtype leaves
         extent = np.float64(highest) - lowest
-        while fineness and extent / (room / (fineness + 0.5)) >= FINE_RANGE:
+        while fineness and not extent / (room / (fineness + 0.5)) < FINE_RANGE:
             fineness //= 4
         step = room / (fineness + 0.5)
-        if not (extent / step < lattice.MAX_HIGH / 2 and step > 1e-300):
+        if not (room > bound / 2 and extent / step < lattice.MAX_HIGH / 2 and step > 1e-300):
             return None
     integers = np.rint((values - lowest) / step).astype(np.int64)
     high = max(1, int(integers.max()))
@@ -195,7 +193,7 @@ def _ordered(
         shift = 0 if bound >= ulp else (union & -union).bit_length() - 1 if union else 0
     ranks = _ranks(original, shift)
     lowest, highest = int(ranks.min()), int(ranks.max())
-    low = max(0, (highest - lowest).bit_length() - (lattice.MAX_HIGH - 1).bit_length() + 1)
+    low = max(0, (highest - lowest).bit_length() - (lattice.MAX_HIGH - 1).bit_length())
     offsets = ranks.view(np.uint64) - np.uint64(lowest & (2**64 - 1))
     low_bits = (offsets & np.uint64(2**low - 1)).astype(np.int64) if low else None
     integers = (offsets >> np.uint64(low)).astype(np.int64)
