@@ -151,8 +151,8 @@ def ratio_rows(name: str, volume: NDArray[Any], network: bool) -> list[list[str]
         if network:
             part = tinc.compress(volume, preset="fast", ratio=4 * ratio)
             guide = part.decode()
-            row.append(f"{metrics.measure(volume, guide, part.nbytes).psnr:.2f}")
-            found = best_within(volume, target - part.nbytes, guide)
+            row.append(f"{metrics.measure(volume, guide, part.nbytes_compressed).psnr:.2f}")
+            found = best_within(volume, target - part.nbytes_compressed, guide)
             row.append("-" if found is None else f"{found[0]:.2f} (bound {found[1]:.3f}, taper {found[2]})")
         rows.append(row)
         print(*row, flush=True)

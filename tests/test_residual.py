@@ -110,12 +110,20 @@ def test_floats_that_were_narrower_leave_their_empty_bits_out() -> None:
     assert len(check(box.astype("f8"), 0)) < 1.1 * len(check(box, 0))
 
 
+def test_floats_that_repeat_far_away_are_found() -> None:
+    box = smooth((16, 17, 18)).astype("f4")
+    both = np.concatenate([box, box[:, ::-1], box, box])
+    assert len(check(both, 0)) < 2.6 * len(check(box, 0))
+
+
 def test_levels_of_a_taper() -> None:
     assert [lattice.bound_of_level(256, 0, level) for level in range(3)] == [256, 256, 256]
     assert [lattice.bound_of_level(256, 4, level) for level in range(4)] == [256, 128, 64, 64]
 
 
-@pytest.mark.parametrize("kind", ["integers", "masked", "table", "grid", "bits", "wide", "corrected", "constant"])
+@pytest.mark.parametrize(
+    "kind", ["integers", "masked", "table", "grid", "bits", "wide", "corrected", "constant", "repeats"]
+)
 def test_damage_is_refused_or_decodes(kind: str) -> None:
     box = smooth((12, 13, 14)).astype("f4")
     box = {
@@ -124,6 +132,7 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
         "table": lambda: (np.rint(box * 20) * 999).astype("i4"),
         "wide": lambda: box.astype("f8") / 3,
         "corrected": lambda: np.where(np.indices(box.shape)[0] == 3, np.inf, box).astype("f4"),
+        "repeats": lambda: np.concatenate([box] * 3),
         "constant": lambda: np.zeros_like(box),
     }.get(kind, lambda: box)()
     data = residual.encode(box, None, 1e-2 if kind in ("grid", "corrected") else 0)

@@ -7,6 +7,7 @@ at its own result and stores what would be off, so that the bound holds for any 
 
 from __future__ import annotations
 
+import lzma
 import struct
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -24,12 +25,14 @@ HEAD = struct.Struct("<4B8sQQdIII")  # see Head; then lengths of the table and o
 FINENESS = 256  # integers a bound: the rounding to them takes 1/512 of it
 FINE_RANGE = 2**30  # beyond, fewer integers a bound
 MAX_TAPER = 4
+LZMA_MEMORY = 2**26
 
 
 class Kind(IntEnum):
     CONSTANT = 0
     ORDERED = 1
     GRID = 2
+    REPEATS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,12 @@ def encode(original: NDArray[Any], prediction: NDArray[Any] | None, bound: float
     lowest = struct.pack("<d" if head.kind is Kind.GRID else "<q", head.lowest)
     fields = (head.kind, head.taper, head.shift, head.low, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
-    return b"".join([packed, table, packed_low, corrections, payload])
+    coded = b"".join([packed, table, packed_low, corrections, payload])
+    if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
+        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
+        repeats = bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4)
+        return min(coded, repeats, key=len)
+    return coded
 
 
 def decode(data: bytes, shape: tuple[int, ...], dtype: Any, prediction: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -110,6 +118,8 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any, prediction: NDArray[
     if data[0] == Kind.CONSTANT:
         return np.full(shape, np.frombuffer(data[1:], dtype)[0], dtype)
     size = shape[0] * shape[1] * shape[2]
+    if data[0] == Kind.REPEATS:
+        return np.frombuffer(_decompress(data[1:], size * dtype.itemsize), dtype).reshape(shape).copy()
     head, table, packed_low, corrections, payload = _parse(data, dtype)
     if table:
         head = _with_table(head, table, size)
@@ -123,6 +133,18 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any, prediction: NDArray[
         raise ValueError(f"positions of corrections are not ascending below {size}")
     values.reshape(-1)[wrong] = np.frombuffer(corrections[4 * n_corrections :], dtype)
     return values
+
+
+def _decompress(data: bytes, size: int) -> bytes:
+    """Exactly so many bytes of an .xz stream."""
+    decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LZMA_MEMORY)
+    try:
+        out = decompressor.decompress(data, size + 1)
+    except (lzma.LZMAError, EOFError) as error:
+        raise ValueError(f"residual is no .xz stream: {error}") from error
+    if len(out) != size or not decompressor.eof or decompressor.unused_data:
+        raise ValueError(f".xz stream of the residual holds {len(out)} bytes, expected exactly {size}")
+    return out
 
 
 def _checked(shape: tuple[int, ...], dtype: Any, prediction: NDArray[Any] | None) -> np.dtype[Any]:

@@ -87,7 +87,8 @@ class Tables:
 
     def segments(self, classes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
         """Voxels sorted by table, and how many each has. Raises ValueError where a class is beyond all tables."""
-        lookup = np.repeat(np.arange(len(self.ends), dtype=np.uint8), np.diff(np.array(self.ends, np.int64), prepend=0))
+        lengths = [end - start for start, end in zip([0, *self.ends], self.ends, strict=False)]
+        lookup = np.repeat(np.arange(len(lengths), dtype=np.uint8), lengths)
         if classes.size and classes.max() >= len(lookup):
             raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(lookup)}")
         indices = lookup[classes]
