@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .tokens import FLAT, MAX_CLASSES, STEEP, Reader, Tables, Writer, tokens_of
+from .tokens import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Parity = tuple[int, int, int]
@@ -28,7 +28,7 @@ NEAR = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1,
 FAR = ((3, 0, 0), (0, 3, 0), (0, 0, 3), (1, 2, 0), (1, 0, 2), (2, 1, 0), (0, 1, 2), (2, 0, 1), (0, 2, 1))
 SHELLS = (NEAR[:3], NEAR[3:6], NEAR[6:])  # faces, edges, corners
 PAD = 2  # voxels of the same parity that neighbours reach beyond a box
-WEIGHT_BITS, ACTIVITY_BITS = 10, 12
+WEIGHT_BITS, ACTIVITY_BITS = 8, 10
 MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 65535
 MIN_BACKGROUND = 0.01  # of the voxels
 FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
@@ -281,8 +281,8 @@ def decode(
         weights, activity_weights = known_weights.get(stage)
         count = stage.base.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
-            weights = np.clip(reader.integers(FLAT, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
-            activity_weights = np.clip(reader.integers(FLAT, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
+            weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
+            activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
             known_weights.set(stage, weights, activity_weights)
         prediction = stage.predict(weights)
         centre = (prediction + 4) >> 3
@@ -373,7 +373,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None 
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)
         for weights in stage.fitted or ():
-            writer.integers(weights, FLAT)
+            writer.integers(weights, MEDIUM)
         writer.tokens(empty_tables, empty_models, stage.emptiness, stage.empty)
         writer.tokens(tables, models, stage.classes, stage.tokens)
         writer.rest(stage.n_bits, stage.rest)

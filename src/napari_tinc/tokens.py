@@ -27,6 +27,7 @@ def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Any:
 
 
 FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # of weights and other numbers of any size
+MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 48))  # of weights
 STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 4, 160))  # of differences
 
 
