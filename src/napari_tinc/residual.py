@@ -263,7 +263,7 @@ def _from_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> N
 
 
 def _to_values(
-    integers: lattice.Ints, low_bits: NDArray[np.int64] | None, head: Head, dtype: np.dtype[Any]
+    integers: NDArray[Any], low_bits: NDArray[np.int64] | None, head: Head, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Operations that round the same everywhere."""
     with np.errstate(all="ignore"):

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 MAX_CLASSES = 200
 SMALL = 8  # magnitudes below have tokens of their own, with their sign
 MAX_TOKEN = 2 * SMALL - 2 + 4 * 36
-COST_STEP = 0.9170040432046712  # 2^(-1/8)
-MAX_COST = 255
+COST_STEP = 0.8408964152537145  # 2^(-1/4)
+MAX_COST = 127
 POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))  # IEEE products, from the left
 
 
@@ -27,13 +27,13 @@ def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Any:
 
 
 FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # of weights and other numbers of any size
-MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 48))  # of weights
-STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 4, 160))  # of differences
+MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 24))  # of weights
+STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 2, 80))  # of differences
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
-    """Costs of tokens, in eighths of a bit, for runs of classes; ``ends`` are the first classes beyond each."""
+    """Costs of tokens, in quarters of a bit, for runs of classes; ``ends`` are the first classes beyond each."""
 
     ends: list[int]
     costs: list[NDArray[np.int64]]
@@ -107,13 +107,13 @@ def _bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 def _costs(counts: NDArray[np.float64]) -> NDArray[np.int64]:
     """Up to the last token that occurs."""
     counts = counts[: np.flatnonzero(counts)[-1] + 1]
-    costs = 8 * np.log2(counts.sum() / np.maximum(counts, 0.5))
+    costs = 4 * np.log2(counts.sum() / np.maximum(counts, 0.5))
     return np.minimum(np.rint(costs), MAX_COST).astype(np.int64)
 
 
 def _expected(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.int64]:
     """The costs of the table before, continued."""
-    beyond = previous[-1] + 2 * np.arange(1, 1 + max(0, n_tokens - len(previous)))
+    beyond = previous[-1] + 1 * np.arange(1, 1 + max(0, n_tokens - len(previous)))
     return np.concatenate([previous, beyond])[:n_tokens]
 
 
