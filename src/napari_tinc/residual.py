@@ -222,10 +222,10 @@ def _ordered(
     high = (highest - lowest) >> low
     steps = 0 if low or not np.isfinite(ulp) else min(high, int(bound / ulp)) if bound < high * ulp else high
     head = Head(Kind.ORDERED, taper, shift, low, lowest, high, steps, 0.0)
-    if steps or low:
+    if low:
         return head, integers, low_bits
     table, indices = np.unique(integers, return_inverse=True)
-    if len(table) > 1 and _table_pays(table, integers.size):
+    if len(table) > 1 and _table_pays(table, integers.size, steps):
         return (
             Head(Kind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table),
             indices.reshape(original.shape).astype(np.int64),
@@ -234,10 +234,11 @@ def _ordered(
     return head, integers, None
 
 
-def _table_pays(table: NDArray[np.int64], n_voxels: int) -> bool:
+def _table_pays(table: NDArray[np.int64], n_voxels: int, bound: int) -> bool:
     """Whether few of the integers occur, so that counting only those saves more than the list of them costs."""
     gaps = np.diff(table)
-    return len(table) <= n_voxels // 8 and n_voxels * np.log2(np.median(gaps)) > 2 * (np.log2(gaps) + 2).sum()
+    saved = n_voxels * np.log2(np.median(gaps) / (2 * bound + 1))
+    return bool(len(table) <= n_voxels // 8 and saved > 2 * (np.log2(gaps) + 2).sum())
 
 
 def _magnitudes(values: NDArray[Any]) -> NDArray[np.int64]:
