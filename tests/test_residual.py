@@ -139,7 +139,7 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
     data = residual.encode(box, None, 1e-2 if kind in ("grid", "corrected") else 0)
     rng = np.random.default_rng(0)
     refused = 0
-    for _ in range(120):
+    for _ in range(80):
         damaged = bytearray(data)
         for at in rng.integers(0, len(data) if rng.random() < 0.6 else min(60, len(data)), rng.integers(1, 4)):
             damaged[at] ^= 1 << rng.integers(0, 8)
@@ -150,7 +150,7 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
             assert out.shape == box.shape and out.dtype == box.dtype
         except ValueError:
             refused += 1
-    assert refused > 20
+    assert refused > 12
     for extra in (b"\0", b"\0\0\0\0", b"abcd"):
         with pytest.raises(ValueError, match=r"."):
             residual.decode(data + extra, box.shape, box.dtype)
