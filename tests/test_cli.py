@@ -453,6 +453,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "spacing": list(SPACING),
         "units": "micrometer",
         "value_range": [int(wave().min()), int(wave().max())],
+        "error_bound": None,
         "bytes": os.path.getsize(file),
         "ratio": volume.ratio,
         "bits_per_voxel": pytest.approx(8 / volume.ratio),

@@ -11,7 +11,7 @@ import pytest
 from test_blocks import OPTIONS, smooth
 
 import napari_tinc as tinc
-from napari_tinc import blocks, pipeline
+from napari_tinc import cluster, pipeline
 
 distributed = pytest.importorskip("distributed")
 
@@ -27,8 +27,8 @@ def client() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp"
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
+        ) as made,
+        distributed.Client(made, set_as_default=False) as client,
     ):
         yield client
 
@@ -67,6 +67,6 @@ def test_a_failure_on_a_worker_is_told(client: Any) -> None:
 
 
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
     with pytest.raises(ValueError, match=r"no scheduler answers at tcp://127.0.0.1:9"):
         tinc.compress(smooth(), **OPTIONS, scheduler="tcp://127.0.0.1:9")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from . import framing
@@ -248,7 +249,7 @@ def _parse_meta(
         raise ValueError(f"axis_labels is {axis_labels!r}, expected {ndim} different letters")
     if text != usual:
         meta["axes"] = text
-    if getattr(source.array, "dtype", None) == bool:
+    if np.dtype(source.array.dtype).kind == "b":
         meta["bool"] = True
     if channels:
         count = source.leading[text.index("c")] if "c" in text[:-3] else 0

@@ -57,8 +57,8 @@ class Parts(Protocol):
     def overview(self, volume: int) -> Part | None:
         """The whole volume at a coarser sampling."""
 
-    def ancillary(self) -> list[Chunk]:
-        """What a reader may skip."""
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        """What a reader may skip; only that of a ``role``, if it is given."""
 
     def entries(self) -> Sequence[Chunk | Entry]:
         """What the table of chunks says."""
@@ -99,8 +99,8 @@ class OneTree:
     def overview(self, volume: int) -> None:
         return None
 
-    def ancillary(self) -> list[Chunk]:
-        return [chunk for chunk in self._tree.chunks if chunk.ancillary]
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        return [chunk for chunk in self._tree.chunks if chunk.ancillary and role in (None, chunk.role)]
 
     def entries(self) -> Sequence[Chunk]:
         return self._tree.chunks
@@ -160,8 +160,10 @@ class Blocks:
         entries = self._layout.overviews
         return self._parsed(entries[volume], self.header.overview_shape()) if volume < len(entries) else None
 
-    def ancillary(self) -> list[Chunk]:
-        return self._ancillary or [self._chunk(entry) for entry in self._layout.ancillary]
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        if self._ancillary is not None:
+            return [chunk for chunk in self._ancillary if role in (None, chunk.role)]
+        return [self._chunk(entry) for entry in self._layout.ancillary if role in (None, entry.role)]
 
     def selected(self, volume: int, ancillary: list[Chunk]) -> Blocks:
         """One channel or point in time, read from the same file."""
@@ -229,10 +231,9 @@ class Blocks:
     def _errors(self) -> dict[int, tuple[float, float]]:
         """By the place of every residual that is a block, its RMSE and largest error; empty where it is not said."""
         places = [entry.start for entry in self._layout.blocks if entry.level]
-        for chunk in self.ancillary():
-            if chunk.role is Ancillary.QUALITY:
-                errors = unpack_errors(chunk.checked(), len(places), self.header.value_range)
-                return dict(zip(places, map(tuple, errors.tolist()), strict=True))
+        for chunk in self.ancillary(Ancillary.QUALITY):
+            errors = unpack_errors(chunk.checked(), len(places), self.header.value_range)
+            return dict(zip(places, map(tuple, errors.tolist()), strict=True))
         return {}
 
     def _chunk(self, entry: Entry) -> Chunk:

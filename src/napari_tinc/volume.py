@@ -290,15 +290,14 @@ class TincVolume:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
 
     def _json(self, role: Ancillary) -> dict[str, Any]:
-        for chunk in self._parts.ancillary():
-            if chunk.role is role:
-                try:
-                    value = json.loads(chunk.checked())
-                except (ValueError, RecursionError) as error:
-                    raise TincError(f"{role.name} chunk is not JSON: {error}") from error
-                if not isinstance(value, dict):
-                    raise TincError(f"{role.name} chunk holds a JSON {type(value).__name__}, expected an object")
-                return value
+        for chunk in self._parts.ancillary(role):
+            try:
+                value = json.loads(chunk.checked())
+            except (ValueError, RecursionError) as error:
+                raise TincError(f"{role.name} chunk is not JSON: {error}") from error
+            if not isinstance(value, dict):
+                raise TincError(f"{role.name} chunk holds a JSON {type(value).__name__}, expected an object")
+            return value
         return {}
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
