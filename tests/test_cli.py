@@ -22,8 +22,9 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc import cli, codec, container, pipeline, reports, samples, training
+from napari_tinc.export import write_image
 from napari_tinc.framing import Ancillary, Chunk
-from napari_tinc.images import Image, read_image, write_image
+from napari_tinc.images import Image, read_image
 
 SPACING = (3.0, 1.5, 1.5)
 SHAPE = (40, 24, 28)
