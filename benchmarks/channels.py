@@ -34,7 +34,7 @@ def main() -> None:
 
     def fit(what: str, volume: np.ndarray, steps: float) -> int:
         pipeline.STEPS[args.preset] = round(steps)
-        finished, progress, seconds = timed_fit(volume, ratio=args.ratio, preset=args.preset, block=whole)
+        finished, _, seconds = timed_fit(volume, ratio=args.ratio, preset=args.preset, block=whole)
         n_trees = len(volume) if volume.ndim > 3 else 1
         shape = volume.shape[-3:]
         each = pipeline.estimate(shape, finished.volume.nbytes_compressed // n_trees, settings).steps

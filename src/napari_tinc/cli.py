@@ -79,7 +79,7 @@ def _compress(args: argparse.Namespace) -> None:
             with contextlib.suppress(OSError):  # not there, or not empty
                 folder.rmdir()
             raise
-        reason = f"cancelled; {kept} finished blocks are kept in {folder}, the same command goes on from there"
+        reason = f"cancelled; {_blocks(kept)} kept in {folder}, the same command goes on from there"
         raise KeyboardInterrupt(reason) from None
     _report(args, figures, table([figures]))
 
@@ -237,6 +237,10 @@ def _count_blocks(folder: Path) -> int:
     return sum(1 for _ in folder.glob("*.block"))
 
 
+def _blocks(count: int) -> str:
+    return f"{count} finished block{' is' if count == 1 else 's are'}"
+
+
 def _check_output(path: str, suffixes: Sequence[str]) -> None:
     """Find out before the work, not after it, whether a file can be written."""
     folder, problem = os.path.dirname(os.path.realpath(path)), None
@@ -291,7 +295,9 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                     planned = plan_text(event)
                     ticker.say(planned)
                     if (folder := options.get("resume")) and (left := _count_blocks(folder)):
-                        ticker.say(f"{left} finished blocks are in {folder}; those of this job are not done again")
+                        ticker.say(
+                            f"{_blocks(left)} in {folder}: not done again where the volume and options are those"
+                        )
                 entry = plan_entry(event)
             if log and entry:
                 print(to_json(entry), file=log)
