@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -304,7 +305,8 @@ def test_ome_zarr(tmp_path: Path, version: str) -> None:
     image = read_image(path)
     check_volume(image, (0.3, 0.26, 0.13), "micrometer")
     assert image.name == "v"
-    assert isinstance(image.array, AxesView) and image.array.portable  # a worker of a cluster may read it
+    assert isinstance(image.array, AxesView) and image.array.portable  # a worker of a cluster reads it itself
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(image.array)), image.array)
     level = read_image(f"{path}/1/")
     assert (level.array.shape, level.name, level.spacing) == ((4, 5, 3), "v 1", None)
 
