@@ -22,8 +22,10 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc import cli, codec, container, pipeline, reports, samples, training
+from napari_tinc import volume as volume_module
+from napari_tinc.export import write_image
 from napari_tinc.framing import Ancillary, Chunk
-from napari_tinc.images import Image, read_image, write_image
+from napari_tinc.images import Image, read_image
 
 SPACING = (3.0, 1.5, 1.5)
 SHAPE = (40, 24, 28)
@@ -134,6 +136,9 @@ def listing(folder: Path) -> list[str]:
         "compress v.tif v.tinc --weights int4",
         "compress v.tif v.tinc --psnr 40 --ratio 8",
         "compress v.tif v.tinc --pre fast",
+        "compress v.tif v.tinc --widths 48;16",
+        "compress v.tif v.tinc --calibration leaf",
+        "compress v.tif v.tinc --block large",
         "decompress v.tinc v.tif --region 1:2,3:4",
         "decompress v.tinc v.tif --region 1:2,3:4,5",
         "decompress v.tinc v.tif --region=-1:,:,:",
@@ -250,7 +255,7 @@ def with_nan() -> np.ndarray[Any, Any]:
     ("array", "reason"),
     [
         (wave()[0], "axes YX, shape 24, 28; expected ZYX"),
-        (np.stack([wave(), wave()]), "axes QZYX, shape 2, 40, 24, 28; expected ZYX"),
+        (np.zeros((2, 2, 2, 2, 3, 4, 5), np.uint8), "7 axes, shape (2, 2, 2, 2, 3, 4, 5); expected 3"),
         (with_nan(), "1 voxels that are NaN or infinite"),
         (wave() > 100, "bool"),
         (wave(dtype="complex64"), "complex64"),
@@ -280,6 +285,8 @@ def test_volumes_that_cannot_be_compressed(
         ("--bytes 0", "nbytes is 0"),
         ("--device abacus", "'abacus'"),
         ("--seed -1", "seed is -1, expected 0 to"),
+        ("--block 4", "block is 4, expected at least 16"),
+        ("--widths 48,16 --psnr 30", "expected one"),
     ],
 )
 def test_targets_and_options_that_cannot_be_met(
@@ -382,6 +389,142 @@ def test_interrupting_the_process(tmp_path: Path) -> None:
     assert listing(tmp_path) == ["log", "v.npy"]
 
 
+# --- blocks, channels, time ------------------------------------------------------------------------------------------
+
+
+CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP", "color": "#00ff00"}]
+PLANNED = "2 blocks of 22 x 22 x 20, at most about 0.5 GB of memory\n"
+
+
+@pytest.fixture
+def long(tmp_path: Path) -> str:
+    """A volume that `--block 24` cuts in two."""
+    write_image(tmp_path / "v.tif", wave((44, 22, 20)), SPACING, "micrometer")
+    return str(tmp_path / "v.tif")
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> str:
+    """Two channels of two points in time."""
+    image = np.stack([wave(), wave()[::-1], wave()[:, ::-1], wave()[..., ::-1]]).reshape(2, 2, *SHAPE)
+    write_image(tmp_path / "s.ome.tif", image, SPACING, "micrometer", axes="tczyx", channels=CHANNELS)
+    return str(tmp_path / "s.ome.tif")
+
+
+def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture[str], run_json: Any) -> None:
+    out, log = tmp_path / "v.tinc", tmp_path / "log"
+    arguments = ["compress", long, str(out), "--ratio", "8", "--block", "24", "--log", str(log)]
+    assert cli.main(arguments) == 0
+    assert capsys.readouterr().err.startswith(PLANNED)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    memory = lines[0]["memory"]
+    assert lines[0] == {"phase": "planned", "n_blocks": 2, "block_shape": [22, 22, 20], "memory": memory}
+    assert {line["phase"] for line in lines} == {"planned", "reading", "blocks", "finished"}
+    info = run_json("info", out)
+    assert (info["n_blocks"], info["block_shape"], info["n_missing"]) == (2, [22, 22, 20], 0)
+    assert listing(tmp_path) == ["log", "v.tif", "v.tinc"]
+
+
+def test_an_interrupted_compression_goes_on(
+    tmp_path: Path, long: str, run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "v.tinc"
+    command = ["compress", long, str(out), "--ratio", "8", "--block", "24"]
+    entry = cli.log_entry
+
+    def interrupt(event: training.Progress) -> dict[str, Any]:
+        if event.phase == "blocks" and event.step == 1:
+            raise KeyboardInterrupt
+        return entry(event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "log_entry", interrupt)
+        assert cli.main(command) == 1
+    reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
+    assert capsys.readouterr().err == f"{PLANNED}napari-tinc: {reason}\n"
+    assert listing(tmp_path) == ["v.tif", "v.tinc.parts"]
+    assert cli.main(command) == 0
+    assert f"1 finished block is in {out}.parts" in capsys.readouterr().err
+    assert listing(tmp_path) == ["v.tif", "v.tinc"]
+    run(*command[:2], tmp_path / "w.tinc", *command[3:])
+    assert out.read_bytes() == (tmp_path / "w.tinc").read_bytes()
+
+
+def test_finished_blocks_need_a_folder(image: str, fail: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "v.tinc.parts").touch()
+    assert fail("compress", image, tmp_path / "v.tinc").endswith("is no folder; finished blocks are kept there")
+
+
+def test_a_scheduler_that_does_not_answer(image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("distributed")
+    command = ["compress", image, str(tmp_path / "v.tinc"), "--ratio", "8", "--scheduler", "tcp://127.0.0.1:9"]
+    assert cli.main(command) == 0
+    assert "only blocks go to a scheduler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["w.ome.tif", "w.tif", "w.ome.zarr", "w.zarr", "w.npy"])
+def test_channels_and_time(tmp_path: Path, series: str, run: Any, run_json: Callable[..., Any], out: str) -> None:
+    if out.endswith("zarr"):
+        pytest.importorskip("zarr")
+    file, original = tmp_path / "s.tinc", read_image(series)
+    run("compress", series, file, "--ratio", 8, "--calibration", "none")
+    volume = tinc.open(file)
+    assert (volume.axis_labels, volume.channels, volume.shape) == ("tczyx", CHANNELS, (2, 2, *SHAPE))
+    info = run_json("info", file)
+    assert (info["axes"], info["channels"], info["n_blocks"]) == ("tczyx", CHANNELS, 4)
+    assert "channels      DAPI #0000ff, GFP #00ff00\n" in run("info", file)
+    assert run_json("verify", file)["ok"] is True
+    measured = asdict(tinc.compare(original.array, volume))
+    assert {key: run_json("compare", series, file)[key] for key in measured} == measured
+    result = run_json("decompress", file, tmp_path / out)
+    assert (result["shape"], result["axes"]) == ([2, 2, *SHAPE], "tczyx")
+    image = read_image(tmp_path / out)
+    np.testing.assert_array_equal(image.array, volume)
+    if out != "w.npy":
+        assert (image.axes, image.channels, image.units) == ("TCZYX", CHANNELS, "micrometer")
+        assert image.spacing == pytest.approx(SPACING)
+    run("decompress", file, tmp_path / out, "--region", "3:9,:,5:", "--level", 1)
+    np.testing.assert_array_equal(read_image(tmp_path / out).array, volume.levels[1][..., 3:9, :, 5:])
+
+
+def test_an_ome_zarr_has_all_levels(tmp_path: Path, file: str, run_json: Callable[..., Any]) -> None:
+    zarr = pytest.importorskip("zarr")
+    out, volume = tmp_path / "w.ome.zarr", tinc.open(file)
+    result = run_json("decompress", file, out)
+    group = zarr.open_group(out, mode="r")
+    assert len(list(group.array_keys())) == len(volume.levels) == 2
+    for name, level in group.arrays():
+        np.testing.assert_array_equal(level, volume.levels[int(name)])
+    assert result["bytes"] == sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    assert read_image(out).spacing == SPACING
+
+
+@pytest.mark.parametrize(
+    ("axes", "labels"), [("ZYX", "zyx"), ("QQZYX", "qrzyx"), ("TTQZYX", "trqzyx"), ("?CZYX", "rczyx")]
+)
+def test_every_axis_has_a_letter_of_its_own(axes: str, labels: str) -> None:
+    assert cli._labels(axes) == labels
+
+
+def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, run_json: Any, fail: Any) -> None:
+    file, cut, out = tmp_path / "v.tinc", tmp_path / "cut.tinc", tmp_path / "w.npy"
+    run("compress", long, file, "--ratio", 8, "--block", 24)
+    cut.write_bytes(file.read_bytes()[:-5])
+    assert "file size is" in fail("info", cut)
+    assert "file size is" in fail("decompress", cut, out)
+    info = run_json("info", cut, "--partial")
+    assert (info["n_blocks"], info["n_missing"]) == (2, 1)
+    run("decompress", cut, out, "--partial")
+    np.testing.assert_array_equal(np.load(out)[:22], tinc.open(file)[:22])
+
+
+def test_compare_says_what_is_too_large(
+    image: str, file: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume_module, "MAX_EAGER_VOXELS", 1000)
+    assert "has 26880 voxels, expected at most 1000, as it is compared in memory" in fail("compare", image, file)
+
+
 # --- decompress ------------------------------------------------------------------------------------------------------
 
 
@@ -414,7 +557,7 @@ def test_decompress(
 def test_decompress_in_text_and_without_spacing(tmp_path: Path, run: Callable[..., str]) -> None:
     tinc.compress(wave(), ratio=8).save(tmp_path / "v.tinc")
     out = run("decompress", tmp_path / "v.tinc", tmp_path / "w.tif")
-    assert "shape         40, 24, 28\ndtype         uint8\nspacing       -\n" in out
+    assert "shape         40, 24, 28\naxes          zyx\ndtype         uint8\nspacing       -\n" in out
     image = read_image(tmp_path / "w.tif")
     np.testing.assert_array_equal(image.array, tinc.open(tmp_path / "v.tinc"))
     assert image.spacing is None
@@ -450,6 +593,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "shape": list(SHAPE),
         "axes": "zyx",
         "dtype": "uint8",
+        "channels": [],
         "spacing": list(SPACING),
         "units": "micrometer",
         "value_range": [int(wave().min()), int(wave().max())],
@@ -458,6 +602,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "ratio": volume.ratio,
         "bits_per_voxel": pytest.approx(8 / volume.ratio),
         "n_blocks": 1,
+        "block_shape": list(SHAPE),
         "n_missing": 0,
         "n_levels": volume.header.tree.depth + 1,
         "n_leaves": len(volume.leaves),

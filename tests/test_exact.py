@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import napari_tinc as tinc
 from napari_tinc import blocks, exact
+from napari_tinc.cli import main
 from napari_tinc.exact import violations
 from napari_tinc.framing import DTYPES, Kind
 from napari_tinc.parts import Blocks
@@ -161,3 +163,22 @@ def test_bounds_that_are_none(bound: float) -> None:
 def test_one_target() -> None:
     with pytest.raises(ValueError, match="2 targets given, ratio=8 and max_error=0"):
         tinc.compress(wave(), ratio=8, max_error=0)
+
+
+def test_the_promise_is_proved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    array = wave()
+    np.save(tmp_path / "v.npy", array)
+    other = array.copy()
+    other[1, 2, 3] += 9
+    np.save(tmp_path / "other.npy", other)
+    file = str(tmp_path / "v.tinc")
+    assert main(["compress", str(tmp_path / "v.npy"), file, "--max-error", "2.5"]) == 0
+    assert main(["info", file]) == 0
+    assert "every voxel within 2.5" in capsys.readouterr().out
+    assert main(["verify", file, "--against", str(tmp_path / "v.npy")]) == 0
+    assert f"proved on all {array.size:,} voxels" in capsys.readouterr().out
+    assert main(["verify", file, "--against", str(tmp_path / "other.npy")]) == 1
+    assert "1 voxels are further than 2.5" in capsys.readouterr().err
+    np.save(tmp_path / "short.npy", array[1:])
+    assert main(["verify", file, "--against", str(tmp_path / "short.npy")]) == 1
+    assert "original is (19, 24, 36) of int16, expected (20, 24, 36) of int16" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .blocks import Planned
     from .codec import compress, fit
     from .framing import TincError
     from .metrics import Quality
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "Control": "training", "Finished": "pipeline", "Preview": "pipeline", "Progress": "training",
+    "Control": "training", "Finished": "pipeline", "Planned": "blocks", "Preview": "pipeline", "Progress": "training",
     "Quality": "metrics", "TincError": "framing", "TincVolume": "volume", "compare": "volume",
     "compress": "codec", "fit": "codec", "open": "volume",
 }  # fmt: skip
 
 __all__ = [
-    "Control", "Finished", "Preview", "Progress", "Quality", "TincError", "TincVolume", "compare", "compress", "fit",
-    "open",
+    "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume", "compare",
+    "compress", "fit", "open",
 ]  # fmt: skip
 
 

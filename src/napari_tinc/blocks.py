@@ -192,10 +192,10 @@ def run_blocks(
             f"a volume of {source.nbytes} bytes cannot become {budget}: {len(data)} bytes in {len(tasks)} blocks, "
             f"a ratio of {source.nbytes / len(data):.3g}"
         )
-    if journal:
-        journal.remove()
     quality = replace(quality, ratio=source.nbytes / len(data), bits_per_voxel=8 * len(data) / source.size)
     yield Finished(TincVolume(data), quality, time.perf_counter() - began)
+    if journal:  # by now the file is saved, where who asked for it does that before asking for more
+        journal.remove()
 
 
 def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Ticker, cell, log_entry, one_line, pairs, put, table, to_json
+from .reports import Ticker, cell, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
 
 if TYPE_CHECKING:
     from .framing import Chunk, Entry
@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough; Python would complain once more when it flushes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except KeyboardInterrupt:
-        reason = "cancelled"
+    except KeyboardInterrupt as interrupt:
+        reason = str(interrupt) or "cancelled"
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     except tinc.TincError as error:
@@ -65,28 +65,47 @@ def _compress(args: argparse.Namespace) -> None:
     _check_output(args.file, [".tinc"])
     if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
-    image = _read_volume(args.image)
+    folder = Path(f"{args.file}.parts")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; finished blocks are kept there")
+    image = _read_volumes(args.image)
     options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
-    figures = _fit(args, image, weights=args.weights, **options)
+    options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block}
+    options["max_error"] = args.max_error
+    try:
+        figures = _fit(args, image, weights=args.weights, resume=folder, scheduler=args.scheduler, **options)
+    except KeyboardInterrupt:
+        kept = _count_blocks(folder)
+        if not kept:
+            with contextlib.suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+            raise
+        reason = f"cancelled; {_blocks(kept)} kept in {folder}, the same command goes on from there"
+        raise KeyboardInterrupt(reason) from None
     _report(args, figures, table([figures]))
 
 
 def _decompress(args: argparse.Namespace) -> None:
-    from .images import OUTPUT_SUFFIXES, write_image
+    from .export import OUTPUT_SUFFIXES, size_on_disk, write_image
 
     _check_output(args.image, OUTPUT_SUFFIXES)
     began = time.perf_counter()
-    volume = tinc.open(args.file)
+    volume = tinc.open(args.file, partial=args.partial)
     if not 0 <= args.level < len(volume.levels):
         raise ValueError(f"level is {args.level}, expected 0 to {len(volume.levels) - 1}")
-    part = volume.levels[args.level]
-    part = part[_within(args.region, part.shape)]
+    part, *coarser = volume.levels[args.level :]
+    shape = part.shape
+    part = part[(..., *_within(args.region, shape[-3:]))]
     z, y, x = (size * 2**args.level for size in volume.spacing)
     spacing = (z, y, x) if volume.header.spacing else None
-    write_image(args.image, part, spacing, volume.units)
+    write_image(
+        args.image, part, spacing, volume.units, axes=volume.axis_labels, channels=volume.channels,
+        value_range=volume.value_range, coarser=coarser if part.shape == shape else (),
+    )  # fmt: skip
     result = {
-        "file": args.image, "shape": part.shape, "dtype": str(part.dtype), "spacing": spacing, "units": volume.units,
-        "bytes": os.path.getsize(args.image), "seconds": time.perf_counter() - began,
+        "file": args.image, "shape": part.shape, "axes": volume.axis_labels, "dtype": str(part.dtype),
+        "spacing": spacing, "units": volume.units, "bytes": size_on_disk(args.image),
+        "seconds": time.perf_counter() - began,
     }  # fmt: skip
     _report(args, result, pairs(result))
 
@@ -95,7 +114,7 @@ def _info(args: argparse.Namespace) -> None:
     from .container import SCALAR, parameter_counts
     from .tree import Tree
 
-    volume = tinc.open(args.file)
+    volume = tinc.open(args.file, partial=args.partial)
     header, written = volume.header, volume.provenance
     above = volume.parts.levels_above()
     trees = [(tree.header, int(above[box])) for _, box, tree in volume.boxes() if isinstance(tree, Tree)]
@@ -106,12 +125,13 @@ def _info(args: argparse.Namespace) -> None:
             widths.setdefault(start + level, set()).update(found.tolist())
     result = {
         "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
-        "spacing": header.spacing, "units": volume.units, "value_range": volume.value_range,
-        "error_bound": volume.error_bound,
+        "channels": volume.channels, "spacing": header.spacing, "units": volume.units,
+        "value_range": volume.value_range, "error_bound": volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
-        "n_blocks": len(above) * math.prod(volume.shape[:-3]), "n_missing": volume.n_missing,
-        "n_levels": max(widths, default=int(above.max())) + 1,
+        "n_blocks": math.prod(volume.parts.leading) * len(volume.parts.start),
+        "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
+        "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
         "n_leaves": len(volume.leaves),
         "n_scalars": sum(int((own.widths == SCALAR).sum()) for own, _ in trees),
         "n_parameters": sum(int(parameter_counts(own).sum()) for own, _ in trees),
@@ -131,7 +151,9 @@ def _info(args: argparse.Namespace) -> None:
     if args.leaves:
         names = volume.leaves.dtype.names or ()
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
-    _report(args, result | tables, "\n\n".join([pairs(result), *map(table, tables.values())]))
+    named = {**result, "channels": [" ".join(channel.values()) for channel in volume.channels] or None}
+    promise = [] if volume.error_bound is None else [_promise(volume)]
+    _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, tables.values())]))
 
 
 def _figure(value: Any) -> float:
@@ -150,18 +172,44 @@ def _verify(args: argparse.Namespace) -> None:
     volume = tinc.open(args.file)
     volume.verify()
     trees = [part for _, _, part in volume.boxes() if isinstance(part, Tree)]
-    result = {
+    result: dict[str, Any] = {
         "file": args.file, "ok": True, "bytes": volume.nbytes_compressed, "n_chunks": len(volume.parts.entries()),
         "n_leaves": len(volume.leaves),
         "n_parameters": sum(int(parameter_counts(tree.header).sum()) for tree in trees),
     }  # fmt: skip
     text = "ok: {bytes:,} bytes, header and {n_chunks} chunks have their checksums, {n_parameters:,} parameters decoded"
-    _report(args, result, text.format(**result))
+    text = text.format(**result)
+    if volume.error_bound is not None:
+        result["error_bound"] = volume.error_bound
+        text += f"\n{_promise(volume)}; all values decode to what the encoder saw"
+    if args.against:
+        from .proof import prove
+
+        wrong, largest = prove(volume, _read_volumes(args.against).array)
+        if wrong:
+            raise ValueError(f"{args.file}: {wrong} voxels are further than {volume.error_bound:g} from {args.against}")
+        result |= {"against": args.against, "max_error": largest, "n_violations": 0}
+        text += f"\nproved on all {volume.size:,} voxels of {args.against}: the worst is off by {largest:.6g}"
+    _report(args, result, text)
+
+
+def _promise(volume: tinc.TincVolume) -> str:
+    """What a file says of its errors."""
+    if not volume.error_bound:
+        return "every voxel bit for bit"
+    return f"every voxel within {volume.error_bound:g}"
 
 
 def _compare(args: argparse.Namespace) -> None:
+    from .volume import MAX_EAGER_VOXELS
+
     volume = tinc.open(args.file)
-    figures = _figures(volume, tinc.compare(_read_volume(args.image).array, volume), file=args.file)
+    if volume.size > MAX_EAGER_VOXELS:
+        raise ValueError(
+            f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
+            "info tells the quality that was measured when it was written"
+        )
+    figures = _figures(volume, tinc.compare(_read_volumes(args.image).array, volume), file=args.file)
     _report(args, figures, table([figures]))
 
 
@@ -188,13 +236,33 @@ def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
     put(to_json(result) if args.json else text)
 
 
-def _read_volume(path: str) -> Image:
+def _read_volumes(path: str) -> Image:
     from .images import read_image
 
     image = read_image(path)
-    if image.axes != "ZYX":
-        raise ValueError(f"{path} has axes {image.axes}, shape {cell(image.array.shape)}; expected ZYX: one 3D volume")
+    if not image.axes.endswith("ZYX"):
+        shape = cell(image.array.shape)
+        raise ValueError(
+            f"{path} has axes {image.axes}, shape {shape}; expected ZYX, maybe after others such as T and C"
+        )
     return image
+
+
+def _labels(axes: str) -> str:
+    """Different lower-case letters; an axis whose letter is taken, or is none, becomes r, s, u, ..."""
+    letters, found = axes.lower(), ""
+    for letter in letters:
+        spare = next(other for other in "rsuvwabdefg" if other not in letters + found)
+        found += letter if "a" <= letter <= "z" and letter not in found else spare
+    return found
+
+
+def _count_blocks(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("*.block"))
+
+
+def _blocks(count: int) -> str:
+    return f"{count} finished block{' is' if count == 1 else 's are'}"
 
 
 def _check_output(path: str, suffixes: Sequence[str]) -> None:
@@ -204,15 +272,19 @@ def _check_output(path: str, suffixes: Sequence[str]) -> None:
         problem = f"its suffix must be {' or '.join(suffixes)}"
     elif not os.path.isdir(folder):
         problem = f"there is no folder {folder}"
+    elif Path(path).suffix.lower() == ".zarr":
+        from .export import is_replaceable_zarr
+
+        problem = None if is_replaceable_zarr(Path(path)) else "it is there, and is no Zarr folder"
     elif os.path.exists(path) and not os.path.isfile(path):
         problem = "it is not a regular file"
-    else:
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.lstat(path)  # a name may be too long
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(path)  # a name may be too long
+        if not problem:
             tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            problem = error.strerror
+    except OSError as error:
+        problem = error.strerror
     if problem:
         raise ValueError(f"cannot write {path}: {problem}")
 
@@ -220,21 +292,38 @@ def _check_output(path: str, suffixes: Sequence[str]) -> None:
 def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, Any]:
     """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures."""
     units = image.units if image.spacing else None
-    events = tinc.fit(image.array, preset=args.preset, spacing=image.spacing, units=units, **options)
+    events = tinc.fit(
+        image.array, preset=args.preset, spacing=image.spacing, units=units, axis_labels=_labels(image.axes),
+        channels=image.channels, **options,
+    )  # fmt: skip
     figures: dict[str, Any] = {}
+    planned = ""
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(args.log, "w", encoding="utf-8", buffering=1)) if args.log else None
         ticker = Ticker()
         stack.callback(ticker.clear)
         for event in events:
+            entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):
                 event.volume.save(args.file)
                 figures = _figures(event.volume, event.quality, file=args.file) | {"seconds": event.seconds}
                 entry = {"phase": "finished", **figures}
             elif isinstance(event, tinc.Progress):
+                if options.get("scheduler") and not planned:
+                    planned = "a single tree of networks, which is fitted here: only blocks go to a scheduler (--block)"
+                    ticker.say(planned)
                 ticker.show(event)
                 entry = log_entry(event)
-            if log:
+            elif isinstance(event, tinc.Planned):
+                if plan_text(event) != planned:  # every fit of a search for a PSNR has one
+                    planned = plan_text(event)
+                    ticker.say(planned)
+                    if (folder := options.get("resume")) and (left := _count_blocks(folder)):
+                        ticker.say(
+                            f"{_blocks(left)} in {folder}: not done again where the volume and options are those"
+                        )
+                entry = plan_entry(event)
+            if log and entry:
                 print(to_json(entry), file=log)
     return figures
 
@@ -304,6 +393,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _widths(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 48,16")
+    return list(map(int, text.split(",")))
+
+
 def _region(text: str) -> list[tuple[int | None, int | None]]:
     match = re.fullmatch(r"(\d*):(\d*),(\d*):(\d*),(\d*):(\d*)", text, re.ASCII)
     if not match:
@@ -325,17 +420,26 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print one JSON object instead of text")
         return added
 
-    compress = command(_compress, "Compress a TIFF, .npy, NIfTI, Zarr or HDF5 volume.", image="IN", file="OUT.tinc")
+    about = "Compress a TIFF, .npy, NIfTI, Zarr or HDF5 volume, or those of several channels or points in time."
+    compress = command(_compress, about, image="IN", file="OUT.tinc")
     target = compress.add_mutually_exclusive_group()
     target.add_argument("--ratio", type=float, metavar="R", help="bytes of the raw array / bytes of the file (64)")
     target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
     target.add_argument("--psnr", type=float, metavar="DB", help="least quality, in the smallest file that has it")
+    help = "how far any voxel may be off, in units of the data; 0 is bit for bit"
+    target.add_argument("--max-error", type=float, metavar="E", help=help)
     compress.add_argument("--weights", choices=WEIGHTS, default="entropy", help="how they are stored (%(default)s)")
+    compress.add_argument("--widths", type=_widths, metavar="N,N", help="of the networks, a level from the root")
+    compress.add_argument("--calibration", choices=("auto", "none"), default="auto", help="where it pays, or none")
+    help = "voxels along the edge of a block at most; finished ones are kept in OUT.tinc.parts until all are done"
+    compress.add_argument("--block", type=int, metavar="N", help=help)
+    compress.add_argument("--scheduler", metavar="ADDRESS", help="of dask.distributed, whose workers fit the blocks")
     compress.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
     compress.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")
     compress.add_argument("--log", metavar="metrics.jsonl", help="write loss, PSNR, bytes and seconds as JSON lines")
 
-    decompress = command(_decompress, "Decode a file, or a part of it, to TIFF or .npy.", file="FILE.tinc", image="OUT")
+    about = "Decode a file, or a part of it, to TIFF, OME-Zarr or .npy."
+    decompress = command(_decompress, about, file="FILE.tinc", image="OUT")
     help = "only these voxels of the level, without the end; either end may be left out"
     whole = _region(":,:,:")
     decompress.add_argument("--region", type=_region, default=whole, metavar="z0:z1,y0:y1,x0:x1", help=help)
@@ -343,7 +447,11 @@ def _parser() -> argparse.ArgumentParser:
 
     info = command(_info, "Tell what a file holds.", file="FILE.tinc")
     info.add_argument("--leaves", action="store_true", help="with a row for every leaf of the octree")
-    command(_verify, "Check all checksums of a file and decode its weights.", file="FILE.tinc")
+    for reading in (decompress, info):
+        reading.add_argument("--partial", action="store_true", help="accept a file that is cut off")
+    verify = command(_verify, "Check all checksums of a file and decode all it holds.", file="FILE.tinc")
+    help = "prove on every voxel of this original that the file keeps its bound"
+    verify.add_argument("--against", metavar="ORIGINAL", help=help)
     command(_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
 
     demo = command(_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")

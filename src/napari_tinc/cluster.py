@@ -53,7 +53,7 @@ def fit_on_cluster(
         arguments = (settings, task.budget, span, share)
         if type(array).__module__.startswith("dask."):
             return client.compute(delayed(fit_block, pure=False)(array[place], *arguments))
-        if type(array).__module__.startswith("zarr."):
+        if getattr(array, "portable", type(array).__module__.startswith("zarr.")):
             return client.submit(_fit_part, task.source, place, *arguments, pure=False)
         return client.submit(fit_block, task.read(settings), *arguments, pure=False)
 

@@ -80,12 +80,14 @@ def compress(
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
         max_error=max_error, channels=channels, block=block, resume=resume, scheduler=scheduler,
     )  # fmt: skip
+    volume = None
     for event in events:
         if isinstance(event, Finished):
-            return event.volume
+            volume = event.volume
         if on_progress and isinstance(event, Progress):
             on_progress(event)
-    raise AssertionError("a fit that nobody cancelled ends with Finished")
+    assert volume is not None  # a fit that nobody cancelled ends with Finished
+    return volume
 
 
 def fit(

@@ -90,3 +90,13 @@ def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> in
         )
         count += int((~(same if bound == 0 else same | near)).sum())
     return count
+
+
+def largest_difference(original: NDArray[Any], values: NDArray[Any]) -> float:
+    """Of the voxels that are finite in both, in float64."""
+    largest = 0.0
+    for plane, other in zip(original, values, strict=True):
+        with np.errstate(all="ignore"):
+            difference = np.abs(other.astype(np.float64) - plane.astype(np.float64))
+        largest = max(largest, float(difference[np.isfinite(difference)].max(initial=0)))
+    return largest

@@ -1,10 +1,8 @@
-"""Image files of other formats: what the command line reads (IN) and writes (OUT).
+"""Reading image files of other formats: TIFF, .npy, NIfTI, Zarr, HDF5 -> read_image -> Image.
 
-    TIFF, .npy, NIfTI, Zarr, HDF5 -> read_image -> Image
-    array, spacing, units -> write_image -> TIFF, .npy
-
-Every format goes through its field's library, imported only when a file needs it. Whether an image can be compressed
-(axes ZYX, dtype) is for the caller to say. Nothing here knows of `.tinc` files, napari or Qt.
+Every format goes through its field's library, imported only when a file needs it. Large images are not read: what comes
+is an array that reads what it is asked for. Whether an image can be compressed (axes, dtype) is for the caller to say.
+Nothing here knows of `.tinc` files, napari or Qt; export.py writes.
 """
 
 from __future__ import annotations
@@ -14,18 +12,20 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-OUTPUT_SUFFIXES = (".tif", ".tiff", ".npy")
+from .views import AxesView
+
+READ_WHOLE = 2**28  # bytes; larger TIFFs are read where they are looked at
 
 # Names that NGFF, pint and napari share: (symbol in OME-XML, metres).
-_UNITS = {
+UNITS = {
     "pixel": ("pixel", math.nan),
     "picometer": ("pm", 1e-12),
     "angstrom": ("Å", 1e-10),
@@ -37,14 +37,21 @@ _UNITS = {
     "meter": ("m", 1.0),
     "kilometer": ("km", 1e3),
 }
-_SPELLINGS = {symbol: name for name, (symbol, _) in _UNITS.items()} | {"um": "micrometer", "micron": "micrometer"}
-_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
-_IMAGEJ_BYTES = 2**32 - 2**25  # no BigTIFF for ImageJ, and tifffile keeps room for the tags
-_OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_SPELLINGS = {symbol: name for name, (symbol, _) in UNITS.items()} | {"um": "micrometer", "micron": "micrometer"}
 _HDF5_DATASET = re.compile(r"(.+\.(?:h5|hdf5|hdf)):(.*)", re.IGNORECASE)
 
+COLOR = re.compile(r"#?([0-9a-fA-F]{6})")
+
 _Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the file spells them; None where it does not
-_Content = tuple[Any, str, Sequence[_Size]]  # array, axes, sizes along z, y, x
+
+
+class _Content(NamedTuple):
+    """What a file holds: sizes along z, y, x, and of every channel a name and a color as RRGGBB."""
+
+    array: Any
+    axes: str
+    sizes: Sequence[_Size] = ()
+    channels: Sequence[tuple[object, object]] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,11 +60,12 @@ class Image:
 
     Attributes
     ----------
-    array : NumPy array or memory map; with more than three axes in a Zarr or HDF5 file, its library's, not yet read.
+    array : NumPy array or memory map; a library's array or an :class:`~napari_tinc.views.AxesView` of it, not yet read.
     axes : one upper-case letter a dimension, "ZYX" for a volume; Q is an axis the file does not name.
     spacing : voxel size along z, y, x in `units`; None when the file says nothing.
     units : a name napari and pint understand ("micrometer"); None when the file gives none they do.
     name : the file's name without suffixes, then that of the dataset where the path names one.
+    channels : "name" and "color" ("#rrggbb") of every channel, as far as the file says; empty where it does not.
     """
 
     array: Any
@@ -65,12 +73,14 @@ class Image:
     spacing: tuple[float, float, float] | None
     units: str | None
     name: str
+    channels: list[dict[str, str]] = field(default_factory=list)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read a TIFF, .npy, NIfTI, Zarr or OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.
 
-    Axes of length one other than z, y, x are dropped, and volumes transposed to ZYX.
+    Axes of length one other than z, y, x are dropped; z, y, x come last and in this order. TIFFs of up to
+    :data:`READ_WHOLE` bytes, compressed NIfTI files and nothing else are read into memory.
 
     Raises
     ------
@@ -91,77 +101,16 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
     stem = owner.name[: -len(suffix)].removesuffix(".ome")
     try:
-        array, axes, sizes = _READERS[suffix](file, inside)
-        array, axes = _squeezed(array, axes)
-        spacing, units = _calibration(sizes)
+        content = _READERS[suffix](file, inside)
+        array, axes = _ordered(content.array, content.axes)
+        spacing, units = _calibration(content.sizes)
+        channels = _channels(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library has its own for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"cannot read {path}: {reason}") from error
-    return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip())
-
-
-def write_image(
-    path: str | os.PathLike[str], array: Any, spacing: tuple[float, float, float] | None, units: str | None
-) -> None:
-    """Write a volume of axes ZYX, complete or not at all; a file already there is replaced.
-
-    TIFFs keep the spacing and its units: ImageJ's kind where it knows the dtype, else OME, else (float16, 64-bit
-    integers, a single slice) a plain one with OME's fields in its description. `.npy` has no place for either.
-    Units :func:`read_image` would not know are left out.
-
-    Raises
-    ------
-    FileNotFoundError : there is no such folder.
-    ValueError : the suffix is not one of `OUTPUT_SUFFIXES`, or the array is not 3D.
-    """
-    path = Path(os.path.realpath(path))  # a link stays one
-    if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise ValueError(f"cannot write {path}: its suffix must be one of {', '.join(OUTPUT_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    volume = np.asarray(array)
-    if volume.ndim != 3:
-        raise ValueError(f"cannot write {path}: expected a 3D array, got shape {volume.shape}")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            if path.suffix.lower() == ".npy":
-                np.save(stream, volume, allow_pickle=False)
-            else:
-                import tifffile
-
-                options = _tiff_options(volume, spacing, _unit_name(units), path.stem.lower().endswith(".ome"))
-                tifffile.imwrite(stream, volume, photometric="minisblack", **options)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _tiff_options(
-    volume: NDArray[Any], spacing: tuple[float, float, float] | None, units: str | None, ome_named: bool
-) -> dict[str, Any]:
-    """tifffile's arguments for the most widely read kind of TIFF that keeps all there is to keep."""
-    symbol = _UNITS[units][0] if units else ""
-    stack = min(volume.shape) > 1  # tifffile squeezes axes of length one out of ImageJ and OME files
-    # ImageJ has x and y as ratios of 32-bit integers, which lose digits far from 1.
-    ratios = spacing is None or all(1e-4 <= size <= 1e6 for size in spacing)
-    known = volume.dtype.name in _IMAGEJ_DTYPES and volume.nbytes <= _IMAGEJ_BYTES
-    metadata: dict[str, Any] = {"axes": "ZYX"}
-    if known and stack and ratios and not ome_named:
-        if spacing is None:
-            return {"imagej": True, "metadata": metadata}
-        metadata["spacing"] = float(spacing[0])
-        if units:
-            metadata["unit"] = {"µm": "um", "Å": "angstrom", "in": "inch"}.get(symbol, symbol)  # ASCII only
-        return {"imagej": True, "metadata": metadata, "resolution": (1 / spacing[2], 1 / spacing[1])}
-    if spacing is not None:
-        for axis, size in zip("ZYX", spacing, strict=True):
-            metadata[f"PhysicalSize{axis}"] = float(size)
-            # OME takes no unit for micrometres; this is its word for an unknown one.
-            metadata[f"PhysicalSize{axis}Unit"] = symbol or "reference frame"
-    return {"ome": stack and volume.dtype.name in _OME_DTYPES, "metadata": metadata}
+    return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
 
 
 def _read_tiff(file: Path, inside: str) -> _Content:
@@ -169,24 +118,62 @@ def _read_tiff(file: Path, inside: str) -> _Content:
 
     with tifffile.TiffFile(file) as tiff:
         series = tiff.series[0]
-        array = series.asarray()
+        array = series.asarray() if series.nbytes <= READ_WHOLE else None
         # tifffile only logs a broken chain of pages: a file cut short would be read as a volume with fewer slices.
         tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
         if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
             raise ValueError(f"it is damaged or cut short after page {len(tiff.pages)}")
         axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages that nobody named
+        if array is None:
+            array = _lazy_tiff(file, series)
         if tiff.imagej_metadata:
-            return array, axes, _imagej_sizes(tiff.imagej_metadata, tiff.pages.first.tags)
-        fields: dict[str, Any] = tiff.shaped_metadata[0] if tiff.shaped_metadata else {}
+            fields = tiff.imagej_metadata
+            return _Content(array, axes, _imagej_sizes(fields, tiff.pages.first.tags), _imagej_channels(fields))
+        pixels: Mapping[str, Any] = tiff.shaped_metadata[0] if tiff.shaped_metadata else {}
+        channels = []
         if tiff.ome_metadata:
             from xml.etree import ElementTree
 
-            elements = ElementTree.fromstring(tiff.ome_metadata).iter()
-            fields = next((element.attrib for element in elements if element.tag.endswith("Pixels")), {})
-    return array, axes, [(fields.get(f"PhysicalSize{a}"), fields.get(f"PhysicalSize{a}Unit", "µm")) for a in "ZYX"]
+            found = (e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("Pixels"))
+            if (element := next(found, None)) is not None:
+                pixels = element.attrib
+                channels = [(c.get("Name"), _rgb(c.get("Color"))) for c in element if c.tag.endswith("Channel")]
+    sizes = [(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "µm")) for a in "ZYX"]
+    return _Content(array, axes, sizes, channels)
 
 
-def _imagej_sizes(fields: dict[str, Any], tags: Any) -> list[_Size]:
+def _lazy_tiff(file: Path, series: Any) -> Any:
+    """A memory map of a contiguous, uncompressed image; else a view that decodes the pages or tiles it is asked for."""
+    import tifffile
+
+    if series.dataoffset is not None:
+        return tifffile.memmap(file, mode="r")
+    for number, page in enumerate(series.pages):
+        ends = () if page is None else map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
+        if max(ends, default=0) > page.parent.filehandle.size:
+            raise ValueError(f"it is damaged or cut short in page {number}")
+    zarr = library("zarr")
+    kept = tifffile.TiffFile(file)
+    try:
+        view = AxesView(zarr.open_array(kept.series[0].aszarr(level=0), mode="r"))
+    except BaseException:
+        kept.close()
+        raise
+    weakref.finalize(view, kept.close)
+    return view
+
+
+def _rgb(color: str | None) -> str | None:
+    """OME's color, red, green, blue and alpha as a signed integer, as RRGGBB."""
+    return None if color is None else f"{int(color) % 2**32 >> 8:06x}"
+
+
+def _imagej_channels(fields: Mapping[str, Any]) -> list[tuple[object, object]]:
+    """Colors of the brightest values of ImageJ's lookup tables; its labels name slices, not channels."""
+    return [(None, np.asarray(table)[:, -1].astype(np.uint8).tobytes().hex()) for table in fields.get("LUTs", ())]
+
+
+def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[_Size]:
     """ImageJ's `spacing` and `unit`, 1 for a size it leaves out; x and y are TIFF tags, in pixels per unit."""
     if "unit" not in fields and "spacing" not in fields:
         return []
@@ -198,30 +185,43 @@ def _imagej_sizes(fields: dict[str, Any], tags: Any) -> list[_Size]:
 
 def _read_npy(file: Path, inside: str) -> _Content:
     array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
-    return array, _default_axes(array.ndim), []
+    return _Content(array, _default_axes(array.ndim))
 
 
 def _read_nifti(file: Path, inside: str) -> _Content:
-    image = _library("nibabel").load(file)
+    image = library("nibabel").load(file)
     stored = image.dataobj
-    identity = (stored.slope, stored.inter) == (1, 0)
-    array = stored.get_unscaled() if identity else np.asanyarray(stored, dtype=np.float32)
+    raw = stored.get_unscaled()  # a memory map, unless the file is compressed
+    array = raw.T if (stored.slope, stored.inter) == (1, 0) else _Scaled(raw.T, stored.slope, stored.inter)
     # nibabel's own reading of this byte fails on a code it does not know.
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.
     zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
-    return array.T, "XYZTCQQ"[: array.ndim][::-1], [(zoom, unit) for zoom in reversed(zooms)]
+    return _Content(array, "XYZTCQQ"[: raw.ndim][::-1], [(zoom, unit) for zoom in reversed(zooms)])
+
+
+class _Scaled(AxesView):
+    """Values times a slope plus an intercept, float32."""
+
+    def __init__(self, array: Any, slope: float, intercept: float) -> None:
+        super().__init__(array, dtype=np.float32)
+        self.slope, self.intercept = float(slope), float(intercept)
+
+    def __getitem__(self, index: Any) -> Any:
+        values = np.asarray(self.array[index], np.float64)
+        return (values * self.slope + self.intercept).astype(np.float32)
 
 
 def _read_zarr(file: Path, inside: str) -> _Content:
-    zarr = _library("zarr")
+    zarr = library("zarr")
     node = zarr.open(file, mode="r")
     if isinstance(node, zarr.Array):
         names = getattr(node.metadata, "dimension_names", None) or ()
         axes = "".join(name[:1].upper() for name in names if name)
-        return node, axes if len(axes) == node.ndim else _default_axes(node.ndim), []
+        return _Content(node, axes if len(axes) == node.ndim else _default_axes(node.ndim))
     attributes = node.attrs.asdict()
-    multiscales = attributes.get("ome", attributes).get("multiscales")  # v0.5, v0.4
+    attributes = attributes.get("ome", attributes)  # v0.5, v0.4
+    multiscales = attributes.get("multiscales")
     if not multiscales:
         members = ", ".join(f"{file}/{name}" for name in sorted(node.keys()))
         raise ValueError(f"a Zarr group that is not an OME-Zarr image; give an array in it: {members or 'none'}")
@@ -230,11 +230,12 @@ def _read_zarr(file: Path, inside: str) -> _Content:
     transformations = [*level["coordinateTransformations"], *multiscales[0].get("coordinateTransformations", ())]
     scale = np.prod([step["scale"] for step in transformations if step["type"] == "scale"], axis=0)
     sizes = {axis: (size, label.get("unit")) for axis, size, label in zip(axes, scale, labels, strict=True)}
-    return node[level["path"]], axes, [sizes.get(axis, (None, None)) for axis in "ZYX"]
+    channels = [(item.get("label"), item.get("color")) for item in attributes.get("omero", {}).get("channels", ())]
+    return _Content(node[level["path"]], axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
 
 
 def _read_hdf5(file: Path, inside: str) -> _Content:
-    h5py = _library("h5py")
+    h5py = library("h5py")
     source = h5py.File(file, "r")  # closes when the last dataset taken from it is gone
     dataset = source.get(inside) if inside else None
     if not isinstance(dataset, h5py.Dataset):
@@ -249,7 +250,7 @@ def _read_hdf5(file: Path, inside: str) -> _Content:
             raise ValueError(f"{problem}; 3D datasets: {', '.join(names[:10]) or 'none'}{more}")
         dataset = volumes[0]
     sizes = dataset.attrs.get("element_size_um", ())  # z, y, x: what Fiji's HDF5 plugin writes
-    return dataset, _default_axes(dataset.ndim), [(size, "um") for size in sizes]
+    return _Content(dataset, _default_axes(dataset.ndim), [(size, "um") for size in sizes])
 
 
 _READERS: dict[str, Callable[[Path, str], _Content]] = {
@@ -266,7 +267,7 @@ def _input_suffix(file: Path) -> str:
     return next((suffix for suffix in _READERS if file.name.lower().endswith(suffix)), "")
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -277,33 +278,48 @@ def _default_axes(ndim: int) -> str:
     return ("Q" * ndim + "ZYX")[3:]
 
 
-def _squeezed(array: Any, axes: str) -> tuple[Any, str]:
-    """Drop axes of length one other than z, y, x, and order a volume ZYX; larger images stay as they are, unread."""
+def _ordered(array: Any, axes: str) -> tuple[Any, str]:
+    """Drop axes of length one other than z, y, x, and have z, y, x last where these are all; reads nothing."""
     kept = [i for i, axis in enumerate(axes) if axis in "ZYX" or array.shape[i] != 1]
-    if len(kept) > 3:
+    spatial = [i for i in kept if axes[i] in "ZYX"]
+    if (
+        sorted(axes[i] for i in spatial) == ["X", "Y", "Z"] and "S" not in axes
+    ):  # samples of a color stay where they are
+        kept = [i for i in kept if i not in spatial] + sorted(spatial, key=lambda i: "ZYX".index(axes[i]))
+    ordered = "".join(axes[i] for i in kept)
+    if kept == list(range(len(axes))):
         return array, axes
-    array = array[tuple(slice(None) if i in kept else 0 for i in range(len(axes)))]
-    axes = "".join(axes[i] for i in kept)
-    if sorted(axes) == ["X", "Y", "Z"]:
-        return array.transpose([axes.index(axis) for axis in "ZYX"]), "ZYX"
-    return array, axes
+    if isinstance(array, np.ndarray):
+        array = array[tuple(slice(None) if i in kept else 0 for i in range(len(axes)))]
+        return array.transpose([sorted(kept).index(i) for i in kept]), ordered
+    return AxesView(array, kept, portable=type(array).__module__.startswith("zarr.")), ordered
 
 
-def _unit_name(text: object) -> str | None:
-    """The name in `_UNITS` for "µm", "micron" or "Micrometers"; None for what is not a unit of length."""
+def _channels(found: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
+    """Names and colors of so many channels; empty where these are others, or nothing is said of any."""
+    channels = []
+    for name, color in found:
+        text = " ".join(name.split()) if isinstance(name, str) else ""
+        match = COLOR.fullmatch(color) if isinstance(color, str) else None
+        channels.append(({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {}))
+    return channels if len(channels) == count and any(channels) else []
+
+
+def unit_name(text: object) -> str | None:
+    """The name in `UNITS` for "µm", "micron" or "Micrometers"; None for what is not a unit of length."""
     unescaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(text))  # as ImageJ writes µ
     key = unicodedata.normalize("NFC", unescaped).strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
     if len(key) > 2:  # a symbol's case counts: Mm is not mm
         key = key.lower().replace("metre", "meter").removesuffix("s")
-    return key if key in _UNITS else _SPELLINGS.get(key)
+    return key if key in UNITS else _SPELLINGS.get(key)
 
 
 def _calibration(sizes: Sequence[_Size]) -> tuple[tuple[float, float, float] | None, str | None]:
     """Spacing along z, y, x in one unit, that of x; (None, None) where sizes are missing or cannot be compared."""
     if len(sizes) != 3 or any(size is None for size, _ in sizes):
         return None, None
-    names = [_unit_name(unit) for _, unit in sizes]
-    metres = [_UNITS[name][1] if name else math.nan for name in names]
+    names = [unit_name(unit) for _, unit in sizes]
+    metres = [UNITS[name][1] if name else math.nan for name in names]
     factors = [1.0 if name == names[2] else metre / metres[2] for name, metre in zip(names, metres, strict=True)]
     z, y, x = (abs(float(size)) * factor for (size, _), factor in zip(sizes, factors, strict=True))
     return ((z, y, x), names[2]) if min(z, y, x) > 0 and math.isfinite(z + y + x) else (None, None)

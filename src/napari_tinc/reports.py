@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .blocks import Planned
     from .training import Progress
 
 PROGRESS_SECONDS = 5.0  # between two lines where stderr is no terminal
@@ -41,6 +42,18 @@ def log_entry(event: Progress) -> dict[str, Any]:
     """A line of a log of metrics."""
     entry = {key: getattr(event, key) for key in ("phase", "attempt", "step", "seconds", "loss", "psnr")}
     return entry | {"bytes": event.nbytes}
+
+
+def plan_entry(event: Planned) -> dict[str, Any]:
+    """The line of a log that says what will be done."""
+    entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory}
+    return {"phase": "planned", **entry}
+
+
+def plan_text(event: Planned) -> str:
+    """What will be done, for a reader: "512 blocks of 128 x 128 x 128, at most about 0.9 GB of memory"."""
+    shape = " x ".join(map(str, event.block_shape))
+    return f"{event.n_blocks} blocks of {shape}, at most about {event.memory / 1e9:.1f} GB of memory"
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -94,8 +107,14 @@ class Ticker:
         self.shown = time.monotonic()
         fit = f"fit {event.attempt}: " if event.attempt > 1 else ""
         nbytes = "" if event.nbytes is None else f"{event.nbytes:,} bytes  "
-        done = f"{fit}{event.phase} {event.step}/{event.steps}"
-        self._print(f"{done}  {event.psnr:.2f} dB  {nbytes}{event.seconds_left:.0f} s left")
+        psnr = "" if math.isnan(event.psnr) else f"{event.psnr:.2f} dB  "
+        left = "" if math.isnan(event.seconds_left) else f"{event.seconds_left:.0f} s left"
+        self._print(f"{fit}{event.phase} {event.step}/{event.steps}  {psnr}{nbytes}{left}".rstrip())
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self.clear()
+        print(line, file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         if self.terminal:

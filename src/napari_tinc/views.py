@@ -1,0 +1,66 @@
+"""AxesView: an array of any kind with other axes, of which nothing is read before it is indexed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class AxesView:
+    """An array with its axes in another order, those of length one left out, or in another dtype.
+
+    Indexed by integers and slices it reads that part, as a NumPy array. Whatever else the array's file needs stays open
+    as long as this lives.
+
+    Parameters
+    ----------
+    array : anything with a shape, a dtype and basic indexing.
+    order : the axes that are kept; None for all of them. Others have length one.
+    dtype : of what is read; None for the array's own.
+    portable : whether another machine can read a pickle of it.
+    """
+
+    def __init__(
+        self, array: Any, order: Sequence[int] | None = None, dtype: DTypeLike | None = None, portable: bool = False
+    ) -> None:
+        self.array = array
+        self.order = tuple(range(len(array.shape)) if order is None else order)
+        self.dtype = np.dtype(array.dtype if dtype is None else dtype)
+        self.portable = portable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(self.array.shape[axis]) for axis in self.order)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.order)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        items = index if isinstance(index, tuple) else (index,)
+        if Ellipsis in items:
+            at = items.index(Ellipsis)
+            items = (*items[:at], *(slice(None),) * (self.ndim - len(items) + 1), *items[at + 1 :])
+        items = (*items, *(slice(None),) * (self.ndim - len(items)))
+        place: list[Any] = [0] * len(self.array.shape)
+        for axis, item in zip(self.order, items, strict=True):
+            place[axis] = item
+        values = np.asarray(self.array[tuple(place)])
+        left = [axis for axis, item in zip(self.order, items, strict=True) if isinstance(item, slice)]
+        return values.transpose(np.argsort(np.argsort(left))).astype(self.dtype, copy=False)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        values = self[...]
+        return values if dtype is None else values.astype(dtype, copy=False)
