@@ -79,7 +79,7 @@ def detail_of(values: NDArray[Any], scale: float) -> float:
     total = 0.0
     edges = [np.arange(0, n, DETAIL) for n in values.shape]
     for first in range(0, len(values), DETAIL):
-        slab = values[first : first + DETAIL] / scale
+        slab = values[first : first + DETAIL].astype(np.float64) / scale
         sums = slab.sum(axis=0, keepdims=True)
         count = np.array(float(len(slab)))
         for axis in (1, 2):
