@@ -53,7 +53,6 @@ class Level:
     values: dict[Parity, Ints] = field(default_factory=dict)
     errors: dict[Parity, Ints] = field(default_factory=dict)
     sizes: dict[Parity, Ints] = field(default_factory=dict)  # of the errors
-    guide: dict[Parity, Ints] = field(default_factory=dict)
     background: int = -1
     empty: dict[Parity, NDArray[np.int8]] = field(default_factory=dict)  # 1 where the value is the background
 
@@ -99,32 +98,24 @@ class Stage:
         """What the prediction adds to the mean of its nearest neighbours."""
         near = [offset for offset in NEAR if self.is_known(offset)]
         terms = [("values", offset) for offset in near[1:] + [offset for offset in FAR if self.is_known(offset)]]
-        terms += [("errors", offset) for offset in near] + [("lines", near[0])]
-        return terms + ([("detail", near[0]), ("guide", near[0])] if self.known.guide else [])
+        return terms + [("errors", offset) for offset in near] + [("lines", near[0])]
 
     @cached_property
     def shells(self) -> list[tuple[str, list[Parity]]]:
         """What the activity is a sum of."""
         shells = [[offset for offset in shell if self.is_known(offset)] for shell in SHELLS]
-        both = [(name, shell) for shell in shells for name in ("spread", "sizes") if shell]
-        return both + ([("guide", [])] if self.known.guide else [])
+        return [(name, shell) for shell in shells for name in ("spread", "sizes") if shell]
 
     @cached_property
     def base(self) -> Ints:
         return self._mean(self.known.values, next(offset for offset in NEAR if self.is_known(offset)))
-
-    @cached_property
-    def _guide(self) -> Ints:
-        return next(self._views(self.known.guide, (0, 0, 0))) * 8
 
     def term(self, name: str, offset: Parity) -> Ints:
         if name == "values":
             return self._mean(self.known.values, offset) - self.base
         if name == "errors":
             return self._sum(self.known.errors, offset)
-        if name == "lines":
-            return self._along_lines() - self.base
-        return self._guide - (self._mean(self.known.guide, offset) if name == "detail" else self.base)
+        return self._along_lines() - self.base
 
     def _along_lines(self) -> Ints:
         """Mean of opposite neighbours, those that agree before others: along an edge, not across it.
@@ -157,8 +148,6 @@ class Stage:
         return np.clip(total, 0, 8 * self.known.high).astype(self.base.dtype)
 
     def shell(self, name: str, offsets: Sequence[Parity], centre: Ints) -> Ints:
-        if name == "guide":
-            return np.abs(self._guide - (centre << 3))
         total = np.zeros_like(centre)
         for offset in offsets:
             for view in self._views(self.known.sizes if name == "sizes" else self.known.values, offset):
@@ -167,7 +156,7 @@ class Stage:
 
     def activity(self, centre: Ints, weights: Sequence[int]) -> Ints:
         """How large an error to expect, in eighths and 2^-ACTIVITY_BITS of it."""
-        sizes = [sum(len(ORBITS[offset]) for offset in offsets) or 1 for _, offsets in self.shells]
+        sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in self.shells]
         most = 8 * self.known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
         dtype = np.int32 if most < 2**30 else np.int64
         total = np.zeros(self.shape, dtype)
