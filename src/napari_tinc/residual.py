@@ -1,8 +1,9 @@
 """A box of voxels to bytes and back, with every voxel within a bound of the original, or bit for bit.
 
-What is said here is how values become integers; lattice.py codes these. Integers are counted from the smallest;
-floats become steps of a little less than the bound, or, without loss, their bits in ascending order. The encoder looks
-at its own result and stores what would be off, so that the bound holds for any numbers, NaN and infinities included.
+What is said here is how values become integers; lattice.py codes these, or labels.py where they are names. Integers
+are counted from the smallest; floats become steps of a little less than the bound, or, without loss, their bits in
+ascending order. The encoder looks at its own result and stores what would be off, so that the bound holds for any
+numbers, NaN and infinities included.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import lattice
+from . import labels, lattice
 from .tokens import Reader, Tables, Writer, tokens_of
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
@@ -25,6 +26,8 @@ HEAD = struct.Struct("<4B8sQQdIII")  # see Head; then lengths of the table and o
 FINENESS = 256  # integers a bound: the rounding to them takes 1/512 of it
 FINE_RANGE = 2**30  # beyond, fewer integers a bound
 MAX_TAPER = 4
+ALIKE_LABELS = 0.75  # of the voxels of a label image are at least as their neighbours
+VOXELS_A_LABEL = 16
 LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
 
 
@@ -33,6 +36,7 @@ class Kind(IntEnum):
     ORDERED = 1
     GRID = 2
     REPEATS = 3
+    LABELS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,27 @@ def encode(original: NDArray[Any], bound: float, taper: int = 0) -> bytes:
     bits = original.view(f"u{dtype.itemsize}")
     if (bits == bits[0, 0, 0]).all():
         return bytes([Kind.CONSTANT]) + original[:1, :1, :1].tobytes()
+    coded = [_as_numbers(original, bound, taper)]
+    if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
+        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
+        coded.append(bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4))
+    if (bound < 1 if dtype.kind in "iu" else not bound) and _alike(bits) >= ALIKE_LABELS:
+        names, indices = np.unique(bits, return_inverse=True)
+        if len(names) <= bits.size / VOXELS_A_LABEL:
+            coded.append(bytes([Kind.LABELS]) + labels.encode_indices(names, indices.reshape(bits.shape)))
+    return min(coded, key=len)
+
+
+def _alike(bits: NDArray[Any]) -> float:
+    """How many neighbours are equal, of 1."""
+    pairs = [(bits[1:], bits[:-1]), (bits[:, 1:], bits[:, :-1]), (bits[..., 1:], bits[..., :-1])]
+    return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
+
+
+def _as_numbers(original: NDArray[Any], bound: float, taper: int) -> bytes:
+    """Of any values: predicted from their neighbours, with corrections."""
+    dtype = original.dtype
+    bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _grid(original, bound, taper) or _ordered(original, bound, taper)
     payload, integers = lattice.encode(integers, head.high, head.bound, head.taper)
     decoded = _to_values(integers, low_bits, head, dtype)
@@ -94,12 +119,7 @@ def encode(original: NDArray[Any], bound: float, taper: int = 0) -> bytes:
     lowest = struct.pack("<d" if head.kind is Kind.GRID else "<q", head.lowest)
     fields = (head.kind, head.taper, head.shift, head.low, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
-    coded = b"".join([packed, table, packed_low, corrections, payload])
-    if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
-        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
-        repeats = bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4)
-        return min(coded, repeats, key=len)
-    return coded
+    return b"".join([packed, table, packed_low, corrections, payload])
 
 
 def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -118,6 +138,8 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     size = shape[0] * shape[1] * shape[2]
     if data[0] == Kind.REPEATS and dtype.kind == "f":
         return np.frombuffer(_decompress(data[1:], size * dtype.itemsize), dtype).reshape(shape).copy()
+    if data[0] == Kind.LABELS:
+        return labels.decode(data[1:], shape, f"<u{dtype.itemsize}").view(dtype)
     head, table, packed_low, corrections, payload = _parse(data, dtype)
     if table:
         head = _with_table(head, table, size)

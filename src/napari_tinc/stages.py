@@ -32,7 +32,7 @@ def _orbit(offset: Parity) -> list[Parity]:
     return [(z, y, x) for z, y, x in itertools.product(*(((d, -d) if d else (0,)) for d in offset))]
 
 
-ORBITS = {offset: _orbit(offset) for offset in NEAR + FAR}
+ORBITS = {offset: _orbit(offset) for offset in itertools.product(range(4), range(4), range(4))}
 
 
 def part_of(array: Any, parity: Parity) -> Any:
@@ -71,8 +71,9 @@ class Stage:
     parity: Parity
     shape: tuple[int, ...]
 
-    def _views(self, arrays: dict[Parity, Ints], offset: Parity) -> Iterator[Ints]:
-        for mirror in ORBITS.get(offset, [offset]):
+    def views(self, arrays: dict[Parity, Ints], offset: Parity) -> Iterator[Ints]:
+        """The neighbours of all voxels at an offset and its mirror images."""
+        for mirror in ORBITS[offset]:
             parity, where = [], []
             for p, d, n in zip(self.parity, mirror, self.shape, strict=True):
                 parity.append((p + d) & 1)
@@ -80,7 +81,7 @@ class Stage:
             yield arrays[parity[0], parity[1], parity[2]][tuple(where)]
 
     def _sum(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
-        first, *others = self._views(arrays, offset)
+        first, *others = self.views(arrays, offset)
         total = first.copy()
         for other in others:
             total += other
@@ -127,7 +128,7 @@ class Stage:
         for offset in NEAR:
             if not self.is_known(offset):
                 continue
-            views = list(self._views(self.known.values, offset))
+            views = list(self.views(self.known.values, offset))
             for one, other in zip(views[: len(views) // 2], views[: len(views) // 2 - 1 : -1], strict=True):
                 difference = np.subtract(one, other, dtype=np.float64)
                 weight = 1.0 / ((difference * difference + noise) * sum(d * d for d in offset))
@@ -150,7 +151,7 @@ class Stage:
     def shell(self, name: str, offsets: Sequence[Parity], centre: Ints) -> Ints:
         total = np.zeros_like(centre)
         for offset in offsets:
-            for view in self._views(self.known.sizes if name == "sizes" else self.known.values, offset):
+            for view in self.views(self.known.sizes if name == "sizes" else self.known.values, offset):
                 total += view if name == "sizes" else np.abs(view - centre)
         return total if name == "sizes" else total << 3
 
