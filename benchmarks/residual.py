@@ -1,7 +1,7 @@
 """The residual coder against other codecs: without loss, at bounds of the error, and at sizes far below.
 
     python benchmarks/residual.py CORPUS bounds [NAMES ...]
-    python benchmarks/residual.py CORPUS ratios [NAMES ...] [--network]
+    python benchmarks/residual.py CORPUS ratios [NAMES ...]
 
 ``bounds`` prints bytes and speeds, ``ratios`` the PSNR where the bound is chosen for the bytes. Volumes are cut into
 boxes of at most 128 voxels an axis, each coded on its own; peers see whole volumes. Bounds of integers are rounded
@@ -25,7 +25,6 @@ import peers
 import tifffile
 from numpy.typing import NDArray
 
-import napari_tinc as tinc
 from napari_tinc import metrics, residual
 
 NAMES = [
@@ -51,16 +50,14 @@ def boxes(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
     return list(itertools.product(*cuts))
 
 
-def encode(volume: NDArray[Any], bound: float, guide: NDArray[Any] | None = None, taper: int = 0) -> list[bytes]:
-    return [
-        residual.encode(volume[box], None if guide is None else guide[box], bound, taper) for box in boxes(volume.shape)
-    ]
+def encode(volume: NDArray[Any], bound: float, taper: int = 0) -> list[bytes]:
+    return [residual.encode(volume[box], bound, taper) for box in boxes(volume.shape)]
 
 
-def decode(parts: list[bytes], like: NDArray[Any], guide: NDArray[Any] | None = None) -> NDArray[Any]:
+def decode(parts: list[bytes], like: NDArray[Any]) -> NDArray[Any]:
     out = np.empty_like(like)
     for part, box in zip(parts, boxes(like.shape), strict=True):
-        out[box] = residual.decode(part, out[box].shape, like.dtype, None if guide is None else guide[box])
+        out[box] = residual.decode(part, out[box].shape, like.dtype)
     return out
 
 
@@ -119,9 +116,7 @@ def bounds_rows(name: str, volume: NDArray[Any]) -> list[list[str]]:
     return rows
 
 
-def best_within(
-    volume: NDArray[Any], target: int, guide: NDArray[Any] | None = None
-) -> tuple[float, float, int, int] | None:
+def best_within(volume: NDArray[Any], target: int) -> tuple[float, float, int, int] | None:
     """PSNR, bound as a part of the range, taper and bytes of the best that is no larger than the target."""
     extent = float(volume.max()) - float(volume.min())
     best = None
@@ -129,33 +124,26 @@ def best_within(
         low, high = -14.0, 0.0  # binary logarithm of the bound
         for _ in range(9):
             middle = (low + high) / 2
-            parts = encode(volume, 2**middle * extent, guide, taper)
+            parts = encode(volume, 2**middle * extent, taper)
             nbytes = sum(map(len, parts))
             if nbytes > target:
                 low = middle
                 continue
             high = middle
-            found = metrics.measure(volume, decode(parts, volume, guide), nbytes).psnr, 2**middle, taper, nbytes
+            found = metrics.measure(volume, decode(parts, volume), nbytes).psnr, 2**middle, taper, nbytes
             best = found if best is None else max(best, found)
     return best
 
 
-def ratio_rows(name: str, volume: NDArray[Any], network: bool) -> list[list[str]]:
+def ratio_rows(name: str, volume: NDArray[Any]) -> list[list[str]]:
     sweep, rows = peers.Sweep("SPERR", volume), []
     for ratio in RATIOS:
         target = volume.nbytes // ratio
         other = sweep.row(target)
-        row = [name, str(ratio), f"{other['psnr']:.2f}" if other["reached"] else "-"]
         found = best_within(volume, target)
-        row.append("-" if found is None else f"{found[0]:.2f} (bound {found[1]:.3f}, taper {found[2]})")
-        if network:
-            part = tinc.compress(volume, preset="fast", ratio=4 * ratio)
-            guide = part.decode()
-            row.append(f"{metrics.measure(volume, guide, part.nbytes_compressed).psnr:.2f}")
-            found = best_within(volume, target - part.nbytes_compressed, guide)
-            row.append("-" if found is None else f"{found[0]:.2f} (bound {found[1]:.3f}, taper {found[2]})")
-        rows.append(row)
-        print(*row, flush=True)
+        ours = "-" if found is None else f"{found[0]:.2f} (bound {found[1]:.3f}, taper {found[2]})"
+        rows.append([name, str(ratio), f"{other['psnr']:.2f}" if other["reached"] else "-", ours])
+        print(*rows[-1], flush=True)
     return rows
 
 
@@ -164,16 +152,15 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("what", choices=["bounds", "ratios"])
     parser.add_argument("names", nargs="*", default=NAMES)
-    parser.add_argument("--network", action="store_true", help="also with a network of a quarter of the bytes before")
     options = parser.parse_args()
     rows = []
     for name in options.names:
         volume = load(options.corpus, name)
-        rows += bounds_rows(name, volume) if options.what == "bounds" else ratio_rows(name, volume, options.network)
+        rows += bounds_rows(name, volume) if options.what == "bounds" else ratio_rows(name, volume)
     if options.what == "bounds":
         head = ["volume", "bound", "bytes", "of the best", "best", "others", "encode Mvoxel/s", "decode Mvoxel/s"]
     else:
-        head = ["volume", "ratio", "SPERR dB", "dB"] + ["network dB", "on a network dB"] * options.network
+        head = ["volume", "ratio", "SPERR dB", "dB"]
     print(common.markdown(head, rows))
     print(common.computer("numpy", "constriction", "imagecodecs"))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .stages import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, pad, part_of
+from .stages import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, part_of
 from .tokens import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 
 MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
@@ -24,7 +24,7 @@ FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
 
 
 def _run(
-    shape: tuple[int, ...], high: int, bounds: Callable[[int], int], guide: Ints | None, first: int, background: int,
+    shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
     code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]],
 ) -> Ints:  # fmt: skip
     """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices."""
@@ -37,10 +37,6 @@ def _run(
         known.add((0, 0, 0), values, errors)
         finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
         part_of(finer, (0, 0, 0))[:], part_of(finer_errors, (0, 0, 0))[:] = values, errors
-        if guide is not None:
-            coarse = guide[::stride, ::stride, ::stride].astype(dtype)
-            parts = {parity: part_of(coarse, parity) for parity in ((0, 0, 0), *ORDER)}
-            known.guide = {parity: pad(part) for parity, part in parts.items() if part.size}
         for parity in ORDER:
             part = part_of(finer, parity)
             if part.size:
@@ -76,10 +72,8 @@ class _Weights:
         self._of[stage.parity] = (stage.terms, weights, activity)
 
 
-def decode(
-    data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, guide: Ints | None = None
-) -> Ints:
-    """The integers that :func:`encode` returned for the same shape, high, bound, taper and guide.
+def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0) -> Ints:
+    """The integers that :func:`encode` returned for the same shape, high, bound and taper.
 
     Raises
     ------
@@ -118,7 +112,7 @@ def decode(
         np.negative(integers, out=integers, where=flipped)
         return _apply(stage, prediction, centre, integers, empty)
 
-    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, background, code)
+    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code)
     reader.end()
     return box
 
@@ -137,14 +131,13 @@ def _apply(
     return values, errors
 
 
-def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None = None) -> tuple[bytes, Ints]:
+def encode(box: Ints, high: int, bound: int, taper: int = 0) -> tuple[bytes, Ints]:
     """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by at most ``bound``.
 
     Parameters
     ----------
     box : (z, y, x) of 0 to ``high`` < 2^36.
     taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
-    guide : (z, y, x) of 0 to ``high``, a prediction that the decoder will have too.
     """
     known_weights, background = _Weights(), _background(box, bound)
     stages: list[_Coded] = []
@@ -176,7 +169,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None 
         return _apply(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
-    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, background, code)
+    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code)
     tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
     empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
     models, empty_models = tables.models(), empty_tables.models()

@@ -1,8 +1,9 @@
 """A box of voxels to bytes and back, with every voxel within a bound of the original, or bit for bit.
 
-What is said here is how values become integers; lattice.py codes these. Integers are counted from the smallest;
-floats become steps of a little less than the bound, or, without loss, their bits in ascending order. The encoder looks
-at its own result and stores what would be off, so that the bound holds for any numbers, NaN and infinities included.
+What is said here is how values become integers; lattice.py codes these, or labels.py where they are names. Integers
+are counted from the smallest; floats become steps of a little less than the bound, or, without loss, their bits in
+ascending order. The encoder looks at its own result and stores what would be off, so that the bound holds for any
+numbers, NaN and infinities included.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import lattice
+from . import labels, lattice
 from .tokens import Reader, Tables, Writer, tokens_of
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
@@ -25,7 +26,9 @@ HEAD = struct.Struct("<4B8sQQdIII")  # see Head; then lengths of the table and o
 FINENESS = 256  # integers a bound: the rounding to them takes 1/512 of it
 FINE_RANGE = 2**30  # beyond, fewer integers a bound
 MAX_TAPER = 4
-LZMA_MEMORY = 2**26
+ALIKE_LABELS = 0.75  # of the voxels of a label image are at least as their neighbours
+VOXELS_A_LABEL = 16
+LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
 
 
 class Kind(IntEnum):
@@ -33,6 +36,7 @@ class Kind(IntEnum):
     ORDERED = 1
     GRID = 2
     REPEATS = 3
+    LABELS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,12 @@ class Head:
     table: NDArray[np.int64] | None = None
 
 
-def encode(original: NDArray[Any], prediction: NDArray[Any] | None, bound: float, taper: int = 0) -> bytes:
+def encode(original: NDArray[Any], bound: float, taper: int = 0) -> bytes:
     """The bytes from which :func:`decode` makes a box within ``bound`` of the original, NaN at the same voxels.
 
     Parameters
     ----------
     original : (z, y, x), u1 to i4 or f2 to f8.
-    prediction : (z, y, x) of numbers that the decoder will have as well, to the last bit; or None.
     bound : largest absolute error, in units of the values; 0 is bit for bit.
     taper : 0 to 4. Above 0, coarser levels have smaller steps: a smaller mean squared error for more bytes.
 
@@ -74,16 +77,36 @@ def encode(original: NDArray[Any], prediction: NDArray[Any] | None, bound: float
     ValueError
         If the shape, the dtype or the bound is none of these.
     """
-    dtype = _checked(original.shape, original.dtype, prediction)
+    dtype = _checked(original.shape, original.dtype)
     if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER):
         raise ValueError(f"bound is {bound} and taper {taper}, expected 0 or more and 0 to {MAX_TAPER}")
     original = np.ascontiguousarray(original, dtype)
     bits = original.view(f"u{dtype.itemsize}")
     if (bits == bits[0, 0, 0]).all():
         return bytes([Kind.CONSTANT]) + original[:1, :1, :1].tobytes()
+    coded = [_as_numbers(original, bound, taper)]
+    if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
+        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
+        coded.append(bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4))
+    if (bound < 1 if dtype.kind in "iu" else not bound) and _alike(bits) >= ALIKE_LABELS:
+        names, indices = np.unique(bits, return_inverse=True)
+        if len(names) <= bits.size / VOXELS_A_LABEL:
+            coded.append(bytes([Kind.LABELS]) + labels.encode_indices(names, indices.reshape(bits.shape)))
+    return min(coded, key=len)
+
+
+def _alike(bits: NDArray[Any]) -> float:
+    """How many neighbours are equal, of 1."""
+    pairs = [(bits[1:], bits[:-1]), (bits[:, 1:], bits[:, :-1]), (bits[..., 1:], bits[..., :-1])]
+    return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
+
+
+def _as_numbers(original: NDArray[Any], bound: float, taper: int) -> bytes:
+    """Of any values: predicted from their neighbours, with corrections."""
+    dtype = original.dtype
+    bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _grid(original, bound, taper) or _ordered(original, bound, taper)
-    guide = None if prediction is None else _to_integers(prediction, head, dtype)
-    payload, integers = lattice.encode(integers, head.high, head.bound, head.taper, guide)
+    payload, integers = lattice.encode(integers, head.high, head.bound, head.taper)
     decoded = _to_values(integers, low_bits, head, dtype)
     differs = decoded.view(bits.dtype) != bits
     if bound:
@@ -96,42 +119,42 @@ def encode(original: NDArray[Any], prediction: NDArray[Any] | None, bound: float
     lowest = struct.pack("<d" if head.kind is Kind.GRID else "<q", head.lowest)
     fields = (head.kind, head.taper, head.shift, head.low, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
-    coded = b"".join([packed, table, packed_low, corrections, payload])
-    if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
-        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
-        repeats = bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4)
-        return min(coded, repeats, key=len)
-    return coded
+    return b"".join([packed, table, packed_low, corrections, payload])
 
 
-def decode(data: bytes, shape: tuple[int, ...], dtype: Any, prediction: NDArray[Any] | None = None) -> NDArray[Any]:
-    """The box, (z, y, x), given its shape and dtype and the prediction it was encoded with.
+def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """The box, (z, y, x), given its shape and dtype.
 
     Raises
     ------
     ValueError
         If the data are damaged or not those of such a box.
     """
-    dtype = _checked(shape, dtype, prediction)
+    dtype = _checked(shape, dtype)
     if not data or (data[0] == Kind.CONSTANT and len(data) != 1 + dtype.itemsize):
         raise ValueError(f"residual is {len(data)} bytes, expected {1 + dtype.itemsize} for a constant box")
     if data[0] == Kind.CONSTANT:
         return np.full(shape, np.frombuffer(data[1:], dtype)[0], dtype)
     size = shape[0] * shape[1] * shape[2]
-    if data[0] == Kind.REPEATS:
+    if data[0] == Kind.REPEATS and dtype.kind == "f":
         return np.frombuffer(_decompress(data[1:], size * dtype.itemsize), dtype).reshape(shape).copy()
+    if data[0] == Kind.LABELS:
+        return labels.decode(data[1:], shape, f"<u{dtype.itemsize}").view(dtype)
     head, table, packed_low, corrections, payload = _parse(data, dtype)
     if table:
         head = _with_table(head, table, size)
+    _check_ranks(head, dtype)
     low_bits = _unpack_low(packed_low, head.low, shape) if head.low else None
-    guide = None if prediction is None else _to_integers(prediction, head, dtype)
-    integers = lattice.decode(payload, shape, head.high, head.bound, head.taper, guide)
+    integers = lattice.decode(payload, shape, head.high, head.bound, head.taper)
     values = _to_values(integers, low_bits, head, dtype)
     n_corrections = len(corrections) // (4 + dtype.itemsize)
     wrong = np.frombuffer(corrections[: 4 * n_corrections], "<u4").astype(np.int64)
     if n_corrections and (wrong[-1] >= size or (np.diff(wrong) <= 0).any()):
         raise ValueError(f"positions of corrections are not ascending below {size}")
-    values.reshape(-1)[wrong] = np.frombuffer(corrections[4 * n_corrections :], dtype)
+    right = np.frombuffer(corrections[4 * n_corrections :], dtype)
+    if (values.reshape(-1)[wrong].view(f"u{dtype.itemsize}") == right.view(f"u{dtype.itemsize}")).any():
+        raise ValueError("corrections of the residual leave voxels as they are")
+    values.reshape(-1)[wrong] = right
     return values
 
 
@@ -147,14 +170,12 @@ def _decompress(data: bytes, size: int) -> bytes:
     return out
 
 
-def _checked(shape: tuple[int, ...], dtype: Any, prediction: NDArray[Any] | None) -> np.dtype[Any]:
+def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
     dtype = np.dtype(dtype).newbyteorder("<")
     if f"{dtype.kind}{dtype.itemsize}" not in DTYPES:
         raise ValueError(f"dtype is {dtype}, expected one of {', '.join(DTYPES)}")
     if len(shape) != 3 or min(shape) < 1 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
         raise ValueError(f"shape is {shape}, expected three axes of 1 or more, and at most {MAX_VOXELS} voxels")
-    if prediction is not None and prediction.shape != tuple(shape):
-        raise ValueError(f"shape of the prediction is {prediction.shape}, expected {tuple(shape)}")
     return dtype
 
 
@@ -168,8 +189,12 @@ def _parse(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes
     start = struct.unpack("<d" if code == Kind.GRID else "<q", lowest)[0]
     if not (0 < high < lattice.MAX_HIGH and bound <= high and taper <= MAX_TAPER):
         raise ValueError(f"range, bound and taper are {high}, {bound}, {taper}, expected a bound within a range")
-    if not (np.isfinite(step) and step >= 0 and np.isfinite(start) and shift < 8 * dtype.itemsize and low <= 28):
-        raise ValueError(f"grid is {start}, {step}, {shift}, {low}, expected finite numbers and few bits")
+    if not (np.isfinite(step) and np.isfinite(start) and (step > 0) == (code == Kind.GRID)):
+        raise ValueError(f"grid is {start}, {step}, expected finite numbers, and steps above 0 of a grid only")
+    if not (shift < (8 * dtype.itemsize if dtype.kind == "f" else 1) and low <= max(0, 8 * dtype.itemsize - 36)):
+        raise ValueError(f"bits shifted out and low bits are {shift}, {low}, expected those of {dtype}")
+    if code == Kind.GRID and (shift or low):
+        raise ValueError(f"bits shifted out and low bits are {shift}, {low}, expected none of a grid")
     ends = np.cumsum([HEAD.size, n_table, n_low, n_wrong * (4 + dtype.itemsize)], dtype=np.int64).tolist()
     if ends[-1] > len(data) or (n_low and not low):
         raise ValueError(f"parts of the residual end at byte {ends[-1]}, expected at most {len(data)}")
@@ -278,23 +303,14 @@ def _to_values(
         return _from_ranks(offsets + np.int64(head.lowest), head.shift, dtype)
 
 
-def _to_integers(prediction: NDArray[Any], head: Head, dtype: np.dtype[Any]) -> NDArray[np.int64]:
-    """The prediction as the integers nearest to it."""
-    with np.errstate(all="ignore"):
-        if head.kind is Kind.GRID:
-            steps = np.rint((prediction.astype(np.float64) - head.lowest) / head.step)
-            return np.clip(np.nan_to_num(steps, nan=0.0), 0, head.high).astype(np.int64)
-        if dtype.kind == "f":
-            ranks = _ranks(np.ascontiguousarray(prediction, dtype), head.shift)
-        else:
-            limits = np.iinfo(dtype)
-            ranks = np.clip(np.rint(np.nan_to_num(prediction)), limits.min, limits.max).astype(np.int64)
-        lowest = np.int64(head.lowest)
-        offsets = np.where(ranks > lowest, ranks.view(np.uint64) - lowest.astype(np.uint64), np.uint64(0))
-    if head.table is None:
-        return np.minimum(offsets >> np.uint64(head.low), np.uint64(head.high)).astype(np.int64)
-    middles = (head.table[1:] + head.table[:-1] + 1) // 2
-    return np.searchsorted(middles.astype(np.uint64), offsets, side="right")
+def _check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
+    """Raises ValueError where ranks lie beyond those of the dtype."""
+    if head.kind is Kind.GRID:
+        return
+    highest = int(head.lowest) + ((head.high << head.low) if head.table is None else int(head.table[-1]))
+    limits = np.iinfo(dtype if dtype.kind != "f" else f"i{dtype.itemsize}")
+    if not (limits.min >> head.shift <= head.lowest and highest <= limits.max >> head.shift):
+        raise ValueError(f"ranks are {head.lowest} to {highest}, expected those of {dtype}")
 
 
 def _pack_table(table: NDArray[np.int64]) -> bytes:

@@ -32,7 +32,7 @@ def _orbit(offset: Parity) -> list[Parity]:
     return [(z, y, x) for z, y, x in itertools.product(*(((d, -d) if d else (0,)) for d in offset))]
 
 
-ORBITS = {offset: _orbit(offset) for offset in NEAR + FAR}
+ORBITS = {offset: _orbit(offset) for offset in itertools.product(range(4), range(4), range(4))}
 
 
 def part_of(array: Any, parity: Parity) -> Any:
@@ -53,7 +53,6 @@ class Level:
     values: dict[Parity, Ints] = field(default_factory=dict)
     errors: dict[Parity, Ints] = field(default_factory=dict)
     sizes: dict[Parity, Ints] = field(default_factory=dict)  # of the errors
-    guide: dict[Parity, Ints] = field(default_factory=dict)
     background: int = -1
     empty: dict[Parity, NDArray[np.int8]] = field(default_factory=dict)  # 1 where the value is the background
 
@@ -72,8 +71,9 @@ class Stage:
     parity: Parity
     shape: tuple[int, ...]
 
-    def _views(self, arrays: dict[Parity, Ints], offset: Parity) -> Iterator[Ints]:
-        for mirror in ORBITS.get(offset, [offset]):
+    def views(self, arrays: dict[Parity, Ints], offset: Parity) -> Iterator[Ints]:
+        """The neighbours of all voxels at an offset and its mirror images."""
+        for mirror in ORBITS[offset]:
             parity, where = [], []
             for p, d, n in zip(self.parity, mirror, self.shape, strict=True):
                 parity.append((p + d) & 1)
@@ -81,7 +81,7 @@ class Stage:
             yield arrays[parity[0], parity[1], parity[2]][tuple(where)]
 
     def _sum(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
-        first, *others = self._views(arrays, offset)
+        first, *others = self.views(arrays, offset)
         total = first.copy()
         for other in others:
             total += other
@@ -99,32 +99,24 @@ class Stage:
         """What the prediction adds to the mean of its nearest neighbours."""
         near = [offset for offset in NEAR if self.is_known(offset)]
         terms = [("values", offset) for offset in near[1:] + [offset for offset in FAR if self.is_known(offset)]]
-        terms += [("errors", offset) for offset in near] + [("lines", near[0])]
-        return terms + ([("detail", near[0]), ("guide", near[0])] if self.known.guide else [])
+        return terms + [("errors", offset) for offset in near] + [("lines", near[0])]
 
     @cached_property
     def shells(self) -> list[tuple[str, list[Parity]]]:
         """What the activity is a sum of."""
         shells = [[offset for offset in shell if self.is_known(offset)] for shell in SHELLS]
-        both = [(name, shell) for shell in shells for name in ("spread", "sizes") if shell]
-        return both + ([("guide", [])] if self.known.guide else [])
+        return [(name, shell) for shell in shells for name in ("spread", "sizes") if shell]
 
     @cached_property
     def base(self) -> Ints:
         return self._mean(self.known.values, next(offset for offset in NEAR if self.is_known(offset)))
-
-    @cached_property
-    def _guide(self) -> Ints:
-        return next(self._views(self.known.guide, (0, 0, 0))) * 8
 
     def term(self, name: str, offset: Parity) -> Ints:
         if name == "values":
             return self._mean(self.known.values, offset) - self.base
         if name == "errors":
             return self._sum(self.known.errors, offset)
-        if name == "lines":
-            return self._along_lines() - self.base
-        return self._guide - (self._mean(self.known.guide, offset) if name == "detail" else self.base)
+        return self._along_lines() - self.base
 
     def _along_lines(self) -> Ints:
         """Mean of opposite neighbours, those that agree before others: along an edge, not across it.
@@ -136,7 +128,7 @@ class Stage:
         for offset in NEAR:
             if not self.is_known(offset):
                 continue
-            views = list(self._views(self.known.values, offset))
+            views = list(self.views(self.known.values, offset))
             for one, other in zip(views[: len(views) // 2], views[: len(views) // 2 - 1 : -1], strict=True):
                 difference = np.subtract(one, other, dtype=np.float64)
                 weight = 1.0 / ((difference * difference + noise) * sum(d * d for d in offset))
@@ -157,17 +149,15 @@ class Stage:
         return np.clip(total, 0, 8 * self.known.high).astype(self.base.dtype)
 
     def shell(self, name: str, offsets: Sequence[Parity], centre: Ints) -> Ints:
-        if name == "guide":
-            return np.abs(self._guide - (centre << 3))
         total = np.zeros_like(centre)
         for offset in offsets:
-            for view in self._views(self.known.sizes if name == "sizes" else self.known.values, offset):
+            for view in self.views(self.known.sizes if name == "sizes" else self.known.values, offset):
                 total += view if name == "sizes" else np.abs(view - centre)
         return total if name == "sizes" else total << 3
 
     def activity(self, centre: Ints, weights: Sequence[int]) -> Ints:
         """How large an error to expect, in eighths and 2^-ACTIVITY_BITS of it."""
-        sizes = [sum(len(ORBITS[offset]) for offset in offsets) or 1 for _, offsets in self.shells]
+        sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in self.shells]
         most = 8 * self.known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
         dtype = np.int32 if most < 2**30 else np.int64
         total = np.zeros(self.shape, dtype)
