@@ -103,7 +103,7 @@ def fit_events(
 
 def code_block(values: NDArray[Any], bound: float, span: float | None, taper: int = 0) -> Block:
     """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
-    data = residual.encode(values, None, bound, taper)
+    data = residual.encode(values, bound, taper)
     decoded = residual.decode(data, values.shape, values.dtype)
     wrong = violations(values, decoded, bound)
     if wrong:
