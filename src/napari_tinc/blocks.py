@@ -412,10 +412,9 @@ def _fit_on_cluster(
             while waiting and len(running) < most:
                 index = waiting.pop()
                 running[submit(index)] = index
-            try:
+            done: set[Any] = set()
+            with contextlib.suppress(TimeoutError), client.as_current():  # wait looks for a client
                 done = wait(list(running), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                done = set()
             if job.control.cancel.is_set():
                 return
             for future in sorted(done, key=lambda future: running[future]):
