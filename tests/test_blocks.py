@@ -10,12 +10,13 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc import blocks, pipeline
-from napari_tinc.blocks import Planned, Survey, block_tree, detail_of, shares
+from napari_tinc.blocks import Planned, block_tree
 from napari_tinc.framing import Kind
 from napari_tinc.parts import Blocks
 from napari_tinc.pipeline import Settings
 from napari_tinc.sources import Source
 from napari_tinc.storage import Memory
+from napari_tinc.survey import LEAST_BLOCK, Survey, detail_of, shares
 
 SHAPE = (20, 22, 44)  # two blocks, cut along x
 OPTIONS: dict[str, Any] = {"ratio": 8, "preset": "fast", "block": 24}
@@ -158,7 +159,7 @@ def test_bytes_go_where_the_detail_is() -> None:
     survey = Survey(low, np.array([[1.0, 1.0, 0.0]]), np.array([[400.0, 100.0, 0.0]]), None)
     budget = shares(survey, 5000)
     assert budget[0, 2] == 120 and budget.sum() <= 5000
-    assert (budget[0, 0] - blocks.LEAST_BLOCK) / (budget[0, 1] - blocks.LEAST_BLOCK) == pytest.approx(2, rel=0.01)
+    assert (budget[0, 0] - LEAST_BLOCK) / (budget[0, 1] - LEAST_BLOCK) == pytest.approx(2, rel=0.01)
     with pytest.raises(ValueError, match="3 blocks cannot become 900 bytes: about 1020 are needed"):
         shares(survey, 900)
 

@@ -393,7 +393,7 @@ def test_interrupting_the_process(tmp_path: Path) -> None:
 
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP", "color": "#00ff00"}]
-PLANNED = "2 blocks of 22 x 22 x 20, at most about 0.4 GB of memory\n"
+PLANNED = "2 blocks of 22 x 22 x 20, at most about "
 
 
 @pytest.fixture
@@ -441,7 +441,8 @@ def test_an_interrupted_compression_goes_on(
         patch.setattr(cli, "log_entry", interrupt)
         assert cli.main(command) == 1
     reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
-    assert capsys.readouterr().err == f"{PLANNED}napari-tinc: {reason}\n"
+    planned, said = capsys.readouterr().err.splitlines()
+    assert planned.startswith(PLANNED) and planned.endswith(" GB of memory") and said == f"napari-tinc: {reason}"
     assert listing(tmp_path) == ["v.tif", "v.tinc.parts"]
     assert cli.main(command) == 0
     assert f"1 finished block is in {out}.parts" in capsys.readouterr().err
@@ -597,6 +598,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "spacing": list(SPACING),
         "units": "micrometer",
         "value_range": [int(wave().min()), int(wave().max())],
+        "error_bound": None,
         "bytes": os.path.getsize(file),
         "ratio": volume.ratio,
         "bits_per_voxel": pytest.approx(8 / volume.ratio),

@@ -41,7 +41,7 @@ def test_without_calibration_the_networks_are_the_same_and_nothing_is_claimed() 
     volume = recalibrated(small_volume(), brighter())
     plain = uncalibrated(volume)
     assert plain.header.calibration is Calibration.NONE and uncalibrated(plain) is plain
-    networks = [v.parts.tree(0, 0).network.vector for v in (plain, volume)]
+    networks = [v.parts.part(0, 0).network.vector for v in (plain, volume)]
     np.testing.assert_array_equal(*networks)
     assert (plain.leaves["gain"] == 1).all() and (plain.leaves["offset"] == 0).all()
     assert Ancillary.QUALITY not in [chunk.role for chunk in plain.parts.entries()]

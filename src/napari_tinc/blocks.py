@@ -8,11 +8,9 @@ Every block is a fit of its own (pipeline.py), so that its bytes depend on nothi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,38 +20,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import mosaic, storage
-from .framing import Ancillary, Chunk, TincError
+from . import mosaic
+from .block import Block, BlockTask, Journal, fit_events
+from .cluster import fit_on_cluster
+from .framing import Ancillary, Chunk
 from .metrics import Quality, psnr
-from .mosaic import Mosaic
+from .mosaic import Mosaic, Payload
 from .octree import Octree, box_slices, split_counts
 from .pipeline import (
     Estimate,
     Finished,
     Preview,
     Settings,
-    Task,
     compact,
     estimate,
     figures,
-    make_header,
     preview_factor,
-    run,
 )
 from .sources import Source
+from .survey import LEAST_BLOCK, Survey, shares, survey
 from .training import Control, Progress
-from .tree import Tree, rounded, to_values
+from .tree import pack_errors, rounded
 from .volume import TincVolume, cell_centres
 
 BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
 MOST_AT_ONCE = 2**25  # voxels that may be a single tree
 BLOCK_VOXELS = 2**22  # of a block at most, where there are more
 WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
-DETAIL = 8  # edge of the cells within which a block's detail is measured
+EXACT_EDGE = 128  # voxels along a block without networks, at most
 OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
-LEAST_BLOCK = 450  # bytes that hold a network of a few weights
-MEMORY, MEMORY_PER_VOXEL, MEMORY_PER_WEIGHT = 4e8, 40, 60  # bytes: of Python and torch, of a block, of its fit
-POLL_SECONDS = 0.5
+MEMORY, MEMORY_PER_VOXEL, MEMORY_PER_WEIGHT = 4.5e8, 40, 60  # bytes: of Python and torch, of a block, of its fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,48 +91,14 @@ class Job:
     scheduler: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A finished block: its file, and its errors in data units; SSIM by the range of the whole volume."""
-
-    data: bytes
-    rmse: float
-    max_error: float
-    ssim: float
-
-    FIGURES = struct.Struct("<3d")
-
-    def pack(self) -> bytes:
-        return self.FIGURES.pack(self.rmse, self.max_error, self.ssim) + self.data
-
-    @classmethod
-    def parse(cls, data: bytes) -> Block:
-        return cls(data[cls.FIGURES.size :], *cls.FIGURES.unpack_from(data))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Survey:
-    """What one pass over all voxels tells.
-
-    Attributes
-    ----------
-    low, high : smallest and largest value of every block, (n_volumes, n_blocks).
-    detail : sum of squared differences from the means of small cells, of every block.
-    overview : mean of every cell, float64 (n_volumes, z, y, x); None where none is wanted.
-    """
-
-    low: NDArray[Any]
-    high: NDArray[Any]
-    detail: NDArray[np.float64]
-    overview: NDArray[np.float64] | None
-
-
 def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
     """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
 
     A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks.md), where a single
     fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
     """
+    if settings.bound is not None:
+        edge = min(edge or EXACT_EDGE, EXACT_EDGE)
     depths = split_counts(source.shape, 12)
     depth = 0
     while (depths[depth + 1] > depths[depth]).any():
@@ -175,50 +137,57 @@ def run_blocks(
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
     yield Planned(n_volumes * n_blocks, (z, y, x), memory_needed(tree, source, budget))
     edge = _overview_edge(source, n_volumes * n_blocks, budget)
-    survey = None
-    for seen in _survey(source, tree, edge, control):
-        if isinstance(seen, Survey):
-            survey = seen
+    seen = None
+    exact = job.settings.bound is not None
+    for event in survey(source, tree, edge, control, finite=not exact):
+        if isinstance(event, Survey):
+            seen = event
         else:
-            yield seen
-    if survey is None:
+            yield event
+    if seen is None:
         return
-    low, high = survey.low.min(), survey.high.max()
+    low, high = seen.low.min(), seen.high.max()
     span = float(high) - float(low)
     header = Mosaic(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, edge=edge,
-        **job.facts,
+        error_bound=job.settings.bound, **job.facts,
     )  # fmt: skip
-    overviews: list[bytes] = []
-    for event in _fit_overviews(job, survey, budget) if edge else ():
-        if isinstance(event, Block):
-            overviews.append(event.data)
-        else:
-            yield event
-    if control.cancel.is_set():
-        return
-    said = compact(job.settings.provenance() | figures(None))
-    rest = _head_bytes(header, [*job.extra, Chunk.of(Ancillary.PROVENANCE, said)], n_volumes * (n_blocks + bool(edge)))
-    budgets = shares(survey, budget - rest - sum(map(len, overviews)))
-    tasks = [
-        _BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
-        for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
-    ]  # fmt: skip
-    journal = None if job.folder is None else _Journal(job.folder, _key(job, tree, budgets, survey, share))
-    blocks: list[Block] = []
-    for found in _fit_all(job, tasks, journal, span, share * block_share(z * y * x)):
-        if isinstance(found, list):
-            blocks = found
-        elif isinstance(found, Progress):
-            yield replace(found, seconds=time.perf_counter() - began)
+    overviews: list[Block] = []
+    for found in _fit_overviews(job, seen, budget) if edge else ():
+        if isinstance(found, Block):
+            overviews.append(found)
         else:
             yield found
     if control.cancel.is_set():
         return
+    budgets = np.zeros(seen.low.shape, np.int64)
+    if not exact:
+        said = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
+        rest = _head_bytes(header, [*job.extra, said], n_volumes * (n_blocks + bool(edge)))
+        budgets = shares(seen, budget - rest - sum(len(block.data) for block in overviews))
+    tasks = [
+        BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
+        for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
+    ]  # fmt: skip
+    journal = None if job.folder is None else Journal(job.folder, _key(job, tree, budgets, seen, share))
+    blocks: list[Block] = []
+    for step in _fit_all(job, tasks, journal, span, share * block_share(z * y * x)):
+        if isinstance(step, list):
+            blocks = step
+        elif isinstance(step, Progress):
+            yield replace(step, seconds=time.perf_counter() - began)
+        else:
+            yield step
+    if control.cancel.is_set():
+        return
     quality = _quality(blocks, tasks, span)
-    report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality)))
-    data = mosaic.pack(header, overviews, [block.data for block in blocks], [*job.extra, report])
-    if len(data) > budget:
+    ancillary = [
+        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
+        *_errors_of(blocks, header.value_range),
+    ]  # fmt: skip
+    payloads = [[block.payload for block in some] for some in (overviews, blocks)]
+    data = mosaic.pack(header, payloads[0], payloads[1], ancillary)
+    if len(data) > budget and not exact:
         raise ValueError(
             f"a volume of {source.nbytes} bytes cannot become {budget}: {len(data)} bytes in {len(tasks)} blocks, "
             f"a ratio of {source.nbytes / len(data):.3g}"
@@ -231,23 +200,29 @@ def run_blocks(
 
 def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
     """Voxels along a cell of the overview; 0 for none, where there are few blocks or few bytes."""
-    if n_blocks < OVERVIEW_BLOCKS or OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK:
+    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
+    if n_blocks < OVERVIEW_BLOCKS or few:
         return 0
     return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))
 
 
 def _fit_all(
-    job: Job, tasks: Sequence[_BlockTask], journal: _Journal | None, span: float, share: float
+    job: Job, tasks: Sequence[BlockTask], journal: Journal | None, span: float, share: float
 ) -> Iterator[Progress | Preview | list[Block]]:
     """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them."""
     canvas = _Canvas(job.source)
     done: dict[int, Block] = {}
     for index in range(len(tasks)):
-        if journal and (left := journal.read(index)) is not None:
+        if journal and (left := journal.read(index, tasks[index].shape, job.source.dtype)) is not None:
             done[index] = left
     pending = [index for index in range(len(tasks)) if index not in done]
     began = time.perf_counter()
-    for event in (_fit_here if job.scheduler is None else _fit_on_cluster)(job, tasks, pending, span, share):
+    control = job.control
+    if job.scheduler is None:
+        events: Iterator[Any] = _fit_here(job, tasks, pending, span, share)
+    else:
+        events = fit_on_cluster(job.scheduler, tasks, pending, job.settings, span, share, control)
+    for event in events:
         inner = 0.0
         if isinstance(event, Progress):
             inner = event.step / max(1, event.steps)
@@ -267,11 +242,17 @@ def _fit_all(
             (known.rmse / span) ** 2 if known and span else math.nan, known.psnr if known else math.nan,
             sum(len(block.data) for block in done.values()) or None,
         )  # fmt: skip
-    if not job.control.cancel.is_set():
+    if not control.cancel.is_set():
         yield [done[index] for index in range(len(tasks))]
 
 
-def _quality(blocks: Sequence[Block], tasks: Sequence[_BlockTask], span: float) -> Quality:
+def _errors_of(blocks: Sequence[Block], value_range: tuple[float, float]) -> list[Chunk]:
+    """QUALITY of blocks without networks; those with networks speak for themselves."""
+    errors = np.array([(block.rmse, block.max_error) for block in blocks if block.crc is not None])
+    return [Chunk.of(Ancillary.QUALITY, pack_errors(errors, value_range))] if len(errors) else []
+
+
+def _quality(blocks: Sequence[Block], tasks: Sequence[BlockTask], span: float) -> Quality:
     """Of all blocks together; without their bytes."""
     voxels = [task.voxels for task in tasks]
     largest = max(block.rmse for block in blocks) or 1.0  # in units of which no square overflows or vanishes
@@ -298,72 +279,13 @@ def block_share(n_voxels: int) -> float:
     return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))
 
 
-def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
-    """Bytes of every block, (n_volumes, n_blocks).
-
-    Where twice the bytes halve the squared error D, D_i = A_i / b_i, the sum of D_i is least for b_i ~ sqrt(A_i) (as
-    for any convex D: equal slopes). A_i is taken to be the block's detail.
-
-    Raises
-    ------
-    ValueError
-        If the blocks cannot be made so small.
-    """
-    flat = survey.low == survey.high
-    least = np.where(flat, 120, LEAST_BLOCK)
-    left = nbytes - least.sum()
-    if left < 0:
-        raise ValueError(
-            f"{survey.low.size} blocks cannot become {max(0, round(nbytes))} bytes: about {least.sum()} are needed; "
-            "ask for a lower ratio, or for larger blocks"
-        )
-    weight = np.where(flat, 0.0, np.sqrt(survey.detail))
-    total = weight.sum()
-    return np.floor(least + (left * weight / total if total else 0.0)).astype(np.int64)
-
-
-def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float) -> Block:
-    """One block from its voxels; a function of its arguments alone, so that any machine may do it."""
-    for event in fit_events(values, settings, budget, span, share, Control()):
-        if isinstance(event, Block):
-            return event
-    raise AssertionError("a fit that nobody cancelled ends with a block")
-
-
-def fit_events(
-    values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control
-) -> Iterator[Progress | Preview | Block]:
-    """The same as a generator, which ends without a block where it is cancelled."""
-    values = np.ascontiguousarray(values)
-    task = Task(values, make_header(values, settings.form), budget, settings, control=control, span=span, inner=True)
-    for event in run(task, share):
-        if isinstance(event, Finished):
-            found = event.quality
-            yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim)
-        else:
-            yield event
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _BlockTask:
-    source: Source
-    volume: int
-    box: tuple[slice, ...]
-    budget: int
-
-    @property
-    def voxels(self) -> int:
-        return math.prod(part.stop - part.start for part in self.box)
-
-    def read(self) -> NDArray[Any]:
-        return self.source.read(self.volume, self.box)
-
-
 def _fit_here(
-    job: Job, tasks: Sequence[_BlockTask], pending: Sequence[int], span: float, share: float
+    job: Job, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float
 ) -> Iterator[Progress | Preview | tuple[int, Block]]:
     for index in pending:
-        for event in fit_events(tasks[index].read(), job.settings, tasks[index].budget, span, share, job.control):
+        for event in fit_events(
+            tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control
+        ):
             if isinstance(event, Block):
                 yield index, event
             else:
@@ -372,119 +294,12 @@ def _fit_here(
             return
 
 
-def _fit_on_cluster(
-    job: Job, tasks: Sequence[_BlockTask], pending: Sequence[int], span: float, share: float
-) -> Iterator[tuple[int, Block]]:
-    """One task a block. A few more are handed out than there are workers, as the voxels may travel with them.
-
-    Workers read Zarr and dask arrays themselves; of others they are sent the voxels. The scheduler gives the block of
-    a worker that is lost to another one.
-    """
-    try:
-        import distributed
-        from dask.delayed import delayed
-    except ImportError as error:
-        raise ImportError('a scheduler needs dask.distributed: pip install "napari-tinc[distributed]"') from error
-    own = isinstance(job.scheduler, str)
-    try:
-        make: Any = distributed.Client
-        client = make(job.scheduler, timeout="10s", set_as_default=False) if own else job.scheduler
-    except OSError as error:
-        raise ValueError(f"no scheduler answers at {job.scheduler}: {error}") from error
-    waiting = list(reversed(pending))
-    running: dict[Any, int] = {}
-    wait: Any = distributed.wait
-
-    def submit(index: int) -> Any:
-        task = tasks[index]
-        place = task.source.index(task.volume, task.box)
-        array = task.source.array
-        arguments = (job.settings, task.budget, span, share)
-        if type(array).__module__.startswith("dask."):
-            return client.compute(delayed(fit_block, pure=False)(array[place], *arguments))
-        if getattr(array, "portable", type(array).__module__.startswith("zarr.")):
-            return client.submit(_fit_part, task.source, place, *arguments, pure=False)
-        return client.submit(fit_block, task.read(), *arguments, pure=False)
-
-    try:
-        while waiting or running:
-            most = 2 * max(1, sum(client.nthreads().values()))
-            while waiting and len(running) < most:
-                index = waiting.pop()
-                running[submit(index)] = index
-            done: set[Any] = set()
-            with contextlib.suppress(TimeoutError), client.as_current():  # wait looks for a client
-                done = wait(list(running), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED").done
-            if job.control.cancel.is_set():
-                return
-            for future in sorted(done, key=lambda future: running[future]):
-                yield running.pop(future), future.result()
-    finally:
-        client.cancel(list(running))
-        if own:
-            client.close()
-
-
-def _fit_part(
-    source: Source, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
-) -> Block:
-    return fit_block(source.checked(np.asarray(source.array[place])), settings, budget, span, share)
-
-
-def _survey(source: Source, tree: Octree, edge: int, control: Control) -> Iterator[Progress | Survey]:
-    """Read every block once; ends without a :class:`Survey` where it is cancelled."""
-    began = time.perf_counter()
-    shape = source.n_volumes, len(tree.leaves)
-    low, high, detail = np.zeros(shape, source.dtype), np.zeros(shape, source.dtype), np.zeros(shape)
-    sums = [np.zeros([-(-n // edge) for n in source.shape]) for _ in range(source.n_volumes)] if edge else []
-    for done, (volume, index) in enumerate(np.ndindex(*shape)):
-        if control.cancel.is_set():
-            return
-        start, stop = tree.start[tree.leaves[index]], tree.stop[tree.leaves[index]]
-        values = source.read(volume, box_slices(start, stop))
-        low[volume, index], high[volume, index] = values.min(), values.max()
-        scale = float(np.float64(high[volume, index]) - np.float64(low[volume, index])) or 1.0
-        detail[volume, index] = detail_of(values, scale) * scale**2
-        if edge:
-            cells = [np.unique(np.append(low_, np.arange(-(-low_ // edge) * edge, high_, edge)))
-                     for low_, high_ in zip(start.tolist(), stop.tolist(), strict=True)]  # fmt: skip
-            part = values.astype(np.float64)
-            for axis, edges in enumerate(cells):
-                part = np.add.reduceat(part, edges - start[axis], axis=axis)
-            sums[volume][tuple(slice(e[0] // edge, e[-1] // edge + 1) for e in cells)] += part
-        seconds = time.perf_counter() - began
-        n = shape[0] * shape[1]
-        yield Progress("reading", done + 1, n, seconds, seconds / (done + 1) * (n - done - 1), math.nan, math.nan, None)
-    if not math.isfinite(float(high.max()) - float(low.min())):
-        raise ValueError("volume spans more than the largest floating-point number")
-    overview = None
-    if edge:
-        sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]
-        overview = np.stack(sums) / np.einsum("z,y,x->zyx", *sizes)
-    yield Survey(low, high, detail, overview)
-
-
-def detail_of(values: NDArray[Any], scale: float) -> float:
-    """Sum of squared differences from the means of cells of :data:`DETAIL` voxels, in units of ``scale``."""
-    total = 0.0
-    edges = [np.arange(0, n, DETAIL) for n in values.shape]
-    for first in range(0, len(values), DETAIL):
-        slab = values[first : first + DETAIL] / scale
-        sums = slab.sum(axis=0, keepdims=True)
-        count = np.array(float(len(slab)))
-        for axis in (1, 2):
-            sums = np.add.reduceat(sums, edges[axis], axis=axis)
-            length = np.minimum(DETAIL, values.shape[axis] - edges[axis])
-            count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
-        total += float(np.vdot(slab, slab) - (sums**2 / count).sum())
-    return max(0.0, total)
-
-
-def _fit_overviews(job: Job, survey: Survey, budget: int) -> Iterator[Progress | Block]:
-    assert survey.overview is not None
-    each = int(OVERVIEW_SHARE * budget / len(survey.overview))
-    for means in survey.overview:
-        for event in fit_events(rounded(means, job.source.dtype), job.settings, each, None, 1.0, job.control):
+def _fit_overviews(job: Job, seen: Survey, budget: int) -> Iterator[Progress | Preview | Block]:
+    assert seen.overview is not None
+    each = int(OVERVIEW_SHARE * budget / len(seen.overview))
+    settings = job.settings if job.settings.bound is None else replace(job.settings, bound=0.0)
+    for means in seen.overview:
+        for event in fit_events(rounded(means, job.source.dtype), settings, each, None, 1.0, job.control):
             if isinstance(event, Block):
                 yield event
             elif isinstance(event, Progress):
@@ -494,15 +309,15 @@ def _fit_overviews(job: Job, survey: Survey, budget: int) -> Iterator[Progress |
 def _head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int:
     """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
     empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
-    bare = len(mosaic.pack(empty, [], [b""], ancillary))
+    bare = len(mosaic.pack(empty, [], [Payload(b"")], ancillary))
     return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks
 
 
-def _key(job: Job, tree: Octree, budgets: NDArray[np.int64], survey: Survey, share: float) -> str:
+def _key(job: Job, tree: Octree, budgets: NDArray[np.int64], seen: Survey, share: float) -> str:
     """What tells this job's blocks from another's."""
     said = [job.settings.provenance(), job.settings.said(), tree.shape, len(tree.leaves), str(job.source.dtype), share]
     digest = hashlib.sha256(json.dumps(said).encode())
-    for array in (budgets, survey.low, survey.high, survey.detail):
+    for array in (budgets, seen.low, seen.high, seen.detail):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
 
@@ -518,7 +333,7 @@ class _Canvas:
         self.values = np.zeros([len(cells) for cells in ranges], source.dtype)
         self.painted: set[int] = set()
 
-    def preview(self, done: Sequence[tuple[_BlockTask, Block]]) -> Preview:
+    def preview(self, done: Sequence[tuple[BlockTask, Block]]) -> Preview:
         for number, (task, block) in enumerate(done):
             if number in self.painted or task.volume:
                 continue
@@ -528,35 +343,5 @@ class _Canvas:
                 inside = np.flatnonzero((centre >= part.start) & (centre < part.stop))
                 cells.append(inside)
                 local.append(centre[inside] - part.start)
-            tree = Tree(block.data)
-            self.values[np.ix_(*cells)] = to_values(tree.outputs(local), tree.header)
+            self.values[np.ix_(*cells)] = block.part(task.shape, self.source.dtype).values(local)
         return Preview(self.values.copy(), self.factor)
-
-
-class _Journal:
-    """Finished blocks in a folder, each a file that is whole or not there."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self.folder, self.key = folder, key
-        folder.mkdir(exist_ok=True)
-
-    def path(self, index: int) -> Path:
-        return self.folder / f"{self.key}-{index:06d}.block"
-
-    def read(self, index: int) -> Block | None:
-        try:
-            block = Block.parse(self.path(index).read_bytes())
-            Tree(block.data).verify()
-        except (FileNotFoundError, struct.error, TincError):
-            return None  # to be fitted anew
-        return block
-
-    def write(self, index: int, block: Block) -> None:
-        storage.save(self.path(index), block.pack())
-
-    def remove(self) -> None:
-        """Its own files, and the folder if nothing else is in it."""
-        for path in self.folder.glob(f"{self.key}-*.block"):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()

@@ -111,11 +111,12 @@ def _decompress(args: argparse.Namespace) -> None:
 
 def _info(args: argparse.Namespace) -> None:
     from .container import SCALAR, parameter_counts
+    from .tree import Tree
 
     volume = tinc.open(args.file, partial=args.partial)
     header, written = volume.header, volume.provenance
     above = volume.parts.levels_above()
-    trees = [(tree.header, int(above[box])) for _, box, tree in volume.trees() if tree]
+    trees = [(tree.header, int(above[box])) for _, box, tree in volume.boxes() if isinstance(tree, Tree)]
     widths: dict[int, set[int]] = {}
     for own, start in trees:
         for level in range(own.tree.depth + 1):
@@ -124,13 +125,13 @@ def _info(args: argparse.Namespace) -> None:
     result = {
         "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
         "channels": volume.channels, "spacing": header.spacing, "units": volume.units,
-        "value_range": volume.value_range,
+        "value_range": volume.value_range, "error_bound": volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
-        "n_blocks": math.prod(volume.parts.leading) * len(volume.parts.start),
+        "n_blocks": len(above) * math.prod(volume.shape[:-3]),
         "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
-        "n_missing": volume.n_missing, "n_levels": max(widths, default=-1) + 1,
-        "n_leaves": sum(len(own.tree.leaves) for own, _ in trees),
+        "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
+        "n_leaves": len(volume.leaves),
         "n_scalars": sum(int((own.widths == SCALAR).sum()) for own, _ in trees),
         "n_parameters": sum(int(parameter_counts(own).sum()) for own, _ in trees),
         "widths": [sorted(widths.get(level, ())) for level in range(max(widths, default=-1) + 1)],
@@ -164,13 +165,15 @@ def _figure(value: Any) -> float:
 
 def _verify(args: argparse.Namespace) -> None:
     from .container import parameter_counts
+    from .tree import Tree
 
     volume = tinc.open(args.file)
     volume.verify()
+    trees = [part for _, _, part in volume.boxes() if isinstance(part, Tree)]
     result = {
         "file": args.file, "ok": True, "bytes": volume.nbytes_compressed, "n_chunks": len(volume.parts.entries()),
         "n_leaves": len(volume.leaves),
-        "n_parameters": sum(int(parameter_counts(tree.header).sum()) for _, _, tree in volume.trees() if tree),
+        "n_parameters": sum(int(parameter_counts(tree.header).sum()) for tree in trees),
     }  # fmt: skip
     text = "ok: {bytes:,} bytes, header and {n_chunks} chunks have their checksums, {n_parameters:,} parameters decoded"
     _report(args, result, text.format(**result))

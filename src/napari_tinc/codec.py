@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from . import framing
@@ -35,7 +36,7 @@ def compress(
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
-    channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    max_error: float | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
@@ -50,6 +51,8 @@ def compress(
     nbytes : instead of ``ratio``, the largest size of the file.
     psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
         8 or more. Takes up to five fits and a short one.
+    max_error : instead of ``ratio``, how far any voxel may be from the original, in units of the data: 0 for bit for
+        bit. Such a file has no networks, and preset and device are of no meaning. NaN and infinite values survive.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : the same seed on the same machine gives the same bytes.
@@ -75,7 +78,7 @@ def compress(
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
-        channels=channels, block=block, resume=resume, scheduler=scheduler,
+        max_error=max_error, channels=channels, block=block, resume=resume, scheduler=scheduler,
     )  # fmt: skip
     for event in events:
         if isinstance(event, Finished):
@@ -90,7 +93,7 @@ def fit(
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
-    channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    max_error: float | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     control: Control | None = None,
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
@@ -100,8 +103,8 @@ def fit(
     it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
     after ``look`` a :class:`Preview` comes between. Compressing block by block begins with :class:`Planned`.
     """
-    source = Source.of(array)
-    budget = _parse_target(source.nbytes, ratio, nbytes, psnr)
+    source = Source.of(array, exact=max_error == 0)
+    budget = _parse_target(source.nbytes, ratio, nbytes, psnr, max_error)
     for name, value, known in (
         ("preset", preset, STEPS), ("weights", weights, WEIGHTS), ("calibration", calibration, ("auto", "none")),
     ):  # fmt: skip
@@ -121,7 +124,7 @@ def fit(
     meta = _parse_meta(source, axis_labels, channels)
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto"),
+        Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto", max_error),
         control or Control(), block,
         None if resume is None else Path(resume), scheduler,
     )  # fmt: skip
@@ -131,7 +134,7 @@ def fit(
 def _run(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
     """One fit, as one tree or in blocks."""
     tree = block_tree(job.source, budget, job.settings, job.edge)
-    if len(tree.leaves) > 1 or job.source.leading:
+    if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
         return run_blocks(job, tree, budget, share)
     volume = job.source.read(0, (slice(None),) * 3)
     header = make_header(volume, job.settings.form, **job.facts)
@@ -194,14 +197,20 @@ def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
     return size + (wanted - reached) / slope
 
 
-def _parse_target(raw: int, ratio: float | None, nbytes: int | None, psnr: float | None) -> int:
-    """The largest size of the file; of no meaning where a PSNR is the target."""
-    given = {"ratio": ratio, "nbytes": nbytes, "psnr": psnr}
+def _parse_target(
+    raw: int, ratio: float | None, nbytes: int | None, psnr: float | None, max_error: float | None
+) -> int:  # fmt: skip
+    """The largest size of the file; 0, of no meaning, where a PSNR or a bound is the target."""
+    given = {"ratio": ratio, "nbytes": nbytes, "psnr": psnr, "max_error": max_error}
     named = [f"{name}={value}" for name, value in given.items() if value is not None]
     if len(named) > 1:
         raise ValueError(f"{len(named)} targets given, {' and '.join(named)}; expected one")
     if psnr is not None and not 1 <= psnr <= 120:
         raise ValueError(f"psnr is {psnr}, expected 1 to 120 dB")
+    if max_error is not None and not 0 <= max_error < math.inf:
+        raise ValueError(f"max_error is {max_error}, expected 0 or more")
+    if psnr is not None or max_error is not None:
+        return 0
     if nbytes is None:
         ratio = 64.0 if ratio is None else float(ratio)
         if not (math.isfinite(ratio) and ratio >= 1):
@@ -240,6 +249,8 @@ def _parse_meta(
         raise ValueError(f"axis_labels is {axis_labels!r}, expected {ndim} different letters")
     if text != usual:
         meta["axes"] = text
+    if np.dtype(source.array.dtype).kind == "b":
+        meta["bool"] = True
     if channels:
         count = source.leading[text.index("c")] if "c" in text[:-3] else 0
         if len(channels) != count:

@@ -51,7 +51,7 @@ class Feature(IntFlag):
     RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS = (1 << bit for bit in range(5))
 
 
-READABLE = (Feature.LEADING_AXES, Feature.BLOCKS)
+READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)
 FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks")
 
 

@@ -10,16 +10,18 @@ sampling. See framing.py for the notation::
     BODY          an OVERVIEW a channel and point in time, or none; then a BLOCK for each of these and each leaf of the
                   tree, leaves fastest; ancillary chunks anywhere
 
-A payload of OVERVIEW or BLOCK is a file as container.py has it, without spacing.
+A payload of OVERVIEW or BLOCK is, at level 0, a file as container.py has it, without spacing; at level 1 the bytes of
+residual.py. If there are such, a chunk VERIFY ends the critical ones: a u32 CRC-32 of the values of each, in order.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+import numpy as np
 
 from .framing import (
     MAX_CHUNKS,
@@ -67,13 +69,16 @@ class Mosaic(Facts):
         """Channels times points in time."""
         return math.prod(self.leading)
 
-    def box_shape(self, leaf: int) -> tuple[int, ...]:
-        """Voxels of the block of a leaf, counted from 0."""
-        node = self.tree.leaves[leaf]
-        return tuple((self.tree.stop[node] - self.tree.start[node]).tolist())
-
     def overview_shape(self) -> tuple[int, ...]:
         return tuple(-(-n // self.edge) for n in self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Of a block or an overview: a file of a tree of networks; or a residual, with the CRC-32 of its values."""
+
+    data: bytes
+    crc: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +89,16 @@ class Layout:
     ----------
     overviews : one a volume, or none.
     blocks : leaves fastest; shorter than it should be where the file is cut off.
-    ancillary : all others.
+    ancillary : all that a reader may skip.
+    verify : None where all blocks have networks, or where the file is cut off.
+    residuals : where the payloads begin that VERIFY is of, in order.
     """
 
     overviews: list[Entry]
     blocks: list[Entry]
     ancillary: list[Entry]
+    verify: Entry | None
+    residuals: list[int]
 
 
 def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[Mosaic, Layout]:
@@ -114,28 +123,41 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     )  # fmt: skip
     n_blocks = mosaic.n_volumes * len(tree.leaves)
     within("number of blocks", n_blocks, 1, MAX_CHUNKS)
-    table = read_table(cursor, (Kind.OVERVIEW, Kind.BLOCK))
+    table = read_table(cursor, (Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY))
     end = table[-1].start + table[-1].length
     within("file size", size, table[0].start if partial else end, end)
-    of_role: dict[Any, list[Entry]] = {Kind.OVERVIEW: [], Kind.BLOCK: []}
-    ancillary: list[Entry] = []
-    for entry in table:
-        of_role.get(entry.role, ancillary).append(entry)
-        if entry.role is Kind.OVERVIEW and of_role[Kind.BLOCK]:
-            raise TincError("an OVERVIEW follows a BLOCK, expected it before all of these")
-        if entry.role in of_role:
-            within("level and nodes of a block", entry.level + entry.n_nodes, 0, 0)
-    within("number of BLOCK chunks", len(of_role[Kind.BLOCK]), n_blocks, n_blocks)
-    overviews = mosaic.n_volumes if edge else 0
-    within("number of OVERVIEW chunks", len(of_role[Kind.OVERVIEW]), overviews, overviews)
+    order = [Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY]
+    critical = [entry for entry in table if entry.code < 128]
+    places = [next(i for i, role in enumerate(order) if role is entry.role) for entry in critical]
+    if places != sorted(places):
+        raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
+    for entry, place in zip(critical, places, strict=True):
+        within("level of a critical chunk", entry.level, 0, 1 if place < 2 else 0)
+        within("nodes of a critical chunk", entry.n_nodes, 0, 0)
+    overviews, found, verify = (
+        [entry for entry, at in zip(critical, places, strict=True) if at == place] for place in range(3)
+    )
+    within("number of BLOCK chunks", len(found), n_blocks, n_blocks)
+    wanted = mosaic.n_volumes if edge else 0
+    within("number of OVERVIEW chunks", len(overviews), wanted, wanted)
+    residuals = [entry.start for entry in critical if entry.level]
+    if bool(residuals) != bool(features & Feature.RESIDUAL):
+        raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
+    within("number of VERIFY chunks", len(verify), bool(residuals), bool(residuals))
+    for entry in verify:
+        within("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
 
     def whole(entries: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.start + entry.length <= size]
 
-    return mosaic, Layout(*(whole(entries) for entries in (*of_role.values(), ancillary)))
+    ancillary = [entry for entry in table if entry.code >= 128]
+    layout = Layout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
+    return mosaic, layout
 
 
-def pack(mosaic: Mosaic, overviews: Sequence[bytes], blocks: Sequence[bytes], ancillary: Sequence[Chunk]) -> bytes:
+def pack(
+    mosaic: Mosaic, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
+) -> bytes:  # fmt: skip
     """The bytes of a file.
 
     Raises
@@ -143,11 +165,15 @@ def pack(mosaic: Mosaic, overviews: Sequence[bytes], blocks: Sequence[bytes], an
     TincError
         If the file could not be read back as it was given.
     """
+    checks = [payload.crc for payload in (*overviews, *blocks) if payload.crc is not None]
     chunks = [
-        *(Chunk.of(Kind.OVERVIEW, data) for data in overviews), *ancillary,
-        *(Chunk.of(Kind.BLOCK, data) for data in blocks),
+        *(Chunk.of(Kind.OVERVIEW, payload.data, int(payload.crc is not None)) for payload in overviews), *ancillary,
+        *(Chunk.of(Kind.BLOCK, payload.data, int(payload.crc is not None)) for payload in blocks),
+        *([Chunk.of(Kind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
-    features = Feature.BLOCKS | (Feature.LEADING_AXES if mosaic.leading else Feature(0))
+    features = Feature.BLOCKS
+    features |= Feature.LEADING_AXES if mosaic.leading else Feature(0)
+    features |= Feature.RESIDUAL if checks else Feature(0)
     try:
         head = b"".join([
             pack_start(mosaic), pack_optional(mosaic), uv(len(mosaic.leading)), *map(uv, mosaic.leading),
@@ -158,8 +184,3 @@ def pack(mosaic: Mosaic, overviews: Sequence[bytes], blocks: Sequence[bytes], an
         raise TincError(f"header cannot be stored: {error}") from error
     parse(features, head, len(data))
     return data
-
-
-def read_chunk(read: Callable[[int, int], bytes], entry: Entry) -> bytes:
-    """The payload of a chunk, its CRC-32 compared; :class:`TincError` where it differs."""
-    return entry.chunk(read(entry.start, entry.start + entry.length)).checked()

@@ -5,21 +5,25 @@ bytes or a Store -> read_parts -> OneTree, or Blocks of channels, points in time
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import container, framing, mosaic
-from .framing import Chunk, Entry, Facts, Feature, TincError, read_head
+from .exact import Exact
+from .framing import Ancillary, Chunk, Entry, Facts, Feature, TincError, read_head
 from .lru import LeastRecentlyUsed
-from .mosaic import Layout, Mosaic
+from .mosaic import Layout, Mosaic, Payload
 from .storage import Store
-from .tree import Tree
+from .tree import Tree, unpack_errors
 
 TREE_BYTES = 30_000  # of a tree in memory, beside its weights
+Part = Tree | Exact
 
 
 class Parts(Protocol):
@@ -44,14 +48,17 @@ class Parts(Protocol):
     def stop(self) -> NDArray[np.int64]:
         """One past the last voxel of every box, (n, 3)."""
 
-    def tree(self, volume: int, box: int) -> Tree | None:
-        """The networks of a box; None where the file ends before."""
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        """Read the networks of several boxes at once, where that is worth while."""
 
-    def overview(self, volume: int) -> Tree | None:
-        """The networks of the whole volume at a coarser sampling."""
+    def part(self, volume: int, box: int) -> Part | None:
+        """What a box holds; None where the file ends before."""
 
-    def ancillary(self) -> list[Chunk]:
-        """What a reader may skip."""
+    def overview(self, volume: int) -> Part | None:
+        """The whole volume at a coarser sampling."""
+
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        """What a reader may skip; only that of a ``role``, if it is given."""
 
     def entries(self) -> Sequence[Chunk | Entry]:
         """What the table of chunks says."""
@@ -83,14 +90,17 @@ class OneTree:
         self.header = tree.header
         self.start, self.stop = np.zeros((1, 3), np.int64), np.array([tree.shape])
 
-    def tree(self, volume: int, box: int) -> Tree:
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        pass
+
+    def part(self, volume: int, box: int) -> Tree:
         return self._tree
 
     def overview(self, volume: int) -> None:
         return None
 
-    def ancillary(self) -> list[Chunk]:
-        return [chunk for chunk in self._tree.chunks if chunk.ancillary]
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        return [chunk for chunk in self._tree.chunks if chunk.ancillary and role in (None, chunk.role)]
 
     def entries(self) -> Sequence[Chunk]:
         return self._tree.chunks
@@ -115,41 +125,62 @@ class OneTree:
 class Blocks:
     """A file of blocks, each of which is read, checked and parsed when it is first needed."""
 
-    def __init__(
-        self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed,
-        ancillary: list[Chunk] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed) -> None:
         self.header = header
         self.leading, self.edge = header.leading, header.edge
         self.start, self.stop = header.tree.start[header.tree.leaves], header.tree.stop[header.tree.leaves]
         self._store, self._layout, self._cache = store, layout, cache
-        self._ancillary = ancillary  # of a part of a file; else those of the file
+        self._ancillary: list[Chunk] | None = None  # of a part of a file; else those of the file
 
     @property
     def n_missing(self) -> int:
         """Blocks that were cut off."""
         return self.header.n_volumes * len(self.start) - len(self._layout.blocks)
 
-    def tree(self, volume: int, box: int) -> Tree | None:
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        if not self._store.far:
+            return
+        indices = [(box, volume * len(self.start) + box) for box in boxes]
+        entries = [(box, self._layout.blocks[index]) for box, index in indices if index < len(self._layout.blocks)]
+        wanted = [(box, entry) for box, entry in entries if self._cache.get(entry.start) is None]
+        payloads = self._store.read_many([(entry.start, entry.start + entry.length) for _, entry in wanted])
+        for (box, entry), payload in zip(wanted, payloads, strict=True):
+            self._parsed(entry, self._box_shape(box), payload)
+
+    def part(self, volume: int, box: int) -> Part | None:
         index = volume * len(self.start) + box
         if index >= len(self._layout.blocks):
             return None
-        return self._parsed(self._layout.blocks[index], tuple((self.stop[box] - self.start[box]).tolist()))
+        return self._parsed(self._layout.blocks[index], self._box_shape(box))
 
-    def overview(self, volume: int) -> Tree | None:
+    def _box_shape(self, box: int) -> tuple[int, ...]:
+        return tuple((self.stop[box] - self.start[box]).tolist())
+
+    def overview(self, volume: int) -> Part | None:
         entries = self._layout.overviews
         return self._parsed(entries[volume], self.header.overview_shape()) if volume < len(entries) else None
 
-    def ancillary(self) -> list[Chunk]:
-        return self._ancillary or [self._chunk(entry) for entry in self._layout.ancillary]
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        if self._ancillary is not None:
+            return [chunk for chunk in self._ancillary if role in (None, chunk.role)]
+        return [self._chunk(entry) for entry in self._layout.ancillary if role in (None, entry.role)]
 
     def selected(self, volume: int, ancillary: list[Chunk]) -> Blocks:
         """One channel or point in time, read from the same file."""
         n = len(self.start)
-        layout = Layout(
-            self._layout.overviews[volume : volume + 1], self._layout.blocks[volume * n : (volume + 1) * n], []
+        blocks = slice(volume * n, (volume + 1) * n)
+        layout = replace(
+            self._layout, overviews=self._layout.overviews[volume : volume + 1], blocks=self._layout.blocks[blocks]
         )
-        return Blocks(self._store, replace(self.header, leading=()), layout, self._cache, ancillary)
+        selected = Blocks(self._store, replace(self.header, leading=()), layout, self._cache)
+        exact = [bool(entry.level) for entry in self._layout.blocks]
+        first, count = sum(exact[: blocks.start]), sum(exact[blocks])
+        selected._ancillary = [
+            Chunk.of(Ancillary.QUALITY, chunk.checked()[2 * first : 2 * (first + count)])
+            if chunk.role is Ancillary.QUALITY else chunk
+            for chunk in ancillary
+        ]  # fmt: skip
+        return selected
 
     def nbytes(self) -> int:
         return self._store.size if self._ancillary is None else len(self.data())
@@ -164,38 +195,66 @@ class Blocks:
         return self.rewritten(self._ancillary)
 
     def entries(self) -> Sequence[Entry]:
-        return [*self._layout.overviews, *self._layout.blocks, *self._layout.ancillary]
+        verify = [] if self._layout.verify is None else [self._layout.verify]
+        return [*self._layout.overviews, *self._layout.ancillary, *self._layout.blocks, *verify]
 
     def levels_above(self) -> NDArray[np.int64]:
         return self.header.tree.level[self.header.tree.leaves]
 
-    def payloads(self, volume: int) -> tuple[list[bytes], list[bytes]]:
+    def payloads(self, volume: int) -> tuple[list[Payload], list[Payload]]:
         """Overviews and blocks of a channel or point in time, as the file has them."""
         n = len(self.start)
-        overviews = self._layout.overviews[volume : volume + 1]
         blocks = self._layout.blocks[volume * n : (volume + 1) * n]
         if len(blocks) < n:
             raise TincError(f"file holds {len(blocks)} of {n} blocks: it was cut off, and cannot be written again")
-        return [self._chunk(entry).checked() for entry in overviews], [self._chunk(e).checked() for e in blocks]
+
+        def payload(entry: Entry) -> Payload:
+            return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level else None)
+
+        return [payload(e) for e in self._layout.overviews[volume : volume + 1]], [payload(e) for e in blocks]
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
         volumes = [self.payloads(volume) for volume in range(self.header.n_volumes)]
-        overviews, blocks = ([data for pair in volumes for data in pair[i]] for i in (0, 1))
+        overviews, blocks = ([payload for pair in volumes for payload in pair[i]] for i in (0, 1))
         return mosaic.pack(replace(self.header, **facts), overviews, blocks, ancillary)
+
+    @cached_property
+    def _checksums(self) -> dict[int, int]:
+        """By the place of every residual, the CRC-32 of its values."""
+        verify = self._layout.verify
+        if verify is None:
+            raise TincError("VERIFY chunk is missing: the file was cut off")
+        found = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
+        return dict(zip(self._layout.residuals, found, strict=True))
+
+    @cached_property
+    def _errors(self) -> dict[int, tuple[float, float]]:
+        """By the place of every residual that is a block, its RMSE and largest error; empty where it is not said."""
+        places = [entry.start for entry in self._layout.blocks if entry.level]
+        for chunk in self.ancillary(Ancillary.QUALITY):
+            errors = unpack_errors(chunk.checked(), len(places), self.header.value_range)
+            return dict(zip(places, map(tuple, errors.tolist()), strict=True))
+        return {}
 
     def _chunk(self, entry: Entry) -> Chunk:
         return entry.chunk(self._store.read(entry.start, entry.start + entry.length))
 
-    def _parsed(self, entry: Entry, shape: Sequence[int]) -> Tree:
-        tree = self._cache.get(entry.start)
-        if tree is None:
-            tree = Tree(self._chunk(entry).checked())
-            if tree.shape != tuple(shape) or tree.header.dtype != self.header.dtype:
-                raise TincError(
-                    f"a block is {tree.shape} of {tree.header.dtype}, expected {tuple(shape)} of {self.header.dtype}"
-                )
-            n_weights = int(container.parameter_counts(tree.header).sum())
-            self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 4 * n_weights)
+    def _parsed(self, entry: Entry, shape: tuple[int, ...], payload: bytes | None = None) -> Part:
+        part = self._cache.get(entry.start)
+        if part is not None:
+            return part
+        data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
+        dtype = self.header.dtype
+        if entry.level:
+            errors = self._errors.get(entry.start, (np.nan, np.nan))
+            part = Exact(data, shape, dtype, self._checksums[entry.start], errors)
+            self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
+            return part
+        tree = Tree(data)
+        if tree.shape != shape or tree.header.dtype != dtype:
+            raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
+        n_weights = int(container.parameter_counts(tree.header).sum())
+        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 4 * n_weights)
         return tree
 
 

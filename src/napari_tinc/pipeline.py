@@ -63,6 +63,7 @@ class Settings:
     levels : of the octree of networks; None for what suits the size.
     widths : of the nodes of every level from the root; None for what suits the size.
     calibrate : where it pays.
+    bound : largest error of any voxel, 0 for bit for bit; then there are no networks. None for networks.
     """
 
     preset: str
@@ -72,10 +73,12 @@ class Settings:
     levels: int | None = None
     widths: tuple[int, ...] | None = None
     calibrate: bool = True
+    bound: float | None = None
 
     def provenance(self) -> dict[str, Any]:
         """What a file says of how it was made."""
-        return {"encoder": f"napari-tinc {version('napari-tinc')}", "preset": self.preset, "seed": self.seed}
+        encoder = {"encoder": f"napari-tinc {version('napari-tinc')}"}
+        return encoder | ({"preset": self.preset, "seed": self.seed} if self.bound is None else {})
 
     def said(self) -> dict[str, Any]:
         """Everything that the bytes of a file depend on."""

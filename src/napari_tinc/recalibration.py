@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import container, metrics, mosaic
 from .calibration import fit_corrections
 from .framing import Ancillary, Chunk
+from .mosaic import Payload
 from .octree import box_slices
 from .parts import Blocks
 from .pipeline import compact, figures, normalise, part_errors
@@ -98,14 +99,17 @@ def _changed(volume: TincVolume, change: Callable[[Tree, tuple[int | slice, ...]
     parts = volume.parts
     blocks = []
     for number, box in np.ndindex(math.prod(parts.leading), len(parts.start)):
-        tree = parts.tree(number, box)
-        if tree is None:
+        part = parts.part(number, box)
+        if part is None:
             raise ValueError(f"{volume.n_missing} blocks of the file are missing: it was cut off")
         place = (number, *box_slices(parts.start[box], parts.stop[box]))
-        blocks.append(change(tree, place))
+        if isinstance(part, Tree):
+            blocks.append(Payload(change(part, place)))
+        else:
+            blocks.append(Payload(part.data, part.crc))
     if not isinstance(parts, Blocks):
-        return blocks[0]
-    overviews = [data for number in range(parts.header.n_volumes) for data in parts.payloads(number)[0]]
+        return blocks[0].data
+    overviews = [payload for number in range(parts.header.n_volumes) for payload in parts.payloads(number)[0]]
     return mosaic.pack(parts.header, overviews, blocks, parts.ancillary())
 
 

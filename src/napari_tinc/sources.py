@@ -35,8 +35,8 @@ class Source:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, array: Any) -> Source:
-        """Any array, or what becomes one.
+    def of(cls, array: Any, *, exact: bool = False) -> Source:
+        """Any array, or what becomes one; of bool only where every value will survive (``exact``).
 
         Raises
         ------
@@ -46,8 +46,12 @@ class Source:
         if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
             array = np.asarray(array)
         dtype = np.dtype(array.dtype)
-        if dtype.kind == "b":
-            raise TypeError("volume is bool; a mask or label image is not an intensity, and would not survive exactly")
+        if dtype.kind == "b" and exact:
+            dtype = np.dtype("u1")
+        elif dtype.kind == "b":
+            raise TypeError(
+                "volume is bool; a mask or label image is not an intensity, and would survive with max_error=0 only"
+            )
         if dtype.newbyteorder("<").str[1:] not in framing.DTYPES:
             known = ", ".join(str(np.dtype(code)) for code in framing.DTYPES)
             raise TypeError(f"volume has dtype {dtype}, expected one of {known}")
@@ -85,21 +89,23 @@ class Source:
         place = np.unravel_index(volume, self.leading) if self.leading else (0,) * (len(self.array.shape) - 3)
         return (*map(int, place), *box)
 
-    def read(self, volume: int, box: Sequence[slice]) -> NDArray[Any]:
-        """A box as an array of its own, all values finite.
+    def read(self, volume: int, box: Sequence[slice], *, finite: bool = True) -> NDArray[Any]:
+        """A box as an array of its own; see :meth:`checked`."""
+        return self.checked(np.asarray(self.array[self.index(volume, box)]), finite=finite)
+
+    def checked(self, values: NDArray[Any], *, finite: bool = True) -> NDArray[Any]:
+        """A box as a contiguous array of the dtype.
 
         Raises
         ------
         ValueError
-            If a value is not finite.
+            If ``finite`` is set and a value is not.
         """
-        return self.checked(np.asarray(self.array[self.index(volume, box)]))
-
-    def checked(self, values: NDArray[Any]) -> NDArray[Any]:
-        """A box as a contiguous array of the dtype; ValueError where a value is not finite."""
         values = np.ascontiguousarray(values, self.dtype)
-        if self.dtype.kind == "f":
+        if finite and self.dtype.kind == "f":
             bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
             if bad:
-                raise ValueError(f"volume has {bad} voxels that are NaN or infinite; expected finite values")
+                raise ValueError(
+                    f"volume has {bad} voxels that are NaN or infinite; expected finite values; max_error= keeps them"
+                )
         return values

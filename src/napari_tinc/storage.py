@@ -8,12 +8,13 @@ import os
 import re
 import stat
 import threading
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Protocol
 
 from .framing import MAX_FILE, MIN_FILE, TincError
 
 READ_WHOLE = 2**20  # bytes; smaller files are read at once
-FIRST_BYTES = 2**16  # that one request fetches from a server: head and overview of most files
+FIRST_BYTES = 2**14  # that the first request fetches from a server: the head of most files
 PIECE = 2**20  # bytes compared at a time
 
 
@@ -23,12 +24,21 @@ class Store(Protocol):
     @property
     def size(self) -> int: ...
 
+    @property
+    def far(self) -> bool:
+        """Whether to ask for several ranges at once is worth while."""
+
     def read(self, start: int, stop: int) -> bytes:
         """Exactly the bytes of that range; TincError where they cannot be had."""
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Several ranges."""
 
 
 class Memory:
     """Bytes in memory."""
+
+    far = False
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -37,20 +47,24 @@ class Memory:
     def read(self, start: int, stop: int) -> bytes:
         return self._data[start:stop]
 
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self.read(*ends) for ends in ranges]
 
-class Seekable:
-    """A local file, or one that fsspec opened, kept open: on POSIX systems it stays whole even if it is replaced."""
 
-    def __init__(self, file: Any, size: int, first: int = 0) -> None:
+class Local:
+    """A file that is kept open: on POSIX systems it stays whole even if it is replaced."""
+
+    far = False
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
         self.size = size
         self._file = file
         self._lock = threading.Lock()
-        self._first = b""
-        self._first = self.read(0, min(first, size))
+
+    def __del__(self) -> None:
+        self._file.close()
 
     def read(self, start: int, stop: int) -> bytes:
-        if stop <= len(self._first):
-            return self._first[start:stop]
         try:
             with self._lock:
                 self._file.seek(start)
@@ -59,7 +73,45 @@ class Seekable:
             raise TincError(f"{stop - start} bytes of the file are wanted, expected that they fit in memory") from None
         if len(data) != stop - start:
             raise TincError(f"file ends at byte {start + len(data)}, expected {self.size}: it has been changed")
-        return bytes(data)
+        return data
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self.read(*ends) for ends in ranges]
+
+
+class Remote:
+    """What a file system of fsspec has; several ranges are asked for at the same time."""
+
+    far = True
+
+    def __init__(self, system: Any, path: str) -> None:
+        self._system, self._path = system, path
+        self._first = b""
+        size = system.info(path)["size"]
+        if size is None:
+            raise TincError("the server does not tell the file's size, expected one that serves ranges of bytes")
+        _check_size(size)
+        self.size = size
+        self._first = self.read(0, min(FIRST_BYTES, size))
+
+    def read(self, start: int, stop: int) -> bytes:
+        return self.read_many([(start, stop)])[0]
+
+    def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        far = [ends for ends in ranges if ends[1] > len(self._first)]
+        paths, starts, stops = [self._path] * len(far), [a for a, _ in far], [b for _, b in far]
+        try:
+            fetched = self._system.cat_ranges(paths, starts, stops, on_error="raise") if far else []
+        except Exception as error:  # every kind of server has its own
+            raise OSError(errno.EIO, f"{type(error).__name__}: {error}", self._path) from error
+        for (start, stop), data in zip(far, fetched, strict=True):
+            if len(data) != stop - start:
+                raise TincError(
+                    f"the server sent {len(data)} bytes for {stop - start} asked for: the file has been changed, or it "
+                    "does not serve ranges of bytes"
+                )
+        rest = iter(fetched)
+        return [self._first[a:b] if b <= len(self._first) else bytes(next(rest)) for a, b in ranges]
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
@@ -81,25 +133,17 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     if not stat.S_ISDIR(status.st_mode):
         _check_size(status.st_size)
     file = open(path, "rb")  # noqa: SIM115 - kept by what is returned
-    store = Seekable(file, status.st_size)
-    if status.st_size > READ_WHOLE:
-        return store
-    with file:
-        return Memory(store.read(0, status.st_size))
+    store = Local(file, status.st_size)
+    return store if status.st_size > READ_WHOLE else Memory(store.read(0, status.st_size))
 
 
 def _open_url(url: str) -> Store:
     try:
         import fsspec
 
-        # No cache of its own: it reads what is asked for, and a file keeps what it decoded.
-        file = fsspec.open(url, "rb", cache_type="none").open()
+        return Remote(*fsspec.url_to_fs(url))
     except ImportError as error:
         raise ImportError(f'opening {url} needs more libraries: pip install "napari-tinc[remote]" ({error})') from error
-    if file.size is None:
-        raise TincError("the server does not tell the file's size, expected one that serves ranges of bytes")
-    _check_size(file.size)
-    return Seekable(file, file.size, FIRST_BYTES)
 
 
 def _check_size(size: int) -> None:

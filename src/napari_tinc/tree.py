@@ -57,9 +57,18 @@ class Tree:
 
         return from_chunks(self.header, self.chunks).network(self.missing)
 
-    def outputs(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float32]:
-        """Outputs of the networks at a grid of coordinates, in voxels from the corner of the box, normalised units."""
-        return self.network.on_grid(axes, threads)
+    @property
+    def n_missing(self) -> int:
+        """Networks that were cut off."""
+        return int(self.missing.sum())
+
+    def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
+        """Values at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
+        return to_values(self.network.on_grid(axes, threads), self.header)
+
+    def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
+        """The same, not rounded."""
+        return to_floats(self.network.on_grid(axes, threads), self.header)
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
         """See :attr:`TincVolume.leaves`; boxes count from the corner of this one. The range is what PSNR is of."""
@@ -108,7 +117,7 @@ def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
 
 def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """To the nearest that the dtype has, half to even."""
-    return (np.rint(values) if dtype.kind in "iu" else values).astype(dtype)
+    return (np.rint(values) if dtype.kind in "iub" else values).astype(dtype)
 
 
 def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:

@@ -20,9 +20,9 @@ from .framing import Ancillary, Chunk, Facts, TincError
 from .lazy import LazyArray
 from .lru import LeastRecentlyUsed
 from .octree import box_slices
-from .parts import Blocks, Parts, read_parts
+from .parts import Blocks, Part, Parts, read_parts
 from .storage import Memory, Store
-from .tree import Tree, rounded, to_floats, to_values
+from .tree import Tree, rounded, to_values
 
 if TYPE_CHECKING:
     from .metrics import Quality
@@ -31,7 +31,9 @@ MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for 
 CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
 THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
 POINTS = 2**22  # evaluated at a time for coarse levels
-GAUSS = 0.5 / math.sqrt(3)  # the mean of a cubic over a cell is that of its values at the centre +- this share of it
+# Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
+# more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
+SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
 
 class TincVolume:
@@ -69,9 +71,10 @@ class TincVolume:
         """Channels and points in time, where there are such axes, and voxels along z, y, x."""
         return (*self._parts.leading, *self.header.shape)
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
-        return self.header.dtype
+        """Of the values; bool is stored as uint8."""
+        return np.dtype(bool) if self.meta.get("bool") is True else self.header.dtype
 
     @property
     def ndim(self) -> int:
@@ -116,16 +119,21 @@ class TincVolume:
         return found
 
     @property
+    def error_bound(self) -> float | None:
+        """No voxel is further than this from the original, 0 for bit for bit; None where nothing is promised."""
+        return self.header.error_bound
+
+    @property
     def calibrated(self) -> bool:
         """Whether gains and offsets correct the networks, of any of its trees."""
-        return any(tree is not None and tree.calibrated for _, _, tree in self.trees())
+        return any(part is not None and part.calibrated for _, _, part in self.boxes())
 
     @property
     def n_missing(self) -> int:
         """Networks (of a file of blocks: blocks) that were cut off; their voxels come from what is coarser."""
         if isinstance(self._parts, Blocks):
             return self._parts.n_missing
-        return int(sum(tree.missing.sum() for _, _, tree in self.trees() if tree))
+        return sum(part.n_missing for _, _, part in self.boxes() if part)
 
     @property
     def nbytes(self) -> int:
@@ -155,7 +163,7 @@ class TincVolume:
     def levels(self) -> list[LazyArray]:
         """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis; lazy.
 
-        A voxel of a coarse level is the mean over its cell, by two points of Gauss and Legendre along each axis.
+        A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail.
         """
         levels, factor = [], 1
         while True:
@@ -177,19 +185,19 @@ class TincVolume:
         """
         above, parts = self._parts.levels_above(), self._parts
         found = []
-        for _, box, tree in self.trees():
-            if tree is not None:
-                rows = tree.leaves(self.value_range)
+        for _, box, part in self.boxes():
+            if part is not None:
+                rows = part.leaves(self.value_range)
                 rows["start"] += parts.start[box]
                 rows["stop"] += parts.start[box]
                 rows["level"] += above[box]
                 found.append(rows)
         return np.concatenate(found)
 
-    def trees(self) -> Iterator[tuple[int, int, Tree | None]]:
-        """Of every channel or point in time and every box: their numbers, and the tree, None where it was cut off."""
+    def boxes(self) -> Iterator[tuple[int, int, Part | None]]:
+        """Of every channel or point in time and every box: their numbers, and what it holds; None if it was cut off."""
         for volume, box in itertools.product(range(math.prod(self._parts.leading)), range(len(self._parts.start))):
-            yield volume, box, self._parts.tree(volume, box)
+            yield volume, box, self._parts.part(volume, box)
 
     def select(self, *index: int) -> TincVolume:
         """One channel or point in time as a volume z, y, x; itself where there are no such axes.
@@ -235,16 +243,14 @@ class TincVolume:
 
         where = pick_device(device)
         out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
-        for volume, box, tree in self.trees():
+        for volume, box, part in self.boxes():
             start, stop = self._parts.start[box], self._parts.stop[box]
             place: tuple[Any, ...] = (volume, *box_slices(start, stop))
-            if tree is None:
-                out[place] = self._values(
-                    volume, [range(low, high) for low, high in zip(start.tolist(), stop.tolist(), strict=True)]
-                )
+            if isinstance(part, Tree):
+                grid = [np.arange(n, dtype=np.float64) + 0.5 for n in part.shape]
+                out[place] = to_values(part.network.to(where).on_grid(grid), part.header)
             else:
-                grid = [np.arange(n, dtype=np.float64) + 0.5 for n in tree.shape]
-                out[place] = to_values(tree.network.to(where).on_grid(grid), tree.header)
+                out[place] = self._values(volume, [range(along.start, along.stop) for along in place[1:]])
         return out.reshape(self.shape)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -265,11 +271,10 @@ class TincVolume:
     def verify(self) -> None:
         """Check every chunk and decode every weight; :class:`TincError` if anything is wrong."""
         self._parts.check()
-        trees = [tree for _, _, tree in self.trees()]
-        overviews = [self._parts.overview(volume) for volume in range(math.prod(self._parts.leading))]
-        for tree in (*trees, *overviews):
-            if tree is not None:
-                tree.verify()
+        overviews = (self._parts.overview(volume) for volume in range(math.prod(self._parts.leading)))
+        for part in itertools.chain((part for _, _, part in self.boxes()), overviews):
+            if part is not None:
+                part.verify()
         _ = self.axis_labels, self.channels, self.provenance
 
     def __len__(self) -> int:
@@ -285,15 +290,14 @@ class TincVolume:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
 
     def _json(self, role: Ancillary) -> dict[str, Any]:
-        for chunk in self._parts.ancillary():
-            if chunk.role is role:
-                try:
-                    value = json.loads(chunk.checked())
-                except (ValueError, RecursionError) as error:
-                    raise TincError(f"{role.name} chunk is not JSON: {error}") from error
-                if not isinstance(value, dict):
-                    raise TincError(f"{role.name} chunk holds a JSON {type(value).__name__}, expected an object")
-                return value
+        for chunk in self._parts.ancillary(role):
+            try:
+                value = json.loads(chunk.checked())
+            except (ValueError, RecursionError) as error:
+                raise TincError(f"{role.name} chunk is not JSON: {error}") from error
+            if not isinstance(value, dict):
+                raise TincError(f"{role.name} chunk holds a JSON {type(value).__name__}, expected an object")
+            return value
         return {}
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
@@ -349,26 +353,37 @@ class TincVolume:
         if factor == 1:
             return self._values(volume, ranges)
         out = np.empty([len(axis) for axis in ranges], self.dtype)
-        slab = max(1, POINTS // (8 * len(ranges[1]) * len(ranges[2])))
+        k = self._points_per_axis(factor)
+        slab = max(1, POINTS // (k**3 * len(ranges[1]) * len(ranges[2])))
         for at in range(0, len(ranges[0]), slab):
             part = [ranges[0][at : at + slab], *ranges[1:]]
             points = self._floats(volume, factor, [
-                gauss_points(axis, factor, n) for axis, n in zip(part, self.header.shape, strict=True)
+                spread_points(axis, factor, n, k) for axis, n in zip(part, self.header.shape, strict=True)
             ])  # fmt: skip
             z, y, x = (len(axis) for axis in part)
-            out[at : at + slab] = rounded(points.reshape(z, 2, y, 2, x, 2).mean(axis=(1, 3, 5)), self.dtype)
+            out[at : at + slab] = rounded(points.reshape(z, k, y, k, x, k).mean(axis=(1, 3, 5)), self.dtype)
         return out
+
+    def _points_per_axis(self, factor: int) -> int:
+        """Points along an edge of a cell of ``factor`` voxels at which it is evaluated."""
+        if self._parts.edge and factor >= self._parts.edge:
+            return factor // self._parts.edge  # all that the overview has
+        if self.header.error_bound is not None:
+            return factor  # all voxels, which are decoded anyway
+        weights = 8 * self.nbytes_compressed / BITS_PER_WEIGHT
+        spacing = max(SPACING, SPACING_PER_WEIGHT * (self.size / weights) ** (1 / 3))
+        return min(factor, math.ceil(factor / spacing))
 
     def _values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
         """Values of voxels."""
         axes = [np.array(axis, np.float64) + 0.5 for axis in ranges]
         out = np.empty([len(axis) for axis in ranges], self.dtype)
 
-        def put(place: tuple[slice, ...], tree: Tree | None, local: list[NDArray[np.float64]], threads: int) -> None:
-            if tree is None:
+        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if part is None:
                 out[place] = rounded(self._coarser(volume, local), self.dtype)
             else:
-                out[place] = to_values(tree.outputs(local, threads), tree.header)
+                out[place] = part.values(local, threads)
 
         self._each_box(volume, axes, put)
         return out
@@ -379,11 +394,11 @@ class TincVolume:
             return self._coarser(volume, axes)
         out = np.empty([len(axis) for axis in axes])
 
-        def put(place: tuple[slice, ...], tree: Tree | None, local: list[NDArray[np.float64]], threads: int) -> None:
-            if tree is None:
+        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if part is None:
                 out[place] = self._coarser(volume, local)
             else:
-                out[place] = to_floats(tree.outputs(local, threads), tree.header)
+                out[place] = part.floats(local, threads)
 
         self._each_box(volume, axes, put)
         return out
@@ -393,11 +408,11 @@ class TincVolume:
         overview = self._parts.overview(volume)
         if overview is None:
             return np.full([len(axis) for axis in axes], sum(self.value_range) / 2)
-        return to_floats(overview.outputs([axis / self._parts.edge for axis in axes]), overview.header)
+        return overview.floats([axis / self._parts.edge for axis in axes])
 
     def _each_box(
         self, volume: int, axes: list[NDArray[np.float64]],
-        put: Callable[[tuple[slice, ...], Tree | None, list[NDArray[np.float64]], int], None],
+        put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
     ) -> None:  # fmt: skip
         """Call ``put`` for each box that a grid of coordinates meets, with its part of the grid, from threads.
 
@@ -415,13 +430,14 @@ class TincVolume:
             )
             if all(part.stop > part.start for part in place):
                 jobs.append((box, place))
+        parts.prepare(volume, [box for box, _ in jobs])
         threads = cpu_count() if len(jobs) < cpu_count() else 1
 
         def work(job: tuple[int, tuple[slice, ...]]) -> None:
             box, place = job
-            tree = parts.tree(volume, box)
-            corner = np.zeros(3) if tree is None else parts.start[box]
-            put(place, tree, [axis[part] - low for axis, part, low in zip(axes, place, corner, strict=True)], threads)
+            part = parts.part(volume, box)
+            corner = np.zeros(3) if part is None else parts.start[box]
+            put(place, part, [axis[along] - low for axis, along, low in zip(axes, place, corner, strict=True)], threads)
 
         if threads > 1:
             for job in jobs:
@@ -483,14 +499,11 @@ def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> 
     ]
 
 
-def gauss_points(cells: range, factor: int, n: int) -> NDArray[np.float64]:
-    """Two coordinates a cell of ``factor`` voxels of an axis of ``n``, whose values' mean is that over the cell.
-
-    Gauss-Legendre quadrature, exact for cubics. The last cell ends with the axis.
-    """
+def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float64]:
+    """``k`` coordinates a cell of ``factor`` voxels of an axis of ``n``, evenly. The last cell ends with the axis."""
     low = np.array(cells, np.float64) * factor
-    half = (np.minimum(low + factor, n) - low) / 2
-    return np.stack([low + half * (1 - 2 * GAUSS), low + half * (1 + 2 * GAUSS)], axis=1).reshape(-1)
+    size = np.minimum(low + factor, n) - low
+    return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
 
 
 def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:

@@ -1,0 +1,86 @@
+"""Blocks on the workers of a dask.distributed cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .block import Block, BlockTask, fit_block
+from .pipeline import Settings
+from .sources import Source
+from .training import Control
+
+POLL_SECONDS, ANSWER_SECONDS = 0.1, 10
+
+
+def fit_on_cluster(
+    scheduler: Any,
+    tasks: Sequence[BlockTask],
+    pending: Sequence[int],
+    settings: Settings,
+    span: float,
+    share: float,
+    control: Control,
+) -> Iterator[tuple[int, Block]]:
+    """One task a block. A few more are handed out than there are workers, as the voxels may travel with them.
+
+    Workers read Zarr and dask arrays themselves; of others they are sent the voxels. The scheduler gives the block of
+    a worker that is lost to another one.
+    """
+    try:
+        import distributed
+        from dask.delayed import delayed
+    except ImportError as error:
+        raise ImportError('a scheduler needs dask.distributed: pip install "napari-tinc[distributed]"') from error
+    own = isinstance(scheduler, str)
+    try:
+        make: Any = distributed.Client
+        client = make(scheduler, timeout=ANSWER_SECONDS, set_as_default=False) if own else scheduler
+    except OSError as error:
+        raise ValueError(f"no scheduler answers at {scheduler}: {error}") from error
+    waiting = list(reversed(pending))
+    running: dict[Any, int] = {}
+    ready: Any = distributed.as_completed
+    finished = ready(loop=client.loop)
+
+    def submit(index: int) -> Any:
+        task = tasks[index]
+        place = task.source.index(task.volume, task.box)
+        array = task.source.array
+        arguments = (settings, task.budget, span, share)
+        if type(array).__module__.startswith("dask."):
+            return client.compute(delayed(fit_block, pure=False)(array[place], *arguments))
+        if getattr(array, "portable", type(array).__module__.startswith("zarr.")):
+            return client.submit(_fit_part, task.source, place, *arguments, pure=False)
+        return client.submit(fit_block, task.read(settings), *arguments, pure=False)
+
+    try:
+        while waiting or running:
+            most = 2 * max(1, sum(client.nthreads().values()))
+            while waiting and len(running) < most:
+                index = waiting.pop()
+                future = submit(index)
+                running[future] = index
+                finished.add(future)
+            if control.cancel.is_set():
+                return
+            if not finished.has_ready():
+                time.sleep(POLL_SECONDS)
+                continue
+            for future in finished.next_batch(block=False):
+                yield running.pop(future), future.result()
+    finally:
+        client.cancel(list(running))
+        if own:
+            client.close()
+
+
+def _fit_part(
+    source: Source, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
+) -> Block:
+    return fit_block(
+        source.checked(np.asarray(source.array[place]), finite=settings.bound is None), settings, budget, span, share
+    )

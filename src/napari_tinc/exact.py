@@ -1,0 +1,92 @@
+"""A box of voxels as a file holds it without networks: within a bound of the original, or bit for bit.
+
+The bytes are those of residual.py, decoded to the same bits on any machine; their CRC-32 is in the file.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import residual
+from .framing import TincError
+from .tree import LEAF_FIELDS
+
+
+class Exact:
+    """A box whose values are decoded at once, when the first is needed.
+
+    Parameters
+    ----------
+    crc : CRC-32 of the values, little-endian, as the encoder decoded them.
+    errors : its root mean squared and largest error in data units, nan where the file does not say them.
+    """
+
+    calibrated = False
+    n_missing = 0
+
+    def __init__(
+        self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int,
+        errors: tuple[float, float] = (np.nan, np.nan),
+    ) -> None:  # fmt: skip
+        self.data, self.shape, self.dtype = data, shape, dtype
+        self.crc, self._errors = crc, errors
+
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """All values."""
+        try:
+            values = residual.decode(self.data, self.shape, self.dtype)
+        except ValueError as error:
+            raise TincError(f"residual: {error}") from error
+        found = checksum(values)
+        if found != self.crc:
+            raise TincError(f"values decode to the CRC-32 {found:08x}, expected {self.crc:08x}")
+        return values
+
+    def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
+        """Values of the voxels that a grid of coordinates lies in, in voxels from the corner of the box."""
+        return self.array[np.ix_(*(axis.astype(np.int64) for axis in axes))]
+
+    def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
+        """The same as float64."""
+        return self.values(axes).astype(np.float64)
+
+    def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
+        """One row, see :attr:`TincVolume.leaves`."""
+        rows = np.zeros(1, LEAF_FIELDS)
+        rows["stop"], rows["network"], rows["bytes"], rows["gain"] = self.shape, -1, len(self.data), 1
+        rmse, rows["max_error"] = self._errors
+        rows["rmse"] = rmse
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows["psnr"] = np.inf if rmse == 0 else 20 * np.log10((value_range[1] - value_range[0]) / np.float64(rmse))
+        return rows
+
+    def verify(self) -> None:
+        """Decode everything; :class:`TincError` if anything is wrong."""
+        _ = self.array
+
+
+def checksum(values: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view(np.uint8).data)
+
+
+def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> int:
+    """Voxels that are further than ``bound`` from the original, in float64; for 0, of other bits.
+
+    NaN has to stay NaN, and an infinite value what it is.
+    """
+    count = 0
+    for plane, other in zip(original, values, strict=True):
+        with np.errstate(all="ignore"):
+            near = np.abs(other.astype(np.float64) - plane.astype(np.float64)) <= bound
+        same = np.ascontiguousarray(plane).view(f"u{plane.dtype.itemsize}") == np.ascontiguousarray(other).view(
+            f"u{plane.dtype.itemsize}"
+        )
+        count += int((~(same if bound == 0 else same | near)).sum())
+    return count

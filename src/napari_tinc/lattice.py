@@ -1,0 +1,271 @@
+"""Boxes of integers to bytes and back, each within a bound: interpolation from coarse to fine, in integers only.
+
+Every second voxel along each axis is a coarser box, coded first, by the same rule down to a single voxel. The seven
+other parities follow one by one, each all at once (stages.py), with weights that the encoder fits, and coded under one
+of a few tables (tokens.py), chosen by how well the neighbourhood has been predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .stages import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, pad, part_of
+from .tokens import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
+
+MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
+ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
+MIN_BACKGROUND = 0.01  # of the voxels
+FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
+
+
+def _run(
+    shape: tuple[int, ...], high: int, bounds: Callable[[int], int], guide: Ints | None, first: int, background: int,
+    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]],
+) -> Ints:  # fmt: skip
+    """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices."""
+    dtype = np.int32 if high < 2**24 else np.int64
+    values, errors = np.full((1, 1, 1), first, dtype), np.zeros((1, 1, 1), dtype)
+    for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
+        stride = 2**level
+        size = tuple(-(-n // stride) for n in shape)
+        known = Level(high, 2 * bounds(level) + 1, background=background)
+        known.add((0, 0, 0), values, errors)
+        finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
+        part_of(finer, (0, 0, 0))[:], part_of(finer_errors, (0, 0, 0))[:] = values, errors
+        if guide is not None:
+            coarse = guide[::stride, ::stride, ::stride].astype(dtype)
+            parts = {parity: part_of(coarse, parity) for parity in ((0, 0, 0), *ORDER)}
+            known.guide = {parity: pad(part) for parity, part in parts.items() if part.size}
+        for parity in ORDER:
+            part = part_of(finer, parity)
+            if part.size:
+                stage = Stage(known, parity, part.shape)
+                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
+                part[:], part_of(finer_errors, parity)[:] = code(stage, where)
+                if parity != ORDER[-1]:
+                    known.add(parity, part, part_of(finer_errors, parity))
+        values, errors = finer, finer_errors
+    return values
+
+
+def bound_of_level(bound: int, taper: int, level: int) -> int:
+    """Coarser levels are finer by 1 + taper / 4 each, at most by 4: others are predicted from them."""
+    return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
+
+
+class _Weights:
+    """Weights of the prediction and of the activity, by parity: those of the coarser level until there are others."""
+
+    def __init__(self) -> None:
+        self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
+
+    def get(self, stage: Stage) -> tuple[list[int], list[int]]:
+        terms, weights, activity = self._of.get(stage.parity, ([], [], []))
+        if terms == stage.terms:
+            return weights, activity
+        counts = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in stage.shells]
+        first = 2**ACTIVITY_BITS // 2 // counts[0]
+        return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
+
+    def set(self, stage: Stage, weights: list[int], activity: list[int]) -> None:
+        self._of[stage.parity] = (stage.terms, weights, activity)
+
+
+def decode(
+    data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, guide: Ints | None = None
+) -> Ints:
+    """The integers that :func:`encode` returned for the same shape, high, bound, taper and guide.
+
+    Raises
+    ------
+    ValueError
+        If the data are not exactly those of such a box.
+    """
+    reader = Reader(data)
+    first = reader.number("first voxel", 0, high)
+    background = reader.number("background", -1, high)
+    tables = Tables.get(reader)
+    empty_tables = Tables.get(reader) if background >= 0 else Tables([], [])
+    models, empty_models = tables.models(), empty_tables.models()
+    known_weights = _Weights()
+
+    def code(stage: Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+        weights, activity_weights = known_weights.get(stage)
+        count = stage.base.size
+        if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
+            weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
+            activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
+            known_weights.set(stage, weights, activity_weights)
+        prediction = stage.predict(weights)
+        centre = (prediction + 4) >> 3
+        classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        empty = None
+        if background < 0:
+            integers = reader.rest(reader.tokens(tables, models, classes))
+        else:
+            emptiness = stage.emptiness()
+            near = np.flatnonzero(emptiness)
+            empty = np.zeros(count, bool)
+            empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
+            others = np.flatnonzero(~empty)
+            integers = np.zeros(count, np.int64)
+            integers[others] = reader.rest(reader.tokens(tables, models, classes[others]))
+        np.negative(integers, out=integers, where=flipped)
+        return _apply(stage, prediction, centre, integers, empty)
+
+    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, background, code)
+    reader.end()
+    return box
+
+
+def _apply(
+    stage: Stage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
+) -> tuple[Ints, Ints]:
+    """Values and errors of a stage. Those of background are as if well predicted."""
+    steps = integers.reshape(stage.shape) * stage.known.step
+    steps += centre
+    values = np.clip(steps, 0, stage.known.high).astype(centre.dtype)
+    errors = (values << 3) - prediction
+    if empty is not None:
+        values.reshape(-1)[empty] = stage.known.background
+        errors.reshape(-1)[empty] = 0
+    return values, errors
+
+
+def encode(box: Ints, high: int, bound: int, taper: int = 0, guide: Ints | None = None) -> tuple[bytes, Ints]:
+    """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by at most ``bound``.
+
+    Parameters
+    ----------
+    box : (z, y, x) of 0 to ``high`` < 2^36.
+    taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
+    guide : (z, y, x) of 0 to ``high``, a prediction that the decoder will have too.
+    """
+    known_weights, background = _Weights(), _background(box, bound)
+    stages: list[_Coded] = []
+
+    def code(stage: Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+        wanted = box[where].astype(stage.base.dtype)
+        emptiness, empty = np.zeros(0, np.int64), None
+        if background >= 0:
+            emptiness = stage.emptiness()
+            empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
+        weights, activity_weights = known_weights.get(stage)
+        fitted = None
+        if wanted.size >= FIT_VOXELS:
+            fitted = _fit(stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights)
+            if fitted is not None:
+                weights, activity_weights = fitted
+                known_weights.set(stage, weights, activity_weights)
+        prediction = stage.predict(weights)
+        centre = (prediction + 4) >> 3
+        classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        step = stage.known.step
+        integers = ((wanted.astype(np.int64) - centre + step // 2) // step).ravel()
+        coded = tokens_of(np.where(flipped, -integers, integers))
+        if empty is not None:
+            classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
+        near = emptiness > 0
+        flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
+        stages.append(_Coded(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
+        return _apply(stage, prediction, centre, integers, empty)
+
+    first = int(box[0, 0, 0])
+    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), guide, first, background, code)
+    tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
+    empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
+    models, empty_models = tables.models(), empty_tables.models()
+    writer = Writer()
+    writer.integers([first], FLAT)
+    writer.integers([background], FLAT)
+    tables.put(writer)
+    if background >= 0:
+        empty_tables.put(writer)
+    for stage in stages:
+        if stage.may_be_fitted:
+            writer.integers([int(stage.fitted is not None)], STEEP)
+        for weights in stage.fitted or ():
+            writer.integers(weights, MEDIUM)
+        writer.tokens(empty_tables, empty_models, stage.emptiness, stage.empty)
+        writer.tokens(tables, models, stage.classes, stage.tokens)
+        writer.rest(stage.n_bits, stage.rest)
+    return writer.to_bytes(), values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coded:
+    """What the encoder keeps of a stage until the tables are made."""
+
+    may_be_fitted: bool
+    fitted: tuple[list[int], list[int]] | None
+    emptiness: NDArray[np.int64]  # of voxels near background, and whether they are it
+    empty: NDArray[np.int64]
+    classes: NDArray[np.int64]  # of the others
+    tokens: NDArray[np.int64]
+    n_bits: NDArray[np.int64]
+    rest: NDArray[np.int64]
+
+
+def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, np.int64), *arrays])
+
+
+def _background(box: Ints, bound: int) -> int:
+    """A value that fills regions exactly, as behind a mask, or -1."""
+    part = box[::2, ::2, ::2]
+    values, counts = np.unique(part, return_counts=True)
+    value = int(values[np.argmax(counts)])
+    same = part == value
+    n_same, pairs = int(same.sum()), int((same[..., 1:] & same[..., :-1]).sum())
+    n_near = int((np.abs(part - value) <= bound).sum())
+    return value if n_same >= MIN_BACKGROUND * part.size and 2 * pairs >= n_same and n_near <= 1.2 * n_same else -1
+
+
+def _fit(
+    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int]
+) -> tuple[list[int], list[int]] | None:
+    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
+    count = len(voxels)
+    if count < len(stage.terms):
+        return None
+    if count > FIT_SAMPLES:
+        voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
+    terms = np.stack([stage.term(*term).ravel()[voxels] for term in stage.terms], axis=1).astype(np.float64)
+    target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
+    unit = 8.0 * stage.known.step
+
+    def bits(weights: NDArray[np.float64]) -> float:
+        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
+
+    old = np.array(before) / 2**WEIGHT_BITS
+    weights = old
+    for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
+        sizes = np.abs(target - terms @ weights)
+        weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
+        weights = _solve(weighted.T @ terms, weighted.T @ target)
+    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
+    if bits(old) < 20 * len(stored):
+        return None
+    prediction = stage.predict(stored.tolist())
+    centre = (prediction + 4) >> 3
+    shells = np.stack([stage.shell(*shell, centre).ravel()[voxels] for shell in stage.shells], axis=1)
+    step = stage.known.step  # what is coded counts: errors of less than half a step are none
+    steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
+    sizes = 8.0 * step * steps.ravel()[voxels]
+    activity = np.maximum(_solve(shells.T.astype(np.float64) @ shells, shells.T @ sizes), 0)
+    for _ in range(FIT_ROUNDS):  # relative errors count
+        weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
+        activity = np.maximum(_solve(weighted.T @ shells, weighted.T @ sizes), 0)
+    quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
+    return stored.tolist(), quantized.tolist()
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares, drawn towards zero a little, so that equal terms share."""
+    scale = float(np.trace(matrix)) / len(right)
+    return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

@@ -1,0 +1,218 @@
+"""Errors of a prediction to bytes and back: tokens, each under one of a few tables, and plain bits.
+
+An integer is a token (itself where it is small; else its octave and quarter of that) and, where large, further bits
+that are about even. Each voxel belongs to a class; neighbouring classes share a table of costs, which the file holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_CLASSES = 200
+SMALL = 8  # magnitudes below have tokens of their own, with their sign
+MAX_TOKEN = 2 * SMALL - 2 + 4 * 36
+COST_STEP = 0.8408964152537145  # 2^(-1/4)
+MAX_COST = 127
+POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))  # IEEE products, from the left
+
+
+def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Any:
+    return constriction.stream.model.Categorical(POWERS[np.asarray(costs)], perfect=False)
+
+
+FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # of weights and other numbers of any size
+MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 24))  # of weights
+STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 2, 80))  # of differences
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """Costs of tokens, in quarters of a bit, for runs of classes; ``ends`` are the first classes beyond each."""
+
+    ends: list[int]
+    costs: list[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, classes: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tables:
+        """Tables under which these tokens and the tables themselves take few bits: neighbours joined while it pays."""
+        counts = np.bincount(classes * (MAX_TOKEN + 1) + tokens, minlength=MAX_CLASSES * (MAX_TOKEN + 1))
+        runs = counts.reshape(MAX_CLASSES, -1).astype(np.float64)
+        ends = np.flatnonzero(runs.any(axis=1))
+        runs = runs[ends]
+        while len(runs) > 1:
+            bits = _bits(runs)
+            gains = bits[:-1] + bits[1:] - _bits(runs[:-1] + runs[1:])
+            best = int(np.argmax(gains))
+            if gains[best] < 0:
+                break
+            runs[best + 1] += runs[best]
+            runs, ends = np.delete(runs, best, axis=0), np.delete(ends, best)
+        return cls((ends + 1).tolist(), [_costs(run) for run in runs])
+
+    def put(self, writer: Writer) -> None:
+        writer.integers([len(self.ends)], STEEP)
+        before, previous = 0, np.zeros(1, np.int64)
+        for end, costs in zip(self.ends, self.costs, strict=True):
+            writer.integers([end - before], STEEP)
+            writer.integers([len(costs)], STEEP)
+            if len(costs) > 1:
+                writer.integers(np.diff(costs - _expected(previous, len(costs)), prepend=0), STEEP)
+            before, previous = end, costs
+
+    @classmethod
+    def get(cls, reader: Reader) -> Tables:
+        """The tables that come next; ValueError where they are none."""
+        ends: list[int] = []
+        all_costs = []
+        costs = np.zeros(1, np.int64)
+        for _ in range(reader.number("number of tables", 0, MAX_CLASSES, STEEP)):
+            before = ends[-1] if ends else 0
+            ends.append(before + reader.number("classes of a table", 1, MAX_CLASSES - before, STEEP))
+            n_tokens = reader.number("tokens of a table", 1, MAX_TOKEN + 1, STEEP)
+            expected = _expected(costs, n_tokens)
+            costs = np.zeros(1, np.int64) if n_tokens == 1 else expected + np.cumsum(reader.integers(STEEP, n_tokens))
+            if costs.min() < 0 or costs.max() > MAX_COST:
+                raise ValueError(f"costs of tokens are {costs.min()} to {costs.max()}, expected 0 to {MAX_COST}")
+            all_costs.append(costs)
+        return cls(ends, all_costs)
+
+    def models(self) -> list[Any]:
+        """One a table; None where it has one token, which then takes no bits."""
+        return [categorical(costs) if len(costs) > 1 else None for costs in self.costs]
+
+    def segments(self, classes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
+        """Voxels sorted by table, and how many each has. Raises ValueError where a class is beyond all tables."""
+        lengths = [end - start for start, end in zip([0, *self.ends], self.ends, strict=False)]
+        lookup = np.repeat(np.arange(len(lengths), dtype=np.uint8), lengths)
+        if classes.size and classes.max() >= len(lookup):
+            raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(lookup)}")
+        indices = lookup[classes]
+        return np.argsort(indices, kind="stable"), np.bincount(indices, minlength=len(self.ends)).tolist()
+
+
+def _bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the tokens of each row, and about those of a table for them."""
+    totals = counts.sum(axis=1)
+    logarithms = np.log2(np.maximum(counts, 1))
+    n_tokens = counts.shape[1] - np.argmax(counts[:, ::-1] > 0, axis=1)
+    return totals * np.log2(totals) - (counts * logarithms).sum(axis=1) + 4 * n_tokens + 8
+
+
+def _costs(counts: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Up to the last token that occurs."""
+    counts = counts[: np.flatnonzero(counts)[-1] + 1]
+    costs = 4 * np.log2(counts.sum() / np.maximum(counts, 0.5))
+    return np.minimum(np.rint(costs), MAX_COST).astype(np.int64)
+
+
+def _expected(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.int64]:
+    """The costs of the table before, continued."""
+    beyond = previous[-1] + 1 * np.arange(1, 1 + max(0, n_tokens - len(previous)))
+    return np.concatenate([previous, beyond])[:n_tokens]
+
+
+def tokens_of(integers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Token, number of further bits, and these (the lowest is the sign)."""
+    sizes = np.abs(integers)
+    octaves = np.frexp(np.maximum(sizes, SMALL).astype(np.float64))[1].astype(np.int64) - 1
+    above = sizes >= SMALL
+    quarters = (sizes >> (octaves - 2)) & 3
+    tokens = np.where(above, 2 * SMALL - 1 + (octaves - 3) * 4 + quarters, 2 * sizes - (integers > 0))
+    rest = (sizes & ((1 << (octaves - 2)) - 1)) << 1 | (integers < 0)
+    return tokens, np.where(above, octaves - 1, 0), np.where(above, rest, 0)
+
+
+class Writer:
+    """Collects symbols in the decoder's order."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[NDArray[np.int32], Any]] = []
+
+    def put(self, symbols: NDArray[np.int64], model: Any) -> None:
+        self._runs.append((symbols.astype(np.int32), model))
+
+    def tokens(self, tables: Tables, models: list[Any], classes: NDArray[np.int64], tokens: NDArray[np.int64]) -> None:
+        """Tokens in the order of their tables."""
+        order, counts = tables.segments(classes)
+        for end, n, model in zip(np.cumsum(counts), counts, models, strict=True):
+            if n and model is not None:
+                self.put(tokens[order[end - n : end]], model)
+
+    def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Any) -> None:
+        tokens, n_bits, rest = tokens_of(np.asarray(integers, np.int64))
+        self.put(tokens, model)
+        self.rest(n_bits, rest)
+
+    def rest(self, n_bits: NDArray[np.int64], rest: NDArray[np.int64]) -> None:
+        for n in np.flatnonzero(np.bincount(n_bits, minlength=1)).tolist():
+            self.bits(rest[n_bits == n], n)
+
+    def bits(self, values: NDArray[np.int64], n: int) -> None:
+        for low in range(0, n, 16):
+            width = min(16, n - low)
+            self.put(values >> low & (2**width - 1), constriction.stream.model.Uniform(2**width))
+
+    def to_bytes(self) -> bytes:
+        coder = constriction.stream.stack.AnsCoder()
+        for symbols, model in reversed(self._runs):
+            coder.encode_reverse(symbols, model)
+        return bytes(coder.get_compressed().astype("<u4").tobytes())
+
+
+class Reader:
+    def __init__(self, data: bytes) -> None:
+        if len(data) % 4:
+            raise ValueError(f"entropy-coded data of {len(data)} bytes, expected a multiple of 4")
+        self._coder = constriction.stream.stack.AnsCoder(np.frombuffer(data, "<u4").astype(np.uint32))
+
+    def get(self, model: Any, count: int) -> NDArray[np.int64]:
+        return np.asarray(self._coder.decode(model, count), np.int64)
+
+    def tokens(self, tables: Tables, models: list[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A token for each class."""
+        order, counts = tables.segments(classes)
+        tokens = np.zeros(len(classes), np.int64)
+        for end, n, model in zip(np.cumsum(counts), counts, models, strict=True):
+            if n and model is not None:
+                tokens[order[end - n : end]] = self.get(model, n)
+        return tokens
+
+    def integers(self, model: Any, count: int) -> NDArray[np.int64]:
+        return self.rest(self.get(model, count))
+
+    def rest(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Integers of tokens, once their further bits are read."""
+        integers = np.where(tokens & 1, (tokens + 1) >> 1, -(tokens >> 1))
+        large = np.flatnonzero(tokens >= 2 * SMALL - 1)
+        if large.size:
+            above = tokens[large] - (2 * SMALL - 1)
+            octaves = (above >> 2) + 3
+            rest = np.empty_like(octaves)
+            for n in np.flatnonzero(np.bincount(octaves)).tolist():
+                mine = np.flatnonzero(octaves == n)
+                rest[mine] = self.bits(n - 1, mine.size)
+            sizes = (1 << octaves) + ((above & 3) << (octaves - 2)) + (rest >> 1)
+            integers[large] = np.where(rest & 1, -sizes, sizes)
+        return integers
+
+    def bits(self, n: int, count: int) -> NDArray[np.int64]:
+        values = np.zeros(count, np.int64)
+        for low in range(0, n, 16):
+            values |= self.get(constriction.stream.model.Uniform(2 ** min(16, n - low)), count) << low
+        return values
+
+    def number(self, name: str, low: int, high: int, model: Any = FLAT) -> int:
+        (value,) = self.integers(model, 1).tolist()
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}, expected {low} to {high}")
+        return int(value)
+
+    def end(self) -> None:
+        if not self._coder.is_empty():
+            raise ValueError("entropy-coded data are not used up by the integers they should hold")

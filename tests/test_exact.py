@@ -1,0 +1,163 @@
+"""A bound that holds for every voxel, and no loss at all: what the file promises is kept, and can be checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import napari_tinc as tinc
+from napari_tinc import blocks, exact
+from napari_tinc.exact import violations
+from napari_tinc.framing import DTYPES, Kind
+from napari_tinc.parts import Blocks
+
+few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def wave(shape: tuple[int, ...] = (20, 24, 36), dtype: str = "i2") -> np.ndarray:
+    z, y, x = np.meshgrid(*[np.linspace(0, 7, n) for n in shape], indexing="ij")
+    noise = np.random.default_rng(0).normal(0, 9, shape)
+    return (400 * np.sin(z + 0.3 * y) * np.cos(x) + noise).astype(dtype)
+
+
+@given(
+    data=st.data(),
+    code=st.sampled_from(DTYPES),
+    bound=st.sampled_from([0, 1e-30, 0.4, 1, 3.5, 1e6]),
+    offset=st.sampled_from([0, 1e5]),
+)
+@few
+def test_every_voxel_of_any_array_is_within_the_bound(
+    data: st.DataObject, code: str, bound: float, offset: float
+) -> None:
+    shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
+    values: Any = None
+    if np.dtype(code).kind == "f":
+        values = st.floats(width=8 * np.dtype(code).itemsize, allow_nan=True, allow_infinity=True)
+    array = data.draw(hnp.arrays(code, shape, elements=values))
+    with np.errstate(all="ignore"):
+        array = (array + np.array(offset).astype(code)).astype(code)
+    finite = array[np.isfinite(array)].astype(np.float64)
+    if finite.size and not np.isfinite(finite.max() - finite.min()):
+        with pytest.raises(ValueError, match="spans more"):
+            tinc.compress(array, max_error=bound)
+        return
+    volume = tinc.compress(array, max_error=bound)
+    again = tinc.TincVolume(volume.parts.data())
+    decoded = np.asarray(again)
+    assert decoded.dtype == array.dtype and again.error_bound == bound
+    assert violations(array, decoded, bound) == 0
+    if bound == 0:
+        assert decoded.tobytes() == array.tobytes()
+
+
+def test_violations_are_counted() -> None:
+    a = np.array([[[0.0, 1.0, np.nan, np.inf, -0.0]]])
+    b = np.array([[[0.1, 1.0, 0.0, -np.inf, 0.0]]])
+    assert violations(a, b, 0.2) == 2 and violations(a, b, 0.0) == 4 and violations(a, a, 0.0) == 0
+
+
+def test_blocks_are_decoded_where_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "EXACT_EDGE", 18)
+    array = wave()
+    volume = tinc.TincVolume(tinc.compress(array, max_error=0).parts.data())
+    assert isinstance(volume.parts, Blocks) and len(volume.parts.start) == 8
+    calls = []
+    decode = exact.residual.decode
+    monkeypatch.setattr(exact.residual, "decode", lambda *args: calls.append(1) or decode(*args))
+    np.testing.assert_array_equal(volume[3, :, :], array[3])
+    assert len(calls) == 4
+    np.testing.assert_array_equal(volume[4:6, 3:8], array[4:6, 3:8])
+    assert len(calls) == 4
+    np.testing.assert_array_equal(volume, array)
+    assert len(calls) == 8
+
+
+def test_coarse_levels_are_means_of_all_voxels() -> None:
+    array = wave((16, 32, 64))
+    volume = tinc.compress(array, max_error=0)
+    means = array.reshape(8, 2, 16, 2, 32, 2).mean(axis=(1, 3, 5))
+    np.testing.assert_array_equal(volume.levels[1], np.rint(means))
+
+
+def test_its_facts() -> None:
+    array = wave()
+    volume = tinc.compress(array, max_error=2, spacing=(2, 1, 1), units="mm")
+    assert volume.error_bound == 2 and volume.spacing == (2, 1, 1)
+    assert volume.leaves["max_error"].max() <= 2 * 1.07 and np.isfinite(volume.leaves["rmse"]).all()
+    quality = tinc.compare(array, volume)
+    assert quality.max_error <= 2 and float(volume.provenance["psnr"]) == pytest.approx(quality.psnr, abs=0.01)
+    assert "preset" not in volume.provenance
+    lossless = tinc.compress(array, max_error=0)
+    assert lossless.leaves["rmse"].max() == 0 and tinc.compare(array, lossless).psnr == np.inf
+    assert volume.nbytes_compressed < lossless.nbytes_compressed < array.nbytes
+    assert tinc.compress(array, max_error=0).parts.data() == lossless.parts.data()
+
+
+def test_values_that_are_not_finite_survive() -> None:
+    array = wave(dtype="f4")
+    array[3, 4, :5] = np.nan
+    array[7, 7, 7] = -np.inf
+    volume = tinc.compress(array, max_error=0.5)
+    decoded = np.asarray(volume)
+    assert np.isnan(decoded[3, 4, :5]).all() and decoded[7, 7, 7] == -np.inf
+    assert np.isfinite(volume.value_range).all()
+    assert violations(array, decoded, 0.5) == 0
+
+
+def test_masks_survive() -> None:
+    mask = wave() > 0
+    volume = tinc.compress(mask, max_error=0)
+    assert volume.dtype == bool
+    np.testing.assert_array_equal(tinc.TincVolume(volume.parts.data()), mask)
+    with pytest.raises(TypeError, match="max_error=0 only"):
+        tinc.compress(mask, max_error=1)
+    with pytest.raises(TypeError, match="max_error=0 only"):
+        tinc.compress(mask)
+
+
+def test_wrong_values_are_noticed() -> None:
+    volume = tinc.compress(wave(), max_error=0)
+    assert isinstance(volume.parts, Blocks)
+    part = volume.parts.part(0, 0)
+    assert isinstance(part, exact.Exact)
+    wrong = exact.Exact(part.data, part.shape, part.dtype, part.crc ^ 1)
+    with pytest.raises(tinc.TincError, match="values decode to the CRC-32"):
+        wrong.verify()
+
+
+def test_damage_in_any_byte_is_found() -> None:
+    data = tinc.compress(wave((8, 9, 10)), max_error=0).parts.data()
+    for at in range(0, len(data), 11):
+        damaged = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
+        with pytest.raises(tinc.TincError):
+            tinc.TincVolume(damaged).verify()
+    for size in range(0, len(data), 97):
+        with pytest.raises(tinc.TincError):
+            tinc.TincVolume(data[:size])
+
+
+def test_channels_keep_their_checks() -> None:
+    array = np.stack([wave(), wave() // 2])
+    volume = tinc.compress(array, max_error=0)
+    np.testing.assert_array_equal(volume, array)
+    one = tinc.TincVolume(volume.select(1).parts.data())
+    np.testing.assert_array_equal(one, array[1])
+    assert one.leaves["rmse"].max() == 0
+    assert sum(entry.role is Kind.VERIFY for entry in one.parts.entries()) == 1
+
+
+@pytest.mark.parametrize("bound", [-1, np.inf, np.nan])
+def test_bounds_that_are_none(bound: float) -> None:
+    with pytest.raises(ValueError, match="max_error is"):
+        tinc.compress(wave(), max_error=bound)
+
+
+def test_one_target() -> None:
+    with pytest.raises(ValueError, match="2 targets given, ratio=8 and max_error=0"):
+        tinc.compress(wave(), ratio=8, max_error=0)
