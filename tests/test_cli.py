@@ -517,6 +517,10 @@ def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, r
     assert (info["n_blocks"], info["n_missing"]) == (2, 1)
     run("decompress", cut, out, "--partial")
     np.testing.assert_array_equal(np.load(out)[:22], tinc.open(file)[:22])
+    first = min(entry.start for entry in tinc.open(file).parts.entries())
+    cut.write_bytes(file.read_bytes()[:first])
+    info = run_json("info", cut, "--partial", "--leaves")
+    assert (info["n_blocks"], info["n_missing"], info["n_leaves"]) == (2, 2, 0)
 
 
 def test_compare_says_what_is_too_large(

@@ -116,7 +116,8 @@ def _info(args: argparse.Namespace) -> None:
     volume = tinc.open(args.file, partial=args.partial)
     header, written = volume.header, volume.provenance
     above = volume.parts.levels_above()
-    trees = [(tree.header, int(above[box])) for _, box, tree in volume.boxes() if isinstance(tree, Tree)]
+    there = [(box, part) for _, box, part in volume.boxes() if part is not None]
+    trees = [(part.header, int(above[box])) for box, part in there if isinstance(part, Tree)]
     widths: dict[int, set[int]] = {}
     for own, start in trees:
         for level in range(own.tree.depth + 1):
@@ -131,7 +132,7 @@ def _info(args: argparse.Namespace) -> None:
         "n_blocks": len(above) * math.prod(volume.shape[:-3]),
         "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
         "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
-        "n_leaves": len(volume.leaves),
+        "n_leaves": len(volume.leaves) if there else 0,
         "n_scalars": sum(int((own.widths == SCALAR).sum()) for own, _ in trees),
         "n_parameters": sum(int(parameter_counts(own).sum()) for own, _ in trees),
         "widths": [sorted(widths.get(level, ())) for level in range(max(widths, default=-1) + 1)],
@@ -147,11 +148,11 @@ def _info(args: argparse.Namespace) -> None:
         {"kind": kind, "level": level, "chunks": len(group), "nodes": sum(chunk.n_nodes for chunk in group),
          "bytes": sum(chunk.length for chunk in group)} for (kind, level), group in groups.items()
     ]}  # fmt: skip
-    if args.leaves:
+    if args.leaves and there:
         names = volume.leaves.dtype.names or ()
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
     named = {**result, "channels": [" ".join(channel.values()) for channel in volume.channels] or None}
-    _report(args, result | tables, "\n\n".join([pairs(named), *map(table, tables.values())]))
+    _report(args, result | tables, "\n\n".join([pairs(named), *map(table, filter(None, tables.values()))]))
 
 
 def _figure(value: Any) -> float:
