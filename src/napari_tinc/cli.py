@@ -300,7 +300,7 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                     ticker.say(planned)
                     if (folder := options.get("resume")) and (left := _count_blocks(folder)):
                         ticker.say(
-                            f"{_blocks(left)} in {folder}: not done again where the volume and options are those"
+                            f"{_blocks(left)} in {folder}: those of this volume and options are not fitted again"
                         )
                 entry = plan_entry(event)
             if log and entry:
