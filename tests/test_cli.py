@@ -393,7 +393,7 @@ def test_interrupting_the_process(tmp_path: Path) -> None:
 
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP", "color": "#00ff00"}]
-PLANNED = "2 blocks of 22 x 22 x 20, at most about 0.5 GB of memory\n"
+PLANNED = "2 blocks of 22 x 22 x 20, at most about "
 
 
 @pytest.fixture
@@ -441,7 +441,8 @@ def test_an_interrupted_compression_goes_on(
         patch.setattr(cli, "log_entry", interrupt)
         assert cli.main(command) == 1
     reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
-    assert capsys.readouterr().err == f"{PLANNED}napari-tinc: {reason}\n"
+    planned, said = capsys.readouterr().err.splitlines()
+    assert planned.startswith(PLANNED) and planned.endswith(" GB of memory") and said == f"napari-tinc: {reason}"
     assert listing(tmp_path) == ["v.tif", "v.tinc.parts"]
     assert cli.main(command) == 0
     assert f"1 finished block is in {out}.parts" in capsys.readouterr().err
@@ -516,6 +517,10 @@ def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, r
     assert (info["n_blocks"], info["n_missing"]) == (2, 1)
     run("decompress", cut, out, "--partial")
     np.testing.assert_array_equal(np.load(out)[:22], tinc.open(file)[:22])
+    first = min(entry.start for entry in tinc.open(file).parts.entries())
+    cut.write_bytes(file.read_bytes()[:first])
+    info = run_json("info", cut, "--partial", "--leaves")
+    assert (info["n_blocks"], info["n_missing"], info["n_leaves"]) == (2, 2, 0)
 
 
 def test_compare_says_what_is_too_large(

@@ -117,7 +117,8 @@ def _info(args: argparse.Namespace) -> None:
     volume = tinc.open(args.file, partial=args.partial)
     header, written = volume.header, volume.provenance
     above = volume.parts.levels_above()
-    trees = [(tree.header, int(above[box])) for _, box, tree in volume.boxes() if isinstance(tree, Tree)]
+    there = [(box, part) for _, box, part in volume.boxes() if part is not None]
+    trees = [(part.header, int(above[box])) for box, part in there if isinstance(part, Tree)]
     widths: dict[int, set[int]] = {}
     for own, start in trees:
         for level in range(own.tree.depth + 1):
@@ -129,7 +130,7 @@ def _info(args: argparse.Namespace) -> None:
         "value_range": volume.value_range, "error_bound": volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
-        "n_blocks": math.prod(volume.parts.leading) * len(volume.parts.start),
+        "n_blocks": len(above) * math.prod(volume.shape[:-3]),
         "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
         "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
         "n_leaves": len(volume.leaves),
@@ -148,12 +149,12 @@ def _info(args: argparse.Namespace) -> None:
         {"kind": kind, "level": level, "chunks": len(group), "nodes": sum(chunk.n_nodes for chunk in group),
          "bytes": sum(chunk.length for chunk in group)} for (kind, level), group in groups.items()
     ]}  # fmt: skip
-    if args.leaves:
+    if args.leaves and there:
         names = volume.leaves.dtype.names or ()
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
     named = {**result, "channels": [" ".join(channel.values()) for channel in volume.channels] or None}
     promise = [] if volume.error_bound is None else [_promise(volume)]
-    _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, tables.values())]))
+    _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))]))
 
 
 def _figure(value: Any) -> float:
@@ -320,7 +321,7 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                     ticker.say(planned)
                     if (folder := options.get("resume")) and (left := _count_blocks(folder)):
                         ticker.say(
-                            f"{_blocks(left)} in {folder}: not done again where the volume and options are those"
+                            f"{_blocks(left)} in {folder}: those of this volume and options are not fitted again"
                         )
                 entry = plan_entry(event)
             if log and entry:

@@ -22,7 +22,7 @@ from .lru import LeastRecentlyUsed
 from .octree import box_slices
 from .parts import Blocks, Part, Parts, read_parts
 from .storage import Memory, Store
-from .tree import Tree, rounded, to_values
+from .tree import LEAF_FIELDS, Tree, rounded, to_values
 
 if TYPE_CHECKING:
     from .metrics import Quality
@@ -192,7 +192,7 @@ class TincVolume:
                 rows["stop"] += parts.start[box]
                 rows["level"] += above[box]
                 found.append(rows)
-        return np.concatenate(found)
+        return np.concatenate([np.zeros(0, LEAF_FIELDS), *found])
 
     def boxes(self) -> Iterator[tuple[int, int, Part | None]]:
         """Of every channel or point in time and every box: their numbers, and what it holds; None if it was cut off."""
