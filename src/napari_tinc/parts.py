@@ -143,13 +143,13 @@ class Blocks:
     def ancillary(self) -> list[Chunk]:
         return self._ancillary or [self._chunk(entry) for entry in self._layout.ancillary]
 
-    def selected(self, volume: int, ancillary: list[Chunk]) -> Blocks:
-        """One channel or point in time, read from the same file."""
+    def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> Blocks:
+        """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
         n = len(self.start)
-        layout = Layout(
-            self._layout.overviews[volume : volume + 1], self._layout.blocks[volume * n : (volume + 1) * n], []
-        )
-        return Blocks(self._store, replace(self.header, leading=()), layout, self._cache, ancillary)
+        overviews = [entry for at in volumes.flat for entry in self._layout.overviews[at : at + 1]]
+        blocks = [entry for at in volumes.flat for entry in self._layout.blocks[at * n : (at + 1) * n]]
+        header = replace(self.header, leading=volumes.shape)
+        return Blocks(self._store, header, Layout(overviews, blocks, []), self._cache, ancillary)
 
     def nbytes(self) -> int:
         return self._store.size if self._ancillary is None else len(self.data())
