@@ -295,7 +295,9 @@ def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
     pair = np.stack([small_array(), small_array()[::-1]])
     viewer.add_image(pair, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma", rotate=0)
     widget = make_widget(viewer)
-    assert list(widget.part.choices) == ["0", "1", "all, one file each"] and widget.part.value == "0"
+    assert (
+        list(widget.part.choices) == ["0", "1", "all, in one file", "all, one file each"] and widget.part.value == "0"
+    )
     widget.part.value = "1"
     widget.start()
     finish(qtbot, widget)
