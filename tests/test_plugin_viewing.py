@@ -232,13 +232,8 @@ class Untouched:
     """An array whose values nobody may ask for all at once."""
 
     def __init__(self, array: np.ndarray) -> None:
-        self.array, self.shape, self.dtype, self.ndim, self.size = (
-            array,
-            array.shape,
-            array.dtype,
-            array.ndim,
-            array.size,
-        )
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.ndim, self.size = array.ndim, array.size
 
     def __getitem__(self, index: Any) -> np.ndarray:
         found = self.array[index]
