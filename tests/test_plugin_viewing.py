@@ -143,7 +143,7 @@ def test_damage_is_told_once_and_the_rest_is_shown(viewer: ViewerModel, tmp_path
     for z in (3, 4, 5):
         viewer.dims.set_current_step(0, z)
     viewer.dims.ndisplay = 3
-    assert len(said) == 1 and said[0].startswith("A part of a cannot be read, and is shown coarsely: ")
+    assert len(said) == 1 and said[0].startswith("A part of a cannot be read, and is shown coarsely or grey: ")
     assert "CRC-32" in said[0]
     np.testing.assert_array_equal(np.asarray(layer.data[0][4, :, :28]), np.asarray(blocks()[4, :, :28]))
     commands.show_leaves(viewer)
@@ -157,7 +157,7 @@ def test_a_file_that_was_cut_off_is_opened_as_far_as_it_goes(tmp_path: Path, sai
     (tmp_path / "a.tinc").write_bytes(data[:-5])
     ((shown, arguments, _),) = reader.read(str(tmp_path / "a.tinc"))
     assert said == [
-        "a was cut off: 1 of 2 blocks are missing. What is missing is shown coarsely, and it cannot be saved."
+        "a was cut off: 1 of 2 blocks are missing. What is missing is shown coarsely or grey, and it cannot be saved."
     ]
     np.testing.assert_array_equal(np.asarray(shown[0][4, :, :28]), np.asarray(blocks()[4, :, :28]))
     with pytest.raises(writer.SaveError, match="was cut off: not saved"):

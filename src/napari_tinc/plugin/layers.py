@@ -75,7 +75,7 @@ def to_layer(
     def tell(reason: str) -> None:
         from napari.utils.notifications import show_error
 
-        show_error(f"A part of {name} cannot be read, and is shown coarsely: {reason}")
+        show_error(f"A part of {name} cannot be read, and is shown coarsely or grey: {reason}")
 
     metadata: dict[str, Any] = {VOLUME: volume}
     seen = Seen(volume, cache_bytes, tell)
