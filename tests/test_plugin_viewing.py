@@ -25,7 +25,7 @@ CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
 
 def compressed(array: np.ndarray, **options: Any) -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "STEPS", {"fast": 1})
+        patch.setitem(pipeline.STEPS, "fast", 1)
         return tinc.compress(array, ratio=8, preset="fast", **options)
 
 
