@@ -295,7 +295,9 @@ def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
     pair = np.stack([small_array(), small_array()[::-1]])
     viewer.add_image(pair, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma", rotate=0)
     widget = make_widget(viewer)
-    assert list(widget.part.choices) == ["0", "1", "all, one file each"] and widget.part.value == "0"
+    assert (
+        list(widget.part.choices) == ["0", "1", "all, in one file", "all, one file each"] and widget.part.value == "0"
+    )
     widget.part.value = "1"
     widget.start()
     finish(qtbot, widget)
@@ -482,3 +484,29 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     viewer.close()
     qtbot.waitUntil(control.cancel.is_set, timeout=10_000)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+
+
+def test_all_volumes_in_one_file(qtbot: Any, make_widget: Any) -> None:
+    viewer = ViewerModel()
+    series = np.stack([small_array(), small_array()[::-1]])
+    viewer.add_image(series, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma")
+    widget = make_widget(viewer)
+    widget.part.value = "all, in one file"
+    assert widget.sizes.value.startswith("2 x 20 x 24 x 28 uint16\n53.8 kB will become 4.5 kB")
+    widget.start()
+    assert finish(qtbot, widget).startswith("Ratio 12")
+    result = viewer.layers["c (tinc)"]
+    assert result.metadata["tinc"].axis_labels == "tzyx" and result.data.shape == series.shape
+    assert list(result.scale) == [9, 2, 1, 1] and list(result.translate) == [7, 5, 3, 1]
+    assert result.colormap.name == "magma" and not widget.queue.waiting
+
+
+def test_colours_in_one_file_become_layers(qtbot: Any, make_widget: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.stack([(small_array() // 8).astype(np.uint8)] * 3, axis=-1), name="c", rgb=True)
+    widget = make_widget(viewer)
+    widget.part.value = "all, in one file"
+    widget.start()
+    assert finish(qtbot, widget).startswith("Ratio 12")
+    assert [layer.name for layer in viewer.layers] == ["c", "c (tinc) R", "c (tinc) G", "c (tinc) B"]
+    np.testing.assert_allclose(viewer.layers["c (tinc) G"].colormap.colors[-1], [0, 1, 0, 1])

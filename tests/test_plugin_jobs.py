@@ -37,8 +37,9 @@ def test_progress_then_the_layer() -> None:
     *progress, result = compress_layer(request(), Control(), 10**6)
     assert progress and all(isinstance(event, Progress) for event in progress)
     assert isinstance(result, Result)
-    np.testing.assert_array_equal(result.data, np.asarray(result.volume))
-    assert result.arguments["name"] == "a (tinc)" and result.arguments["scale"] == (2, 1, 1)
+    ((data, arguments),) = result.layers
+    np.testing.assert_array_equal(data, np.asarray(result.volume))
+    assert arguments["name"] == "a (tinc)" and arguments["scale"] == (2, 1, 1)
 
 
 def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:

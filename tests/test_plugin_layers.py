@@ -11,7 +11,7 @@ from napari.layers import Image
 from volumes import small_array, small_volume, wide_volume
 
 import napari_tinc as tinc
-from napari_tinc.plugin import layers
+from napari_tinc.plugin import viewing
 from napari_tinc.plugin.layers import Geometry, geometry, intensities, to_layer, unchanged, volumes_of, with_geometry
 
 
@@ -33,11 +33,11 @@ def test_a_small_volume_becomes_an_array_with_its_place_in_the_world() -> None:
     assert layer.metadata["tinc"] is small_volume()
 
 
-def test_a_large_volume_becomes_lazy_levels_with_a_decoded_overview(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "OVERVIEW_VOXELS", 2000)
+def test_a_large_volume_becomes_lazy_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 2000)
     data, arguments = to_layer(tinc.compress(np.zeros((8, 40, 50), np.int8), ratio=8), "a", 2000)
     assert [level.shape for level in data] == [(8, 40, 50), (4, 20, 25)]
-    assert [type(level) for level in data] == [tinc.volume.LazyArray, np.ndarray]
+    assert [type(level) for level in data] == [tinc.volume.LazyArray, tinc.volume.LazyArray]
     layer = Image(data, **arguments)
     assert layer.multiscale and layer.data[0].shape == (8, 40, 50)
     assert unchanged(*state(layer)) is arguments["metadata"]["tinc"]
@@ -114,7 +114,7 @@ def test_what_cannot_be_compressed_is_named() -> None:
 
 
 def test_a_duplicate_is_still_what_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "OVERVIEW_VOXELS", 2000)
+    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 2000)
     data, arguments = to_layer(wide_volume(), "b", 2000)
     data, arguments, _ = copy.deepcopy(Image(data, **arguments).as_layer_data_tuple())
     assert arguments["multiscale"] and unchanged(data, arguments) is wide_volume()

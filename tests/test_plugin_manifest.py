@@ -16,7 +16,7 @@ PACKAGED = Path(napari_tinc.__file__).with_name("napari.yaml")
 TOP_LEVEL = Path(__file__).parents[1] / "napari.yaml"
 COMMANDS = {
     "read", "write", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error", "toggle_calibration",
-    "sample_mri", "sample_mri_tinc",
+    "open_url", "sample_mri", "sample_mri_tinc",
 }  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeyp
 
 
 def test_lazy_layers_are_toggled_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.plugin.layers.OVERVIEW_VOXELS", 2000)
+    monkeypatch.setattr("napari_tinc.plugin.viewing.OVERVIEW_VOXELS", 2000)
     layer = image(recalibrated(wide_volume(), wide_array() // 2 + 30), 2000)
     assert layer.multiscale
     before = np.asarray(layer.data[0][3])

@@ -51,7 +51,7 @@ def driven() -> Driven:
 
 
 def result(name: str) -> Result:
-    return Result(None, None, 3.0, VALUES, {"name": name})
+    return Result(None, None, 3.0, [(VALUES, {"name": name})])
 
 
 def test_one_at_a_time_in_order_each_beside_its_layer(driven: Driven) -> None:

@@ -165,19 +165,19 @@ class Blocks:
             return [chunk for chunk in self._ancillary if role in (None, chunk.role)]
         return [self._chunk(entry) for entry in self._layout.ancillary if role in (None, entry.role)]
 
-    def selected(self, volume: int, ancillary: list[Chunk]) -> Blocks:
-        """One channel or point in time, read from the same file."""
+    def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> Blocks:
+        """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
         n = len(self.start)
-        blocks = slice(volume * n, (volume + 1) * n)
-        layout = replace(
-            self._layout, overviews=self._layout.overviews[volume : volume + 1], blocks=self._layout.blocks[blocks]
-        )
-        selected = Blocks(self._store, replace(self.header, leading=()), layout, self._cache)
-        exact = [bool(entry.level) for entry in self._layout.blocks]
-        first, count = sum(exact[: blocks.start]), sum(exact[blocks])
+        overviews = [entry for at in volumes.flat for entry in self._layout.overviews[at : at + 1]]
+        blocks = [entry for at in volumes.flat for entry in self._layout.blocks[at * n : (at + 1) * n]]
+        layout = replace(self._layout, overviews=overviews, blocks=blocks)
+        selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache)
+        places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
+        kept = {entry.start for entry in blocks}
         selected._ancillary = [
-            Chunk.of(Ancillary.QUALITY, chunk.checked()[2 * first : 2 * (first + count)])
-            if chunk.role is Ancillary.QUALITY else chunk
+            Chunk.of(Ancillary.QUALITY, b"".join(
+                chunk.checked()[2 * at : 2 * at + 2] for at, place in enumerate(places) if place in kept
+            )) if chunk.role is Ancillary.QUALITY else chunk
             for chunk in ancillary
         ]  # fmt: skip
         return selected

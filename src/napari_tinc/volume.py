@@ -101,7 +101,7 @@ class TincVolume:
     @cached_property
     def axis_labels(self) -> str:
         """One letter an axis, "zyx" where the file says nothing else."""
-        labels = self.meta.get("axes", "qtc"[3 - len(self._parts.leading) :] + "zyx")
+        labels = self.meta.get("axes", usual_labels(len(self._parts.leading)))
         if not (isinstance(labels, str) and len(labels) == self.ndim):
             raise TincError(f"META chunk names the axes {labels!r}, expected {self.ndim} letters")
         return labels
@@ -199,8 +199,8 @@ class TincVolume:
         for volume, box in itertools.product(range(math.prod(self._parts.leading)), range(len(self._parts.start))):
             yield volume, box, self._parts.part(volume, box)
 
-    def select(self, *index: int) -> TincVolume:
-        """One channel or point in time as a volume z, y, x; itself where there are no such axes.
+    def select(self, *index: int | None) -> TincVolume:
+        """One channel or point in time as a volume z, y, x; itself where there are no such axes. None keeps an axis.
 
         Raises
         ------
@@ -212,12 +212,15 @@ class TincVolume:
             if index:
                 raise IndexError(f"{len(index)} indices for a volume of 3 axes, expected none")
             return self
-        flat = int(np.ravel_multi_index(index, parts.leading)) if len(index) == len(parts.leading) else -1
-        if flat < 0:
+        if len(index) != len(parts.leading):
             raise IndexError(f"{len(index)} indices, expected {len(parts.leading)}: {self.axis_labels[:-3]}")
-        meta = {key: value for key, value in self.meta.items() if key not in ("axes", "channels")}
-        ancillary = [chunk for chunk in parts.ancillary() if chunk.role is not Ancillary.META]
-        return TincVolume.of_parts(parts.selected(flat, with_meta(ancillary, meta)), self._cache.most)
+        numbers = np.arange(math.prod(parts.leading)).reshape(parts.leading)
+        volumes = numbers[tuple(slice(None) if at is None else at for at in index)]
+        kept = "".join(label for label, at in zip(self.axis_labels[:-3], index, strict=True) if at is None)
+        meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
+        if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
+            meta["axes"] = axes
+        return TincVolume.of_parts(parts.selected(volumes, with_meta(parts.ancillary(), meta)), self._cache.most)
 
     def rewritten(
         self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
@@ -504,6 +507,11 @@ def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float
     low = np.array(cells, np.float64) * factor
     size = np.minimum(low + factor, n) - low
     return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
+
+
+def usual_labels(n_leading: int) -> str:
+    """What the axes are called where a file does not say it."""
+    return "qtc"[3 - n_leading :] + "zyx"
 
 
 def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:

@@ -10,26 +10,26 @@ from napari.utils.notifications import show_error as notify
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
+from ..framing import TincError
 from .layers import VOLUME
-from .leaf_view import ERRORS, compressed_image, leaf_view
+from .leaf_view import ERRORS, LeafView, compressed_image, leaf_view, refusal
 from .originals import Shown, is_calibrated, show, toggled
+from .reader import get_reader
 from .worker import start_task
 
 
 def show_leaves(viewer: Viewer) -> None:
     """Show or hide the leaves of the active compressed layer."""
-    image = _active(viewer)
-    if image is not None:
-        view = leaf_view(viewer, image)
+    view = _active_view(viewer)
+    if view is not None:
         view.hide_leaves() if view.leaves_shown else view.show_leaves()
 
 
 def show_error(viewer: Viewer) -> None:
     """Show or hide the error of every leaf of the active compressed layer."""
-    image = _active(viewer)
-    if image is None:
+    view = _active_view(viewer)
+    if view is None:
         return
-    view = leaf_view(viewer, image)
     if view.map is not None:
         view.hide_map()
         return
@@ -64,5 +64,29 @@ def start_toggle(viewer: Any, image: Image, on_done: Callable[[], None]) -> None
 def _active(viewer: Any) -> Image | None:
     image = compressed_image(viewer, viewer.layers.selection.active)
     if image is None:
-        notify("Select a layer that was opened from a .tinc file, or made by Compress.")
+        why = refusal(viewer.layers.selection.active)
+        notify(why or "Select a layer that was opened from a .tinc file, or made by Compress.")
     return image
+
+
+def _active_view(viewer: Any) -> LeafView | None:
+    image = _active(viewer)
+    try:
+        return None if image is None else leaf_view(viewer, image)
+    except (TincError, OSError) as error:
+        notify(f"The leaves of {image.name} cannot be read: {error}")  # type: ignore[union-attr]
+        return None
+
+
+def open_url(viewer: Viewer) -> None:
+    """Ask for a URL, and open what it names."""
+    from qtpy.QtWidgets import QInputDialog
+
+    window = getattr(viewer.window, "_qt_window", None)
+    url, accepted = QInputDialog.getText(window, "Open a compressed volume", "URL of a .tinc file:")
+    if not accepted or not url.strip():
+        return
+    if "://" not in url or get_reader(url.strip()) is None:
+        notify(f"{url.strip()} is no URL of a .tinc file, such as https://example.org/brain.tinc")
+        return
+    viewer.open(url.strip(), plugin="napari-tinc")

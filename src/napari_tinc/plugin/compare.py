@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
 from .forms import labelled, plot, row, show_focus, watch_end, wrapped
-from .leaf_view import unwrapped
+from .leaf_view import refusal, unwrapped
 from .originals import Measured, summary
 from .pair import Pair
 
@@ -81,7 +81,8 @@ class CompareWidget(Container):
             self._followed.events.data.connect(self._forget)
         self._forget()
         if not there:
-            self.status.value = "Open a .tinc file and the volume that it was made from, of the same shape."
+            why = refusal(self._viewer.layers.selection.active)
+            self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
 
     def _forget(self) -> None:
         """Figures are of another pair, or of another calibration."""

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ..lazy import LazyArray
 from ..volume import TincVolume
-from .layers import OVERVIEW_VOXELS, VOLUME
+from .layers import VOLUME
 from .leaf_view import OVERLAY
 from .looks import PLACE
+from .viewing import OVERVIEW_VOXELS
 
 LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
 BESIDE = (*LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")

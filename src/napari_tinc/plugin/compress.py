@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,15 @@ from ..training import Control, Progress
 from . import texts
 from .forms import fold, labelled, named, plot, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request, find_devices
-from .layers import geometry, volumes_of
+from .layers import geometry, together, volumes_of
 from .leaf_view import unwrapped
-from .looks import look_of
+from .looks import look_of, look_of_all
 from .preferences import read_preferences, remember
 from .queue import Job, Queue
 from .worker import start_job, start_task
 
 TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)"]
-ALL = "all, one file each"
+ALL, TOGETHER = "all, one file each", "all, in one file"
 AUTO = "auto"
 LOOK_SECONDS = 15  # between two previews
 # Between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms; that
@@ -58,7 +60,7 @@ class CompressWidget(Container):
     def __init__(self, napari_viewer: Any) -> None:
         preferences = read_preferences()
         self.image = ComboBox(choices=self._images, tooltip="The layer to compress: a 3D volume, or several.")
-        self.part = ComboBox(choices=[ALL], tooltip="Which channel or point in time.")
+        self.part = ComboBox(choices=[ALL], tooltip="Which channel or point in time, or all of them.")
         self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
         self.ratio = SpinBox(
             value=preferences.ratio, min=1, max=100_000,
@@ -187,26 +189,33 @@ class CompressWidget(Container):
         try:
             found = volumes_of(data, arguments)
             log, widths = self._log_file(len(found)), self._widths()
-            seconds = self._seconds(self._estimate(found[0][1])) or 0.0  # all are of one shape
+            whole, labels, channels = together(data, arguments) if self._at_once(found) else (found[0][1], "", [])
+            seconds = self._seconds(self._estimate(whole)) or 0.0  # all are of one shape
         except ValueError as error:
             self._refuse(str(error))
             return
-        jobs = []
+        place, jobs = geometry(arguments), []
+        look = look_of_all(layer, labels) if labels else look_of(layer)
+        if labels:
+            found, place = [("", whole)], replace(place, axis_labels=labels)
         for label, volume in found:
             if len(found) > 1 and self.part.value not in (label, ALL):
                 continue
             request = Request(
-                f"{layer.name} [{label}]" if label else layer.name, volume, geometry(arguments), self._target(),
+                f"{layer.name} [{label}]" if label else layer.name, volume, place, self._target(),
                 self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), widths,
-                self.calibration.value, log,
+                self.calibration.value, log, channels,
             )  # fmt: skip
-            jobs.append(Job(request, layer, look_of(layer), seconds))
+            jobs.append(Job(request, layer, look, seconds))
         remember(
             target=self.target.value, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
             preset=self.preset.value,
         )  # fmt: skip
         self.queue.add(jobs)
         self._show_buttons()
+
+    def _at_once(self, found: Sequence[tuple[str, Any]]) -> bool:
+        return len(found) > 1 and self.part.value == TOGETHER
 
     def _start_job(self, request: Request, control: Control, **callbacks: Any) -> None:
         start_job(request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
@@ -327,15 +336,13 @@ class CompressWidget(Container):
             labels = []
         with self.part.changed.blocked():
             self.part.choices = []  # or those that stay would come first
-            self.part.choices = [*labels, ALL] if len(labels) > 1 else [ALL]
+            self.part.choices = [*labels, TOGETHER, ALL] if len(labels) > 1 else [ALL]
         self._part_row.visible = len(labels) > 1
         self._describe()
 
     def _volumes(self) -> list[tuple[str, Any]]:
         layer = self.image.value
-        if layer is None:
-            return []
-        return volumes_of(layer.data, {"name": layer.name, "rgb": layer.rgb, "multiscale": layer.multiscale})
+        return [] if layer is None else volumes_of(*layer.as_layer_data_tuple()[:2])
 
     def _describe(self) -> None:
         """Say what the chosen layer is and what it would become, or why it cannot be compressed."""
@@ -349,6 +356,8 @@ class CompressWidget(Container):
             self.sizes.value = "Open a 3D image to compress. Label images cannot be: they would not survive exactly."
             return
         volume, count = found[0][1], len(found) if self.part.value == ALL else 1
+        if self._at_once(found):
+            volume, *_ = together(*self.image.value.as_layer_data_tuple()[:2])
         try:
             plan = self._estimate(volume)
         except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from ..decode import cpu_count
 from ..pipeline import Finished, Preview
 from ..reports import log_entry, to_json
 from ..training import Control, Progress
-from .layers import Geometry, to_layer
+from .layers import Geometry, to_layers
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ class Request:
     Attributes
     ----------
     data : may be lazy; it is read by the job.
+    channels : "name" and "color" of those that data has.
     target : one of ``ratio``, ``nbytes``, ``psnr`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
     """
@@ -53,17 +54,17 @@ class Request:
     widths: tuple[int, ...] | None = None
     calibration: str = "auto"
     log: Path | None = None
+    channels: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A compressed volume, how good it is, and the ``data`` and ``arguments`` of the image layer that shows it."""
+    """A compressed volume, how good it is, and data and arguments of the image layers that show it."""
 
     volume: Any
     quality: Any
     seconds: float
-    data: Any
-    arguments: dict[str, Any]
+    layers: list[tuple[Any, dict[str, Any]]]
 
 
 def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Preview | Result]:
@@ -84,7 +85,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
                 calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
-                axis_labels=geometry.axis_labels, control=control,
+                axis_labels=geometry.axis_labels, channels=request.channels or None, control=control,
             )  # fmt: skip
             stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
             for event in events:
@@ -94,8 +95,8 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                     yield event
                 if not isinstance(event, Finished):
                     continue
-                data, arguments = to_layer(event.volume, f"{request.name} (tinc)", eager_voxels)
-                yield Result(event.volume, event.quality, event.seconds, data, arguments)
+                layers = to_layers(event.volume, f"{request.name} (tinc)", eager_voxels)
+                yield Result(event.volume, event.quality, event.seconds, layers)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
         raise JobError(one_line(error)) from error

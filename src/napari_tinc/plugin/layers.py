@@ -6,6 +6,7 @@ Works on layer data and plain dictionaries of layer arguments; knows nothing of 
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,49 +16,106 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lazy import LazyArray
-from ..volume import TincVolume
+from ..volume import CACHE_BYTES, TincVolume
+from . import viewing
+from .viewing import Seen, brightness
 
 VOLUME, CHECKSUM = "tinc", "tinc_crc32"  # keys in a layer's metadata
-OVERVIEW_VOXELS = 2**21  # of the coarsest level, which is decoded at once: napari's thumbnail and 3D view take it
+MOST_BLOCKS = 64  # of a file that is decoded at once: reading many small ones takes longer than their voxels
+COLORS = ("cyan", "yellow", "magenta", "red", "green", "blue")  # of channels whose file does not say it
 UNIT_SCALE = (1.0, 1.0, 1.0)
 MOST_VOLUMES = 1000  # in one layer; more are a mistake
+UNNAMED = "spqt"  # axes before z, y, x whose labels are not letters
+RGB = {"R": "#ff0000", "G": "#00ff00", "B": "#0000ff", "A": "#ffffff"}
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Edges of a voxel along z, y, x in ``units`` (None for pixels), and one letter an axis."""
+    """Edges of a voxel along z, y, x in ``units`` (None for pixels), and one letter an axis, those before z too."""
 
     spacing: tuple[float, float, float]
     units: str | None
     axis_labels: str
 
 
-def to_layer(volume: TincVolume, name: str, eager_voxels: int) -> tuple[Any, dict[str, Any]]:
-    """Data and arguments of the image layer that shows a volume.
+def to_layers(
+    volume: TincVolume, name: str, eager_voxels: int, cache_bytes: int = CACHE_BYTES
+) -> list[tuple[Any, dict[str, Any]]]:  # fmt: skip
+    """Data and arguments of the image layers that show a volume: one a channel, whose name and colour they have.
 
-    Data is an array, decoded here, for at most ``eager_voxels`` (or :data:`OVERVIEW_VOXELS`); otherwise a list of
-    lazy levels, finest first, of which only the last is decoded.
+    ``cache_bytes`` bounds what all of them together keep of what they have decoded.
     """
-    low, high = map(float, volume.value_range)
+    labels = volume.axis_labels[:-3]
+    if "c" not in labels:
+        return [to_layer(volume, name, eager_voxels, cache_bytes)]
+    axis = labels.index("c")
+    count = volume.shape[axis]
+    found = []
+    for index in range(count):
+        channel = volume.select(*(index if at == axis else None for at in range(len(labels))))
+        said = volume.channels[index] if volume.channels else {}
+        full_name = f"{name} {said.get('name') or f'channel {index}'}"
+        data, arguments = to_layer(channel, full_name, eager_voxels, cache_bytes // count)
+        arguments["contrast_limits"] = _limits(*brightness(channel))
+        arguments["colormap"] = _colormap(said.get("color", ""), index, count)
+        arguments["blending"] = "additive"
+        found.append((data, arguments))
+    return found
+
+
+def to_layer(
+    volume: TincVolume, name: str, eager_voxels: int, cache_bytes: int = CACHE_BYTES
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Data and arguments of the image layer that shows a volume; axes before z, y, x become sliders.
+
+    Data is an array, decoded here, for at most ``eager_voxels`` (or :data:`~.viewing.OVERVIEW_VOXELS`) in a file of
+    few blocks. Otherwise nothing is decoded yet: data is a list of lazy levels, finest first, or a single one.
+    """
+
+    def tell(reason: str) -> None:
+        from napari.utils.notifications import show_error
+
+        show_error(f"A part of {name} cannot be read, and is shown coarsely or grey: {reason}")
+
     metadata: dict[str, Any] = {VOLUME: volume}
+    seen = Seen(volume, cache_bytes, tell)
     data: Any
-    if volume.size <= max(eager_voxels, OVERVIEW_VOXELS):
-        data = np.asarray(volume)
+    if volume.size <= max(eager_voxels, viewing.OVERVIEW_VOXELS) and _n_blocks(volume) <= MOST_BLOCKS:
+        data = np.asarray(seen)
         metadata[CHECKSUM] = _checksum(data)
     else:
-        last = next(i for i, level in enumerate(volume.levels) if level.size <= OVERVIEW_VOXELS)
-        data = [*volume.levels[:last], np.asarray(volume.levels[last])]
+        data = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
+    leading = volume.ndim - 3
     arguments: dict[str, Any] = {
         "name": name,
-        "contrast_limits": (low, high) if low < high else (min(low, 0.0), max(high, 1.0)),
-        "scale": volume.spacing,
+        "contrast_limits": _limits(*volume.value_range),
+        "scale": (1.0,) * leading + tuple(volume.spacing),
+        "axis_labels": tuple(volume.axis_labels),
         "metadata": metadata,
     }
     if units := _known_unit(volume.units):
-        arguments["units"] = (units,) * 3
-    if len(volume.axis_labels) == 3:
-        arguments["axis_labels"] = tuple(volume.axis_labels)
+        arguments["units"] = ("pixel",) * leading + (units,) * 3
     return data, arguments
+
+
+def _n_blocks(volume: TincVolume) -> int:
+    return math.prod(volume.shape[:-3]) * len(volume.parts.start)
+
+
+def _limits(low: float, high: float) -> tuple[float, float]:
+    """Contrast limits that napari takes."""
+    low, high = float(low), float(high)
+    return (low, high) if low < high else (min(low, 0.0), max(high, 1.0))
+
+
+def _colormap(color: str, index: int, count: int) -> Any:
+    """From black to the colour that a file says ("#rrggbb"), or to one that differs from those of other channels."""
+    if re.fullmatch("#[0-9a-fA-F]{6}", color):
+        from napari.utils import Colormap
+
+        rgb = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        return Colormap([[0, 0, 0, 1], [*rgb, 1]], name=color)
+    return ("magenta", "green")[index] if count == 2 else COLORS[index % len(COLORS)]
 
 
 def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
@@ -66,9 +124,10 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     volume = metadata.get(VOLUME)
     if not isinstance(volume, TincVolume):
         return None
-    if arguments.get("multiscale"):
-        finest = data[0]
-        same = isinstance(finest, LazyArray) and finest.volume is volume and finest.shape == volume.shape
+    finest = data[0] if arguments.get("multiscale") else data
+    if isinstance(finest, LazyArray):
+        source = finest.volume
+        same = isinstance(source, Seen) and source.of is volume and finest.shape == volume.shape
     else:
         same = (
             isinstance(data, np.ndarray)
@@ -79,7 +138,7 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
 
 
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
-    """Spacing, unit and labels of a 3D layer; of what napari allows, the part that a file can hold.
+    """Spacing, unit and labels of a layer's last three axes; of what napari allows, the part that a file can hold.
 
     Axes of different units are converted to that of x, or left without a unit where that cannot be done. A file
     knows labels of one letter; others become zyx.
@@ -97,16 +156,19 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
 
 
 def with_geometry(volume: TincVolume, wanted: Geometry) -> TincVolume:
-    """The same compressed volume with another spacing, unit or labels; itself if it has them."""
+    """The same compressed volume with another spacing, unit or labels of z, y, x; itself if it has them."""
+    labels = volume.axis_labels[:-3] + wanted.axis_labels[-3:]
+    if len(set(labels)) < len(labels):
+        labels = volume.axis_labels
     same = (
         np.allclose(volume.spacing, wanted.spacing, rtol=1e-9, atol=0)
         and _known_unit(volume.units) == wanted.units
-        and volume.axis_labels == wanted.axis_labels
+        and volume.axis_labels == labels
     )
     if same:
         return volume
     spacing = None if wanted.spacing == UNIT_SCALE and wanted.units is None else wanted.spacing
-    return volume.rewritten(spacing=spacing, units=wanted.units, axis_labels=wanted.axis_labels)
+    return volume.rewritten(spacing=spacing, units=wanted.units, axis_labels=labels)
 
 
 def intensities(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
@@ -121,8 +183,8 @@ def intensities(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
     if len(found) > 1:
         name, shape = arguments.get("name", "the layer"), " x ".join(map(str, found[0][1].shape))
         raise ValueError(
-            f"{name} holds {len(found)} volumes ({shape} each); the Compress widget does one of them or all, and "
-            "a .tinc file holds one"
+            f"{name} holds {len(found)} volumes ({shape} each); compress it with the Compress widget, in one file or "
+            "one each, and save what it makes"
         )
     return found[0][1]
 
@@ -141,7 +203,7 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
     if arguments.get("rgb"):
         if finest.ndim != 4:
             raise ValueError(f"{name} is an RGB image of {finest.ndim - 1} axes ({shape}); volumes have 3 (z, y, x)")
-        return [(color, finest[..., index]) for index, color in enumerate("RGBA"[: finest.shape[-1]])]
+        return [(color, Part(finest, (), (index,))) for index, color in enumerate("RGBA"[: finest.shape[-1]])]
     if finest.ndim < 3:
         raise ValueError(f"{name} has {finest.ndim} axes ({shape}); only volumes of 3 (z, y, x) can be compressed")
     leading = finest.shape[:-3]
@@ -149,8 +211,63 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
     if count > MOST_VOLUMES:
         raise ValueError(f"{name} holds {count} volumes ({shape}), expected at most {MOST_VOLUMES}")
     return [
-        (", ".join(map(str, index)), finest[index] if index else finest) for index in np.ndindex(*leading)
+        (", ".join(map(str, index)), Part(finest, index, ()) if index else finest) for index in np.ndindex(*leading)
     ]  # fmt: skip
+
+
+def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[dict[str, str]]]:
+    """All volumes of an image layer as one lazy array with axes (..., z, y, x), a letter an axis, and its channels.
+
+    Raises
+    ------
+    ValueError
+        If they are none.
+    """
+    volumes_of(data, arguments)
+    finest = data[0] if arguments.get("multiscale") else data
+    last = geometry(arguments).axis_labels
+    if arguments.get("rgb"):
+        names = list(RGB)[: finest.shape[-1]]
+        last = "zyx" if "c" in last else last
+        return ColorsFirst(finest), "c" + last, [{"name": name, "color": RGB[name]} for name in names]
+    labels = [str(label) for label in arguments.get("axis_labels") or ()]
+    if not (len(labels) == finest.ndim == len(set(labels)) and all(len(label) == 1 for label in labels)):
+        # Sliders, as they are now, and no channels.
+        labels = [label for label in UNNAMED if label not in last][3 - finest.ndim :] + list(last)
+    return finest, "".join(labels), []
+
+
+class Part:
+    """One volume of an array of several, which is not read before it is looked at, whatever kind it is of."""
+
+    def __init__(self, array: Any, before: tuple[int, ...], after: tuple[int, ...]) -> None:
+        self._array, self._before, self._after = array, before, after
+        self.shape: tuple[int, ...] = tuple(array.shape[len(before) : len(array.shape) - len(after)])
+        self.dtype = np.dtype(array.dtype)
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+
+    def __getitem__(self, index: Any) -> Any:
+        items = index if isinstance(index, tuple) else (index,)
+        whole = (slice(None),) * (self.ndim - len(items))
+        return self._array[(*self._before, *items, *whole, *self._after)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[()], dtype)
+
+
+class ColorsFirst:
+    """An RGB volume (z, y, x, c) with the axes c, z, y, x."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+        *space, count = array.shape
+        self.shape = (count, *space)
+        self.dtype = np.dtype(array.dtype)
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> Any:
+        color, *space = index
+        return self._array[(*space, *[slice(None)] * (4 - len(index)), color)]
 
 
 def _checksum(array: NDArray[Any]) -> int:

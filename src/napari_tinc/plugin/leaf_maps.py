@@ -50,7 +50,7 @@ class LeafMap:
         return levels
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        out = np.zeros([len(axis) for axis in ranges], self.dtype)  # where a file was cut off there are no leaves
         if out.size:
             voxels = [
                 np.minimum(np.array(axis) * factor + factor // 2, n - 1)

@@ -5,6 +5,7 @@ Works on a viewer and its layers; a ``ViewerModel`` without a window will do. No
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from .layers import OVERVIEW_VOXELS, VOLUME
+from .layers import VOLUME
 from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
 from .looks import PLACE
+from .viewing import OVERVIEW_VOXELS
 
 OVERLAY = "tinc_overlay_of"  # in an overlay's metadata: a weak reference to its image layer
 COLORMAP = "viridis"  # readable by the colour-blind, and in grey
@@ -38,8 +40,18 @@ def compressed_image(viewer: Any, layer: Layer | None) -> Image | None:
     """The layer itself if it shows a compressed volume, or the one that it is an overlay of, if that is still there."""
     if layer is not None and OVERLAY in layer.metadata:
         layer = layer.metadata[OVERLAY]()
-    shows_one = isinstance(layer, Image) and VOLUME in layer.metadata and layer in viewer.layers
-    return layer if shows_one else None
+    if not (isinstance(layer, Image) and VOLUME in layer.metadata and layer in viewer.layers):
+        return None
+    return layer if layer.metadata[VOLUME].ndim == 3 else None
+
+
+def refusal(layer: Layer | None) -> str:
+    """Why leaves and comparisons are not for a layer, or "" where they may be."""
+    if not isinstance(layer, Image) or VOLUME not in layer.metadata or layer.metadata[VOLUME].ndim == 3:
+        return ""
+    volume = layer.metadata[VOLUME]
+    count = math.prod(volume.shape[:-3])
+    return f"{layer.name} is {count} volumes (axes {', '.join(volume.axis_labels)}): leaves and comparisons are of one"
 
 
 def unwrapped(viewer: Any) -> Any:

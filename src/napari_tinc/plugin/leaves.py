@@ -10,12 +10,13 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from ..calibration import WORTH_DB
+from ..framing import TincError
 from ..volume import TincVolume
 from .commands import start_toggle
 from .forms import labelled, named, row, show_focus, steady, watch_end, wrapped
 from .layers import VOLUME
 from .leaf_maps import COLUMNS
-from .leaf_view import MOST_BOXES, LeafView, leaf_view, unwrapped
+from .leaf_view import MOST_BOXES, LeafView, leaf_view, refusal, unwrapped
 from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
 from .pair import Pair
 
@@ -29,6 +30,7 @@ class LeavesWidget(Container):
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = unwrapped(napari_viewer)
         self._gone = False
+        self._failure = ""  # why the leaves of the chosen layer cannot be read
         self._followed: LeafView | None = None
         self.pair = Pair(self._viewer, self._refresh, self._refresh)
         self.outlines = CheckBox(text="Outlines (boxes in 3D)", tooltip="Click on a leaf to find it in the table.")
@@ -83,7 +85,14 @@ class LeavesWidget(Container):
     @property
     def view(self) -> LeafView | None:
         image = self.pair.image.value
-        return None if image is None or image not in self._viewer.layers else leaf_view(self._viewer, image)
+        self._failure = ""
+        if image is None or image not in self._viewer.layers:
+            return None
+        try:
+            return leaf_view(self._viewer, image)
+        except (TincError, OSError) as error:
+            self._failure = f"The leaves of {image.name} cannot be read: {error}"
+            return None
 
     def reset_choices(self, *_: Any) -> None:
         """Called by napari when layers come and go."""
@@ -106,7 +115,8 @@ class LeavesWidget(Container):
         for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
             widget.enabled = view is not None and not self.pair.busy and self.pair.original.value is not None
         if view is None:
-            self.status.value = "Open a .tinc file, or compress a layer, to see its leaves."
+            why = self._failure or refusal(self._viewer.layers.selection.active)
+            self.status.value = why or "Open a .tinc file, or compress a layer, to see its leaves."
             return
         columns = view.known_columns()
         shown = view.map_column or self.map_column.value

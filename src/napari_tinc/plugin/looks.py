@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..pipeline import Preview
 
 # Of the original layer, for its compressed copy to look the same at the same place.
 PLACE = ("affine", "axis_labels", "rotate", "scale", "shear", "translate", "units")
+ALONG = ("axis_labels", "scale", "translate", "units")  # of these, what has a value an axis
 LOOK = (
     "attenuation", "blending", "colormap", "contrast_limits", "depiction", "gamma", "interpolation2d",
     "interpolation3d", "iso_threshold", "opacity", "rendering",
@@ -22,15 +24,34 @@ def look_of(layer: Image) -> dict[str, Any]:
     state = layer.as_layer_data_tuple()[1]
     if layer.rgb:
         return {key: state[key] for key in PLACE}
-    if layer.ndim == 3:
-        return {key: state[key] for key in (*PLACE, *LOOK)}
-    place = {key: tuple(state[key])[-3:] for key in ("axis_labels", "scale", "translate", "units")}
-    return place | {key: state[key] for key in LOOK}
+    return _place(state, range(layer.ndim)[-3:]) | {key: state[key] for key in LOOK}
+
+
+def look_of_all(layer: Image, labels: str) -> dict[str, Any]:
+    """Arguments for the layers of all volumes, with the axes of an array that has these letters.
+
+    Channels have colours of their own, and no axis.
+    """
+    state = layer.as_layer_data_tuple()[1]
+    if layer.rgb:
+        return {key: state[key] for key in PLACE}
+    kept = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3]
+    place = _place(state, kept) | {"axis_labels": tuple(labels[axis] for axis in kept)}
+    return place if len(kept) < layer.ndim else place | {key: state[key] for key in LOOK}
+
+
+def _place(state: Mapping[str, Any], axes: Sequence[int]) -> dict[str, Any]:
+    """Where a layer is, along some of its axes; turned and sheared only where these are all of them."""
+    if len(axes) == len(state["scale"]):
+        return {key: state[key] for key in PLACE}
+    return {key: tuple(state[key][axis] for axis in axes) for key in ALONG}
 
 
 def preview_layer(name: str, look: dict[str, Any], preview: Preview) -> Image:
     """What has been learnt so far, in its place."""
     factor = preview.factor
+    if len(look["scale"]) > 3:  # of several volumes it shows the first
+        look = _place(look, range(len(look["scale"]))[-3:]) | {key: look[key] for key in LOOK if key in look}
     scale = np.asarray(look["scale"], float)
     # The centre of the first cell lies (factor - 1) / 2 voxels inside.
     inward = np.asarray(look.get("rotate", np.eye(3))) @ (scale * (factor - 1) / 2)

@@ -16,6 +16,7 @@ class Preferences:
     preset: str = "balanced"
     device: str = "auto"
     eager_megavoxels: int = 8
+    cache_megabytes: int = 256
 
 
 def read_preferences() -> Preferences:
@@ -29,7 +30,7 @@ def read_preferences() -> Preferences:
     compressing, opening = settings.compressing, settings.opening
     return Preferences(
         compressing.target, compressing.ratio, compressing.size, compressing.psnr, compressing.preset,
-        compressing.device, opening.eager_megavoxels,
+        compressing.device, opening.eager_megavoxels, opening.cache_megabytes,
     )  # fmt: skip
 
 

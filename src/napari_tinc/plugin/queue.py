@@ -136,8 +136,9 @@ class Queue:
     def _land(self, job: Job, result: Result) -> None:
         """Add the result above its original, or on top if that is gone."""
         layers = self._viewer.layers
-        layer = Image(result.data, multiscale=isinstance(result.data, list), **result.arguments | job.look)
-        layers.insert(layers.index(job.source) + 1 if job.source in layers else len(layers), layer)
+        at = layers.index(job.source) + 1 if job.source in layers else len(layers)
+        for data, arguments in reversed(result.layers):
+            layers.insert(at, Image(data, multiscale=isinstance(data, list), **arguments | job.look))
 
     def _show_preview(self, job: Job, preview: Preview) -> None:
         layers = self._viewer.layers

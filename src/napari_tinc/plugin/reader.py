@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from ..framing import TincError
+from ..framing import Kind, TincError
+from ..parts import Blocks
+from ..volume import TincVolume
 from ..volume import open as open_tinc
-from .layers import to_layer
+from .layers import to_layers
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -18,13 +21,14 @@ LayerData = tuple[Any, dict[str, Any], str]
 def get_reader(path: str | Sequence[str]) -> Callable[..., list[Any]] | None:
     """:func:`read` if all paths are of ``.tinc`` files, else None. Does not look into them."""
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
-    return read if paths and all(Path(p).suffix.lower() == ".tinc" for p in paths) else None
+    return read if paths and all(Path(_place(str(p))).suffix.lower() == ".tinc" for p in paths) else None
 
 
 def read(path: str | Sequence[str]) -> list[Any]:
-    """One image layer a file.
+    """One image layer a file, or a channel of a file. Paths may be URLs, of which only what is looked at is fetched.
 
-    Where a napari window is open, files that cannot be opened are named in a notification, and the others are shown.
+    A file that was cut off is opened as far as it goes, and a notification says what is missing. Where a napari window
+    is open, files that cannot be opened are named in a notification, and the others are shown.
 
     Raises
     ------
@@ -33,22 +37,66 @@ def read(path: str | Sequence[str]) -> list[Any]:
     """
     import napari
 
-    eager_voxels = read_preferences().eager_megavoxels * 10**6
+    preferences = read_preferences()
+    eager_voxels, cache_bytes = preferences.eager_megavoxels * 10**6, preferences.cache_megabytes * 10**6
     layers: list[Any] = []
     for item in [path] if isinstance(path, str | os.PathLike) else path:
         try:
-            layers.append(read_one(Path(item), eager_voxels))
-        except (TincError, OSError) as error:
+            layers += read_one(str(item), eager_voxels, cache_bytes)
+        except (TincError, OSError, ImportError) as error:
             if napari.current_viewer() is None:
                 raise
             # napari would bury the reason under advice to try other plugins.
             reason = getattr(error, "strerror", None) or str(error)
-            napari.utils.notifications.show_error(f"Cannot open {Path(item).name}: {reason}")
+            napari.utils.notifications.show_error(f"Cannot open {Path(_place(str(item))).name}: {reason}")
     return layers or [(None,)]  # napari's word for a file that was dealt with and holds no layer
 
 
-def read_one(path: Path, eager_voxels: int) -> LayerData:
-    """The layer of one file, which is verified first: a layer that shows up must not fail while it is looked at."""
-    volume = open_tinc(path)
-    volume.verify()
-    return (*to_layer(volume, path.stem, eager_voxels), "image")
+def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
+    """The layers of one file. One of a single tree is verified first, of one of blocks only what it says of itself."""
+    # Half of the cache is for networks, and half for what they are decoded to.
+    name, most = Path(_place(path)).stem, cache_bytes // 2
+    try:
+        volume = open_tinc(path, cache_bytes=most)
+        _check(volume)
+    except TincError as error:
+        volume = _opened_in_part(path, most, error)
+        _warn(f"{name} {_what_is_missing(volume)}. What is missing is shown coarsely or grey, and it cannot be saved.")
+    return [(*layer, "image") for layer in to_layers(volume, name, eager_voxels, most)]
+
+
+def _check(volume: TincVolume) -> None:
+    if isinstance(volume.parts, Blocks):
+        _ = volume.axis_labels, volume.channels, volume.provenance
+    else:
+        volume.verify()
+
+
+def _opened_in_part(path: str, cache_bytes: int, error: TincError) -> TincVolume:
+    """As much of a file as there is of it; raises the error that it was opened with if it was not just cut off."""
+    try:
+        volume = open_tinc(path, partial=True, cache_bytes=cache_bytes)
+        _check(volume)
+    except TincError:
+        raise error from None
+    if not volume.n_missing:
+        raise error
+    return volume
+
+
+def _what_is_missing(volume: TincVolume) -> str:
+    if isinstance(volume.parts, Blocks):
+        total = volume.n_missing + sum(entry.role is Kind.BLOCK for entry in volume.parts.entries())
+        return f"was cut off: {volume.n_missing} of {total} blocks are missing"
+    return f"was cut off: {volume.n_missing} of its networks are missing"
+
+
+def _warn(text: str) -> None:
+    from napari.utils.notifications import show_warning
+
+    show_warning(text)
+
+
+def _place(path: str) -> str:
+    """A path, or that in a URL without what follows it."""
+    return urlsplit(path).path if "://" in path else path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..samples import mri as mri_image
 from ..samples import mri_tinc_path
-from .layers import OVERVIEW_VOXELS
+from ..volume import CACHE_BYTES
 from .reader import LayerData, read_one
+from .viewing import OVERVIEW_VOXELS
 
 
 def mri() -> list[LayerData]:
@@ -17,5 +18,5 @@ def mri() -> list[LayerData]:
 
 def mri_tinc() -> list[LayerData]:
     """The same, from its compressed file."""
-    data, arguments, kind = read_one(mri_tinc_path(), OVERVIEW_VOXELS)
+    ((data, arguments, kind),) = read_one(str(mri_tinc_path()), OVERVIEW_VOXELS, CACHE_BYTES)
     return [(data, arguments | {"name": "brain (tinc)"}, kind)]

@@ -12,8 +12,9 @@ from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
-from .layers import OVERVIEW_VOXELS, geometry, intensities, unchanged, with_geometry
+from .layers import geometry, intensities, unchanged, with_geometry
 from .preferences import read_preferences
+from .viewing import OVERVIEW_VOXELS
 
 
 class SaveError(Exception):

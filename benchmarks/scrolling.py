@@ -1,0 +1,122 @@
+"""Scrolling through compressed volumes in napari: how long a step takes, and how much of the volume it decodes.
+
+    python benchmarks/scrolling.py CORPUS FOLDER [--steps 100] [--edge 256] [--reuse]
+
+Makes FOLDER/one.tinc (a single tree) and FOLDER/eight.tinc (blocks) of a brain of the corpus, mirrored to EDGE^3
+voxels, at a ratio of 64, whose networks are as large as they would be after a whole training; the training itself is
+cut short, as it changes nothing here. Then, in processes of their own, with slicing on napari's thread and beside it
+(NAPARI_ASYNC=1), a real napari window goes through z, a slice a step, over 48 slices in the middle.
+
+A step lasts until the slice is there and has been drawn. Points evaluated are counted in decode.Network.on_grid, those
+of the thumbnail and of coarser levels among them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from common import machine, markdown
+
+
+def make(corpus: Path, folder: Path, edge: int, steps: int) -> None:
+    import tifffile
+
+    import napari_tinc as tinc
+    from napari_tinc import pipeline
+
+    brain = tifffile.imread(corpus / "mri_mni152.tif").astype(np.uint16)
+    while min(brain.shape) < edge:
+        brain = np.pad(brain, [(0, n) for n in brain.shape], mode="symmetric")
+    brain = brain[:edge, :edge, :edge] * 100
+    pipeline.STEPS["fast"] = steps
+    for name, block in (("one", edge), ("eight", edge // 2)):
+        tinc.compress(brain, ratio=64, preset="fast", block=block).save(folder / f"{name}.tinc")
+
+
+def scroll(path: str) -> None:
+    """Print figures of one file as JSON."""
+    import napari
+    from napari.qt import get_qapp
+
+    from napari_tinc.decode import Network
+
+    evaluated = [0]
+    on_grid = Network.on_grid
+
+    def counting(self: Network, axes: list[np.ndarray], threads: int | None = None) -> np.ndarray:
+        evaluated[0] += int(np.prod([len(axis) for axis in axes]))
+        return on_grid(self, axes, threads)
+
+    Network.on_grid = counting  # type: ignore[method-assign]
+    viewer = napari.Viewer()
+    application = get_qapp()
+    began = time.perf_counter()
+    (layer,) = viewer.open(path, plugin="napari-tinc")
+    opened = time.perf_counter() - began
+    n_slices, size = int(viewer.dims.nsteps[0]), layer.metadata["tinc"].size
+
+    def settle() -> None:
+        """Until what is on screen is what was asked for."""
+        while not layer.loaded:
+            time.sleep(0.001)
+            application.processEvents()
+        application.processEvents()
+
+    for _ in range(5):
+        settle()
+    took, counted = [], []
+    for z in range(n_slices // 2 - 24, n_slices // 2 + 24):
+        before, began = evaluated[0], time.perf_counter()
+        viewer.dims.set_current_step(0, z)
+        settle()
+        took.append(1e3 * (time.perf_counter() - began))
+        counted.append(100 * (evaluated[0] - before) / size)
+    level = layer.data_level
+    before, began = evaluated[0], time.perf_counter()
+    viewer.dims.ndisplay = 3
+    settle()
+    solid = time.perf_counter() - began
+    found = {
+        "open (ms)": f"{1e3 * opened:.0f}", "level": str(level),
+        "step: median (ms)": f"{np.median(took):.0f}", "95 %": f"{np.percentile(took, 95):.0f}",
+        "worst": f"{max(took):.0f}", "decoded: mean (%)": f"{np.mean(counted):.2f}", "most": f"{max(counted):.2f}",
+        "3D shows": "x".join(map(str, layer._slice.image.raw.shape)), "after (s)": f"{solid:.1f}",
+    }  # fmt: skip
+    print(json.dumps(found))
+    viewer.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--edge", type=int, default=256)
+    parser.add_argument("--reuse", action="store_true", help="take the files that are in FOLDER")
+    arguments = parser.parse_args()
+    if not arguments.reuse:
+        make(arguments.corpus, arguments.folder, arguments.edge, arguments.steps)
+    rows, columns = [], [""]
+    for name in ("one", "eight"):
+        for asynchronous in ("0", "1"):
+            code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from scrolling import scroll; "
+            code += f"scroll({str(arguments.folder / name)!r} + '.tinc')"
+            done = subprocess.run(
+                [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                env=os.environ | {"NAPARI_ASYNC": asynchronous},
+            )  # fmt: skip
+            found = json.loads(done.stdout.strip().splitlines()[-1])
+            columns = ["", *found]
+            rows.append([f"{name}.tinc, NAPARI_ASYNC={asynchronous}", *found.values()])
+    print(f"{markdown(columns, rows)}\n\n{machine()}.")
+
+
+if __name__ == "__main__":
+    main()
