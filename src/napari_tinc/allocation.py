@@ -26,12 +26,12 @@ MAX_LEVELS = 6
 
 def allocate(
     shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None,
-    chosen: Sequence[int] | None = None,
+    chosen: Sequence[int] | None = None, quick: bool = False,
 ) -> tuple[Octree, NDArray[np.int64], int]:  # fmt: skip
     """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is.
 
     ``levels`` of the octree, 1 to :data:`MAX_LEVELS`, instead of what suits the size; ``chosen`` widths a level from
-    the root, instead of what the bytes pay for.
+    the root, instead of what the bytes pay for. ``quick`` networks have narrow roots, which are evaluated sooner.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def allocate(
     for count in range(2, MAX_LEVELS + 1) if levels is None else [levels]:
         octree = Octree.full(shape, count - 1)
         layers = _layers(octree)
-        widths = _widths(octree, layers, budget)
+        widths = _widths(octree, layers, budget, quick)
         if widths[0] < WIDEST_ROOT or Octree.full(shape, count).depth == octree.depth:
             break
     return octree, widths, layers
@@ -95,7 +95,7 @@ def _layers(octree: Octree) -> int:
     return 3 if octree.depth <= 1 else 2
 
 
-def _widths(octree: Octree, layers: int, budget: float) -> NDArray[np.int64]:
+def _widths(octree: Octree, layers: int, budget: float, quick: bool) -> NDArray[np.int64]:
     """The levels above as wide as suits the processor, and the widest leaves that the rest of the budget pays for."""
 
     def spent(per_level: list[int]) -> int:
@@ -114,7 +114,7 @@ def _widths(octree: Octree, layers: int, budget: float) -> NDArray[np.int64]:
         return [_suited(width) for width in leaf * growth[:-1]]
 
     above = above_leaves(SMALL_GROWTH)
-    if (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
+    if quick or (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
         above = above_leaves(GROWTH)
     below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
     return np.array([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])[octree.level]

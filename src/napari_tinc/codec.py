@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from . import framing
 from .allocation import MAX_LEVELS, parse_widths
-from .blocks import Job, Planned, block_tree, run_blocks
+from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, run_blocks
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
@@ -126,7 +126,8 @@ def fit(
     meta = _parse_meta(source, axis_labels, channels)
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto", max_error),
+        Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
+                 source.size > MOST_AT_ONCE, max_error),
         control or Control(), block,
         None if resume is None else Path(resume), scheduler,
     )  # fmt: skip

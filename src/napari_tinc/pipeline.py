@@ -63,6 +63,7 @@ class Settings:
     levels : of the octree of networks; None for what suits the size.
     widths : of the nodes of every level from the root; None for what suits the size.
     calibrate : where it pays.
+    quick : whether to decode sooner counts more than the last 0.2 dB.
     bound : largest error of any voxel, 0 for bit for bit; then there are no networks. None for networks.
     """
 
@@ -73,6 +74,7 @@ class Settings:
     levels: int | None = None
     widths: tuple[int, ...] | None = None
     calibrate: bool = True
+    quick: bool = False
     bound: float | None = None
 
     def provenance(self) -> dict[str, Any]:
@@ -162,7 +164,7 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
     ValueError
         If that cannot be with the chosen widths.
     """
-    octree, widths, layers = allocate(shape, nbytes, settings.form, settings.levels, settings.widths)
+    octree, widths, layers = allocate(shape, nbytes, settings.form, settings.levels, settings.widths, settings.quick)
     counts = container.count_parameters(octree, widths, layers)
     steps = count_steps(settings.preset, math.prod(shape), share)
     per_level = [np.flatnonzero(octree.level == level)[0] for level in range(octree.depth + 1)]
@@ -288,8 +290,9 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
     allowance = _allowance(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
         octree, widths, layers = allocate(
-            header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths
-        )
+            header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths,
+            task.settings.quick,
+        )  # fmt: skip
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, _allowance(task, header)
         if before <= allowance:
