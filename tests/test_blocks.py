@@ -156,7 +156,7 @@ def test_what_will_be_done_is_said_first() -> None:
 
 def test_bytes_go_where_the_detail_is() -> None:
     low = np.zeros((1, 3))
-    survey = Survey(low, np.array([[1.0, 1.0, 0.0]]), np.array([[400.0, 100.0, 0.0]]), None)
+    survey = Survey(low, np.array([[1.0, 1.0, 0.0]]), np.array([[20.0, 10.0, 0.0]]), None)
     budget = shares(survey, 5000)
     assert budget[0, 2] == 120 and budget.sum() <= 5000
     assert (budget[0, 0] - LEAST_BLOCK) / (budget[0, 1] - LEAST_BLOCK) == pytest.approx(2, rel=0.01)

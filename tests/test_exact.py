@@ -112,6 +112,12 @@ def test_values_that_are_not_finite_survive() -> None:
     assert violations(array, decoded, 0.5) == 0
 
 
+def test_the_largest_numbers() -> None:
+    array = np.random.default_rng(0).choice([-0.9e308, 0.8e308, 1.0], (6, 7, 8)) / 2
+    for bound in (0, 1e300):
+        assert violations(array, np.asarray(tinc.compress(array, max_error=bound)), bound) == 0
+
+
 def test_masks_survive() -> None:
     mask = wave() > 0
     volume = tinc.compress(mask, max_error=0)

@@ -26,7 +26,7 @@ class Survey:
     Attributes
     ----------
     low, high : smallest and largest value of every block, (n_volumes, n_blocks).
-    detail : sum of squared differences from the means of small cells, of every block.
+    detail : root of the sum of squared differences from the means of small cells, of every block.
     overview : mean of every cell, float64 (n_volumes, z, y, x); None where none is wanted.
     """
 
@@ -54,7 +54,7 @@ def survey(
             values = np.where(known, values, values[known].mean() if known.any() else 0).astype(source.dtype)
         low[volume, index], high[volume, index] = values.min(), values.max()
         scale = float(np.float64(high[volume, index]) - np.float64(low[volume, index])) or 1.0
-        detail[volume, index] = detail_of(values, scale) * scale**2
+        detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
         if edge:
             cells = [np.unique(np.append(low_, np.arange(-(-low_ // edge) * edge, high_, edge)))
                      for low_, high_ in zip(start.tolist(), stop.tolist(), strict=True)]  # fmt: skip
@@ -94,7 +94,7 @@ def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
     """Bytes of every block, (n_volumes, n_blocks).
 
     Where twice the bytes halve the squared error D, D_i = A_i / b_i, the sum of D_i is least for b_i ~ sqrt(A_i) (as
-    for any convex D: equal slopes). A_i is taken to be the block's detail.
+    for any convex D: equal slopes). The root of A_i is taken to be the block's detail.
 
     Raises
     ------
@@ -109,6 +109,6 @@ def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
             f"{survey.low.size} blocks cannot become {max(0, round(nbytes))} bytes: about {least.sum()} are needed; "
             "ask for a lower ratio, or for larger blocks"
         )
-    weight = np.where(flat, 0.0, np.sqrt(survey.detail))
+    weight = np.where(flat, 0.0, survey.detail / max(survey.detail.max(), 1e-300))
     total = weight.sum()
     return np.floor(least + (left * weight / total if total else 0.0)).astype(np.int64)
