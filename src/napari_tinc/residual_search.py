@@ -1,0 +1,225 @@
+"""The bound at which boxes take so many bytes, or reach a quality: one for all boxes, so that each byte does as much.
+
+Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all
+boxes a few times, each time between what was too much and what was too little. Bounds of integers are integers, with
+gaps between their sizes; the taper, which hardly matters for the quality at a size, then fills these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import residual
+
+TAPER = 3  # the best PSNR on average, at ratios 32 to 128
+MAX_ENCODES = 6
+LEAST = 0.97  # of the bytes that are allowed are used, where that can be
+MOST_DECIBELS = 0.1  # above the quality that is wanted
+UNIFORM = 4.8  # dB: errors are about evenly spread up to the bound, where this is small
+SAMPLES = 30_000  # a level
+BYTES_A_BOX = 100
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Boxes encoded under one bound, in units of the values, and one taper; ``mse`` over all finite voxels."""
+
+    parts: list[bytes]
+    bound: float
+    taper: int
+    mse: float
+
+    @property
+    def nbytes(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
+    """All boxes in at most so many bytes, and in 97 % of these or more if that was found; lossless where that fits.
+
+    Parameters
+    ----------
+    boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
+
+    Raises
+    ------
+    ValueError
+        If they take more bytes at any bound that was tried.
+    """
+    estimate = _estimate(boxes)
+    if estimate(0) <= 2 * nbytes:
+        found = _encode(boxes, 0, 0)
+        if found.nbytes <= nbytes:
+            return found
+    goal = float(np.log2(nbytes * (1 + LEAST) / 2))
+    search = _Search(boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)))
+    within = search.run(
+        goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes
+    )
+    if within is None:
+        smallest = min(found.nbytes for found in search.tried)
+        raise ValueError(f"boxes take {smallest} bytes at bound {search.tried[-1].bound:g}, expected at most {nbytes}")
+    return within
+
+
+def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Found:
+    """The fewest bytes found in which all boxes together reach a PSNR, at most 0.1 dB above it if that was found.
+
+    Parameters
+    ----------
+    boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
+    psnr : in dB, of the mean squared error over all boxes.
+    span : the peak of the PSNR, in units of the values.
+    """
+
+    def reached(found: Found) -> float:
+        return 20 * float(np.log10(span)) - 10 * float(np.log10(max(found.mse, 1e-300)))
+
+    def expected(bound: float) -> float:
+        return 20 * float(np.log10(span / bound)) + UNIFORM
+
+    search = _Search(boxes, expected, reached)
+    found = search.run(
+        psnr + MOST_DECIBELS / 2,
+        lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
+        lambda found: reached(found) >= psnr,
+        wants_more=True,
+    )
+    return _encode(boxes, 0, 0) if found is None else found
+
+
+def _encode(boxes: Sequence[NDArray[Any]], bound: float, taper: int) -> Found:
+    parts, errors, count = [], 0.0, 0
+    for box in boxes:
+        data, decoded = residual.encode_and_decode(box, bound, taper)
+        parts.append(data)
+        finite = np.isfinite(box)
+        differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
+        errors += float(differences @ differences)
+        count += differences.size
+    return Found(parts, bound, taper, errors / max(count, 1))
+
+
+class _Search:
+    """A bound whose size (or quality) meets a goal. Both fall with the bound."""
+
+    def __init__(
+        self, boxes: Sequence[NDArray[Any]], expected: Callable[[float], float], measured: Callable[[Found], float]
+    ) -> None:
+        self.boxes, self.expected, self.measured = boxes, expected, measured
+        self.tried: list[Found] = []
+        self._integers = boxes[0].dtype.kind in "iu"
+        finite = [box[np.isfinite(box)] for box in boxes]
+        extent = max(float(np.ptp(values.astype(np.float64))) for values in finite if values.size)
+        self._largest = max(extent, 1.0 if self._integers else 1e-300)
+        self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
+
+    def run(
+        self, goal: float, is_met: Callable[[Found], bool], is_high: Callable[[Found], bool], wants_more: bool = False
+    ) -> Found | None:
+        """The best of at most MAX_ENCODES: the highest of those that are not high, or the lowest of those that are."""
+        lows: list[tuple[float, float]] = []  # logarithm of the bound, and what was measured: bounds too small
+        highs: list[tuple[float, float]] = []
+        offset, taper, bound = 0.0, TAPER, self._guess(goal)
+        tapers: list[tuple[float, int]] = []
+        for _ in range(MAX_ENCODES):
+            found = _encode(self.boxes, bound, taper)
+            self.tried.append(found)
+            if is_met(found):
+                return found
+            point = float(np.log2(bound)), self.measured(found)
+            if taper == TAPER:
+                (lows if is_high(found) else highs).append(point)
+                offset = self.measured(found) - self.expected(bound)
+            following = self._following(goal, lows, highs, offset)
+            if following is None:  # integers with none between
+                if not tapers and lows and highs:
+                    tapers = [(2.0 ** max(lows)[0], TAPER - 1), (2.0 ** min(highs)[0], TAPER + 1)]
+                    tapers = [(float(np.rint(b)), t) for b, t in tapers]
+                elif tapers:
+                    tapers = tapers[1:]
+                if not tapers:
+                    break
+                bound, taper = tapers[0]
+            else:
+                bound = following
+        wanted = [found for found in self.tried if is_high(found) == wants_more]
+        return min(wanted, key=lambda found: abs(self.measured(found) - goal), default=None)
+
+    def _guess(self, goal: float) -> float:
+        """Where the estimate meets the goal."""
+        low, high = np.log2(self._smallest), np.log2(self._largest)
+        for _ in range(12):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.expected(2.0**middle) > goal else (low, middle)
+        return self._rounded(float(low + high) / 2)
+
+    def _rounded(self, logarithm: float) -> float:
+        bound = min(max(2.0**logarithm, self._smallest), self._largest)
+        return float(np.rint(bound)) if self._integers else bound
+
+    def _following(
+        self, goal: float, lows: list[tuple[float, float]], highs: list[tuple[float, float]], offset: float
+    ) -> float | None:
+        """Between the nearest bounds on either side, or where the estimate leads; None where nothing is between."""
+        if not (lows and highs):
+            points = sorted(lows + highs, key=lambda point: abs(point[1] - goal))
+            bound = self._guess(goal - offset)
+            if len(points) > 1 and points[0][1] != points[1][1]:
+                (one, first), (other, second) = points[:2]
+                step = (goal - first) * (other - one) / (second - first)
+                bound = self._rounded(one + float(np.clip(step, -2, 2)))
+            tried = [2.0**b for b, _ in points]
+            if any(abs(bound / b - 1) < 1e-3 for b in tried):
+                bound = self._rounded(points[0][0] + (0.3 if lows else -0.3))
+            return None if any(abs(bound / b - 1) < 1e-6 for b in tried) else bound
+        (small, above), (large, below) = max(lows), min(highs)
+        part = np.clip((above - goal) / max(above - below, 1e-9), 0.03, 0.97)
+        bound = self._rounded(small + float(part) * (large - small))
+        if not self._integers:
+            return bound
+        first, last = round(2.0**small) + 1, round(2.0**large) - 1
+        return float(min(max(bound, first), last)) if first <= last else None
+
+
+def _estimate(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
+    """About how many bytes boxes take at a bound: the entropy of what linear interpolation leaves, level by level."""
+    details: list[list[NDArray[np.float64]]] = []
+    counts: list[float] = []
+    for box in boxes:
+        level, known = 0, box
+        while max(known.shape) > 2 and level < 6:
+            if len(details) == level:
+                details.append([])
+                counts.append(0)
+            counts[level] += known.size * 7 / 8
+            wanted = max(1, 3 * len(boxes) * known.size // (2 * SAMPLES))
+            for axis in range(3):
+                line = np.moveaxis(known, axis, 0)
+                n = (len(line) - 1) // 2
+                ends = line[: 2 * n + 1 : 2].astype(np.float64)
+                with np.errstate(all="ignore"):
+                    left = (line[1 : 2 * n : 2] - (ends[:-1] + ends[1:]) / 2).ravel()[::wanted]
+                details[level].append(left[np.isfinite(left)])
+            level, known = level + 1, known[::2, ::2, ::2]
+    joined = [np.concatenate(parts) for parts in details]
+    least = 0.5 if boxes[0].dtype.kind in "iu" else 1e-300
+
+    def estimate(bound: float) -> float:
+        bits = 0.0
+        for level, (left, count) in enumerate(zip(joined, counts, strict=True)):
+            if not left.size:
+                continue
+            step = 2 * max(bound / 4, bound * (4 / (4 + TAPER)) ** level, least)
+            with np.errstate(all="ignore"):
+                steps = np.rint(left / step)
+            frequencies = np.unique(steps, return_counts=True)[1] / left.size
+            bits += count * float(-(frequencies * np.log2(frequencies)).sum())
+        return bits / 8 + BYTES_A_BOX * len(boxes)
+
+    return estimate
