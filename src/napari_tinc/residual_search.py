@@ -2,7 +2,7 @@
 
 Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all
 boxes a few times, each time between what was too much and what was too little. Bounds of integers are integers, with
-gaps between their sizes; the taper, which hardly matters for the quality at a size, then fills these.
+gaps between their sizes; less of a taper then fills these, as far as it can.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from . import residual
 
 TAPER = 3  # the best PSNR on average, at ratios 32 to 128
+FEWER = (1, 0)  # tapers for fewer bytes at the same bound
 MAX_ENCODES = 6
 LEAST = 0.97  # of the bytes that are allowed are used, where that can be
 MOST_DECIBELS = 0.1  # above the quality that is wanted
@@ -58,13 +59,12 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
             return found
     goal = float(np.log2(nbytes * (1 + LEAST) / 2))
     search = _Search(boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)))
-    within = search.run(
-        goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes
-    )
-    if within is None:
-        smallest = min(found.nbytes for found in search.tried)
-        raise ValueError(f"boxes take {smallest} bytes at bound {search.tried[-1].bound:g}, expected at most {nbytes}")
-    return within
+    search.run(goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes)
+    within = [found for found in search.tried if found.nbytes <= nbytes]
+    if not within:
+        least = min(search.tried, key=lambda found: found.nbytes)
+        raise ValueError(f"boxes take {least.nbytes} bytes at bound {least.bound:g}, expected at most {nbytes}")
+    return min(within, key=lambda found: found.mse)
 
 
 def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Found:
@@ -84,13 +84,13 @@ def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Fo
         return 20 * float(np.log10(span / bound)) + UNIFORM
 
     search = _Search(boxes, expected, reached)
-    found = search.run(
+    search.run(
         psnr + MOST_DECIBELS / 2,
         lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
         lambda found: reached(found) >= psnr,
-        wants_more=True,
     )
-    return _encode(boxes, 0, 0) if found is None else found
+    enough = [found for found in search.tried if reached(found) >= psnr] or [_encode(boxes, 0, 0)]
+    return min(enough, key=lambda found: found.nbytes)
 
 
 def _encode(boxes: Sequence[NDArray[Any]], bound: float, taper: int) -> Found:
@@ -119,37 +119,25 @@ class _Search:
         self._largest = max(extent, 1.0 if self._integers else 1e-300)
         self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
 
-    def run(
-        self, goal: float, is_met: Callable[[Found], bool], is_high: Callable[[Found], bool], wants_more: bool = False
-    ) -> Found | None:
-        """The best of at most MAX_ENCODES: the highest of those that are not high, or the lowest of those that are."""
+    def run(self, goal: float, is_met: Callable[[Found], bool], is_high: Callable[[Found], bool]) -> None:
+        """Try bounds until the goal is met, at most MAX_ENCODES."""
         lows: list[tuple[float, float]] = []  # logarithm of the bound, and what was measured: bounds too small
         highs: list[tuple[float, float]] = []
-        offset, taper, bound = 0.0, TAPER, self._guess(goal)
-        tapers: list[tuple[float, int]] = []
-        for _ in range(MAX_ENCODES):
-            found = _encode(self.boxes, bound, taper)
-            self.tried.append(found)
+        bound: float | None = self._guess(goal)
+        while bound is not None and len(self.tried) < MAX_ENCODES:
+            found = self._try(bound, TAPER)
             if is_met(found):
-                return found
-            point = float(np.log2(bound)), self.measured(found)
-            if taper == TAPER:
-                (lows if is_high(found) else highs).append(point)
-                offset = self.measured(found) - self.expected(bound)
-            following = self._following(goal, lows, highs, offset)
-            if following is None:  # integers with none between
-                if not tapers and lows and highs:
-                    tapers = [(2.0 ** max(lows)[0], TAPER - 1), (2.0 ** min(highs)[0], TAPER + 1)]
-                    tapers = [(float(np.rint(b)), t) for b, t in tapers]
-                elif tapers:
-                    tapers = tapers[1:]
-                if not tapers:
-                    break
-                bound, taper = tapers[0]
-            else:
-                bound = following
-        wanted = [found for found in self.tried if is_high(found) == wants_more]
-        return min(wanted, key=lambda found: abs(self.measured(found) - goal), default=None)
+                return
+            (lows if is_high(found) else highs).append((float(np.log2(bound)), self.measured(found)))
+            bound = self._following(goal, lows, highs, self.measured(found) - self.expected(bound))
+        if bound is None and lows:  # integers, with none between
+            for taper in FEWER:
+                if len(self.tried) == MAX_ENCODES or not is_high(self._try(float(np.rint(2.0 ** max(lows)[0])), taper)):
+                    return
+
+    def _try(self, bound: float, taper: int) -> Found:
+        self.tried.append(_encode(self.boxes, bound, taper))
+        return self.tried[-1]
 
     def _guess(self, goal: float) -> float:
         """Where the estimate meets the goal."""
