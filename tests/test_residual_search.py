@@ -27,7 +27,7 @@ def test_bytes_are_within_the_budget_and_use_it(dtype: str, scale: float, ratio:
     errors = 0.0
     for part, box in zip(found.parts, boxes, strict=True):
         error = residual.decode(part, box.shape, box.dtype).astype(np.float64) - box
-        assert np.abs(error).max() <= (1 + 2 * residual_search.DEAD_ZONE) * found.bound
+        assert np.abs(error).max() <= (1 + 2 * found.dead_zone) * found.bound
         errors += float((error**2).mean()) / 2
     assert found.mse == pytest.approx(errors)
 
@@ -62,6 +62,13 @@ def test_special_values_do_not_count() -> None:
     assert 0 < found.mse < found.bound**2 and found.nbytes <= 2500
 
 
+def test_boxes_of_no_numbers_and_huge_ones() -> None:
+    assert residual_search.best_within([np.full((3, 4, 5), np.nan)], 20).nbytes == 9
+    assert residual_search.best_within([waves("f8", 0, 7e307)], 20_000).nbytes <= 20_000
+
+
 def test_too_few_bytes_are_refused() -> None:
+    with pytest.raises(ValueError, match="span"):
+        residual_search.best_reaching([waves("u2", 0)], 40, 0)
     with pytest.raises(ValueError, match="expected at most 20"):
         residual_search.best_within([waves("u2", 0)], 20)

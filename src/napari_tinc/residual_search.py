@@ -2,7 +2,7 @@
 
 Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all
 boxes a few times, each time between what was too much and what was too little. Bounds of integers are integers, with
-gaps between their sizes; less of a taper then fills these, as far as it can.
+gaps between their sizes; other dead zones then fill these, as far as they can.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from . import residual
 
 TAPER = 3  # the best PSNR on average, at ratios 32 to 128
 DEAD_ZONE = 0.15  # of a step: the best PSNR on average, as the taper
-FEWER = (1, 0)  # tapers for fewer bytes at the same bound
+MORE = 0.3  # of a dead zone, for fewer bytes at the same bound
 MAX_ENCODES = 6
 LEAST = 0.97  # of the bytes that are allowed are used, where that can be
 MOST_DECIBELS = 0.1  # above the quality that is wanted
@@ -29,14 +29,15 @@ BYTES_A_BOX = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Boxes encoded under one bound, taper and the dead zone; ``mse`` over all finite voxels.
+    """Boxes encoded under one bound, taper and dead zone; ``mse`` over all finite voxels.
 
-    Every voxel is within 1 + 2 DEAD_ZONE bounds, in units of the values; exact where the bound is 0.
+    Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact where the bound is 0.
     """
 
     parts: list[bytes]
     bound: float
     taper: int
+    dead_zone: float
     mse: float
 
     @property
@@ -79,7 +80,15 @@ def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Fo
     boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
     psnr : in dB, of the mean squared error over all boxes.
     span : the peak of the PSNR, in units of the values.
+
+    Raises
+    ------
+    ValueError
+        If the PSNR is not finite or the span not above 0.
     """
+
+    if not (np.isfinite(psnr) and 0 < span < np.inf):
+        raise ValueError(f"PSNR is {psnr} and span {span}, expected a number and one above 0")
 
     def reached(found: Found) -> float:
         return 20 * float(np.log10(span)) - 10 * float(np.log10(max(found.mse, 1e-300)))
@@ -97,16 +106,17 @@ def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Fo
     return min(enough, key=lambda found: found.nbytes)
 
 
-def _encode(boxes: Sequence[NDArray[Any]], bound: float, taper: int) -> Found:
+def _encode(boxes: Sequence[NDArray[Any]], bound: float, taper: int, dead_zone: float = 0) -> Found:
     parts, errors, count = [], 0.0, 0
     for box in boxes:
-        data, decoded = residual.encode_and_decode(box, bound, taper, DEAD_ZONE)
+        data, decoded = residual.encode_and_decode(box, bound, taper, dead_zone)
         parts.append(data)
         finite = np.isfinite(box)
-        differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
-        errors += float(differences @ differences)
+        with np.errstate(over="ignore"):
+            differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
+            errors += float(differences @ differences)
         count += differences.size
-    return Found(parts, bound, taper, errors / max(count, 1))
+    return Found(parts, bound, taper, dead_zone, errors / max(count, 1))
 
 
 class _Search:
@@ -119,8 +129,9 @@ class _Search:
         self.tried: list[Found] = []
         self._integers = boxes[0].dtype.kind in "iu"
         finite = [box[np.isfinite(box)] for box in boxes]
-        extent = max(float(np.ptp(values.astype(np.float64))) for values in finite if values.size)
-        self._largest = max(extent, 1.0 if self._integers else 1e-300)
+        with np.errstate(over="ignore"):
+            extents = [float(np.ptp(values.astype(np.float64))) for values in finite if values.size]
+        self._largest = min(max(*extents, 0.0, 1.0 if self._integers else 1e-300), 1e308)
         self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
 
     def run(self, goal: float, is_met: Callable[[Found], bool], is_high: Callable[[Found], bool]) -> None:
@@ -134,13 +145,14 @@ class _Search:
                 return
             (lows if is_high(found) else highs).append((float(np.log2(bound)), self.measured(found)))
             bound = self._following(goal, lows, highs, self.measured(found) - self.expected(bound))
-        if bound is None and lows:  # integers, with none between
-            for taper in FEWER:
-                if len(self.tried) == MAX_ENCODES or not is_high(self._try(float(np.rint(2.0 ** max(lows)[0])), taper)):
+        if bound is None and lows and highs:  # integers, with none between
+            below, above = (float(np.rint(2.0**logarithm)) for logarithm in (max(lows)[0], min(highs)[0]))
+            for setting in ((below, TAPER, MORE), (above, TAPER, 0.0), (below, 1, MORE)):
+                if len(self.tried) == MAX_ENCODES or is_met(self._try(*setting)):
                     return
 
-    def _try(self, bound: float, taper: int) -> Found:
-        self.tried.append(_encode(self.boxes, bound, taper))
+    def _try(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> Found:
+        self.tried.append(_encode(self.boxes, bound, taper, dead_zone))
         return self.tried[-1]
 
     def _guess(self, goal: float) -> float:
