@@ -55,7 +55,7 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
     Raises
     ------
     ValueError
-        If they take more bytes at any bound that was tried.
+        If they take more bytes even at the largest bound.
     """
     estimate = _estimate(boxes)
     if estimate(0) <= 2 * nbytes:
@@ -65,6 +65,8 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
     goal = float(np.log2(nbytes * (1 + LEAST) / 2))
     search = _Search(boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)))
     search.run(goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes)
+    while not search.reach_further(lambda found: found.nbytes <= nbytes):
+        pass
     within = [found for found in search.tried if found.nbytes <= nbytes]
     if not within:
         least = min(search.tried, key=lambda found: found.nbytes)
@@ -150,6 +152,14 @@ class _Search:
             for setting in ((below, TAPER, MORE), (above, TAPER, 0.0), (below, 1, MORE)):
                 if len(self.tried) == MAX_ENCODES or is_met(self._try(*setting)):
                     return
+
+    def reach_further(self, is_enough: Callable[[Found], bool]) -> bool:
+        """Try a larger bound, unless one was enough or there is none; whether that is so."""
+        largest = max(found.bound for found in self.tried)
+        if largest >= self._largest or any(map(is_enough, self.tried)):
+            return True
+        self._try(self._rounded(float(np.log2(largest)) + 0.5), TAPER)
+        return False
 
     def _try(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> Found:
         self.tried.append(_encode(self.boxes, bound, taper, dead_zone))
