@@ -2,8 +2,10 @@
 
     python benchmarks/residual.py CORPUS bounds [NAMES ...]
     python benchmarks/residual.py CORPUS ratios [NAMES ...]
+    python benchmarks/residual.py CORPUS labels
 
-``bounds`` prints bytes and speeds, ``ratios`` the PSNR where the bound is chosen for the bytes. Volumes are cut into
+``bounds`` prints bytes and speeds; ``ratios`` the PSNR where the bound is chosen for the bytes, of the volumes and
+beside the other codecs of docs/rate-distortion.md; ``labels`` the bytes of label images and masks. Volumes are cut into
 boxes of at most 128 voxels an axis, each coded on its own; peers see whole volumes. Bounds of integers are rounded
 down; peers are given 0.49 more, as rounding to integers takes that off again.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import lzma
 import time
 from collections.abc import Callable
@@ -21,18 +24,18 @@ from typing import Any
 import common
 import imagecodecs
 import numpy as np
-import peers
 import tifffile
 from numpy.typing import NDArray
 
-from napari_tinc import metrics, residual
+from napari_tinc import labels, metrics, residual, residual_search
 
 NAMES = [
     "ct_thorax", "fluo_nuclei", "sim_turbulence", "microct_snow", "cryoem_betagal", "mri_t1_ch2", "mri_mni152",
     "mri_stroke_3contrast", "hipct_brain64", "fibsem_medulla_a", "fluo_neuron_sparse", "fluo_droplet_timelapse",
 ]  # fmt: skip
 BOUNDS = (0.0, 1e-2, 1e-3, 1e-4)  # of the range
-RATIOS = (16, 32, 64)
+RATIOS = (16, 32, 64, 128, 256)
+CODECS = ("SPERR", "x265", "SVT-AV1", "fast", "balanced", "best")  # of docs/rate-distortion.json
 BOX = 128
 
 
@@ -116,51 +119,84 @@ def bounds_rows(name: str, volume: NDArray[Any]) -> list[list[str]]:
     return rows
 
 
-def best_within(volume: NDArray[Any], target: int) -> tuple[float, float, int, int] | None:
-    """PSNR, bound as a part of the range, taper and bytes of the best that is no larger than the target."""
-    extent = float(volume.max()) - float(volume.min())
-    best = None
-    for taper in (0, 2, 4):
-        low, high = -14.0, 0.0  # binary logarithm of the bound
-        for _ in range(9):
-            middle = (low + high) / 2
-            parts = encode(volume, 2**middle * extent, taper)
-            nbytes = sum(map(len, parts))
-            if nbytes > target:
-                low = middle
-                continue
-            high = middle
-            found = metrics.measure(volume, decode(parts, volume), nbytes).psnr, 2**middle, taper, nbytes
-            best = found if best is None else max(best, found)
-    return best
-
-
-def ratio_rows(name: str, volume: NDArray[Any]) -> list[list[str]]:
-    sweep, rows = peers.Sweep("SPERR", volume), []
+def ratio_rows(name: str, volume: NDArray[Any], others: dict[tuple[str, int], dict[str, Any]]) -> list[list[str]]:
+    rows, extent = [], float(volume.max()) - float(volume.min())
+    cuts = [np.ascontiguousarray(volume[box]) for box in boxes(volume.shape)]
     for ratio in RATIOS:
-        target = volume.nbytes // ratio
-        other = sweep.row(target)
-        found = best_within(volume, target)
-        ours = "-" if found is None else f"{found[0]:.2f} (bound {found[1]:.3f}, taper {found[2]})"
-        rows.append([name, str(ratio), f"{other['psnr']:.2f}" if other["reached"] else "-", ours])
+        target, began = volume.nbytes // ratio, time.perf_counter()
+        row = [name, str(ratio)]
+        try:
+            found = residual_search.best_within(cuts, target)
+            seconds = time.perf_counter() - began
+            out = decode(found.parts, volume)
+            psnr = metrics.measure(volume, out, found.nbytes).psnr
+            assert abs(psnr - 10 * np.log10(extent**2 / found.mse)) < 0.01
+            row += [f"{psnr:.2f}", f"{found.bound / extent:.4f}", str(found.taper), f"{found.nbytes / target:.3f}"]
+            row.append(f"{seconds / volume.size * 1e6:.1f}")
+        except ValueError as error:
+            print(error)
+            row += ["-"] * 5
+        known = [others.get((codec, ratio), {"reached": False}) for codec in CODECS]
+        rows.append(row + [f"{other['psnr']:.2f}" if other["reached"] else "-" for other in known])
         print(*rows[-1], flush=True)
     return rows
+
+
+def label_images(corpus: Path) -> dict[str, NDArray[Any]]:
+    neurons, head, nuclei = (load(corpus, name) for name in ("labels_fibsem_neurons", "mri_mni152", "fluo_nuclei"))
+    volumes = {"labels_fibsem_neurons": neurons, "its boundaries": (np.diff(neurons.astype(int)) != 0).astype(np.uint8)}
+    for part in (0.1, 0.5):
+        volumes[f"mri_mni152 above {part:g} of its maximum"] = (head > part * head.max()).astype(np.uint8)
+    volumes["fluo_nuclei above 0.1 of its maximum"] = (nuclei > 0.1 * nuclei.max()).astype(np.uint8)
+    return volumes
+
+
+def label_row(name: str, volume: NDArray[Any]) -> list[str]:
+    cuts = [np.ascontiguousarray(volume[box]) for box in boxes(volume.shape)]
+    began = time.perf_counter()
+    parts = [labels.encode(cut) for cut in cuts]
+    encoded = time.perf_counter()
+    out = [labels.decode(part, cut.shape, cut.dtype) for part, cut in zip(parts, cuts, strict=True)]
+    decoded = time.perf_counter()
+    assert all((a == b).all() for a, b in zip(out, cuts, strict=True))
+    numbers = [residual._as_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
+    chosen = sum(len(residual.encode(cut, 0)) for cut in cuts)
+    others = {"as numbers": sum(map(len, numbers)), **lossless_peers(volume)}
+    if volume.dtype == np.uint8:
+        packed = np.packbits(volume.astype(bool), axis=-1)
+        others["packed bits, LZMA"] = len(lzma.compress(packed.tobytes()))
+    planes = [imagecodecs.png_encode(plane, level=9) for plane in volume]
+    others["PNG"] = sum(map(len, planes))
+    nbytes, seconds = sum(map(len, parts)), (encoded - began, decoded - encoded)
+    row = [name, "x".join(map(str, volume.shape)), str(len(np.unique(volume))), str(nbytes), str(chosen)]
+    row.append(", ".join(f"{peer} {size}" for peer, size in sorted(others.items(), key=lambda item: item[1])))
+    return [*row, *(f"{volume.size / 1e6 / each:.1f}" for each in seconds)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("what", choices=["bounds", "ratios"])
-    parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("what", choices=["bounds", "ratios", "labels"])
+    parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     rows = []
-    for name in options.names:
-        volume = load(options.corpus, name)
-        rows += bounds_rows(name, volume) if options.what == "bounds" else ratio_rows(name, volume)
+    measured = json.loads((Path(__file__).parents[1] / "docs" / "rate-distortion.json").read_text())
+    for name, volume in label_images(options.corpus).items() if options.what == "labels" else ():
+        rows.append(label_row(name, volume))
+        print(*rows[-1], flush=True)
+    names = {"bounds": NAMES, "ratios": [name for name in common.VOLUMES if name != "mri_t1_ch2"], "labels": []}
+    for name in options.names or names[options.what]:
+        if options.what == "bounds":
+            rows += bounds_rows(name, load(options.corpus, name))
+        else:
+            others = {(row["codec"], row["ratio"]): row for row in measured if row["volume"] == name}
+            rows += ratio_rows(name, common.load(options.corpus, name), others)
     if options.what == "bounds":
         head = ["volume", "bound", "bytes", "of the best", "best", "others", "encode Mvoxel/s", "decode Mvoxel/s"]
+    elif options.what == "labels":
+        head = ["volume", "shape", "labels", "bytes", "of residual.encode", "others", "encode", "decode Mvoxel/s"]
     else:
-        head = ["volume", "ratio", "SPERR dB", "dB"]
+        head = ["volume", "ratio", "dB", "bound", "taper", "of the budget", "s/Mvoxel", *CODECS]
     print(common.markdown(head, rows))
     print(common.computer("numpy", "constriction", "imagecodecs"))
 

@@ -131,13 +131,14 @@ def _apply(
     return values, errors
 
 
-def encode(box: Ints, high: int, bound: int, taper: int = 0) -> tuple[bytes, Ints]:
-    """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by at most ``bound``.
+def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0) -> tuple[bytes, Ints]:
+    """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by ``bound`` or less.
 
     Parameters
     ----------
     box : (z, y, x) of 0 to ``high`` < 2^36.
     taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
+    dead_zone : 0 to 0.5, what errors round towards zero by, of a step; they are then up to 2 dead_zone bounds larger.
     """
     known_weights, background = _Weights(), _background(box, bound)
     stages: list[_Coded] = []
@@ -159,7 +160,9 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0) -> tuple[bytes, Int
         centre = (prediction + 4) >> 3
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
         step = stage.known.step
-        integers = ((wanted.astype(np.int64) - centre + step // 2) // step).ravel()
+        errors = (wanted.astype(np.int64) - centre).ravel()
+        towards_zero = int(2 * dead_zone * (step // 2))
+        integers = np.sign(errors) * ((np.abs(errors) + (step // 2 - towards_zero)) // step)
         coded = tokens_of(np.where(flipped, -integers, integers))
         if empty is not None:
             classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])

@@ -63,7 +63,7 @@ class Head:
     table: NDArray[np.int64] | None = None
 
 
-def encode(original: NDArray[Any], bound: float, taper: int = 0) -> bytes:
+def encode(original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0) -> bytes:
     """The bytes from which :func:`decode` makes a box within ``bound`` of the original, NaN at the same voxels.
 
     Parameters
@@ -71,28 +71,39 @@ def encode(original: NDArray[Any], bound: float, taper: int = 0) -> bytes:
     original : (z, y, x), u1 to i4 or f2 to f8.
     bound : largest absolute error, in units of the values; 0 is bit for bit.
     taper : 0 to 4. Above 0, coarser levels have smaller steps: a smaller mean squared error for more bytes.
+    dead_zone : 0 to 0.5. Above 0, voxels are within 1 + 2 ``dead_zone`` bounds instead: fewer bytes by more than that
+        adds to the mean squared error.
 
     Raises
     ------
     ValueError
         If the shape, the dtype or the bound is none of these.
     """
+    return encode_and_decode(original, bound, taper, dead_zone)[0]
+
+
+def encode_and_decode(
+    original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0
+) -> tuple[bytes, NDArray[Any]]:
+    """As :func:`encode`, with what :func:`decode` makes of the bytes."""
     dtype = _checked(original.shape, original.dtype)
-    if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER):
-        raise ValueError(f"bound is {bound} and taper {taper}, expected 0 or more and 0 to {MAX_TAPER}")
+    if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER and 0 <= dead_zone <= 0.5):
+        given = f"bound is {bound}, taper {taper}, dead zone {dead_zone}"
+        raise ValueError(f"{given}, expected 0 or more, 0 to {MAX_TAPER}, 0 to 0.5")
     original = np.ascontiguousarray(original, dtype)
     bits = original.view(f"u{dtype.itemsize}")
     if (bits == bits[0, 0, 0]).all():
-        return bytes([Kind.CONSTANT]) + original[:1, :1, :1].tobytes()
-    coded = [_as_numbers(original, bound, taper)]
+        return bytes([Kind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
+    coded = [_as_numbers(original, bound, taper, dead_zone)]
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
-        coded.append(bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4))
+        coded.append((bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4), original))
     if (bound < 1 if dtype.kind in "iu" else not bound) and _alike(bits) >= ALIKE_LABELS:
         names, indices = np.unique(bits, return_inverse=True)
         if len(names) <= bits.size / VOXELS_A_LABEL:
-            coded.append(bytes([Kind.LABELS]) + labels.encode_indices(names, indices.reshape(bits.shape)))
-    return min(coded, key=len)
+            named = labels.encode_indices(names, indices.reshape(bits.shape))
+            coded.append((bytes([Kind.LABELS]) + named, original))
+    return min(coded, key=lambda one: len(one[0]))
 
 
 def _alike(bits: NDArray[Any]) -> float:
@@ -101,17 +112,19 @@ def _alike(bits: NDArray[Any]) -> float:
     return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
 
 
-def _as_numbers(original: NDArray[Any], bound: float, taper: int) -> bytes:
-    """Of any values: predicted from their neighbours, with corrections."""
+def _as_numbers(original: NDArray[Any], bound: float, taper: int, dead_zone: float = 0) -> tuple[bytes, NDArray[Any]]:
+    """Any values, predicted from their neighbours, with corrections."""
     dtype = original.dtype
     bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _grid(original, bound, taper) or _ordered(original, bound, taper)
-    payload, integers = lattice.encode(integers, head.high, head.bound, head.taper)
+    payload, integers = lattice.encode(integers, head.high, head.bound, head.taper, dead_zone)
     decoded = _to_values(integers, low_bits, head, dtype)
     differs = decoded.view(bits.dtype) != bits
     if bound:
         with np.errstate(all="ignore"):
-            differs &= ~(np.abs(decoded.astype(np.float64) - original.astype(np.float64)) <= bound)
+            differs &= ~(
+                np.abs(decoded.astype(np.float64) - original.astype(np.float64)) <= (1 + 2 * dead_zone) * bound
+            )
     wrong = np.flatnonzero(differs)
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
@@ -119,7 +132,8 @@ def _as_numbers(original: NDArray[Any], bound: float, taper: int) -> bytes:
     lowest = struct.pack("<d" if head.kind is Kind.GRID else "<q", head.lowest)
     fields = (head.kind, head.taper, head.shift, head.low, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
-    return b"".join([packed, table, packed_low, corrections, payload])
+    decoded.reshape(-1)[wrong] = original.ravel()[wrong]
+    return b"".join([packed, table, packed_low, corrections, payload]), decoded
 
 
 def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
