@@ -35,6 +35,14 @@ def _fixed_seeds() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _always_networks() -> None:
+    """The small volumes of tests would mostly be better without networks; test_plain.py is about that."""
+    from napari_tinc import plain
+
+    plain.MOST_RATIO = 0
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a connection to another machine an error: whatever a test needs is in the repository."""

@@ -101,9 +101,13 @@ def fit_events(
             yield event
 
 
-def code_block(values: NDArray[Any], bound: float, span: float | None, taper: int = 0) -> Block:
+def code_block(values: NDArray[Any], bound: float, span: float | None) -> Block:
     """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
-    data = residual.encode(values, bound, taper)
+    return coded_block(residual.encode(values, bound), values, bound, span)
+
+
+def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None) -> Block:
+    """A block around what residual.py made of its values."""
     decoded = residual.decode(data, values.shape, values.dtype)
     wrong = violations(values, decoded, bound)
     if wrong:

@@ -90,6 +90,10 @@ class Job:
     folder: Path | None = None
     scheduler: Any = None
 
+    def exact_settings(self, bound: float) -> Settings:
+        """The same for blocks without networks."""
+        return replace(self.settings, bound=bound)
+
 
 def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
     """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
@@ -163,7 +167,7 @@ def run_blocks(
     budgets = np.zeros(seen.low.shape, np.int64)
     if not exact:
         said = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
-        rest = _head_bytes(header, [*job.extra, said], n_volumes * (n_blocks + bool(edge)))
+        rest = head_bytes(header, [*job.extra, said], n_volumes * (n_blocks + bool(edge)))
         budgets = shares(seen, budget - rest - sum(len(block.data) for block in overviews))
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
@@ -180,22 +184,32 @@ def run_blocks(
             yield step
     if control.cancel.is_set():
         return
-    quality = _quality(blocks, tasks, span)
+    finished = assemble(job, header, overviews, blocks, tasks)
+    nbytes = finished.volume.nbytes_compressed
+    if nbytes > budget and not exact:
+        raise ValueError(
+            f"a volume of {source.nbytes} bytes cannot become {budget}: {nbytes} bytes in {len(tasks)} blocks, "
+            f"a ratio of {source.nbytes / nbytes:.3g}"
+        )
+    yield replace(finished, seconds=time.perf_counter() - began)
+    if journal:  # by now the file is saved, where who asked for it does that before asking for more
+        journal.remove()
+
+
+def assemble(
+    job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block], tasks: Sequence[BlockTask]
+) -> Finished:  # fmt: skip
+    """The file of finished blocks, and its quality; the seconds are left to the caller."""
+    low, high = header.value_range
+    quality = _quality(blocks, tasks, float(high) - float(low))
     ancillary = [
         *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
         *_errors_of(blocks, header.value_range),
     ]  # fmt: skip
-    payloads = [[block.payload for block in some] for some in (overviews, blocks)]
-    data = mosaic.pack(header, payloads[0], payloads[1], ancillary)
-    if len(data) > budget and not exact:
-        raise ValueError(
-            f"a volume of {source.nbytes} bytes cannot become {budget}: {len(data)} bytes in {len(tasks)} blocks, "
-            f"a ratio of {source.nbytes / len(data):.3g}"
-        )
+    data = mosaic.pack(header, [b.payload for b in overviews], [b.payload for b in blocks], ancillary)
+    source = job.source
     quality = replace(quality, ratio=source.nbytes / len(data), bits_per_voxel=8 * len(data) / source.size)
-    yield Finished(TincVolume(data), quality, time.perf_counter() - began)
-    if journal:  # by now the file is saved, where who asked for it does that before asking for more
-        journal.remove()
+    return Finished(TincVolume(data), quality, math.nan)
 
 
 def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
@@ -297,7 +311,7 @@ def _fit_here(
 def _fit_overviews(job: Job, seen: Survey, budget: int) -> Iterator[Progress | Preview | Block]:
     assert seen.overview is not None
     each = int(OVERVIEW_SHARE * budget / len(seen.overview))
-    settings = job.settings if job.settings.bound is None else replace(job.settings, bound=0.0)
+    settings = job.settings if job.settings.bound is None else job.exact_settings(0.0)
     for means in seen.overview:
         for event in fit_events(rounded(means, job.source.dtype), settings, each, None, 1.0, job.control):
             if isinstance(event, Block):
@@ -306,7 +320,7 @@ def _fit_overviews(job: Job, seen: Survey, budget: int) -> Iterator[Progress | P
                 yield replace(event, phase="overview")
 
 
-def _head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int:
+def head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int:
     """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
     empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
     bare = len(mosaic.pack(empty, [], [Payload(b"")], ancillary))

@@ -20,6 +20,7 @@ from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, run_blocks
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
+from .plain import estimate_plain, fit_plain, is_candidate
 from .sources import Source
 from .training import Control, Progress, pick_device
 from .volume import TincVolume
@@ -28,6 +29,7 @@ LEAST_EDGE = 16  # of a block
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
 NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
+SAMPLE_DB = 2.5  # that an estimate from samples may be wrong by
 DB_PER_DOUBLING = 3.0  # what twice the bytes buy, roughly
 
 
@@ -134,7 +136,64 @@ def fit(
     return _run(job, budget) if psnr is None else _reach(job, float(psnr))
 
 
-def _run(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
+def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:
+    """The better of a file with networks and one without, where both are possible."""
+    if job.settings.bound is None and is_candidate(job, job.source.nbytes / budget):
+        return _better(job, budget)
+    return _with_networks(job, budget)
+
+
+def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:
+    """Networks are given up as soon as they cannot come up to a file without any; that is made if it may be better."""
+    began = time.perf_counter()
+    expected = -math.inf
+    for sign in estimate_plain(job, budget):
+        if isinstance(sign, float):
+            expected = sign
+        else:
+            yield sign
+    best = None
+    if math.isinf(expected) and expected > 0:
+        for event in fit_plain(job, nbytes=budget):
+            if isinstance(event, Finished):
+                best, expected = event, event.quality.psnr
+            elif isinstance(event, Progress):
+                yield event
+    if job.control.cancel.is_set():
+        return
+    plain = best
+    try:
+        for found in _with_networks(job, budget):
+            if isinstance(found, Finished):
+                best = max(best or found, found, key=lambda finished: finished.quality.psnr)
+            elif isinstance(found, Progress) and _is_hopeless(found, expected - (0 if plain else SAMPLE_DB)):
+                break
+            else:
+                yield found
+    except ValueError:  # too small for networks
+        if expected < 0 or math.isinf(expected):
+            raise
+    if job.control.cancel.is_set():
+        return
+    if plain is None and not job.control.stop.is_set() and (best is None or expected + SAMPLE_DB > best.quality.psnr):
+        for event in fit_plain(job, nbytes=budget):
+            if isinstance(event, Finished):
+                best = max(best or event, event, key=lambda finished: finished.quality.psnr)
+            elif isinstance(event, Progress):
+                yield event
+    if best is None and not job.control.cancel.is_set():
+        yield from _with_networks(job, budget)  # given up for what could not be made after all
+    elif best and not job.control.cancel.is_set():
+        yield replace(best, seconds=time.perf_counter() - began)
+
+
+def _is_hopeless(event: Progress, wanted: float) -> bool:
+    """Whether a fit under way will not come up to a PSNR: what is left of its schedule gives a few dB."""
+    done = event.step / event.steps
+    return event.phase in ("training", "blocks") and done >= 0.3 and event.psnr + 5 * (1 - done) + 1 < wanted
+
+
+def _with_networks(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
     """One fit, as one tree or in blocks."""
     tree = block_tree(job.source, budget, job.settings, job.edge)
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
@@ -147,25 +206,43 @@ def _run(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Previ
 def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | Finished]:
     """Fits of several sizes, until one is of the wanted PSNR and hardly better.
 
-    The first is a short one, to know where to begin. PSNR is taken to be linear in log2(bytes) between the fits nearest
-    to what is wanted.
+    First comes a file without networks. Only if networks are better in as many bytes, their size is searched: PSNR is
+    taken to be linear in log2(bytes) between the fits nearest to what is wanted.
     """
     began = time.perf_counter()
     raw, control = job.source.nbytes, job.control
-    tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
     best = None
+    for event in fit_plain(job, wanted=wanted) if is_candidate(job, LEAST_RATIO) else ():
+        if isinstance(event, Finished):
+            best = event
+        else:
+            yield event
+    if control.cancel.is_set():
+        return
+    plain = best
+    tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
     n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.settings, job.edge).leaves)
     least = math.log2(LEAST_BYTES * n_blocks)
     most = max(least, math.log2(raw / LEAST_RATIO))
-    size = min(most, max(least, math.log2(raw / 64)))
+    size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
     for attempt in range(1, MOST_ATTEMPTS + 1):
+        if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
+            break
         finished = None
-        pilot = attempt == 1
-        for event in _run(job, round(2**size), PILOT_SHARE if pilot else 1.0):
-            if isinstance(event, Finished):
-                finished = replace(event, seconds=time.perf_counter() - began)
+        pilot = attempt == 1 and not plain
+        hopeless = False
+        for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0):
+            if isinstance(found, Finished):
+                finished = replace(found, seconds=time.perf_counter() - began)
+            elif isinstance(found, Progress):
+                hopeless = bool(plain) and not tried and _is_hopeless(found, wanted)
+                if hopeless:
+                    break
+                yield replace(found, attempt=attempt)
             else:
-                yield replace(event, attempt=attempt) if isinstance(event, Progress) else event
+                yield found
+        if hopeless:
+            break
         if finished is None:
             return
         reached = finished.quality.psnr
@@ -178,6 +255,8 @@ def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | F
             size += (wanted - reached - PILOT_LOSS_DB) / DB_PER_DOUBLING
         else:
             tried.append((size, reached))
+            if plain and len(tried) == 1 and reached < wanted:
+                break  # more bytes than without networks
             if (size >= most and reached < wanted) or (size <= least and reached >= wanted):
                 break
             size = _size_for(wanted + NEAR_DB / 2, tried)

@@ -27,6 +27,10 @@ SAMPLES = 30_000  # a level
 BYTES_A_BOX = 100
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """Boxes encoded under one bound, taper and dead zone; ``mse`` over all finite voxels.
@@ -45,12 +49,13 @@ class Found:
         return sum(map(len, self.parts))
 
 
-def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
+def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, on_box: Callable[[], None] = _nothing) -> Found:
     """All boxes in at most so many bytes, and in 97 % of these or more if that was found; lossless where that fits.
 
     Parameters
     ----------
     boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
+    on_box : called before each box is encoded; what it raises ends the search.
 
     Raises
     ------
@@ -59,11 +64,13 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
     """
     estimate = _estimate(boxes)
     if estimate(0) <= 2 * nbytes:
-        found = _encode(boxes, 0, 0)
+        found = _encode(boxes, 0, 0, on_box=on_box)
         if found.nbytes <= nbytes:
             return found
     goal = float(np.log2(nbytes * (1 + LEAST) / 2))
-    search = _Search(boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)))
+    search = _Search(
+        boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)), on_box
+    )
     search.run(goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes)
     while not search.reach_further(lambda found: found.nbytes <= nbytes):
         pass
@@ -74,7 +81,9 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int) -> Found:
     return min(within, key=lambda found: found.mse)
 
 
-def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Found:
+def best_reaching(
+    boxes: Sequence[NDArray[Any]], psnr: float, span: float, on_box: Callable[[], None] = _nothing
+) -> Found:
     """The fewest bytes found in which all boxes together reach a PSNR, at most 0.1 dB above it if that was found.
 
     Parameters
@@ -98,19 +107,22 @@ def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float) -> Fo
     def expected(bound: float) -> float:
         return 20 * float(np.log10(span / bound)) + UNIFORM
 
-    search = _Search(boxes, expected, reached)
+    search = _Search(boxes, expected, reached, on_box)
     search.run(
         psnr + MOST_DECIBELS / 2,
         lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
         lambda found: reached(found) >= psnr,
     )
-    enough = [found for found in search.tried if reached(found) >= psnr] or [_encode(boxes, 0, 0)]
+    enough = [found for found in search.tried if reached(found) >= psnr] or [_encode(boxes, 0, 0, on_box=on_box)]
     return min(enough, key=lambda found: found.nbytes)
 
 
-def _encode(boxes: Sequence[NDArray[Any]], bound: float, taper: int, dead_zone: float = 0) -> Found:
+def _encode(
+    boxes: Sequence[NDArray[Any]], bound: float, taper: int, dead_zone: float = 0, *, on_box: Callable[[], None]
+) -> Found:
     parts, errors, count = [], 0.0, 0
     for box in boxes:
+        on_box()
         data, decoded = residual.encode_and_decode(box, bound, taper, dead_zone)
         parts.append(data)
         finite = np.isfinite(box)
@@ -125,10 +137,15 @@ class _Search:
     """A bound whose size (or quality) meets a goal. Both fall with the bound."""
 
     def __init__(
-        self, boxes: Sequence[NDArray[Any]], expected: Callable[[float], float], measured: Callable[[Found], float]
+        self,
+        boxes: Sequence[NDArray[Any]],
+        expected: Callable[[float], float],
+        measured: Callable[[Found], float],
+        on_box: Callable[[], None],
     ) -> None:
         self.boxes, self.expected, self.measured = boxes, expected, measured
         self.tried: list[Found] = []
+        self._on_box = on_box
         self._integers = boxes[0].dtype.kind in "iu"
         finite = [box[np.isfinite(box)] for box in boxes]
         with np.errstate(over="ignore"):
@@ -162,7 +179,7 @@ class _Search:
         return False
 
     def _try(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> Found:
-        self.tried.append(_encode(self.boxes, bound, taper, dead_zone))
+        self.tried.append(_encode(self.boxes, bound, taper, dead_zone, on_box=self._on_box))
         return self.tried[-1]
 
     def _guess(self, goal: float) -> float:

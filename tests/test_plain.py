@@ -1,0 +1,66 @@
+"""Networks or none: whichever is better for a size or a quality."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import napari_tinc as tinc
+from napari_tinc import pipeline, plain
+from napari_tinc.parts import Blocks
+
+
+@pytest.fixture(autouse=True)
+def both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "MOST_RATIO", 300)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 100)
+
+
+def noisy() -> np.ndarray:
+    z, y, x = np.meshgrid(*[np.linspace(0, 9, n) for n in (24, 30, 40)], indexing="ij")
+    return (1000 + 300 * np.sin(z + y) * np.cos(x) + np.random.default_rng(0).normal(0, 20, z.shape)).astype("u2")
+
+
+def test_many_bytes_need_no_networks() -> None:
+    volume = tinc.compress(noisy(), ratio=8, preset="fast")
+    assert isinstance(volume.parts, Blocks) and volume.error_bound is not None
+    assert 8 <= volume.ratio < 8.6
+    quality = tinc.compare(noisy(), volume)
+    assert quality.max_error <= volume.error_bound and quality.psnr > 25
+    assert quality.psnr > tinc.compare(noisy(), tinc.compress(noisy(), ratio=8, preset="fast", levels=2)).psnr
+
+
+def test_networks_that_were_chosen_are_made() -> None:
+    assert tinc.compress(noisy(), ratio=8, preset="fast", levels=1).error_bound is None
+    assert tinc.compress(noisy(), ratio=8, preset="fast", widths=(12, 6)).error_bound is None
+
+
+def test_a_psnr_in_as_few_bytes_as_either_needs() -> None:
+    volume = tinc.compress(noisy(), psnr=30, preset="fast")
+    assert 30 <= tinc.compare(noisy(), volume).psnr < 30.6
+
+
+def test_networks_are_given_up_when_they_fall_behind() -> None:
+    last = {}
+    for event in tinc.fit(noisy(), ratio=6, preset="fast"):
+        if isinstance(event, tinc.Progress):
+            last[event.phase] = event
+    assert last["training"].step < last["training"].steps and "packing" not in last
+
+
+def test_cancel_while_searching() -> None:
+    control = tinc.Control()
+    for event in tinc.fit(noisy(), ratio=8, preset="fast", control=control):
+        assert not isinstance(event, tinc.Finished)
+        control.cancel.set()
+
+
+def test_large_volumes_are_judged_by_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "LARGE", 1000)
+    volume = tinc.compress(noisy(), ratio=8, preset="fast")
+    assert volume.error_bound is not None and 8 <= volume.ratio < 8.6
+
+
+def test_the_same_bytes_again() -> None:
+    first, again = (tinc.compress(noisy(), ratio=8, preset="fast").parts.data() for _ in range(2))
+    assert first == again
