@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Protocol
 from .framing import MAX_FILE, MIN_FILE, TincError
 
 READ_WHOLE = 2**20  # bytes; smaller files are read at once
-FIRST_BYTES = 2**14  # that the first request fetches from a server: the head of most files
+FIRST_BYTES = 2**13  # that the first request fetches from a server: the head of most files
 PIECE = 2**20  # bytes compared at a time
 
 
