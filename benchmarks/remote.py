@@ -78,9 +78,8 @@ def main() -> None:
             np.asarray(volume[(slice(None),) * axis + (volume.shape[axis] // 3,)])
             share = 100 * (sum(sent) + min(storage.FIRST_BYTES, len(data))) / len(data)
             seconds = time.perf_counter() - began
-            print(
-                f"one slice across {what}: {len(sent)} requests, with opening {share:.1f} % of the file, {seconds:.3f} s"
-            )
+            what = f"one slice across {what}: {len(sent)} requests"
+            print(f"{what}, with opening {share:.1f} % of the file, {seconds:.3f} s")
         if volume.header.edge:  # type: ignore[attr-defined]
             volume = tinc.open(url)
             sent.clear()

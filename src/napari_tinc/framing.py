@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ MIN_SPACING, MAX_SPACING = 1e-12, 1e12
 MAX_UNIT = 32  # bytes
 MAX_CHUNKS = 2**16
 MAX_META = 2**16  # bytes
+SMALL_TREE = 1000  # nodes
 MAX_FLOAT = sys.float_info.max
 _SPACING, _ORIGIN, _ERROR_BOUND, _AFFINE = 1, 2, 4, 8  # flags
 
@@ -297,11 +299,17 @@ def _optional(facts: Facts) -> list[bytes]:
 
 def read_tree(cursor: Cursor, shape: tuple[int, int, int]) -> Octree:
     """Check 6."""
-    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, MAX_NODES)).astype(bool)
+    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, MAX_NODES))
     try:
-        return Octree.from_splits(shape, split)
+        return _tree_of(shape, split.tobytes()) if len(split) <= SMALL_TREE else Octree.from_splits(shape, split > 0)
     except ValueError as error:
         raise TincError(str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _tree_of(shape: tuple[int, int, int], split: bytes) -> Octree:
+    """Blocks of a file mostly have the same few trees, which cannot change."""
+    return Octree.from_splits(shape, np.frombuffer(split, np.uint8) > 0)
 
 
 def pack_tree(tree: Octree) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .container import SCALAR, Calibration, Header, WeightsFormat, heads_of_leav
 from .decode import Network
 from .framing import Chunk, Kind, TincError
 from .network import Architecture
+from .octree import Octree
 from .quantization import quantize, storable
 
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
@@ -111,7 +113,13 @@ def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def architecture_of(header: Header) -> Architecture:
-    return Architecture(header.tree, header.widths.astype(np.int64), header.layers, header.omega0)
+    return _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+
+
+@lru_cache(maxsize=64)
+def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
+    """Blocks of a file mostly have the same few, which cannot change."""
+    return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
 
 
 def round_trip(
