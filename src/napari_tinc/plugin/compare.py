@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
@@ -15,6 +15,7 @@ from .originals import Measured, summary
 from .pair import Pair
 
 BLINK_MS = 600
+LABELS = "Labels are kept bit for bit: there is nothing to compare."
 
 
 class CompareWidget(Container):
@@ -82,6 +83,8 @@ class CompareWidget(Container):
         self._forget()
         if not there:
             why = refusal(self._viewer.layers.selection.active)
+            if isinstance(self.pair.image.value, Labels):
+                why = LABELS
             self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
 
     def _forget(self) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import Notification, notification_manager, show_error
 from psygnal import Signal
 
 from ..pipeline import Preview
 from ..training import Control, Progress
 from .jobs import JobError, Request, Result
+from .layers import kind
 from .looks import preview_layer
 
 
@@ -34,7 +35,7 @@ class Job:
     """
 
     request: Request
-    source: Image
+    source: Image | Labels
     look: dict[str, Any]
     expected: float
     control: Control = field(default_factory=Control)
@@ -138,7 +139,8 @@ class Queue:
         layers = self._viewer.layers
         at = layers.index(job.source) + 1 if job.source in layers else len(layers)
         for data, arguments in reversed(result.layers):
-            layers.insert(at, Image(data, multiscale=isinstance(data, list), **arguments | job.look))
+            make = Labels if kind(result.volume) == "labels" else Image
+            layers.insert(at, make(data, multiscale=isinstance(data, list), **arguments | job.look))
 
     def _show_preview(self, job: Job, preview: Preview) -> None:
         layers = self._viewer.layers
