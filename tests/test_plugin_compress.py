@@ -564,3 +564,15 @@ def test_labels_are_kept_bit_for_bit(qtbot: Any, viewer: ViewerModel, make_widge
     widget.image.value = viewer.layers["far"]
     widget.start()
     assert "does not fit into int32" in finish(qtbot, widget)
+
+
+def test_layers_that_come_leave_the_other_choices_alone(make_widget: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.stack([small_array()] * 3), name="t")
+    widget = make_widget(viewer)
+    widget.device.choices = ["auto", "cpu", "cuda"]
+    widget.device.value, widget.part.value = "cuda", "1"
+    viewer.add_image(small_array(), name="a")
+    widget.reset_choices()  # as napari does
+    assert (widget.image.value.name, widget.part.value, widget.device.value) == ("t", "1", "cuda")
+    assert len(widget.part.choices) == 5

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
-from .forms import labelled, plot, row, show_focus, watch_end, wrapped
+from .forms import labelled, plot, roomy, row, show_focus, watch_end, wrapped
 from .leaf_view import refusal, unwrapped
 from .originals import Measured, summary
 from .pair import Pair
@@ -42,6 +42,7 @@ class CompareWidget(Container):
             ],
         )  # fmt: skip
         show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
         wrapped(self.status)
         self._plot = plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()

@@ -33,7 +33,7 @@ from ..pipeline import STEPS, Estimate, Settings
 from ..sources import Source
 from ..training import Control, Progress
 from . import texts
-from .forms import fold, labelled, named, plot, row, show_focus, watch_end, wrapped
+from .forms import fold, labelled, named, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request, find_devices
 from .layers import geometry, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
@@ -140,11 +140,13 @@ class CompressWidget(Container):
         self._viewer = unwrapped(napari_viewer)
         self._before_labels: tuple[str, str] | None = None  # target and max error, while labels choose their own
         self.queue = Queue(self._viewer, self._start_job)
+        self._asked: Any = None  # the layer whose parts are listed
         self._memory: dict[str, str] = {}
         self._drawn = 0.0  # when progress was last shown
         self._gone = False
         self._preferred_device = preferences.device
         show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
         named("Target", self.target)
         for title, widget in self._targets():
             named(title, widget)
@@ -199,6 +201,10 @@ class CompressWidget(Container):
     def native(self) -> Any:
         """The scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
+
+    def reset_choices(self, *_: Any) -> None:
+        """Called by napari when layers come and go. Of all lists only that of layers is another then."""
+        self.image.reset_choices()
 
     def start(self) -> None:
         """Compress the chosen layer, after those that were chosen before; says why if that cannot be."""
@@ -389,9 +395,13 @@ class CompressWidget(Container):
             labels = [label for label, _ in self._volumes()]
         except ValueError:
             labels = []
+        choices, chosen = [*labels, TOGETHER, ALL] if len(labels) > 1 else [ALL], self.part.value
         with self.part.changed.blocked():
             self.part.choices = []  # or those that stay would come first
-            self.part.choices = [*labels, TOGETHER, ALL] if len(labels) > 1 else [ALL]
+            self.part.choices = choices
+            if self.image.value is self._asked and chosen in choices:  # the list of layers was only filled anew
+                self.part.value = chosen
+        self._asked = self.image.value
         self._part_row.visible = len(labels) > 1
         self._describe()
 

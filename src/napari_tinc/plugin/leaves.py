@@ -13,7 +13,7 @@ from ..calibration import WORTH_DB
 from ..framing import TincError
 from ..volume import TincVolume
 from .commands import start_toggle
-from .forms import labelled, named, row, show_focus, steady, watch_end, wrapped
+from .forms import labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
 from .layers import VOLUME, promise
 from .leaf_maps import COLUMNS
 from .leaf_view import MOST_BOXES, LeafView, leaf_view, refusal, unwrapped
@@ -59,6 +59,7 @@ class LeavesWidget(Container):
             ],
         )  # fmt: skip
         show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
         named("Map of", self.map_column)
         steady(self.worst)
         wrapped(self.status)
@@ -206,9 +207,9 @@ def describe(view: LeafView) -> str:
     per_level = ", ".join(f"{count} on level {level}" for level, count in enumerate(levels) if count)
     said = promise(volume)
     scalars = 0 if said else int((view.rows["network"] < 0).sum())
-    what = "blocks without networks" if said else "leaves"
+    what = f"block{'s'[: len(view.rows) > 1]} without networks" if said else "leaves"
     lines = [f"{len(view.rows)} {what}: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
-    if said:
+    if said and not view.summary:  # which says it, too
         lines.append(f"Promised: {said}")
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
     served = view.rows[view.rows["network"] >= 0]  # a leaf of one value has no gain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
-from .layers import geometry, intensities, names_of, unchanged, with_geometry
+from .layers import geometry, intensities, names_of, together, unchanged, volumes_of, with_geometry
 from .preferences import read_preferences
 from .viewing import OVERVIEW_VOXELS
 
@@ -81,16 +82,22 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
 
     preferences, control = read_preferences(), Control()
     name = str(arguments.get("name", "image"))
-    if labels:
-        target = {"max_error": 0.0}
+    volumes_of(data, arguments)  # or says why there are none
+    place = geometry(arguments)
+    if labels:  # all of several volumes: they were painted on together, and no time is lost to a fit
+        whole, letters, _ = together(data, arguments)
+        volume, target = names_of(whole), {"max_error": 0.0}
+        place = replace(place, axis_labels=letters or place.axis_labels)
     elif preferences.target == "Max error":
         target = {"max_error": preferences.max_error}
     else:
         target = {"ratio": preferences.ratio}
+    if not labels:
+        volume = intensities(data, arguments)
     request = Request(
         name,
-        names_of(intensities(data, arguments)) if labels else intensities(data, arguments),
-        geometry(arguments),
+        volume,
+        place,
         target,
         preferences.preset,
         preferences.device,
