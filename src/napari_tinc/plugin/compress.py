@@ -236,7 +236,7 @@ class CompressWidget(Container):
                 self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), widths,
                 self.calibration.value, log, channels, isinstance(layer, Labels),
             )  # fmt: skip
-            jobs.append(Job(request, layer, look, seconds))
+            jobs.append(Job(request, layer, look, 0 if "max_error" in target else seconds))
         chosen, bound = self._before_labels or (self.target.value, self.max_error.value)
         try:
             kept = {"max_error": _bound(bound)}
@@ -458,7 +458,8 @@ class CompressWidget(Container):
             lines.append(f"{times}{texts.size(nbytes)} will become {aim}")
         seconds = self._seconds(plan, volume)
         if seconds is not None:
-            lines.append(f"in about {texts.duration(count * self.queue.pace * seconds)} on this CPU")
+            pace = 1 if self.target.value == MAX_ERROR else self.queue.pace  # which is that of fits
+            lines.append(f"in about {texts.duration(count * pace * seconds)} on this CPU")
         self.sizes.value = "\n".join(lines)
 
     def _show_buttons(self) -> None:
