@@ -16,7 +16,7 @@ from volumes import small_array
 
 import napari_tinc as tinc
 from napari_tinc import codec, pipeline
-from napari_tinc.plugin import compress
+from napari_tinc.plugin import compress, writer
 from napari_tinc.plugin.compress import CompressWidget
 from napari_tinc.plugin.jobs import JobError
 from napari_tinc.plugin.preferences import Preferences
@@ -576,3 +576,22 @@ def test_layers_that_come_leave_the_other_choices_alone(make_widget: Any) -> Non
     widget.reset_choices()  # as napari does
     assert (widget.image.value.name, widget.part.value, widget.device.value) == ("t", "1", "cuda")
     assert len(widget.part.choices) == 5
+
+
+def test_a_mask_that_is_an_image(qtbot: Any, make_widget: Any, tmp_path: Any) -> None:
+    viewer = ViewerModel()
+    mask = small_array() > 300
+    viewer.add_image(mask, name="mask")
+    widget = make_widget(viewer)
+    assert "max_error=0" in widget.sizes.value
+    widget.start()
+    assert "max_error=0" in widget.status.value and widget.queue.running is None
+    widget.target.value = "Max error"
+    widget.start()
+    assert "bit for bit" in finish(qtbot, widget)
+    copy = viewer.layers["mask (tinc)"]
+    assert isinstance(copy, Image)
+    np.testing.assert_array_equal(copy.data, mask)
+    data, arguments, _ = copy.as_layer_data_tuple()
+    (path,) = writer.write(str(tmp_path / "mask.tinc"), data, arguments)
+    assert tinc.open(path).dtype == bool

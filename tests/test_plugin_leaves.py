@@ -400,3 +400,16 @@ def test_leaves_of_labels(make: Any) -> None:
     assert len(viewer.layers) == 2 and widget.view.leaves_shown and "bit for bit" in widget.status.value
     assert not widget.measure.enabled
     assert "nothing to compare" in make(CompareWidget, viewer).status.value
+
+
+def test_another_layer_that_is_selected_while_two_are_compared(viewer: ViewerModel, make: Any) -> None:
+    data, arguments = to_layer(small_volume(), "other (tinc)", 10**6)
+    other = viewer.add_image(data, **arguments)
+    viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
+    widget = make(CompareWidget, viewer)
+    for mode in (Mode.CURTAIN, Mode.SIDE):
+        viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
+        widget.mode.value = str(mode)
+        viewer.layers.selection.active = other
+        assert widget.pair.image.value is other and viewer.layers.selection.active is other
+        assert widget.mode.value == str(Mode.OFF)

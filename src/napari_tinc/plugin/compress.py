@@ -221,7 +221,7 @@ class CompressWidget(Container):
             log, widths = self._log_file(len(found)), self._widths()
             whole, labels, channels = together(data, arguments) if self._at_once(found) else (found[0][1], "", [])
             seconds = self._seconds(self._estimate(whole), whole) or 0.0  # all are of one shape
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             self._refuse(str(error))
             return
         place, jobs = geometry(arguments), []
@@ -436,6 +436,9 @@ class CompressWidget(Container):
             return
         try:
             plan = self._estimate(volume)
+        except TypeError as error:  # not with this target
+            self.sizes.value = str(error)
+            return
         except ValueError as error:
             plan, self.networks.value = None, str(error)
         else:

@@ -17,7 +17,6 @@ from psygnal import Signal
 from ..pipeline import Preview
 from ..training import Control, Progress
 from .jobs import JobError, Request, Result
-from .layers import kind
 from .looks import preview_layer
 
 
@@ -139,7 +138,7 @@ class Queue:
         layers = self._viewer.layers
         at = layers.index(job.source) + 1 if job.source in layers else len(layers)
         for data, arguments in reversed(result.layers):
-            make = Labels if kind(result.volume) == "labels" else Image
+            make = Labels if job.request.labels else Image  # of a mask that was an image, an image
             layers.insert(at, make(data, multiscale=isinstance(data, list), **arguments | job.look))
 
     def _show_preview(self, job: Job, preview: Preview) -> None:

@@ -54,7 +54,7 @@ def _write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool) 
         target = target.with_name(f"{target.name}.tinc")
     try:
         volume = unchanged(data, arguments)
-        if volume is not None and volume.labels == labels:
+        if volume is not None and (volume.labels or not labels):
             volume = with_geometry(volume, geometry(arguments))
         else:
             _check_writable(target)
