@@ -65,9 +65,33 @@ def main() -> None:
     viewer.close()
 
     reopen(path)
+    promise()
     compare()
     leaves()
     gain()
+
+
+def promise() -> None:
+    """A file within a largest error, its leaves, and labels kept bit for bit."""
+    viewer = new_viewer()
+    viewer.open_sample("napari-tinc", "sample_mri")
+    image = viewer.layers["brain"]
+    get_app_model().commands.execute_command("napari-tinc.compress_widget")
+    widget = viewer.window.dock_widgets["Compress (TINC)"]
+    assert isinstance(widget, CompressWidget)
+    widget.target.value = "Max error"
+    widget.max_error.value = "2"
+    click(widget.compress)
+    wait(lambda: "brain (tinc)" in viewer.layers)
+    viewer.reset_view()
+    save(viewer, "max-error.png")
+    tissue = (image.data > 60).astype(np.uint8) + (image.data > 150)
+    viewer.add_labels(tissue, name="tissue", scale=image.scale, units=image.units, axis_labels=image.axis_labels)
+    widget.image.value = viewer.layers["tissue"]
+    click(widget.compress)
+    wait(lambda: "tissue (tinc)" in viewer.layers)
+    save(viewer, "labels.png")
+    viewer.close()
 
 
 def compare() -> None:

@@ -45,7 +45,8 @@ def test_networks_are_given_up_when_they_fall_behind() -> None:
     for event in tinc.fit(noisy(), ratio=6, preset="fast"):
         if isinstance(event, tinc.Progress):
             last[event.phase] = event
-    assert last["training"].step < last["training"].steps and "packing" not in last
+    training = last.get("training")  # on a fast machine it is given up before it is told of
+    assert (training is None or training.step < training.steps) and "packing" not in last
 
 
 def test_cancel_while_searching() -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import notification_manager
 from superqt.utils import WorkerBase
 from volumes import small_array
 
 import napari_tinc as tinc
 from napari_tinc import codec, pipeline
-from napari_tinc.plugin import compress
+from napari_tinc.plugin import compress, writer
 from napari_tinc.plugin.compress import CompressWidget
 from napari_tinc.plugin.jobs import JobError
 from napari_tinc.plugin.preferences import Preferences
@@ -188,9 +188,9 @@ def test_what_the_user_can_mend_is_one_line_without_a_traceback(
 
 def test_without_an_image_layer(make_widget: Any) -> None:
     viewer = ViewerModel()
-    viewer.add_labels(np.ones((4, 5, 6), np.uint8))
+    viewer.add_points(np.ones((4, 3)))
     widget = make_widget(viewer)
-    assert widget.image.value is None and "Label images cannot be" in widget.sizes.value
+    assert widget.image.value is None and widget.sizes.value == "Open a 3D image, or labels, to compress."
     widget.start()
     assert widget.status.value == "Open a 3D image first."
     viewer.add_image(small_array(), name="a")
@@ -270,7 +270,7 @@ def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_
     for count in range(3):
         qtbot.waitUntil(lambda count=count: len(viewer.layers) == 2 + count, timeout=60_000)
     finish(qtbot, widget)
-    expected = widget._seconds(widget._estimate(small_array()))
+    expected = widget._seconds(widget._estimate(small_array()), small_array())
     assert widget.queue.pace * expected < 30  # seconds; once it was multiplied by every job that had waited
 
 
@@ -510,3 +510,88 @@ def test_colours_in_one_file_become_layers(qtbot: Any, make_widget: Any) -> None
     assert finish(qtbot, widget).startswith("Ratio 12")
     assert [layer.name for layer in viewer.layers] == ["c", "c (tinc) R", "c (tinc) G", "c (tinc) B"]
     np.testing.assert_allclose(viewer.layers["c (tinc) G"].colormap.colors[-1], [0, 1, 0, 1])
+
+
+def test_a_largest_error_and_what_it_makes_of_the_other_choices(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any
+) -> None:  # fmt: skip
+    widget = make_widget(viewer)
+    fitted = (widget.preset, widget.device, widget.seed, widget.weights, widget.levels, widget.widths, widget.preview)
+    widget.target.value = "Max error"
+    assert widget.max_error.value == "lossless" and "every voxel bit for bit" in widget.sizes.value
+    assert not any(choice.enabled for choice in fitted)
+    widget.max_error.value = "12.5"
+    assert "every voxel within 12.5\n" in widget.sizes.value
+    widget.start()
+    assert not widget.stop.enabled and widget.cancel.enabled
+    assert "Checked: every voxel within 12.5\nPSNR" in finish(qtbot, widget)
+    layer = viewer.layers["a (tinc)"]
+    assert layer.metadata["tinc"].error_bound == 12.5 and layer.metadata["tinc_promise"] == "every voxel within 12.5"
+    assert np.abs(layer.data.astype(float) - small_array()).max() <= 12.5
+    widget.target.value = "Ratio"
+    assert all(choice.enabled for choice in fitted)
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "inf", "nan", "1,5"])
+def test_a_largest_error_that_is_none(viewer: ViewerModel, make_widget: Any, text: str) -> None:
+    widget = make_widget(viewer)
+    widget.target.value, widget.max_error.value = "Max error", text
+    assert f'max error is "{text}", expected a number' in widget.sizes.value
+    widget.start()
+    assert widget.queue.running is None and widget.status.value == widget.sizes.value
+
+
+def test_labels_are_kept_bit_for_bit(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    names = (small_array() > 300).astype(np.int64) * 70_000
+    labels = viewer.add_labels(names, name="cells", scale=(2, 0.5, 0.5), opacity=0.3)
+    viewer.layers.selection.active = viewer.layers["a"]
+    widget = make_widget(viewer)
+    widget.image.value = labels
+    assert (widget.target.value, widget.max_error.value) == ("Max error", "lossless")
+    assert not (widget.target.enabled or widget.max_error.enabled)
+    assert "int32" in widget.sizes.value and "Labels are names" in widget.sizes.value
+    widget.start()
+    assert "every voxel bit for bit" in finish(qtbot, widget)
+    copy = viewer.layers["cells (tinc)"]
+    assert isinstance(copy, Labels) and copy.metadata["tinc"].labels
+    assert (list(copy.scale), copy.opacity) == ([2, 0.5, 0.5], 0.3)
+    np.testing.assert_array_equal(copy.data, names)
+    widget.image.value = viewer.layers["a"]
+    assert widget.target.value == "Ratio" and widget.target.enabled and widget.preset.enabled
+
+    viewer.add_labels(names << 40, name="far")
+    widget.reset_choices()  # as napari does
+    widget.image.value = viewer.layers["far"]
+    widget.start()
+    assert "does not fit into int32" in finish(qtbot, widget)
+
+
+def test_layers_that_come_leave_the_other_choices_alone(make_widget: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.stack([small_array()] * 3), name="t")
+    widget = make_widget(viewer)
+    widget.device.choices = ["auto", "cpu", "cuda"]
+    widget.device.value, widget.part.value = "cuda", "1"
+    viewer.add_image(small_array(), name="a")
+    widget.reset_choices()  # as napari does
+    assert (widget.image.value.name, widget.part.value, widget.device.value) == ("t", "1", "cuda")
+    assert len(widget.part.choices) == 5
+
+
+def test_a_mask_that_is_an_image(qtbot: Any, make_widget: Any, tmp_path: Any) -> None:
+    viewer = ViewerModel()
+    mask = small_array() > 300
+    viewer.add_image(mask, name="mask")
+    widget = make_widget(viewer)
+    assert "max_error=0" in widget.sizes.value
+    widget.start()
+    assert "max_error=0" in widget.status.value and widget.queue.running is None
+    widget.target.value = "Max error"
+    widget.start()
+    assert "bit for bit" in finish(qtbot, widget)
+    copy = viewer.layers["mask (tinc)"]
+    assert isinstance(copy, Image)
+    np.testing.assert_array_equal(copy.data, mask)
+    data, arguments, _ = copy.as_layer_data_tuple()
+    (path,) = writer.write(str(tmp_path / "mask.tinc"), data, arguments)
+    assert tinc.open(path).dtype == bool

@@ -57,6 +57,7 @@ def test_tab_goes_down_the_panel_row_by_row(viewer: ViewerModel, qtbot: Any, kin
     widget = kind(viewer)
     native = shown(qtbot, widget)
     if kind is CompressWidget:
+        widget.target.value = "Ratio"  # whatever the last one was: it is remembered
         widget.fold.click()
     if kind is CompareWidget:
         widget.mode.value = str(Mode.CURTAIN)

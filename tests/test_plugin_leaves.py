@@ -367,3 +367,49 @@ def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:
     assert np.asarray(viewer.screenshot(flash=False)).std() > 10
     assert viewer.layers["a (tinc)"].metadata[VOLUME] is small_volume()
     other.mode.value = str(Mode.SIDE)  # and the window is closed in it
+
+
+@pytest.mark.parametrize("bound", [0.0, 3.0])
+def test_leaves_of_a_file_without_networks_say_what_it_promises(make: Any, qtbot: Any, bound: float) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(small_array(), name="a")
+    data, arguments = to_layer(tinc.compress(small_array(), max_error=bound, block=16), "a (tinc)", 10**6)
+    viewer.add_image(data, **arguments)
+    widget = make(LeavesWidget, viewer)
+    promise = f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
+    assert "8 blocks without networks: 8 on level 1" in widget.status.value
+    assert f"Promised: {promise}" in widget.status.value
+    assert not (widget.calibrated.enabled or widget.recalibrate.enabled)
+    for ndisplay in (2, 3):
+        viewer.dims.ndisplay = ndisplay
+        widget.outlines.value = True
+        assert widget.view.leaves_shown
+    widget.map.value = True
+    widget.measure.native.click()
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
+    assert f"Promised: {promise}" in widget.status.value and widget.view.rows["max_error"].max() <= bound
+
+
+def test_leaves_of_labels(make: Any) -> None:
+    viewer = ViewerModel()
+    names = (small_array() > 300).astype(np.uint8)
+    data, arguments = to_layer(tinc.compress(names, max_error=0, labels=True, block=16), "a", 10**6)
+    viewer.add_labels(data, **arguments)
+    widget = make(LeavesWidget, viewer)
+    widget.outlines.value = True
+    assert len(viewer.layers) == 2 and widget.view.leaves_shown and "bit for bit" in widget.status.value
+    assert not widget.measure.enabled
+    assert "nothing to compare" in make(CompareWidget, viewer).status.value
+
+
+def test_another_layer_that_is_selected_while_two_are_compared(viewer: ViewerModel, make: Any) -> None:
+    data, arguments = to_layer(small_volume(), "other (tinc)", 10**6)
+    other = viewer.add_image(data, **arguments)
+    viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
+    widget = make(CompareWidget, viewer)
+    for mode in (Mode.CURTAIN, Mode.SIDE):
+        viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
+        widget.mode.value = str(mode)
+        viewer.layers.selection.active = other
+        assert widget.pair.image.value is other and viewer.layers.selection.active is other
+        assert widget.mode.value == str(Mode.OFF)

@@ -15,8 +15,8 @@ from napari_tinc.plugin.preferences import Preferences, read_preferences
 PACKAGED = Path(napari_tinc.__file__).with_name("napari.yaml")
 TOP_LEVEL = Path(__file__).parents[1] / "napari.yaml"
 COMMANDS = {
-    "read", "write", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error", "toggle_calibration",
-    "open_url", "sample_mri", "sample_mri_tinc",
+    "read", "write", "write_labels", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error",
+    "toggle_calibration", "open_url", "sample_mri", "sample_mri_tinc",
 }  # fmt: skip
 
 
@@ -41,12 +41,13 @@ def test_commands_are_those_of_the_design_and_exist(manifest: PluginManifest) ->
         assert callable(utils.import_python_name(command.python_name))
 
 
-def test_one_reader_one_writer() -> None:
+def test_one_reader_and_a_writer_for_each_kind_of_layer() -> None:
     contributions = PluginManifest.from_file(PACKAGED).contributions
     (reader,) = contributions.readers
-    (writer,) = contributions.writers
+    writers = contributions.writers
     assert (reader.filename_patterns, reader.accepts_directories) == (["*.tinc"], False)
-    assert (writer.layer_types, writer.filename_extensions) == (["image"], [".tinc"])
+    assert [writer.layer_types for writer in writers] == [["image"], ["labels"]]
+    assert all(writer.filename_extensions == [".tinc"] for writer in writers)
 
 
 def test_menus_are_ones_that_napari_lets_plugins_add_to(manifest: PluginManifest) -> None:

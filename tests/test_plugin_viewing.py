@@ -269,3 +269,22 @@ def test_layers_of_channels_know_what_they_show() -> None:
         layer = Image(data, **arguments)
         assert unchanged(*layer.as_layer_data_tuple()[:2]) is arguments["metadata"]["tinc"]
         assert arguments["metadata"]["tinc"].shape == (2, 20, 24, 28) and index < 2
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_coarse_levels_of_labels_have_no_means(mask: bool) -> None:
+    names = np.random.default_rng(0).integers(0, 5, (40, 37, 41)).astype(np.uint16) * 10_000
+    names = names > 20_000 if mask else names
+    volume = tinc.compress(names, max_error=0, labels=not mask, block=16)
+    level = volume.levels[1]
+    middles = [np.minimum(np.arange(n) * 2 + 1, size - 1) for n, size in zip(level.shape, names.shape, strict=True)]
+    np.testing.assert_array_equal(np.asarray(level), names[np.ix_(*middles)])
+    assert volume.labels and np.asarray(level).dtype == names.dtype
+
+
+def test_labels_are_exact_integers() -> None:
+    names = np.zeros((4, 4, 4), np.int32)
+    for array, bound in ((names, 1), (names, None), (names.astype(np.float32), 0)):
+        with pytest.raises(ValueError, match="expected integers and max_error=0"):
+            tinc.compress(array, max_error=bound, labels=True)
+    assert not tinc.compress(names, max_error=0).labels

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils import cancelable_progress
 from npe2 import PluginManager, PluginManifest
 from volumes import small_array, small_volume
@@ -135,3 +135,35 @@ def test_the_trainers_own_errors_are_one_line(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(codec, "fit", fail)
     with pytest.raises(SaveError, match=r"a\.tinc was not saved: RuntimeError: CUDA out of memory\.$"):
         save(Image(small_array()), tmp_path / "a.tinc")
+
+
+def test_labels_are_written_bit_for_bit(viewer: ViewerModel, tmp_path: Path) -> None:
+    names = (small_array() > 300).astype(np.int64) * 70_000
+    viewer.add_labels(names, name="cells", scale=(2, 1, 1))
+    viewer.layers.save(str(tmp_path / "a.tinc"), plugin="napari-tinc")
+    (layer,) = viewer.open(tmp_path / "a.tinc", plugin="napari-tinc")
+    assert isinstance(layer, Labels) and list(layer.scale) == [2, 1, 1]
+    np.testing.assert_array_equal(layer.data, names)
+    layer.data[0, 0, 0] = 5  # as a brush does
+    viewer.layers.selection = {layer}
+    viewer.layers.save(str(tmp_path / "b.tinc"), selected=True, plugin="napari-tinc")
+    np.testing.assert_array_equal(np.asarray(tinc.open(tmp_path / "b.tinc")), layer.data)
+
+
+def test_a_mask_stays_one(viewer: ViewerModel, tmp_path: Path) -> None:
+    mask = small_array() > 300
+    tinc.compress(mask, max_error=0).save(tmp_path / "a.tinc")
+    (layer,) = viewer.open(tmp_path / "a.tinc", plugin="napari-tinc")
+    assert isinstance(layer, Labels) and layer.data.dtype == np.uint8
+    viewer.layers.save(str(tmp_path / "b.tinc"), plugin="napari-tinc")
+    assert (tmp_path / "b.tinc").read_bytes() == (tmp_path / "a.tinc").read_bytes()
+    assert tinc.open(tmp_path / "b.tinc").dtype == bool
+
+
+@pytest.mark.parametrize("bound", [0.0, 7.0])
+def test_a_largest_error_from_the_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: float) -> None:
+    monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(target="Max error", max_error=bound))
+    save(Image(small_array(), name="a"), tmp_path / "a.tinc")
+    volume = tinc.open(tmp_path / "a.tinc")
+    assert volume.error_bound == bound and not volume.labels
+    assert np.abs(np.asarray(volume).astype(float) - small_array()).max() <= bound

@@ -79,6 +79,7 @@ class Job:
     edge : voxels along a block at most, None for what suits size and ratio.
     folder : where finished blocks are kept until all are done, so that a job can be resumed; None for nowhere.
     scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
+    names : values are labels, which have no means.
     """
 
     source: Source
@@ -89,6 +90,7 @@ class Job:
     edge: int | None = None
     folder: Path | None = None
     scheduler: Any = None
+    names: bool = False
 
     def exact_settings(self, bound: float) -> Settings:
         """The same for blocks without networks."""
@@ -143,7 +145,7 @@ def run_blocks(
     edge = _overview_edge(source, n_volumes * n_blocks, budget)
     seen = None
     exact = job.settings.bound is not None
-    for event in survey(source, tree, edge, control, finite=not exact):
+    for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
         if isinstance(event, Survey):
             seen = event
         else:

@@ -38,7 +38,8 @@ def compress(
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
-    max_error: float | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
+    block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
@@ -55,6 +56,8 @@ def compress(
         8 or more. Takes up to five fits and a short one.
     max_error : instead of ``ratio``, how far any voxel may be from the original, in units of the data: 0 for bit for
         bit. Such a file has no networks, and preset and device are of no meaning. NaN and infinite values survive.
+    labels : values are names, not intensities; stored in the file. With ``max_error=0`` only; a mask (bool)
+        is such anyway.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : the same seed on the same machine gives the same bytes.
@@ -80,7 +83,7 @@ def compress(
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
-        max_error=max_error, channels=channels, block=block, resume=resume, scheduler=scheduler,
+        max_error=max_error, labels=labels, channels=channels, block=block, resume=resume, scheduler=scheduler,
     )  # fmt: skip
     volume = None
     for event in events:
@@ -97,7 +100,8 @@ def fit(
     preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
-    max_error: float | None = None, channels: Sequence[Mapping[str, str]] | None = None, block: int | None = None,
+    max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
+    block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     control: Control | None = None,
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
@@ -125,13 +129,13 @@ def fit(
     chosen = None if widths is None else parse_widths(widths, levels)
     if block is not None and operator.index(block) < LEAST_EDGE:
         raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
-    meta = _parse_meta(source, axis_labels, channels)
+    meta = _parse_meta(source, axis_labels, channels) | _parse_labels(source, labels, max_error)
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
                  source.size > MOST_AT_ONCE, max_error),
         control or Control(), block,
-        None if resume is None else Path(resume), scheduler,
+        None if resume is None else Path(resume), scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
     return _run(job, budget) if psnr is None else _reach(job, float(psnr))
 
@@ -315,6 +319,17 @@ def _parse_facts(spacing: Sequence[float] | None, units: str | None) -> dict[str
     if units and (len(units.encode()) > framing.MAX_UNIT or not units.isprintable()):
         raise ValueError(f"units is {units!r}, expected at most {framing.MAX_UNIT} bytes of printable text")
     return {"spacing": spacing, "unit": units or ""}
+
+
+def _parse_labels(source: Source, labels: bool, max_error: float | None) -> dict[str, Any]:
+    if not labels:
+        return {}
+    dtype = np.dtype(source.array.dtype)
+    if max_error != 0 or dtype.kind not in "iu":
+        raise ValueError(
+            f"labels of {dtype} with max_error={max_error}, expected integers and max_error=0: names are exact"
+        )
+    return {"labels": True}
 
 
 def _parse_meta(

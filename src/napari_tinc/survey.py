@@ -37,9 +37,12 @@ class Survey:
 
 
 def survey(
-    source: Source, tree: Octree, edge: int, control: Control, *, finite: bool = True
+    source: Source, tree: Octree, edge: int, control: Control, *, finite: bool = True, names: bool = False
 ) -> Iterator[Progress | Survey]:
-    """Read every block once; ends without a :class:`Survey` where it is cancelled."""
+    """Read every block once; ends without a :class:`Survey` where it is cancelled.
+
+    The overview has means, or of ``names`` the value in the middle of each cell.
+    """
     began = time.perf_counter()
     shape = source.n_volumes, len(tree.leaves)
     low, high, detail = np.zeros(shape, source.dtype), np.zeros(shape, source.dtype), np.zeros(shape)
@@ -55,7 +58,16 @@ def survey(
         low[volume, index], high[volume, index] = values.min(), values.max()
         scale = float(np.float64(high[volume, index]) - np.float64(low[volume, index])) or 1.0
         detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
-        if edge:
+        if edge and names:
+            middles = [
+                (cell, np.minimum(cell * edge + edge // 2, n - 1))
+                for n in source.shape for cell in [np.arange(-(-n // edge))]
+            ]  # fmt: skip
+            met = [(at >= low_) & (at < high_) for (_, at), low_, high_ in zip(middles, start, stop, strict=True)]
+            place = np.ix_(*(cell[inside] for (cell, _), inside in zip(middles, met, strict=True)))
+            local = np.ix_(*(at[inside] - low_ for (_, at), inside, low_ in zip(middles, met, start, strict=True)))
+            sums[volume][place] = values[local]
+        elif edge:
             cells = [np.unique(np.append(low_, np.arange(-(-low_ // edge) * edge, high_, edge)))
                      for low_, high_ in zip(start.tolist(), stop.tolist(), strict=True)]  # fmt: skip
             part = values.astype(np.float64)
@@ -70,7 +82,7 @@ def survey(
     overview = None
     if edge:
         sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]
-        overview = np.stack(sums) / np.einsum("z,y,x->zyx", *sizes)
+        overview = np.stack(sums) / (1 if names else np.einsum("z,y,x->zyx", *sizes))
     yield Survey(low, high, detail, overview)
 
 

@@ -77,6 +77,11 @@ class TincVolume:
         return np.dtype(bool) if self.meta.get("bool") is True else self.header.dtype
 
     @property
+    def labels(self) -> bool:
+        """Whether values are names, not intensities: of a label image, or a mask."""
+        return any(self.meta.get(key) is True for key in ("labels", "bool"))
+
+    @property
     def ndim(self) -> int:
         return len(self.shape)
 
@@ -163,7 +168,8 @@ class TincVolume:
     def levels(self) -> list[LazyArray]:
         """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis; lazy.
 
-        A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail.
+        A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail; of labels
+        it is one from the middle.
         """
         levels, factor = [], 1
         while True:
@@ -355,6 +361,8 @@ class TincVolume:
         """Values of cells of ``factor`` voxels."""
         if factor == 1:
             return self._values(volume, ranges)
+        if self.labels:
+            return self._floats(volume, factor, cell_centres(ranges, factor, self.header.shape)).astype(self.dtype)
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         k = self._points_per_axis(factor)
         slab = max(1, POINTS // (k**3 * len(ranges[1]) * len(ranges[2])))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error as notify
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
@@ -48,7 +48,7 @@ def toggle_calibration(viewer: Viewer) -> None:
         )
 
 
-def start_toggle(viewer: Any, image: Image, on_done: Callable[[], None]) -> None:
+def start_toggle(viewer: Any, image: Image | Labels, on_done: Callable[[], None]) -> None:
     """Decode the layer's other form, where that has not been done, and show it; then call ``on_done``."""
     volume = image.metadata[VOLUME]
 
@@ -61,7 +61,7 @@ def start_toggle(viewer: Any, image: Image, on_done: Callable[[], None]) -> None
     start_task(lambda: toggled(image), on_result, lambda error: notify(str(error)))
 
 
-def _active(viewer: Any) -> Image | None:
+def _active(viewer: Any) -> Image | Labels | None:
     image = compressed_image(viewer, viewer.layers.selection.active)
     if image is None:
         why = refusal(viewer.layers.selection.active)

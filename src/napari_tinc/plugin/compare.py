@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
-from napari.layers import Image
+from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
-from .forms import labelled, plot, row, show_focus, watch_end, wrapped
+from .forms import labelled, plot, roomy, row, show_focus, watch_end, wrapped
 from .leaf_view import refusal, unwrapped
 from .originals import Measured, summary
 from .pair import Pair
 
 BLINK_MS = 600
+LABELS = "Labels are kept bit for bit: there is nothing to compare."
 
 
 class CompareWidget(Container):
@@ -41,6 +42,7 @@ class CompareWidget(Container):
             ],
         )  # fmt: skip
         show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
         wrapped(self.status)
         self._plot = plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
@@ -82,6 +84,8 @@ class CompareWidget(Container):
         self._forget()
         if not there:
             why = refusal(self._viewer.layers.selection.active)
+            if isinstance(self.pair.image.value, Labels):
+                why = LABELS
             self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
 
     def _forget(self) -> None:

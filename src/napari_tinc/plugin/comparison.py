@@ -140,6 +140,7 @@ class Comparison:
             return
         self.mode = Mode.OFF
         layers = self.viewer.layers
+        active = layers.selection.active
         curtain, self.curtain = self.curtain, None
         if curtain is not None:
             self.viewer.dims.events.order.disconnect(self._on_dims)
@@ -162,7 +163,7 @@ class Comparison:
         self._restore = {}
         for key, value in self._camera.items():
             setattr(self.viewer.scene.camera, key, value)
-        if self.image in layers:
+        if active is curtain and self.image in layers:  # else the user may have gone on to another layer
             layers.selection.active = self.image
 
     def blink(self) -> str:

@@ -1,7 +1,8 @@
-"""The dock widget that compresses an image layer."""
+"""The dock widget that compresses an image or labels layer."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from magicgui.widgets import (
     PushButton,
     SpinBox,
 )  # fmt: skip
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
@@ -32,16 +33,18 @@ from ..pipeline import STEPS, Estimate, Settings
 from ..sources import Source
 from ..training import Control, Progress
 from . import texts
-from .forms import fold, labelled, named, plot, row, show_focus, watch_end, wrapped
+from .forms import fold, labelled, named, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request, find_devices
-from .layers import geometry, together, volumes_of
-from .leaf_view import unwrapped
+from .layers import geometry, names_of, promise_of, together, volumes_of
+from .leaf_view import OVERLAY, unwrapped
 from .looks import look_of, look_of_all
 from .preferences import read_preferences, remember
 from .queue import Job, Queue
 from .worker import start_job, start_task
 
-TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)"]
+RATIO, SIZE, PSNR, MAX_ERROR = TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)", "Max error"]
+LOSSLESS = "lossless"
+SECONDS_PER_VOXEL = 2e-6  # of one core, of files without networks
 ALL, TOGETHER = "all, one file each", "all, in one file"
 AUTO = "auto"
 LOOK_SECONDS = 15  # between two previews
@@ -51,7 +54,7 @@ DRAW_SECONDS = 1.0
 
 
 class CompressWidget(Container):
-    """Compress an image layer in the background and add the result beside it.
+    """Compress an image or labels layer in the background and add the result beside it.
 
     One job at a time, others wait. A result lands on the layer its job was started from, whatever is selected by then;
     if that layer is gone it is added on top, and if the widget or its viewer is gone all jobs are cancelled.
@@ -59,7 +62,9 @@ class CompressWidget(Container):
 
     def __init__(self, napari_viewer: Any) -> None:
         preferences = read_preferences()
-        self.image = ComboBox(choices=self._images, tooltip="The layer to compress: a 3D volume, or several.")
+        self.image = ComboBox(
+            choices=self._images, tooltip="The layer to compress: a 3D volume, or several; of an image or of labels."
+        )
         self.part = ComboBox(choices=[ALL], tooltip="Which channel or point in time, or all of them.")
         self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
         self.ratio = SpinBox(
@@ -73,6 +78,11 @@ class CompressWidget(Container):
             max=120,
             step=1,
             tooltip="Least quality, in the smallest file found; up to five fits.",
+        )
+        self.max_error = LineEdit(
+            value=_bound_text(preferences.max_error),
+            tooltip="No voxel will be further than this from the original, in units of the data. 0 is lossless: every "
+            "voxel bit for bit. Checked before the file is written; NaN and infinite values survive.",
         )
         self.preset = ComboBox(
             value=preferences.preset, choices=list(STEPS),
@@ -105,8 +115,10 @@ class CompressWidget(Container):
         self.bar = ProgressBar(value=0, min=0, max=1)
         self.status = Label(value="")
         self._part_row = labelled("Part", self.part)
-        self.size.visible = self.psnr.visible = False  # before the row is laid out, or it is as wide as all three
-        self._target_row = row(self.target, self.ratio, self.size, self.psnr)
+        self.size.visible = self.psnr.visible = self.max_error.visible = (
+            False  # before the row is laid out, or it is as wide as all three
+        )
+        self._target_row = row(self.target, self.ratio, self.size, self.psnr, self.max_error)
         advanced = Container(
             labels=False,
             widgets=[
@@ -120,18 +132,21 @@ class CompressWidget(Container):
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                labelled("Image", self.image), self._part_row, self._target_row,
+                labelled("Layer", self.image), self._part_row, self._target_row,
                 labelled("Preset", self.preset), self.sizes, row(self.compress, self.stop, self.cancel), self.bar,
                 self.status,
             ],
         )  # fmt: skip
         self._viewer = unwrapped(napari_viewer)
+        self._before_labels: tuple[str, str] | None = None  # target and max error, while labels choose their own
         self.queue = Queue(self._viewer, self._start_job)
+        self._asked: Any = None  # the layer whose parts are listed
         self._memory: dict[str, str] = {}
         self._drawn = 0.0  # when progress was last shown
         self._gone = False
         self._preferred_device = preferences.device
         show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
         named("Target", self.target)
         for title, widget in self._targets():
             named(title, widget)
@@ -153,8 +168,18 @@ class CompressWidget(Container):
         self.target.changed.connect(self._on_target)
         self.device.changed.connect(self._on_device)
         self.widths.changed.connect(self._on_widths)
-        for choice in (self.part, self.ratio, self.size, self.psnr, self.preset, self.levels, self.weights):
+        for choice in (
+            self.part,
+            self.ratio,
+            self.size,
+            self.psnr,
+            self.max_error,
+            self.preset,
+            self.levels,
+            self.weights,
+        ):
             choice.changed.connect(self._describe)
+        self.max_error.native.editingFinished.connect(self._tidy_bound)
         self.queue.started.connect(self._on_started)
         self.queue.progressed.connect(self._on_progress)
         self.queue.ended.connect(self._on_ended)
@@ -177,6 +202,10 @@ class CompressWidget(Container):
         """The scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
 
+    def reset_choices(self, *_: Any) -> None:
+        """Called by napari when layers come and go. Of all lists only that of layers is another then."""
+        self.image.reset_choices()
+
     def start(self) -> None:
         """Compress the chosen layer, after those that were chosen before; says why if that cannot be."""
         if not self.compress.enabled:
@@ -185,13 +214,14 @@ class CompressWidget(Container):
         if layer is None:
             self._refuse("Open a 3D image first.")
             return
-        data, arguments, _ = layer.as_layer_data_tuple()
+        data, arguments = self._layer_data()
         try:
+            target = self._target()
             found = volumes_of(data, arguments)
             log, widths = self._log_file(len(found)), self._widths()
             whole, labels, channels = together(data, arguments) if self._at_once(found) else (found[0][1], "", [])
-            seconds = self._seconds(self._estimate(whole)) or 0.0  # all are of one shape
-        except ValueError as error:
+            seconds = self._seconds(self._estimate(whole), whole) or 0.0  # all are of one shape
+        except (ValueError, TypeError) as error:
             self._refuse(str(error))
             return
         place, jobs = geometry(arguments), []
@@ -202,14 +232,19 @@ class CompressWidget(Container):
             if len(found) > 1 and self.part.value not in (label, ALL):
                 continue
             request = Request(
-                f"{layer.name} [{label}]" if label else layer.name, volume, place, self._target(),
+                f"{layer.name} [{label}]" if label else layer.name, volume, place, target,
                 self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), widths,
-                self.calibration.value, log, channels,
+                self.calibration.value, log, channels, isinstance(layer, Labels),
             )  # fmt: skip
-            jobs.append(Job(request, layer, look, seconds))
+            jobs.append(Job(request, layer, look, 0 if "max_error" in target else seconds))
+        chosen, bound = self._before_labels or (self.target.value, self.max_error.value)
+        try:
+            kept = {"max_error": _bound(bound)}
+        except ValueError:
+            kept = {}
         remember(
-            target=self.target.value, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
-            preset=self.preset.value,
+            target=chosen, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
+            preset=self.preset.value, **kept,
         )  # fmt: skip
         self.queue.add(jobs)
         self._show_buttons()
@@ -221,12 +256,18 @@ class CompressWidget(Container):
         start_job(request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
 
     def _target(self) -> dict[str, Any]:
-        if self.target.value == TARGETS[0]:
-            return {"ratio": self.ratio.value}
-        return {"nbytes": int(1000 * self.size.value)} if self.target.value == TARGETS[1] else {"psnr": self.psnr.value}
+        """Of :func:`napari_tinc.fit`. ValueError where it is not a number."""
+        match self.target.value:
+            case "Ratio":
+                return {"ratio": self.ratio.value}
+            case "Size (kB)":
+                return {"nbytes": int(1000 * self.size.value)}
+            case "PSNR (dB)":
+                return {"psnr": self.psnr.value}
+        return {"max_error": _bound(self.max_error.value)}
 
     def _targets(self) -> list[tuple[str, Any]]:
-        return list(zip(TARGETS, [self.ratio, self.size, self.psnr], strict=True))
+        return list(zip(TARGETS, [self.ratio, self.size, self.psnr, self.max_error], strict=True))
 
     def _levels(self) -> int | None:
         return None if self.levels.value == AUTO or not self.levels.enabled else self.levels.value
@@ -252,7 +293,7 @@ class CompressWidget(Container):
     def _estimate(self, volume: Any) -> Estimate | None:
         """What a fit would take; None where the target does not say it. Raises ValueError for unusable widths."""
         target = self._target()
-        if "psnr" in target:
+        if "psnr" in target or "max_error" in target:
             return None
         budget = target.get("nbytes") or int(
             math.prod(volume.shape) * np.dtype(volume.dtype).itemsize / target["ratio"]
@@ -261,8 +302,10 @@ class CompressWidget(Container):
         settings = Settings(self.preset.value, form=form, levels=self._levels(), widths=self._widths())
         return estimate_blocks(Source.of(volume), max(1, budget), settings)
 
-    def _seconds(self, found: Estimate | None) -> float | None:
+    def _seconds(self, found: Estimate | None, volume: Any) -> float | None:
         """At a pace of 1; None where that cannot be said."""
+        if self.target.value == MAX_ERROR:
+            return SECONDS_PER_VOXEL * math.prod(volume.shape)
         return found.seconds if found and self.device.value in ("cpu", "auto") else None
 
     def _look(self) -> None:
@@ -313,36 +356,64 @@ class CompressWidget(Container):
         self._show_buttons()
         self._describe()
 
-    def _images(self, _: Any = None) -> list[Image]:
+    def _images(self, _: Any = None) -> list[Image | Labels]:
         viewer = getattr(self, "_viewer", None)  # magicgui asks once before there is one
-        return [layer for layer in viewer.layers if isinstance(layer, Image)] if viewer else []
+        if viewer is None:
+            return []
+        return [layer for layer in viewer.layers if isinstance(layer, Image | Labels) and OVERLAY not in layer.metadata]
 
     def _on_target(self) -> None:
         for title, widget in self._targets():
             widget.visible = title == self.target.value
+        fitted = self.target.value != MAX_ERROR  # else there are no networks
+        for widget in (self.preset, self.device, self.seed, self.weights, self.calibration, self.preview):
+            widget.enabled = fitted
         self._on_widths()
+
+    def _tidy_bound(self) -> None:
+        """Show 0 as what it is."""
+        with contextlib.suppress(ValueError):
+            self.max_error.value = _bound_text(_bound(self.max_error.value))
 
     def _on_widths(self) -> None:
         """Widths say the levels, too; a search for a PSNR chooses both."""
-        self.widths.enabled = self.target.value != TARGETS[2]
-        self.levels.enabled = not (self.widths.enabled and self.widths.value.strip())
+        self.widths.enabled = self.target.value not in (PSNR, MAX_ERROR)
+        self.levels.enabled = self.target.value != MAX_ERROR and not (self.widths.enabled and self.widths.value.strip())
         self._describe()
 
     def _on_image(self) -> None:
-        """Ask which of several volumes is meant."""
+        """Ask which of several volumes is meant. Labels are kept exactly: nothing else is to be chosen."""
+        names = isinstance(self.image.value, Labels)
+        if names and self._before_labels is None:
+            self._before_labels = self.target.value, self.max_error.value
+            self.target.value, self.max_error.value = MAX_ERROR, LOSSLESS
+        elif not names and self._before_labels is not None:
+            self.target.value, self.max_error.value = self._before_labels
+            self._before_labels = None
+        self.target.enabled = self.max_error.enabled = not names
         try:
             labels = [label for label, _ in self._volumes()]
         except ValueError:
             labels = []
+        choices, chosen = [*labels, TOGETHER, ALL] if len(labels) > 1 else [ALL], self.part.value
         with self.part.changed.blocked():
             self.part.choices = []  # or those that stay would come first
-            self.part.choices = [*labels, TOGETHER, ALL] if len(labels) > 1 else [ALL]
+            self.part.choices = choices
+            if self.image.value is self._asked and chosen in choices:  # the list of layers was only filled anew
+                self.part.value = chosen
+        self._asked = self.image.value
         self._part_row.visible = len(labels) > 1
         self._describe()
 
     def _volumes(self) -> list[tuple[str, Any]]:
-        layer = self.image.value
-        return [] if layer is None else volumes_of(*layer.as_layer_data_tuple()[:2])
+        return [] if self.image.value is None else volumes_of(*self._layer_data())
+
+    def _layer_data(self) -> tuple[Any, dict[str, Any]]:
+        """Data and arguments of the chosen layer; labels in a dtype that a file can hold."""
+        data, arguments, _ = self.image.value.as_layer_data_tuple()
+        if isinstance(self.image.value, Labels):
+            data = [names_of(level) for level in data] if arguments["multiscale"] else names_of(data)
+        return data, arguments
 
     def _describe(self) -> None:
         """Say what the chosen layer is and what it would become, or why it cannot be compressed."""
@@ -353,13 +424,21 @@ class CompressWidget(Container):
             self.sizes.value = str(error)
             return
         if not found:
-            self.sizes.value = "Open a 3D image to compress. Label images cannot be: they would not survive exactly."
+            self.sizes.value = "Open a 3D image, or labels, to compress."
             return
         volume, count = found[0][1], len(found) if self.part.value == ALL else 1
         if self._at_once(found):
-            volume, *_ = together(*self.image.value.as_layer_data_tuple()[:2])
+            volume, *_ = together(*self._layer_data())
+        try:
+            target = self._target()
+        except ValueError as error:
+            self.sizes.value = str(error)
+            return
         try:
             plan = self._estimate(volume)
+        except TypeError as error:  # not with this target
+            self.sizes.value = str(error)
+            return
         except ValueError as error:
             plan, self.networks.value = None, str(error)
         else:
@@ -369,15 +448,21 @@ class CompressWidget(Container):
         shape = " x ".join(map(str, volume.shape))
         times = f"{count} times " if count > 1 else ""
         lines = [f"{times}{shape} {dtype}"]
-        target = self._target()
-        if "psnr" in target:
+        if "max_error" in target:
+            lines.append(
+                f"{times}{texts.size(nbytes)} will become as small as that allows: {promise_of(target['max_error'])}"
+            )
+            if isinstance(self.image.value, Labels):
+                lines.append("Labels are names: anything but bit for bit would turn some into others.")
+        elif "psnr" in target:
             lines.append(f"{texts.size(nbytes)} will become as small as that allows, in up to five fits")
         else:
             aim = texts.size(target.get("nbytes") or nbytes / target["ratio"])
             lines.append(f"{times}{texts.size(nbytes)} will become {aim}")
-        seconds = self._seconds(plan)
+        seconds = self._seconds(plan, volume)
         if seconds is not None:
-            lines.append(f"in about {texts.duration(count * self.queue.pace * seconds)} on this CPU")
+            pace = 1 if self.target.value == MAX_ERROR else self.queue.pace  # which is that of fits
+            lines.append(f"in about {texts.duration(count * pace * seconds)} on this CPU")
         self.sizes.value = "\n".join(lines)
 
     def _show_buttons(self) -> None:
@@ -385,7 +470,8 @@ class CompressWidget(Container):
         ending = control is not None and control.cancel.is_set()
         self.compress.text = "Compress" if control is None else "Queue"
         self.cancel.enabled = control is not None and not ending
-        self.stop.enabled = control is not None and not ending and not control.stop.is_set()
+        exact = self.queue.running is not None and "max_error" in self.queue.running.request.target
+        self.stop.enabled = control is not None and not (ending or exact or control.stop.is_set())
 
     def _on_devices(self, found: dict[str, str]) -> None:
         if self._gone:
@@ -409,3 +495,26 @@ class CompressWidget(Container):
     def _refuse(self, reason: str) -> None:
         self.status.value = reason
         show_error(reason)
+
+
+def _bound(text: str) -> float:
+    """A largest error as it was typed.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if text.strip().lower() in ("", LOSSLESS):
+        return 0.0
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = math.nan
+    if not 0 <= bound < math.inf:
+        raise ValueError(f'max error is "{text.strip()}", expected a number such as 0.5, or 0 for lossless')
+    return bound
+
+
+def _bound_text(bound: float) -> str:
+    return repr(bound).removesuffix(".0") if bound else LOSSLESS

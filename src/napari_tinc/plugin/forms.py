@@ -9,6 +9,7 @@ from magicgui.widgets import Container, Label, Widget
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QPushButton, QSizePolicy, QWidget
 
+LEAST_HEIGHT = 200  # pixels of a panel
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
 
 # napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
@@ -36,6 +37,11 @@ def show_focus(native: QWidget) -> None:
     """Let one see which of the widgets inside has the keyboard; what only surrounds them never has."""
     native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSED) + FOCUS)
+
+
+def roomy(native: QWidget) -> None:
+    """Or a dock below another is given no more than what a line takes."""
+    native.setMinimumHeight(LEAST_HEIGHT)
 
 
 def steady(slider: Widget) -> None:

@@ -38,7 +38,8 @@ class Request:
     ----------
     data : may be lazy; it is read by the job.
     channels : "name" and "color" of those that data has.
-    target : one of ``ratio``, ``nbytes``, ``psnr`` of :func:`napari_tinc.compress`.
+    labels : data are names, not intensities.
+    target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
     """
 
@@ -55,11 +56,12 @@ class Request:
     calibration: str = "auto"
     log: Path | None = None
     channels: Sequence[Mapping[str, str]] = ()
+    labels: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A compressed volume, how good it is, and data and arguments of the image layers that show it."""
+    """A compressed volume, how good it is, and data and arguments of the layers that show it."""
 
     volume: Any
     quality: Any
@@ -85,7 +87,8 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
                 calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
-                axis_labels=geometry.axis_labels, channels=request.channels or None, control=control,
+                axis_labels=geometry.axis_labels, channels=request.channels or None, labels=request.labels,
+                control=control,
             )  # fmt: skip
             stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
             for event in events:

@@ -1,4 +1,4 @@
-"""Between a TincVolume and a napari image layer: data, scale, units, axis labels, and whether they still agree.
+"""Between a TincVolume and a napari image or labels layer: data, scale, units, axis labels, and if they still agree.
 
 Works on layer data and plain dictionaries of layer arguments; knows nothing of viewers or Qt.
 """
@@ -20,7 +20,7 @@ from ..volume import CACHE_BYTES, TincVolume
 from . import viewing
 from .viewing import Seen, brightness
 
-VOLUME, CHECKSUM = "tinc", "tinc_crc32"  # keys in a layer's metadata
+VOLUME, CHECKSUM, PROMISE = "tinc", "tinc_crc32", "tinc_promise"  # keys in a layer's metadata
 MOST_BLOCKS = 64  # of a file that is decoded at once: reading many small ones takes longer than their voxels
 COLORS = ("cyan", "yellow", "magenta", "red", "green", "blue")  # of channels whose file does not say it
 UNIT_SCALE = (1.0, 1.0, 1.0)
@@ -41,12 +41,13 @@ class Geometry:
 def to_layers(
     volume: TincVolume, name: str, eager_voxels: int, cache_bytes: int = CACHE_BYTES
 ) -> list[tuple[Any, dict[str, Any]]]:  # fmt: skip
-    """Data and arguments of the image layers that show a volume: one a channel, whose name and colour they have.
+    """Data and arguments of the layers that show a volume: one a channel, whose name and colour they have.
 
+    They are of the kind that :func:`kind` says. Labels are always a single layer.
     ``cache_bytes`` bounds what all of them together keep of what they have decoded.
     """
     labels = volume.axis_labels[:-3]
-    if "c" not in labels:
+    if "c" not in labels or volume.labels:
         return [to_layer(volume, name, eager_voxels, cache_bytes)]
     axis = labels.index("c")
     count = volume.shape[axis]
@@ -66,7 +67,7 @@ def to_layers(
 def to_layer(
     volume: TincVolume, name: str, eager_voxels: int, cache_bytes: int = CACHE_BYTES
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """Data and arguments of the image layer that shows a volume; axes before z, y, x become sliders.
+    """Data and arguments of the layer that shows a volume; axes before z, y, x become sliders.
 
     Data is an array, decoded here, for at most ``eager_voxels`` (or :data:`~.viewing.OVERVIEW_VOXELS`) in a file of
     few blocks. Otherwise nothing is decoded yet: data is a list of lazy levels, finest first, or a single one.
@@ -88,14 +89,32 @@ def to_layer(
     leading = volume.ndim - 3
     arguments: dict[str, Any] = {
         "name": name,
-        "contrast_limits": _limits(*volume.value_range),
         "scale": (1.0,) * leading + tuple(volume.spacing),
         "axis_labels": tuple(volume.axis_labels),
         "metadata": metadata,
     }
+    if not volume.labels:
+        arguments["contrast_limits"] = _limits(*volume.value_range)
+    if said := promise(volume):
+        metadata[PROMISE] = said
     if units := _known_unit(volume.units):
         arguments["units"] = ("pixel",) * leading + (units,) * 3
     return data, arguments
+
+
+def kind(volume: TincVolume) -> str:
+    """napari's name of the kind of layer that shows a volume."""
+    return "labels" if volume.labels else "image"
+
+
+def promise(volume: TincVolume) -> str:
+    """How far its voxels may be from the original, in words; "" where nothing is promised."""
+    return "" if volume.error_bound is None else promise_of(volume.error_bound)
+
+
+def promise_of(bound: float) -> str:
+    """What a largest error means, in words."""
+    return f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
 
 
 def _n_blocks(volume: TincVolume) -> int:
@@ -131,7 +150,7 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     else:
         same = (
             isinstance(data, np.ndarray)
-            and (data.shape, data.dtype) == (volume.shape, volume.dtype)
+            and (data.shape, data.dtype) == (volume.shape, volume.header.dtype)
             and _checksum(data) == metadata.get(CHECKSUM)
         )
     return volume if same else None
@@ -235,6 +254,32 @@ def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[di
         # Sliders, as they are now, and no channels.
         labels = [label for label in UNNAMED if label not in last][3 - finest.ndim :] + list(last)
     return finest, "".join(labels), []
+
+
+def names_of(data: Any) -> Any:
+    """Labels of an array in a dtype that a file can hold: those of 64 bits in 32, checked where they are read."""
+    dtype = np.dtype(data.dtype)
+    return Narrowed(data, np.dtype(f"{dtype.kind}4")) if dtype.kind in "iu" and dtype.itemsize == 8 else data
+
+
+class Narrowed:
+    """Integers in a smaller dtype; ValueError where one is read that does not fit."""
+
+    def __init__(self, array: Any, dtype: np.dtype[Any]) -> None:
+        self._array, self.dtype = array, dtype
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        values = np.asarray(self._array[index])
+        found = values.astype(self.dtype)
+        if (found != values).any():
+            far = values[found != values].flat[0]
+            raise ValueError(f"label {far} does not fit into {self.dtype}, the largest kind that a file holds: relabel")
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[()], dtype)
 
 
 class Part:

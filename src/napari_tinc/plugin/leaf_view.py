@@ -33,21 +33,21 @@ CLICK = 3  # pixels that a mouse may move between press and release
 MOST_BOXES = 256  # more are a fog
 UNCALIBRATED = "Errors measured, without calibration."
 
-_views: weakref.WeakKeyDictionary[Image, LeafView] = weakref.WeakKeyDictionary()
+_views: weakref.WeakKeyDictionary[Image | Labels, LeafView] = weakref.WeakKeyDictionary()
 
 
-def compressed_image(viewer: Any, layer: Layer | None) -> Image | None:
+def compressed_image(viewer: Any, layer: Layer | None) -> Image | Labels | None:
     """The layer itself if it shows a compressed volume, or the one that it is an overlay of, if that is still there."""
     if layer is not None and OVERLAY in layer.metadata:
         layer = layer.metadata[OVERLAY]()
-    if not (isinstance(layer, Image) and VOLUME in layer.metadata and layer in viewer.layers):
+    if not (isinstance(layer, Image | Labels) and VOLUME in layer.metadata and layer in viewer.layers):
         return None
     return layer if layer.metadata[VOLUME].ndim == 3 else None
 
 
 def refusal(layer: Layer | None) -> str:
     """Why leaves and comparisons are not for a layer, or "" where they may be."""
-    if not isinstance(layer, Image) or VOLUME not in layer.metadata or layer.metadata[VOLUME].ndim == 3:
+    if not isinstance(layer, Image | Labels) or VOLUME not in layer.metadata or layer.metadata[VOLUME].ndim == 3:
         return ""
     volume = layer.metadata[VOLUME]
     count = math.prod(volume.shape[:-3])
@@ -59,7 +59,7 @@ def unwrapped(viewer: Any) -> Any:
     return getattr(viewer, "__wrapped__", viewer)
 
 
-def leaf_view(viewer: Any, image: Image) -> LeafView:
+def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:
     """The one view of an image layer's leaves in a viewer."""
     viewer = unwrapped(viewer)
     view = _views.get(image)
@@ -84,7 +84,7 @@ class LeafView:
 
     changed = Signal()
 
-    def __init__(self, viewer: Any, image: Image) -> None:
+    def __init__(self, viewer: Any, image: Image | Labels) -> None:
         self._viewer, self._image = weakref.ref(viewer), weakref.ref(image)  # both hold on to what is kept in _views
         self.rows: NDArray[Any] = image.metadata[VOLUME].leaves
         self.before: NDArray[Any] | None = None
@@ -103,7 +103,7 @@ class LeafView:
         return viewer
 
     @property
-    def image(self) -> Image:
+    def image(self) -> Image | Labels:
         image = self._image()
         assert image is not None  # who calls has it
         return image

@@ -13,8 +13,8 @@ from ..calibration import WORTH_DB
 from ..framing import TincError
 from ..volume import TincVolume
 from .commands import start_toggle
-from .forms import labelled, named, row, show_focus, steady, watch_end, wrapped
-from .layers import VOLUME
+from .forms import labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
+from .layers import VOLUME, promise
 from .leaf_maps import COLUMNS
 from .leaf_view import MOST_BOXES, LeafView, leaf_view, refusal, unwrapped
 from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
@@ -59,6 +59,7 @@ class LeavesWidget(Container):
             ],
         )  # fmt: skip
         show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
         named("Map of", self.map_column)
         steady(self.worst)
         wrapped(self.status)
@@ -114,6 +115,8 @@ class LeavesWidget(Container):
             widget.native.setEnabled(view is not None and not self.pair.busy)  # of a slider, its number too
         for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
             widget.enabled = view is not None and not self.pair.busy and self.pair.original.value is not None
+        if view is not None and view.image.metadata[VOLUME].error_bound is not None:
+            self.calibrated.enabled = self.recalibrate.enabled = False  # there is nothing to calibrate
         if view is None:
             why = self._failure or refusal(self._viewer.layers.selection.active)
             self.status.value = why or "Open a .tinc file, or compress a layer, to see its leaves."
@@ -202,19 +205,25 @@ def describe(view: LeafView) -> str:
     volume = view.image.metadata[VOLUME]
     levels = np.bincount(view.rows["level"])
     per_level = ", ".join(f"{count} on level {level}" for level, count in enumerate(levels) if count)
-    scalars = int((view.rows["network"] < 0).sum())
-    lines = [f"{len(view.rows)} leaves: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
+    said = promise(volume)
+    scalars = 0 if said else int((view.rows["network"] < 0).sum())
+    what = f"block{'s'[: len(view.rows) > 1]} without networks" if said else "leaves"
+    lines = [f"{len(view.rows)} {what}: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
+    if said and not view.summary:  # which says it, too
+        lines.append(f"Promised: {said}")
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
     served = view.rows[view.rows["network"] >= 0]  # a leaf of one value has no gain
     gain, offset = served["gain"], served["offset"]
     if is_calibrated(view.image):
         lines.append(f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}")
-    else:
+    elif not said:
         lines.append("Not calibrated")
     if view.summary:
         lines.append(view.summary)
     elif np.isfinite(view.rows["rmse"]).any():
-        lines.append("Errors as the file says them, to 6 %: those of all leaves of a network together.")
+        together = "" if said else ": those of all leaves of a network together"
+        if volume.error_bound != 0:
+            lines.append(f"Errors as the file says them, to 6 %{together}.")
     else:
         lines.append("The file does not say its errors: measure them against the original.")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from ..pipeline import Preview
 
@@ -19,25 +19,37 @@ LOOK = (
 )  # fmt: skip
 
 
-def look_of(layer: Image) -> dict[str, Any]:
+LOOK_OF_LABELS = ("blending", "colormap", "iso_gradient_mode", "opacity", "rendering")
+
+
+def look_of(layer: Image | Labels) -> dict[str, Any]:
     """Arguments for the layer of one of its volumes: all of them for one volume, the last three axes of several."""
     state = layer.as_layer_data_tuple()[1]
-    if layer.rgb:
+    if _is_rgb(layer):
         return {key: state[key] for key in PLACE}
-    return _place(state, range(layer.ndim)[-3:]) | {key: state[key] for key in LOOK}
+    return _place(state, range(layer.ndim)[-3:]) | _looks(layer, state)
 
 
-def look_of_all(layer: Image, labels: str) -> dict[str, Any]:
+def look_of_all(layer: Image | Labels, labels: str) -> dict[str, Any]:
     """Arguments for the layers of all volumes, with the axes of an array that has these letters.
 
     Channels have colours of their own, and no axis.
     """
     state = layer.as_layer_data_tuple()[1]
-    if layer.rgb:
+    if _is_rgb(layer):
         return {key: state[key] for key in PLACE}
-    kept = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3]
+    split = not isinstance(layer, Labels)  # channels of labels are a slider
+    kept = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3 or not split]
     place = _place(state, kept) | {"axis_labels": tuple(labels[axis] for axis in kept)}
-    return place if len(kept) < layer.ndim else place | {key: state[key] for key in LOOK}
+    return place if len(kept) < layer.ndim else place | _looks(layer, state)
+
+
+def _is_rgb(layer: Image | Labels) -> bool:
+    return isinstance(layer, Image) and layer.rgb
+
+
+def _looks(layer: Image | Labels, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: state[key] for key in (LOOK_OF_LABELS if isinstance(layer, Labels) else LOOK)}
 
 
 def _place(state: Mapping[str, Any], axes: Sequence[int]) -> dict[str, Any]:

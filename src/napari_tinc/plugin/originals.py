@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike, NDArray
 
 from ..metrics import Quality
 from ..recalibration import recalibrated, uncalibrated
 from ..volume import TincVolume, quality_of
-from .layers import CHECKSUM, VOLUME, to_layer
+from .layers import CHECKSUM, VOLUME, promise, to_layer
 from .leaf_maps import measured
 from .leaf_view import OVERLAY
 
@@ -34,7 +34,7 @@ class Shown:
     metadata: dict[str, Any]
 
     @classmethod
-    def of(cls, volume: TincVolume, image: Image) -> Shown:
+    def of(cls, volume: TincVolume, image: Image | Labels) -> Shown:
         """In the form that a layer shows its volume in now: decoded, or lazy levels; it can't change to the other."""
         data, arguments = to_layer(volume, "", 0 if image.multiscale else volume.size)
         return cls(volume, data, {key: arguments["metadata"].get(key) for key in (VOLUME, CHECKSUM)})
@@ -48,6 +48,7 @@ class Measured:
     ----------
     rows, before : of the leaves, with and without calibration; ``before`` is None for a volume that has none.
     quality, quality_before : in all.
+    promise : what the file promises, in words, or "".
     shares : for each of :data:`SHARES`, how far off that share of the voxels is at most, in units of the data.
     edges, counts : histogram of reconstruction minus original, over 99.9 % of the voxels, as shares of all.
     """
@@ -56,6 +57,7 @@ class Measured:
     before: NDArray[Any] | None
     quality: Quality
     quality_before: Quality | None
+    promise: str
     shares: tuple[float, ...]
     edges: NDArray[np.float64]
     counts: NDArray[np.float64]
@@ -75,7 +77,14 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
         values_before = np.asarray(plain)
         before, quality_before = measured(plain, values_before, original), quality_of(original, values_before, plain)
     return Measured(
-        measured(volume, values, original), before, quality, quality_before, shares, edges, counts / off.size
+        measured(volume, values, original),
+        before,
+        quality,
+        quality_before,
+        promise(volume),
+        shares,
+        edges,
+        counts / off.size,
     )
 
 
@@ -98,11 +107,11 @@ def difference(original: ArrayLike, reconstruction: ArrayLike) -> tuple[NDArray[
     return out, float(np.percentile(np.abs(out), 99.9)) or 1.0
 
 
-def is_calibrated(image: Image) -> bool:
+def is_calibrated(image: Image | Labels) -> bool:
     return image.metadata[VOLUME].calibrated
 
 
-def toggled(image: Image) -> Shown:
+def toggled(image: Image | Labels) -> Shown:
     """The volume of a layer without its calibration; or with it again, where that was taken away.
 
     Raises
@@ -124,7 +133,7 @@ def recalibrate(image: Image, original: ArrayLike) -> Shown:
     return Shown.of(recalibrated(image.metadata[VOLUME], original), image)
 
 
-def show(image: Image, shown: Shown, other: bool) -> None:
+def show(image: Image | Labels, shown: Shown, other: bool) -> None:
     """Let a layer show another form of its volume; ``other`` keeps what it showed, for :func:`toggled`."""
     before = Shown(image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)})
     image.metadata.update(shown.metadata)
@@ -134,8 +143,10 @@ def show(image: Image, shown: Shown, other: bool) -> None:
     image.data = shown.data  # last: who listens to it looks at the metadata
 
 
-def possible_originals(layers: Sequence[Layer], image: Image) -> list[Image]:
-    """Image layers of the same shape that are not compressed, that of the same name first."""
+def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[Image]:
+    """Image layers of the same shape that are not compressed, that of the same name first; none for labels."""
+    if not isinstance(image, Image):
+        return []  # nothing differs
     shape = image.metadata[VOLUME].shape
     found = [
         layer for layer in layers
@@ -155,6 +166,8 @@ def summary(found: Measured) -> str:
             f"{off:.3g} in {share} %" for share, off in zip(SHARES, found.shares, strict=True)
         ),
     ]  # fmt: skip
+    if found.promise:
+        lines.append(f"Promised: {found.promise}")
     if before is not None:
         lines.append(f"Calibration gives {quality.psnr - before.psnr:+.3f} dB")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from magicgui.widgets import ComboBox
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QApplication, QSizePolicy
 
@@ -122,7 +122,7 @@ class Pair:
             lambda error: end(lambda: show_error(str(error)), str(error)),
         )
 
-    def _images(self, _: Any = None) -> list[Image]:
+    def _images(self, _: Any = None) -> list[Image | Labels]:
         return [layer for layer in self._viewer.layers if compressed_image(self._viewer, layer) is layer]
 
     def _originals(self, _: Any = None) -> list[Image]:

@@ -13,6 +13,7 @@ class Preferences:
     ratio: int = 64
     size: float = 100
     psnr: float = 35
+    max_error: float = 0
     preset: str = "balanced"
     device: str = "auto"
     eager_megavoxels: int = 8
@@ -29,8 +30,8 @@ def read_preferences() -> Preferences:
         return Preferences()
     compressing, opening = settings.compressing, settings.opening
     return Preferences(
-        compressing.target, compressing.ratio, compressing.size, compressing.psnr, compressing.preset,
-        compressing.device, opening.eager_megavoxels, opening.cache_megabytes,
+        compressing.target, compressing.ratio, compressing.size, compressing.psnr, compressing.max_error,
+        compressing.preset, compressing.device, opening.eager_megavoxels, opening.cache_megabytes,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 from napari.utils.notifications import Notification, notification_manager, show_error
 from psygnal import Signal
 
@@ -34,7 +34,7 @@ class Job:
     """
 
     request: Request
-    source: Image
+    source: Image | Labels
     look: dict[str, Any]
     expected: float
     control: Control = field(default_factory=Control)
@@ -138,7 +138,8 @@ class Queue:
         layers = self._viewer.layers
         at = layers.index(job.source) + 1 if job.source in layers else len(layers)
         for data, arguments in reversed(result.layers):
-            layers.insert(at, Image(data, multiscale=isinstance(data, list), **arguments | job.look))
+            make = Labels if job.request.labels else Image  # of a mask that was an image, an image
+            layers.insert(at, make(data, multiscale=isinstance(data, list), **arguments | job.look))
 
     def _show_preview(self, job: Job, preview: Preview) -> None:
         layers = self._viewer.layers

@@ -1,4 +1,4 @@
-"""Open ``.tinc`` files as image layers."""
+"""Open ``.tinc`` files as image layers, or labels layers where that is what they say they hold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..framing import Kind, TincError
 from ..parts import Blocks
 from ..volume import TincVolume
 from ..volume import open as open_tinc
-from .layers import to_layers
+from .layers import kind, to_layers
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -25,7 +25,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[..., list[Any]] | None:
 
 
 def read(path: str | Sequence[str]) -> list[Any]:
-    """One image layer a file, or a channel of a file. Paths may be URLs, of which only what is looked at is fetched.
+    """One layer a file, or a channel of a file. Paths may be URLs, of which only what is looked at is fetched.
 
     A file that was cut off is opened as far as it goes, and a notification says what is missing. Where a napari window
     is open, files that cannot be opened are named in a notification, and the others are shown.
@@ -62,7 +62,7 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
     except TincError as error:
         volume = _opened_in_part(path, most, error)
         _warn(f"{name} {_what_is_missing(volume)}. What is missing is shown coarsely or grey, and it cannot be saved.")
-    return [(*layer, "image") for layer in to_layers(volume, name, eager_voxels, most)]
+    return [(*layer, kind(volume)) for layer in to_layers(volume, name, eager_voxels, most)]
 
 
 def _check(volume: TincVolume) -> None:

@@ -7,6 +7,7 @@ import math
 from ..pipeline import Estimate
 from ..training import Progress
 from .jobs import Result
+from .layers import promise
 
 WHAT = {"training": "step", "blocks": "block", "reading": "reading block", "overview": "overview, step"}
 
@@ -39,11 +40,13 @@ def progress(event: Progress, stopping: bool, waiting: int) -> str:
 
 def summary(result: Result) -> str:
     volume, quality = result.volume, result.quality
+    how = f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}\n"
+    if said := promise(volume):
+        how = f"Checked: {said}\n" + (how if volume.error_bound else "")
     return (
-        f"Ratio {quality.ratio:.1f}: {size(volume.nbytes)} became {size(volume.nbytes_compressed)}\n"
-        f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}\n"
+        f"Ratio {quality.ratio:.1f}: {size(volume.nbytes)} became {size(volume.nbytes_compressed)}\n{how}"
         f"{duration(result.seconds)}\n\n"
-        f'To save it: File > Save Selected Layers, type "TINC compressed volume".'
+        f'To save it: File > Save Selected Layers, type "TINC compressed {"labels" if volume.labels else "volume"}".'
     )
 
 

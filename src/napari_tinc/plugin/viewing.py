@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..exact import Exact
 from ..framing import TincError
 from ..lazy import LazyArray
 from ..lru import LeastRecentlyUsed
@@ -70,6 +71,11 @@ class Seen(TincVolume):
         large = [math.prod(level.shape[-3:]) > OVERVIEW_VOXELS for level in self.levels]
         self.shown_levels: list[LazyArray] = self.levels[: sum(large) + 1]
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """As napari shows it: masks as integers."""
+        return self.header.dtype
+
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         coarsest = self.shown_levels[-1]
         if factor != coarsest.factor or factor == 1 or any(len(axis) != 1 for axis in ranges[:-3]):
@@ -109,6 +115,11 @@ def brightness(volume: TincVolume) -> tuple[float, float]:
     The file's own range is that of all its channels, in which one of them may be dark.
     """
     parts = volume.parts
+    if volume.error_bound is not None:  # blocks do not say their range, but a coarse look is cheap where there are many
+        overview = parts.overview(0)
+        if isinstance(overview, Exact) and np.isfinite(overview.array).any():
+            known = overview.array[np.isfinite(overview.array)]
+            return float(known.min()), float(known.max())
     n_volumes, n_boxes = math.prod(volume.shape[:-3]), len(parts.start)
     ranges = []
     for number in np.unique(np.linspace(0, n_volumes * n_boxes - 1, LIMIT_BLOCKS).round().astype(int)).tolist():

@@ -1,9 +1,10 @@
-"""Save an image layer as a ``.tinc`` file: at once if it is what such a file was decoded to, else by compressing it."""
+"""Save an image or labels layer as a ``.tinc`` file: at once if it was decoded from one, else by compressing it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
-from .layers import geometry, intensities, unchanged, with_geometry
+from .layers import geometry, intensities, names_of, together, unchanged, volumes_of, with_geometry
 from .preferences import read_preferences
 from .viewing import OVERVIEW_VOXELS
 
@@ -32,16 +33,32 @@ def write(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
     SaveError
         If it was not written; a file that was there is left as it was.
     """
+    return _write(path, data, arguments, labels=False)
+
+
+def write_labels(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
+    """The same for a labels layer, which is kept bit for bit."""
+    return _write(path, data, arguments, labels=True)
+
+
+def _write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool) -> list[str]:
+    """Write a layer, of labels or not.
+
+    Raises
+    ------
+    SaveError
+        If it was not written; a file that was there is left as it was.
+    """
     target = Path(path)
     if target.suffix.lower() != ".tinc":
         target = target.with_name(f"{target.name}.tinc")
     try:
         volume = unchanged(data, arguments)
-        if volume is not None:
+        if volume is not None and (volume.labels or not labels):
             volume = with_geometry(volume, geometry(arguments))
         else:
             _check_writable(target)
-            volume = _compressed(data, arguments)
+            volume = _compressed(data, arguments, labels)
         volume.save(target)
     except (JobError, TincError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -59,21 +76,35 @@ def _check_writable(target: Path) -> None:
         raise PermissionError(f"the folder {target.parent} is read-only")
 
 
-def _compressed(data: Any, arguments: Mapping[str, Any]) -> TincVolume:
+def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVolume:
     """Compress with the options from Preferences, in this thread; napari's activity shows a bar and a Cancel button."""
     from napari.utils.notifications import show_info
 
     preferences, control = read_preferences(), Control()
     name = str(arguments.get("name", "image"))
+    volumes_of(data, arguments)  # or says why there are none
+    place = geometry(arguments)
+    if labels:  # all of several volumes: they were painted on together, and no time is lost to a fit
+        whole, letters, _ = together(data, arguments)
+        volume, target = names_of(whole), {"max_error": 0.0}
+        place = replace(place, axis_labels=letters or place.axis_labels)
+    elif preferences.target == "Max error":
+        target = {"max_error": preferences.max_error}
+    else:
+        target = {"ratio": preferences.ratio}
+    if not labels:
+        volume = intensities(data, arguments)
     request = Request(
         name,
-        intensities(data, arguments),
-        geometry(arguments),
-        {"ratio": preferences.ratio},
+        volume,
+        place,
+        target,
         preferences.preset,
         preferences.device,
+        labels=labels,
     )
-    show_info(f"Compressing {name}, preset {preferences.preset}. Progress and Cancel: activity, at the bottom right.")
+    how = "" if "max_error" in target else f", preset {preferences.preset}"
+    show_info(f"Compressing {name}{how}. Progress and Cancel: activity, at the bottom right.")
     with activity_bar(name) as bar:
         for event in compress_layer(request, control, OVERVIEW_VOXELS):
             if isinstance(event, Result):
