@@ -22,7 +22,7 @@ import napari_tinc as tinc
 from napari_tinc import pipeline
 from napari_tinc.blocks import Planned
 
-OPTIONS: dict[str, Any] = {"ratio": 16, "preset": "fast", "block": 64}
+OPTIONS: dict[str, Any] = {"ratio": 16, "preset": "fast", "block": 64, "levels": 2}
 
 
 def few_steps(steps: int) -> None:

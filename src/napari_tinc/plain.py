@@ -37,7 +37,7 @@ def is_candidate(job: Job, ratio: float) -> bool:
     """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
     settings = job.settings
     chosen = settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
-    return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE and job.scheduler is None
+    return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
 
 
 def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = None) -> Iterator[Progress | Finished]:
