@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,15 @@ def test_cancel_while_searching() -> None:
     for event in tinc.fit(noisy(), ratio=8, preset="fast", control=control):
         assert not isinstance(event, tinc.Finished)
         control.cancel.set()
+
+
+def test_a_search_that_nobody_listens_to_ends() -> None:
+    before = threading.active_count()
+    events = tinc.fit(noisy(), ratio=8, preset="fast")
+    next(events)
+    assert threading.active_count() > before
+    events.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 def test_large_volumes_are_judged_by_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ residual.py codes its blocks, all under one bound, which residual_search.py find
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from .mosaic import Mosaic
 from .octree import box_slices
 from .pipeline import Finished, compact, figures
 from .residual_search import Found
-from .training import Progress
+from .training import Control, Progress
 
 MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
 SAMPLE_EDGE, LARGE = 64, 2**20  # of the two boxes that stand for a volume of more than so many voxels
@@ -60,15 +61,8 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
     header = Mosaic(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
     )
-    encoded = 0
 
-    def on_box() -> None:
-        nonlocal encoded
-        encoded += 1
-        if job.control.cancel.is_set():
-            raise _Cancelled
-
-    def search() -> Found:
+    def search(on_box: Callable[[], None]) -> Found:
         if wanted is not None:
             return residual_search.best_reaching(boxes, wanted, span, on_box)
         assert nbytes is not None
@@ -77,7 +71,7 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
         return residual_search.best_within(boxes, max(1, nbytes - rest), on_box)
 
     found = None
-    for event in _watched(search, lambda: encoded, residual_search.MAX_ENCODES * len(boxes), began):
+    for event in _watched(search, residual_search.MAX_ENCODES * len(boxes), job.control, began):
         if isinstance(event, Progress):
             yield event
         else:
@@ -117,9 +111,9 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
     span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
     share = sum(box.size for box in boxes) / source.size
     found = None
-    for event in _watched(
-        lambda: residual_search.best_within(boxes, max(1, round(share * nbytes))), lambda: 0, 1, began
-    ):
+    budget = max(1, round(share * nbytes))
+    most = residual_search.MAX_ENCODES * len(boxes)
+    for event in _watched(lambda on_box: residual_search.best_within(boxes, budget, on_box), most, job.control, began):
         if isinstance(event, Progress):
             yield event
         else:
@@ -128,17 +122,28 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
 
 
 def _watched(
-    search: Callable[[], Found], count: Callable[[], int], most: int, began: float
-) -> Iterator[Progress | Found]:  # fmt: skip
-    """Run a search in a thread, with progress from here."""
+    search: Callable[[Callable[[], None]], Found], most: int, control: Control, began: float
+) -> Iterator[Progress | Found]:
+    """Run a search in a thread, with progress from here; it ends soon after it is cancelled, or nobody listens."""
+    encoded, gone = 0, threading.Event()
+
+    def on_box() -> None:
+        nonlocal encoded
+        encoded += 1
+        if gone.is_set() or control.cancel.is_set():
+            raise _Cancelled
+
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(search)
-        while not future.done():
-            time.sleep(POLL_SECONDS)
-            seconds = time.perf_counter() - began
-            part = min(1.0, max(count(), 1) / most)
-            left = seconds * (1 - part) / part
-            yield Progress("searching", min(count(), most), most, seconds, left, math.nan, math.nan, None)
+        future = pool.submit(search, on_box)
+        try:
+            while not future.done():
+                time.sleep(POLL_SECONDS)
+                seconds = time.perf_counter() - began
+                part = min(1.0, max(encoded, 1) / most)
+                left = seconds * (1 - part) / part
+                yield Progress("searching", min(encoded, most), most, seconds, left, math.nan, math.nan, None)
+        finally:
+            gone.set()
         try:
             yield future.result()
         except (_Cancelled, ValueError):
