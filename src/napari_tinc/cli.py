@@ -107,6 +107,8 @@ def _decompress(args: argparse.Namespace) -> None:
         "spacing": spacing, "units": volume.units, "bytes": size_on_disk(args.image),
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
+    if volume.n_missing:
+        print(f"napari-tinc: {volume.n_missing} parts are missing; {args.image} shows what is coarser", file=sys.stderr)
     _report(args, result, pairs(result))
 
 
@@ -183,12 +185,14 @@ def _verify(args: argparse.Namespace) -> None:
     if volume.error_bound is not None:
         result["error_bound"] = volume.error_bound
         text += f"\n{_promise(volume)}; all values decode to what the encoder saw"
-    if args.against:
+    if args.against is not None:  # an empty name is a mistake, not a wish to prove nothing
         from .proof import prove
 
         wrong, largest = prove(volume, _read_volumes(args.against).array)
         if wrong:
-            raise ValueError(f"{args.file}: {wrong} voxels are further than {volume.error_bound:g} from {args.against}")
+            raise ValueError(
+                f"{args.file}: {wrong} voxels differ from {args.against} by more than is promised ({_promise(volume)})"
+            )
         result |= {"against": args.against, "max_error": largest, "n_violations": 0}
         text += f"\nproved on all {volume.size:,} voxels of {args.against}: the worst is off by {largest:.6g}"
     _report(args, result, text)

@@ -56,7 +56,7 @@ def survey(
         if not known.all():
             values = np.where(known, values, values[known].mean() if known.any() else 0).astype(source.dtype)
         low[volume, index], high[volume, index] = values.min(), values.max()
-        scale = float(np.float64(high[volume, index]) - np.float64(low[volume, index])) or 1.0
+        scale = float(high[volume, index]) - float(low[volume, index]) or 1.0  # Python's overflow without a warning
         detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
         if edge and names:
             middles = [
