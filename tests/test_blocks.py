@@ -186,7 +186,7 @@ def test_how_a_volume_is_cut(shape: tuple[int, int, int], nbytes: int, n_blocks:
     assert len(block_tree(source, nbytes, Settings("fast")).leaves) == n_blocks
 
 
-def test_an_overview_serves_the_coarse_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overview_serves_the_coarse_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "OVERVIEW_BLOCKS", 2)
     monkeypatch.setattr(blocks, "OVERVIEW_CELLS", 12)
     monkeypatch.setattr(blocks, "OVERVIEW_SHARE", 0.2)
@@ -200,7 +200,7 @@ def test_an_overview_serves_the_coarse_levels(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(tinc.TincError, match="file size"):
         tinc.TincVolume(data[: first.start])  # type: ignore[union-attr]
     with pytest.raises(tinc.TincError, match="cut off"):
-        partial.save("nowhere.tinc")
+        partial.save(tmp_path / "nowhere.tinc")
 
 
 def test_channels_and_time() -> None:

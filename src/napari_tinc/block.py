@@ -66,7 +66,7 @@ class BlockTask:
 
     @property
     def voxels(self) -> int:
-        return math.prod(part.stop - part.start for part in self.box)
+        return math.prod(self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:

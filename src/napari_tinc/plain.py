@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -82,11 +83,7 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
     if np.dtype(source.dtype).kind in "iu":
         bound = float(math.floor(bound))
     blocks = [coded_block(data, box, bound, span) for data, box in zip(found.parts, boxes, strict=True)]
-    promised = Mosaic(
-        tree=tree, dtype=header.dtype, value_range=header.value_range, leading=source.leading, error_bound=bound,
-        **job.facts,
-    )  # fmt: skip
-    finished = assemble(job, promised, [], blocks, tasks)
+    finished = assemble(job, replace(header, error_bound=bound), [], blocks, tasks)
     if nbytes is not None and finished.volume.nbytes_compressed > nbytes:
         return
     yield Finished(finished.volume, finished.quality, time.perf_counter() - began)
