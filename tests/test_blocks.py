@@ -221,9 +221,12 @@ def test_channels_and_time() -> None:
         found.select(0)
 
 
-def test_axes_of_length_one_are_left_out() -> None:
-    found = tinc.compress(smooth()[None, None], ratio=16, preset="fast", axis_labels="tczyx")
-    assert found.shape == SHAPE and found.axis_labels == "zyx"
+def test_axes_of_length_one_come_back() -> None:
+    for leading, options in (((1,), {"ratio": 16, "preset": "fast"}), ((1, 1, 1), {"max_error": 0})):
+        original = smooth().reshape(*leading, *SHAPE)
+        found = tinc.compress(original, **options)
+        assert found.shape == original.shape and found.axis_labels == "qtczyx"[3 - len(leading) :]
+        assert tinc.compare(original, found).psnr > 20
 
 
 def test_damage_in_any_byte_is_found(compressed: tinc.TincVolume) -> None:

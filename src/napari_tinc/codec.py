@@ -340,8 +340,6 @@ def _parse_meta(
     ndim = len(source.leading) + 3
     usual = "qtc"[3 - len(source.leading) :] + "zyx"
     text = usual if axis_labels is None else "".join(axis_labels)
-    if not source.leading:
-        text = text[-3:]  # those of length 1 are not stored
     if len(text) != ndim or len(set(text)) != ndim:
         raise ValueError(f"axis_labels is {axis_labels!r}, expected {ndim} different letters")
     if text != usual:

@@ -24,7 +24,7 @@ class Source:
     Attributes
     ----------
     array : with axes (..., z, y, x).
-    leading : sizes of the axes before z, y, x; none where all of them are 1.
+    leading : sizes of the axes before z, y, x.
     shape : voxels along z, y, x.
     dtype : in native byte order.
     """
@@ -67,8 +67,7 @@ class Source:
                 f"volume has shape {shape}, expected at most {framing.MAX_AXIS} voxels an axis and "
                 f"{framing.MAX_VOXELS} in all"
             )
-        leading = shape[:-3] if math.prod(shape[:-3]) > 1 else ()
-        return cls(array, leading, (shape[-3], shape[-2], shape[-1]), dtype.newbyteorder("="))
+        return cls(array, shape[:-3], (shape[-3], shape[-2], shape[-1]), dtype.newbyteorder("="))
 
     @property
     def n_volumes(self) -> int:
@@ -86,7 +85,7 @@ class Source:
 
     def index(self, volume: int, box: Sequence[slice]) -> tuple[Any, ...]:
         """Where the array has a box of one channel or point in time."""
-        place = np.unravel_index(volume, self.leading) if self.leading else (0,) * (len(self.array.shape) - 3)
+        place = np.unravel_index(volume, self.leading) if self.leading else ()
         return (*map(int, place), *box)
 
     def read(self, volume: int, box: Sequence[slice], *, finite: bool = True) -> NDArray[Any]:
