@@ -133,7 +133,7 @@ def _read_chunks(head: Cursor, body: Cursor) -> list[Chunk]:
 class Node:
     level: int
     cell: Box
-    cuts: Box  # s
+    cuts: Box  # how often each axis was cut above, s
     parent: Node | None = None
     children: list[Node] = field(default_factory=list)
     width: int = 0
@@ -145,7 +145,7 @@ class Node:
     scalar: float | None = None
 
     def size(self, shape: Box) -> Array:
-        """Of the cell, e."""
+        """Of the cell: e."""
         return np.array(shape) / 2.0 ** np.array(self.cuts)
 
     def box(self, shape: Box) -> list[tuple[int, int]]:
@@ -187,12 +187,11 @@ def _read_widths(head: Cursor, nodes: list[Node]) -> list[Node]:
     leaves = [node for node in nodes if not node.children]
     bare = [leaf for leaf in leaves if not leaf.width]
     scalars = [leaf for leaf, bit in zip(bare, head.bits(len(bare)), strict=True) if bit]
-    for leaf in set(leaves) - set(scalars):
-        giver: Node | None = leaf
-        while giver and not giver.width:
+    require(nodes[0].width, "the root has no network")
+    for giver in set(leaves) - set(scalars):
+        while not giver.width and giver.parent:
             giver = giver.parent
-        require(giver, "the root has no network")
-        giver.has_head = True  # type: ignore[union-attr]
+        giver.has_head = True
     for node in nodes:
         wrong = node.width and node.has_head == any(child.width for child in node.children)
         require(not wrong, "a network has both a head and networks below, or neither")
@@ -219,11 +218,11 @@ def _groups(nodes: list[Node]) -> list[list[Node]]:
         found: dict[tuple[int, int], list[Node]] = {}
         for node in nodes:
             if node.level == level and node.width:
-                found.setdefault((node.parent.group if node.parent else -1, node.width), []).append(node)
-        for key in sorted(found):
-            for node in found[key]:
+                found.setdefault((node.parent.group if node.parent else 0, node.width), []).append(node)
+        for _, group in sorted(found.items()):
+            for node in group:
                 node.group = len(groups)
-            groups.append(found[key])
+            groups.append(group)
     return groups
 
 
@@ -385,7 +384,7 @@ def _evaluate(root: Node, shape: Box, limits: Array, fractions: Array) -> Array:
 
 
 def _network(node: Node, axes: list[Array], x: Array, shape: Box) -> Array:
-    """Output at voxels, (z, y, x, width), in f32; x is that of the parent."""
+    """Output at voxels, (z, y, x, width) of f32; x is that of the parent."""
     e, position = node.size(shape), node.weights["position"]
     total = position[3] + (x @ node.weights["feature"] if node.parent else 0)
     for axis, along in enumerate(np.ix_(*axes)):
@@ -567,8 +566,8 @@ class Stage(NamedTuple):
     def known(self, orbits: tuple[Box, ...]) -> list[Box]:
         return [o for o in orbits if tuple((p + d) & 1 for p, d in zip(self.parity, o, strict=True)) in self.earlier]
 
-    def neighbours(self, box: Array, orbit: Box) -> list[Array]:
-        """What is at the offsets of an orbit, for all voxels of the stage."""
+    def neighbours(self, box: Array, orbit: Box) -> Array:
+        """What is at the offsets of an orbit, for all voxels of the stage: (offsets, z, y, x)."""
         found = []
         for offset in itertools.product(*((d, -d) if d else (0,) for d in orbit)):
             places = []
@@ -577,12 +576,13 @@ class Stage(NamedTuple):
                 last = first + (n - 1 - first) // 2 * 2
                 places.append(np.clip(np.arange(p, n, 2) + d, first, last) << self.level)
             found.append(box[np.ix_(*places)])
-        return found
+        return np.array(found)
 
 
 def _stages(shape: Box) -> Iterator[Stage]:
     for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
-        grid, earlier = tuple(-(-n >> level) for n in shape), {(0, 0, 0)}
+        grid = tuple(-(-n >> level) for n in shape)
+        earlier: set[Box] = {(0, 0, 0)}
         for parity in PARITIES:
             if all(n > p for n, p in zip(grid, parity, strict=True)):
                 yield Stage(level, grid, parity, earlier)
@@ -617,18 +617,18 @@ def _integers(stack: Stack, shape: Box, high: int, bound: int, taper: int) -> Ar
         base = _mean(around[near[0]])
         terms = [_mean(around[orbit]) - base for orbit in near[1:]]
         terms += [_mean(stage.neighbours(values, orbit)) - base for orbit in far]
-        terms += [_sum(errors_around[orbit]) for orbit in near]
+        terms += [errors_around[orbit].sum(axis=0) for orbit in near]
         terms += [np.clip(_lines(around, step), 0, 8 * high) - base]
-        prediction = np.clip((256 * base + _weighted(w, terms) + 128) >> 8, 0, 8 * high)
+        prediction = np.clip((256 * base + np.tensordot(w, terms, 1) + 128) >> 8, 0, 8 * high)
         centre = (prediction + 4) >> 3
 
         parts = []
         for shell in shells:
-            parts.append(8 * _sum([abs(value - centre) for orbit in shell for value in around[orbit]]))
-            parts.append(_sum([abs(error) for orbit in shell for error in errors_around[orbit]]))
+            parts.append(8 * sum(abs(around[orbit] - centre).sum(axis=0) for orbit in shell))
+            parts.append(sum(abs(errors_around[orbit]).sum(axis=0) for orbit in shell))
         edges = [step * (181 if i % 2 else 128) << i // 2 for i in range(99)]
         edges = [edge for edge in edges if edge < 2**63]  # no activity is beyond
-        classes = 2 * np.searchsorted(edges, _weighted(a, parts).ravel(), side="right")
+        classes = 2 * np.searchsorted(edges, np.tensordot(a, parts, 1).ravel(), side="right")
         fraction = (prediction - 8 * centre).ravel()
         classes += (step == 1) & (abs(fraction) >= 2)
 
@@ -644,40 +644,31 @@ def _integers(stack: Stack, shape: Box, high: int, bound: int, taper: int) -> Ar
     return values
 
 
-def _sum(arrays: list[Array]) -> Array:
-    return sum(arrays[1:], arrays[0])
+def _mean(values: Array) -> Array:
+    """M, in eighths."""
+    return 8 * values.sum(axis=0) // len(values)
 
 
-def _mean(values: list[Array]) -> Array:
-    """M: in eighths."""
-    return _sum(values) * (8 // len(values))
-
-
-def _weighted(weights: list[int], terms: list[Array]) -> Array:
-    return _sum([weight * term for weight, term in zip(weights, terms, strict=True)])
-
-
-def _lines(around: dict[Box, list[Array]], step: int) -> Array:
-    above = below = np.zeros(1)
+def _lines(around: dict[Box, Array], step: int) -> Array:
+    a = b = np.zeros(1)
     for orbit, values in around.items():
         for u, v in zip(values[: len(values) // 2], values[::-1], strict=False):
             d = (u - v).astype(np.float64)
             t = 1 / ((d * d + 2.0 * step * step) * sum(o * o for o in orbit))
-            above, below = above + t * (u + v), below + t
-    return np.rint(4 * above / below).astype(np.int64)
+            a, b = a + t * (u + v), b + t
+    return np.rint(4 * a / b).astype(np.int64)
 
 
-def _share(around: dict[Box, list[Array]], background: int) -> Array:
-    """Class of the flag: how much of what is around is background, of 15."""
-    weights = {orbit: 8 >> sum(orbit) for orbit in around}
-    share = _sum([weights[orbit] * (value == background) for orbit in around for value in around[orbit]])
-    most = sum(weights[orbit] * len(around[orbit]) for orbit in around)
-    return ((15 * share + most - 1) // most).ravel()
+def _share(around: dict[Box, Array], background: int) -> Array:
+    """How much of what is around is background, of 15: the class of a flag."""
+    weight = {orbit: 8 >> sum(orbit) for orbit in around}
+    share = sum(weight[orbit] * (values == background).sum(axis=0) for orbit, values in around.items())
+    return -(-15 * share // sum(weight[orbit] * len(values) for orbit, values in around.items())).ravel()
 
 
 # --- Labels
 
-VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
+VOTES: dict[Box, int] = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
 VOTERS = tuple(orbit for orbit in itertools.product(range(4), repeat=3) if tuple(sorted(orbit)) in VOTES)
 
 
@@ -693,7 +684,7 @@ def _labels(stack: Stack, shape: Box, n_bits: int) -> Array:
         box[0, 0, 0] = stack.plain(1, width)[0]
         tables = Tables(stack)
         for stage in _stages(shape):
-            candidates, classes = _candidates(*_around(stage, box))
+            candidates, classes = _candidates(stage, box)
             tokens = tables.tokens(stack, 7 * classes + PARITIES.index(stage.parity))
             others = tokens == 3
             labels = np.take_along_axis(candidates, np.where(others, 0, tokens)[None], axis=0)[0]
@@ -704,28 +695,27 @@ def _labels(stack: Stack, shape: Box, n_bits: int) -> Array:
     return names[box].astype(f"<u{n_bits // 8}")
 
 
-def _around(stage: Stage, box: Array) -> tuple[Array, Array]:
-    """Labels around all voxels of a stage, (neighbours, voxels), and the votes of each."""
+def _candidates(stage: Stage, box: Array) -> tuple[Array, Array]:
+    """(3, voxels), -1 for none; and 0 where all agree, else 1 + the lead in eights, at most 27."""
     near = stage.known(NEAR)
     reached = np.any(near, axis=0)
     far = [o for o in stage.known(VOTERS) if o not in NEAR and not (reached & (np.array(o) == 2)).any()]
-    labels = [(label, VOTES[tuple(sorted(o))]) for o in near + far for label in stage.neighbours(box, o)]  # type: ignore
-    return np.array([label.ravel() for label, _ in labels]), np.array([votes for _, votes in labels])[:, None]
+    around = [stage.neighbours(box, orbit) for orbit in near + far]
+    of_orbit = [VOTES[tuple(sorted(orbit))] for orbit in near + far]
+    votes = np.repeat(of_orbit, [len(labels) for labels in around])[:, None]
+    labels = np.concatenate(around).reshape(len(votes), -1)
 
-
-def _candidates(labels: Array, votes: Array) -> tuple[Array, Array]:
-    """(3, voxels), -1 for none; and 0 where there is but one, else 1 + the lead in eighths, at most 27."""
     mixed = ((labels != labels[0]) & (votes > 0)).any(axis=0)
     labels = np.where(mixed, labels, labels[0])
-    found = [labels[0]]
+    found = labels[:1]
     for _ in range(2):
-        new = np.logical_and.reduce([labels != other for other in found])
-        found.append(np.where(new.any(axis=0), labels[new.argmax(axis=0), np.arange(mixed.size)], -1))
+        new = (labels[:, None] != found).all(axis=1)
+        other = np.where(new.any(axis=0), labels[new.argmax(axis=0), np.arange(mixed.size)], -1)
+        found = np.concatenate([found, other[None]])
     sums = np.array([np.where(one < 0, -(2**30), (votes * (labels == one)).sum(axis=0)) for one in found])
     order = np.argsort(-sums, axis=0, kind="stable")
-    sums = np.take_along_axis(sums, order, axis=0)
-    lead = np.minimum((sums[0] - sums[1]) // 8, 26)
-    return np.take_along_axis(np.array(found), order, axis=0), np.where(mixed, 1 + lead, 0)
+    lead = np.subtract(*np.take_along_axis(sums, order, axis=0)[:2])
+    return np.take_along_axis(found, order, axis=0), np.where(mixed, 1 + np.minimum(lead // 8, 26), 0)
 
 
 if __name__ == "__main__":
