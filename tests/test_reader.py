@@ -67,11 +67,11 @@ def readable_meta(volume: TincVolume) -> bool:
 
 
 def test_generated_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trees and blocks of all kinds. Random networks are noisier than trained ones."""
+    """Trees and blocks of all kinds. Random networks, of eight layers above all, make more of rounding."""
     spans = []
 
     def spy(root: Any, shape: Any, limits: np.ndarray, fractions: Any) -> Any:
-        spans.append(1e-5 * (float(limits[1]) - float(limits[0])))
+        spans.append(1e-3 * (float(limits[1]) - float(limits[0])))
         return evaluate(root, shape, limits, fractions)
 
     evaluate = reader._evaluate
