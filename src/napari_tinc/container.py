@@ -281,7 +281,9 @@ def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
 
 def _check_order(table: Sequence[Entry], header: Header) -> None:
     """Check 8 but for the sum: MODEL first, then all networks in order."""
-    per_level = [np.count_nonzero(header.widths[header.tree.at_level(i)] > 0) for i in range(header.tree.depth + 1)]
+    per_level = [
+        int(np.count_nonzero(header.widths[header.tree.at_level(i)] > 0)) for i in range(header.tree.depth + 1)
+    ]
     level_ends = list(itertools.accumulate(n for n in per_level if n))
     level, node = 0, 0  # the first node no chunk holds yet
     for i, entry in enumerate(table):

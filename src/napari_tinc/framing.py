@@ -303,7 +303,8 @@ def read_tree(cursor: Cursor, shape: tuple[int, int, int], most: int = MAX_NODES
     """Check 6."""
     split = cursor.bits("split flags", cursor.uv("number of nodes", 1, most))
     try:
-        return _tree_of(shape, split.tobytes()) if len(split) <= SMALL_TREE else Octree.from_splits(shape, split.view(bool))
+        small = len(split) <= SMALL_TREE
+        return _tree_of(shape, split.tobytes()) if small else Octree.from_splits(shape, split.view(bool))
     except ValueError as error:
         raise TincError(str(error)) from error
 
@@ -351,11 +352,11 @@ class Entries(Sequence[Entry]):
     Attributes
     ----------
     code, n_nodes, length, crc : uint8 and uint32 (n,).
-    start : int64 (n,), where payloads begin.
+    start, stop : uint32 (n,), where payloads begin and end.
     """
 
-    def __init__(self, code: NDArray[np.uint8], n_nodes: NDArray[Any], start: NDArray[np.int64],
-                 length: NDArray[Any], crc: NDArray[Any]) -> None:  # fmt: skip
+    def __init__(self, code: NDArray[np.uint8], n_nodes: NDArray[np.uint32], start: NDArray[np.uint32],
+                 length: NDArray[np.uint32], crc: NDArray[np.uint32]) -> None:  # fmt: skip
         self.code, self.n_nodes, self.start, self.length, self.crc = code, n_nodes, start, length, crc
 
     def __len__(self) -> int:
@@ -366,15 +367,19 @@ class Entries(Sequence[Entry]):
     @overload
     def __getitem__(self, index: slice | NDArray[Any]) -> Entries: ...
     def __getitem__(self, index: int | slice | NDArray[Any]) -> Entry | Entries:
-        columns = (self.code, self.n_nodes, self.start, self.length, self.crc)
-        if isinstance(index, int):
+        columns: tuple[NDArray[Any], ...] = (self.code, self.n_nodes, self.start, self.length, self.crc)
+        if isinstance(index, int | np.integer):
             return Entry(*(int(column[index]) for column in columns))
         return Entries(*(column[index] for column in columns))
 
     @property
-    def stop(self) -> NDArray[np.int64]:
-        """Where payloads end."""
+    def stop(self) -> NDArray[np.uint32]:
         return self.start + self.length
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop the others; column by column, as a table may be nearly all that a file is."""
+        for name in ("code", "n_nodes", "start", "length", "crc"):
+            setattr(self, name, getattr(self, name)[rows])
 
 
 def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
@@ -395,8 +400,10 @@ def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
             within("length of META", lengths[-1], 0, MAX_META)
     cursor.end()
     length = np.frombuffer(lengths, np.uint32)
-    start = np.empty(len(length), np.int64)
-    start[0] = PREFIX.size + len(cursor.head)
+    first = PREFIX.size + len(cursor.head)
+    within("file size by the lengths of chunks", first + int(length.sum(dtype=np.int64)), first, MAX_FILE)
+    start = np.empty(len(length), np.uint32)
+    start[0] = first
     np.cumsum(length[:-1], out=start[1:])
     start[1:] += start[0]
     return Entries(

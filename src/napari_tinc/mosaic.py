@@ -100,7 +100,7 @@ class Layout:
     blocks: Sequence[Entry]
     ancillary: Sequence[Entry]
     verify: Entry | None
-    residuals: NDArray[np.int64]
+    residuals: NDArray[np.uint32]
 
 
 def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[Mosaic, Layout]:
@@ -123,20 +123,21 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     mosaic = Mosaic(
         tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
     )  # fmt: skip
-    n_blocks = mosaic.n_volumes * len(tree.leaves)
+    n_blocks = mosaic.n_volumes * tree.n_leaves
     within("number of blocks", n_blocks, 1, MAX_CHUNKS)
     table = read_table(cursor, (Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY))
     end = int(table.stop[-1])
     within("file size", size, int(table.start[0]) if partial else end, end)
-    critical = table[np.flatnonzero(table.code < 128)]
-    kinds, levels = critical.code >> 4, critical.code & 15
-    places = np.select([kinds == Kind.OVERVIEW, kinds == Kind.BLOCK], [0, 1], 2)
+    ancillary, critical = table[np.flatnonzero(table.code >= 128)], table
+    critical.keep(table.code < 128)
+    levels = critical.code & 15
+    places = np.array([2, 2, 2, 2, 1, 0, 2, 2], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW
     if (places[1:] < places[:-1]).any():
         raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
     for entry in (critical[int(at)] for at in np.flatnonzero((levels > (places < 2)) | (critical.n_nodes > 0))[:1]):
         within("level of a critical chunk", entry.level, 0, int(entry.role is not Kind.VERIFY))
         within("nodes of a critical chunk", entry.n_nodes, 0, 0)
-    first, second = np.searchsorted(places, (1, 2)).tolist()
+    first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
     overviews, found, verify = critical[:first], critical[first:second], critical[second:]
     within("number of BLOCK chunks", len(found), n_blocks, n_blocks)
     wanted = mosaic.n_volumes if edge else 0
@@ -151,7 +152,6 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     def whole(entries: Entries) -> Entries:
         return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
-    ancillary = table[np.flatnonzero(table.code >= 128)]
     layout = Layout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
     return mosaic, layout
 

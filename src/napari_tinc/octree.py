@@ -116,6 +116,10 @@ class Octree:
         """Node numbers of the leaves: coarse level first, Morton order inside a level."""
         return np.flatnonzero(~self.split).astype(np.int32)
 
+    @property
+    def n_leaves(self) -> int:
+        return len(self.split) - int(np.count_nonzero(self.split))
+
     def at_level(self, level: int) -> slice:
         """The nodes of a level."""
         return slice(*np.searchsorted(self.level, np.array((level, level + 1), np.int8)).tolist())
@@ -156,7 +160,7 @@ class Octree:
             nodes.append(int(self.parent[nodes[-1]]))
         return nodes[::-1]
 
-    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int32]:
         """Node numbers of the leaves whose boxes meet the box ``start`` to ``stop`` (voxels, half open)."""
         leaves = self.leaves
         meets = (self.start[leaves] < stop) & (self.stop[leaves] > start)

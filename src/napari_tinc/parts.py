@@ -142,7 +142,7 @@ class Blocks:
     @property
     def n_missing(self) -> int:
         """Blocks that were cut off."""
-        return self.header.n_volumes * len(self.header.tree.leaves) - len(self._layout.blocks)
+        return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks)
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
         if not self._store.far:
@@ -175,8 +175,8 @@ class Blocks:
     def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> Blocks:
         """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
         n = len(self.start)
-        overviews = [entry for at in volumes.flat for entry in self._layout.overviews[at : at + 1]]
-        blocks = [entry for at in volumes.flat for entry in self._layout.blocks[at * n : (at + 1) * n]]
+        overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
+        blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
         layout = replace(self._layout, overviews=overviews, blocks=blocks)
         selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache)
         places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
