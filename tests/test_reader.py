@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzz import GOLDEN, VERIFY, File, generated
+from mutator import VERIFY, File, generated
 
 import napari_tinc as tinc
 from napari_tinc import residual
@@ -21,6 +21,7 @@ from napari_tinc.framing import DTYPES
 from napari_tinc.volume import TincVolume
 
 PATH = Path(__file__).parents[1] / "docs" / "reader.py"
+GOLDEN = Path(__file__).parent / "golden"
 RECORDS: dict[str, dict[str, Any]] = json.loads((GOLDEN / "golden.json").read_text())
 
 
