@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_tinc as tinc
-from napari_tinc import pipeline, volume
+from napari_tinc import container, pipeline, volume
+from napari_tinc.framing import Ancillary, Chunk
 from napari_tinc.tree import Tree
 
 SHAPE = (20, 18, 33)
@@ -112,6 +113,16 @@ def test_damage_is_not_saved(compressed: tinc.TincVolume, tmp_path: Path) -> Non
     with pytest.raises(tinc.TincError, match="CRC-32"):
         tinc.TincVolume(bytes(damaged)).save(tmp_path / "v.tinc")
     assert not list(tmp_path.iterdir())
+
+
+def test_only_bytes_are_bool(compressed: tinc.TincVolume) -> None:
+    """Other values would be lost."""
+    header, chunks = container.parse(compressed.parts.data())
+    meta = Chunk.of(Ancillary.META, b'{"bool": true}')
+    rows = [chunk for chunk in chunks if chunk.role is not Ancillary.META]
+    wrong = tinc.TincVolume(container.pack(header, [rows[0], meta, *rows[1:]]))
+    with pytest.raises(tinc.TincError, match="bool of int16, expected uint8"):
+        np.asarray(wrong)
 
 
 def test_compare_refuses_other_shapes(compressed: tinc.TincVolume) -> None:

@@ -74,7 +74,11 @@ class TincVolume:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the values; bool is stored as uint8."""
-        return np.dtype(bool) if self.meta.get("bool") is True else self.header.dtype
+        if self.meta.get("bool") is not True:
+            return self.header.dtype
+        if self.header.dtype != np.uint8:
+            raise TincError(f"META chunk says bool of {self.header.dtype}, expected uint8")
+        return np.dtype(bool)
 
     @property
     def labels(self) -> bool:
