@@ -12,6 +12,7 @@ from __future__ import annotations
 import binascii
 import itertools
 import lzma
+import math
 import struct
 import sys
 import zlib
@@ -31,6 +32,7 @@ RESIDUAL, LEADING_AXES, BLOCKS = 1, 4, 16  # features
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
 FLOAT16, INT8, ENTROPY = range(3)
 GLOBAL, PER_HEAD = 1, 2
+MAX_VOXELS = 2**30
 MODEL, WEIGHTS, _, VERIFY, BLOCK, OVERVIEW = range(6)
 
 
@@ -103,7 +105,7 @@ def decode(data: bytes, inner: bool = False) -> Array:
     flags, index = head.array("u1", 2).tolist()
     require(flags < 16 and index < len(DTYPES), f"flags and dtype are {flags} and {index}")
     shape, limits = (head.uv(), head.uv(), head.uv()), head.array(DTYPES[index], 2)
-    require(min(shape) > 0, f"shape is {shape}")
+    require(0 < math.prod(shape) <= MAX_VOXELS, f"shape is {shape}, expected 1 to {MAX_VOXELS} voxels")
     fractions = np.zeros(0) if features else head.array("<u2", 2) / 65535
     if flags & SPACING:
         head.array("<f8", 3)
@@ -401,6 +403,7 @@ def _network(node: Node, axes: list[Array], x: Array, shape: Box) -> Array:
 
 def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: str) -> Array:
     leading = [head.uv() for _ in range(head.uv())]
+    require(0 < math.prod(leading) * math.prod(shape) <= MAX_VOXELS, f"leading axes are {leading}, too many or empty")
     leaves = [node for node in _read_octree(head, shape) if not node.children]
     edge = head.uv()
     chunks = _read_chunks(head, body)
@@ -430,7 +433,7 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: s
 
 def residual(data: bytes, shape: Box, dtype: str) -> Array:
     """The values of a box."""
-    cursor, size = Cursor(data), int(np.prod(shape))
+    cursor, size = Cursor(data), math.prod(shape)
     kind, n_bits, is_float = cursor.number("u1"), 8 * np.dtype(dtype).itemsize, dtype[1] == "f"
     if kind == 0:
         values = np.full(shape, cursor.array(dtype, 1)[0])
@@ -673,7 +676,7 @@ VOTERS = tuple(orbit for orbit in itertools.product(range(4), repeat=3) if tuple
 
 
 def _labels(stack: Stack, shape: Box, n_bits: int) -> Array:
-    n = number(stack, FLAT, 1, min(int(np.prod(shape)), 2**n_bits))
+    n = number(stack, FLAT, 1, min(math.prod(shape), 2**n_bits))
     names = numbers(stack, MEDIUM, n)
     if n_bits == 64:
         names = names | numbers(stack, STEEP, n) << 32
