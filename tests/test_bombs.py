@@ -476,6 +476,11 @@ def payloads() -> Cases:
             ),
         )
     entry = struct.pack("<2sHH", step(1), 1000, 0)
+    large = np.full(6, 60000, "<f2").tobytes()
+    yield (
+        "values past all floats",
+        Case(model(0, 1, f4(2**20, 0), large, dtype=b"\x08", low=f8(-8e307), high=f8(8e307)), **decode),
+    )
     yield "entropy, all 0", Case(model(2, 0, entry * 3, b""), **decode)
     for largest, good in ((32767, True), (32768, False), (65535, False)):
         table = struct.pack("<2sHH", step(1e-4), 65535, largest) * 3
@@ -624,6 +629,11 @@ def residuals() -> Cases:
             f"low {low} of {dtype}",
             of(head(low=low) + body, f"bits shifted out and low bits are 0, {low}, expected those of", dtype),
         )
+    for room in (9, 10):  # ranks of 200 * 2^20 and some more
+        low_bits = residual._pack_low(np.full((4, 5, 6), 10), 20)
+        data = head(low=20, low_bits=len(low_bits), lowest=2**63 - 1 - room - (200 << 20)) + low_bits + words(first=200)
+        message = None if room == 10 else "low bits of the highest rank are 10, expected at most 9 of float64"
+        yield f"low bits past the largest rank but {room}", of(data, message, "f8")
     yield (
         "shift of integers",
         of(head(shift=1) + body, "bits shifted out and low bits are 1, 0, expected those of uint8"),
