@@ -140,7 +140,7 @@ def golden() -> list[bytes]:
 
 
 def campaign(seed: int, n_opens: int, n_decodes: int, until: float = math.inf) -> Findings:
-    """So many inputs of each kind, or as many as the time allows; every 20th open with its memory measured."""
+    """So many inputs of each kind, or as many as the time allows; every 50th open with its memory measured."""
     mutator, findings = Mutator(seed, golden()), Findings()
     share = n_decodes / n_opens
     due = 0.0
@@ -148,7 +148,7 @@ def campaign(seed: int, n_opens: int, n_decodes: int, until: float = math.inf) -
         if at % 256 == 0 and time.monotonic() > until:
             break
         data = mutator.next()
-        if at % 20 == 0:
+        if at % 50 == 0:
             tracemalloc.start()
             findings.open_in_memory(data)
             tracemalloc.stop()

@@ -369,9 +369,11 @@ class Mutator:
         out = bytearray(data)
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
             at = rng.randrange(0, len(out) + 1, size)
-            what = rng.randrange(6)
+            what = rng.randrange(7)
             if what == 0:
                 out[at : at + size] = rng.randbytes(size)
+            elif what == 6:
+                out[at : at + 4] = packed([rng.choice(REALS)], "<f4")
             elif what == 1:
                 out[at : at + size] = rng.choice(NUMBERS).to_bytes(9, "little")[:size]
             elif what == 2:

@@ -194,12 +194,13 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, .
     cursor = Cursor(head)
     header = _read_header(cursor)
     table = read_table(cursor, (Kind.MODEL, Kind.WEIGHTS))
-    _check_order(table, header)
     stop = table.stop
     size = int(stop[-1])
-    within("file size", len(data), int(stop[0]) if partial else size, size)
     within("number of chunks", len(table), 1, SPARE_CHUNKS + size // LEAST_CHUNK)
-    whole = table[: int(np.searchsorted(stop, len(data), side="right"))]
+    entries = list(table)
+    _check_order(entries, header)
+    within("file size", len(data), int(stop[0]) if partial else size, size)
+    whole = entries[: int(np.searchsorted(stop, len(data), side="right"))]
     chunks = tuple(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in whole)
     present = sum(chunk.n_nodes for chunk in chunks if chunk.role is Kind.WEIGHTS)
     n_weights = int(parameter_counts(header)[header.widths > 0][:present].sum())

@@ -21,7 +21,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from functools import lru_cache
@@ -361,6 +361,10 @@ class Entries(Sequence[Entry]):
 
     def __len__(self) -> int:
         return len(self.code)
+
+    def __iter__(self) -> Iterator[Entry]:
+        columns = (self.code, self.n_nodes, self.start, self.length, self.crc)
+        return map(Entry, *(column.tolist() for column in columns))
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...

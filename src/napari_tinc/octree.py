@@ -30,13 +30,14 @@ def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
     -------
     Integers of shape (depth + 1, 3).
     """
-    counts = np.zeros((depth + 1, len(shape)), np.int64)
-    extent = np.array(shape, np.float64)  # halving is exact in binary floating point
-    for level in range(1, depth + 1):
-        halved = (extent >= 2) & (extent * 2 > extent.max())
-        counts[level] = counts[level - 1] + halved
-        extent = np.where(halved, extent / 2, extent)
-    return counts
+    extent = [float(size) for size in shape]  # halving is exact in binary floating point
+    counts = [[0] * len(extent)]
+    for _ in range(depth):
+        longest = max(extent)
+        halved = [size >= 2 and size * 2 > longest for size in extent]
+        counts.append([count + again for count, again in zip(counts[-1], halved, strict=True)])
+        extent = [size / 2 if again else size for size, again in zip(extent, halved, strict=True)]
+    return np.array(counts, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,9 +121,15 @@ class Octree:
     def n_leaves(self) -> int:
         return len(self.split) - int(np.count_nonzero(self.split))
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The first node beyond each level."""
+        levels = np.arange(self.depth + 1, dtype=np.int8)
+        return np.searchsorted(self.level, levels, side="right").tolist()
+
     def at_level(self, level: int) -> slice:
         """The nodes of a level."""
-        return slice(*np.searchsorted(self.level, np.array((level, level + 1), np.int8)).tolist())
+        return slice(self._ends[level - 1] if level else 0, self._ends[level])
 
     @cached_property
     def cell(self) -> NDArray[np.int64]:

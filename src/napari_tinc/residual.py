@@ -203,7 +203,7 @@ def _parse(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes
     start = struct.unpack("<d" if code == Kind.GRID else "<q", lowest)[0]
     if not (0 < high < lattice.MAX_HIGH and bound <= high and taper <= MAX_TAPER):
         raise ValueError(f"range, bound and taper are {high}, {bound}, {taper}, expected a bound within a range")
-    if not (np.isfinite(step) and np.isfinite(start) and (step > 0) == (code == Kind.GRID)):
+    if not (np.isfinite(step) and np.isfinite(start) and (step > 0 if code == Kind.GRID else step == 0)):
         raise ValueError(f"grid is {start}, {step}, expected finite numbers, and steps above 0 of a grid only")
     if not (shift < (8 * dtype.itemsize if dtype.kind == "f" else 1) and low <= max(0, 8 * dtype.itemsize - 36)):
         raise ValueError(f"bits shifted out and low bits are {shift}, {low}, expected those of {dtype}")

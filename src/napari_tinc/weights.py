@@ -288,9 +288,10 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
                 target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
-    worst = max(float(np.abs(values).max(initial=0)) for values in (vector, gain, offset, scalars.values))
-    if not worst <= MAX_WEIGHT:
-        raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
+    for found in (vector, gain, offset, scalars.values):
+        worst = float(np.abs(found).max(initial=0))
+        if not worst <= MAX_WEIGHT:  # nor NaN
+            raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
     return Stored(architecture, vector, steps, Corrections(kind, gain, offset), scalars)
 
 
