@@ -250,3 +250,9 @@ def test_values_that_are_not_finite_are_named() -> None:
 def test_a_psnr_in_blocks() -> None:
     found = tinc.compress(smooth(), psnr=18, preset="fast", block=24)
     assert tinc.compare(smooth(), found).psnr >= 18
+
+
+def test_a_volume_as_long_as_can_be_is_cut_as_often_as_can_be() -> None:
+    source = Source.of(np.zeros((1, 1, 2**20), "u1"))
+    tree = block_tree(source, 0, Settings("fast", bound=0))
+    assert tree.depth == 12 and (tree.stop - tree.start)[tree.leaves].max() == 256

@@ -190,3 +190,13 @@ def test_the_promise_is_proved(tmp_path: Path, capsys: pytest.CaptureFixture[str
     np.save(tmp_path / "short.npy", array[1:])
     assert main(["verify", file, "--against", str(tmp_path / "short.npy")]) == 1
     assert "original is (19, 24, 36) of int16, expected (20, 24, 36) of int16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [("f2", 6e4), ("f4", 3e38), ("f8", 8e307)])
+def test_not_a_number_among_the_largest_numbers(dtype: str, largest: float) -> None:
+    """Their sum is infinite, and must not stand for what is not known."""
+    array = np.linspace(largest / 2, largest, 1000).astype(dtype).reshape(10, 10, 10)
+    array[3, 3, 3] = np.nan
+    volume = tinc.compress(array, max_error=0)
+    assert volume.value_range == (array[0, 0, 0], array[-1, -1, -1])
+    np.testing.assert_array_equal(volume, array)

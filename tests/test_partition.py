@@ -47,6 +47,18 @@ def test_flat_boxes_become_scalars_and_others_do_not(rng: np.random.Generator) -
     assert set(found.widths[level > 1].tolist()) == {INHERITS, SCALAR}
 
 
+def test_no_more_nodes_than_a_file_may_have(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = rng.normal(size=(64, 64, 64)).astype(np.float32)
+    volume[:20, :20, :20] = 0
+    errors = np.full(volume.shape, 0.02, np.float32)
+    errors[:20, :20, :20] = 0.5
+    whole = split_and_merge(volume, errors)
+    assert whole is not None and len(whole.octree.split) > 33
+    monkeypatch.setattr("napari_tinc.partition.MAX_TREE", len(whole.octree.split) - 1)
+    fewer = split_and_merge(volume, errors)
+    assert fewer is not None and 9 < len(fewer.octree.split) < len(whole.octree.split)
+
+
 def test_nothing_is_split_where_the_network_is_good(rng: np.random.Generator) -> None:
     volume = rng.normal(size=(32, 32, 32)).astype(np.float32)
     volume[:16] = 0

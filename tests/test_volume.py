@@ -11,7 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_tinc as tinc
-from napari_tinc import pipeline, volume
+from napari_tinc import container, mosaic, pipeline, residual, volume
+from napari_tinc.exact import checksum
+from napari_tinc.framing import Ancillary, Chunk
+from napari_tinc.mosaic import Mosaic, Payload
+from napari_tinc.octree import Octree
 from napari_tinc.tree import Tree
 
 SHAPE = (20, 18, 33)
@@ -114,6 +118,16 @@ def test_damage_is_not_saved(compressed: tinc.TincVolume, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_only_bytes_are_bool(compressed: tinc.TincVolume) -> None:
+    """Other values would be lost."""
+    header, chunks = container.parse(compressed.parts.data())
+    meta = Chunk.of(Ancillary.META, b'{"bool": true}')
+    rows = [chunk for chunk in chunks if chunk.role is not Ancillary.META]
+    wrong = tinc.TincVolume(container.pack(header, [rows[0], meta, *rows[1:]]))
+    with pytest.raises(tinc.TincError, match="bool of int16, expected uint8"):
+        np.asarray(wrong)
+
+
 def test_compare_refuses_other_shapes(compressed: tinc.TincVolume) -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         tinc.compare(np.zeros((3, 3, 3)), compressed)
@@ -121,3 +135,43 @@ def test_compare_refuses_other_shapes(compressed: tinc.TincVolume) -> None:
 
 def test_the_ratio_is_that_of_the_file(compressed: tinc.TincVolume, whole: np.ndarray) -> None:
     assert tinc.compare(whole.astype(np.float64), compressed).ratio == compressed.ratio
+
+
+def test_coarse_levels_of_thin_volumes_look_at_no_more_points_than_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """128 points along each edge of a cell, of a line 1 and 2 voxels thick, would be millions a cell."""
+    array = np.indices((4096, 1, 2)).sum(axis=0).astype("f8")
+    found = tinc.compress(array, max_error=0)
+    points = 0
+
+    def counted(volume: int, factor: int, axes: list[np.ndarray]) -> np.ndarray:
+        nonlocal points
+        points += int(np.prod([len(axis) for axis in axes]))
+        return floats(volume, factor, axes)
+
+    floats = found._floats
+    monkeypatch.setattr(found, "_floats", counted)
+    np.testing.assert_array_equal(found.levels[-1], array.reshape(32, 128, 1, 1, 1, 2).mean(axis=(1, 3, 5)))
+    assert points == array.size
+
+
+def test_a_coarse_level_is_the_same_from_pieces(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = np.asarray(compressed.levels[1])
+    monkeypatch.setattr(volume, "POINTS", 10)
+    np.testing.assert_allclose(np.asarray(compressed.levels[1]), whole, atol=1)
+
+
+def exact(array: np.ndarray) -> tinc.TincVolume:
+    """A file of one box, bit for bit, whose values nobody measures."""
+    payload = Payload(residual.encode(array, 0), checksum(array))
+    header = Mosaic(tree=Octree.full(array.shape, 0), dtype=array.dtype, value_range=(-8e307, 8e307))
+    return tinc.TincVolume(mosaic.pack(header, [], [payload], []))
+
+
+def test_means_of_the_largest_numbers_are_finite_and_those_of_infinite_ones_no_warning() -> None:
+    array = np.linspace(-8e307, 8e307, 40 * 6 * 6).reshape(40, 6, 6)
+    means = np.asarray(exact(array).levels[1])
+    np.testing.assert_allclose(means, (array / 8).reshape(20, 2, 3, 2, 3, 2).sum(axis=(1, 3, 5)), rtol=1e-14)
+    array[::5, 1] = np.inf
+    array[::7, :, 2] = -np.inf
+    array[3, 3] = np.nan
+    assert not np.isfinite(np.asarray(exact(array).levels[1])).all()

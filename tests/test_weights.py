@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_network import mixed
 
-from napari_tinc import weights
+from napari_tinc import entropy, weights
 from napari_tinc.container import Calibration, Header, WeightsFormat
 from napari_tinc.entropy import MAX_MAGNITUDE
 from napari_tinc.framing import Chunk, Kind, TincError
@@ -111,3 +111,26 @@ def test_too_many_pieces_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "MAX_PIECES", 10)
     with pytest.raises(TincError, match="1 chunks of .* tensors, expected a product of at most 10"):
         from_chunks(header(WeightsFormat.ENTROPY, Calibration.NONE), [Chunk.of(Kind.MODEL, b"")])
+
+
+def test_large_architectures_are_not_kept() -> None:
+    tree = Octree.full((64, 64, 64), 4)
+    large = dataclasses.replace(header(WeightsFormat.FLOAT16, Calibration.NONE), tree=tree, widths=np.ones(4681, "i2"))
+    before = weights._architecture_of.cache_info().currsize
+    assert weights.architecture_of(large).n_parameters > 4681
+    assert weights._architecture_of.cache_info().currsize == before
+
+
+def test_a_table_is_made_once_for_all_chunks(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "CHUNK_BYTES", 100)
+    architecture = mixed()
+    vector, steps = round_trip(architecture, architecture.initial(1), np.full(99, 0.02), WeightsFormat.ENTROPY)
+    none = corrections(Calibration.NONE, rng)
+    chunks = to_chunks(architecture, vector, steps, WeightsFormat.ENTROPY, none, Scalars.none())
+    made = []
+    categorical = entropy.constriction.stream.model.Categorical
+    monkeypatch.setattr(
+        entropy.constriction.stream.model, "Categorical", lambda *a, **k: made.append(1) or categorical(*a, **k)
+    )
+    from_chunks(header(WeightsFormat.ENTROPY, Calibration.NONE), chunks)
+    assert len(chunks) > 5 and 0 < len(made) <= len(architecture.tensors)

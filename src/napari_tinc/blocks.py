@@ -26,7 +26,7 @@ from .cluster import fit_on_cluster
 from .framing import Ancillary, Chunk
 from .metrics import Quality, psnr
 from .mosaic import Mosaic, Payload
-from .octree import Octree, box_slices, split_counts
+from .octree import MAX_DEPTH, Octree, box_slices, split_counts
 from .pipeline import (
     Estimate,
     Finished,
@@ -105,9 +105,9 @@ def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None
     """
     if settings.bound is not None:
         edge = min(edge or EXACT_EDGE, EXACT_EDGE)
-    depths = split_counts(source.shape, 12)
+    depths = split_counts(source.shape, MAX_DEPTH)
     depth = 0
-    while (depths[depth + 1] > depths[depth]).any():
+    while depth < MAX_DEPTH and (depths[depth + 1] > depths[depth]).any():
         extent = np.ceil(np.array(source.shape) / 2.0 ** depths[depth])
         voxels = math.prod(extent)
         most = MOST_AT_ONCE if depth == 0 and not source.leading else BLOCK_VOXELS

@@ -15,6 +15,7 @@ What :func:`parse` accepts, :func:`pack` writes again byte for byte (with its ow
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ from .octree import Octree
 
 MAX_LAYERS, MAX_WIDTH = 8, 256
 SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a node that uses its parent's network
+MAX_TREE = 2**16  # nodes
+SPARE_CHUNKS, LEAST_CHUNK = 64, 128  # chunks, and bytes of the file for each further one
 MAX_WEIGHTS, MAX_WEIGHTS_PER_BYTE, SPARE_WEIGHTS = 2**26, 64, 4096  # no small file may declare a huge network
 
 
@@ -98,19 +101,27 @@ class Header(Facts):
         return float(hi - lo) * (self.std_q / 65535)
 
 
-def serving(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
-    """The node whose network a node uses, its own or the nearest above; -1 for a scalar. int64 (n_nodes,)."""
-    node = np.where(widths == SCALAR, -1, np.arange(len(widths)))
+def serving(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
+    """The node whose network a node uses, its own or the nearest above; -1 for a scalar. int32 (n_nodes,)."""
+    node = np.arange(len(widths), dtype=np.int32)
+    node[widths == SCALAR] = -1
     for level in range(1, tree.depth + 1):
-        inherits = np.flatnonzero((tree.level == level) & (widths == INHERITS))
-        node[inherits] = node[tree.parent[inherits]]
+        nodes = tree.at_level(level)
+        inherits = widths[nodes] == INHERITS
+        node[nodes][inherits] = node[tree.parent[nodes][inherits]]
     return node
 
 
+def has_head(tree: Octree, widths: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether a leaf's values come from a node: it has a linear head then. (n_nodes,)."""
+    used = np.zeros(len(widths) + 1, bool)
+    used[serving(tree, widths)[tree.leaves]] = True  # of a scalar the last
+    return used[:-1]
+
+
 def find_heads(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
-    """The nodes that a leaf's values come from, ascending: each has a linear head."""
-    used = np.unique(serving(tree, widths)[tree.leaves])
-    return used[used >= 0]
+    """The nodes with a head, ascending."""
+    return np.flatnonzero(has_head(tree, widths))
 
 
 def heads_of_leaves(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
@@ -125,22 +136,26 @@ def parts_of_leaves(header: Header) -> NDArray[np.int64]:
     return np.where(head < 0, head.max() + 1, head)
 
 
-def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray[np.int64]:
-    """Weights and biases of every node, int64 (n_nodes,).
+def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray[np.int32]:
+    """Weights and biases of every node, int32 (n_nodes,).
 
     A node of width w sees 3 coordinates and the v outputs of its parent: 4w + vw in its first layer, w^2 + w in
     each further one, and w + 1 in the head if it has one. A node without network has none.
     """
-    own = np.maximum(widths, 0).astype(np.int64)
-    above = np.where(tree.parent < 0, 0, own[tree.parent])
-    counts = (4 + above) * own + (layers - 1) * (own * own + own)
-    heads = find_heads(tree, widths)
-    counts[heads] += own[heads] + 1
+    headed = has_head(tree, widths)
+    own = np.maximum(widths, 0).astype(np.int32)  # no node has more than 2^20; in place, as trees may be large
+    counts = own[tree.parent]
+    counts[0] = 0
+    counts += 4 + (layers - 1)
+    counts += (layers - 1) * own
+    counts *= own
+    np.add(counts, own, out=counts, where=headed)
+    np.add(counts, 1, out=counts, where=headed)
     return counts
 
 
-def parameter_counts(header: Header) -> NDArray[np.int64]:
-    """Weights and biases of every node, int64 (n_nodes,)."""
+def parameter_counts(header: Header) -> NDArray[np.int32]:
+    """Weights and biases of every node, int32 (n_nodes,)."""
     return count_parameters(header.tree, header.widths, header.layers)
 
 
@@ -179,14 +194,14 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, .
     cursor = Cursor(head)
     header = _read_header(cursor)
     table = read_table(cursor, (Kind.MODEL, Kind.WEIGHTS))
-    _check_order(table, header)
-    size = table[-1].start + table[-1].length
-    within("file size", len(data), table[0].start + table[0].length if partial else size, size)
-    chunks = tuple(
-        entry.chunk(data[entry.start : entry.start + entry.length])
-        for entry in table
-        if entry.start + entry.length <= len(data)
-    )
+    stop = table.stop
+    size = int(stop[-1])
+    within("number of chunks", len(table), 1, SPARE_CHUNKS + size // LEAST_CHUNK)
+    entries = list(table)
+    _check_order(entries, header)
+    within("file size", len(data), int(stop[0]) if partial else size, size)
+    whole = entries[: int(np.searchsorted(stop, len(data), side="right"))]
+    chunks = tuple(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in whole)
     present = sum(chunk.n_nodes for chunk in chunks if chunk.role is Kind.WEIGHTS)
     n_weights = int(parameter_counts(header)[header.widths > 0][:present].sum())
     within("number of weights", n_weights, 0, MAX_WEIGHTS_PER_BYTE * len(data) + SPARE_WEIGHTS)
@@ -202,7 +217,7 @@ def _read_header(cursor: Cursor) -> Header:
     omega0 = cursor.floats("omega0", "f")[0]
     weights_format = WeightsFormat(cursor.unsigned("weights format", 1, len(WeightsFormat) - 1))
     calibration = Calibration(cursor.unsigned("calibration", 1, len(Calibration) - 1))
-    tree = read_tree(cursor, shape)
+    tree = read_tree(cursor, shape, MAX_TREE)
     header = Header(
         tree=tree, dtype=dtype, value_range=value_range, mean_q=mean_q, std_q=std_q, widths=_read_widths(cursor, tree),
         layers=layers, omega0=omega0, weights_format=weights_format, calibration=calibration, **optional,
@@ -218,19 +233,24 @@ def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
     if cursor.unsigned("width form", 1, 1):
         classes = [cursor.uv("width", 0, MAX_WIDTH) for _ in range(cursor.uv("width classes", 2, MAX_WIDTH + 1))]
     n_bits = (len(classes) - 1).bit_length()
+    width_of = np.array(classes, np.int16)
     widths = np.full(len(tree.split), INHERITS, np.int16)
     for level in range(tree.depth + 1):
-        nodes = _below_networks(tree, widths, level)
-        if not nodes.size:
+        below = _below_networks(tree, widths, level)
+        n_below = int(np.count_nonzero(below))
+        if not n_below:
             break
+        stored: Any
         if classes:
-            bits = cursor.bits("width indices", len(nodes) * n_bits).reshape(-1, n_bits)
-            index = bits @ (1 << np.arange(n_bits, dtype=np.uint16))
+            bits = cursor.bits("width indices", n_below * n_bits).reshape(-1, n_bits)
+            index = np.zeros(n_below, np.int16)
+            for bit in range(n_bits):
+                index |= bits[:, bit].astype(np.int16) << np.int16(bit)
             within("width index", int(index.max()), 0, len(classes) - 1)
-            stored = np.array(classes)[index]
+            stored = width_of[index]
         else:
-            stored = np.array(cursor.uv("width", 0, MAX_WIDTH))
-        widths[nodes] = np.where(stored > 0, stored, INHERITS)
+            stored = np.int16(cursor.uv("width", 0, MAX_WIDTH))
+        widths[tree.at_level(level)][below] = np.where(stored > 0, stored, np.int16(INHERITS))
     plain = tree.leaves[widths[tree.leaves] == INHERITS]
     widths[plain[cursor.bits("scalar flags", len(plain)) > 0]] = SCALAR
     _check_networks(tree, widths)
@@ -239,10 +259,9 @@ def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
     return widths
 
 
-def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.int64]:
-    """The nodes of a level whose width is stored: the root, and children of networks."""
-    nodes = np.flatnonzero(tree.level == level)
-    return nodes if level == 0 else nodes[widths[tree.parent[nodes]] > 0]
+def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.bool_]:
+    """The nodes of a level whose width is stored, of all of that level: the root, and children of networks."""
+    return widths[tree.parent[tree.at_level(level)]] > 0 if level else np.ones(1, bool)
 
 
 def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
@@ -251,20 +270,22 @@ def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
         raise TincError(f"width of the root is {max(0, widths[0])}, expected 1 to {MAX_WIDTH}")
     networks = widths > 0
     inner = np.zeros(len(widths), bool)
-    inner[tree.parent[networks & (tree.parent >= 0)]] = True
-    headed = np.zeros(len(widths), bool)
-    headed[find_heads(tree, widths)] = True
+    inner[tree.parent[1:][networks[1:]]] = True
+    headed = has_head(tree, widths)
     wrong = np.flatnonzero(networks & (inner == headed))
     if wrong.size:
         state = "both networks below it and leaves of its own" if inner[wrong[0]] else "no leaf"
         raise TincError(f"network of node {wrong[0]} has {state}, expected one of networks below and leaves")
-    if (tree.split & (widths == SCALAR)).any() or not networks[tree.parent[networks][1:]].all():
+    if (tree.split & (widths == SCALAR)).any() or not networks[tree.parent[1:][networks[1:]]].all():
         raise TincError("a scalar is split or a network is below a node without one, expected neither")
 
 
 def _check_order(table: Sequence[Entry], header: Header) -> None:
     """Check 8 but for the sum: MODEL first, then all networks in order."""
-    level_ends = np.cumsum(np.bincount(header.tree.level[header.widths > 0])).tolist()
+    per_level = [
+        int(np.count_nonzero(header.widths[header.tree.at_level(i)] > 0)) for i in range(header.tree.depth + 1)
+    ]
+    level_ends = list(itertools.accumulate(n for n in per_level if n))
     level, node = 0, 0  # the first node no chunk holds yet
     for i, entry in enumerate(table):
         if (i == 0) != (entry.role is Kind.MODEL):
@@ -284,6 +305,7 @@ def _check_order(table: Sequence[Entry], header: Header) -> None:
 
 def _pack_header(header: Header) -> bytes:
     """HEAD up to the chunk table."""
+    within("width", int(header.widths.max(initial=0)), 0, MAX_WIDTH)
     within("number of widths", header.widths.size, len(header.tree.split), len(header.tree.split))
     return b"".join([
         pack_start(header), struct.pack("<HH", header.mean_q, header.std_q), pack_optional(header),
@@ -297,16 +319,25 @@ def _pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
 
     Only children of networks are spoken of; 0 is no network. Then a bit a leaf without one: whether it is a scalar.
     """
-    per_level = [np.maximum(widths[_below_networks(tree, widths, level)], 0) for level in range(tree.depth + 1)]
-    per_level = [level for level in per_level if level.size]
     scalars = widths[tree.leaves[widths[tree.leaves] <= 0]] == SCALAR
     flags = np.packbits(scalars, bitorder="little").tobytes()
+    per_level = [
+        np.maximum(widths[tree.at_level(level)][_below_networks(tree, widths, level)], 0)
+        for level in range(tree.depth + 1)
+    ]
+    per_level = [level for level in per_level if level.size]
     if all((level == level[0]).all() for level in per_level):
         return b"\0" + b"".join(uv(int(level[0])) for level in per_level) + flags
-    classes = np.unique(np.concatenate(per_level))
+    occurs = np.zeros(MAX_WIDTH + 1, bool)
+    for level in per_level:
+        occurs[level] = True
+    classes = np.flatnonzero(occurs)
+    index_of = (np.cumsum(occurs) - 1).astype(np.int16)
     n_bits = (len(classes) - 1).bit_length()
     packed = b""
     for level in per_level:
-        bits = np.searchsorted(classes, level)[:, None] >> np.arange(n_bits) & 1
-        packed += np.packbits(bits.astype(np.uint8), axis=None, bitorder="little").tobytes()
+        bits = np.empty((len(level), n_bits), np.uint8)
+        for bit in range(n_bits):
+            bits[:, bit] = index_of[level] >> np.int16(bit) & 1
+        packed += np.packbits(bits, axis=None, bitorder="little").tobytes()
     return b"\1" + b"".join(map(uv, [len(classes), *classes.tolist()])) + packed + flags

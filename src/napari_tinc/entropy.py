@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import constriction
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 MAX_MAGNITUDE = 2**15 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Geometric:
     """P(k) proportional to theta^|k| for -largest <= k <= largest; theta = decay / 65536.
 
@@ -40,7 +41,9 @@ class Geometric:
         theta = ((1 + mean * mean) ** 0.5 - 1) / mean
         return cls(min(65535, max(1, round(theta * 65536))), int(np.abs(integers).max()))
 
+    @cached_property
     def model(self) -> Any:
+        """Its table, which takes longer to make than thousands of integers to decode."""
         factors = np.full(self.largest + 1, self.decay / 65536)
         factors[0] = 1
         powers = np.cumprod(factors)  # left to right, as IEEE products are not associative
@@ -54,7 +57,7 @@ def encode(streams: Sequence[tuple[NDArray[np.int32], Geometric]]) -> bytes:
     for integers, distribution in reversed(streams):
         if distribution.largest and integers.size:
             symbols = integers.astype(np.int32).ravel() + np.int32(distribution.largest)
-            coder.encode_reverse(symbols, distribution.model())
+            coder.encode_reverse(symbols, distribution.model)
     return bytes(coder.get_compressed().astype("<u4").tobytes())
 
 
@@ -75,7 +78,7 @@ def decode(data: bytes, streams: Sequence[tuple[int, Geometric]]) -> list[NDArra
     integers = []
     for count, distribution in streams:
         if distribution.largest and count:
-            symbols = coder.decode(distribution.model(), count)
+            symbols = coder.decode(distribution.model, count)
             integers.append(symbols - np.int32(distribution.largest))
         else:
             integers.append(np.zeros(count, np.int32))

@@ -20,11 +20,12 @@ import math
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ MAX_AXIS, MAX_VOXELS = 2**24, 2**40
 MIN_SPACING, MAX_SPACING = 1e-12, 1e12
 MAX_UNIT = 32  # bytes
 MAX_CHUNKS = 2**16
+MAX_CHUNK_NODES = 2**20  # that an ancillary chunk may say; they mean nothing
 MAX_META = 2**16  # bytes
 SMALL_TREE = 1000  # nodes
 MAX_FLOAT = sys.float_info.max
@@ -297,11 +299,12 @@ def _optional(facts: Facts) -> list[bytes]:
     ]
 
 
-def read_tree(cursor: Cursor, shape: tuple[int, int, int]) -> Octree:
+def read_tree(cursor: Cursor, shape: tuple[int, int, int], most: int = MAX_NODES) -> Octree:
     """Check 6."""
-    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, MAX_NODES))
+    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, most))
     try:
-        return _tree_of(shape, split.tobytes()) if len(split) <= SMALL_TREE else Octree.from_splits(shape, split > 0)
+        small = len(split) <= SMALL_TREE
+        return _tree_of(shape, split.tobytes()) if small else Octree.from_splits(shape, split.view(bool))
     except ValueError as error:
         raise TincError(str(error)) from error
 
@@ -343,25 +346,74 @@ class Entry:
         return Chunk(self.kind, self.code >= 128, self.level, self.n_nodes, payload, self.crc)
 
 
-def read_table(cursor: Cursor, known: Iterable[Kind]) -> list[Entry]:
+class Entries(Sequence[Entry]):
+    """Rows of a table, made when they are asked for: the head of a file of 458 kB has 65536.
+
+    Attributes
+    ----------
+    code, n_nodes, length, crc : uint8 and uint32 (n,).
+    start, stop : uint32 (n,), where payloads begin and end.
+    """
+
+    def __init__(self, code: NDArray[np.uint8], n_nodes: NDArray[np.uint32], start: NDArray[np.uint32],
+                 length: NDArray[np.uint32], crc: NDArray[np.uint32]) -> None:  # fmt: skip
+        self.code, self.n_nodes, self.start, self.length, self.crc = code, n_nodes, start, length, crc
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+    def __iter__(self) -> Iterator[Entry]:
+        columns = (self.code, self.n_nodes, self.start, self.length, self.crc)
+        return map(Entry, *(column.tolist() for column in columns))
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice | NDArray[Any]) -> Entries: ...
+    def __getitem__(self, index: int | slice | NDArray[Any]) -> Entry | Entries:
+        columns: tuple[NDArray[Any], ...] = (self.code, self.n_nodes, self.start, self.length, self.crc)
+        if isinstance(index, int | np.integer):
+            return Entry(*(int(column[index]) for column in columns))
+        return Entries(*(column[index] for column in columns))
+
+    @property
+    def stop(self) -> NDArray[np.uint32]:
+        return self.start + self.length
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop the others; column by column, as a table may be nearly all that a file is."""
+        for name in ("code", "n_nodes", "start", "length", "crc"):
+            setattr(self, name, getattr(self, name)[rows])
+
+
+def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
     """The rows of the table, up to the end of the head; critical chunks only of kinds that are ``known``."""
     known = list(known)
-    rows = []
-    start = PREFIX.size + len(cursor.head)
+    codes, n_nodes, lengths, crcs = bytearray(), array("I"), array("I"), array("I")
     for _ in range(cursor.uv("number of chunks", 1, MAX_CHUNKS)):
         code = cursor.unsigned("chunk type", 1, 255)
-        n_nodes = cursor.uv("nodes of a chunk", 0, MAX_NODES)
-        length = cursor.uv("length of a chunk", 0, MAX_FILE)
-        entry = Entry(code, n_nodes, start, length, cursor.unsigned("CRC-32 of a chunk", 4, 2**32 - 1))
-        if code < 128 and entry.role not in known:
-            name = f"number {code >> 4}" if entry.role is None else entry.role.name
+        codes.append(code)
+        n_nodes.append(cursor.uv("nodes of a chunk", 0, MAX_CHUNK_NODES))
+        lengths.append(cursor.uv("length of a chunk", 0, MAX_FILE))
+        crcs.append(cursor.unsigned("CRC-32 of a chunk", 4, 2**32 - 1))
+        kind = code >> 4 & 7
+        if code < 128 and kind not in known:
+            name = Kind(kind).name if kind in list(Kind) else f"number {kind}"
             raise TincError(f"needs the chunk kind {name}; this version of napari-tinc cannot read it")
-        if entry.role is Ancillary.META:
-            within("length of META", length, 0, MAX_META)
-        rows.append(entry)
-        start += length
+        if code >> 4 == 8 | Ancillary.META:
+            within("length of META", lengths[-1], 0, MAX_META)
     cursor.end()
-    return rows
+    length = np.frombuffer(lengths, np.uint32)
+    first = PREFIX.size + len(cursor.head)
+    within("file size by the lengths of chunks", first + int(length.sum(dtype=np.int64)), first, MAX_FILE)
+    start = np.empty(len(length), np.uint32)
+    start[0] = first
+    np.cumsum(length[:-1], out=start[1:])
+    start[1:] += start[0]
+    return Entries(
+        np.frombuffer(codes, np.uint8), np.frombuffer(n_nodes, np.uint32), start, length,
+        np.frombuffer(crcs, np.uint32),
+    )  # fmt: skip
 
 
 def pack_entry(chunk: Chunk) -> bytes:

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .lattice import ORDER
+from .lattice import ORDER, check_shape
 from .stages import NEAR, Ints, Level, Parity, Stage, pad, part_of
 from .tokens import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 
-MAX_VOXELS = 2**31
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
 OTHER = 3  # candidates; this place is that of any other label
 MARGIN_STEP, N_MARGINS = 8, (MAX_CLASSES - len(ORDER)) // len(ORDER)
@@ -79,8 +78,7 @@ def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
     dtype = np.dtype(dtype).newbyteorder("<")
     if dtype.kind not in "iub":
         raise ValueError(f"dtype of labels is {dtype}, expected integers or bool")
-    if len(shape) != 3 or min(shape) < 1 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
-        raise ValueError(f"shape is {shape}, expected three axes of 1 or more, and at most {MAX_VOXELS} voxels")
+    check_shape(shape)
     return dtype
 
 

@@ -17,10 +17,18 @@ from .stages import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Sta
 from .tokens import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 
 MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
+MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
 ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
 MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
 MIN_BACKGROUND = 0.01  # of the voxels
 FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """ValueError where a box has not three axes, is empty, or too large."""
+    if len(shape) != 3 or not all(1 <= n <= MAX_EDGE for n in shape) or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+        limits = f"expected three axes of 1 to {MAX_EDGE}, and at most {MAX_VOXELS} voxels"
+        raise ValueError(f"shape is {tuple(shape)}, {limits}")
 
 
 def _run(

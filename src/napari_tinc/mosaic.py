@@ -22,12 +22,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .framing import (
     MAX_CHUNKS,
     MAX_VOXELS,
     Chunk,
     Cursor,
+    Entries,
     Entry,
     Facts,
     Feature,
@@ -94,11 +96,11 @@ class Layout:
     residuals : where the payloads begin that VERIFY is of, in order.
     """
 
-    overviews: list[Entry]
-    blocks: list[Entry]
-    ancillary: list[Entry]
+    overviews: Sequence[Entry]
+    blocks: Sequence[Entry]
+    ancillary: Sequence[Entry]
     verify: Entry | None
-    residuals: list[int]
+    residuals: NDArray[np.uint32]
 
 
 def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[Mosaic, Layout]:
@@ -121,36 +123,35 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     mosaic = Mosaic(
         tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
     )  # fmt: skip
-    n_blocks = mosaic.n_volumes * len(tree.leaves)
+    n_blocks = mosaic.n_volumes * tree.n_leaves
     within("number of blocks", n_blocks, 1, MAX_CHUNKS)
     table = read_table(cursor, (Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY))
-    end = table[-1].start + table[-1].length
-    within("file size", size, table[0].start if partial else end, end)
-    order = [Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY]
-    critical = [entry for entry in table if entry.code < 128]
-    places = [next(i for i, role in enumerate(order) if role is entry.role) for entry in critical]
-    if places != sorted(places):
+    end = int(table.stop[-1])
+    within("file size", size, int(table.start[0]) if partial else end, end)
+    ancillary, critical = table[np.flatnonzero(table.code >= 128)], table
+    critical.keep(table.code < 128)
+    levels = critical.code & 15
+    places = np.array([2, 2, 2, 2, 1, 0, 2, 2], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW
+    if (places[1:] < places[:-1]).any():
         raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
-    for entry, place in zip(critical, places, strict=True):
-        within("level of a critical chunk", entry.level, 0, 1 if place < 2 else 0)
+    for entry in (critical[int(at)] for at in np.flatnonzero((levels > (places < 2)) | (critical.n_nodes > 0))[:1]):
+        within("level of a critical chunk", entry.level, 0, int(entry.role is not Kind.VERIFY))
         within("nodes of a critical chunk", entry.n_nodes, 0, 0)
-    overviews, found, verify = (
-        [entry for entry, at in zip(critical, places, strict=True) if at == place] for place in range(3)
-    )
+    first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
+    overviews, found, verify = critical[:first], critical[first:second], critical[second:]
     within("number of BLOCK chunks", len(found), n_blocks, n_blocks)
     wanted = mosaic.n_volumes if edge else 0
     within("number of OVERVIEW chunks", len(overviews), wanted, wanted)
-    residuals = [entry.start for entry in critical if entry.level]
-    if bool(residuals) != bool(features & Feature.RESIDUAL):
+    residuals = critical.start[levels > 0]
+    if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
         raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
-    within("number of VERIFY chunks", len(verify), bool(residuals), bool(residuals))
+    within("number of VERIFY chunks", len(verify), int(len(residuals) > 0), int(len(residuals) > 0))
     for entry in verify:
         within("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
 
-    def whole(entries: Sequence[Entry]) -> list[Entry]:
-        return [entry for entry in entries if entry.start + entry.length <= size]
+    def whole(entries: Entries) -> Entries:
+        return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
-    ancillary = [entry for entry in table if entry.code >= 128]
     layout = Layout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
     return mosaic, layout
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DEPTH = 12
-MAX_NODES = 2**20
+MAX_NODES = 2**17  # 2^16 leaves have no more
 
 
 def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
@@ -30,13 +30,14 @@ def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
     -------
     Integers of shape (depth + 1, 3).
     """
-    counts = np.zeros((depth + 1, len(shape)), np.int64)
-    extent = np.array(shape, np.float64)  # halving is exact in binary floating point
-    for level in range(1, depth + 1):
-        halved = (extent >= 2) & (extent * 2 > extent.max())
-        counts[level] = counts[level - 1] + halved
-        extent = np.where(halved, extent / 2, extent)
-    return counts
+    extent = [float(size) for size in shape]  # halving is exact in binary floating point
+    counts = [[0] * len(extent)]
+    for _ in range(depth):
+        longest = max(extent)
+        halved = [size >= 2 and size * 2 > longest for size in extent]
+        counts.append([count + again for count, again in zip(counts[-1], halved, strict=True)])
+        extent = [size / 2 if again else size for size, again in zip(extent, halved, strict=True)]
+    return np.array(counts, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +48,15 @@ class Octree:
     ----------
     shape : voxels along z, y, x.
     split : bool (n_nodes,), whether a node has children. The only thing a file stores.
-    level : int64 (n_nodes,), 0 for the root.
-    cell : int64 (n_nodes, 3), the node's place in its level's lattice.
-    parent : int64 (n_nodes,), -1 for the root.
+    level : int8 (n_nodes,), 0 for the root.
+    parent : int32 (n_nodes,), -1 for the root.
     counts : int64 (depth + 1, 3), see :func:`split_counts`.
     """
 
     shape: tuple[int, int, int]
     split: NDArray[np.bool_]
-    level: NDArray[np.int64]
-    cell: NDArray[np.int64]
-    parent: NDArray[np.int64]
+    level: NDArray[np.int8]
+    parent: NDArray[np.int32]
     counts: NDArray[np.int64]
 
     @classmethod
@@ -73,36 +72,29 @@ class Octree:
         if not 1 <= split.size <= MAX_NODES:
             raise ValueError(f"octree has {split.size} nodes, expected 1 to {MAX_NODES}")
         counts = split_counts(shape, MAX_DEPTH)
-        levels: list[NDArray[np.int64]] = []
-        cells, parents = [np.zeros((1, 3), np.int64)], [np.array([-1])]
-        first, n = 0, 1
-        while n:
-            depth = len(levels)
-            levels.append(np.full(n, depth))
-            inner = np.flatnonzero(split[first : first + n])
+        parent = np.full(split.size, -1, np.int32)
+        sizes, first, n = [1], 0, 1
+        while True:
+            depth = len(sizes) - 1
+            inner = np.flatnonzero(split[first : first + n]).astype(np.int32)
             if inner.size == 0:
                 break
             if depth == MAX_DEPTH:
                 raise ValueError(f"octree is deeper than {MAX_DEPTH} levels")
-            offsets = child_offsets(counts, depth)
-            if len(offsets) == 1:
+            n_children = 2 ** int((counts[depth + 1] - counts[depth]).sum())
+            if n_children == 1:
                 raise ValueError(f"octree splits a box of level {depth} of a volume {shape}, which has no axis left")
-            needed = first + n + len(inner) * len(offsets)
-            if needed > split.size:  # before anything of that size is made
+            needed = first + n + len(inner) * n_children
+            if needed > split.size:
                 raise ValueError(f"octree does not close: {split.size} nodes stored, at least {needed} needed")
-            cells.append(((cells[-1][inner] << counts[depth + 1] - counts[depth])[:, None] + offsets).reshape(-1, 3))
-            parents.append(np.repeat(inner + first, len(offsets)))
-            first, n = first + n, len(cells[-1])
+            inner += first
+            first, n = first + n, len(inner) * n_children
+            parent[first : first + n].reshape(-1, n_children)[:] = inner[:, None]
+            sizes.append(n)
         if first + n != split.size:
             raise ValueError(f"octree does not close: {split.size} nodes stored, {first + n} needed")
-        return cls(
-            tuple(int(size) for size in shape),  # type: ignore[arg-type]
-            split,
-            np.concatenate(levels),
-            np.concatenate(cells),
-            np.concatenate(parents),
-            counts[: len(levels)],
-        )
+        level = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
+        return cls(tuple(int(size) for size in shape), split, level, parent, counts[: len(sizes)])  # type: ignore[arg-type]
 
     @classmethod
     def full(cls, shape: tuple[int, int, int], depth: int) -> Octree:
@@ -121,9 +113,34 @@ class Octree:
         return len(self.counts) - 1
 
     @cached_property
-    def leaves(self) -> NDArray[np.int64]:
+    def leaves(self) -> NDArray[np.int32]:
         """Node numbers of the leaves: coarse level first, Morton order inside a level."""
-        return np.flatnonzero(~self.split)
+        return np.flatnonzero(~self.split).astype(np.int32)
+
+    @property
+    def n_leaves(self) -> int:
+        return len(self.split) - int(np.count_nonzero(self.split))
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The first node beyond each level."""
+        levels = np.arange(self.depth + 1, dtype=np.int8)
+        return np.searchsorted(self.level, levels, side="right").tolist()
+
+    def at_level(self, level: int) -> slice:
+        """The nodes of a level."""
+        return slice(self._ends[level - 1] if level else 0, self._ends[level])
+
+    @cached_property
+    def cell(self) -> NDArray[np.int64]:
+        """Every node's place in its level's lattice, (n_nodes, 3)."""
+        cell = np.zeros((len(self.split), 3), np.int64)
+        for level in range(1, self.depth + 1):
+            nodes = self.at_level(level)
+            offsets = child_offsets(self.counts, level - 1)
+            above = cell[self.parent[nodes][:: len(offsets)]] << self.counts[level] - self.counts[level - 1]
+            cell[nodes] = (above[:, None] + offsets).reshape(-1, 3)
+        return cell
 
     @cached_property
     def start(self) -> NDArray[np.int64]:
@@ -150,7 +167,7 @@ class Octree:
             nodes.append(int(self.parent[nodes[-1]]))
         return nodes[::-1]
 
-    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int64]:
+    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int32]:
         """Node numbers of the leaves whose boxes meet the box ``start`` to ``stop`` (voxels, half open)."""
         leaves = self.leaves
         meets = (self.start[leaves] < stop) & (self.stop[leaves] > start)

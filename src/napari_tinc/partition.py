@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import INHERITS, SCALAR
+from .container import INHERITS, MAX_TREE, SCALAR
 from .octree import MAX_DEPTH, Octree, child_offsets, split_counts
 
 LEAST_VOXELS = 64  # of a box
@@ -106,13 +106,14 @@ def _grow(
     cells = octree.cell[octree.leaves]
     flags = [np.ones(octree.leaves[0], bool)]
     for depth, split in enumerate(splits):
-        at = tuple(cells.T)
-        flags.append(split[at])
-        level = octree.depth + depth
-        if not split[at].any():
+        level, here = octree.depth + depth, split[tuple(cells.T)]
+        offsets = child_offsets(counts, level) if here.any() else np.zeros((0, 3), np.int64)
+        if sum(map(len, flags)) + len(here) + int(here.sum()) * len(offsets) > MAX_TREE:
+            here[:] = False  # no more than a file may have
+        flags.append(here)
+        if not here.any():
             break
-        offsets = child_offsets(counts, level)
-        cells = ((cells[split[at]] << counts[level + 1] - counts[level])[:, None] + offsets).reshape(-1, 3)
+        cells = ((cells[here] << counts[level + 1] - counts[level])[:, None] + offsets).reshape(-1, 3)
     tree = Octree.from_splits(octree.shape, np.concatenate(flags))
     out = np.full(len(tree.split), INHERITS, np.int64)
     inner = octree.leaves[0]  # a full tree: nodes above its leaves keep their numbers, and so do these

@@ -128,14 +128,21 @@ class Blocks:
     def __init__(self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed) -> None:
         self.header = header
         self.leading, self.edge = header.leading, header.edge
-        self.start, self.stop = header.tree.start[header.tree.leaves], header.tree.stop[header.tree.leaves]
         self._store, self._layout, self._cache = store, layout, cache
         self._ancillary: list[Chunk] | None = None  # of a part of a file; else those of the file
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        return self.header.tree.start[self.header.tree.leaves]
+
+    @cached_property
+    def stop(self) -> NDArray[np.int64]:
+        return self.header.tree.stop[self.header.tree.leaves]
 
     @property
     def n_missing(self) -> int:
         """Blocks that were cut off."""
-        return self.header.n_volumes * len(self.start) - len(self._layout.blocks)
+        return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks)
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
         if not self._store.far:
@@ -168,8 +175,8 @@ class Blocks:
     def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> Blocks:
         """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
         n = len(self.start)
-        overviews = [entry for at in volumes.flat for entry in self._layout.overviews[at : at + 1]]
-        blocks = [entry for at in volumes.flat for entry in self._layout.blocks[at * n : (at + 1) * n]]
+        overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
+        blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
         layout = replace(self._layout, overviews=overviews, blocks=blocks)
         selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache)
         places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
@@ -199,7 +206,7 @@ class Blocks:
         return [*self._layout.overviews, *self._layout.ancillary, *self._layout.blocks, *verify]
 
     def levels_above(self) -> NDArray[np.int64]:
-        return self.header.tree.level[self.header.tree.leaves]
+        return self.header.tree.level[self.header.tree.leaves].astype(np.int64)
 
     def payloads(self, volume: int) -> tuple[list[Payload], list[Payload]]:
         """Overviews and blocks of a channel or point in time, as the file has them."""
@@ -225,7 +232,7 @@ class Blocks:
         if verify is None:
             raise TincError("VERIFY chunk is missing: the file was cut off")
         found = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
-        return dict(zip(self._layout.residuals, found, strict=True))
+        return dict(zip(self._layout.residuals.tolist(), found, strict=True))
 
     @cached_property
     def _errors(self) -> dict[int, tuple[float, float]]:

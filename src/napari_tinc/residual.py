@@ -21,7 +21,6 @@ from . import labels, lattice
 from .tokens import Reader, Tables, Writer, tokens_of
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
-MAX_VOXELS = 2**31
 HEAD = struct.Struct("<4B8sQQdIII")  # see Head; then lengths of the table and of the low bits, number of corrections
 FINENESS = 256  # integers a bound: the rounding to them takes 1/512 of it
 FINE_RANGE = 2**30  # beyond, fewer integers a bound
@@ -160,6 +159,8 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     _check_ranks(head, dtype)
     low_bits = _unpack_low(packed_low, head.low, shape) if head.low else None
     integers = lattice.decode(payload, shape, head.high, head.bound, head.taper)
+    if low_bits is not None:
+        _check_low_bits(head, low_bits[integers == head.high], dtype)
     values = _to_values(integers, low_bits, head, dtype)
     n_corrections = len(corrections) // (4 + dtype.itemsize)
     wrong = np.frombuffer(corrections[: 4 * n_corrections], "<u4").astype(np.int64)
@@ -188,8 +189,7 @@ def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
     dtype = np.dtype(dtype).newbyteorder("<")
     if f"{dtype.kind}{dtype.itemsize}" not in DTYPES:
         raise ValueError(f"dtype is {dtype}, expected one of {', '.join(DTYPES)}")
-    if len(shape) != 3 or min(shape) < 1 or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
-        raise ValueError(f"shape is {shape}, expected three axes of 1 or more, and at most {MAX_VOXELS} voxels")
+    lattice.check_shape(shape)
     return dtype
 
 
@@ -203,7 +203,7 @@ def _parse(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes
     start = struct.unpack("<d" if code == Kind.GRID else "<q", lowest)[0]
     if not (0 < high < lattice.MAX_HIGH and bound <= high and taper <= MAX_TAPER):
         raise ValueError(f"range, bound and taper are {high}, {bound}, {taper}, expected a bound within a range")
-    if not (np.isfinite(step) and np.isfinite(start) and (step > 0) == (code == Kind.GRID)):
+    if not (np.isfinite(step) and np.isfinite(start) and (step > 0 if code == Kind.GRID else step == 0)):
         raise ValueError(f"grid is {start}, {step}, expected finite numbers, and steps above 0 of a grid only")
     if not (shift < (8 * dtype.itemsize if dtype.kind == "f" else 1) and low <= max(0, 8 * dtype.itemsize - 36)):
         raise ValueError(f"bits shifted out and low bits are {shift}, {low}, expected those of {dtype}")
@@ -325,6 +325,13 @@ def _check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
     limits = np.iinfo(dtype if dtype.kind != "f" else f"i{dtype.itemsize}")
     if not (limits.min >> head.shift <= head.lowest and highest <= limits.max >> head.shift):
         raise ValueError(f"ranks are {head.lowest} to {highest}, expected those of {dtype}")
+
+
+def _check_low_bits(head: Head, of_highest: NDArray[np.int64], dtype: np.dtype[Any]) -> None:
+    """Raises ValueError where low bits take the largest integer beyond the ranks of the dtype."""
+    room = (int(np.iinfo(f"i{dtype.itemsize}").max) >> head.shift) - (int(head.lowest) + (head.high << head.low))
+    if of_highest.max(initial=0) > room:
+        raise ValueError(f"low bits of the highest rank are {of_highest.max()}, expected at most {room} of {dtype}")
 
 
 def _pack_table(table: NDArray[np.int64]) -> bytes:

@@ -54,7 +54,7 @@ def survey(
         values = source.read(volume, box_slices(start, stop), finite=finite)
         known = np.isfinite(values)
         if not known.all():
-            values = np.where(known, values, values[known].mean() if known.any() else 0).astype(source.dtype)
+            values = np.where(known, values, _mean(values[known])).astype(source.dtype)
         low[volume, index], high[volume, index] = values.min(), values.max()
         scale = float(high[volume, index]) - float(low[volume, index]) or 1.0  # Python's overflow without a warning
         detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
@@ -124,3 +124,11 @@ def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
     weight = np.where(flat, 0.0, survey.detail / max(survey.detail.max(), 1e-300))
     total = weight.sum()
     return np.floor(least + (left * weight / total if total else 0.0)).astype(np.int64)
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """0 where there are none; of the largest numbers, whose sum is infinite, one of their ends."""
+    if not values.size:
+        return 0.0
+    with np.errstate(over="ignore"):
+        return float(np.clip(values.mean(dtype=np.float64), values.min(), values.max()))

@@ -102,7 +102,8 @@ class Tree:
 def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:
     """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
     lo, hi = header.value_range
-    return np.clip(outputs.astype(np.float64) * header.std + header.mean, lo, hi)
+    with np.errstate(over="ignore"):  # infinite values are clipped too
+        return np.clip(outputs.astype(np.float64) * header.std + header.mean, lo, hi)
 
 
 def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
 CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
 THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
-POINTS = 2**22  # evaluated at a time for coarse levels
+POINTS, MOST_POINTS = 2**22, 128  # evaluated at a time for coarse levels; along a cell's edge, whatever a file declares
 # Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
 # more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
 SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
@@ -74,7 +74,11 @@ class TincVolume:
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """Of the values; bool is stored as uint8."""
-        return np.dtype(bool) if self.meta.get("bool") is True else self.header.dtype
+        if self.meta.get("bool") is not True:
+            return self.header.dtype
+        if self.header.dtype != np.uint8:
+            raise TincError(f"META chunk says bool of {self.header.dtype}, expected uint8")
+        return np.dtype(bool)
 
     @property
     def labels(self) -> bool:
@@ -364,15 +368,25 @@ class TincVolume:
         if self.labels:
             return self._floats(volume, factor, cell_centres(ranges, factor, self.header.shape)).astype(self.dtype)
         out = np.empty([len(axis) for axis in ranges], self.dtype)
-        k = self._points_per_axis(factor)
-        slab = max(1, POINTS // (k**3 * len(ranges[1]) * len(ranges[2])))
-        for at in range(0, len(ranges[0]), slab):
-            part = [ranges[0][at : at + slab], *ranges[1:]]
-            points = self._floats(volume, factor, [
-                spread_points(axis, factor, n, k) for axis, n in zip(part, self.header.shape, strict=True)
-            ])  # fmt: skip
+        k = min(self._points_per_axis(factor), MOST_POINTS)
+        kz, ky, kx = (min(k, n) for n in self.header.shape)
+        unit = 2.0**-24 if max(map(abs, self.value_range)) > 2.0**990 else 1.0  # so that sums are finite
+        most, edges = POINTS // (kz * ky * kx), [0, 0, 0]
+        for along in (2, 1, 0):
+            edges[along] = min(len(ranges[along]), max(1, most))
+            most //= max(1, edges[along])
+        starts = [range(0, len(axis), edge) for axis, edge in zip(ranges, edges, strict=True)]
+        for place in itertools.product(*starts):
+            where = tuple(slice(at, at + edge) for at, edge in zip(place, edges, strict=True))
+            part = [axis[along] for axis, along in zip(ranges, where, strict=True)]
             z, y, x = (len(axis) for axis in part)
-            out[at : at + slab] = rounded(points.reshape(z, k, y, k, x, k).mean(axis=(1, 3, 5)), self.dtype)
+            points = self._floats(volume, factor, [
+                spread_points(axis, factor, n, min(k, n)) for axis, n in zip(part, self.header.shape, strict=True)
+            ])  # fmt: skip
+            points *= unit
+            with np.errstate(over="ignore", invalid="ignore"):  # among infinite values
+                means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
+            out[where] = rounded(means, self.dtype)
         return out
 
     def _points_per_axis(self, factor: int) -> int:

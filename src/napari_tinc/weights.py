@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import entropy
 from .container import SCALAR, Calibration, Header, WeightsFormat, heads_of_leaves
 from .decode import Network
-from .framing import Chunk, Kind, TincError
+from .framing import SMALL_TREE, Chunk, Kind, TincError
 from .network import Architecture
 from .octree import Octree
 from .quantization import quantize, storable
@@ -26,6 +26,7 @@ from .quantization import quantize, storable
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
 CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
 MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
+TABLE_ITEMS, TABLE_ITEMS_PER_BYTE = 2**22, 64  # of all tables of tensors together: making them is most of the work
 MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
 ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
@@ -113,6 +114,8 @@ def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def architecture_of(header: Header) -> Architecture:
+    if len(header.widths) > SMALL_TREE:
+        return Architecture(header.tree, header.widths.astype(np.int64), header.layers, header.omega0)
     return _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
 
 
@@ -247,6 +250,10 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
         steps = _steps(table["step"])
         if form is WeightsFormat.ENTROPY:
             distributions = [_distribution(int(entry["decay"]), int(entry["largest"])) for entry in table]
+            n_items = sum(2 * distribution.largest + 1 for distribution in distributions)
+            most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
+            if n_items > most:
+                raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
     gain, offset = np.ones(len(architecture.heads)), np.zeros(len(architecture.heads))
     head_distributions: list[entropy.Geometric] = []
     if kind is Calibration.GLOBAL:
@@ -281,9 +288,10 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
                 target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
-    worst = max(float(np.abs(values).max(initial=0)) for values in (vector, gain, offset, scalars.values))
-    if not worst <= MAX_WEIGHT:
-        raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
+    for found in (vector, gain, offset, scalars.values):
+        worst = float(np.abs(found).max(initial=0))
+        if not worst <= MAX_WEIGHT:  # nor NaN
+            raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
     return Stored(architecture, vector, steps, Corrections(kind, gain, offset), scalars)
 
 

@@ -1,0 +1,727 @@
+"""A second reader of ``.tinc`` files: the standard library and NumPy, written from the specification alone.
+
+    python docs/reader.py FILE.tinc OUT.npy
+
+It follows format.md and then residual-format.md, in their order and words, and is best read beside them. It decodes
+whole volumes, and raises ValueError where something is not as it should be. It does not repeat every limit of *What a
+reader checks*, nor does it spare memory: for large files, and those of strangers, use napari-tinc.
+"""
+
+from __future__ import annotations
+
+import binascii
+import itertools
+import lzma
+import math
+import struct
+import sys
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Box = tuple[int, ...]  # z, y, x
+DTYPES = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
+RESIDUAL, LEADING_AXES, BLOCKS = 1, 4, 16  # features
+SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
+FLOAT16, INT8, ENTROPY = range(3)
+GLOBAL, PER_HEAD = 1, 2
+MAX_VOXELS = 2**30
+MODEL, WEIGHTS, _, VERIFY, BLOCK, OVERVIEW = range(6)
+
+
+def read(path: str) -> Array:
+    """All values of a file: leading axes, z, y, x; of its dtype."""
+    with open(path, "rb") as file:
+        return decode(file.read())
+
+
+def require(condition: Any, otherwise: str) -> None:
+    if not condition:
+        raise ValueError(otherwise)
+
+
+# --- format.md: Layout
+
+
+class Cursor:
+    """Numbers one after the other."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def array(self, dtype: str, n: int) -> Array:
+        stop = self.at + n * np.dtype(dtype).itemsize
+        require(stop <= len(self.data), f"{len(self.data)} bytes, expected {stop} or more")
+        found, self.at = np.frombuffer(self.data[self.at : stop], dtype), stop
+        return found
+
+    def number(self, dtype: str) -> Any:
+        return self.array(dtype, 1)[0].item()
+
+    def uv(self) -> int:
+        value = 0
+        for place in range(7):
+            byte = self.number("u1")
+            value |= (byte & 127) << 7 * place
+            if byte < 128:
+                require(byte or not place, "a uv is longer than it need be")
+                return int(value)
+        raise ValueError("a uv is longer than 7 bytes")
+
+    def bits(self, n: int, width: int = 1) -> list[int]:
+        """n numbers of so many bits."""
+        bits = np.unpackbits(self.array("u1", -(-n * width // 8)), bitorder="little").astype(np.int64)
+        require(not bits[n * width :].any(), "padding bits are not 0")
+        return list((bits[: n * width].reshape(n, width) << np.arange(width)).sum(axis=1).tolist())
+
+    def end(self) -> None:
+        require(self.at == len(self.data), f"{len(self.data)} bytes, expected {self.at}")
+
+
+class Chunk(NamedTuple):
+    kind: int
+    level: int
+    nodes: int
+    payload: bytes
+
+
+def decode(data: bytes, inner: bool = False) -> Array:
+    """All values of a file; an inner one is a part of another."""
+    require(len(data) >= 16, f"file is {len(data)} bytes, expected 16 or more")
+    magic, version, features, length, crc16, crc32 = struct.unpack("<4sBBIHI", data[:16])
+    require(magic == b"\x89TNC", f"magic is {magic!r}, expected that of a .tinc file")
+    require(crc16 == binascii.crc_hqx(data[:10], 0xFFFF), "CRC-16 of the prefix is wrong")
+    require(version >> 4 == 1, f"major version is {version >> 4}, expected 1")
+    require(features in (0, 16, 17, 20, 21), f"features are {features:08b}, expected none, or blocks and bits 0 and 2")
+    head, body = Cursor(data[16 : 16 + length]), Cursor(data[16 + length :])
+    require(len(head.data) == length and zlib.crc32(head.data) == crc32, "CRC-32 of the head is wrong")
+    flags, index = head.array("u1", 2).tolist()
+    require(flags < 16 and index < len(DTYPES), f"flags and dtype are {flags} and {index}")
+    shape, limits = (head.uv(), head.uv(), head.uv()), head.array(DTYPES[index], 2)
+    require(0 < math.prod(shape) <= MAX_VOXELS, f"shape is {shape}, expected 1 to {MAX_VOXELS} voxels")
+    fractions = np.zeros(0) if features else head.array("<u2", 2) / 65535
+    if flags & SPACING:
+        head.array("<f8", 3)
+        head.array("u1", head.uv())
+    head.array("u1", 24 * bool(flags & ORIGIN) + 8 * bool(flags & ERROR_BOUND) + 48 * bool(flags & AFFINE))
+    if features:
+        require(not inner, "a block holds blocks, expected a file of one tree")
+        return _read_blocks(head, body, features, shape, DTYPES[index])
+    return _read_tree(head, body, shape, limits, fractions)
+
+
+def _read_chunks(head: Cursor, body: Cursor) -> list[Chunk]:
+    """The critical ones."""
+    table = [(head.number("u1"), head.uv(), head.uv(), head.number("<u4")) for _ in range(head.uv())]
+    head.end()
+    chunks = [(code, nodes, body.array("u1", length).tobytes(), crc) for code, nodes, length, crc in table]
+    body.end()
+    for code, _, payload, crc in chunks:
+        require(zlib.crc32(payload) == crc, f"CRC-32 of a chunk of type {code} is wrong")
+    return [Chunk(code >> 4, code & 15, nodes, payload) for code, nodes, payload, _ in chunks if code < 128]
+
+
+# --- Tree
+
+
+@dataclass(eq=False)
+class Node:
+    level: int
+    cell: Box
+    cuts: Box  # how often each axis was cut above, s
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
+    width: int = 0
+    has_head: bool = False
+    group: int = -1
+    weights: dict[str, Array] = field(default_factory=dict)
+    gain: float = 1
+    offset: float = 0
+    scalar: float | None = None
+
+    def size(self, shape: Box) -> Array:
+        """Of the cell: e."""
+        return np.array(shape) / 2.0 ** np.array(self.cuts)
+
+    def box(self, shape: Box) -> list[tuple[int, int]]:
+        """First voxel and the one beyond the last, along each axis."""
+        return [(c * n >> s, (c + 1) * n >> s) for c, n, s in zip(self.cell, shape, self.cuts, strict=True)]
+
+
+def _read_octree(head: Cursor, shape: Box) -> list[Node]:
+    splits, nodes = head.bits(head.uv()), [Node(0, (0, 0, 0), (0, 0, 0))]
+    for index, split in enumerate(splits):
+        require(index < len(nodes), "the tree closes before its bits end")
+        node = nodes[index]
+        if split:
+            e = node.size(shape)
+            cut = ((e >= 2) & (2 * e > e.max())).astype(int).tolist()
+            require(any(cut), "a node is split that has no axis left to cut")
+            cuts = tuple(s + c for s, c in zip(node.cuts, cut, strict=True))
+            for half in itertools.product(*(range(1 + c) for c in cut)):
+                cell = tuple(i * (1 + c) + h for i, c, h in zip(node.cell, cut, half, strict=True))
+                node.children.append(Node(node.level + 1, cell, cuts, node))
+            nodes += node.children
+    require(len(nodes) == len(splits), "the bits end before the tree closes")
+    return nodes
+
+
+def _read_widths(head: Cursor, nodes: list[Node]) -> list[Node]:
+    """Gives nodes their widths, and heads where they give values. Returns the scalar leaves."""
+    form = head.number("u1")
+    require(form < 2, f"form of the widths is {form}, expected 0 or 1")
+    known = [head.uv() for _ in range(head.uv())] if form else []
+    level = nodes[:1]
+    while level:
+        indices = head.bits(len(level), max(1, (len(known) - 1).bit_length())) if form else [0] * len(level)
+        choices = known if form else [head.uv()]
+        for node, index in zip(level, indices, strict=True):
+            require(index < len(choices), f"index of a width is {index}, expected less than {len(choices)}")
+            node.width = choices[index]
+        level = [child for node in level if node.width for child in node.children]
+    leaves = [node for node in nodes if not node.children]
+    bare = [leaf for leaf in leaves if not leaf.width]
+    scalars = [leaf for leaf, bit in zip(bare, head.bits(len(bare)), strict=True) if bit]
+    require(nodes[0].width, "the root has no network")
+    for giver in set(leaves) - set(scalars):
+        while not giver.width and giver.parent:
+            giver = giver.parent
+        giver.has_head = True
+    for node in nodes:
+        wrong = node.width and node.has_head == any(child.width for child in node.children)
+        require(not wrong, "a network has both a head and networks below, or neither")
+    return scalars
+
+
+# --- Network
+
+
+class Tensor(NamedTuple):
+    """What all nodes of a group have of a name: numbers times step, in the entropy format under (decay, largest)."""
+
+    name: str
+    nodes: list[Node]
+    shape: tuple[int, int]  # of one node
+    dtype: str
+    step: Any
+    law: list[int]
+
+
+def _groups(nodes: list[Node]) -> list[list[Node]]:
+    groups: list[list[Node]] = []
+    for level in range(nodes[-1].level + 1):
+        found: dict[tuple[int, int], list[Node]] = {}
+        for node in nodes:
+            if node.level == level and node.width:
+                found.setdefault((node.parent.group if node.parent else 0, node.width), []).append(node)
+        for _, group in sorted(found.items()):
+            for node in group:
+                node.group = len(groups)
+            groups.append(group)
+    return groups
+
+
+def _read_step(cursor: Cursor) -> Any:
+    """The upper half of an f32."""
+    step = np.array(cursor.number("<u2") << 16, "<u4").view("<f4")[()]
+    require(np.isfinite(step) and step > 0, f"a step is {step}, expected a finite one above 0")
+    return step
+
+
+def _read_model(model: Cursor, nodes: list[Node], layers: int, form: int, calibration: int) -> list[Tensor]:
+    tensors = []
+    for group in _groups(nodes):
+        w, parent, heads = group[0].width, group[0].parent, [node for node in group if node.has_head]
+        shapes = {"feature": (parent.width if parent else 0, w), "position": (4, w)}
+        for k in range(1, layers):
+            shapes |= {f"hidden {k}": (w, w), f"bias {k}": (1, w)}
+        for name, shape in (shapes | {"head": (w, 1), "head bias": (1, 1)}).items():
+            rows = heads if name.startswith("head") else group
+            if rows and shape[0]:
+                step = np.float32(1) if form == FLOAT16 else _read_step(model)
+                law = model.array("<u2", 2).tolist() if form == ENTROPY else []
+                tensors.append(Tensor(name, rows, shape, "<f2" if form == FLOAT16 else "<i1", step, law))
+    heads = [node for node in nodes if node.has_head]
+    if calibration == GLOBAL:
+        gain, offset = model.array("<f4", 2).tolist()
+        for node in heads:
+            node.gain, node.offset = gain, offset
+    for name in ("gain", "offset") if calibration == PER_HEAD else ():
+        tensors.append(Tensor(name, heads, (1, 1), "<i2", np.float32(1 / 256), model.array("<u2", 2).tolist()))
+    return tensors
+
+
+def _read_weights(chunk: Chunk, run: list[Node], tensors: list[Tensor], form: int) -> None:
+    stack, cursor, members = Stack(chunk.payload if form == ENTROPY else b""), Cursor(chunk.payload), set(run)
+    require(run and {node.level for node in run} == {chunk.level}, "networks of a chunk are not of its level")
+    for tensor in tensors:
+        nodes = [node for node in tensor.nodes if node in members]
+        n = len(nodes) * tensor.shape[0] * tensor.shape[1]
+        integers = stack.geometric(n, *tensor.law) if form == ENTROPY else cursor.array(tensor.dtype, n)
+        values = (integers.astype(np.float32) * tensor.step).reshape(len(nodes), *tensor.shape)
+        for node, own in zip(nodes, values, strict=True):
+            node.weights[tensor.name] = own
+    (stack if form == ENTROPY else cursor).end()
+    for node in run:
+        if "gain" in node.weights:
+            node.gain, node.offset = 1 + node.weights["gain"].item(), node.weights["offset"].item()
+
+
+def _read_tree(head: Cursor, body: Cursor, shape: Box, limits: Array, fractions: Array) -> Array:
+    layers, _, form, calibration = head.number("u1"), head.number("<f4"), head.number("u1"), head.number("u1")
+    require(form <= ENTROPY and calibration <= PER_HEAD, f"weights format, calibration are {form}, {calibration}")
+    nodes = _read_octree(head, shape)
+    scalars = _read_widths(head, nodes)
+    first, *chunks = _read_chunks(head, body)
+    require(first.kind == MODEL and all(c.kind == WEIGHTS for c in chunks), "chunks are not a MODEL and WEIGHTS")
+    model = Cursor(first.payload)
+    tensors = _read_model(model, nodes, layers, form, calibration)
+    if scalars:
+        step, law, base = float(_read_step(model)), model.array("<u2", 2).tolist(), model.number("<i2")
+        stack = Stack(model.data[model.at :])
+        for node, integer in zip(scalars, stack.geometric(len(scalars), *law).tolist(), strict=True):
+            node.scalar = (integer + base) * step
+        stack.end()
+    else:
+        model.end()
+    networks = [node for node in nodes if node.width]
+    for chunk in chunks:
+        _read_weights(chunk, networks[: chunk.nodes], tensors, form)
+        networks = networks[chunk.nodes :]
+    require(not networks, f"{len(networks)} networks have no weights")
+    return _evaluate(nodes[0], shape, limits, fractions)
+
+
+# --- Entropy coding
+
+
+class Stack:
+    """A stream, read from its back."""
+
+    def __init__(self, data: bytes) -> None:
+        require(len(data) % 4 == 0, f"a stream is {len(data)} bytes, expected a multiple of 4")
+        self.words, self.state = np.frombuffer(data, "<u4").tolist(), 0
+        require(not self.words or self.words[-1], "the last word of a stream is 0")
+        while self.state < 2**32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def symbols(self, c: list[int], n: int) -> Array:
+        state, words, found = self.state, self.words, [0] * n
+        for place in range(n):
+            q = state & 0xFFFFFF
+            found[place] = i = bisect_right(c, q) - 1
+            state = (state >> 24) * (c[i + 1] - c[i]) + q - c[i]
+            if state < 2**32 and words:
+                state = state << 32 | words.pop()
+        self.state = state
+        return np.array(found, np.int64)
+
+    def geometric(self, n: int, decay: int, largest: int) -> Array:
+        return self.symbols(_geometric(decay, largest), n) - largest if largest else np.zeros(n, np.int64)
+
+    def plain(self, n: int, width: int) -> Array:
+        """Plain bits: n integers."""
+        found = np.zeros(n, np.int64)
+        for low in range(0, width, 16):
+            found |= self.symbols(_even(min(16, width - low)), n) << low
+        return found
+
+    def end(self) -> None:
+        require(not self.state and not self.words, "a stream holds more than it should")
+
+
+def _in_24_bits(t: Array) -> list[int]:
+    """c of t."""
+    m, sums = len(t), np.concatenate([[0.0], np.cumsum(t)])
+    return [*(np.arange(m) + np.floor(sums[:-1] * ((2**24 - m) / sums[-1])).astype(np.int64)).tolist(), 2**24]
+
+
+@cache
+def _geometric(decay: int, largest: int) -> list[int]:
+    p = np.cumprod([1.0] + [decay / 65536] * largest)
+    return _in_24_bits(np.maximum(np.concatenate([p[:0:-1], p]), 2.0**-40))
+
+
+@cache
+def _even(width: int) -> list[int]:
+    return list(range(0, 2**24 + 1, 2 ** (24 - width)))
+
+
+# --- Decoding
+
+
+def _evaluate(root: Node, shape: Box, limits: Array, fractions: Array) -> Array:
+    """Values of all voxels. A node hands the outputs of its network, x, and of its head, y, to those below."""
+    lo, hi = limits.astype(np.float64).tolist()
+    mean, std = lo + (hi - lo) * fractions[0], (hi - lo) * fractions[1]
+    out = np.empty(shape, limits.dtype)
+
+    def descend(node: Node, axes: list[Array], x: Array, y: Array) -> None:
+        inside = [(axis >= start) & (axis < stop) for axis, (start, stop) in zip(axes, node.box(shape), strict=True)]
+        axes, x, y = [a[i] for a, i in zip(axes, inside, strict=True)], x[np.ix_(*inside)], y[np.ix_(*inside)]
+        if node.width and y.size:
+            x = _network(node, axes, x, shape)
+        if node.has_head and y.size:
+            outputs = (x @ node.weights["head"] + node.weights["head bias"])[..., 0].astype(np.float64)
+            y = (node.gain * outputs + node.offset).astype(np.float32)
+        for child in node.children:
+            descend(child, axes, x, y)
+        if not node.children:
+            y = y if node.scalar is None else np.full_like(y, node.scalar)
+            values = np.clip(mean + std * y.astype(np.float64), lo, hi)
+            out[np.ix_(*axes)] = np.rint(values) if limits.dtype.kind in "iu" else values
+
+    for z in range(0, shape[0], 8):  # a few planes at a time, for the memory's sake
+        axes = [np.arange(z, min(z + 8, shape[0])), np.arange(shape[1]), np.arange(shape[2])]
+        y = np.zeros([len(axis) for axis in axes], np.float32)
+        descend(root, axes, y[..., None], y)
+    return out
+
+
+def _network(node: Node, axes: list[Array], x: Array, shape: Box) -> Array:
+    """Output at voxels, (z, y, x, width) of f32; x is that of the parent."""
+    e, position = node.size(shape), node.weights["position"]
+    total = position[3] + (x @ node.weights["feature"] if node.parent else 0)
+    for axis, along in enumerate(np.ix_(*axes)):
+        u = (along + 0.5 - (node.cell[axis] + 0.5) * e[axis]) * (2 / e.max())
+        total = total + u.astype(np.float32)[..., None] * position[axis]
+    x, k = np.sin(total), 1
+    while f"hidden {k}" in node.weights:
+        x, k = np.sin(x @ node.weights[f"hidden {k}"] + node.weights[f"bias {k}"]), k + 1
+    return x
+
+
+# --- Blocks
+
+
+def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: str) -> Array:
+    leading = [head.uv() for _ in range(head.uv())]
+    require(0 < math.prod(leading) * math.prod(shape) <= MAX_VOXELS, f"leading axes are {leading}, too many or empty")
+    leaves = [node for node in _read_octree(head, shape) if not node.children]
+    edge = head.uv()
+    chunks = _read_chunks(head, body)
+    volumes = np.empty((*leading, *shape), dtype).reshape(-1, *shape)
+    places: list[tuple[int, Array]] = []
+    if edge:
+        places = [(OVERVIEW, np.empty([-(-n // edge) for n in shape], dtype)) for _ in volumes]
+    for volume in volumes:
+        places += [(BLOCK, volume[tuple(slice(*ends) for ends in leaf.box(shape))]) for leaf in leaves]
+    require(bool(features & LEADING_AXES) == bool(leading), "feature 2 is not that of the leading axes")
+    require([c.kind for c in chunks][: len(places)] == [kind for kind, _ in places], "chunks are not those of the tree")
+    checksums = b""
+    for (_, place), chunk in zip(places, chunks, strict=False):
+        require(chunk.level < 2, f"level of a block is {chunk.level}, expected 0 or 1")
+        values = decode(chunk.payload, inner=True) if chunk.level == 0 else residual(chunk.payload, place.shape, dtype)
+        require((values.shape, values.dtype) == (place.shape, place.dtype), "a block has not the shape of its leaf")
+        checksums += struct.pack("<I", zlib.crc32(values.tobytes())) if chunk.level else b""
+        place[:] = values
+    require(bool(features & RESIDUAL) == bool(checksums), "feature 0 is not that of the blocks")
+    verify = [(c.kind, c.payload) for c in chunks[len(places) :]]
+    require(verify == ([(VERIFY, checksums)] if checksums else []), "VERIFY is not that of the values")
+    return volumes.reshape(*leading, *shape)
+
+
+# --- residual-format.md
+
+
+def residual(data: bytes, shape: Box, dtype: str) -> Array:
+    """The values of a box."""
+    cursor, size = Cursor(data), math.prod(shape)
+    kind, n_bits, is_float = cursor.number("u1"), 8 * np.dtype(dtype).itemsize, dtype[1] == "f"
+    if kind == 0:
+        values = np.full(shape, cursor.array(dtype, 1)[0])
+        cursor.end()
+        return values
+    if kind == 3 and is_float:
+        return np.frombuffer(_unpacked(data[1:], size * n_bits // 8), dtype).reshape(shape)
+    if kind == 4:
+        return _labels(Stack(data[1:]), shape, n_bits).view(dtype)
+    require(kind == 1 or (kind == 2 and is_float), f"kind of a residual is {kind}")
+    taper, shift, low = cursor.array("u1", 3).tolist()
+    lowest = cursor.number("<f8" if kind == 2 else "<i8")
+    (high, bound), step = cursor.array("<u8", 2).tolist(), cursor.number("<f8")
+    require(0 < high < 2**36 and bound <= high and taper <= 4, f"high, bound, taper are {high}, {bound}, {taper}")
+    require(shift < n_bits and low <= max(0, n_bits - 36), f"shift and low are {shift} and {low}")
+    sizes = cursor.array("<u4", 3).tolist()
+    table, low_bits = (Stack(cursor.array("u1", n).tobytes()) for n in sizes[:2])
+    wrong, right = cursor.array("<u4", sizes[2]).astype(np.int64), cursor.array(dtype, sizes[2])
+    q = _integers(Stack(data[cursor.at :]), shape, high, bound, taper)
+    if kind == 2:
+        most = float(np.finfo(dtype).max)
+        require(step > 0 and np.isfinite([step, lowest]).all(), f"the grid is {lowest}, {step}")
+        with np.errstate(over="ignore"):
+            values = np.clip(q * step + lowest, -most, most).astype(dtype)
+    else:
+        if sizes[0]:
+            q = _ascending(table, high)[q]
+        ranks = np.int64(lowest) + (q << low | low_bits.plain(size, low).reshape(shape))
+        sign = np.int64(-(2 ** (n_bits - 1)))
+        patterns = np.where(ranks < 0, (-1 - ranks) << shift | sign, ranks << shift) if is_float else ranks
+        values = patterns.astype(f"<i{n_bits // 8}" if is_float else dtype).view(dtype)
+    table.end()
+    low_bits.end()
+    require((np.diff(wrong, append=size) > 0).all(), "positions of corrections do not ascend within the box")
+    values.reshape(-1)[wrong] = right
+    return values
+
+
+def _unpacked(data: bytes, size: int) -> bytearray:
+    xz = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2**23)
+    try:
+        values = xz.decompress(data, size + 1)
+    except lzma.LZMAError as error:
+        raise ValueError(f"no .xz stream: {error}") from error
+    require(len(values) == size and xz.eof and not xz.unused_data, "an .xz stream is not that of the box")
+    return bytearray(values)
+
+
+def _ascending(stack: Stack, high: int) -> Array:
+    """The table."""
+    tables = Tables(stack)
+    require(len(tables.all) == 1, f"a table has {len(tables.all)} tables of costs, expected 1")
+    steps = numbers(stack, tables.all[0], high)
+    require((steps > 0).all(), "a table does not ascend")
+    return np.concatenate([[0], np.cumsum(steps)])
+
+
+# --- Streams
+
+N_TOKENS = 159
+P = np.cumprod([1.0] + [0.8408964152537145] * 127)
+FLAT = _in_24_bits(np.ones(N_TOKENS))
+MEDIUM = _in_24_bits(P[[0 if i < 48 else 24 for i in range(N_TOKENS)]])
+STEEP = _in_24_bits(P[[min(2 * i, 80) for i in range(N_TOKENS)]])
+
+
+def numbers(stack: Stack, table: list[int], n: int) -> Array:
+    return _of_tokens(stack, stack.symbols(table, n))
+
+
+def number(stack: Stack, table: list[int], low: int, high: int) -> int:
+    found = int(numbers(stack, table, 1)[0])
+    require(low <= found <= high, f"a number is {found}, expected {low} to {high}")
+    return found
+
+
+def _of_tokens(stack: Stack, tokens: Array) -> Array:
+    """Numbers, once their further bits are read."""
+    found = np.where(tokens & 1, (tokens + 1) >> 1, -(tokens >> 1))
+    octaves = 3 + (tokens - 15) // 4
+    for o in np.unique(octaves[tokens >= 15]).tolist():
+        mine = np.flatnonzero(octaves == o)
+        r = stack.plain(len(mine), o - 1)
+        magnitudes = 2**o + (tokens[mine] - 15) % 4 * 2 ** (o - 2) + (r >> 1)
+        found[mine] = np.where(r & 1, -magnitudes, magnitudes)
+    return found
+
+
+class Tables:
+    """A set of tables; those of one token are [0, 2^24]."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.all: list[list[int]] = []
+        of_class: list[int] = []
+        costs = np.zeros(1, np.int64)
+        for place in range(number(stack, STEEP, 0, 200)):
+            of_class += [place] * number(stack, STEEP, 1, 200 - len(of_class))
+            m = number(stack, STEEP, 1, N_TOKENS)
+            expected = np.concatenate([costs, costs[-1] + np.arange(1, m + 1)])[:m]
+            costs = expected + np.cumsum(numbers(stack, STEEP, m)) if m > 1 else np.zeros(1, np.int64)
+            require(costs.min() >= 0 and costs.max() <= 127, "a cost is out of range")
+            self.all.append(_in_24_bits(P[costs]))
+        self.of_class = np.array(of_class, np.int64)
+
+    def tokens(self, stack: Stack, classes: Array) -> Array:
+        require((classes < len(self.of_class)).all(), "a class has no table")
+        tokens, of_voxel = np.zeros(len(classes), np.int64), self.of_class[classes]
+        for place in np.unique(of_voxel).tolist():
+            if len(self.all[place]) > 2:
+                mine = np.flatnonzero(of_voxel == place)
+                tokens[mine] = stack.symbols(self.all[place], len(mine))
+        return tokens
+
+
+# --- From coarse to fine
+
+PARITIES = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+SHELLS = (((1, 0, 0), (0, 1, 0), (0, 0, 1)), ((0, 1, 1), (1, 0, 1), (1, 1, 0)), ((1, 1, 1),))
+NEAR = SHELLS[0] + SHELLS[1] + SHELLS[2]
+FAR = ((3, 0, 0), (0, 3, 0), (0, 0, 3), (1, 2, 0), (1, 0, 2), (2, 1, 0), (0, 1, 2), (2, 0, 1), (0, 2, 1))
+
+
+class Stage(NamedTuple):
+    level: int
+    grid: Box  # number of voxels
+    parity: Box
+    earlier: set[Box]
+
+    def voxels(self) -> tuple[slice, ...]:
+        """Where in the box they are."""
+        return tuple(slice(p << self.level, None, 2 << self.level) for p in self.parity)
+
+    def known(self, orbits: tuple[Box, ...]) -> list[Box]:
+        return [o for o in orbits if tuple((p + d) & 1 for p, d in zip(self.parity, o, strict=True)) in self.earlier]
+
+    def neighbours(self, box: Array, orbit: Box) -> Array:
+        """What is at the offsets of an orbit, for all voxels of the stage: (offsets, z, y, x)."""
+        found = []
+        for offset in itertools.product(*((d, -d) if d else (0,) for d in orbit)):
+            places = []
+            for n, p, d in zip(self.grid, self.parity, offset, strict=True):
+                first = (p + d) & 1
+                last = first + (n - 1 - first) // 2 * 2
+                places.append(np.clip(np.arange(p, n, 2) + d, first, last) << self.level)
+            found.append(box[np.ix_(*places)])
+        return np.array(found)
+
+
+def _stages(shape: Box) -> Iterator[Stage]:
+    for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
+        grid = tuple(-(-n >> level) for n in shape)
+        earlier: set[Box] = {(0, 0, 0)}
+        for parity in PARITIES:
+            if all(n > p for n, p in zip(grid, parity, strict=True)):
+                yield Stage(level, grid, parity, earlier)
+                earlier.add(parity)
+
+
+# --- Numbers
+
+
+def _integers(stack: Stack, shape: Box, high: int, bound: int, taper: int) -> Array:
+    """A box of q."""
+    values, errors = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    values[0, 0, 0] = number(stack, FLAT, 0, high)
+    background = number(stack, FLAT, -1, high)
+    tables = Tables(stack)
+    flags = Tables(stack) if background >= 0 else None
+    stored: dict[tuple[Box, ...], tuple[list[int], list[int]]] = {}
+    for stage in _stages(shape):
+        step = 2 * max(bound // 4, bound * 4**stage.level // (4 + taper) ** stage.level) + 1
+        near, far = stage.known(NEAR), stage.known(FAR)
+        around = {orbit: stage.neighbours(values, orbit) for orbit in near}
+        errors_around = {orbit: stage.neighbours(errors, orbit) for orbit in near}
+        shells = [shell for shell in map(stage.known, SHELLS) if shell]
+
+        n_w, n_a, which = 2 * len(near) + len(far), 2 * len(shells), (stage.parity, *near, *far)
+        if around[near[0]][0].size >= 300 and number(stack, STEEP, 0, 1):
+            w = np.clip(numbers(stack, MEDIUM, n_w), -32767, 32767).tolist()
+            stored[which] = w, np.clip(numbers(stack, MEDIUM, n_a), 0, 65535).tolist()
+        first = 512 // sum(len(around[orbit]) for orbit in shells[0])
+        w, a = stored.get(which, ([0] * n_w, [first] + [0] * (n_a - 1)))
+
+        base = _mean(around[near[0]])
+        terms = [_mean(around[orbit]) - base for orbit in near[1:]]
+        terms += [_mean(stage.neighbours(values, orbit)) - base for orbit in far]
+        terms += [errors_around[orbit].sum(axis=0) for orbit in near]
+        terms += [np.clip(_lines(around, step), 0, 8 * high) - base]
+        prediction = np.clip((256 * base + np.tensordot(w, terms, 1) + 128) >> 8, 0, 8 * high)
+        centre = (prediction + 4) >> 3
+
+        parts = []
+        for shell in shells:
+            parts.append(8 * sum(abs(around[orbit] - centre).sum(axis=0) for orbit in shell))
+            parts.append(sum(abs(errors_around[orbit]).sum(axis=0) for orbit in shell))
+        edges = [step * (181 if i % 2 else 128) << i // 2 for i in range(99)]
+        edges = [edge for edge in edges if edge < 2**63]  # no activity is beyond
+        classes = 2 * np.searchsorted(edges, np.tensordot(a, parts, 1).ravel(), side="right")
+        fraction = (prediction - 8 * centre).ravel()
+        classes += (step == 1) & (abs(fraction) >= 2)
+
+        empty, k = np.zeros(classes.size, bool), np.zeros(classes.size, np.int64)
+        if flags:
+            share = _share(around, background)
+            empty[share > 0] = flags.tokens(stack, share[share > 0]) > 0
+        k[~empty] = _of_tokens(stack, tables.tokens(stack, classes[~empty]))
+        k, empty = np.where(fraction < 0, -k, k).reshape(centre.shape), empty.reshape(centre.shape)
+        found = np.where(empty, background, np.clip(centre + step * k, 0, high))
+        values[stage.voxels()], errors[stage.voxels()] = found, np.where(empty, 0, 8 * found - prediction)
+    stack.end()
+    return values
+
+
+def _mean(values: Array) -> Array:
+    """M, in eighths."""
+    return 8 * values.sum(axis=0) // len(values)
+
+
+def _lines(around: dict[Box, Array], step: int) -> Array:
+    a = b = np.zeros(1)
+    for orbit, values in around.items():
+        for u, v in zip(values[: len(values) // 2], values[::-1], strict=False):
+            d = (u - v).astype(np.float64)
+            t = 1 / ((d * d + 2.0 * step * step) * sum(o * o for o in orbit))
+            a, b = a + t * (u + v), b + t
+    return np.rint(4 * a / b).astype(np.int64)
+
+
+def _share(around: dict[Box, Array], background: int) -> Array:
+    """How much of what is around is background, of 15: the class of a flag."""
+    weight = {orbit: 8 >> sum(orbit) for orbit in around}
+    share = sum(weight[orbit] * (values == background).sum(axis=0) for orbit, values in around.items())
+    return -(-15 * share // sum(weight[orbit] * len(values) for orbit, values in around.items())).ravel()
+
+
+# --- Labels
+
+VOTES: dict[Box, int] = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
+VOTERS = tuple(orbit for orbit in itertools.product(range(4), repeat=3) if tuple(sorted(orbit)) in VOTES)
+
+
+def _labels(stack: Stack, shape: Box, n_bits: int) -> Array:
+    n = number(stack, FLAT, 1, min(math.prod(shape), 2**n_bits))
+    names = numbers(stack, MEDIUM, n)
+    if n_bits == 64:
+        names = names | numbers(stack, STEEP, n) << 32
+    names = np.cumsum(names.astype(np.uint64) + (np.arange(n) > 0).astype(np.uint64))
+    require((names[1:] > names[:-1]).all() and int(names[-1]) < 2**n_bits, "labels do not ascend within the dtype")
+    box, width = np.zeros(shape, np.int64), (n - 1).bit_length()
+    if n > 1:
+        box[0, 0, 0] = stack.plain(1, width)[0]
+        tables = Tables(stack)
+        for stage in _stages(shape):
+            candidates, classes = _candidates(stage, box)
+            tokens = tables.tokens(stack, 7 * classes + PARITIES.index(stage.parity))
+            others = tokens == 3
+            labels = np.take_along_axis(candidates, np.where(others, 0, tokens)[None], axis=0)[0]
+            labels[others] = stack.plain(int(others.sum()), width)
+            require(labels.min() >= 0 and labels.max() < n, "a voxel has a label that is none")
+            box[stage.voxels()] = labels.reshape(box[stage.voxels()].shape)
+    stack.end()
+    return names[box].astype(f"<u{n_bits // 8}")
+
+
+def _candidates(stage: Stage, box: Array) -> tuple[Array, Array]:
+    """(3, voxels), -1 for none; and 0 where all agree, else 1 + the lead in eights, at most 27."""
+    near = stage.known(NEAR)
+    reached = np.any(near, axis=0)
+    far = [o for o in stage.known(VOTERS) if o not in NEAR and not (reached & (np.array(o) == 2)).any()]
+    around = [stage.neighbours(box, orbit) for orbit in near + far]
+    of_orbit = [VOTES[tuple(sorted(orbit))] for orbit in near + far]
+    votes = np.repeat(of_orbit, [len(labels) for labels in around])[:, None]
+    labels = np.concatenate(around).reshape(len(votes), -1)
+
+    mixed = ((labels != labels[0]) & (votes > 0)).any(axis=0)
+    labels = np.where(mixed, labels, labels[0])
+    found = labels[:1]
+    for _ in range(2):
+        new = (labels[:, None] != found).all(axis=1)
+        other = np.where(new.any(axis=0), labels[new.argmax(axis=0), np.arange(mixed.size)], -1)
+        found = np.concatenate([found, other[None]])
+    sums = np.array([np.where(one < 0, -(2**30), (votes * (labels == one)).sum(axis=0)) for one in found])
+    order = np.argsort(-sums, axis=0, kind="stable")
+    lead = np.subtract(*np.take_along_axis(sums, order, axis=0)[:2])
+    return np.take_along_axis(found, order, axis=0), np.where(mixed, 1 + np.minimum(lead // 8, 26), 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python docs/reader.py FILE.tinc OUT.npy")
+    np.save(sys.argv[2], read(sys.argv[1]))

@@ -1,0 +1,915 @@
+"""Files at and past every limit of the format, all checksums right: accepted at it, refused past it, and never dear.
+
+Each is opened, and decoded where that is said, under caps of memory (tracemalloc; see fuzz.py for what counts) and CPU.
+"""
+
+from __future__ import annotations
+
+import lzma
+import math
+import re
+import struct
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from fuzz import MEMORY, MEMORY_PER_BYTE
+from mutator import File, Row, sealed, uv
+
+from napari_tinc import labels, lattice, residual, tokens
+from napari_tinc.exact import checksum
+from napari_tinc.framing import DTYPES, TincError
+from napari_tinc.octree import Octree
+from napari_tinc.residual import HEAD
+from napari_tinc.storage import Memory
+from napari_tinc.tokens import STEEP, Tables, Writer
+from napari_tinc.volume import TincVolume
+
+SECONDS = 3.0  # of CPU, ten times what the dearest takes: other machines are slower
+DECODE_MEMORY = 2**28
+MOST = 2**49 - 1  # in 7 bytes
+
+
+def f8(*values: float) -> bytes:
+    return struct.pack(f"<{len(values)}d", *values)
+
+
+def f4(*values: float) -> bytes:
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def one(rows: list[Row] | None = None, **changes: bytes) -> bytes:
+    """A file of one tree, 9 nodes of width 2, float16; what its chunks hold is never looked at."""
+    fields = {
+        "flags": b"\x0f", "dtype": b"\x02", "z": b"\x1e", "y": b"\x1e", "x": b"\x28", "low": bytes(2),
+        "high": b"\xff\xff", "mean": bytes(2), "std": bytes(2), "spacing": f8(1, 1, 1), "unit length": b"\x02",
+        "unit": b"mm", "origin": f8(0, 0, 0), "bound": f8(0), "affine": f4(*range(12)), "layers": b"\x02",
+        "omega0": f4(1), "form": b"\x00", "calibration": b"\x00", "nodes": b"\x09", "split": b"\x01\x00",
+        "widths": b"\x00\x02\x02",
+    }  # fmt: skip
+    given = {name.replace("_", " "): value for name, value in changes.items()}
+    assert given.keys() <= fields.keys()
+    return File(0x10, 0, fields | given, rows or [Row(0, 0, b""), Row(0x10, 1, b"ab"), Row(0x11, 8, b"cde")]).build()
+
+
+def split_bits(split: Any) -> bytes:
+    return np.packbits(np.asarray(split, np.uint8), bitorder="little").tobytes()
+
+
+def rooted(shape: tuple[int, ...], split: Any, rows: list[Row] | None = None, **changes: bytes) -> bytes:
+    """One network at the root of any tree, which all leaves share."""
+    z, y, x = map(uv, shape)
+    n_leaves = int((~np.asarray(split, bool)).sum())
+    widths = b"\x00\x01" + (b"\x00" if len(split) > 1 else b"")
+    flags = bytes((n_leaves + 7) // 8) if len(split) > 1 else b""
+    facts = {"z": z, "y": y, "x": x, "nodes": uv(len(split)), "split": split_bits(split), "widths": widths + flags}
+    return one(rows or [Row(0, 0, b""), Row(0x10, 1, b"")], **(facts | changes))
+
+
+def chain(depth: int, children: int = 8) -> list[bool]:
+    """Splits of a path down one child."""
+    return [bool(depth)] + ([True] + [False] * (children - 1)) * (depth - 1) + [False] * (children if depth else 0)
+
+
+def many(n: int, shape: tuple[int, int, int] = (512, 512, 512)) -> list[bool]:
+    """Splits of a tree of n nodes, which is 1 more than a multiple of 8."""
+    split = np.zeros(n, bool)
+    split[: (n - 1) // 8] = True
+    return split.tolist()
+
+
+def blocks(
+    shape: tuple[int, ...] = (4, 5, 6), rows: list[Row] | None = None, *, dtype: int = 0, features: int = 17,
+    leading: bytes = b"\x00", nodes: bytes = b"\x01", split: bytes = b"\x00", edge: bytes = b"\x00",
+    low: bytes | None = None, high: bytes | None = None,
+) -> bytes:  # fmt: skip
+    """A file of blocks; by default of one constant residual."""
+    size = int(DTYPES[dtype][1])
+    z, y, x = map(uv, shape)
+    fields = {
+        "flags": b"\x00", "dtype": bytes([dtype]), "z": z, "y": y, "x": x, "low": low or bytes(size),
+        "high": high or bytes(size), "leading": leading, "nodes": nodes, "split": split, "edge": edge,
+    }  # fmt: skip
+    return File(0x10, features, fields, [CONSTANT, VERIFY] if rows is None else rows).build()
+
+
+CONSTANT, VERIFY = Row(0x41, 0, b"\x00\x00"), Row(0x30, 0, bytes(4))
+
+
+def box(
+    data: bytes, shape: tuple[int, ...] = (4, 5, 6), dtype: str = "u1", values: np.ndarray | None = None
+) -> bytes:  # fmt: skip
+    """A file of one residual; its CRC-32 is that of ``values``, or whatever the residual decodes to."""
+    if values is None:
+        try:
+            values = residual.decode(data, shape, dtype)
+        except ValueError:
+            values = np.zeros(1)
+    rows = [Row(0x41, 0, data), Row(0x30, 0, struct.pack("<I", checksum(values)))]
+    return blocks(shape, rows, dtype=DTYPES.index(dtype))
+
+
+@dataclass(frozen=True)
+class Case:
+    """``message`` is None where it is to be accepted. ``decode`` it, or only open it."""
+
+    data: bytes | Callable[[], bytes]
+    message: str | None = None
+    decode: bool = False
+
+
+Cases = Iterator[tuple[str, Case]]
+
+
+def numbers() -> Cases:
+    """Numbers of the head: at the limit, past it, as large as can be, in more bytes than needed, without end."""
+    big = b"\x81\x80\x04"  # 2^16 + 1
+    fields: dict[str, tuple[Callable[[bytes], bytes], str, int, int]] = {
+        "z": (lambda v: rooted((1, 1, 1), [False], z=v), "axis", 1, 2**24),
+        "y": (lambda v: rooted((1, 1, 1), [False], y=v), "axis", 1, 2**24),
+        "x": (lambda v: rooted((1, 1, 1), [False], x=v), "axis", 1, 2**24),
+        "leading axis": (lambda v: blocks(leading=b"\x01" + v, features=21), "leading axis", 1, 1),
+        "edge": (lambda v: blocks(edge=v), "edge of the overview", 0, 2**16),
+        "width": (lambda v: one(widths=b"\x00\x02" + v), "width", 1, 256),
+    }
+    for name, (make, called, low, high) in fields.items():
+        if name not in ("edge", "leading axis"):
+            yield f"{name} {low}", Case(make(uv(low)))
+        if name in "zyx":
+            yield f"{name} {high}", Case(make(uv(high)))
+        if name != "leading axis":
+            yield f"{name} {high + 1}", Case(make(uv(high + 1)), f"{called} is {high + 1}, expected [01] to {high}")
+        yield f"{name} {MOST}", Case(make(uv(MOST)), f"{called} is {MOST}, expected")
+        yield f"{name} long", Case(make(b"\x81\x00"), f"{called}: 1 is stored in 2 bytes, expected the fewest")
+        yield f"{name} endless", Case(make(b"\xff" * 8), f"{called}: number is longer than 7 bytes")
+    yield (
+        "edge 65536",
+        Case(blocks((1, 1, 1), [Row(0x51, 0, b"\0\0"), CONSTANT, Row(0x30, 0, bytes(8))], edge=uv(2**16))),
+    )
+    yield "voxels 2^40", Case(rooted((2**24, 2**16, 1), [False]))
+    yield "voxels past", Case(rooted((2**24, 2**16, 2), [False]), f"number of voxels is {2**41}, expected 1 to {2**40}")
+    yield "voxels 2^72", Case(rooted((2**24,) * 3, [False]), f"number of voxels is {2**72}, expected 1 to {2**40}")
+    for axis in "zyx":
+        yield f"{axis} 0", Case(rooted((1, 1, 1), [False], **{axis: b"\0"}), "axis is 0, expected 1 to 16777216")
+    bytes_ = {"flags": 15, "dtype": 8, "layers": 8, "form": 2, "calibration": 2}
+    called = {"form": "weights format"}
+    for name, most in bytes_.items():
+        for value in {most + 1, 2 * most + 2, 128, 255}:
+            # Facts and values of the range follow from flags and dtype, so these are refused before they are read.
+            yield (
+                f"{name} {value}",
+                Case(one(**{name: bytes([value])}), f"{called.get(name, name)} is {value}, expected"),
+            )
+    for value in (1, 8):
+        yield f"layers {value}", Case(one(layers=bytes([value])))
+    yield "layers 0", Case(one(layers=b"\0"), "layers is 0, expected 1 to 8")
+    for form, kind in [(form, kind) for form in range(3) for kind in range(3)]:
+        yield f"form {form} {kind}", Case(one(form=bytes([form]), calibration=bytes([kind])))
+    yield "unit 32", Case(one(unit_length=b"\x20", unit=b"m" * 32))
+    yield "unit 33", Case(one(unit_length=b"\x21", unit=b"m" * 33), "unit length is 33, expected 0 to 32")
+    yield "unit 2^49", Case(one(unit_length=uv(MOST)), f"unit length is {MOST}, expected 0 to 32")
+    for unit in (b"\xff\xff", b"a\n", b"\x1b[", b"\xed\xa0\x80", b"\xc0\x80", b"\xe2\x80\xae"):
+        data = one(unit_length=bytes([len(unit)]), unit=unit)
+        yield f"unit {unit!r}", Case(data, r"unit is b'.*', expected printable UTF-8")
+    yield "width form", Case(one(widths=b"\x02"), "width form is 2, expected 0 to 1")
+    for value, low in ((0, 2), (1, 2), (258, 2), (MOST, 2)):
+        yield (
+            f"width classes {value}",
+            Case(one(widths=b"\x01" + uv(value)), f"width classes is {value}, expected {low} to 257"),
+        )
+    yield "root without network", Case(one(widths=b"\x00\x00\x00"), "width of the root is 0, expected 1 to 256")
+    yield "chunks 0", Case(sealed(one()[16:-5][: -3 * 7 - 1] + b"\0"), "number of chunks is 0, expected 1 to 65536")
+    for count in (65537, 2**20, MOST):
+        data = sealed(one()[16:-5][: -3 * 7 - 1] + uv(count))
+        yield f"chunks {count}", Case(data, f"number of chunks is {count}, expected 1 to 65536")
+    yield "chunks 65536 declared", Case(sealed(one()[16:-5][: -3 * 7 - 1] + uv(65536)), "chunk type: head is .* bytes")
+    yield (
+        "nodes 2^17 of blocks past",
+        Case(blocks(nodes=uv(2**17 + 1)), "number of nodes is 131073, expected 1 to 131072"),
+    )
+    yield "nodes 2^17 of blocks declared", Case(blocks(nodes=uv(2**17)), "split flags: head is .* at least")
+    yield "nodes 0", Case(one(nodes=b"\0", split=b""), "number of nodes is 0, expected 1 to 65536")
+    yield "nodes past", Case(one(nodes=big, split=bytes(8193)), "number of nodes is 65537, expected 1 to 65536")
+    yield "nodes 2^49", Case(one(nodes=uv(MOST)), f"number of nodes is {MOST}, expected 1 to 65536")
+    yield "nodes declared", Case(one(nodes=uv(65536), split=b""), "split flags: head is .* bytes, expected at least")
+
+
+def floats() -> Cases:
+    """Facts that are floats; NaN and infinities everywhere."""
+    largest = struct.unpack("<d", b"\xff\xff\xff\xff\xff\xff\xef\x7f")[0]
+    for at in range(3):
+        for value, good in (
+            (1e-12, True), (1e12, True), (9.99e-13, False), (1.001e12, False), (0.0, False), (-1.0, False),
+            (math.nan, False), (math.inf, False),
+        ):  # fmt: skip
+            values = [1.0] * 3
+            values[at] = value
+            message = None if good else r"spacing is .*, expected 1e-12 to 1000000000000"
+            yield f"spacing {at} {value}", Case(one(spacing=f8(*values)), message)
+        for value in (largest, -largest, math.inf, -math.inf, math.nan):
+            values = [0.0] * 3
+            values[at] = value
+            message = None if abs(value) <= largest else "origin is .*, expected -1.79.* to 1.79"
+            yield f"origin {at} {value}", Case(one(origin=f8(*values)), message)
+    for value in (0.0, 5e-324, largest, -5e-324, -1.0, math.inf, math.nan):
+        yield (
+            f"bound {value}",
+            Case(one(bound=f8(value)), None if 0 <= value <= largest else "error bound is .*, expected 0 to"),
+        )
+    for value in (3.4028234663852886e38, math.inf, -math.inf, math.nan):
+        good = abs(value) < 1e39
+        yield (
+            f"affine {value}",
+            Case(one(affine=f4(*range(11), value)), None if good else "affine is .*, expected -1.79"),
+        )
+        yield f"omega0 {value}", Case(one(omega0=f4(value)), None if good else "omega0 is .*, expected -1.79")
+    for index, code in enumerate(DTYPES):
+        dtype = np.dtype("<" + code)
+        limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        pairs = [(limits.min, limits.max), (limits.max, limits.min), (0, 0), (1, 0)]
+        if dtype.kind == "f":
+            pairs += [(np.nan, 0), (0, np.nan), (-np.inf, 0), (0, np.inf), (-0.0, 0.0), (0.0, -0.0)]
+        for low, high in pairs:
+            data = one(dtype=bytes([index]), low=np.array(low, dtype).tobytes(), high=np.array(high, dtype).tobytes())
+            good = low <= high and math.isfinite(float(high) - float(low))
+            yield (
+                f"range {code} {low} {high}",
+                Case(data, None if good else "value range is .* expected it finite and asc"),
+            )
+
+
+def trees() -> Cases:
+    """Depths, nodes and boxes."""
+    cube = (2**13,) * 3
+    yield "depth 12", Case(rooted(cube, chain(12)))
+    yield "depth 13", Case(rooted(cube, chain(13)), "octree is deeper than 12 levels")
+    yield "depth 40", Case(rooted((2**13,) * 3, chain(40)), "octree is deeper than 12 levels")
+    yield "depth 12 of a line", Case(rooted((1, 1, 2**24), chain(12, 2)))
+    yield "nodes 65529", Case(rooted((512, 512, 512), many(65529)))
+    yield "nodes 65533", Case(rooted((1, 256, 256), [True] * 16383 + [False] * 49150))
+    yield (
+        "no axis left",
+        Case(rooted((1, 1, 1), chain(1)), "octree splits a box of level 0 of a volume .*, which has no axis"),
+    )
+    yield "no axis left below", Case(rooted((1, 1, 2), chain(2, 2)), "octree splits a box of level 1")
+    for n, split in ((8, [True] + [False] * 7), (10, [True] + [False] * 9), (1, [True]), (9, [False] * 9)):
+        yield (
+            f"does not close {n} {split[0]}",
+            Case(rooted((8, 8, 8), split), f"octree does not close: {n} nodes stored, .* needed"),
+        )
+    for bit in range(1, 8):
+        yield (
+            f"split padding {bit}",
+            Case(one(split=bytes([1, 1 << bit])), "split flags: padding bits are .*, expected zeros"),
+        )
+    full = Octree.full(cube, 3).split.tolist()
+    yield (
+        "weights past 2^26",
+        Case(
+            rooted(cube, full, widths=b"\x00" + uv(256) * 4, layers=b"\x08"),
+            f"number of weights is .*, expected 1 to {2**26}",
+        ),
+    )
+    n_weights = 4 * 128 + 3 * (128 * 128 + 128) + 129
+    least = -(-(n_weights - 4096) // 64)
+    for size, good in ((least, True), (least - 1, False)):
+        empty = len(rooted((8, 8, 8), [False], widths=b"\x00\x80\x01", layers=b"\x04"))
+        rows = [Row(0, 0, bytes(size - empty - 1)), Row(0x10, 1, b"")]  # the length of MODEL takes a byte more
+        data = rooted((8, 8, 8), [False], rows, widths=b"\x00\x80\x01", layers=b"\x04")
+        assert len(data) == size
+        message = None if good else f"number of weights is {n_weights}, expected 0 to {64 * size + 4096}"
+        yield f"weights for a file of {size}", Case(data, message)
+    for layers in (1, 4, 8):
+        yield (
+            f"width 256, {layers} layers",
+            Case(
+                rooted((8, 8, 8), [False], widths=b"\x00\x80\x02", layers=bytes([layers])),
+                None if layers == 1 else "number of weights is .*, expected 0 to",
+            ),
+        )
+
+
+def tables() -> Cases:
+    """Chunks: how many, how long, in what order."""
+    small = [Row(0, 0, b""), Row(0x10, 1, b"")]
+    extra = Row(0xF0, 0, b"")
+    for count, good in ((62, True), (66, True), (67, False), (1000, False)):
+        data = rooted((8, 8, 8), [False], [*small, *[extra] * count])
+        n = count + 2
+        most = 64 + len(data) // 128
+        assert (n <= most) == good or count in (66, 67)
+        yield (
+            f"{n} chunks of one tree",
+            Case(data, None if n <= most else f"number of chunks is {n}, expected 1 to {most}$"),
+        )
+    filled = [*small, *[extra] * 998, Row(0xF0, 0, bytes(128 * 936))]
+    yield "1001 chunks of a larger file", Case(rooted((8, 8, 8), [False], filled))
+    tree = Octree.full((1, 256, 256), 8)
+    empty = Row(0x40, 0, b"")
+    nodes, split = uv(len(tree.split)), split_bits(tree.split)
+    yield "65536 blocks", Case(lambda: blocks((1, 256, 256), [empty] * 65536, features=16, nodes=nodes, split=split))
+    yield (
+        "65536 blocks and VERIFY",
+        Case(
+            lambda: blocks(
+                (1, 256, 256), [CONSTANT] * 65536 + [Row(0x30, 0, bytes(4 * 65536))], nodes=nodes, split=split
+            ),
+            "number of chunks is 65537, expected 1 to 65536",
+        ),
+    )
+    yield (
+        "65537 blocks",
+        Case(
+            blocks((1, 1, 1), [empty], features=20, leading=b"\x01" + uv(65537)),
+            "number of blocks is 65537, expected 1 to 65536",
+        ),
+    )
+    yield (
+        "2^40 blocks",
+        Case(
+            blocks((1, 1, 1), [empty], features=20, leading=b"\x02" + uv(2**20) + uv(2**20)),
+            f"number of blocks is {2**40}, expected 1 to 65536",
+        ),
+    )
+    yield (
+        "voxels with leading axes past",
+        Case(
+            blocks((2**20, 2**20, 1), [empty], features=20, leading=b"\x01\x02"),
+            f"number of voxels is {2**41}, expected 1 to {2**40}",
+        ),
+    )
+    for count in (1, 2, 3):
+        yield f"{count} leading axes", Case(blocks(features=21, leading=bytes([count] + [1] * count)))
+    for count in (4, 255, MOST):
+        yield (
+            f"{count} leading axes",
+            Case(blocks(features=21, leading=uv(count) + b"\x01" * 4), f"leading axes is {count}, expected 0 to 3"),
+        )
+    yield (
+        "leading axis of 0",
+        Case(blocks(features=21, leading=b"\x01\x00"), f"leading axis is 0, expected 1 to {2**40}"),
+    )
+    yield "leading axes not said", Case(blocks(leading=b"\x01\x01"), "has 1 leading axes, and the features")
+    yield "no leading axes but said", Case(blocks(features=21), "has 0 leading axes, and the features")
+    yield "residual not said", Case(blocks(features=16), "has 1 residuals, and the features")
+    yield "no residual but said", Case(blocks(rows=[empty]), "has 0 residuals, and the features")
+    for name, rows, message in (
+        ("no block", [VERIFY], "number of BLOCK chunks is 0, expected 1"),
+        ("two blocks", [CONSTANT, CONSTANT, Row(0x30, 0, bytes(8))], "number of BLOCK chunks is 2, expected 1"),
+        ("an overview", [Row(0x51, 0, b"\0\0"), CONSTANT, Row(0x30, 0, bytes(8))], "number of OVERVIEW chunks is 1"),
+        ("no VERIFY", [CONSTANT], "number of VERIFY chunks is 0, expected 1"),
+        ("two VERIFY", [CONSTANT, VERIFY, VERIFY], "number of VERIFY chunks is 2, expected 1"),
+        ("short VERIFY", [CONSTANT, Row(0x30, 0, bytes(3))], "length of VERIFY is 3, expected 4"),
+        ("long VERIFY", [CONSTANT, Row(0x30, 0, bytes(8))], "length of VERIFY is 8, expected 4"),
+        ("VERIFY first", [VERIFY, CONSTANT], "critical chunks are out of order"),
+        ("level 2", [Row(0x42, 0, b"\0\0"), VERIFY], "level of a critical chunk is 2, expected 0 to 1"),
+        ("level 1 of VERIFY", [CONSTANT, Row(0x31, 0, bytes(4))], "level of a critical chunk is 1, expected 0"),
+        ("nodes of a block", [Row(0x41, 1, b"\0\0"), VERIFY], "nodes of a critical chunk is 1, expected 0"),
+        ("MODEL in blocks", [Row(0x00, 0, b""), CONSTANT, VERIFY], "needs the chunk kind MODEL"),
+    ):  # fmt: skip
+        yield name, Case(blocks(rows=rows), message)
+    for n_nodes in (0, 9, 2**20):
+        rows = [Row(0, 0, b""), Row(0x10, n_nodes, b"")]
+        message = f"nodes of WEIGHTS chunk 1 is {n_nodes}, expected 1"
+        yield f"{n_nodes} networks in a chunk", Case(rooted((8, 8, 8), [False], rows), message)
+    yield (
+        "2^20 + 1 nodes of a chunk",
+        Case(
+            rooted((8, 8, 8), [False], [*small, Row(0xF0, 2**20 + 1, b"")]),
+            f"nodes of a chunk is {2**20 + 1}, expected 0 to {2**20}",
+        ),
+    )
+    yield "2^20 nodes of an ancillary chunk", Case(rooted((8, 8, 8), [False], [*small, Row(0xF0, 2**20, b"")]))
+    for role in (0x80, 0xA0):
+        for size in (2**16, 2**16 + 1):
+            data = rooted((8, 8, 8), [False], [*small, Row(role, 0, b"{" + b" " * (size - 2) + b"}")])
+            refused = role == 0x80 and size > 2**16
+            yield (
+                f"{role:#x} of {size}",
+                Case(data, "length of META is 65537, expected 0 to 65536" if refused else None),
+            )
+    head = one()[16:-5]
+    for length in (2**31, 2**31 + 1, 2**40, MOST):
+        table = head[: -3 * 7 - 1] + b"\x01\x00\x00" + uv(length) + bytes(4)
+        message = (
+            f"file size by the lengths .* expected .* to {2**31}"
+            if length == 2**31
+            else f"length of a chunk is {length}"
+        )
+        yield f"a chunk of {length}", Case(sealed(table), message)
+    table = head[: -3 * 7 - 1] + uv(256) + (b"\x00\x00" + uv(2**31) + bytes(4)) * 256
+    yield (
+        "chunks of 2^39 bytes",
+        Case(sealed(table), rf"file size by the lengths of chunks is {2**39 + 16 + len(table)}"),
+    )
+    yield "head 1 MiB", Case(sealed(bytes(2**20)), "axis is 0, expected 1 to")
+    yield "head past 1 MiB", Case(sealed(bytes(2**20 + 1)), "head length is 1048577, expected 1 to 1048576")
+    prefix = sealed(b"")
+    yield (
+        "head past the file",
+        Case(prefix[:6] + struct.pack("<I", 2**32 - 1) + sealed(b"", version=0x10)[10:], "prefix: CRC-16 is"),
+    )
+    for size in (0, 1, 15):
+        yield f"file of {size}", Case(one()[:size], f"file size is {size}, expected 16 to {2**31}")
+    yield "file of 16", Case(one()[:16], "head length is .*, expected 1 to 0")
+
+
+def model(form: int, kind: int, payload: bytes, values: bytes, **changes: bytes) -> bytes:
+    """A network of width 1, one layer: 4 weights of position, head and its bias."""
+    rows = [Row(0, 0, payload), Row(0x10, 1, values)]
+    return rooted((4, 4, 4), [False], rows, form=bytes([form]), calibration=bytes([kind]), layers=b"\x01", **changes)
+
+
+def step(value: float) -> bytes:
+    return f4(value)[2:]
+
+
+def payloads() -> Cases:
+    """What MODEL and WEIGHTS hold."""
+    decode = {"decode": True}
+    half = np.zeros(6, "<f2").tobytes()
+    yield "float16", Case(model(0, 0, b"", half), **decode)
+    for values in (half[:-1], half + b"\0", b""):
+        yield (
+            f"float16 {len(values)}",
+            Case(model(0, 0, b"", values), f"payload is {len(values)} bytes, expected 12", **decode),
+        )
+    for value in (np.inf, np.nan, -np.inf):
+        values = np.array([0, 0, 0, value, 0, 0], "<f2").tobytes()
+        yield (
+            f"float16 {value}",
+            Case(
+                model(0, 0, b"", values), "a weight, gain, offset or scalar is .*, expected at most 1048576", **decode
+            ),
+        )
+    for value, good in ((2.0**20, True), (2.0**20 + 1, False), (math.inf, False), (math.nan, False), (-3e38, False)):
+        for place in (0, 1):
+            pair = [1.0, 0.0]
+            pair[place] = value
+            message = None if good else "a weight, gain, offset or scalar is .*, expected at most 1048576"
+            yield f"calibration {place} {value}", Case(model(0, 1, f4(*pair), half), message, **decode)
+    three = step(1) * 3
+    yield "int8", Case(model(1, 0, three, bytes([128, 127, 1, 2, 3, 4])), **decode)
+    for value in (0.0, -1.0, math.inf, math.nan):
+        yield (
+            f"step {value}",
+            Case(model(1, 0, step(value) + step(1) * 2, bytes(6)), "a rounding step that is not a positive", **decode),
+        )
+    yield "steps to 2^20", Case(model(1, 0, step(2**13) * 3, bytes([128] * 6)), **decode)
+    yield (
+        "steps past 2^20",
+        Case(model(1, 0, step(2**14) * 3, bytes([128] * 6)), "scalar is 2097152.0, expected at most", **decode),
+    )
+    yield (
+        "largest step",
+        Case(model(1, 0, b"\x7f\x7f" * 3, bytes([127] * 6)), "scalar is inf, expected at most", **decode),
+    )
+    for size in (0, 5, 7, 100):
+        yield (
+            f"MODEL of {size}",
+            Case(
+                model(1, 0, bytes(size), bytes(6)), f"MODEL chunk is {size} bytes, expected 6 for 3 tensors", **decode
+            ),
+        )
+    entry = struct.pack("<2sHH", step(1), 1000, 0)
+    large = np.full(6, 60000, "<f2").tobytes()
+    yield (
+        "values past all floats",
+        Case(model(0, 1, f4(2**20, 0), large, dtype=b"\x08", low=f8(-8e307), high=f8(8e307)), **decode),
+    )
+    yield "entropy, all 0", Case(model(2, 0, entry * 3, b""), **decode)
+    for largest, good in ((32767, True), (32768, False), (65535, False)):
+        table = struct.pack("<2sHH", step(1e-4), 65535, largest) * 3
+        data = model(2, 0, table, b"")
+        message = None if good else f"largest magnitude is {largest}, expected at most 32767"
+        yield f"largest {largest}", Case(data, message, **decode)
+    yield (
+        "entropy, odd bytes",
+        Case(model(2, 0, entry * 3, b"\x01\x00\x01"), "data of 3 bytes, expected a multiple of 4", **decode),
+    )
+    yield "entropy, zero word", Case(model(2, 0, entry * 3, bytes(4)), "end in a zero word", **decode)
+    yield "entropy, left over", Case(model(2, 0, entry * 3, b"\x01\0\0\0"), "are not used up", **decode)
+    yield "253 groups", Case(grouped(250), **decode)
+    yield "groups past 256", Case(grouped(300), "network has more than 256 groups of nodes", **decode)
+    yield (
+        "tables past 2^22 items",
+        Case(grouped(40, largest=32767), "tables of the tensors have .* items, expected at most", **decode),
+    )
+    yield "pieces past 2^18", Case(pieces, "chunks of .* tensors, expected a product of at most 262144", **decode)
+
+
+def grouped(n: int, largest: int = 0) -> bytes:
+    """A tree of leaves of n widths, of networks that are all 0."""
+    tree = Octree.full((64, 64, 64), 3)
+    n_nodes = np.bincount(tree.level).tolist()
+    above = [1, 8, 64]
+    widths = np.resize(np.arange(1, min(n, 256) + 1), n_nodes[3])
+    second = np.resize([1, 2], 64) if n > 256 else np.ones(64, int)
+    classes = np.unique(np.concatenate([[1], second, widths]))
+    bits = (len(classes) - 1).bit_length()
+    packed = b""
+    for level in (np.ones(1, int), np.ones(8, int), second, widths):
+        index = np.searchsorted(classes, level)
+        packed += split_bits((index[:, None] >> np.arange(bits) & 1).ravel())
+    stored = b"\x01" + uv(len(classes)) + b"".join(map(uv, classes.tolist())) + packed
+    groups = len({(int(second[i // 8]), int(w)) for i, w in enumerate(widths)}) + len(set(second.tolist())) + 2
+    n_tensors = 2 * groups - 1 + 2 * len({(int(second[i // 8]), int(w)) for i, w in enumerate(widths)})
+    table = struct.pack("<2sHH", step(1), 1000, largest) * n_tensors
+    padding = Row(0xF0, 0, bytes(6 * len(widths) * int(widths.max()) // 64))
+    rows = [Row(0, 0, table), *(Row(0x10 | level, count, b"") for level, count in enumerate([*above[:3], n_nodes[3]]))]
+    return rooted((64, 64, 64), tree.split, [*rows, padding], widths=stored, form=b"\x02", layers=b"\x01")
+
+
+def pieces() -> bytes:
+    """Of 4096 networks each in a chunk of its own, 8 layers: 18 tensors."""
+    tree = Octree.full((64, 64, 64), 5)
+    counts = np.bincount(tree.level).tolist()
+    n_tensors = 6 * 2 + 5 + 6 * 2 * 7 + 2
+    chunks = [Row(0x10 | level, 1, b"") for level in range(5) for _ in range(counts[level])]
+    chunks += [Row(0x15, counts[5], b"")]
+    assert len(chunks) * n_tensors > 2**18
+    n_weights = sum(counts) * (5 + 7 * 2) + counts[5] * 2
+    padding = Row(0xF0, 0, bytes(max(128 * len(chunks), n_weights // 64)))
+    rows = [Row(0, 0, bytes(6 * n_tensors)), *chunks, padding]
+    return rooted((64, 64, 64), tree.split, rows, widths=b"\x00" + b"\x01" * 6, form=b"\x02", layers=b"\x08")
+
+
+def head(**changes: Any) -> bytes:
+    """The HEAD of a residual: ordered, 0 to 200."""
+    fields: dict[str, Any] = {
+        "kind": 1, "taper": 0, "shift": 0, "low": 0, "lowest": 0, "high": 200, "bound": 0, "step": 0.0, "table": 0,
+        "low_bits": 0, "corrections": 0,
+    } | changes  # fmt: skip
+    if not isinstance(fields["lowest"], bytes):
+        code = "<q" if isinstance(fields["lowest"], int) else "<d"
+        fields["lowest"] = struct.pack(code, fields["lowest"])
+    return HEAD.pack(*fields.values())
+
+
+def words(high: int = 200, first: int = 7, bound: int = 0) -> bytes:
+    """A box of one value, 4 x 5 x 6."""
+    return lattice.encode(np.full((4, 5, 6), first), high, bound)[0]
+
+
+def residuals() -> Cases:
+    """Boxes without networks: heads, parts, streams."""
+    body = words()
+
+    def of(data: bytes, message: str | None = None, dtype: str = "u1") -> Case:
+        return Case(box(data, dtype=dtype), None if message is None else f"residual: .*{message}", decode=True)
+
+    yield "good", of(head() + body)
+    yield "empty", of(b"", "residual is 0 bytes, expected 2 for a constant box")
+    for kind in (5, 6, 255):
+        yield (
+            f"kind {kind}",
+            of(bytes([kind]) + head()[1:] + body, f"kind of residual is {kind}, expected 1, or 2 for floats"),
+        )
+    yield "grid of integers", of(head(kind=2, step=1.0) + body, "kind of residual is 2, expected 1")
+    yield "repeats of integers", of(b"\x03" + head()[1:] + body, "kind of residual is 3, expected 1")
+    yield "labels of floats", Case(box(b"\x04" + body, dtype="f4"), "residual: ", decode=True)
+    for size in (0, 2, 100):
+        yield f"constant {size}", of(bytes(1 + size), f"residual is {1 + size} bytes, expected 2 for a constant")
+    yield "short head", of(head()[:-1], "residual is 47 bytes, expected 48 or more")
+    for taper in (1, 2, 3, 4):
+        yield f"taper {taper}", of(head(taper=taper) + body)
+    for taper in (5, 255):
+        yield (
+            f"taper {taper}",
+            of(head(taper=taper) + body, f"taper are 200, 0, {taper}, expected a bound within a range"),
+        )
+    for high in (0, 2**36, 2**63, 2**64 - 1):
+        yield f"high {high}", of(head(high=high) + body, f"range, bound and taper are {high}, 0, 0, expected")
+    yield "high 255", of(head(high=255) + words(255))
+    yield "high 256", of(head(high=256) + words(256), "ranks are 0 to 256, expected those of uint8")
+    yield "high 2^36 - 1", of(head(high=2**36 - 1) + body, "ranks are 0 to 68719476735, expected those of uint8")
+    yield "bound 200", of(head(bound=200) + words(bound=200))
+    for bound in (201, 2**36, 2**64 - 1):
+        yield (
+            f"bound {bound}",
+            of(head(bound=bound) + body, f"range, bound and taper are 200, {bound}, 0, expected a bound"),
+        )
+    for value in (1.0, -1.0, math.nan, math.inf):
+        yield f"step {value} of ordered", of(head(step=value) + body, "grid is 0, .*, expected finite numbers")
+    for value in (0.0, -1.0, math.nan, math.inf):
+        yield (
+            f"step {value} of grid",
+            of(head(kind=2, lowest=0.0, step=value) + body, "grid is 0.0, .*, expected finite", "f4"),
+        )
+    for value in (math.nan, math.inf, -math.inf):
+        yield (
+            f"lowest {value}",
+            of(head(kind=2, lowest=value, step=1.0) + body, "grid is .*, 1.0, expected finite", "f4"),
+        )
+    for value in (1e308, -1e308, 1.7e308, 5e-324):
+        yield f"lowest {value}", of(head(kind=2, lowest=value, step=1e308) + body, None, "f8")
+    for lowest, good in ((0, True), (55, True), (56, False), (-1, False), (-(2**63), False), (2**63 - 1, False)):
+        yield (
+            f"ranks from {lowest}",
+            of(head(lowest=lowest) + body, None if good else f"ranks are {lowest} to .*, expected those of uint8"),
+        )
+    for dtype in ("f2", "f4", "f8"):
+        bits = 8 * int(dtype[1])
+        for shift, good in ((bits - 9, True), (bits, False), (255, False)):
+            data = head(shift=shift, high=100) + words(100)
+            yield (
+                f"shift {shift} of {dtype}",
+                of(data, None if good else f"bits shifted out and low bits are {shift}, 0, expected those", dtype),
+            )
+        yield (
+            f"ranks of {dtype}",
+            of(head(lowest=2 ** (bits - 1) - 200) + body, "ranks are .*, expected those of float", dtype),
+        )
+    for dtype, low in (("u1", 1), ("u4", 1), ("f4", 1), ("f8", 29)):
+        yield (
+            f"low {low} of {dtype}",
+            of(head(low=low) + body, f"bits shifted out and low bits are 0, {low}, expected those of", dtype),
+        )
+    for room in (9, 10):  # ranks of 200 * 2^20 and some more
+        low_bits = residual._pack_low(np.full((4, 5, 6), 10), 20)
+        data = head(low=20, low_bits=len(low_bits), lowest=2**63 - 1 - room - (200 << 20)) + low_bits + words(first=200)
+        message = None if room == 10 else "low bits of the highest rank are 10, expected at most 9 of float64"
+        yield f"low bits past the largest rank but {room}", of(data, message, "f8")
+    yield (
+        "shift of integers",
+        of(head(shift=1) + body, "bits shifted out and low bits are 1, 0, expected those of uint8"),
+    )
+    yield "shift of a grid", of(head(kind=2, lowest=0.0, step=1.0, shift=1) + body, "expected none of a grid", "f4")
+    for part in ("table", "low_bits", "corrections"):
+        for size in (len(body) + 1, 2**31, 2**32 - 1):
+            yield (
+                f"{part} of {size}",
+                of(head(**{part: size}) + body, "parts of the residual end at byte .*, expected at most"),
+            )
+    yield "low bits without", of(head(low_bits=4) + body, "parts of the residual end at byte")
+    place, value = struct.pack("<I", 3), b"\x09"
+    yield "a correction", of(head(corrections=1) + place + value + body)
+    yield "corrections of all", of(head(corrections=120) + np.arange(120, dtype="<u4").tobytes() + b"\x08" * 120 + body)
+    for places in ((120,), (2**32 - 1,), (3, 3), (4, 3), (0, 1, 120)):
+        data = head(corrections=len(places)) + np.array(places, "<u4").tobytes() + value * len(places) + body
+        yield f"corrections at {places}", of(data, "positions of corrections are not ascending below 120")
+    yield (
+        "idle correction",
+        of(head(corrections=1) + place + b"\x07" + body, "corrections of the residual leave voxels as they are"),
+    )
+    for name, data, message in (
+        ("no words", b"", "."), ("odd words", body + b"\x01", "expected a multiple of 4"),
+        ("a word more", body + b"\x01\0\0\0", "."), ("a zero word", body + bytes(4), "."),
+        ("random", np.random.default_rng(1).bytes(400), "."),
+    ):  # fmt: skip
+        yield name, of(head() + data, message)
+    for first in (-1, 201, 2**35):
+        yield (
+            f"first voxel {first}",
+            of(head() + stream(([first], tokens.FLAT)), f"first voxel is {first}, expected 0 to 200"),
+        )
+    for background in (-2, 201):
+        data = stream(([0], tokens.FLAT), ([background], tokens.FLAT))
+        yield f"background {background}", of(head() + data, f"background is {background}, expected -1 to 200")
+    for count in (-1, 201, 2**30):
+        data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([count], STEEP))
+        yield f"{count} tables", of(head() + data, f"number of tables is {count}, expected 0 to 200")
+    for runs, message in (
+        ([[0]], "classes of a table is 0, expected 1 to 200"),
+        ([[201]], "classes of a table is 201, expected 1 to 200"),
+        ([[200, 1], [1]], "classes of a table is 1, expected 1 to 0"),
+        ([[1, 0]], "tokens of a table is 0, expected 1 to"),
+        ([[1, 160]], "tokens of a table is 160, expected 1 to"),
+    ):  # fmt: skip
+        flat = [(run[i : i + 1], STEEP) for run in runs for i in range(len(run))]
+        data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([len(runs)], STEEP), *flat)
+        yield f"tables {runs}", of(head() + data, message)
+    for cost in (-1, 128, 2**20):
+        data = stream(
+            ([0], tokens.FLAT), ([-1], tokens.FLAT), ([1], STEEP), ([9], STEEP), ([2], STEEP), ([cost, 0], STEEP)
+        )
+        yield f"cost {cost}", of(head() + data, "costs of tokens are .*, expected 0 to 127")
+    data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([0], STEEP))
+    yield "no tables", of(head() + data, "class of a voxel is .*, expected one below 0")
+    yield from boxes()
+    yield from rank_tables()
+    yield from xz()
+    yield from names()
+
+
+def stream(*runs: tuple[list[int], Any]) -> bytes:
+    writer = Writer()
+    for integers, law in runs:
+        writer.integers(integers, law)
+    return writer.to_bytes()
+
+
+def boxes() -> Cases:
+    """Of a few bytes, and as large as they may be."""
+    empty = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([1], STEEP), ([200], STEEP), ([1], STEEP))
+    for shape, dtype in (
+        ((4096, 1, 1), "f8"),
+        ((1, 1024, 4096), "f8"),
+        ((128, 128, 256), "u1"),
+        ((4096, 1024, 1), "u2"),
+    ):
+        data = bytes(1 + int(dtype[1]))
+        size = math.prod(shape)
+        yield f"constant {shape}", Case(box(data, shape, dtype, np.zeros(size, dtype)), decode=True)
+    for shape in (
+        (4097, 1, 1),
+        (1, 4097, 1),
+        (1, 1, 2**24),
+        (2**22 + 1, 1, 1),
+        (2048, 2049, 1),
+        (2**13, 2**13, 2**13),
+        (129, 128, 257),
+    ):
+        yield (
+            f"box {shape}",
+            Case(
+                box(b"\0\0", shape, "u1", np.zeros(1)),
+                rf"residual: shape is .*, expected three axes of 1 to 4096, and at most {2**22}",
+                decode=True,
+            ),
+        )
+    yield "a box of nothing", Case(box(head(high=1) + empty, (32, 32, 32), "u1"), decode=True)
+    for length in (4096, 4097):
+        good = length == 4096
+        values = np.zeros(length, "u1")
+        message = None if good else "residual: shape is"
+        yield f"a line of {length}", Case(box(head(high=1) + empty, (1, 1, length), "u1", values), message, decode=True)
+
+
+def rank_tables() -> Cases:
+    """Lists of the ranks that occur."""
+    box_ = words(3, 2)
+
+    def table(gaps: list[int], n: int | None = None) -> bytes:
+        writer = Writer()
+        found, n_bits, rest = tokens.tokens_of(np.array(gaps))
+        laws = Tables.of(np.zeros(len(found), np.int64), found)
+        laws.put(writer)
+        writer.put(found, laws.models()[0] or tokens.categorical([0, 0]))
+        writer.rest(n_bits, rest)
+        return writer.to_bytes()
+
+    def case(gaps: list[int], message: str | None, **changes: Any) -> Case:
+        data = table(gaps)
+        return Case(
+            box(head(table=len(data), high=3, **changes) + data + box_),
+            message and f"residual: .*{message}",
+            decode=True,
+        )
+
+    yield "table", case([1, 20, 30], None)
+    for gaps in ([1, 0, 2], [1, -1, 2], [5, -5, 5]):
+        yield f"table {gaps}", case(gaps, "table of integers does not ascend within the range")
+    yield "table past the dtype", case([1, 200, 99], "ranks are 0 to 300, expected those of uint8")
+    yield "table past 2^36", case([1, 2**35, 2**35], "table of integers does not ascend within the range")
+    yield "table with a bound", case([1, 20, 30], "table of 4 integers for 120 voxels, expected fewer", bound=1)
+    data = table([1] * 30)
+    for high in (120, 2**31):
+        yield (
+            f"table of {high}",
+            Case(
+                box(head(table=len(data), high=high) + data + box_),
+                f"residual: .*table of {high + 1} integers for 120 voxels",
+                decode=True,
+            ),
+        )
+    yield "table that is none", Case(box(head(table=4, high=3) + b"\x01\0\0\0" + box_), "residual: ", decode=True)
+
+
+def xz() -> Cases:
+    """Kind 3 with streams that are too long, too short, hungry."""
+    values = np.zeros((4, 5, 6), "f4")
+    raw = values.tobytes()
+
+    def case(data: bytes, message: str | None) -> Case:
+        return Case(box(b"\x03" + data, dtype="f4", values=values), message and f"residual: .*{message}", decode=True)
+
+    good = lzma.compress(raw, preset=4)
+    yield "xz", case(good, None)
+    yield "xz of 8 MiB", case(lzma.compress(raw, preset=6), "no .xz stream: Memory usage limit exceeded")
+    yield "xz of 64 MiB", case(lzma.compress(raw, preset=9), "no .xz stream: Memory usage limit exceeded")
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**29}]
+    yield "xz of 512 MiB", case(lzma.compress(raw, filters=filters), "no .xz stream: Memory usage limit exceeded")
+    yield "xz one byte more", case(lzma.compress(raw + b"\0", preset=4), "holds 481 bytes, expected exactly 480")
+    yield "xz one byte less", case(lzma.compress(raw[1:], preset=4), "holds 479 bytes, expected exactly 480")
+    yield "xz of a gigabyte", case(lzma.compress(bytes(2**24), preset=4), "holds 481 bytes, expected exactly 480")
+    yield "xz of nothing", case(lzma.compress(b"", preset=4), "holds 0 bytes, expected exactly 480")
+    yield "two xz", case(good + good, "expected exactly 480")
+    yield "xz and zeros", case(good + bytes(4), "expected exactly 480")
+    yield "xz cut off", case(good[:-1], "expected exactly 480")
+    yield "xz damaged", case(good[:30] + b"\xff" + good[31:], "no .xz stream|expected exactly")
+    yield "lzma alone", case(lzma.compress(raw, format=lzma.FORMAT_ALONE), "no .xz stream")
+    yield "no xz", case(b"", "expected exactly 480")
+
+
+def names() -> Cases:
+    """Kind 4: labels."""
+    values = np.arange(120, dtype="u1").reshape(4, 5, 6) // 40
+
+    def case(data: bytes, message: str | None) -> Case:
+        return Case(box(b"\x04" + data), message and f"residual: .*{message}", decode=True)
+
+    yield "labels", case(labels.encode(values), None)
+    for count in (0, -1, 121, 257, 2**30):
+        yield f"{count} labels", case(stream(([count], tokens.FLAT)), f"number of labels is {count}, expected 1 to 120")
+    for gaps in ([256], [0, 255], [100, 100, 100], [255, 0]):
+        data = stream(([len(gaps)], tokens.FLAT), (gaps, tokens.MEDIUM))
+        yield f"labels {gaps}", case(data, "labels do not ascend within uint8")
+    for gap in (-1, 2**32, 2**35):
+        data = stream(([1], tokens.FLAT), ([gap], tokens.MEDIUM))
+        yield f"gap {gap}", case(data, "half of a gap between labels is .*, expected 32 bits")
+    for number in (3,):
+        writer = Writer()
+        writer.integers([3], tokens.FLAT)
+        writer.integers([0, 0, 0], tokens.MEDIUM)
+        writer.bits(np.array([number]), 2)
+        yield f"number {number} of 3", case(writer.to_bytes(), "number of a label is 3, expected one below 3")
+    good = labels.encode(values)
+    yield "labels and a word", case(good + b"\x01\0\0\0", ".")
+    yield "labels, odd", case(good + b"\x01", "expected a multiple of 4")
+    yield "labels cut off", case(good[:-4], ".")
+
+
+def inner() -> Cases:
+    """Files inside of files."""
+
+    def case(data: bytes, message: str | None, shape: tuple[int, int, int] = (4, 4, 4), **changes: Any) -> Case:
+        return Case(blocks(shape, [Row(0x40, 0, data)], features=16, **changes), message, decode=True)
+
+    tree = model(0, 0, b"", np.zeros(6, "<f2").tobytes())
+    of_bytes = model(0, 0, b"", np.zeros(6, "<f2").tobytes(), dtype=b"\x00", low=b"\x00", high=b"\x09")
+    yield "a block", case(of_bytes, None)
+    yield "a block of another dtype", case(tree, r"a block is \(4, 4, 4\) of uint16, expected \(4, 4, 4\) of uint8")
+    yield (
+        "a block of another shape",
+        case(of_bytes, r"a block is \(4, 4, 4\) of uint8, expected \(4, 4, 5\)", (4, 4, 5)),
+    )
+    yield "blocks in a block", case(blocks((4, 4, 4)), "has the features .*, expected none of a single tree")
+    yield "an empty block", case(b"", "file size is 0, expected 16 to")
+    yield "a block cut off", case(of_bytes[:-1], r"file size is \d+, expected \d+")
+
+
+GROUPS = (numbers, floats, trees, tables, payloads, residuals, inner)
+CASES = {f"{group.__name__}: {name}": case for group in GROUPS for name, case in group()}
+
+
+def test_there_are_enough() -> None:
+    assert len(CASES) >= 300
+    assert sum(case.message is None for case in CASES.values()) >= 60
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_limits(case: Case) -> None:
+    data = case.data if isinstance(case.data, bytes) else case.data()
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        message, opened = None, 0
+        try:
+            volume = TincVolume(data)
+            opened = tracemalloc.get_traced_memory()[1]
+            if case.decode:
+                volume.verify()
+                np.asarray(volume)
+        except TincError as error:
+            message = str(error)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - began < SECONDS
+    assert (opened or (0 if case.decode else peak)) + len(data) <= MEMORY + MEMORY_PER_BYTE * len(data)
+    assert peak < DECODE_MEMORY
+    if case.message is None:
+        assert message is None
+    else:
+        assert message is not None and re.search(case.message, message), message
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_file_of_2_gib(extra: int) -> None:
+    """Only its head is there: of a file of blocks no more is read."""
+    data = blocks(rows=[Row(0x41, 0, b"\0\0"), VERIFY])
+    size = 2**31 + extra
+    filler = size - len(data)
+    file = File.parse(data)
+    table = uv(3) + b"\x41\x00\x02" + bytes(4) + b"\x30\x00\x04" + bytes(4) + b"\xf0\x00"
+    start = b"".join(file.fields.values()) + table
+    length = filler - len(start) - len(uv(filler)) - 4 + (len(data) - 16 - 6)
+    head_bytes = sealed(start + uv(length) + bytes(4), features=17)
+
+    class Far(Memory):
+        pass
+
+    store = Far(head_bytes + bytes(6))
+    store.size = len(head_bytes) + 6 + length
+    if extra:
+        store.size = 2**31 + 1
+        with pytest.raises(TincError, match=f"file size is {2**31 + 1}, expected 16 to {2**31}"):
+            TincVolume(store)
+    else:
+        assert store.size <= 2**31
+        TincVolume(store)
