@@ -173,14 +173,7 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
         with contextlib.suppress(OSError):  # a folder may be writable and not listable
             _sweep(folder, stem)
         try:
-            with open(temporary, "xb") as file:
-                if mode is not None:  # before the data, which may be private
-                    with contextlib.suppress(PermissionError):  # a disk without modes
-                        os.chmod(temporary, mode)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _check_written(temporary, data)
+            _write(temporary, data, mode)
             os.replace(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -197,12 +190,33 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
             os.close(descriptor)
 
 
-def _check_written(path: str, data: bytes) -> None:
-    with open(path, "rb") as file:
-        for start in range(0, len(data) + 1, PIECE):
-            found = file.read(PIECE)
-            if found != data[start : start + PIECE]:
-                raise TincError(f"what was written differs after byte {start}: the disk or its driver is broken")
+def _write(path: str, data: bytes, mode: int | None) -> None:
+    """A new file on the disk. Where the system can, it gets its name once it is whole: a kill leaves nothing behind."""
+    with contextlib.suppress(AttributeError, OSError):  # not every system and disk can; other errors come back below
+        descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR, 0o666)
+        with open(descriptor, "w+b") as file:
+            _fill(file, data, mode)
+            # With a descriptor Python calls linkat(), which follows the link that stands for the file.
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+        return
+    with contextlib.suppress(FileNotFoundError):  # the error may have been that of closing
+        os.unlink(path)
+    with open(path, "x+b") as file:
+        _fill(file, data, mode)
+
+
+def _fill(file: BinaryIO, data: bytes, mode: int | None) -> None:
+    """Write, sync, and read back."""
+    if mode is not None:  # before the data, which may be private
+        with contextlib.suppress(PermissionError):  # a disk without modes
+            os.chmod(file.name, mode)  # which is a descriptor, of a file without a name
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+    file.seek(0)
+    for start in range(0, len(data) + 1, PIECE):
+        if file.read(PIECE) != data[start : start + PIECE]:
+            raise TincError(f"what was written differs after byte {start}: the disk or its driver is broken")
 
 
 def _mode_of(path: str) -> int | None:
