@@ -73,11 +73,16 @@ def campaign(
         killed(write, seconds, signal_first)
         missing += not path.exists()
         torn += path.exists() and not whole()
-        left += len(os.listdir(path.parent)) > 1 - (not path.exists())
+        left += hidden(path.parent)
         write(1)
-        kept += len(os.listdir(path.parent)) > 1
+        kept += hidden(path.parent)
     print(name, torn, missing, left, kept, file=sys.stderr)
     return [name, str(kills), str(torn), str(missing), f"{left} ({left / kills:.1%})", str(kept)]
+
+
+def hidden(folder: Path) -> bool:
+    """Whether there are temporary files; finished blocks of ``compress`` are no left-overs, but kept to go on from."""
+    return any(name.startswith(".") for name in os.listdir(folder))
 
 
 def noise(edge: int, seed: int) -> np.ndarray:
@@ -118,8 +123,8 @@ def compressing(folder: Path, kills: int) -> list[str]:
     path.parent.mkdir()
     data = []
     for seed in (0, 1):
-        np.save(folder / f"{seed}.npy", noise(24, seed))
-        data.append(tinc.compress(noise(24, seed), max_error=0).parts.data())
+        np.save(folder / f"{seed}.npy", noise(16, seed))
+        data.append(tinc.compress(noise(16, seed), max_error=0).parts.data())
 
     def write(version: int) -> None:
         arguments = ["compress", str(folder / f"{version}.npy"), str(path), "--max-error", "0"]
