@@ -56,7 +56,8 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
 def _locked(path: Path) -> BinaryIO:
     while True:
         try:
-            path.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # mkdir's exist_ok looks twice, and may see it gone
+                path.parent.mkdir()
             file = open(path, "a+b")  # noqa: SIM115 - the lock lasts as long as it is open
         except FileNotFoundError:
             if path.parent.parent.is_dir():

@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Protocol
 
@@ -61,9 +62,7 @@ class Local:
         self.size = size
         self._file = file
         self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        self._file.close()
+        weakref.finalize(self, file.close)
 
     def read(self, start: int, stop: int) -> bytes:
         try:
@@ -73,7 +72,8 @@ class Local:
         except MemoryError:
             raise TincError(f"{stop - start} bytes of the file are wanted, expected that they fit in memory") from None
         if len(data) != stop - start:
-            raise TincError(f"file ends at byte {start + len(data)}, expected {self.size}: it has been changed")
+            now = os.fstat(self._file.fileno()).st_size
+            raise TincError(f"file is {now} bytes now, expected {self.size}: it has been changed")
         return data
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
