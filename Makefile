@@ -19,6 +19,7 @@ test: $(INSTALLED) system-packages
 	QT_QPA_PLATFORM=xcb NAPARI_CONFIG="$$settings/settings.yaml" timeout --kill-after=30 1200 $(BIN)/python -m pytest
 
 lint: $(INSTALLED)
+	$(BIN)/python -m pip check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
@@ -46,7 +47,6 @@ $(INSTALLED): pyproject.toml constraints.txt .ci/requirements.txt | $(BIN)/pip
 	$(PIP) --only-binary :all: --require-hashes --requirement .ci/requirements.txt
 	$(PIP) --only-binary :all: --constraint constraints.txt torch
 	$(PIP) --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m pip check
 	@touch $@
 
 $(BIN)/pip:

@@ -3,7 +3,7 @@
 A child (forked from this process, so that it starts in a millisecond) writes two volumes by turns over one file until
 SIGKILL ends it at a random moment. Then the file must be the whole of one of them. Left-overs are counted, and must be
 gone after one more save. The same for ``napari-tinc compress``, killed during its save only, and for exports, of which
-.zarr is a folder: between two renames it is not there, and the old one lies beside it. Takes about two minutes.
+.zarr is a folder: between two renames it is not there, and the old one lies beside it. Takes some ten minutes.
 """
 
 from __future__ import annotations
@@ -158,16 +158,17 @@ def exporting(folder: Path, kills: int) -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000, help="while saving; a tenth of them in each other kind")
-    parser.add_argument("--named", action="store_true", help="as on systems without unnamed files (O_TMPFILE)")
+    parser.add_argument("--named", action="store_true", help="only saving, without unnamed files (O_TMPFILE)")
     args = parser.parse_args()
-    if args.named:
-        del os.O_TMPFILE
     random.seed(0)
     folder = Path(tempfile.mkdtemp(dir="."))  # not in /tmp, which may be memory
+    each, tenth = -(-args.kills // len(EDGES)), args.kills // 10
     try:
-        rows = saving(folder, -(-args.kills // len(EDGES)))
-        rows.append(compressing(folder, args.kills // 10))
-        rows += exporting(folder, args.kills // 10)
+        if args.named:
+            del os.O_TMPFILE
+            rows = saving(folder, each)
+        else:
+            rows = [*saving(folder, each), compressing(folder, tenth), *exporting(folder, tenth)]
     finally:
         shutil.rmtree(folder)
     print(f"{machine()}\n")

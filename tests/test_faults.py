@@ -190,6 +190,16 @@ def test_a_limit_on_sizes_leaves_the_old_file(folder: Path) -> None:
     assert os.listdir(folder) == ["v.tinc"] and (folder / "v.tinc").read_bytes() == OLD
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_limit_on_sizes_leaves_the_old_export(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"v{suffix}"
+    write_image(path, ARRAY[:4], None, None)
+    with limited(2**14), pytest.raises(OSError, match=f"cannot save, {ARRAY.nbytes} bytes needed: File too large"):
+        write_image(path, ARRAY, None, None)
+    np.testing.assert_array_equal(read_image(path).array, ARRAY[:4])
+    assert os.listdir(tmp_path) == [path.name]
+
+
 def test_a_full_disk_leaves_the_old_file(full_disk: Path) -> None:
     """Where a third of it is the old file, a third may be the new one, and a third is somebody else's."""
     path, rest = full_disk / "v.tinc", full_disk / "rest"
