@@ -190,6 +190,14 @@ def test_a_limit_on_sizes_leaves_the_old_file(folder: Path) -> None:
     assert os.listdir(folder) == ["v.tinc"] and (folder / "v.tinc").read_bytes() == OLD
 
 
+def test_a_disk_that_cannot_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "v.tinc").write_bytes(SMALL)
+    store = storage.Local(Disk("read", errno.EIO).open(str(tmp_path / "v.tinc"), "r+b"), len(SMALL))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        store.read(0, 10)
+    assert caught.value.filename == str(tmp_path / "v.tinc")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_limit_on_sizes_leaves_the_old_export(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"v{suffix}"

@@ -71,6 +71,8 @@ class Local:
                 data = self._file.read(stop - start)
         except MemoryError:
             raise TincError(f"{stop - start} bytes of the file are wanted, expected that they fit in memory") from None
+        except OSError as error:  # which does not know the name
+            raise OSError(error.errno, error.strerror, self._file.name) from error
         if len(data) != stop - start:
             now = os.fstat(self._file.fileno()).st_size
             raise TincError(f"file is {now} bytes now, expected {self.size}: it has been changed")
