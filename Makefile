@@ -1,16 +1,17 @@
-# make test, make lint, make demo: each first installs what it needs into .venv (once; again when pyproject.toml or
-# constraints.txt change). To start over: rm -r .venv. Another interpreter: make test PYTHON=python3.13
+# make test, make lint, make demo, make dist: each first installs what it needs into .venv (once; again when
+# pyproject.toml, constraints.txt or .ci/requirements.txt change). To start over: rm -r .venv. Another interpreter:
+# make test PYTHON=python3.13
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 # -qq: errors only.
-PIP := $(BIN)/python -m pip install -qq --constraint constraints.txt
+PIP := $(BIN)/python -m pip install -qq
 
 # Xvfb, and what the Qt 6 of PyQt6's wheels loads on X11.
 XVFB_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4 \
 	libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0
 
-.PHONY: test lint demo system-packages clean
+.PHONY: test lint demo dist lock system-packages clean
 
 # The outer timeout is for a worker thread that keeps Python from exiting.
 test: $(INSTALLED) system-packages
@@ -18,6 +19,7 @@ test: $(INSTALLED) system-packages
 	QT_QPA_PLATFORM=xcb NAPARI_CONFIG="$$settings/settings.yaml" timeout --kill-after=30 1200 $(BIN)/python -m pytest
 
 lint: $(INSTALLED)
+	$(BIN)/python -m pip check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
@@ -26,14 +28,25 @@ lint: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/napari-tinc demo
 
+dist: $(INSTALLED)
+	$(BIN)/python -m pytest tests/test_distribution.py
+	$(BIN)/python -m hatchling build --clean
+
+# After a change of dependencies or of constraints.txt.
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -qq --constraint constraints.txt uv
+	UV=.venv-lock/bin/uv .ci/lock
+
 system-packages:
 	@sh .ci/system-packages $(XVFB_PACKAGES)
 
-# torch first and alone, so that nothing else decides which build of it comes.
-$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP) --upgrade pip
-	$(PIP) torch
-	$(PIP) --editable . --group dev
+# Wheels only, of known hashes: nothing that is downloaded runs while it is installed. torch alone and by its version,
+# because which build of it is wanted, for which GPU, is for pip's settings to say.
+$(INSTALLED): pyproject.toml constraints.txt .ci/requirements.txt | $(BIN)/pip
+	$(PIP) --only-binary :all: --require-hashes --requirement .ci/requirements.txt
+	$(PIP) --only-binary :all: --constraint constraints.txt torch
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(BIN)/pip:

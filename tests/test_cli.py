@@ -355,8 +355,6 @@ def test_logs_that_cannot_be_written(tmp_path: Path, image: str, fail: Callable[
     assert "which is the volume itself" in fail("compress", image, out, "--log", image)
     assert "which is the volume itself" in fail("compress", image, out, "--log", out)
     assert "No such file or directory" in fail("compress", image, out, "--log", tmp_path / "lost" / "log")
-    if os.path.exists("/dev/full"):
-        assert "No space left on device" in fail("compress", image, out, "--log", "/dev/full")
     assert listing(tmp_path) == ["v.tif"]
     np.testing.assert_array_equal(read_image(image).array, wave())
 

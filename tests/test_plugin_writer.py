@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +115,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         save(Image(small_array()), tmp_path / "no" / "a.tinc")
     with pytest.raises(SaveError, match="No such file"):
         save(opened(), tmp_path / "no" / "a.tinc")
+
+
+@pytest.mark.parametrize("layer", [opened, lambda: Image(small_array(), name="a")], ids=["as it is", "compressed"])
+def test_a_full_disk_says_how_many_bytes_are_needed(layer: Callable[[], Image], full_disk: Path) -> None:
+    old, rest = full_disk / "a.tinc", full_disk / "rest"
+    old.write_bytes(b"old")
+    with suppress(OSError), rest.open("wb", buffering=0) as file:
+        while file.write(bytes(2**12)):
+            pass
+    with pytest.raises(SaveError, match=r"^a\.tinc was not saved: cannot save, \d+ bytes needed: No space left"):
+        save(layer(), old)
+    assert old.read_bytes() == b"old" and sorted(file.name for file in full_disk.iterdir()) == ["a.tinc", "rest"]
 
 
 def test_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Ticker, cell, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
+from .reports import Log, Ticker, cell, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
 
 if TYPE_CHECKING:
     from .framing import Chunk, Entry
@@ -304,9 +304,10 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
     figures: dict[str, Any] = {}
     planned = ""
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(args.log, "w", encoding="utf-8", buffering=1)) if args.log else None
+        log = stack.enter_context(Log(args.log)) if args.log else None
         ticker = Ticker()
         stack.callback(ticker.clear)
+        stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
         for event in events:
             entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):
@@ -329,7 +330,7 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                         )
                 entry = plan_entry(event)
             if log and entry:
-                print(to_json(entry), file=log)
+                log.add(entry)
     return figures
 
 

@@ -19,6 +19,7 @@ from .allocation import MAX_LEVELS, parse_widths
 from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, run_blocks
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
+from .locks import while_held
 from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
 from .plain import estimate_plain, fit_plain, is_candidate
 from .sources import Source
@@ -71,6 +72,7 @@ def compress(
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
     block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
     resume : folder that keeps finished blocks until all are done. The same call goes on where it was interrupted.
+        One call at a time has it; another's raises BlockingIOError.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
     on_progress : called with every :class:`Progress`.
 
@@ -137,7 +139,7 @@ def fit(
         control or Control(), block,
         None if resume is None else Path(resume), scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
-    return _run(job, budget) if psnr is None else _reach(job, float(psnr))
+    return while_held(resume, _run(job, budget) if psnr is None else _reach(job, float(psnr)))
 
 
 def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:

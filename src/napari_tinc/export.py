@@ -1,6 +1,7 @@
 """Writing volumes in other formats: an array, read slab by slab -> write_image -> TIFF, .npy, OME-Zarr.
 
-What is written is complete or not there at all. Nothing here knows of `.tinc` files, napari or Qt.
+What is written is complete or not there at all; a file that it replaces is there until then. Nothing here knows of
+`.tinc` files, napari or Qt.
 """
 
 from __future__ import annotations
@@ -8,14 +9,15 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import storage
 from .images import COLOR, UNITS, library, unit_name
 from .views import AxesView
 
@@ -56,6 +58,7 @@ def write_image(
     ------
     FileNotFoundError : there is no such folder.
     ImportError : the format's library is not installed.
+    OSError : it cannot be written; says how many bytes were needed, before Zarr's compression. What was there stays.
     ValueError : the suffix is not one of `OUTPUT_SUFFIXES`, or the format cannot hold the array.
     """
     path = Path(os.path.realpath(path))  # a link stays one
@@ -71,22 +74,35 @@ def write_image(
     if suffix == ".zarr" and not is_replaceable_zarr(path):
         raise ValueError(f"cannot write {path}: it is there, and is no Zarr folder")
     units = unit_name(units)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = Path(storage.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
             _write_zarr(part, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
             _replace_folder(part, path)
         else:
-            with part.open("wb") as stream:
+            raw = FileIO(part, "x")
+            with _Stream(raw) as stream:
                 if suffix == ".npy":
                     _write_npy(stream, array)
                 else:
                     _write_tiff(stream, array, spacing, units, axes, channels, path.stem.lower().endswith(".ome"))
+                stream.flush()
+                os.fsync(raw.fileno())
             part.replace(path)
+    except OSError as error:
+        levels = [array, *coarser] if suffix == ".zarr" else [array]
+        nbytes = sum(math.prod(level.shape) * np.dtype(level.dtype).itemsize for level in levels)
+        raise storage.not_written(path, nbytes, error) from error
     finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        part.unlink(missing_ok=True)
+        storage.remove(str(part))
+    storage.sweep(str(path))  # not before: where a process was killed between two renames, the old folder is there
+
+
+class _Stream(BufferedWriter):
+    """A file that NumPy does not write to behind its back: its errors do not say what was wrong."""
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation
 
 
 def is_replaceable_zarr(path: Path) -> bool:
@@ -107,16 +123,16 @@ def size_on_disk(path: str | os.PathLike[str]) -> int:
 
 
 def _replace_folder(part: Path, path: Path) -> None:
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    old = Path(storage.temporary_name(str(path)))
     if path.exists():
         path.replace(old)  # a folder with files in it cannot be overwritten by a rename
     try:
         part.replace(path)
-    except OSError:
+    except BaseException:
         if old.exists():
             old.replace(path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    storage.remove(str(old))
 
 
 def _slabs(array: Any) -> Iterator[NDArray[Any]]:

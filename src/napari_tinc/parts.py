@@ -6,6 +6,7 @@ bytes or a Store -> read_parts -> OneTree, or Blocks of channels, points in time
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from .exact import Exact
 from .framing import Ancillary, Chunk, Entry, Facts, Feature, TincError, read_head
 from .lru import LeastRecentlyUsed
 from .mosaic import Layout, Mosaic, Payload
-from .storage import Store
+from .storage import Memory, Store
 from .tree import Tree, unpack_errors
 
 TREE_BYTES = 30_000  # of a tree in memory, beside its weights
@@ -73,7 +74,7 @@ class Parts(Protocol):
         """Compare the CRC-32 of every chunk; :class:`TincError` names the first that differs."""
 
     def data(self) -> bytes:
-        """The whole file."""
+        """The whole file, as it was opened; :class:`TincError` if it has changed since, or is damaged."""
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
         """The file with other facts and ancillary chunks."""
@@ -115,6 +116,7 @@ class OneTree:
         framing.verify(self._tree.chunks)
 
     def data(self) -> bytes:
+        self.check()
         return self._tree.data
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
@@ -125,10 +127,12 @@ class OneTree:
 class Blocks:
     """A file of blocks, each of which is read, checked and parsed when it is first needed."""
 
-    def __init__(self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed) -> None:
+    def __init__(
+        self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed, head_crc: int
+    ) -> None:  # fmt: skip
         self.header = header
         self.leading, self.edge = header.leading, header.edge
-        self._store, self._layout, self._cache = store, layout, cache
+        self._store, self._layout, self._cache, self._head_crc = store, layout, cache, head_crc
         self._ancillary: list[Chunk] | None = None  # of a part of a file; else those of the file
 
     @cached_property
@@ -178,7 +182,7 @@ class Blocks:
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
         layout = replace(self._layout, overviews=overviews, blocks=blocks)
-        selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache)
+        selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0)
         places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
         kept = {entry.start for entry in blocks}
         selected._ancillary = [
@@ -197,9 +201,14 @@ class Blocks:
         framing.verify(self.ancillary())
 
     def data(self) -> bytes:
-        if self._ancillary is None:
-            return self._store.read(0, self._store.size)
-        return self.rewritten(self._ancillary)
+        if self._ancillary is not None:
+            return self.rewritten(self._ancillary)
+        data = self._store.read(0, self._store.size)
+        _, head = read_head(Memory(data).read, len(data))
+        if (found := zlib.crc32(head)) != self._head_crc:
+            raise TincError(f"head: CRC-32 is {found:08x}, expected {self._head_crc:08x}: the file has been changed")
+        framing.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
+        return data
 
     def entries(self) -> Sequence[Entry]:
         verify = [] if self._layout.verify is None else [self._layout.verify]
@@ -275,5 +284,5 @@ def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Part
     """
     features, head = read_head(store.read, store.size)
     if features & Feature.BLOCKS:
-        return Blocks(store, *mosaic.parse(features, head, store.size, partial=partial), cache)
+        return Blocks(store, *mosaic.parse(features, head, store.size, partial=partial), cache, zlib.crc32(head))
     return OneTree(Tree(store.read(0, store.size), partial=partial))

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +49,38 @@ def plan_entry(event: Planned) -> dict[str, Any]:
     """The line of a log that says what will be done."""
     entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory}
     return {"phase": "planned", **entry}
+
+
+class Log:
+    """A file with a line of JSON an event.
+
+    Where it cannot be written to its end the work goes on; OSError comes when it is closed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._failure: OSError | None = None
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        if self._failure is None:
+            self._try(lambda: self._file.write(to_json(entry).encode() + b"\n"), self._file.flush)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._try(self._file.close)
+        if self._failure is not None and kind is None:
+            reason = self._failure.strerror or str(self._failure)
+            raise OSError(self._failure.errno, f"only the log is incomplete: {reason}", os.fspath(self._path))
+
+    def _try(self, *calls: Callable[[], object]) -> None:
+        try:
+            for call in calls:
+                call()
+        except OSError as error:
+            self._failure = self._failure or error
 
 
 def plan_text(event: Planned) -> str:

@@ -6,8 +6,10 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, BinaryIO, Protocol
 
@@ -60,9 +62,7 @@ class Local:
         self.size = size
         self._file = file
         self._lock = threading.Lock()
-
-    def __del__(self) -> None:
-        self._file.close()
+        weakref.finalize(self, file.close)
 
     def read(self, start: int, stop: int) -> bytes:
         try:
@@ -71,8 +71,11 @@ class Local:
                 data = self._file.read(stop - start)
         except MemoryError:
             raise TincError(f"{stop - start} bytes of the file are wanted, expected that they fit in memory") from None
+        except OSError as error:  # which does not know the name
+            raise OSError(error.errno, error.strerror, self._file.name) from error
         if len(data) != stop - start:
-            raise TincError(f"file ends at byte {start + len(data)}, expected {self.size}: it has been changed")
+            now = os.fstat(self._file.fileno()).st_size
+            raise TincError(f"file is {now} bytes now, expected {self.size}: it has been changed")
         return data
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -165,44 +168,53 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
         If what was written reads otherwise. Likewise.
     """
     target = os.path.realpath(path)
-    folder, name = os.path.split(target)
-    stem = f".{name[:48]}."  # a file name holds 255 bytes
-    temporary = os.path.join(folder, f"{stem}{os.getpid()}-{os.urandom(4).hex()}.tinc-tmp")
+    temporary = temporary_name(target)
     try:
         mode = _mode_of(target)
-        with contextlib.suppress(OSError):  # a folder may be writable and not listable
-            _sweep(folder, stem)
+        sweep(target)
         try:
-            with open(temporary, "xb") as file:
-                if mode is not None:  # before the data, which may be private
-                    with contextlib.suppress(PermissionError):  # a disk without modes
-                        os.chmod(temporary, mode)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            _check_written(temporary, data)
+            _write(temporary, data, mode)
             os.replace(temporary, target)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+            remove(temporary)
             raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(error.errno, f"cannot save, {len(data)} bytes needed: {reason}", os.fspath(path)) from error
+        raise not_written(path, len(data), error) from error
     with contextlib.suppress(OSError):  # where a folder cannot be synced, a power cut may bring back the old file
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(os.path.dirname(target), os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
 
 
-def _check_written(path: str, data: bytes) -> None:
-    with open(path, "rb") as file:
-        for start in range(0, len(data) + 1, PIECE):
-            found = file.read(PIECE)
-            if found != data[start : start + PIECE]:
-                raise TincError(f"what was written differs after byte {start}: the disk or its driver is broken")
+def _write(path: str, data: bytes, mode: int | None) -> None:
+    """A new file on the disk. Where the system can, it gets its name once it is whole: a kill leaves nothing behind."""
+    with contextlib.suppress(AttributeError, OSError):  # not every system and disk can; other errors come back below
+        descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR, 0o666)
+        with open(descriptor, "w+b") as file:
+            _fill(file, data, mode)
+            # With a descriptor Python calls linkat(), which follows the link that stands for the file.
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+        return
+    with contextlib.suppress(FileNotFoundError):  # the error may have been that of closing
+        os.unlink(path)
+    with open(path, "x+b") as file:
+        _fill(file, data, mode)
+
+
+def _fill(file: BinaryIO, data: bytes, mode: int | None) -> None:
+    """Write, sync, and read back."""
+    if mode is not None:  # before the data, which may be private
+        with contextlib.suppress(PermissionError):  # a disk without modes
+            os.chmod(file.name, mode)  # which is a descriptor, of a file without a name
+    file.write(data)
+    file.flush()
+    os.fsync(file.fileno())
+    file.seek(0)
+    for start in range(0, len(data) + 1, PIECE):
+        if file.read(PIECE) != data[start : start + PIECE]:
+            raise TincError(f"what was written differs after byte {start}: the disk or its driver is broken")
 
 
 def _mode_of(path: str) -> int | None:
@@ -216,21 +228,48 @@ def _mode_of(path: str) -> int | None:
     return mode & 0o777
 
 
-def _sweep(folder: str, stem: str) -> None:
-    """Remove temporary files that killed processes left behind.
+def not_written(path: str | os.PathLike[str], nbytes: int, error: OSError) -> OSError:
+    """The error for the user: one line that says how many bytes were needed."""
+    reason = error.strerror or str(error)
+    return OSError(error.errno, f"cannot save, {nbytes} bytes needed: {reason}", os.fspath(path))
+
+
+def temporary_name(target: str) -> str:
+    """A new name beside a file or folder; says who uses it, so that :func:`sweep` can tell when nobody does."""
+    return f"{_stem(target)}{os.getpid()}-{os.urandom(4).hex()}.tinc-tmp"
+
+
+def sweep(target: str) -> None:
+    """Remove what processes that were killed left under a :func:`temporary_name` of this file or folder.
 
     At worst, where machines share a folder, another one's save to the same name fails, leaving its old file whole.
     """
     if os.name != "posix":  # elsewhere os.kill(pid, 0) is no question but a signal
         return
-    for name in os.listdir(folder):
-        match = re.fullmatch(re.escape(stem) + r"([1-9]\d{0,8})-[0-9a-f]{8}\.tinc-tmp", name)
-        if match is None:
-            continue
-        try:
-            os.kill(int(match[1]), 0)
-        except ProcessLookupError:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(folder, name))
-        except OSError:
-            pass  # alive, and somebody else's
+    folder, stem = os.path.split(_stem(target))
+    with contextlib.suppress(OSError):  # a folder may be writable and not listable
+        for name in os.listdir(folder):
+            match = re.fullmatch(re.escape(stem) + r"([1-9]\d{0,8})-[0-9a-f]{8}\.tinc-tmp", name)
+            if match and not _is_alive(int(match[1])):
+                remove(os.path.join(folder, name))
+
+
+def remove(path: str) -> None:
+    """A file, or a folder with all that is in it; or nothing, where that cannot be done or nothing is there."""
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _stem(target: str) -> str:
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name[:48]}.")  # a file name holds 255 bytes
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)  # or it is somebody else's
+    return True

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ..blocks import Planned
 from ..decode import cpu_count
 from ..pipeline import Finished, Preview
-from ..reports import log_entry, to_json
+from ..reports import Log, log_entry
 from ..training import Control, Progress
 from .layers import Geometry, to_layers
 
@@ -82,7 +82,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
     try:
         geometry = request.geometry
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(open(request.log, "w", encoding="utf-8", buffering=1)) if request.log else None
+            log = stack.enter_context(Log(request.log)) if request.log else None
             events = fit(
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
@@ -93,7 +93,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
             stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
             for event in events:
                 if log:
-                    print(to_json(_log_entry(event)), file=log)
+                    log.add(_log_entry(event))
                 if isinstance(event, Progress | Preview):
                     yield event
                 if not isinstance(event, Finished):

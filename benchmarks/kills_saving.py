@@ -1,0 +1,179 @@
+"""Kill a process while it saves, 1,000 times: python benchmarks/kills_saving.py
+
+A child (forked from this process, so that it starts in a millisecond) writes two volumes by turns over one file until
+SIGKILL ends it at a random moment. Then the file must be the whole of one of them. Left-overs are counted, and must be
+gone after one more save. The same for ``napari-tinc compress``, killed during its save only, and for exports, of which
+.zarr is a folder: between two renames it is not there, and the old one lies beside it. Takes some ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+from common import machine, markdown
+
+import napari_tinc as tinc
+from napari_tinc import cli, storage
+from napari_tinc.export import write_image
+from napari_tinc.images import read_image
+
+EDGES = (16, 64, 160)  # voxels of noise: files of 5 kB, 260 kB and 4 MB
+ROUNDS = 4  # of writing, in which the moment of the kill lies
+Write = Callable[[int], None]
+
+
+def killed(write: Write, seconds: float, signal_first: bool = False) -> None:
+    """Fork a child that writes versions 0, 1, 0, ... and kill it within some seconds after it began (to save)."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        if signal_first:
+            save = storage.save
+
+            def told(path: object, data: bytes) -> None:
+                os.write(tell, b".")
+                save(path, data)  # type: ignore[arg-type]
+
+            storage.save = told  # type: ignore[assignment]
+        else:
+            os.write(tell, b".")
+        try:
+            for version in range(10**9):
+                write(version % 2)
+        finally:
+            os._exit(1)
+    os.read(ready, 1)
+    time.sleep(random.uniform(0, seconds))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    os.close(ready), os.close(tell)
+    if not os.WIFSIGNALED(status):
+        raise RuntimeError("the child ended before it was killed: it cannot write")
+
+
+def campaign(
+    name: str, path: Path, write: Write, whole: Callable[[], bool], kills: int, seconds: float, signal_first: bool
+) -> list[str]:
+    """A row: kills, torn files, those that were not there, left-overs, and left-overs after one more save."""
+    torn = missing = left = kept = 0
+    write(0)
+    for _ in range(kills):
+        killed(write, seconds, signal_first)
+        missing += not path.exists()
+        torn += path.exists() and not whole()
+        left += hidden(path.parent)
+        write(1)
+        kept += hidden(path.parent)
+    print(name, torn, missing, left, kept, file=sys.stderr)
+    return [name, str(kills), str(torn), str(missing), f"{left} ({left / kills:.1%})", str(kept)]
+
+
+def hidden(folder: Path) -> bool:
+    """Whether there are temporary files; finished blocks of ``compress`` are no left-overs, but kept to go on from."""
+    return any(name.startswith(".") for name in os.listdir(folder))
+
+
+def noise(edge: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2**8, (edge,) * 3, np.uint8)
+
+
+def seconds_of(write: Write) -> float:
+    """Of one write, at the median."""
+    times = []
+    for version in range(6):
+        began = time.perf_counter()
+        write(version % 2)
+        times.append(time.perf_counter() - began)
+    return sorted(times)[2]
+
+
+def saving(folder: Path, kills: int) -> list[list[str]]:
+    rows = []
+    for edge in EDGES:
+        volumes = [tinc.compress(noise(edge, seed), max_error=0) for seed in (0, 1)]
+        data = [volume.parts.data() for volume in volumes]
+        path = folder / f"{edge}" / "v.tinc"
+        path.parent.mkdir()
+
+        def write(version: int, volumes: Sequence[tinc.TincVolume] = volumes, path: Path = path) -> None:
+            volumes[version].save(path)
+
+        def whole(path: Path = path, data: Sequence[bytes] = data) -> bool:
+            return path.read_bytes() in data
+
+        span = ROUNDS * seconds_of(write)
+        rows.append(campaign(f"save, {len(data[0]):,} B", path, write, whole, kills, span, False))
+    return rows
+
+
+def compressing(folder: Path, kills: int) -> list[str]:
+    path = folder / "cli" / "v.tinc"
+    path.parent.mkdir()
+    data = []
+    for seed in (0, 1):
+        np.save(folder / f"{seed}.npy", noise(16, seed))
+        data.append(tinc.compress(noise(16, seed), max_error=0).parts.data())
+
+    def write(version: int) -> None:
+        arguments = ["compress", str(folder / f"{version}.npy"), str(path), "--max-error", "0"]
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+            if cli.main(arguments):
+                raise RuntimeError(said.getvalue())
+
+    span = 2 * seconds_of(lambda version: storage.save(folder / "x.tinc", data[version]))
+    return campaign("compress", path, write, lambda: path.read_bytes() in data, kills, span, True)
+
+
+def exporting(folder: Path, kills: int) -> list[list[str]]:
+    rows = []
+    arrays = [noise(100, seed) for seed in (0, 1)]
+    for suffix in (".tif", ".npy", ".zarr"):
+        path = folder / suffix[1:] / f"v{suffix}"
+        path.parent.mkdir()
+
+        def write(version: int, path: Path = path) -> None:
+            write_image(path, arrays[version], None, None)
+
+        def whole(path: Path = path) -> bool:
+            found = np.asarray(read_image(path).array)
+            return any(np.array_equal(found, array) for array in arrays)
+
+        span = ROUNDS * seconds_of(write)
+        rows.append(campaign(f"export {suffix}", path, write, whole, kills, span, False))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1000, help="while saving; a tenth of them in each other kind")
+    parser.add_argument("--named", action="store_true", help="only saving, without unnamed files (O_TMPFILE)")
+    args = parser.parse_args()
+    random.seed(0)
+    folder = Path(tempfile.mkdtemp(dir="."))  # not in /tmp, which may be memory
+    each, tenth = -(-args.kills // len(EDGES)), args.kills // 10
+    try:
+        if args.named:
+            del os.O_TMPFILE
+            rows = saving(folder, each)
+        else:
+            rows = [*saving(folder, each), compressing(folder, tenth), *exporting(folder, tenth)]
+    finally:
+        shutil.rmtree(folder)
+    print(f"{machine()}\n")
+    print(markdown(["", "kills", "torn", "not there", "left-overs", "after the next save"], rows))
+
+
+if __name__ == "__main__":
+    main()

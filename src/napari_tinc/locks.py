@@ -1,0 +1,98 @@
+"""A folder that one job at a time works in, whatever process it runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+T = TypeVar("T")
+NAME = "lock"  # of the file in the folder
+
+
+def while_held(folder: str | os.PathLike[str] | None, events: Iterator[T]) -> Iterator[T]:
+    """The events of a job that works in a folder, which is its own until they end; of None, just the events.
+
+    Raises
+    ------
+    BlockingIOError
+        At the first event, if another job works there.
+    """
+    with contextlib.nullcontext() if folder is None else held(folder):
+        yield from events
+
+
+@contextlib.contextmanager
+def held(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Make the folder if need be and lock it; at the end remove the lock, and the folder if nothing else is in it.
+
+    The system gives the lock back when a process dies, so that there are no stale ones. Where a disk knows no locks
+    (some clusters'), there is none.
+
+    Raises
+    ------
+    BlockingIOError
+        If somebody else has it.
+    """
+    path = Path(folder) / NAME
+    file = _locked(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # while it is ours, so that nobody locks a file that is about to go
+        file.close()
+        if sys.platform == "win32":  # where what is open cannot be unlinked
+            with contextlib.suppress(OSError):
+                path.unlink()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+def _locked(path: Path) -> BinaryIO:
+    while True:
+        try:
+            with contextlib.suppress(FileExistsError):  # mkdir's exist_ok looks twice, and may see it gone
+                path.parent.mkdir()
+            file = open(path, "a+b")  # noqa: SIM115 - the lock lasts as long as it is open
+        except FileNotFoundError:
+            if path.parent.parent.is_dir():
+                continue  # the folder's last user has just removed it
+            raise
+        try:
+            _lock(file)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            reason = "another process is compressing to it; let it end, or name another file"
+            raise BlockingIOError(errno.EWOULDBLOCK, reason, str(path.parent)) from None
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # its last user has removed it between our opening and locking it
+
+
+def _lock(file: BinaryIO) -> None:
+    """BlockingIOError if somebody else has locked it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(*error.args) from error
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP):
+            raise
