@@ -19,6 +19,7 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
+from napari_tinc import framing
 from napari_tinc.exact import violations
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
@@ -69,6 +70,9 @@ def numbers(unit: NDArray[np.float64], code: str, kind: str, rng: np.random.Gene
             "offset": 1 + unit / 1000, "tiny": unit * 1e-30, "denormal": unit * float(info.tiny),
             "extreme": (unit - 0.5) * 0.9 * float(info.max),
         }.get(kind, unit * 1000 - 300).astype(dtype)  # fmt: skip
+    if kind == "extreme":
+        values[rng.random(unit.shape) < 0.001] = rng.choice([-info.max, info.max])
+        values[0, 0, 0], values[-1, -1, -1] = -info.max, info.max
     if kind == "broken":
         strewn = rng.random(unit.shape) < 0.01
         values[strewn] = rng.choice([np.nan, np.inf, -np.inf, -0.0], int(strewn.sum()))
@@ -89,7 +93,7 @@ def main() -> None:
         kind, code, share = next(cases)
         array = numbers(crops(args.corpus, rng), code, kind, rng)
         finite = array[np.isfinite(array)].astype(np.float64)
-        bound = share * float(np.ptp(finite))
+        bound = share * framing.span_of((finite.min(), finite.max()))
         volume = tinc.TincVolume(tinc.compress(array, max_error=bound).parts.data())
         found = violations(array, np.asarray(volume), bound)
         if found:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from . import mosaic
 from .block import Block, BlockTask, Journal, fit_events
 from .cluster import fit_on_cluster
-from .framing import Ancillary, Chunk
+from .framing import Ancillary, Chunk, span_of
 from .metrics import Quality, psnr
 from .mosaic import Mosaic, Payload
 from .octree import MAX_DEPTH, Octree, box_slices, split_counts
@@ -153,7 +153,7 @@ def run_blocks(
     if seen is None:
         return
     low, high = seen.low.min(), seen.high.max()
-    span = float(high) - float(low)
+    span = span_of((low, high))
     header = Mosaic(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, edge=edge,
         error_bound=job.settings.bound, **job.facts,
@@ -202,8 +202,7 @@ def assemble(
     job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block], tasks: Sequence[BlockTask]
 ) -> Finished:  # fmt: skip
     """The file of finished blocks, and its quality; the seconds are left to the caller."""
-    low, high = header.value_range
-    quality = _quality(blocks, tasks, float(high) - float(low))
+    quality = _quality(blocks, tasks, span_of(header.value_range))
     ancillary = [
         *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
         *_errors_of(blocks, header.value_range),

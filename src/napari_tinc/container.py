@@ -16,6 +16,7 @@ What :func:`parse` accepts, :func:`pack` writes again byte for byte (with its ow
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -211,6 +212,8 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, .
 def _read_header(cursor: Cursor) -> Header:
     """Checks 3 to 6 and the first half of 7; the second needs the chunks."""
     flags, dtype, shape, value_range = read_start(cursor)
+    if not math.isfinite(value_range[1] - value_range[0]):
+        raise TincError(f"value range is {value_range[0]} to {value_range[1]}, expected a finite difference of the two")
     mean_q, std_q = cursor.unsigned("mean", 2, 65535), cursor.unsigned("std", 2, 65535)
     optional = read_optional(cursor, flags)
     layers = cursor.unsigned("layers", 1, MAX_LAYERS, low=1)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import residual
-from .framing import TincError
+from .framing import TincError, span_of
 from .tree import LEAF_FIELDS
 
 
@@ -64,7 +64,7 @@ class Exact:
         rmse, rows["max_error"] = self._errors
         rows["rmse"] = rmse
         with np.errstate(divide="ignore", invalid="ignore"):
-            rows["psnr"] = np.inf if rmse == 0 else 20 * np.log10((value_range[1] - value_range[0]) / np.float64(rmse))
+            rows["psnr"] = np.inf if rmse == 0 else 20 * np.log10(span_of(value_range) / np.float64(rmse))
         return rows
 
     def verify(self) -> None:

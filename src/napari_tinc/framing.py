@@ -248,9 +248,14 @@ def read_start(cursor: Cursor) -> tuple[int, np.dtype[Any], tuple[int, int, int]
     within("number of voxels", z * y * x, 1, MAX_VOXELS)
     stored = cursor.take("value range", 2 * dtype.itemsize)
     lo, hi = np.frombuffer(stored, dtype.newbyteorder("<")).tolist()
-    if not (lo <= hi and math.isfinite(hi - lo)):
+    if not -math.inf < lo <= hi < math.inf:
         raise TincError(f"value range is {lo} to {hi}, expected it finite and ascending")
     return flags, dtype, (z, y, x), (lo, hi)
+
+
+def span_of(value_range: tuple[float, float]) -> float:
+    """What errors are shares of: hi - lo, or the largest number if that is beyond it."""
+    return min(float(value_range[1]) - float(value_range[0]), MAX_FLOAT)
 
 
 def read_optional(cursor: Cursor, flags: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .decode import cpu_count
+from .framing import span_of
 from .octree import box_slices
 
 SLAB = 32  # rows of the first axis
@@ -106,7 +107,7 @@ def measure(
             raise ValueError(f"{name} holds values that are not finite real numbers and cannot be measured")
     rmse, largest = rmse_and_largest(original, reconstruction)
     if value_range is None:
-        value_range = float(original.max()) - float(original.min())
+        value_range = span_of((original.min(), original.max()))
     return Quality(
         psnr=psnr(rmse, value_range),
         ssim=ssim(original, reconstruction, value_range),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .framing import span_of
 from .octree import Octree, box_slices
 from .sources import Source
 from .training import Control, Progress
@@ -56,7 +57,7 @@ def survey(
         if not known.all():
             values = np.where(known, values, _mean(values[known])).astype(source.dtype)
         low[volume, index], high[volume, index] = values.min(), values.max()
-        scale = float(high[volume, index]) - float(low[volume, index]) or 1.0  # Python's overflow without a warning
+        scale = span_of((low[volume, index], high[volume, index])) or 1.0
         detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
         if edge and names:
             middles = [
@@ -77,7 +78,7 @@ def survey(
         seconds = time.perf_counter() - began
         n = shape[0] * shape[1]
         yield Progress("reading", done + 1, n, seconds, seconds / (done + 1) * (n - done - 1), math.nan, math.nan, None)
-    if not math.isfinite(float(high.max()) - float(low.min())):
+    if finite and not math.isfinite(float(high.max()) - float(low.min())):
         raise ValueError("volume spans more than the largest floating-point number")
     overview = None
     if edge:
@@ -127,8 +128,8 @@ def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
 
 
 def _mean(values: NDArray[Any]) -> float:
-    """0 where there are none; of the largest numbers, whose sum is infinite, one of their ends."""
-    if not values.size:
+    """0 where there are none. In units of the largest, so that no sum is infinite."""
+    largest = float(np.abs(values).max(initial=0))
+    if not largest:
         return 0.0
-    with np.errstate(over="ignore"):
-        return float(np.clip(values.mean(dtype=np.float64), values.min(), values.max()))
+    return float(np.clip((values / np.float64(largest)).mean() * largest, values.min(), values.max()))

@@ -89,7 +89,7 @@ class Tree:
                 errors = unpack_errors(chunk.checked(), int(part.max()) + 1, header.value_range)[part]
                 rows["rmse"], rows["max_error"] = errors[:, 0], errors[:, 1]
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    rows["psnr"] = 20 * np.log10((value_range[1] - value_range[0]) / rows["rmse"])
+                    rows["psnr"] = 20 * np.log10(framing.span_of(value_range) / rows["rmse"])
                 rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
         rows["gain"], rows["offset"] = self.network.gain, self.network.offset * header.std
         return rows
@@ -123,7 +123,7 @@ def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
     """RMSE and largest error of every part in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
-    span = max(float(value_range[1]) - float(value_range[0]), np.finfo(float).tiny)
+    span = max(framing.span_of(value_range), np.finfo(float).tiny)
     with np.errstate(divide="ignore"):
         codes = np.ceil(255 + 12 * np.log2(errors / span))
     return bytes(np.where(errors > 0, np.clip(codes, 1, 255), 0).astype(np.uint8).tobytes())
@@ -134,5 +134,5 @@ def unpack_errors(data: bytes, n_parts: int, value_range: tuple[float, float]) -
     if len(data) != 2 * n_parts:
         raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_parts}: 2 a head, and 2 for scalars")
     codes = np.frombuffer(data, np.uint8).reshape(n_parts, 2)
-    span = float(value_range[1]) - float(value_range[0])
+    span = framing.span_of(value_range)
     return np.where(codes > 0, span * 2.0 ** ((codes - 255.0) / 12), 0.0)
