@@ -253,7 +253,7 @@ def read_start(cursor: Cursor) -> tuple[int, np.dtype[Any], tuple[int, int, int]
     return flags, dtype, (z, y, x), (lo, hi)
 
 
-def span_of(value_range: tuple[float, float]) -> float:
+def span_of(value_range: tuple[Any, Any]) -> float:
     """What errors are shares of: hi - lo, or the largest number if that is beyond it."""
     return min(float(value_range[1]) - float(value_range[0]), MAX_FLOAT)
 
