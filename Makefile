@@ -41,9 +41,11 @@ lock:
 system-packages:
 	@sh .ci/system-packages $(XVFB_PACKAGES)
 
-# Wheels only, of known hashes: nothing that is downloaded runs while it is installed. torch alone and by its version,
-# because which build of it is wanted, for which GPU, is for pip's settings to say.
+# Wheels only: nothing that is downloaded runs while it is installed. torch first and alone, by its version, because
+# which build of it is wanted, for which GPU, is for pip's settings to say; then all else, of known hashes; then what
+# that build of torch needs besides.
 $(INSTALLED): pyproject.toml constraints.txt .ci/requirements.txt | $(BIN)/pip
+	$(PIP) --only-binary :all: --no-deps --constraint constraints.txt torch
 	$(PIP) --only-binary :all: --require-hashes --requirement .ci/requirements.txt
 	$(PIP) --only-binary :all: --constraint constraints.txt torch
 	$(PIP) --no-deps --no-build-isolation --editable .
