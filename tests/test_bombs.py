@@ -476,10 +476,16 @@ def payloads() -> Cases:
             ),
         )
     entry = struct.pack("<2sHH", step(1), 1000, 0)
+    quiet, signalling = b"\x00\x7e", b"\x00\x7d"
+    for nan in (quiet, signalling):
+        yield f"float16 NaN {nan!r}", Case(model(0, 0, b"", nan * 6), "scalar is nan, expected at most", **decode)
+    for nan in (b"\0\0\xc0\x7f", b"\0\0\xa0\x7f"):
+        for pair in (nan + f4(0), f4(1) + nan):
+            yield f"calibration {pair!r}", Case(model(0, 1, pair, half), "scalar is nan, expected at most", **decode)
     large = np.full(6, 60000, "<f2").tobytes()
     yield (
         "values past all floats",
-        Case(model(0, 1, f4(2**20, 0), large, dtype=b"\x08", low=f8(-8e307), high=f8(8e307)), **decode),
+        Case(model(0, 1, f4(2**20, 2**20), large, dtype=b"\x08", low=f8(-8e307), high=f8(8e307)), **decode),
     )
     yield "entropy, all 0", Case(model(2, 0, entry * 3, b""), **decode)
     for largest, good in ((32767, True), (32768, False), (65535, False)):

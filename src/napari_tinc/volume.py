@@ -379,8 +379,8 @@ class TincVolume:
             points = self._floats(volume, factor, [
                 spread_points(axis, factor, n, min(k, n)) for axis, n in zip(part, self.header.shape, strict=True)
             ])  # fmt: skip
-            points *= unit
-            with np.errstate(over="ignore", invalid="ignore"):  # among infinite values
+            with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
+                points *= unit
                 means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
             out[where] = rounded(means, self.dtype)
         return out
