@@ -456,3 +456,34 @@ def inner() -> Cases:
     yield "blocks in a block", case(blocks((4, 4, 4)), "has the features .*, expected none of a single tree")
     yield "an empty block", case(b"", "file size is 0, expected 16 to")
     yield "a block cut off", case(of_bytes[:-1], r"file size is \d+, expected \d+")
+
+
+def texts() -> Cases:
+    """META and PROVENANCE: JSON of strangers."""
+
+    def case(text: bytes, message: str | None, role: int = 0x80) -> Case:
+        rows = [Row(0, 0, b""), Row(0x10, 1, np.zeros(6, "<f2").tobytes()), Row(role, 0, text)]
+        return Case(rooted((4, 4, 4), [False], rows, layers=b"\x01"), message, decode=True)
+
+    for role, name in ((0x80, "META"), (0xA0, "PROVENANCE")):
+        for text in (b"", b"{", b"\0", b"\xff", b"[" * 60000, b'{"a":' * 12000, b'{"a":' + b"9" * 60000 + b"}"):
+            yield f"{name} {text[:6]!r}", case(text, f"{name} chunk is not JSON: ", role)
+        for text, kind in ((b"[]", "list"), (b"1", "int"), (b"null", "NoneType"), (b'"{}"', "str")):
+            yield f"{name} {text!r}", case(text, f"{name} chunk holds a JSON {kind}, expected an object", role)
+        yield f"{name} unknown", case(b'{"later": [1, {"a": null}]}', None, role)
+    for axes in (
+        b"1",
+        b"null",
+        b'"zy"',
+        b'"tzyx"',
+        b'"zzz"',
+        b'"\\u0000yx"',
+        b'["z","y","x"]',
+        b'"' + b"z" * 60000 + b'"',
+    ):
+        message = r"META chunk names the axes .{1,80}, expected 3 different letters$"
+        yield f"axes {axes[:14]!r}", case(b'{"axes":' + axes + b"}", message)
+    for found in (b"1", b"[{}]", b'[{"name":"a"}]', b'[{"name":1}]', b'{"name":"a"}', b"[" + b"{}," * 20000 + b"{}]"):
+        message = r"META chunk has the channels .{1,80}, expected 0 objects of texts$"
+        yield f"channels {found[:14]!r}", case(b'{"channels":' + found + b"}", message)
+    yield "axes", case(b'{"axes":"abc","channels":[]}', None)

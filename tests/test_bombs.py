@@ -12,7 +12,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from bombs import Case, blocks, floats, numbers, tables, trees
-from bombs_inside import inner, payloads, residuals
+from bombs_inside import inner, payloads, residuals, texts
 from fields import File, sealed, uv
 from fuzz import MEMORY, MEMORY_PER_BYTE
 
@@ -22,7 +22,7 @@ from napari_tinc.volume import TincVolume
 
 SECONDS = 3.0  # of CPU, ten times what the dearest takes: other machines are slower
 DECODE_MEMORY = 2**28
-GROUPS = (numbers, floats, trees, tables, payloads, residuals, inner)
+GROUPS = (numbers, floats, trees, tables, payloads, residuals, inner, texts)
 CASES = {f"{group.__name__}: {name}": case for group in GROUPS for name, case in group()}
 
 

@@ -107,8 +107,8 @@ class TincVolume:
     def axis_labels(self) -> str:
         """One letter an axis, "zyx" where the file says nothing else."""
         labels = self.meta.get("axes", usual_labels(len(self._parts.leading)))
-        if not (isinstance(labels, str) and len(labels) == self.ndim):
-            raise TincError(f"META chunk names the axes {labels!r}, expected {self.ndim} letters")
+        if not (isinstance(labels, str) and len(labels) == len(set(labels)) == self.ndim and labels.isprintable()):
+            raise TincError(f"META chunk names the axes {labels!r:.80}, expected {self.ndim} different letters")
         return labels
 
     @cached_property
@@ -120,7 +120,7 @@ class TincVolume:
             isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in found
         )
         if not texts or (found and len(found) != count):
-            raise TincError(f"META chunk has the channels {found!r}, expected {count} objects of texts")
+            raise TincError(f"META chunk has the channels {found!r:.80}, expected {count} objects of texts")
         return found
 
     @property
