@@ -1,6 +1,6 @@
-# make test, make lint, make demo, make dist: each first installs what it needs into .venv (once; again when
-# pyproject.toml, constraints.txt or .ci/requirements.txt change). To start over: rm -r .venv. Another interpreter:
-# make test PYTHON=python3.13
+# make test, make lint, make demo, make dist, make fuzz MINUTES=10: each first installs what it needs into .venv (once;
+# again when pyproject.toml, constraints.txt or .ci/requirements.txt change). To start over: rm -r .venv. Another
+# interpreter: make test PYTHON=python3.13
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq
 XVFB_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4 \
 	libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0
 
-.PHONY: test lint demo dist lock system-packages clean
+.PHONY: test lint demo dist lock fuzz system-packages clean
 
 # The outer timeout is for a worker thread that keeps Python from exiting.
 test: $(INSTALLED) system-packages
@@ -37,6 +37,12 @@ lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -qq --constraint constraints.txt uv
 	UV=.venv-lock/bin/uv .ci/lock
+
+# Hostile files, for so long; SEED=2 gives others. What is found is printed, and make fails.
+MINUTES ?= 10
+SEED ?= 0
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 system-packages:
 	@sh .ci/system-packages $(XVFB_PACKAGES)

@@ -7,150 +7,24 @@ are damaged blindly. Seeds are the golden files and others that are drawn at ran
 
 from __future__ import annotations
 
-import binascii
 import contextlib
 import math
 import random
 import struct
-import zlib
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from drawn import generated, random_splits, random_widths
+from fields import BLOCK, META, MODEL, OVERVIEW, PROVENANCE, VERIFY, WEIGHTS, File, Row, sealed, uv
 
-from napari_tinc import container, framing, mosaic, residual
-from napari_tinc.container import INHERITS, SCALAR, Calibration, Header, WeightsFormat
+from napari_tinc import container, framing, residual
 from napari_tinc.exact import checksum
-from napari_tinc.framing import DTYPES, Chunk, Feature, TincError
-from napari_tinc.mosaic import Mosaic, Payload
-from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
-from napari_tinc.weights import Corrections, Scalars, architecture_of, round_trip, to_chunks
+from napari_tinc.framing import DTYPES, TincError
+from napari_tinc.octree import Octree
 
-PREFIX = struct.Struct("<4sBBIHI")
 DECODED = 2**16  # voxels of a volume that is decoded whole
 N_FRESH = 60  # generated files among the seeds
-MODEL, WEIGHTS, VERIFY, BLOCK, OVERVIEW = 0, 1, 3, 4, 5
-META, PROVENANCE, QUALITY = 8, 10, 11
-
-
-def uv(value: int) -> bytes:
-    out = b""
-    while True:
-        value, low = value >> 7, value & 127
-        out += bytes([low | (128 if value else 0)])
-        if not value:
-            return out
-
-
-@dataclass(slots=True)
-class Row:
-    """A row of the table, with its payload. ``crc`` is set where it is to be wrong."""
-
-    code: int
-    n_nodes: int
-    payload: bytes
-    crc: int | None = None
-
-    def copy(self) -> Row:
-        return Row(self.code, self.n_nodes, self.payload, self.crc)
-
-    @property
-    def role(self) -> int:
-        return self.code >> 4
-
-
-@dataclass(slots=True)
-class File:
-    """A file in its parts. ``fields`` are those of HEAD before the table, by name."""
-
-    version: int
-    features: int
-    fields: dict[str, bytes]
-    rows: list[Row] = field(default_factory=list)
-
-    @classmethod
-    def parse(cls, data: bytes) -> File:
-        """Of a file that is good."""
-        _, version, features, length, _, _ = PREFIX.unpack_from(data)
-        head = data[16 : 16 + length]
-        if features & Feature.BLOCKS:
-            _, layout = mosaic.parse(Feature(features), head, len(data))
-            verify = [] if layout.verify is None else [layout.verify]
-            entries = sorted([*layout.overviews, *layout.blocks, *layout.ancillary, *verify], key=lambda e: e.start)
-            rows = [Row(e.code, e.n_nodes, data[e.start : e.start + e.length], e.crc) for e in entries]
-        else:
-            _, chunks = container.parse(data)
-            rows = [Row(c.ancillary << 7 | c.kind << 4 | c.level, c.n_nodes, c.payload, c.crc) for c in chunks]
-        for row in rows:
-            row.crc = None if row.crc == zlib.crc32(row.payload) else row.crc
-        file = cls(version, features, {}, rows)
-        file.fields = _fields(head[: length - len(file.table())], bool(features & Feature.BLOCKS))
-        return file
-
-    def copy(self) -> File:
-        return File(self.version, self.features, dict(self.fields), [row.copy() for row in self.rows])
-
-    def table(self) -> bytes:
-        out = [uv(len(self.rows))]
-        for row in self.rows:
-            crc = zlib.crc32(row.payload) if row.crc is None else row.crc
-            out.append(bytes([row.code]) + uv(row.n_nodes) + uv(len(row.payload)) + struct.pack("<I", crc))
-        return b"".join(out)
-
-    def build(self) -> bytes:
-        return sealed(
-            b"".join(self.fields.values()) + self.table(), b"".join(row.payload for row in self.rows),
-            version=self.version, features=self.features,
-        )  # fmt: skip
-
-
-def sealed(head: bytes, body: bytes = b"", *, version: int = 0x10, features: int = 0) -> bytes:
-    """A prefix with right CRCs around any head."""
-    start = struct.pack("<4sBBI", b"\x89TNC", version, features, len(head))
-    return start + struct.pack("<HI", binascii.crc_hqx(start, 0xFFFF), zlib.crc32(head)) + head + body
-
-
-def _fields(head: bytes, blocks: bool) -> dict[str, bytes]:
-    """HEAD before the table, cut up as the specification says."""
-    out: dict[str, bytes] = {}
-    at = 0
-
-    def take(name: str, n: int) -> bytes:
-        nonlocal at
-        out[name] = head[at : at + n]
-        at += n
-        return out[name]
-
-    def number(name: str) -> int:
-        n = 1
-        while head[at + n - 1] & 128:
-            n += 1
-        return sum((byte & 127) << 7 * i for i, byte in enumerate(take(name, n)))
-
-    flags = take("flags", 1)[0]
-    size = int(DTYPES[take("dtype", 1)[0]][1])
-    for axis in "zyx":
-        number(axis)
-    take("low", size), take("high", size)
-    if not blocks:
-        take("mean", 2), take("std", 2)
-    if flags & 1:
-        take("spacing", 24)
-        take("unit", number("unit length"))
-    for bit, name, n in ((2, "origin", 24), (4, "bound", 8), (8, "affine", 48)):
-        if flags & bit:
-            take(name, n)
-    if blocks:
-        for index in range(number("leading")):
-            number(f"leading {index}")
-    else:
-        take("layers", 1), take("omega0", 4), take("form", 1), take("calibration", 1)
-    take("split", (number("nodes") + 7) // 8)
-    take("edge" if blocks else "widths", len(head) - at)
-    return out
-
-
 WIDTH_OF = {"flags": 1, "dtype": 1, "mean": 2, "std": 2, "layers": 1, "form": 1, "calibration": 1}  # else uv, or below
 FLOATS = {"spacing": "<3d", "origin": "<3d", "bound": "<d", "affine": "<12f", "omega0": "<f"}
 NUMBERS = sorted({
@@ -440,131 +314,3 @@ def repair_verify(file: File) -> None:
 @lru_cache(maxsize=256)
 def parsed(data: bytes) -> File:
     return File.parse(data)
-
-
-def random_splits(rng: random.Random, shape: tuple[int, ...], most: int = 80) -> list[bool]:
-    """Breadth-first, of a tree that closes; of a volume that cannot be, one node."""
-    if not 0 < math.prod(shape) <= framing.MAX_VOXELS:
-        return [False]
-    counts = split_counts(shape, MAX_DEPTH).sum(axis=1).tolist()
-    split: list[bool] = []
-    n, share = 1, rng.random()
-    for level in range(MAX_DEPTH + 1):
-        children = 2 ** (counts[level + 1] - counts[level]) if level < MAX_DEPTH else 1
-        inner = 0
-        for _ in range(n):
-            again = children > 1 and rng.random() < share and len(split) + 1 + (inner + 1) * children + n < most
-            split.append(again)
-            inner += again
-        n = inner * children
-        if not n:
-            break
-    return split
-
-
-def random_widths(rng: random.Random, tree: Octree) -> np.ndarray:
-    """Networks all the way down, or ending above leaves that share them or are scalars."""
-    widths = np.array([rng.randint(1, 6) for _ in range(tree.depth + 1)])[tree.level]
-    if rng.random() < 0.4:
-        widths = np.array([rng.randint(1, 4) for _ in tree.split])
-    if rng.random() < 0.05:
-        widths[rng.randrange(len(widths))] = 256
-    if rng.random() < 0.5:
-        return widths.astype(np.int16)
-    ended = np.zeros(len(widths), bool)  # at this node or above it no networks are below
-    first_child: set[int] = set()
-    for node in range(len(widths)):
-        parent = int(tree.parent[node])
-        if parent >= 0 and ended[parent]:
-            ended[node] = True
-            widths[node] = INHERITS
-            if not tree.split[node] and parent in first_child and rng.random() < 0.5:
-                widths[node] = SCALAR
-            first_child.add(parent)
-        elif parent >= 0 and parent in first_child and not tree.split[node] and rng.random() < 0.2:
-            widths[node] = SCALAR
-        else:
-            first_child.add(parent)
-            ended[node] = bool(tree.split[node]) and rng.random() < 0.3
-    return widths.astype(np.int16)
-
-
-def generated(rng: random.Random) -> bytes:
-    """A good file, of a shape, tree and dtype drawn at random."""
-    while True:
-        try:
-            return _one_tree(rng, None, rng.choice(DTYPES)) if rng.random() < 0.6 else _blocks(rng)
-        except TincError:  # too large a network for so small a file, or a network without leaves
-            continue
-
-
-def _range(rng: random.Random, dtype: str) -> tuple[float, float]:
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        pair = np.array([rng.choice((0.0, -0.0, 1.0, -2.5, 1e-12, 6e4, 1e30, 8e307, -8e307)) for _ in range(2)])
-        low, high = np.sort(pair.clip(np.finfo(kind).min / 2, np.finfo(kind).max / 2).astype(kind)).tolist()
-        return low, high
-    info = np.iinfo(kind)
-    low, high = sorted(rng.choice([int(info.min), int(info.max), 0, 1, 100]) for _ in range(2))
-    return low, high
-
-
-def _shape(rng: random.Random) -> tuple[int, int, int]:
-    top = rng.choice((4, 12, 30))
-    z, y, x = (rng.randint(1, top) for _ in range(3))
-    return z, y, x
-
-
-def _one_tree(rng: random.Random, shape: tuple[int, int, int] | None, dtype: str) -> bytes:
-    shape = shape or ((rng.choice((2**24, 1000)), 2, rng.choice((1, 300))) if rng.random() < 0.1 else _shape(rng))
-    tree = Octree.from_splits(shape, np.array(random_splits(rng, shape)))
-    header = Header(
-        tree=tree, dtype=np.dtype(dtype), value_range=_range(rng, dtype), mean_q=rng.randrange(65536),
-        std_q=rng.choice((0, 65535, rng.randrange(65536))), widths=random_widths(rng, tree),
-        layers=rng.choice((1, 2, 2, 3, 8)), omega0=rng.choice((0.0, 5.0, 30.0)),
-        weights_format=rng.choice(list(WeightsFormat)), calibration=rng.choice(list(Calibration)),
-    )  # fmt: skip
-    container._check_networks(tree, header.widths)
-    architecture = architecture_of(header)
-    if architecture.n_parameters > 2**16:
-        raise TincError("too large to be a seed")
-    vector, steps = round_trip(
-        architecture, architecture.initial(rng.randrange(1000)), np.full(len(architecture.tensors), 0.05),
-        header.weights_format,
-    )  # fmt: skip
-    numbers = np.random.default_rng(rng.randrange(2**32))
-    n = len(architecture.heads)
-    corrections = Corrections(header.calibration, numbers.normal(1, 0.1, n), numbers.normal(0, 0.1, n))
-    if header.calibration is Calibration.GLOBAL:
-        corrections = Corrections(Calibration.GLOBAL, np.full(n, 1.1), np.full(n, -0.1))
-    elif header.calibration is Calibration.NONE:
-        corrections = Corrections.none(n)
-    scalars = Scalars.of(numbers.normal(size=int((header.widths == SCALAR).sum())), 0.01)
-    chunks = to_chunks(architecture, vector, steps, header.weights_format, corrections, scalars)
-    return container.pack(header, chunks)
-
-
-def _blocks(rng: random.Random) -> bytes:
-    shape, dtype = _shape(rng), rng.choice(DTYPES)
-    tree = Octree.from_splits(shape, np.array(random_splits(rng, shape, 10)))
-    leading = rng.choice(((), (), (1,), (2,), (2, 1), (1, 2, 2)))
-    edge = rng.choice((0, 0, 2, 5))
-    header = Mosaic(tree=tree, dtype=np.dtype(dtype), value_range=_range(rng, dtype), leading=leading, edge=edge)
-    sizes = (tree.stop - tree.start)[tree.leaves].tolist()
-    numbers = np.random.default_rng(rng.randrange(2**32))
-
-    def part(size: tuple[int, int, int]) -> Payload:
-        if rng.random() < 0.3:
-            return Payload(_one_tree(rng, size, dtype))
-        bound = rng.choice((0, 0, 0, 1, 0.01))
-        box = numbers.normal(0, 30, size)
-        if rng.random() < 0.3:
-            box = np.sort(np.rint(box / 20) * 20, axis=None).reshape(size)
-        box = box.astype("i4").astype(dtype) if np.dtype(dtype).kind != "f" else box.astype(dtype)
-        data, decoded = residual.encode_and_decode(box, bound, rng.choice((0, 0, 2)), rng.choice((0, 0, 0.3)))
-        return Payload(data, checksum(decoded))
-
-    n = header.n_volumes
-    overviews = [part(tuple(header.overview_shape())) for _ in range(n if edge else 0)]
-    extra = [Chunk.of(framing.Ancillary.META, rng.choice(TEXTS[1:3]))] if rng.random() < 0.3 else []
-    return mosaic.pack(header, overviews, [part(tuple(size)) for _ in range(n) for size in sizes], extra)

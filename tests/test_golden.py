@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutator import File, Row
+from fields import File, Row
 
 import napari_tinc as tinc
 from napari_tinc.exact import Exact, checksum

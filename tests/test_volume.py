@@ -163,7 +163,10 @@ def test_a_coarse_level_is_the_same_from_pieces(compressed: tinc.TincVolume, mon
 def exact(array: np.ndarray) -> tinc.TincVolume:
     """A file of one box, bit for bit, whose values nobody measures."""
     payload = Payload(residual.encode(array, 0), checksum(array))
-    header = Mosaic(tree=Octree.full(array.shape, 0), dtype=array.dtype, value_range=(-8e307, 8e307))
+    finite = array[np.isfinite(array)]
+    header = Mosaic(
+        tree=Octree.full(array.shape, 0), dtype=array.dtype, value_range=(finite.min().item(), finite.max().item())
+    )  # fmt: skip
     return tinc.TincVolume(mosaic.pack(header, [], [payload], []))
 
 
@@ -175,3 +178,13 @@ def test_means_of_the_largest_numbers_are_finite_and_those_of_infinite_ones_no_w
     array[::7, :, 2] = -np.inf
     array[3, 3] = np.nan
     assert not np.isfinite(np.asarray(exact(array).levels[1])).all()
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("f2", 0x7D00), ("f4", 0x7FA00000), ("f8", 0x7FF4 << 48)])
+def test_signalling_nans_are_kept_and_no_warning(dtype: str, bits: int) -> None:
+    array = np.linspace(0, 1, 40 * 8 * 8).astype(dtype)
+    array.view(f"u{array.itemsize}")[::50] = bits
+    volume = exact(array.reshape(40, 8, 8))
+    volume.verify()
+    assert np.asarray(volume).tobytes() == array.tobytes()
+    assert np.isnan(np.asarray(volume.levels[1])).any()

@@ -55,7 +55,8 @@ class Exact:
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
         """The same as float64."""
-        return self.values(axes).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            return self.values(axes).astype(np.float64)
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
         """One row, see :attr:`TincVolume.leaves`."""

@@ -91,7 +91,9 @@ class Tree:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     rows["psnr"] = 20 * np.log10(framing.span_of(value_range) / rows["rmse"])
                 rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
-        rows["gain"], rows["offset"] = self.network.gain, self.network.offset * header.std
+        rows["gain"] = self.network.gain
+        with np.errstate(over="ignore"):  # of the largest floats
+            rows["offset"] = self.network.offset * header.std
         return rows
 
     def verify(self) -> None:

@@ -111,8 +111,8 @@ class TincVolume:
     def axis_labels(self) -> str:
         """One letter an axis, "zyx" where the file says nothing else."""
         labels = self.meta.get("axes", usual_labels(len(self._parts.leading)))
-        if not (isinstance(labels, str) and len(labels) == self.ndim):
-            raise TincError(f"META chunk names the axes {labels!r}, expected {self.ndim} letters")
+        if not (isinstance(labels, str) and len(labels) == len(set(labels)) == self.ndim and labels.isprintable()):
+            raise TincError(f"META chunk names the axes {labels!r:.80}, expected {self.ndim} different letters")
         return labels
 
     @cached_property
@@ -124,7 +124,7 @@ class TincVolume:
             isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in found
         )
         if not texts or (found and len(found) != count):
-            raise TincError(f"META chunk has the channels {found!r}, expected {count} objects of texts")
+            raise TincError(f"META chunk has the channels {found!r:.80}, expected {count} objects of texts")
         return found
 
     @property
@@ -382,8 +382,8 @@ class TincVolume:
             points = self._floats(volume, factor, [
                 spread_points(axis, factor, n, min(k, n)) for axis, n in zip(part, self.header.shape, strict=True)
             ])  # fmt: skip
-            points *= unit
-            with np.errstate(over="ignore", invalid="ignore"):  # among infinite values
+            with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
+                points *= unit
                 means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
             out[where] = rounded(means, self.dtype)
         return out

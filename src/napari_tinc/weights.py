@@ -7,6 +7,7 @@ without the others of its level.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -257,8 +258,7 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
     gain, offset = np.ones(len(architecture.heads)), np.zeros(len(architecture.heads))
     head_distributions: list[entropy.Geometric] = []
     if kind is Calibration.GLOBAL:
-        both = np.frombuffer(model[own:], GLOBAL_ITEM)[0]
-        gain[:], offset[:] = both["gain"], both["offset"]
+        gain[:], offset[:] = struct.unpack("<2f", model[own:])
     elif kind is Calibration.PER_LEAF:
         pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
         head_distributions = [_distribution(*pair) for pair in pairs]
@@ -284,7 +284,7 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
         except ValueError as error:
             raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
         for target, (index, _), value in zip(targets, parts, values, strict=False):
-            with np.errstate(over="ignore"):  # refused below
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below
                 target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP

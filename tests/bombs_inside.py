@@ -1,0 +1,489 @@
+"""Payloads at and past their limits: networks, residuals, files inside of files; all checksums right."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import struct
+from typing import Any
+
+import numpy as np
+from bombs import Case, Cases, blocks, box, f4, f8, rooted, split_bits
+from fields import Row, uv
+
+from napari_tinc import labels, lattice, residual, tokens
+from napari_tinc.octree import Octree
+from napari_tinc.residual import HEAD
+from napari_tinc.tokens import STEEP, Tables, Writer
+
+
+def model(form: int, kind: int, payload: bytes, values: bytes, **changes: bytes) -> bytes:
+    """A network of width 1, one layer: 4 weights of position, head and its bias."""
+    rows = [Row(0, 0, payload), Row(0x10, 1, values)]
+    return rooted((4, 4, 4), [False], rows, form=bytes([form]), calibration=bytes([kind]), layers=b"\x01", **changes)
+
+
+def step(value: float) -> bytes:
+    return f4(value)[2:]
+
+
+def payloads() -> Cases:
+    """What MODEL and WEIGHTS hold."""
+    decode = {"decode": True}
+    half = np.zeros(6, "<f2").tobytes()
+    yield "float16", Case(model(0, 0, b"", half), **decode)
+    for values in (half[:-1], half + b"\0", b""):
+        yield (
+            f"float16 {len(values)}",
+            Case(model(0, 0, b"", values), f"payload is {len(values)} bytes, expected 12", **decode),
+        )
+    for value in (np.inf, np.nan, -np.inf):
+        values = np.array([0, 0, 0, value, 0, 0], "<f2").tobytes()
+        yield (
+            f"float16 {value}",
+            Case(
+                model(0, 0, b"", values), "a weight, gain, offset or scalar is .*, expected at most 1048576", **decode
+            ),
+        )
+    for value, good in ((2.0**20, True), (2.0**20 + 1, False), (math.inf, False), (math.nan, False), (-3e38, False)):
+        for place in (0, 1):
+            pair = [1.0, 0.0]
+            pair[place] = value
+            message = None if good else "a weight, gain, offset or scalar is .*, expected at most 1048576"
+            yield f"calibration {place} {value}", Case(model(0, 1, f4(*pair), half), message, **decode)
+    three = step(1) * 3
+    yield "int8", Case(model(1, 0, three, bytes([128, 127, 1, 2, 3, 4])), **decode)
+    for value in (0.0, -1.0, math.inf, math.nan):
+        yield (
+            f"step {value}",
+            Case(model(1, 0, step(value) + step(1) * 2, bytes(6)), "a rounding step that is not a positive", **decode),
+        )
+    yield "steps to 2^20", Case(model(1, 0, step(2**13) * 3, bytes([128] * 6)), **decode)
+    yield (
+        "steps past 2^20",
+        Case(model(1, 0, step(2**14) * 3, bytes([128] * 6)), "scalar is 2097152.0, expected at most", **decode),
+    )
+    yield (
+        "largest step",
+        Case(model(1, 0, b"\x7f\x7f" * 3, bytes([127] * 6)), "scalar is inf, expected at most", **decode),
+    )
+    for size in (0, 5, 7, 100):
+        yield (
+            f"MODEL of {size}",
+            Case(
+                model(1, 0, bytes(size), bytes(6)), f"MODEL chunk is {size} bytes, expected 6 for 3 tensors", **decode
+            ),
+        )
+    entry = struct.pack("<2sHH", step(1), 1000, 0)
+    quiet, signalling = b"\x00\x7e", b"\x00\x7d"
+    for nan in (quiet, signalling):
+        yield f"float16 NaN {nan!r}", Case(model(0, 0, b"", nan * 6), "scalar is nan, expected at most", **decode)
+    for nan in (b"\0\0\xc0\x7f", b"\0\0\xa0\x7f"):
+        for pair in (nan + f4(0), f4(1) + nan):
+            yield f"calibration {pair!r}", Case(model(0, 1, pair, half), "scalar is nan, expected at most", **decode)
+    large = np.full(6, 60000, "<f2").tobytes()
+    yield (
+        "values past all floats",
+        Case(model(0, 1, f4(2**20, 2**20), large, dtype=b"\x08", low=f8(-8e307), high=f8(8e307)), **decode),
+    )
+    yield "entropy, all 0", Case(model(2, 0, entry * 3, b""), **decode)
+    for largest, good in ((32767, True), (32768, False), (65535, False)):
+        table = struct.pack("<2sHH", step(1e-4), 65535, largest) * 3
+        data = model(2, 0, table, b"")
+        message = None if good else f"largest magnitude is {largest}, expected at most 32767"
+        yield f"largest {largest}", Case(data, message, **decode)
+    yield (
+        "entropy, odd bytes",
+        Case(model(2, 0, entry * 3, b"\x01\x00\x01"), "data of 3 bytes, expected a multiple of 4", **decode),
+    )
+    yield "entropy, zero word", Case(model(2, 0, entry * 3, bytes(4)), "end in a zero word", **decode)
+    yield "entropy, left over", Case(model(2, 0, entry * 3, b"\x01\0\0\0"), "are not used up", **decode)
+    yield "253 groups", Case(grouped(250), **decode)
+    yield "groups past 256", Case(grouped(300), "network has more than 256 groups of nodes", **decode)
+    yield (
+        "tables past 2^22 items",
+        Case(grouped(40, largest=32767), "tables of the tensors have .* items, expected at most", **decode),
+    )
+    yield "pieces past 2^18", Case(pieces, "chunks of .* tensors, expected a product of at most 262144", **decode)
+
+
+def grouped(n: int, largest: int = 0) -> bytes:
+    """A tree of leaves of n widths, of networks that are all 0."""
+    tree = Octree.full((64, 64, 64), 3)
+    n_nodes = np.bincount(tree.level).tolist()
+    above = [1, 8, 64]
+    widths = np.resize(np.arange(1, min(n, 256) + 1), n_nodes[3])
+    second = np.resize([1, 2], 64) if n > 256 else np.ones(64, int)
+    classes = np.unique(np.concatenate([[1], second, widths]))
+    bits = (len(classes) - 1).bit_length()
+    packed = b""
+    for level in (np.ones(1, int), np.ones(8, int), second, widths):
+        index = np.searchsorted(classes, level)
+        packed += split_bits((index[:, None] >> np.arange(bits) & 1).ravel())
+    stored = b"\x01" + uv(len(classes)) + b"".join(map(uv, classes.tolist())) + packed
+    groups = len({(int(second[i // 8]), int(w)) for i, w in enumerate(widths)}) + len(set(second.tolist())) + 2
+    n_tensors = 2 * groups - 1 + 2 * len({(int(second[i // 8]), int(w)) for i, w in enumerate(widths)})
+    table = struct.pack("<2sHH", step(1), 1000, largest) * n_tensors
+    padding = Row(0xF0, 0, bytes(6 * len(widths) * int(widths.max()) // 64))
+    rows = [Row(0, 0, table), *(Row(0x10 | level, count, b"") for level, count in enumerate([*above[:3], n_nodes[3]]))]
+    return rooted((64, 64, 64), tree.split, [*rows, padding], widths=stored, form=b"\x02", layers=b"\x01")
+
+
+def pieces() -> bytes:
+    """Of 4096 networks each in a chunk of its own, 8 layers: 18 tensors."""
+    tree = Octree.full((64, 64, 64), 5)
+    counts = np.bincount(tree.level).tolist()
+    n_tensors = 6 * 2 + 5 + 6 * 2 * 7 + 2
+    chunks = [Row(0x10 | level, 1, b"") for level in range(5) for _ in range(counts[level])]
+    chunks += [Row(0x15, counts[5], b"")]
+    assert len(chunks) * n_tensors > 2**18
+    n_weights = sum(counts) * (5 + 7 * 2) + counts[5] * 2
+    padding = Row(0xF0, 0, bytes(max(128 * len(chunks), n_weights // 64)))
+    rows = [Row(0, 0, bytes(6 * n_tensors)), *chunks, padding]
+    return rooted((64, 64, 64), tree.split, rows, widths=b"\x00" + b"\x01" * 6, form=b"\x02", layers=b"\x08")
+
+
+def head(**changes: Any) -> bytes:
+    """The HEAD of a residual: ordered, 0 to 200."""
+    fields: dict[str, Any] = {
+        "kind": 1, "taper": 0, "shift": 0, "low": 0, "lowest": 0, "high": 200, "bound": 0, "step": 0.0, "table": 0,
+        "low_bits": 0, "corrections": 0,
+    } | changes  # fmt: skip
+    if not isinstance(fields["lowest"], bytes):
+        code = "<q" if isinstance(fields["lowest"], int) else "<d"
+        fields["lowest"] = struct.pack(code, fields["lowest"])
+    return HEAD.pack(*fields.values())
+
+
+def words(high: int = 200, first: int = 7, bound: int = 0) -> bytes:
+    """A box of one value, 4 x 5 x 6."""
+    return lattice.encode(np.full((4, 5, 6), first), high, bound)[0]
+
+
+def residuals() -> Cases:
+    """Boxes without networks: heads, parts, streams."""
+    body = words()
+
+    def of(data: bytes, message: str | None = None, dtype: str = "u1") -> Case:
+        return Case(box(data, dtype=dtype), None if message is None else f"residual: .*{message}", decode=True)
+
+    yield "good", of(head() + body)
+    yield "empty", of(b"", "residual is 0 bytes, expected 2 for a constant box")
+    for kind in (5, 6, 255):
+        yield (
+            f"kind {kind}",
+            of(bytes([kind]) + head()[1:] + body, f"kind of residual is {kind}, expected 1, or 2 for floats"),
+        )
+    yield "grid of integers", of(head(kind=2, step=1.0) + body, "kind of residual is 2, expected 1")
+    yield "repeats of integers", of(b"\x03" + head()[1:] + body, "kind of residual is 3, expected 1")
+    yield "labels of floats", Case(box(b"\x04" + body, dtype="f4"), "residual: ", decode=True)
+    for size in (0, 2, 100):
+        yield f"constant {size}", of(bytes(1 + size), f"residual is {1 + size} bytes, expected 2 for a constant")
+    yield "short head", of(head()[:-1], "residual is 47 bytes, expected 48 or more")
+    for taper in (1, 2, 3, 4):
+        yield f"taper {taper}", of(head(taper=taper) + body)
+    for taper in (5, 255):
+        yield (
+            f"taper {taper}",
+            of(head(taper=taper) + body, f"taper are 200, 0, {taper}, expected a bound within a range"),
+        )
+    for high in (0, 2**36, 2**63, 2**64 - 1):
+        yield f"high {high}", of(head(high=high) + body, f"range, bound and taper are {high}, 0, 0, expected")
+    yield "high 255", of(head(high=255) + words(255))
+    yield "high 256", of(head(high=256) + words(256), "ranks are 0 to 256, expected those of uint8")
+    yield "high 2^36 - 1", of(head(high=2**36 - 1) + body, "ranks are 0 to 68719476735, expected those of uint8")
+    yield "bound 200", of(head(bound=200) + words(bound=200))
+    for bound in (201, 2**36, 2**64 - 1):
+        yield (
+            f"bound {bound}",
+            of(head(bound=bound) + body, f"range, bound and taper are 200, {bound}, 0, expected a bound"),
+        )
+    for value in (1.0, -1.0, math.nan, math.inf):
+        yield f"step {value} of ordered", of(head(step=value) + body, "grid is 0, .*, expected finite numbers")
+    for value in (0.0, -1.0, math.nan, math.inf):
+        yield (
+            f"step {value} of grid",
+            of(head(kind=2, lowest=0.0, step=value) + body, "grid is 0.0, .*, expected finite", "f4"),
+        )
+    for value in (math.nan, math.inf, -math.inf):
+        yield (
+            f"lowest {value}",
+            of(head(kind=2, lowest=value, step=1.0) + body, "grid is .*, 1.0, expected finite", "f4"),
+        )
+    for value in (1e308, -1e308, 1.7e308, 5e-324):
+        yield f"lowest {value}", of(head(kind=2, lowest=value, step=1e308) + body, None, "f8")
+    for lowest, good in ((0, True), (55, True), (56, False), (-1, False), (-(2**63), False), (2**63 - 1, False)):
+        yield (
+            f"ranks from {lowest}",
+            of(head(lowest=lowest) + body, None if good else f"ranks are {lowest} to .*, expected those of uint8"),
+        )
+    for dtype in ("f2", "f4", "f8"):
+        bits = 8 * int(dtype[1])
+        for shift, good in ((bits - 9, True), (bits, False), (255, False)):
+            data = head(shift=shift, high=100) + words(100)
+            yield (
+                f"shift {shift} of {dtype}",
+                of(data, None if good else f"bits shifted out and low bits are {shift}, 0, expected those", dtype),
+            )
+        yield (
+            f"ranks of {dtype}",
+            of(head(lowest=2 ** (bits - 1) - 200) + body, "ranks are .*, expected those of float", dtype),
+        )
+    for dtype, low in (("u1", 1), ("u4", 1), ("f4", 1), ("f8", 29)):
+        yield (
+            f"low {low} of {dtype}",
+            of(head(low=low) + body, f"bits shifted out and low bits are 0, {low}, expected those of", dtype),
+        )
+    for room in (9, 10):  # ranks of 200 * 2^20 and some more
+        low_bits = residual._pack_low(np.full((4, 5, 6), 10), 20)
+        data = head(low=20, low_bits=len(low_bits), lowest=2**63 - 1 - room - (200 << 20)) + low_bits + words(first=200)
+        message = None if room == 10 else "low bits of the highest rank are 10, expected at most 9 of float64"
+        yield f"low bits past the largest rank but {room}", of(data, message, "f8")
+    yield (
+        "shift of integers",
+        of(head(shift=1) + body, "bits shifted out and low bits are 1, 0, expected those of uint8"),
+    )
+    yield "shift of a grid", of(head(kind=2, lowest=0.0, step=1.0, shift=1) + body, "expected none of a grid", "f4")
+    for part in ("table", "low_bits", "corrections"):
+        for size in (len(body) + 1, 2**31, 2**32 - 1):
+            yield (
+                f"{part} of {size}",
+                of(head(**{part: size}) + body, "parts of the residual end at byte .*, expected at most"),
+            )
+    yield "low bits without", of(head(low_bits=4) + body, "parts of the residual end at byte")
+    place, value = struct.pack("<I", 3), b"\x09"
+    yield "a correction", of(head(corrections=1) + place + value + body)
+    yield "corrections of all", of(head(corrections=120) + np.arange(120, dtype="<u4").tobytes() + b"\x08" * 120 + body)
+    for places in ((120,), (2**32 - 1,), (3, 3), (4, 3), (0, 1, 120)):
+        data = head(corrections=len(places)) + np.array(places, "<u4").tobytes() + value * len(places) + body
+        yield f"corrections at {places}", of(data, "positions of corrections are not ascending below 120")
+    yield (
+        "idle correction",
+        of(head(corrections=1) + place + b"\x07" + body, "corrections of the residual leave voxels as they are"),
+    )
+    for name, data, message in (
+        ("no words", b"", "."), ("odd words", body + b"\x01", "expected a multiple of 4"),
+        ("a word more", body + b"\x01\0\0\0", "."), ("a zero word", body + bytes(4), "."),
+        ("random", np.random.default_rng(1).bytes(400), "."),
+    ):  # fmt: skip
+        yield name, of(head() + data, message)
+    for first in (-1, 201, 2**35):
+        yield (
+            f"first voxel {first}",
+            of(head() + stream(([first], tokens.FLAT)), f"first voxel is {first}, expected 0 to 200"),
+        )
+    for background in (-2, 201):
+        data = stream(([0], tokens.FLAT), ([background], tokens.FLAT))
+        yield f"background {background}", of(head() + data, f"background is {background}, expected -1 to 200")
+    for count in (-1, 201, 2**30):
+        data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([count], STEEP))
+        yield f"{count} tables", of(head() + data, f"number of tables is {count}, expected 0 to 200")
+    for runs, message in (
+        ([[0]], "classes of a table is 0, expected 1 to 200"),
+        ([[201]], "classes of a table is 201, expected 1 to 200"),
+        ([[200, 1], [1]], "classes of a table is 1, expected 1 to 0"),
+        ([[1, 0]], "tokens of a table is 0, expected 1 to"),
+        ([[1, 160]], "tokens of a table is 160, expected 1 to"),
+    ):  # fmt: skip
+        flat = [(run[i : i + 1], STEEP) for run in runs for i in range(len(run))]
+        data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([len(runs)], STEEP), *flat)
+        yield f"tables {runs}", of(head() + data, message)
+    for cost in (-1, 128, 2**20):
+        data = stream(
+            ([0], tokens.FLAT), ([-1], tokens.FLAT), ([1], STEEP), ([9], STEEP), ([2], STEEP), ([cost, 0], STEEP)
+        )
+        yield f"cost {cost}", of(head() + data, "costs of tokens are .*, expected 0 to 127")
+    data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([0], STEEP))
+    yield "no tables", of(head() + data, "class of a voxel is .*, expected one below 0")
+    yield from boxes()
+    yield from rank_tables()
+    yield from xz()
+    yield from names()
+
+
+def stream(*runs: tuple[list[int], Any]) -> bytes:
+    writer = Writer()
+    for integers, law in runs:
+        writer.integers(integers, law)
+    return writer.to_bytes()
+
+
+def boxes() -> Cases:
+    """Of a few bytes, and as large as they may be."""
+    empty = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([1], STEEP), ([200], STEEP), ([1], STEEP))
+    for shape, dtype in (
+        ((4096, 1, 1), "f8"),
+        ((1, 1024, 4096), "f8"),
+        ((128, 128, 256), "u1"),
+        ((4096, 1024, 1), "u2"),
+    ):
+        data = bytes(1 + int(dtype[1]))
+        size = math.prod(shape)
+        yield f"constant {shape}", Case(box(data, shape, dtype, np.zeros(size, dtype)), decode=True)
+    for shape in (
+        (4097, 1, 1),
+        (1, 4097, 1),
+        (1, 1, 2**24),
+        (2**22 + 1, 1, 1),
+        (2048, 2049, 1),
+        (2**13, 2**13, 2**13),
+        (129, 128, 257),
+    ):
+        yield (
+            f"box {shape}",
+            Case(
+                box(b"\0\0", shape, "u1", np.zeros(1)),
+                rf"residual: shape is .*, expected three axes of 1 to 4096, and at most {2**22}",
+                decode=True,
+            ),
+        )
+    yield "a box of nothing", Case(box(head(high=1) + empty, (32, 32, 32), "u1"), decode=True)
+    for length in (4096, 4097):
+        good = length == 4096
+        values = np.zeros(length, "u1")
+        message = None if good else "residual: shape is"
+        yield f"a line of {length}", Case(box(head(high=1) + empty, (1, 1, length), "u1", values), message, decode=True)
+
+
+def rank_tables() -> Cases:
+    """Lists of the ranks that occur."""
+    box_ = words(3, 2)
+
+    def table(gaps: list[int], n: int | None = None) -> bytes:
+        writer = Writer()
+        found, n_bits, rest = tokens.tokens_of(np.array(gaps))
+        laws = Tables.of(np.zeros(len(found), np.int64), found)
+        laws.put(writer)
+        writer.put(found, laws.models()[0] or tokens.categorical([0, 0]))
+        writer.rest(n_bits, rest)
+        return writer.to_bytes()
+
+    def case(gaps: list[int], message: str | None, **changes: Any) -> Case:
+        data = table(gaps)
+        return Case(
+            box(head(table=len(data), high=3, **changes) + data + box_),
+            message and f"residual: .*{message}",
+            decode=True,
+        )
+
+    yield "table", case([1, 20, 30], None)
+    for gaps in ([1, 0, 2], [1, -1, 2], [5, -5, 5]):
+        yield f"table {gaps}", case(gaps, "table of integers does not ascend within the range")
+    yield "table past the dtype", case([1, 200, 99], "ranks are 0 to 300, expected those of uint8")
+    yield "table past 2^36", case([1, 2**35, 2**35], "table of integers does not ascend within the range")
+    yield "table with a bound", case([1, 20, 30], "table of 4 integers for 120 voxels, expected fewer", bound=1)
+    data = table([1] * 30)
+    for high in (120, 2**31):
+        yield (
+            f"table of {high}",
+            Case(
+                box(head(table=len(data), high=high) + data + box_),
+                f"residual: .*table of {high + 1} integers for 120 voxels",
+                decode=True,
+            ),
+        )
+    yield "table that is none", Case(box(head(table=4, high=3) + b"\x01\0\0\0" + box_), "residual: ", decode=True)
+
+
+def xz() -> Cases:
+    """Kind 3 with streams that are too long, too short, hungry."""
+    values = np.zeros((4, 5, 6), "f4")
+    raw = values.tobytes()
+
+    def case(data: bytes, message: str | None) -> Case:
+        return Case(box(b"\x03" + data, dtype="f4", values=values), message and f"residual: .*{message}", decode=True)
+
+    good = lzma.compress(raw, preset=4)
+    yield "xz", case(good, None)
+    yield "xz of 8 MiB", case(lzma.compress(raw, preset=6), "no .xz stream: Memory usage limit exceeded")
+    yield "xz of 64 MiB", case(lzma.compress(raw, preset=9), "no .xz stream: Memory usage limit exceeded")
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 2**29}]
+    yield "xz of 512 MiB", case(lzma.compress(raw, filters=filters), "no .xz stream: Memory usage limit exceeded")
+    yield "xz one byte more", case(lzma.compress(raw + b"\0", preset=4), "holds 481 bytes, expected exactly 480")
+    yield "xz one byte less", case(lzma.compress(raw[1:], preset=4), "holds 479 bytes, expected exactly 480")
+    yield "xz of a gigabyte", case(lzma.compress(bytes(2**24), preset=4), "holds 481 bytes, expected exactly 480")
+    yield "xz of nothing", case(lzma.compress(b"", preset=4), "holds 0 bytes, expected exactly 480")
+    yield "two xz", case(good + good, "expected exactly 480")
+    yield "xz and zeros", case(good + bytes(4), "expected exactly 480")
+    yield "xz cut off", case(good[:-1], "expected exactly 480")
+    yield "xz damaged", case(good[:30] + b"\xff" + good[31:], "no .xz stream|expected exactly")
+    yield "lzma alone", case(lzma.compress(raw, format=lzma.FORMAT_ALONE), "no .xz stream")
+    yield "no xz", case(b"", "expected exactly 480")
+
+
+def names() -> Cases:
+    """Kind 4: labels."""
+    values = np.arange(120, dtype="u1").reshape(4, 5, 6) // 40
+
+    def case(data: bytes, message: str | None) -> Case:
+        return Case(box(b"\x04" + data), message and f"residual: .*{message}", decode=True)
+
+    yield "labels", case(labels.encode(values), None)
+    for count in (0, -1, 121, 257, 2**30):
+        yield f"{count} labels", case(stream(([count], tokens.FLAT)), f"number of labels is {count}, expected 1 to 120")
+    for gaps in ([256], [0, 255], [100, 100, 100], [255, 0]):
+        data = stream(([len(gaps)], tokens.FLAT), (gaps, tokens.MEDIUM))
+        yield f"labels {gaps}", case(data, "labels do not ascend within uint8")
+    for gap in (-1, 2**32, 2**35):
+        data = stream(([1], tokens.FLAT), ([gap], tokens.MEDIUM))
+        yield f"gap {gap}", case(data, "half of a gap between labels is .*, expected 32 bits")
+    for number in (3,):
+        writer = Writer()
+        writer.integers([3], tokens.FLAT)
+        writer.integers([0, 0, 0], tokens.MEDIUM)
+        writer.bits(np.array([number]), 2)
+        yield f"number {number} of 3", case(writer.to_bytes(), "number of a label is 3, expected one below 3")
+    good = labels.encode(values)
+    yield "labels and a word", case(good + b"\x01\0\0\0", ".")
+    yield "labels, odd", case(good + b"\x01", "expected a multiple of 4")
+    yield "labels cut off", case(good[:-4], ".")
+
+
+def inner() -> Cases:
+    """Files inside of files."""
+
+    def case(data: bytes, message: str | None, shape: tuple[int, int, int] = (4, 4, 4), **changes: Any) -> Case:
+        return Case(blocks(shape, [Row(0x40, 0, data)], features=16, **changes), message, decode=True)
+
+    tree = model(0, 0, b"", np.zeros(6, "<f2").tobytes())
+    of_bytes = model(0, 0, b"", np.zeros(6, "<f2").tobytes(), dtype=b"\x00", low=b"\x00", high=b"\x09")
+    yield "a block", case(of_bytes, None)
+    yield "a block of another dtype", case(tree, r"a block is \(4, 4, 4\) of uint16, expected \(4, 4, 4\) of uint8")
+    yield (
+        "a block of another shape",
+        case(of_bytes, r"a block is \(4, 4, 4\) of uint8, expected \(4, 4, 5\)", (4, 4, 5)),
+    )
+    yield "blocks in a block", case(blocks((4, 4, 4)), "has the features .*, expected none of a single tree")
+    yield "an empty block", case(b"", "file size is 0, expected 16 to")
+    yield "a block cut off", case(of_bytes[:-1], r"file size is \d+, expected \d+")
+
+
+def texts() -> Cases:
+    """META and PROVENANCE: JSON of strangers."""
+
+    def case(text: bytes, message: str | None, role: int = 0x80) -> Case:
+        rows = [Row(0, 0, b""), Row(0x10, 1, np.zeros(6, "<f2").tobytes()), Row(role, 0, text)]
+        return Case(rooted((4, 4, 4), [False], rows, layers=b"\x01"), message, decode=True)
+
+    for role, name in ((0x80, "META"), (0xA0, "PROVENANCE")):
+        for text in (b"", b"{", b"\0", b"\xff", b"[" * 60000, b'{"a":' * 12000, b'{"a":' + b"9" * 60000 + b"}"):
+            yield f"{name} {text[:6]!r}", case(text, f"{name} chunk is not JSON: ", role)
+        for text, kind in ((b"[]", "list"), (b"1", "int"), (b"null", "NoneType"), (b'"{}"', "str")):
+            yield f"{name} {text!r}", case(text, f"{name} chunk holds a JSON {kind}, expected an object", role)
+        yield f"{name} unknown", case(b'{"later": [1, {"a": null}]}', None, role)
+    for axes in (
+        b"1",
+        b"null",
+        b'"zy"',
+        b'"tzyx"',
+        b'"zzz"',
+        b'"\\u0000yx"',
+        b'["z","y","x"]',
+        b'"' + b"z" * 60000 + b'"',
+    ):
+        message = r"META chunk names the axes .{1,80}, expected 3 different letters$"
+        yield f"axes {axes[:14]!r}", case(b'{"axes":' + axes + b"}", message)
+    for found in (b"1", b"[{}]", b'[{"name":"a"}]', b'[{"name":1}]', b'{"name":"a"}', b"[" + b"{}," * 20000 + b"{}]"):
+        message = r"META chunk has the channels .{1,80}, expected 0 objects of texts$"
+        yield f"channels {found[:14]!r}", case(b'{"channels":' + found + b"}", message)
+    yield "axes", case(b'{"axes":"abc","channels":[]}', None)
