@@ -504,7 +504,7 @@ def test_an_ome_zarr_has_all_levels(tmp_path: Path, file: str, run_json: Callabl
     ("axes", "labels"), [("ZYX", "zyx"), ("QQZYX", "qrzyx"), ("TTQZYX", "trqzyx"), ("?CZYX", "rczyx")]
 )
 def test_every_axis_has_a_letter_of_its_own(axes: str, labels: str) -> None:
-    assert cli._labels(axes) == labels
+    assert Image(None, axes, None, None, "").options()["axis_labels"] == labels
 
 
 def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, run_json: Any, fail: Any) -> None:

@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from .blocks import Planned
     from .codec import compress, fit
     from .framing import TincError
+    from .isolation import ChildError, fit_isolated
     from .metrics import Quality
     from .pipeline import Finished, Preview
     from .training import Control, Progress
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "Control": "training", "Finished": "pipeline", "Planned": "blocks", "Preview": "pipeline", "Progress": "training",
-    "Quality": "metrics", "TincError": "framing", "TincVolume": "volume", "compare": "volume",
-    "compress": "codec", "fit": "codec", "open": "volume",
+    "ChildError": "isolation", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
+    "Preview": "pipeline", "Progress": "training", "Quality": "metrics", "TincError": "framing", "TincVolume": "volume",
+    "compare": "volume", "compress": "codec", "fit": "codec", "fit_isolated": "isolation", "open": "volume",
 }  # fmt: skip
 
 __all__ = [
-    "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume", "compare",
-    "compress", "fit", "open",
+    "ChildError", "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume",
+    "compare", "compress", "fit", "fit_isolated", "open",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ..blocks import Planned
 from ..decode import cpu_count
+from ..isolation import ChildError, fit_isolated
 from ..pipeline import Finished, Preview
 from ..reports import log_entry, to_json
 from ..training import Control, Progress
@@ -41,6 +42,7 @@ class Request:
     labels : data are names, not intensities.
     target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
+    isolate : in a process of its own, whose end napari survives.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Request:
     log: Path | None = None
     channels: Sequence[Mapping[str, str]] = ()
     labels: bool = False
+    isolate: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +86,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         geometry = request.geometry
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(open(request.log, "w", encoding="utf-8", buffering=1)) if request.log else None
-            events = fit(
+            events = (fit_isolated if request.isolate else fit)(
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
                 calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
@@ -158,7 +161,7 @@ def one_line(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory"
     text = str(error).strip().partition("\n")[0]
-    if isinstance(error, ValueError | TypeError | OSError | JobError) and text:
+    if isinstance(error, ValueError | TypeError | OSError | ChildError | JobError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
