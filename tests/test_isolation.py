@@ -28,7 +28,7 @@ SLOW = 300.0  # seconds: longer than anybody waits
 
 def children(process: psutil.Process | None = None) -> list[psutil.Process]:
     found = (process or psutil.Process()).children()
-    return [child for child in found if "napari_tinc.isolation" in child.cmdline()]
+    return [child for child in found if "napari_tinc.isolated" in child.cmdline()]
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +151,7 @@ def test_a_child_that_dies_is_one_line(killed_by: str, reason: str) -> None:
     ],
 )
 def test_causes(code: int, reason: str) -> None:
-    assert isolation._cause(code, 2.3e9) == reason
+    assert isolation.cause_of(code, 2.3e9) == reason
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,22 @@ def test_bad_arrays_need_no_child() -> None:
     for array in (np.zeros((3, 4)), np.zeros((3, 4, 5), complex), np.zeros((3, 4, 5), bool)):
         with pytest.raises((ValueError, TypeError)):
             fit_isolated(array)
+
+
+def test_arguments_that_have_no_text() -> None:
     with pytest.raises(TypeError, match="a Event cannot be handed to another process"):
-        fit_isolated(small_array(), scheduler=threading.Event())
+        list(fit_isolated(small_array(), scheduler=threading.Event()))
+
+
+def test_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(isolation.find_devices_isolated())[:2] == ["auto", "cpu"]
+    (tmp_path / "torch.py").write_text("raise OSError('libfoo.so: wrong version')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ImportError, match="PyTorch cannot be imported: libfoo.so: wrong version"):
+        isolation.find_devices_isolated()
+    (tmp_path / "torch.py").write_text("import os; os.abort()")
+    with pytest.raises(tinc.ChildError, match="PyTorch cannot be imported: .* crashed"):
+        isolation.find_devices_isolated()
 
 
 def test_errors_of_files_and_arrays(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from volumes import small_array
 
-from napari_tinc import codec, isolation, pipeline
+from napari_tinc import codec, devices, isolation, pipeline
 from napari_tinc.pipeline import Preview
 from napari_tinc.plugin import jobs
 from napari_tinc.plugin.jobs import JobError, Request, Result, compress_layer
@@ -146,14 +146,14 @@ def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices() -> None:
-    (found,) = jobs.one_result(jobs.find_devices)
+    (found,) = jobs.one_result(devices.find_devices)
     assert list(found)[:2] == ["auto", "cpu"] and "GB free" in found["cpu"] and found["auto"]
 
 
 def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(JobError, match="PyTorch cannot be imported"):
-        list(jobs.one_result(jobs.find_devices))
+        list(jobs.one_result(devices.find_devices))
 
 
 def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

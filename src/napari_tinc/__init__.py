@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .blocks import Planned
     from .codec import compress, fit
+    from .frames import ChildError
     from .framing import TincError
-    from .isolation import ChildError, fit_isolated
+    from .isolation import fit_isolated
     from .metrics import Quality
     from .pipeline import Finished, Preview
     from .training import Control, Progress
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "ChildError": "isolation", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
+    "ChildError": "frames", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
     "Preview": "pipeline", "Progress": "training", "Quality": "metrics", "TincError": "framing", "TincVolume": "volume",
     "compare": "volume", "compress": "codec", "fit": "codec", "fit_isolated": "isolation", "open": "volume",
 }  # fmt: skip

@@ -29,13 +29,14 @@ from qtpy.QtCore import QTimer
 from ..allocation import MAX_LEVELS, parse_widths
 from ..blocks import estimate_blocks
 from ..container import WeightsFormat
-from ..isolation import find_python
+from ..devices import find_devices
+from ..isolation import find_devices_isolated, find_python
 from ..pipeline import STEPS, Estimate, Settings
 from ..sources import Source
 from ..training import Control, Progress
 from . import texts
 from .forms import fold, labelled, named, plot, roomy, row, show_focus, watch_end, wrapped
-from .jobs import JobError, Request, find_devices
+from .jobs import JobError, Request
 from .layers import geometry, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
 from .looks import look_of, look_of_all
@@ -201,7 +202,8 @@ class CompressWidget(Container):
         self._on_target()
         self._on_image()
         self._show_buttons()
-        start_task(find_devices, self._on_devices, self._on_no_devices)
+        find = find_devices_isolated if self.isolate.value else find_devices
+        start_task(find, self._on_devices, self._on_no_devices)
 
     @property
     def native(self) -> Any:

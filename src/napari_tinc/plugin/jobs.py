@@ -10,12 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 from numpy.typing import ArrayLike
 
 from ..blocks import Planned
-from ..decode import cpu_count
-from ..isolation import ChildError, fit_isolated
+from ..frames import ChildError
+from ..isolation import fit_isolated
 from ..pipeline import Finished, Preview
 from ..reports import log_entry, to_json
 from ..training import Control, Progress
@@ -137,31 +136,12 @@ def one_result(work: Callable[[], T]) -> Iterator[T]:
         raise JobError(one_line(error)) from error
 
 
-def find_devices() -> dict[str, str]:
-    """What a job can run on: "auto", "cpu" and the accelerators that torch finds, each with the memory that is free.
-
-    Imports torch, for seconds.
-    """
-    try:
-        import torch
-    except Exception as error:
-        raise JobError(f"PyTorch cannot be imported: {one_line(error)}") from error
-    found = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        found["cuda"] = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
-    if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU, memory shared with the CPU"
-    best = next(name for name in ("cuda", "mps", "cpu") if name in found)
-    return {"auto": f"{best}: {found[best]}", **found}
-
-
 def one_line(error: Exception) -> str:
     """The first line of an error's text, with the error's name where the text alone says little."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     text = str(error).strip().partition("\n")[0]
-    if isinstance(error, ValueError | TypeError | OSError | ChildError | JobError) and text:
+    if isinstance(error, ValueError | TypeError | OSError | ImportError | ChildError | JobError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
