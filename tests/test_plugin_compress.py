@@ -20,9 +20,11 @@ import napari_tinc as tinc
 from napari_tinc import codec, isolation, pipeline
 from napari_tinc.plugin import compress, writer
 from napari_tinc.plugin.compress import CompressWidget
-from napari_tinc.plugin.jobs import JobError
+from napari_tinc.plugin.jobs import JobError, Request
+from napari_tinc.plugin.layers import Geometry
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.training import Progress
+from napari_tinc.plugin.worker import start_job
+from napari_tinc.training import Control, Progress
 
 LONG = 10**6  # steps: a job that lasts until it is ended
 QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)  # where tests can reach it
@@ -516,6 +518,21 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     viewer.close()
     qtbot.waitUntil(control.cancel.is_set, timeout=10_000)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+
+
+def test_a_job_ends_with_its_own_viewer_only(make_napari_viewer: Any, qtbot: Any) -> None:
+    """napari's own workers end with the viewer that was current when they were started."""
+    viewer, other = make_napari_viewer(), make_napari_viewer()
+    request = Request("a", small_array(), Geometry((1, 1, 1), None, "zyx"), {"ratio": 12}, "best", "cpu")
+    control, events, ended = Control(), [], []
+    start_job(viewer, request, control, 0, on_event=events.append, on_error=print, on_end=lambda: ended.append(True))
+    qtbot.waitUntil(lambda: bool(events), timeout=30_000)
+    other.close()
+    assert not control.cancel.is_set()
+    assert viewer.window._task_status_manager.get_status() == ["napari-tinc: compressing a"]
+    viewer.close()
+    assert control.cancel.is_set()
+    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
 
 
 def test_all_volumes_in_one_file(qtbot: Any, make_widget: Any) -> None:

@@ -261,7 +261,7 @@ class CompressWidget(Container):
         return len(found) > 1 and self.part.value == TOGETHER
 
     def _start_job(self, request: Request, control: Control, **callbacks: Any) -> None:
-        start_job(request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
+        start_job(self._viewer, request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
 
     def _target(self) -> dict[str, Any]:
         """Of :func:`napari_tinc.fit`. ValueError where it is not a number."""

@@ -58,7 +58,7 @@ class Queue:
     started, progressed, ended = Signal(Job), Signal(Job, Progress), Signal(Job)
 
     def __init__(self, viewer: Any, start: Callable[..., None]) -> None:
-        """``start`` is :func:`~.worker.start_job` without its ``eager_voxels``."""
+        """``start`` is :func:`~.worker.start_job` without its ``viewer`` and ``eager_voxels``."""
         self._viewer, self._start = viewer, start
         self.running: Job | None = None
         self.waiting: list[Job] = []
