@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import cli, codec, container, pipeline, reports, samples, training
+from napari_tinc import cli, codec, container, isolation, pipeline, reports, samples, training
 from napari_tinc import volume as volume_module
 from napari_tinc.export import write_image
 from napari_tinc.framing import Ancillary, Chunk
@@ -387,6 +387,55 @@ def test_interrupting_the_process(tmp_path: Path) -> None:
     assert listing(tmp_path) == ["log", "v.npy"]
 
 
+def test_another_process_makes_the_same_file(
+    series: str, tmp_path: Path, run_json: Callable[..., dict[str, Any]]
+) -> None:
+    logs, figures = [], []
+    for how in ((), ("--isolate",)):
+        log = tmp_path / "log"
+        figures.append(run_json("compress", series, tmp_path / "v.tinc", "--max-error", 2, "--log", log, *how))
+        logs.append([json.loads(line)["phase"] for line in log.read_text().splitlines()])
+        assert listing(tmp_path) == ["log", "s.ome.tif", "v.tinc"]
+        figures[-1]["content"] = (tmp_path / "v.tinc").read_bytes()
+        figures[-1].pop("seconds")
+    assert figures[0] == figures[1] and logs[0] == logs[1]
+
+
+def test_the_end_of_another_process_is_one_line(
+    image: str, tmp_path: Path, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(python: str) -> subprocess.Popen[bytes]:
+        code = "import os; os.abort()" if os.name == "posix" else "import os; os._exit(3)"
+        return subprocess.Popen([python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    assert "no such file" in fail("compress", tmp_path / "none.npy", tmp_path / "w.tinc", "--isolate")
+    monkeypatch.setattr(isolation, "_start", start)
+    assert "the compression process" in fail("compress", image, tmp_path / "w.tinc", "--isolate")
+    assert listing(tmp_path) == ["v.tif"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_interrupting_both_processes(tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "v.npy", wave((64, 32, 32)))
+    arguments = ["compress", "v.npy", "v.tinc", "--max-error", "0", "--block", "16"]
+    with subprocess.Popen(
+        [*MODULE, *arguments, "--isolate"], cwd=tmp_path, text=True, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("*.parts/*.block")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
+        _, err = process.communicate(timeout=60)
+    planned, said = err.splitlines()
+    assert planned.startswith("16 blocks of 16 x 16 x 16")
+    kept = len(list(tmp_path.glob("*.parts/*.block")))
+    assert 1 <= kept < 16 and said.startswith(f"napari-tinc: cancelled; {kept} finished block")
+    monkeypatch.chdir(tmp_path)
+    run(*arguments)
+    assert listing(tmp_path) == ["v.npy", "v.tinc"]
+    np.testing.assert_array_equal(np.asarray(tinc.open("v.tinc")), wave((64, 32, 32)))
+
+
 # --- blocks, channels, time ------------------------------------------------------------------------------------------
 
 
@@ -502,7 +551,7 @@ def test_an_ome_zarr_has_all_levels(tmp_path: Path, file: str, run_json: Callabl
     ("axes", "labels"), [("ZYX", "zyx"), ("QQZYX", "qrzyx"), ("TTQZYX", "trqzyx"), ("?CZYX", "rczyx")]
 )
 def test_every_axis_has_a_letter_of_its_own(axes: str, labels: str) -> None:
-    assert cli._labels(axes) == labels
+    assert Image(None, axes, None, None, "").options()["axis_labels"] == labels
 
 
 def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, run_json: Any, fail: Any) -> None:

@@ -52,6 +52,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "import napari_tinc as tinc; tinc.open(path).verify()",
         "from napari_tinc.cli import main; main(['info', path, '--leaves'])",
         "from napari_tinc.cli import main; main(['verify', path, '--json'])",
+        "from napari_tinc.cli import main; import numpy as np; np.save(path + '.npy', np.ones((3, 4, 5))); "
+        "assert main(['compress', path + '.npy', path, '--isolate', '--max-error', '0']) == 0",
     ],
 )
 def test_reading_a_file_imports_nothing_heavy(file: Path, code: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,20 +17,23 @@ from superqt.utils import WorkerBase
 from volumes import small_array
 
 import napari_tinc as tinc
-from napari_tinc import codec, pipeline
+from napari_tinc import codec, isolation, pipeline
 from napari_tinc.plugin import compress, writer
 from napari_tinc.plugin.compress import CompressWidget
-from napari_tinc.plugin.jobs import JobError
+from napari_tinc.plugin.jobs import JobError, Request
+from napari_tinc.plugin.layers import Geometry
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.training import Progress
+from napari_tinc.plugin.worker import start_job
+from napari_tinc.training import Control, Progress
 
 LONG = 10**6  # steps: a job that lasts until it is ended
+QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)  # where tests can reach it
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pipeline.STEPS, "fast", 1)
-    monkeypatch.setattr(compress, "read_preferences", lambda: Preferences(ratio=12, preset="fast", device="cpu"))
+    monkeypatch.setattr(compress, "read_preferences", lambda: QUICK)
 
 
 @pytest.fixture
@@ -433,7 +438,36 @@ def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: A
     finish(qtbot, widget)
     found = read_preferences()
     assert (found.ratio, found.preset, found.target, found.size) == (13, "fast", "Size (kB)", 2.5)
-    remember(target="Ratio", ratio=64, size=100.0, preset="balanced")  # settings outlive a test
+    assert not found.isolate
+    remember(target="Ratio", ratio=64, size=100.0, preset="balanced", isolate=True)  # settings outlive a test
+
+
+def test_a_process_of_its_own_that_dies_and_one_that_does_not(
+    qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(python: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([python, "-c", "exit(3)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    widget = make_widget(viewer)
+    assert not widget.isolate.value
+    widget.isolate.value, widget.target.value = True, "Max error"
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation, "_start", start)
+        widget.start()
+        assert finish(qtbot, widget) == "Failed: the compression process ended without a result (exit code 3)"
+    assert widget.queue.running is None and len(viewer.layers) == 1
+    widget.start()
+    assert finish(qtbot, widget).startswith("Ratio")
+    np.testing.assert_array_equal(viewer.layers["a (tinc)"].data, small_array())
+
+
+def test_where_no_process_can_be_started_none_is_offered(
+    viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/opt/napari/napari")
+    monkeypatch.setattr(compress, "read_preferences", lambda: replace(QUICK, isolate=True))
+    widget = make_widget(viewer)
+    assert not widget.isolate.enabled and not widget.isolate.value
 
 
 def test_a_compressed_copy_is_not_what_is_chosen_first(viewer: ViewerModel, make_widget: Any) -> None:
@@ -484,6 +518,21 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     viewer.close()
     qtbot.waitUntil(control.cancel.is_set, timeout=10_000)
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=10_000)
+
+
+def test_a_job_ends_with_its_own_viewer_only(make_napari_viewer: Any, qtbot: Any) -> None:
+    """napari's own workers end with the viewer that was current when they were started."""
+    viewer, other = make_napari_viewer(), make_napari_viewer()
+    request = Request("a", small_array(), Geometry((1, 1, 1), None, "zyx"), {"ratio": 12}, "best", "cpu")
+    control, events, ended = Control(), [], []
+    start_job(viewer, request, control, 0, on_event=events.append, on_error=print, on_end=lambda: ended.append(True))
+    qtbot.waitUntil(lambda: bool(events), timeout=30_000)
+    other.close()
+    assert not control.cancel.is_set()
+    assert viewer.window._task_status_manager.get_status() == ["napari-tinc: compressing a"]
+    viewer.close()
+    assert control.cancel.is_set()
+    qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
 
 
 def test_all_volumes_in_one_file(qtbot: Any, make_widget: Any) -> None:

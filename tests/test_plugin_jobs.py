@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import weakref
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from volumes import small_array
 
-from napari_tinc import codec, pipeline
+from napari_tinc import codec, devices, isolation, pipeline
 from napari_tinc.pipeline import Preview
 from napari_tinc.plugin import jobs
 from napari_tinc.plugin.jobs import JobError, Request, Result, compress_layer
@@ -40,6 +41,24 @@ def test_progress_then_the_layer() -> None:
     ((data, arguments),) = result.layers
     np.testing.assert_array_equal(data, np.asarray(result.volume))
     assert arguments["name"] == "a (tinc)" and arguments["scale"] == (2, 1, 1)
+
+
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    asked = replace(request(), target={"max_error": 3}, isolate=True, log=tmp_path / "log")
+    *_, result = compress_layer(asked, Control(), 10**6)
+    assert result.volume.error_bound == 3 and result.layers[0][1]["scale"] == (2, 1, 1)
+    assert np.abs(result.layers[0][0].astype(int) - small_array()).max() <= 3
+    assert '"finished"' in asked.log.read_text()
+
+
+def test_the_end_of_that_process_is_a_job_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(python: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([python, "-c", "exit(3)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr(isolation, "_start", start)
+    with pytest.raises(JobError) as caught:
+        list(compress_layer(replace(request(), isolate=True), Control(), 10**6))
+    assert str(caught.value) == "the compression process ended without a result (exit code 3)"
 
 
 def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,14 +146,14 @@ def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices() -> None:
-    (found,) = jobs.one_result(jobs.find_devices)
+    (found,) = jobs.one_result(devices.find_devices)
     assert list(found)[:2] == ["auto", "cpu"] and "GB free" in found["cpu"] and found["auto"]
 
 
 def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(JobError, match="PyTorch cannot be imported"):
-        list(jobs.one_result(jobs.find_devices))
+        list(jobs.one_result(devices.find_devices))
 
 
 def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
+from napari_tinc.frames import ChildError
 from napari_tinc.pipeline import Preview
 from napari_tinc.plugin.jobs import JobError, Request, Result
 from napari_tinc.plugin.layers import Geometry
@@ -100,6 +101,19 @@ def test_a_failure_is_told_once_and_the_next_goes_on(driven: Driven) -> None:
     driven.jobs[0].on_end()
     assert driven.ended[0].failure == "Failed: no room" and driven.queue.running.request.name == "y"
     assert [note.message for note in notification_manager.records] == ["no room"]
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_only_what_was_raised_has_a_traceback(driven: Driven, noted: bool) -> None:
+    driven.add("x")
+    notification_manager.records.clear()
+    error = JobError("killed")
+    error.__cause__ = ChildError("killed")
+    if noted:
+        error.__cause__.add_note("raised there")
+    driven.jobs[0].on_error(error)
+    (note,) = notification_manager.records
+    assert note.message == "killed" and hasattr(note, "exception") == noted
 
 
 def test_abandoned_it_drops_everything(driven: Driven) -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(pipeline.STEPS, "fast", 1)
-    monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast"))
+    monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast", isolate=False))
 
 
 @pytest.fixture
@@ -176,7 +176,9 @@ def test_a_mask_stays_one(viewer: ViewerModel, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bound", [0.0, 7.0])
 def test_a_largest_error_from_the_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: float) -> None:
-    monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(target="Max error", max_error=bound))
+    monkeypatch.setattr(
+        writer, "read_preferences", lambda: Preferences("Max error", max_error=bound, isolate=bound > 0)
+    )
     save(Image(small_array(), name="a"), tmp_path / "a.tinc")
     volume = tinc.open(tmp_path / "a.tinc")
     assert volume.error_bound == bound and not volume.labels

@@ -14,21 +14,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .blocks import Planned
     from .codec import compress, fit
+    from .frames import ChildError
     from .framing import TincError
+    from .isolation import fit_isolated
     from .metrics import Quality
     from .pipeline import Finished, Preview
     from .training import Control, Progress
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "Control": "training", "Finished": "pipeline", "Planned": "blocks", "Preview": "pipeline", "Progress": "training",
-    "Quality": "metrics", "TincError": "framing", "TincVolume": "volume", "compare": "volume",
-    "compress": "codec", "fit": "codec", "open": "volume",
+    "ChildError": "frames", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
+    "Preview": "pipeline", "Progress": "training", "Quality": "metrics", "TincError": "framing", "TincVolume": "volume",
+    "compare": "volume", "compress": "codec", "fit": "codec", "fit_isolated": "isolation", "open": "volume",
 }  # fmt: skip
 
 __all__ = [
-    "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume", "compare",
-    "compress", "fit", "open",
+    "ChildError", "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume",
+    "compare", "compress", "fit", "fit_isolated", "open",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Log, Ticker, cell, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
+from .reports import Log, Ticker, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
 
 if TYPE_CHECKING:
     from .framing import Chunk, Entry
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"{args.file}: {error}"
     except (ImportError, MemoryError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
         reason = str(error) or type(error).__name__
+    except tinc.ChildError as error:
+        reason = str(error)
     if args.json:
         put(to_json({"error": reason}))
     print(f"napari-tinc: {one_line(reason)}", file=sys.stderr)
@@ -62,13 +64,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compress(args: argparse.Namespace) -> None:
+    from .images import read_volumes
+
     _check_output(args.file, [".tinc"])
     if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
     folder = Path(f"{args.file}.parts")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; finished blocks are kept there")
-    image = _read_volumes(args.image)
+    image = args.image if args.isolate else read_volumes(args.image)
     options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
     options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block}
     options["max_error"] = args.max_error
@@ -186,9 +190,10 @@ def _verify(args: argparse.Namespace) -> None:
         result["error_bound"] = volume.error_bound
         text += f"\n{_promise(volume)}; all values decode to what the encoder saw"
     if args.against is not None:  # an empty name is a mistake, not a wish to prove nothing
+        from .images import read_volumes
         from .proof import prove
 
-        wrong, largest = prove(volume, _read_volumes(args.against).array)
+        wrong, largest = prove(volume, read_volumes(args.against).array)
         if wrong:
             raise ValueError(
                 f"{args.file}: {wrong} voxels differ from {args.against} by more than is promised ({_promise(volume)})"
@@ -206,6 +211,7 @@ def _promise(volume: tinc.TincVolume) -> str:
 
 
 def _compare(args: argparse.Namespace) -> None:
+    from .images import read_volumes
     from .volume import MAX_EAGER_VOXELS
 
     volume = tinc.open(args.file)
@@ -214,7 +220,7 @@ def _compare(args: argparse.Namespace) -> None:
             f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
             "info tells the quality that was measured when it was written"
         )
-    figures = _figures(volume, tinc.compare(_read_volumes(args.image).array, volume), file=args.file)
+    figures = _figures(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
     _report(args, figures, table([figures]))
 
 
@@ -239,27 +245,6 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
     put(to_json(result) if args.json else text)
-
-
-def _read_volumes(path: str) -> Image:
-    from .images import read_image
-
-    image = read_image(path)
-    if not image.axes.endswith("ZYX"):
-        shape = cell(image.array.shape)
-        raise ValueError(
-            f"{path} has axes {image.axes}, shape {shape}; expected ZYX, maybe after others such as T and C"
-        )
-    return image
-
-
-def _labels(axes: str) -> str:
-    """Different lower-case letters; an axis whose letter is taken, or is none, becomes r, s, u, ..."""
-    letters, found = axes.lower(), ""
-    for letter in letters:
-        spare = next(other for other in "rsuvwabdefg" if other not in letters + found)
-        found += letter if "a" <= letter <= "z" and letter not in found else spare
-    return found
 
 
 def _count_blocks(folder: Path) -> int:
@@ -294,13 +279,18 @@ def _check_output(path: str, suffixes: Sequence[str]) -> None:
         raise ValueError(f"cannot write {path}: {problem}")
 
 
-def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, Any]:
-    """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures."""
-    units = image.units if image.spacing else None
-    events = tinc.fit(
-        image.array, preset=args.preset, spacing=image.spacing, units=units, axis_labels=_labels(image.axes),
-        channels=image.channels, **options,
-    )  # fmt: skip
+def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[str, Any]:
+    """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures.
+
+    Where only its path is given, another process reads and compresses it.
+    """
+    options["preset"] = args.preset
+    if isinstance(image, str):
+        from .isolation import fit_isolated
+
+        events = fit_isolated(image, **options)
+    else:
+        events = tinc.fit(image.array, **image.options(), **options)
     figures: dict[str, Any] = {}
     planned = ""
     with contextlib.ExitStack() as stack:
@@ -440,6 +430,8 @@ def _parser() -> argparse.ArgumentParser:
     help = "voxels along the edge of a block at most; finished ones are kept in OUT.tinc.parts until all are done"
     compress.add_argument("--block", type=int, metavar="N", help=help)
     compress.add_argument("--scheduler", metavar="ADDRESS", help="of dask.distributed, whose workers fit the blocks")
+    help = "compress in a process of its own, whose crash or want of memory this command survives and explains"
+    compress.add_argument("--isolate", action="store_true", help=help)
     compress.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
     compress.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")
     compress.add_argument("--log", metavar="metrics.jsonl", help="write loss, PSNR, bytes and seconds as JSON lines")

@@ -123,7 +123,8 @@ def fit(
     seed = operator.index(seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
-    pick_device(device)
+    if max_error is None:  # else there is nothing for torch to do
+        pick_device(device)
     if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
         raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
     if widths is not None and psnr is not None:

@@ -75,6 +75,33 @@ class Image:
     name: str
     channels: list[dict[str, str]] = field(default_factory=list)
 
+    def options(self) -> dict[str, Any]:
+        """What :func:`napari_tinc.fit` is to be told of it: spacing, units, axis labels, channels."""
+        units = self.units if self.spacing else None
+        return {
+            "spacing": self.spacing, "units": units, "axis_labels": _letters(self.axes), "channels": self.channels
+        }  # fmt: skip
+
+
+def read_volumes(path: str | os.PathLike[str]) -> Image:
+    """Like :func:`read_image`, of an image with axes z, y, x, maybe after others; ValueError where it has not."""
+    image = read_image(path)
+    if not image.axes.endswith("ZYX"):
+        shape = ", ".join(map(str, image.array.shape))
+        raise ValueError(
+            f"{path} has axes {image.axes}, shape {shape}; expected ZYX, maybe after others such as T and C"
+        )
+    return image
+
+
+def _letters(axes: str) -> str:
+    """Different lower-case letters; an axis whose letter is taken, or is none, becomes r, s, u, ..."""
+    letters, found = axes.lower(), ""
+    for letter in letters:
+        spare = next(other for other in "rsuvwabdefg" if other not in letters + found)
+        found += letter if "a" <= letter <= "z" and letter not in found else spare
+    return found
+
 
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read a TIFF, .npy, NIfTI, Zarr or OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.

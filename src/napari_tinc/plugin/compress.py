@@ -29,12 +29,14 @@ from qtpy.QtCore import QTimer
 from ..allocation import MAX_LEVELS, parse_widths
 from ..blocks import estimate_blocks
 from ..container import WeightsFormat
+from ..devices import find_devices
+from ..isolation import find_devices_isolated, find_python
 from ..pipeline import STEPS, Estimate, Settings
 from ..sources import Source
 from ..training import Control, Progress
 from . import texts
 from .forms import fold, labelled, named, plot, roomy, row, show_focus, watch_end, wrapped
-from .jobs import JobError, Request, find_devices
+from .jobs import JobError, Request
 from .layers import geometry, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
 from .looks import look_of, look_of_all
@@ -107,6 +109,11 @@ class CompressWidget(Container):
         self.networks = Label(value="", tooltip="Features of a node on each level, from the root.")
         self.log = LineEdit(value="", tooltip="A file for loss, PSNR, bytes and seconds as lines of JSON, or empty.")
         self.preview = CheckBox(value=True, text="Preview", tooltip="Show what has been learnt, a few times a minute.")
+        self.isolate = CheckBox(
+            value=preferences.isolate and find_python() is not None, text="Separate process",
+            tooltip="napari goes on if memory runs out or PyTorch crashes. Starts two seconds later.",
+        )  # fmt: skip
+        self.isolate.enabled = find_python() is not None
         self.memory = Label(value="")
         self.sizes = Label(value="")
         self.compress = PushButton(text="Compress", tooltip="Start; while another is compressed, wait for it.")
@@ -125,7 +132,7 @@ class CompressWidget(Container):
                 labelled("Device", self.device), self.memory, labelled("Seed", self.seed),
                 labelled("Weights", self.weights), labelled("Levels", self.levels),
                 labelled("Widths", self.widths), self.networks, labelled("Calibration", self.calibration),
-                labelled("Log", self.log), self.preview,
+                labelled("Log", self.log), row(self.preview, self.isolate),
             ],
         )  # fmt: skip
         advanced.margins = (0, 0, 0, 0)
@@ -195,7 +202,8 @@ class CompressWidget(Container):
         self._on_target()
         self._on_image()
         self._show_buttons()
-        start_task(find_devices, self._on_devices, self._on_no_devices)
+        find = find_devices_isolated if self.isolate.value else find_devices
+        start_task(find, self._on_devices, self._on_no_devices)
 
     @property
     def native(self) -> Any:
@@ -234,7 +242,7 @@ class CompressWidget(Container):
             request = Request(
                 f"{layer.name} [{label}]" if label else layer.name, volume, place, target,
                 self.preset.value, self.device.value, self.seed.value, self.weights.value, self._levels(), widths,
-                self.calibration.value, log, channels, isinstance(layer, Labels),
+                self.calibration.value, log, channels, isinstance(layer, Labels), self.isolate.value,
             )  # fmt: skip
             jobs.append(Job(request, layer, look, 0 if "max_error" in target else seconds))
         chosen, bound = self._before_labels or (self.target.value, self.max_error.value)
@@ -244,7 +252,7 @@ class CompressWidget(Container):
             kept = {}
         remember(
             target=chosen, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
-            preset=self.preset.value, **kept,
+            preset=self.preset.value, isolate=self.isolate.value, **kept,
         )  # fmt: skip
         self.queue.add(jobs)
         self._show_buttons()
@@ -253,7 +261,7 @@ class CompressWidget(Container):
         return len(found) > 1 and self.part.value == TOGETHER
 
     def _start_job(self, request: Request, control: Control, **callbacks: Any) -> None:
-        start_job(request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
+        start_job(self._viewer, request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
 
     def _target(self) -> dict[str, Any]:
         """Of :func:`napari_tinc.fit`. ValueError where it is not a number."""

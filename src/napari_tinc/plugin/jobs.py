@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 from numpy.typing import ArrayLike
 
 from ..blocks import Planned
-from ..decode import cpu_count
+from ..frames import ChildError
+from ..isolation import fit_isolated
 from ..pipeline import Finished, Preview
 from ..reports import Log, log_entry
 from ..training import Control, Progress
@@ -41,6 +41,7 @@ class Request:
     labels : data are names, not intensities.
     target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
+    isolate : in a process of its own, whose end napari survives.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Request:
     log: Path | None = None
     channels: Sequence[Mapping[str, str]] = ()
     labels: bool = False
+    isolate: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         geometry = request.geometry
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(Log(request.log)) if request.log else None
-            events = fit(
+            events = (fit_isolated if request.isolate else fit)(
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
                 calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
@@ -134,31 +136,12 @@ def one_result(work: Callable[[], T]) -> Iterator[T]:
         raise JobError(one_line(error)) from error
 
 
-def find_devices() -> dict[str, str]:
-    """What a job can run on: "auto", "cpu" and the accelerators that torch finds, each with the memory that is free.
-
-    Imports torch, for seconds.
-    """
-    try:
-        import torch
-    except Exception as error:
-        raise JobError(f"PyTorch cannot be imported: {one_line(error)}") from error
-    found = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        found["cuda"] = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
-    if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU, memory shared with the CPU"
-    best = next(name for name in ("cuda", "mps", "cpu") if name in found)
-    return {"auto": f"{best}: {found[best]}", **found}
-
-
 def one_line(error: Exception) -> str:
     """The first line of an error's text, with the error's name where the text alone says little."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     text = str(error).strip().partition("\n")[0]
-    if isinstance(error, ValueError | TypeError | OSError | JobError) and text:
+    if isinstance(error, ValueError | TypeError | OSError | ImportError | ChildError | JobError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -16,6 +16,7 @@ class Preferences:
     max_error: float = 0
     preset: str = "balanced"
     device: str = "auto"
+    isolate: bool = True
     eager_megavoxels: int = 8
     cache_megabytes: int = 256
 
@@ -31,11 +32,11 @@ def read_preferences() -> Preferences:
     compressing, opening = settings.compressing, settings.opening
     return Preferences(
         compressing.target, compressing.ratio, compressing.size, compressing.psnr, compressing.max_error,
-        compressing.preset, compressing.device, opening.eager_megavoxels, opening.cache_megabytes,
+        compressing.preset, compressing.device, compressing.isolate, opening.eager_megavoxels, opening.cache_megabytes,
     )  # fmt: skip
 
 
-def remember(**chosen: str | float) -> None:
+def remember(**chosen: str | float | bool) -> None:
     """Start with these fields of :class:`Preferences` the next time, in a new session, too."""
     from napari.settings import get_plugin_settings
 

@@ -14,6 +14,7 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import Notification, notification_manager, show_error
 from psygnal import Signal
 
+from ..frames import ChildError
 from ..pipeline import Preview
 from ..training import Control, Progress
 from .jobs import JobError, Request, Result
@@ -58,7 +59,7 @@ class Queue:
     started, progressed, ended = Signal(Job), Signal(Job, Progress), Signal(Job)
 
     def __init__(self, viewer: Any, start: Callable[..., None]) -> None:
-        """``start`` is :func:`~.worker.start_job` without its ``eager_voxels``."""
+        """``start`` is :func:`~.worker.start_job` without its ``viewer`` and ``eager_voxels``."""
         self._viewer, self._start = viewer, start
         self.running: Job | None = None
         self.waiting: list[Job] = []
@@ -121,7 +122,9 @@ class Queue:
 
     def _on_error(self, job: Job, error: JobError) -> None:
         job.failure = f"Failed: {error}"
-        if isinstance(error.__cause__, ValueError | TypeError):  # the user's to mend: no traceback
+        cause = error.__cause__
+        died = isinstance(cause, ChildError) and not hasattr(cause, "__notes__")
+        if died or isinstance(cause, ValueError | TypeError):  # the user's to mend: a traceback would not help
             show_error(str(error))
         else:
             notification_manager.dispatch(Notification.from_exception(error))

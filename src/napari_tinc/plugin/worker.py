@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from napari.qt.threading import GeneratorWorker, create_worker
+from napari.qt.threading import GeneratorWorker
+from napari.utils.task_status import Status
 
 from ..training import Control
 from .jobs import JobError, Request, compress_layer, one_result
@@ -14,7 +15,10 @@ T = TypeVar("T")
 
 
 class JobWorker(GeneratorWorker):
-    """A worker that napari can quit at any moment, not only when the job yields its next event."""
+    """A worker that napari can quit at any moment, not only when the job yields its next event.
+
+    Made without napari's ``create_worker``, which has the window that is current quit it, whoever it belongs to.
+    """
 
     control: Control | None = None
 
@@ -42,20 +46,20 @@ class JobWorker(GeneratorWorker):
 
 
 def start_job(
-    request: Request, control: Control, eager_voxels: int, *, on_event: Callable[[Any], None],
+    viewer: Any, request: Request, control: Control, eager_voxels: int, *, on_event: Callable[[Any], None],
     on_error: Callable[[JobError], None], on_end: Callable[[], None],
 ) -> None:  # fmt: skip
-    """Start to compress. ``on_end`` comes last, whatever happened."""
-    worker = create_worker(
-        compress_layer,
-        request,
-        control,
-        eager_voxels,
-        _worker_class=JobWorker,
-        _start_thread=False,
-        _ignore_errors=True,
-    )
+    """Start to compress. ``on_end`` comes last, whatever happened.
+
+    The window of ``viewer``, where it has one, asks before it is closed meanwhile, and then cancels the job.
+    """
+    worker = JobWorker(compress_layer, request, control, eager_voxels)
     worker.control = control
+    if window := getattr(viewer, "window", None):
+        task = window._register_task_status(
+            "napari-tinc", Status.BUSY, f"compressing {request.name}", cancel_callback=worker.quit
+        )
+        worker.finished.connect(lambda: window._update_task_status(task, Status.COMPLETED))
     worker.yielded.connect(on_event)
     worker.errored.connect(on_error)
     worker.finished.connect(on_end)
@@ -66,13 +70,7 @@ def start_task(
     work: Callable[[], T], on_result: Callable[[T], None], on_error: Callable[[JobError], None]
 ) -> None:  # fmt: skip
     """Do a piece of work that takes seconds, and hand over what it returns."""
-    worker = create_worker(
-        one_result,
-        work,
-        _worker_class=JobWorker,
-        _start_thread=False,
-        _ignore_errors=True,
-    )
+    worker = JobWorker(one_result, work)
     worker.yielded.connect(on_result)
     worker.errored.connect(on_error)
     worker.start()

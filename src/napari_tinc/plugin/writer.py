@@ -102,6 +102,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
         preferences.preset,
         preferences.device,
         labels=labels,
+        isolate=preferences.isolate,
     )
     how = "" if "max_error" in target else f", preset {preferences.preset}"
     show_info(f"Compressing {name}{how}. Progress and Cancel: activity, at the bottom right.")
