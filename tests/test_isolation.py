@@ -216,7 +216,7 @@ def test_errors_of_files_and_arrays(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none.npy: there is no such file"):
         list(fit_isolated(tmp_path / "none.npy", max_error=0))
     (tmp_path / "f").write_text("")
-    with pytest.raises(FileExistsError) as caught:
+    with pytest.raises(NotADirectoryError) as caught:
         list(fit_isolated(small_array(), max_error=0, resume=tmp_path / "f"))
     assert caught.value.filename == str(tmp_path / "f")
 

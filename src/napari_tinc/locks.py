@@ -63,6 +63,8 @@ def _locked(path: Path) -> BinaryIO:
             if path.parent.parent.is_dir():
                 continue  # the folder's last user has just removed it
             raise
+        except NotADirectoryError as error:
+            raise NotADirectoryError(error.errno, "it is no folder", str(path.parent)) from None
         try:
             _lock(file)
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
