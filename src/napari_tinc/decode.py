@@ -2,34 +2,61 @@
 
 A request is three lists of coordinates, one an axis, whose grid is wanted. Only the leaves that the grid meets are
 evaluated, each along its path from the root, in tiles that stay in cache; leaves run in parallel threads.
+
+Points are columns here, not rows as in training: a layer is then one product of matrices with its bias among them, and
+what NumPy does to a row is long enough to be worth its call.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .container import serving
-from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_nodes
+from .network import Architecture, Array, Weights, sine_
 from .octree import box_slices
 
-TILE = 8192  # points whose features of all layers stay in a core's cache
+TILE = 4096  # points whose features of two layers stay in a core's cache
 GPU_TILE = 2**18
 # Points of one matrix product, and its most multiplications: OpenBLAS runs what is larger on threads of its own, which
 # wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
-BLOCK, BLOCK_PRODUCTS = 64, 2**18
+BLOCK, BLOCK_PRODUCTS = 256, 2**18
+VECTOR = 16  # points that a processor multiplies at once
 
 
 def cpu_count() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+class Scratch(threading.local):
+    """Two arrays of each thread that layers are evaluated between. What is in them is finite.
+
+    They live from one evaluation to the next: new memory would cost a fifth of the arithmetic.
+    """
+
+    def __init__(self, xp: Any = np, **options: Any) -> None:
+        self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
+        self._flat = [self._zeros(0), self._zeros(0)]
+
+    def __call__(self, which: int, rows: int, columns: int) -> Array:
+        size = rows * columns
+        if len(self._flat[which]) < size:
+            self._flat[which] = self._zeros(size)
+        return self._flat[which][:size].reshape(rows, columns)
+
+
+SCRATCH = Scratch()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,18 +75,35 @@ class Network:
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
     device: Any = None
-    _weights: list[Weights] = field(init=False)
+    _xp: Any = field(init=False)
+    _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
+    _heads: list[Array | None] = field(init=False)
     _serving: NDArray[np.int64] = field(init=False)
     _row: NDArray[np.int64] = field(init=False)
     _group: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        n_nodes = len(self.architecture.octree.split)
+        xp: Any = np
+        if self.device is not None:
+            import torch as xp
+        architecture = self.architecture
+        n_nodes = len(architecture.octree.split)
         row, group_of = np.zeros(n_nodes, np.int64), np.zeros(n_nodes, np.int64)
-        for index, group in enumerate(self.architecture.groups):
+        for index, group in enumerate(architecture.groups):
             row[group.nodes], group_of[group.nodes] = np.arange(len(group.nodes)), index
-        object.__setattr__(self, "_serving", serving(self.architecture.octree, self.architecture.widths))
-        object.__setattr__(self, "_weights", self.architecture.views(self.vector))
+        layers, heads = [], []
+        inputs = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, architecture.layers))]
+        for weights in architecture.views(self.vector):
+
+            def stacked(kinds: Sequence[str], weights: Weights = weights) -> Array:
+                return xp.concatenate([weights[kind] for kind in kinds if kind in weights], 1).swapaxes(1, 2)
+
+            layers.append([stacked(kinds) for kinds in inputs])
+            heads.append(stacked(("head", "head_bias")) if "head" in weights else None)
+        object.__setattr__(self, "_xp", xp)
+        object.__setattr__(self, "_layers", layers)
+        object.__setattr__(self, "_heads", heads)
+        object.__setattr__(self, "_serving", serving(architecture.octree, architecture.widths))
         object.__setattr__(self, "_row", row)
         object.__setattr__(self, "_group", group_of)
 
@@ -86,31 +130,24 @@ class Network:
         out = np.empty([len(axis) for axis in axes], np.float32)
         if not out.size:
             return out
-        voxels = [np.floor(axis).astype(np.int64) for axis in axes]
-        first = np.array([voxel[0] for voxel in voxels])
-        last = np.array([voxel[-1] + 1 for voxel in voxels])
-        leaves = octree.leaves
-        index_of = {int(leaf): index for index, leaf in enumerate(leaves)}
-        start, stop = octree.start, octree.stop
-        jobs = []
-        for leaf in octree.leaves_touching(first, last):
-            where = tuple(
-                slice(*np.searchsorted(voxel, (low, high)).tolist())
-                for voxel, low, high in zip(voxels, start[leaf], stop[leaf], strict=True)
-            )
-            if all(part.stop > part.start for part in where):
-                jobs.append((int(leaf), where))
+        start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
+        first, last = np.stack(
+            [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
+        )
+        jobs = np.flatnonzero((last > first).all(axis=1)).tolist()
 
-        def work(share: Sequence[tuple[int, tuple[slice, ...]]]) -> None:
-            buffers = self._buffers()
-            for leaf, where in share:
-                index, head = index_of[leaf], int(self._serving[leaf])
+        def work(leaves: Sequence[int]) -> None:
+            scratch = SCRATCH if self.device is None else Scratch(self._xp, device=self.device)
+            for leaf in leaves:
+                where = box_slices(first[leaf], last[leaf])
+                head = int(self._serving[octree.leaves[leaf]])
                 if head < 0:
-                    out[where] = self.offset[index]
+                    out[where] = self.offset[leaf]
                     continue
-                coordinates = [axis[part] for axis, part in zip(axes, where, strict=True)]
-                values = self._head(head, coordinates, buffers)
-                out[where] = (values * self.gain[index] + self.offset[index]).reshape(out[where].shape)
+                values, gain, offset = out[where], self.gain[leaf], self.offset[leaf]
+                self._head(head, [axis[part] for axis, part in zip(axes, where, strict=True)], values, scratch)
+                if (gain, offset) != (1, 0):
+                    values[:] = values * gain + offset
 
         threads = threads or cpu_count()
         if threads == 1 or out.size <= 4 * TILE or self.device is not None:
@@ -130,63 +167,74 @@ class Network:
             if self._serving[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
-    def _buffers(self) -> Buffers:
-        if self.device is None:
-            return Buffers(np)
-        import torch
-
-        return Buffers(torch, device=self.device)
-
-    def _head(self, head: int, axes: list[NDArray[np.float64]], buffers: Buffers) -> NDArray[np.float32]:
-        """Outputs of a node with a head on a grid inside its box, flat."""
-        path = self.architecture.octree.path(head)
+    def _head(
+        self, head: int, axes: list[NDArray[np.float64]], out: NDArray[np.float32], scratch: Scratch
+    ) -> None:  # fmt: skip
+        """Outputs of a node with a head on a grid inside its box, not calibrated."""
         nodes = []
-        for node in path:
-            group, row = self.architecture.groups[self._group[node]], self._row[node]
-            weights = self._weights[self._group[node]]
-            own = {kind: w[row : row + 1] for kind, w in weights.items() if not kind.startswith("head")}
-            if node == head:
-                head_row = int(np.searchsorted(group.head_rows, row))
-                own |= {kind: weights[kind][head_row : head_row + 1] for kind in ("head", "head_bias")}
-            nodes.append((own, self.architecture.centre(node), self.architecture.scale(group.level)))
-        size = [len(axis) for axis in axes]
-        out = np.empty(size[0] * size[1] * size[2], np.float32)
+        for node in self.architecture.octree.path(head):
+            group, row = int(self._group[node]), self._row[node]
+            centre, scale = self.architecture.centre(node), self.architecture.scale(self.architecture.groups[group].level)
+            positions = [((axis - c) * scale).astype(np.float32) for axis, c in zip(axes, centre, strict=True)]
+            if self.device is not None:
+                positions = [self._xp.from_numpy(along).to(self.device) for along in positions]
+            nodes.append(([layer[row] for layer in self._layers[group]], positions))
+        last = self._heads[group][int(np.searchsorted(self.architecture.groups[group].head_rows, row))]
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
-        most = TILE if self.device is None else GPU_TILE
+        size, most = out.shape, TILE if self.device is None else GPU_TILE
         planes = max(1, most // (size[1] * size[2]))
         rows = max(1, most // size[2]) if planes == 1 else size[1]
-        at = 0
         for z, y in itertools.product(range(0, size[0], planes), range(0, size[1], rows)):
-            tile = [axes[0][z : z + planes], axes[1][y : y + rows], axes[2]]
-            count = len(tile[0]) * len(tile[1]) * len(tile[2])
-            if planes > 1:
-                at = z * size[1] * size[2]
-            out[at : at + count] = self._tile(nodes, tile, count, buffers)
-            at += count
-        return out
+            tile = slice(z, z + planes), slice(y, y + rows), slice(None)
+            values = self._tile(nodes, last, tile, out[tile].shape, scratch)
+            out[tile] = values if self.device is None else values.cpu()
 
     def _tile(
-        self, nodes: list[tuple[Weights, NDArray[np.float64], float]], axes: list[NDArray[np.float64]], count: int,
-        buffers: Buffers,
-    ) -> NDArray[np.float32]:  # fmt: skip
-        xp: Any = np
-        if self.device is not None:
-            import torch
+        self, nodes: list[tuple[list[Array], list[Array]]], head: Array, tile: tuple[slice, ...],
+        shape: tuple[int, ...], scratch: Scratch,
+    ) -> Array:  # fmt: skip
+        """Outputs at a part of the grid whose positions the nodes come with."""
+        count = math.prod(shape)
+        block = count
+        if self.device is None:
+            block = points_at_once(count, max(layer.size for layers, _ in nodes for layer in layers))
+        total = -(-count // block) * block
 
-            xp = torch
-        features = None
-        widest = max(w.shape[-2] * w.shape[-1] for weights, _, _ in nodes for kind, w in weights.items() if w.ndim > 2)
-        block = max(1, min(BLOCK, BLOCK_PRODUCTS // widest // 8 * 8))
-        blocks = -(-count // block)
-        for depth, (weights, centre, scale) in enumerate(nodes):
-            positions: Any = np.ones((blocks, block, 4), np.float32)
-            at = positions.reshape(-1, 4)[:count].reshape(*(len(axis) for axis in axes), 4)
-            for axis in range(3):
-                shape = [1, 1, 1]
-                shape[axis] = -1
-                at[..., axis] = ((axes[axis] - centre[axis]) * scale).reshape(shape)
-            if self.device is not None:
-                positions = xp.from_numpy(positions.reshape(1, -1, 4)).to(self.device)
-            features = evaluate_nodes(xp, weights, positions, features, buffers, depth)
-        values = evaluate_heads(xp, nodes[-1][0], features, buffers).reshape(-1)[:count]
-        return np.asarray(values if self.device is None else values.cpu())
+        def product(matrix: Array, x: Array, out: Array) -> None:
+            self._xp.matmul(
+                matrix, x.reshape(len(x), -1, block).swapaxes(0, 1),
+                out=out.reshape(len(out), -1, block).swapaxes(0, 1),
+            )  # fmt: skip
+
+        def locate(positions: list[Array], into: Array) -> None:
+            for axis, (along, part) in enumerate(zip(positions, tile, strict=True)):
+                into[axis, :count].reshape(shape)[:] = along[part].reshape([-1 if i == axis else 1 for i in range(3)])
+            into[3] = 1
+
+        which = 0
+        x = scratch(which, 4, total)
+        locate(nodes[0][1], x)
+        for depth, (layers, _) in enumerate(nodes):
+            for index, layer in enumerate(layers):
+                below = nodes[depth + 1][1] if index == len(layers) - 1 and depth + 1 < len(nodes) else None
+                width = len(layer)
+                which = 1 - which
+                y = scratch(which, width + (1 if below is None else 4), total)
+                product(layer, x, y[:width])
+                sine_(y[:width])
+                if below is None:
+                    y[width] = 1
+                else:
+                    locate(below, y[width:])
+                x = y
+        values = scratch(1 - which, 1, total)
+        product(head, x, values)
+        return values[0, :count].reshape(shape)
+
+
+def points_at_once(count: int, products: int) -> int:
+    """Points of one matrix product, of ``count`` in equal parts, where each takes so many products."""
+    most = min(BLOCK, max(1, BLOCK_PRODUCTS // products))
+    unit = VECTOR if most >= VECTOR else 1
+    parts = -(-count // (most - most % unit))
+    return -(-count // (parts * unit)) * unit
