@@ -19,6 +19,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,15 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
 
 def parameter_counts(header: Header) -> NDArray[np.int64]:
     """Weights and biases of every node, int64 (n_nodes,)."""
-    return count_parameters(header.tree, header.widths, header.layers)
+    return _parameter_counts(header.tree, header.widths.tobytes(), header.layers)
+
+
+@lru_cache(maxsize=64)
+def _parameter_counts(tree: Octree, widths: bytes, layers: int) -> NDArray[np.int64]:
+    """Blocks of a file mostly have the same few trees, which cannot change."""
+    counts = count_parameters(tree, np.frombuffer(widths, np.int16), layers)
+    counts.flags.writeable = False
+    return counts
 
 
 def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:
@@ -233,10 +242,17 @@ def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
         widths[nodes] = np.where(stored > 0, stored, INHERITS)
     plain = tree.leaves[widths[tree.leaves] == INHERITS]
     widths[plain[cursor.bits("scalar flags", len(plain)) > 0]] = SCALAR
-    _check_networks(tree, widths)
-    if cursor.head[start : cursor.at] != _pack_widths(tree, widths):
+    if cursor.head[start : cursor.at] != _canonical(tree, widths.tobytes()):
         raise TincError("widths are stored out of order or at length, expected the one canonical form")
     return widths
+
+
+@lru_cache(maxsize=64)
+def _canonical(tree: Octree, widths: bytes) -> bytes:
+    """The one form in which widths are stored, after they were checked; also of what blocks mostly share."""
+    found = np.frombuffer(widths, np.int16)
+    _check_networks(tree, found)
+    return _pack_widths(tree, found)
 
 
 def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.int64]:

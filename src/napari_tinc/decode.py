@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import serving
-from .network import Architecture, Array, Weights, sine_
+from .network import Architecture, Array, sine_
 from .octree import box_slices
 
 TILE = 4096  # points whose features of two layers stay in a core's cache
@@ -32,6 +31,7 @@ GPU_TILE = 2**18
 # wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
 BLOCK, BLOCK_PRODUCTS = 256, 2**18
 VECTOR = 16  # points that a processor multiplies at once
+SHAPES = (-1, 1, 1), (1, -1, 1), (1, 1, -1)  # of positions along an axis
 
 
 def cpu_count() -> int:
@@ -49,11 +49,11 @@ class Scratch(threading.local):
         self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
         self._flat = [self._zeros(0), self._zeros(0)]
 
-    def __call__(self, which: int, rows: int, columns: int) -> Array:
-        size = rows * columns
+    def __call__(self, which: int, rows: int, parts: int, block: int) -> Array:
+        size = rows * parts * block
         if len(self._flat[which]) < size:
             self._flat[which] = self._zeros(size)
-        return self._flat[which][:size].reshape(rows, columns)
+        return self._flat[which][:size].reshape(rows, parts, block)
 
 
 SCRATCH = Scratch()
@@ -77,35 +77,22 @@ class Network:
     device: Any = None
     _xp: Any = field(init=False)
     _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
-    _heads: list[Array | None] = field(init=False)
-    _serving: NDArray[np.int64] = field(init=False)
-    _row: NDArray[np.int64] = field(init=False)
-    _group: NDArray[np.int64] = field(init=False)
+    _heads: list[Array | None] = field(init=False)  # of every group, the same
 
     def __post_init__(self) -> None:
         xp: Any = np
         if self.device is not None:
             import torch as xp
-        architecture = self.architecture
-        n_nodes = len(architecture.octree.split)
-        row, group_of = np.zeros(n_nodes, np.int64), np.zeros(n_nodes, np.int64)
-        for index, group in enumerate(architecture.groups):
-            row[group.nodes], group_of[group.nodes] = np.arange(len(group.nodes)), index
         layers, heads = [], []
-        inputs = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, architecture.layers))]
-        for weights in architecture.views(self.vector):
-
-            def stacked(kinds: Sequence[str], weights: Weights = weights) -> Array:
-                return xp.concatenate([weights[kind] for kind in kinds if kind in weights], 1).swapaxes(1, 2)
-
-            layers.append([stacked(kinds) for kinds in inputs])
-            heads.append(stacked(("head", "head_bias")) if "head" in weights else None)
+        names = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, self.architecture.layers))]
+        for weights in self.architecture.views(self.vector):
+            whole = [[weights[name] for name in pair if name in weights] for pair in (*names, ("head", "head_bias"))]
+            *sines, head = (xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in whole)
+            layers.append(sines)
+            heads.append(head)
         object.__setattr__(self, "_xp", xp)
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
-        object.__setattr__(self, "_serving", serving(architecture.octree, architecture.widths))
-        object.__setattr__(self, "_row", row)
-        object.__setattr__(self, "_group", group_of)
 
     def to(self, device: Any) -> Network:
         """The same network on a torch device."""
@@ -126,7 +113,7 @@ class Network:
         -------
         float32 of shape (len(z), len(y), len(x)).
         """
-        octree = self.architecture.octree
+        octree, served = self.architecture.octree, self.architecture.serving
         out = np.empty([len(axis) for axis in axes], np.float32)
         if not out.size:
             return out
@@ -140,7 +127,7 @@ class Network:
             scratch = SCRATCH if self.device is None else Scratch(self._xp, device=self.device)
             for leaf in leaves:
                 where = box_slices(first[leaf], last[leaf])
-                head = int(self._serving[octree.leaves[leaf]])
+                head = int(served[octree.leaves[leaf]])
                 if head < 0:
                     out[where] = self.offset[leaf]
                     continue
@@ -164,72 +151,72 @@ class Network:
         octree = self.architecture.octree
         for leaf, gain, offset in zip(octree.leaves.tolist(), self.gain, self.offset, strict=True):
             box = box_slices(octree.start[leaf], octree.stop[leaf])
-            if self._serving[leaf] >= 0:
+            if self.architecture.serving[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
     def _head(
         self, head: int, axes: list[NDArray[np.float64]], out: NDArray[np.float32], scratch: Scratch
     ) -> None:  # fmt: skip
         """Outputs of a node with a head on a grid inside its box, not calibrated."""
+        architecture = self.architecture
         nodes = []
-        for node in self.architecture.octree.path(head):
-            group, row = int(self._group[node]), self._row[node]
-            centre, scale = self.architecture.centre(node), self.architecture.scale(self.architecture.groups[group].level)
-            positions = [((axis - c) * scale).astype(np.float32) for axis, c in zip(axes, centre, strict=True)]
-            if self.device is not None:
-                positions = [self._xp.from_numpy(along).to(self.device) for along in positions]
+        for node in architecture.octree.path(head):
+            group, row = int(architecture.group_of[node]), int(architecture.row_of[node])
+            scale = architecture.scale(architecture.groups[group].level)
+            positions = []
+            for axis, (along, centre) in enumerate(zip(axes, architecture.centre[node].tolist(), strict=True)):
+                position = ((along - centre) * scale).astype(np.float32)
+                if self.device is not None:
+                    position = self._xp.from_numpy(position).to(self.device)
+                positions.append(position.reshape(SHAPES[axis]))
             nodes.append(([layer[row] for layer in self._layers[group]], positions))
-        last = self._heads[group][int(np.searchsorted(self.architecture.groups[group].head_rows, row))]
+        last = self._heads[group][int(np.searchsorted(architecture.groups[group].head_rows, row))]
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
         size, most = out.shape, TILE if self.device is None else GPU_TILE
         planes = max(1, most // (size[1] * size[2]))
         rows = max(1, most // size[2]) if planes == 1 else size[1]
         for z, y in itertools.product(range(0, size[0], planes), range(0, size[1], rows)):
-            tile = slice(z, z + planes), slice(y, y + rows), slice(None)
-            values = self._tile(nodes, last, tile, out[tile].shape, scratch)
+            tile = slice(z, z + planes), slice(y, y + rows)
+            part = [
+                (layers, [positions[0][tile[0]], positions[1][:, tile[1]], positions[2]]) for layers, positions in nodes
+            ]
+            values = self._tile(part, last, out[tile].shape, scratch)
             out[tile] = values if self.device is None else values.cpu()
 
     def _tile(
-        self, nodes: list[tuple[list[Array], list[Array]]], head: Array, tile: tuple[slice, ...],
-        shape: tuple[int, ...], scratch: Scratch,
+        self, nodes: list[tuple[list[Array], list[Array]]], head: Array, shape: tuple[int, ...], scratch: Scratch
     ) -> Array:  # fmt: skip
-        """Outputs at a part of the grid whose positions the nodes come with."""
-        count = math.prod(shape)
+        """Outputs on a grid of a few points, of nodes from the root: the layers of each, and positions z, y, x."""
+        matmul, count = self._xp.matmul, math.prod(shape)
         block = count
         if self.device is None:
             block = points_at_once(count, max(layer.size for layers, _ in nodes for layer in layers))
-        total = -(-count // block) * block
+        parts = -(-count // block)
 
-        def product(matrix: Array, x: Array, out: Array) -> None:
-            self._xp.matmul(
-                matrix, x.reshape(len(x), -1, block).swapaxes(0, 1),
-                out=out.reshape(len(out), -1, block).swapaxes(0, 1),
-            )  # fmt: skip
-
-        def locate(positions: list[Array], into: Array) -> None:
-            for axis, (along, part) in enumerate(zip(positions, tile, strict=True)):
-                into[axis, :count].reshape(shape)[:] = along[part].reshape([-1 if i == axis else 1 for i in range(3)])
-            into[3] = 1
+        def locate(positions: list[Array], rows: Array) -> None:
+            for row, position in zip(rows, positions, strict=False):
+                row.reshape(-1)[:count].reshape(shape)[:] = position
+            rows[3] = 1
 
         which = 0
-        x = scratch(which, 4, total)
+        x = scratch(which, 4, parts, block)
         locate(nodes[0][1], x)
         for depth, (layers, _) in enumerate(nodes):
-            for index, layer in enumerate(layers):
-                below = nodes[depth + 1][1] if index == len(layers) - 1 and depth + 1 < len(nodes) else None
-                width = len(layer)
-                which = 1 - which
-                y = scratch(which, width + (1 if below is None else 4), total)
-                product(layer, x, y[:width])
-                sine_(y[:width])
-                if below is None:
-                    y[width] = 1
-                else:
+            for layer in layers:
+                which, width = 1 - which, len(layer)
+                below = nodes[depth + 1][1] if layer is layers[-1] and depth + 1 < len(nodes) else None
+                y = scratch(which, width + (4 if below else 1), parts, block)
+                features = y[:width]
+                matmul(layer, x.swapaxes(0, 1), out=features.swapaxes(0, 1))
+                sine_(features)
+                if below:
                     locate(below, y[width:])
+                else:
+                    y[width] = 1
                 x = y
-        values = scratch(1 - which, 1, total)
-        product(head, x, values)
-        return values[0, :count].reshape(shape)
+        values = scratch(1 - which, 1, parts, block)
+        matmul(head, x.swapaxes(0, 1), out=values.swapaxes(0, 1))
+        return values.reshape(-1)[:count].reshape(shape)
 
 
 def points_at_once(count: int, products: int) -> int:

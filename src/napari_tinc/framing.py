@@ -73,6 +73,11 @@ class Ancillary(IntEnum):
     META, THUMB, PROVENANCE, QUALITY = range(4)
 
 
+_ROLES: dict[tuple[bool, int], Kind | Ancillary] = {
+    (roles is Ancillary, int(role)): role for roles in (Kind, Ancillary) for role in roles
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """One chunk. ``payload`` is as it was found: take it with :meth:`checked` before decoding.
@@ -100,8 +105,7 @@ class Chunk:
     @property
     def role(self) -> Kind | Ancillary | None:
         """What the chunk is, None where this version does not know it."""
-        roles = Ancillary if self.ancillary else Kind
-        return roles(self.kind) if self.kind in list(roles) else None
+        return _ROLES.get((self.ancillary, self.kind))
 
     def checked(self) -> bytes:
         """The payload, after its CRC-32 was compared; :class:`TincError` where it differs."""
@@ -336,8 +340,7 @@ class Entry:
 
     @property
     def role(self) -> Kind | Ancillary | None:
-        roles = Ancillary if self.code & 128 else Kind
-        return roles(self.kind) if self.kind in list(roles) else None
+        return _ROLES.get((self.code >= 128, self.kind))
 
     def chunk(self, payload: bytes) -> Chunk:
         return Chunk(self.kind, self.code >= 128, self.level, self.n_nodes, payload, self.crc)

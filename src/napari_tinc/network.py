@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import find_heads
+from .container import find_heads, heads_of_leaves, serving
 from .octree import Octree
 
 MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
@@ -79,19 +79,29 @@ class Architecture:
     widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`.container`.
     layers : sine layers a node.
     omega0 : frequency factor of the root's position weights at initialisation (SIREN, arXiv 2006.09661).
+    heads : node numbers of those with a head, ascending.
+    serving, heads_of_leaves : see :mod:`.container`.
+    group_of, row_of : of every network, the group that it is in and its row there; int64 (n_nodes,).
+    centre : of every box, in voxel coordinates (voxel i covers i to i + 1); float64 (n_nodes, 3).
     """
 
     octree: Octree
     widths: NDArray[np.int64]
     layers: int
     omega0: float
-    heads: NDArray[np.int64] = field(init=False)  # node numbers, ascending
+    heads: NDArray[np.int64] = field(init=False)
+    serving: NDArray[np.int64] = field(init=False)
+    heads_of_leaves: NDArray[np.int64] = field(init=False)
+    centre: NDArray[np.float64] = field(init=False)
     groups: tuple[Group, ...] = field(init=False)
+    group_of: NDArray[np.int64] = field(init=False)
+    row_of: NDArray[np.int64] = field(init=False)
     tensors: tuple[Tensor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        heads = find_heads(self.octree, self.widths)
-        groups = _group_nodes(self.octree, self.widths, heads)
+        octree, widths = self.octree, self.widths
+        heads = find_heads(octree, widths)
+        groups, group_of, row_of = _group_nodes(octree, widths, heads)
         tensors: list[Tensor] = []
         offset = 0
         for index, group in enumerate(groups):
@@ -105,9 +115,14 @@ class Architecture:
                 if tensor.size:
                     tensors.append(tensor)
                     offset += tensor.size
-        object.__setattr__(self, "heads", heads)
-        object.__setattr__(self, "groups", tuple(groups))
-        object.__setattr__(self, "tensors", tuple(tensors))
+        extents = np.array([octree.extent(level) for level in range(octree.depth + 1)])
+        facts = {
+            "heads": heads, "serving": serving(octree, widths), "heads_of_leaves": heads_of_leaves(octree, widths),
+            "centre": (octree.cell + 0.5) * extents[octree.level],
+            "groups": tuple(groups), "group_of": group_of, "row_of": row_of, "tensors": tuple(tensors),
+        }  # fmt: skip
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)
 
     @property
     def n_parameters(self) -> int:
@@ -132,11 +147,6 @@ class Architecture:
                 into[:] = values[kind][np.searchsorted(own.nodes[own.head_rows] if headed else own.nodes, wanted)]
         return out
 
-    def centre(self, nodes: Any) -> NDArray[np.float64]:
-        """Centres of the boxes of one or more nodes of one level, in voxel coordinates (voxel i covers i to i + 1)."""
-        level = int(np.max(self.octree.level[nodes]))
-        return (self.octree.cell[nodes] + 0.5) * self.octree.extent(level)
-
     def scale(self, level: int) -> float:
         """Factor from voxels off the centre to positions: the longest edge of a box spans [-1, 1]."""
         return float(2.0 / self.octree.extent(level).max())
@@ -158,10 +168,13 @@ class Architecture:
         return vector
 
 
-def _group_nodes(octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]) -> list[Group]:
+def _group_nodes(
+    octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]
+) -> tuple[list[Group], NDArray[np.int64], NDArray[np.int64]]:
+    """All groups; of every network its group, and its row there."""
     groups: list[Group] = []
     group_of = np.full(len(octree.split), -1)
-    row_of = np.zeros(len(octree.split), np.int64)  # a node's row within its group
+    row_of = np.zeros(len(octree.split), np.int64)
     slot = np.zeros(len(octree.split), np.int64)  # which child of its parent a node is
     for level in range(octree.depth + 1):
         nodes = np.flatnonzero(octree.level == level)
@@ -189,7 +202,7 @@ def _group_nodes(octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.in
             fan_in = int(widths[octree.parent[members[0]]]) if level else 0
             head_rows = np.flatnonzero(np.isin(members, heads))
             groups.append(Group(level, members, parent, siblings, rows, head_rows, fan_in, int(width)))
-    return groups
+    return groups, group_of, row_of
 
 
 class Buffers:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import entropy
-from .container import SCALAR, Calibration, Header, WeightsFormat, heads_of_leaves
+from .container import SCALAR, Calibration, Header, WeightsFormat
 from .decode import Network
 from .framing import Chunk, Kind, TincError
 from .network import Architecture
@@ -291,7 +291,7 @@ def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
     """The network that a reader of these will have."""
-    head = heads_of_leaves(architecture.octree, architecture.widths)
+    head = architecture.heads_of_leaves
     gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
     gain[head < 0], offset[head < 0] = 0, scalars.values
     return Network(architecture, vector, gain, offset)
