@@ -147,10 +147,11 @@ def to_chunks(
 ) -> list[Chunk]:  # fmt: skip
     """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
     integers = [
-        quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE).reshape(tensor.shape)
+        quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE)
         for tensor, step in zip(architecture.tensors, steps, strict=True)
     ]
     model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
+    numbers = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
     if form is WeightsFormat.ENTROPY:
         table = np.zeros(len(steps), ENTROPY_ITEM)
         table["step"] = steps.view(np.uint32) >> 16
@@ -167,19 +168,15 @@ def to_chunks(
         model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
     chunks = [Chunk.of(Kind.MODEL, model + scalars.pack())]
     for level, first, count in _runs(architecture, form):
-        parts, heads = _slices(architecture, level, first, count)
-        streams = [(integers[index][rows], distributions[index]) for index, rows in parts]
+        parts, heads = _places(architecture, level, first, count)
+        streams = [(numbers[place], distributions[index]) for index, place in parts]
         if corrections.kind is Calibration.PER_LEAF:
             streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
         if form is WeightsFormat.ENTROPY:
             payload = entropy.encode(streams)
         else:
-            views = architecture.views(vector)
-            if form is WeightsFormat.FLOAT16:
-                flat = [views[architecture.tensors[i].group][architecture.tensors[i].kind][rows] for i, rows in parts]
-                payload = b"".join(values.astype("<f2").tobytes() for values in flat)
-            else:
-                payload = b"".join(integers[index][rows].astype("i1").tobytes() for index, rows in parts)
+            dtype = "<f2" if form is WeightsFormat.FLOAT16 else "i1"
+            payload = b"".join(numbers[place].astype(dtype).tobytes() for _, place in parts)
             if corrections.kind is Calibration.PER_LEAF:
                 payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
         chunks.append(Chunk.of(Kind.WEIGHTS, payload, level, count))
@@ -246,7 +243,8 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
         table = np.frombuffer(model[:own], item)
         steps = _steps(table["step"])
         if form is WeightsFormat.ENTROPY:
-            distributions = [_distribution(int(entry["decay"]), int(entry["largest"])) for entry in table]
+            laws = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
+            distributions = [_distribution(*law) for law in laws]
     gain, offset = np.ones(len(architecture.heads)), np.zeros(len(architecture.heads))
     head_distributions: list[entropy.Geometric] = []
     if kind is Calibration.GLOBAL:
@@ -256,14 +254,13 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
         pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
         head_distributions = [_distribution(*pair) for pair in pairs]
     vector = np.zeros(architecture.n_parameters, np.float32)
-    views = architecture.views(vector)
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
         if chunk.role is not Kind.WEIGHTS:
             continue
-        parts, heads = _slices(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
         first[chunk.level] += chunk.n_nodes
-        targets = [views[tensors[index].group][tensors[index].kind][rows] for index, rows in parts]
+        targets = [vector[place] for _, place in parts]
         corrections = [gain[heads], offset[heads]] if kind is Calibration.PER_LEAF else []
         payload = chunk.checked()
         values: Sequence[NDArray[Any]]
@@ -276,11 +273,12 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
                 values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", targets, corrections)
         except ValueError as error:
             raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
-        for target, (index, _), value in zip(targets, parts, values, strict=False):
-            with np.errstate(over="ignore"):  # refused below
-                target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
+        for target, value in zip(targets, values, strict=False):
+            target[:] = value
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
+    with np.errstate(over="ignore"):  # refused below
+        vector *= np.repeat(steps, [tensor.size for tensor in tensors])
     worst = max(float(np.abs(values).max(initial=0)) for values in (vector, gain, offset, scalars.values))
     if not worst <= MAX_WEIGHT:
         raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
@@ -340,8 +338,9 @@ def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int
             yield level, first, stop - first
 
 
-def _slices(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
-    """Rows of every tensor that belong to ``count`` networks of a level from its ``first``; and their heads."""
+@lru_cache(maxsize=256)
+def _places(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
+    """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
     ends = networks[first], networks[first + count - 1] + 1
     parts = []
@@ -350,7 +349,8 @@ def _slices(architecture: Architecture, level: int, first: int, count: int) -> t
         if group.level != level:
             continue
         nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
-        rows = slice(*np.searchsorted(nodes, ends).tolist())
-        if rows.stop > rows.start:
-            parts.append((index, rows))
+        start, stop = np.searchsorted(nodes, ends).tolist()
+        if stop > start:
+            size = tensor.shape[1] * tensor.shape[2]
+            parts.append((index, slice(tensor.offset + start * size, tensor.offset + stop * size)))
     return parts, slice(*np.searchsorted(architecture.heads, ends).tolist())
