@@ -198,17 +198,18 @@ class Network:
                 row.reshape(-1)[:count].reshape(shape)[:] = position
             rows[3] = 1
 
-        which = 0
-        x = scratch(which, 4, parts, block)
-        locate(nodes[0][1], x)
-        for depth, (layers, _) in enumerate(nodes):
+        which, x = 0, None
+        for depth, (layers, positions) in enumerate(nodes):
             for layer in layers:
                 which, width = 1 - which, len(layer)
                 below = nodes[depth + 1][1] if layer is layers[-1] and depth + 1 < len(nodes) else None
                 y = scratch(which, width + (4 if below else 1), parts, block)
                 features = y[:width]
-                matmul(layer, x.swapaxes(0, 1), out=features.swapaxes(0, 1))
-                sine_(features)
+                if x is None:
+                    self._waves(layer, positions, features.reshape(width, -1)[:, :count])
+                else:
+                    matmul(layer, x.swapaxes(0, 1), out=features.swapaxes(0, 1))
+                    sine_(features)
                 if below:
                     locate(below, y[width:])
                 else:
@@ -217,6 +218,24 @@ class Network:
         values = scratch(1 - which, 1, parts, block)
         matmul(head, x.swapaxes(0, 1), out=values.swapaxes(0, 1))
         return values.reshape(-1)[:count].reshape(shape)
+
+    def _waves(self, layer: Array, positions: list[Array], out: Array) -> None:
+        """The root's first layer on a grid, (width, points), from two sides of the grid: a sine a point costs more.
+
+        sin(a + b) = sin a cos b + cos a sin b, of a the angles that the axes of one side give, of b those of the other.
+        """
+        xp = self._xp
+        *angles, bias = (layer[:, i, None] for i in range(4))
+        z, y, x = (angle * position.reshape(1, -1) for angle, position in zip(angles, positions, strict=True))
+        z += bias
+
+        def joined(a: Array, b: Array) -> Array:
+            return (a[:, :, None] + b[:, None, :]).reshape(len(a), -1)
+
+        (nz, ny, nx) = (along.shape[1] for along in (z, y, x))
+        a, b = (joined(z, y), x) if nz * ny + nx <= nz + ny * nx else (z, joined(y, x))
+        left, right = xp.stack([xp.sin(a), xp.cos(a)], 2), xp.stack([xp.cos(b), xp.sin(b)], 1)
+        xp.matmul(left, right, out=out.reshape(len(a), a.shape[1], b.shape[1]))
 
 
 def points_at_once(count: int, products: int) -> int:
