@@ -14,13 +14,13 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .network import Architecture, Array, sine_
 from .octree import box_slices
@@ -31,7 +31,6 @@ GPU_TILE = 2**18
 # wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
 BLOCK, BLOCK_PRODUCTS = 256, 2**18
 VECTOR = 16  # points that a processor multiplies at once
-SHAPES = (-1, 1, 1), (1, -1, 1), (1, 1, -1)  # of positions along an axis
 
 
 def cpu_count() -> int:
@@ -40,20 +39,20 @@ def cpu_count() -> int:
 
 
 class Scratch(threading.local):
-    """Two arrays of each thread that layers are evaluated between. What is in them is finite.
+    """Arrays of each thread that layers are evaluated between. What is in them is finite.
 
     They live from one evaluation to the next: new memory would cost a fifth of the arithmetic.
     """
 
     def __init__(self, xp: Any = np, **options: Any) -> None:
         self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
-        self._flat = [self._zeros(0), self._zeros(0)]
+        self._flat = [self._zeros(0) for _ in range(4)]
 
-    def __call__(self, which: int, rows: int, parts: int, block: int) -> Array:
-        size = rows * parts * block
+    def __call__(self, which: int, *shape: int) -> Array:
+        size = math.prod(shape)
         if len(self._flat[which]) < size:
             self._flat[which] = self._zeros(size)
-        return self._flat[which][:size].reshape(rows, parts, block)
+        return self._flat[which][:size].reshape(shape)
 
 
 SCRATCH = Scratch()
@@ -102,19 +101,23 @@ class Network:
             self.architecture, torch.from_numpy(self.vector).to(device), self.gain, self.offset, torch.device(device)
         )
 
-    def on_grid(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float32]:
+    def on_grid(
+        self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
+        finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray,
+    ) -> NDArray[Any]:  # fmt: skip
         """Calibrated outputs, in units of the normalised volume, on the grid of three ascending coordinate lists.
 
         Parameters
         ----------
         axes : voxel coordinates along z, y, x; voxel i covers i to i + 1, its centre is i + 0.5.
+        finish : from outputs to values of ``dtype``, a tile at a time.
 
         Returns
         -------
-        float32 of shape (len(z), len(y), len(x)).
+        float32, or ``dtype``, of shape (len(z), len(y), len(x)).
         """
         octree, served = self.architecture.octree, self.architecture.serving
-        out = np.empty([len(axis) for axis in axes], np.float32)
+        out = np.empty([len(axis) for axis in axes], dtype)
         if not out.size:
             return out
         start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
@@ -122,19 +125,20 @@ class Network:
             [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
         )
         jobs = np.flatnonzero((last > first).all(axis=1)).tolist()
+        grid = Grid(axes)
 
         def work(leaves: Sequence[int]) -> None:
             scratch = SCRATCH if self.device is None else Scratch(self._xp, device=self.device)
             for leaf in leaves:
-                where = box_slices(first[leaf], last[leaf])
-                head = int(served[octree.leaves[leaf]])
+                where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
+                gain, offset = self.gain[leaf], self.offset[leaf]
                 if head < 0:
-                    out[where] = self.offset[leaf]
+                    out[where] = finish(np.full(1, offset, np.float32))
                     continue
-                values, gain, offset = out[where], self.gain[leaf], self.offset[leaf]
-                self._head(head, [axis[part] for axis, part in zip(axes, where, strict=True)], values, scratch)
-                if (gain, offset) != (1, 0):
-                    values[:] = values * gain + offset
+                for tile, values in self._head(head, grid, where, scratch):
+                    if (gain, offset) != (1, 0):
+                        values = (values * gain + offset).astype(np.float32)
+                    out[tile] = finish(values)
 
         threads = threads or cpu_count()
         if threads == 1 or out.size <= 4 * TILE or self.device is not None:
@@ -155,58 +159,55 @@ class Network:
                 outputs[box] = outputs[box] * gain + offset
 
     def _head(
-        self, head: int, axes: list[NDArray[np.float64]], out: NDArray[np.float32], scratch: Scratch
-    ) -> None:  # fmt: skip
-        """Outputs of a node with a head on a grid inside its box, not calibrated."""
+        self, head: int, grid: Grid, where: tuple[slice, ...], scratch: Scratch
+    ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
+        """Outputs of a node with a head at a part of the grid inside its box, tile by tile, not calibrated."""
         architecture = self.architecture
         nodes = []
         for node in architecture.octree.path(head):
-            group, row = int(architecture.group_of[node]), int(architecture.row_of[node])
-            scale = architecture.scale(architecture.groups[group].level)
-            positions = []
-            for axis, (along, centre) in enumerate(zip(axes, architecture.centre[node].tolist(), strict=True)):
-                position = ((along - centre) * scale).astype(np.float32)
-                if self.device is not None:
-                    position = self._xp.from_numpy(position).to(self.device)
-                positions.append(position.reshape(SHAPES[axis]))
-            nodes.append(([layer[row] for layer in self._layers[group]], positions))
-        last = self._heads[group][int(np.searchsorted(architecture.groups[group].head_rows, row))]
+            index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
+            group = architecture.groups[index]
+            positions = grid.positions(architecture.centre[node], architecture.scale[group.level])
+            if self.device is not None:
+                positions = [self._xp.from_numpy(along).to(self.device) for along in positions]
+            nodes.append(([layer[row] for layer in self._layers[index]], positions))
+        last = self._heads[index][int(group.head_rows.searchsorted(row))]
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
-        size, most = out.shape, TILE if self.device is None else GPU_TILE
-        planes = max(1, most // (size[1] * size[2]))
-        rows = max(1, most // size[2]) if planes == 1 else size[1]
-        for z, y in itertools.product(range(0, size[0], planes), range(0, size[1], rows)):
-            tile = slice(z, z + planes), slice(y, y + rows)
-            part = [
-                (layers, [positions[0][tile[0]], positions[1][:, tile[1]], positions[2]]) for layers, positions in nodes
-            ]
-            values = self._tile(part, last, out[tile].shape, scratch)
-            out[tile] = values if self.device is None else values.cpu()
+        most = TILE if self.device is None else GPU_TILE
+        z, y, x = where
+        planes = max(1, most // ((y.stop - y.start) * (x.stop - x.start)))
+        rows = max(1, most // (x.stop - x.start)) if planes == 1 else y.stop - y.start
+        for at_z, at_y in itertools.product(range(z.start, z.stop, planes), range(y.start, y.stop, rows)):
+            tile = slice(at_z, min(at_z + planes, z.stop)), slice(at_y, min(at_y + rows, y.stop)), x
+            values = self._tile(nodes, last, tile, scratch)
+            yield tile, values if self.device is None else values.cpu().numpy()
 
     def _tile(
-        self, nodes: list[tuple[list[Array], list[Array]]], head: Array, shape: tuple[int, ...], scratch: Scratch
+        self, nodes: list[tuple[list[Array], list[Array]]], head: Array, tile: tuple[slice, ...], scratch: Scratch
     ) -> Array:  # fmt: skip
-        """Outputs on a grid of a few points, of nodes from the root: the layers of each, and positions z, y, x."""
-        matmul, count = self._xp.matmul, math.prod(shape)
-        block = count
+        """Outputs at a few points of a grid, of nodes from the root: the layers of each, and its positions z, y, x."""
+        matmul, shape = self._xp.matmul, [part.stop - part.start for part in tile]
+        count = block = math.prod(shape)
         if self.device is None:
-            block = points_at_once(count, max(layer.size for layers, _ in nodes for layer in layers))
+            block = points_at_once(count, max(math.prod(layer.shape) for layers, _ in nodes for layer in layers))
         parts = -(-count // block)
 
         def locate(positions: list[Array], rows: Array) -> None:
-            for row, position in zip(rows, positions, strict=False):
-                row.reshape(-1)[:count].reshape(shape)[:] = position
+            z, y, x = (along[part] for along, part in zip(positions, tile, strict=True))
+            for row, along in zip(rows, (z[:, None, None], y[:, None], x), strict=False):
+                row.reshape(-1)[:count].reshape(shape)[:] = along
             rows[3] = 1
 
         which, x = 0, None
         for depth, (layers, positions) in enumerate(nodes):
-            for layer in layers:
+            for index, layer in enumerate(layers, 1):
                 which, width = 1 - which, len(layer)
-                below = nodes[depth + 1][1] if layer is layers[-1] and depth + 1 < len(nodes) else None
+                below = nodes[depth + 1][1] if index == len(layers) and depth + 1 < len(nodes) else None
                 y = scratch(which, width + (4 if below else 1), parts, block)
                 features = y[:width]
                 if x is None:
-                    self._waves(layer, positions, features.reshape(width, -1)[:, :count])
+                    along = [along[part] for along, part in zip(positions, tile, strict=True)]
+                    self._waves(layer, along, features.reshape(width, -1)[:, :count], scratch)
                 else:
                     matmul(layer, x.swapaxes(0, 1), out=features.swapaxes(0, 1))
                     sine_(features)
@@ -219,23 +220,38 @@ class Network:
         matmul(head, x.swapaxes(0, 1), out=values.swapaxes(0, 1))
         return values.reshape(-1)[:count].reshape(shape)
 
-    def _waves(self, layer: Array, positions: list[Array], out: Array) -> None:
+    def _waves(self, layer: Array, positions: list[Array], out: Array, scratch: Scratch) -> None:
         """The root's first layer on a grid, (width, points), from two sides of the grid: a sine a point costs more.
 
         sin(a + b) = sin a cos b + cos a sin b, of a the angles that the axes of one side give, of b those of the other.
         """
-        xp = self._xp
-        *angles, bias = (layer[:, i, None] for i in range(4))
-        z, y, x = (angle * position.reshape(1, -1) for angle, position in zip(angles, positions, strict=True))
-        z += bias
+        z, y, x = (layer[:, i, None] * along for i, along in enumerate(positions))
+        z += layer[:, 3, None]
+        width, (nz, ny, nx) = len(layer), (len(along) for along in positions)
+        if nz * ny + nx <= nz + ny * nx:
+            a, b = (z[:, :, None] + y[:, None, :]).reshape(width, -1), x
+        else:
+            a, b = z, (y[:, :, None] + x[:, None, :]).reshape(width, -1)
+        left, right = scratch(2, width, a.shape[1], 2), scratch(3, width, 2, b.shape[1])
+        for angles, sines, cosines in ((a, left[:, :, 0], left[:, :, 1]), (b, right[:, 1], right[:, 0])):
+            self._xp.sin(angles, out=sines)
+            self._xp.cos(angles, out=cosines)
+        self._xp.matmul(left, right, out=out.reshape(width, a.shape[1], b.shape[1]))
 
-        def joined(a: Array, b: Array) -> Array:
-            return (a[:, :, None] + b[:, None, :]).reshape(len(a), -1)
 
-        (nz, ny, nx) = (along.shape[1] for along in (z, y, x))
-        a, b = (joined(z, y), x) if nz * ny + nx <= nz + ny * nx else (z, joined(y, x))
-        left, right = xp.stack([xp.sin(a), xp.cos(a)], 2), xp.stack([xp.cos(b), xp.sin(b)], 1)
-        xp.matmul(left, right, out=out.reshape(len(a), a.shape[1], b.shape[1]))
+class Grid:
+    """Coordinates along z, y, x, and what they are in the box of a node."""
+
+    def __init__(self, axes: Sequence[NDArray[np.float64]]) -> None:
+        self._all = np.concatenate(axes)
+        self._axis = np.repeat(np.arange(3), [len(along) for along in axes])
+        self._ends = np.cumsum([len(along) for along in axes])[:-1].tolist()
+
+    def positions(self, centre: NDArray[np.float64], scale: float) -> list[NDArray[np.float32]]:
+        """Along each axis, the longest edge of the box as [-1, 1]."""
+        found = ((self._all - centre[self._axis]) * scale).astype(np.float32)
+        first, second = self._ends
+        return [found[:first], found[first:second], found[second:]]
 
 
 def points_at_once(count: int, products: int) -> int:

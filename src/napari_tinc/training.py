@@ -312,7 +312,7 @@ class _Shard:
         # A group's positions from its parent group's: u_child = u * ratio + shift.
         self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
         for group in architecture.groups:
-            scale, above = architecture.scale(group.level), architecture.scale(max(group.level - 1, 0))
+            scale, above = architecture.scale[group.level], architecture.scale[max(group.level - 1, 0)]
             shift = np.zeros((len(group.nodes), 1, 4))
             shift[:, 0, 3] = 1
             if group.level:
