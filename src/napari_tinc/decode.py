@@ -76,7 +76,7 @@ class Network:
     device: Any = None
     _xp: Any = field(init=False)
     _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
-    _heads: list[Array | None] = field(init=False)  # of every group, the same
+    _heads: list[Array] = field(init=False)  # of every group, the same
 
     def __post_init__(self) -> None:
         xp: Any = np
@@ -86,9 +86,9 @@ class Network:
         names = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, self.architecture.layers))]
         for weights in self.architecture.views(self.vector):
             whole = [[weights[name] for name in pair if name in weights] for pair in (*names, ("head", "head_bias"))]
-            *sines, head = (xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in whole)
-            layers.append(sines)
-            heads.append(head)
+            stacked = [xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in whole]
+            layers.append(stacked[:-1])
+            heads.append(stacked[-1])
         object.__setattr__(self, "_xp", xp)
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
@@ -198,7 +198,7 @@ class Network:
                 row.reshape(-1)[:count].reshape(shape)[:] = along
             rows[3] = 1
 
-        which, x = 0, None
+        which, x = 0, None  # type: int, Array
         for depth, (layers, positions) in enumerate(nodes):
             for index, layer in enumerate(layers, 1):
                 which, width = 1 - which, len(layer)

@@ -41,11 +41,13 @@ class Geometric:
         return cls(min(65535, max(1, round(theta * 65536))), int(np.abs(integers).max()))
 
     def model(self) -> Any:
-        factors = np.full(self.largest + 1, self.decay / 65536)
-        factors[0] = 1
-        powers = np.cumprod(factors)  # left to right, as IEEE products are not associative
-        table = np.concatenate([powers[:0:-1], powers])
-        return constriction.stream.model.Categorical(np.maximum(table, 2.0**-40), perfect=False)
+        table = np.empty(2 * self.largest + 1)
+        powers = table[self.largest :]
+        powers[0], powers[1:] = 1, self.decay / 65536
+        np.multiply.accumulate(powers, out=powers)  # left to right, as IEEE products are not associative
+        np.maximum(powers, 2.0**-40, out=powers)
+        table[: self.largest] = powers[:0:-1]
+        return constriction.stream.model.Categorical(table, perfect=False)
 
 
 def encode(streams: Sequence[tuple[NDArray[np.int32], Geometric]]) -> bytes:

@@ -151,7 +151,7 @@ def to_chunks(
         for tensor, step in zip(architecture.tensors, steps, strict=True)
     ]
     model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
-    numbers = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
+    numbers: NDArray[Any] = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
     if form is WeightsFormat.ENTROPY:
         table = np.zeros(len(steps), ENTROPY_ITEM)
         table["step"] = steps.view(np.uint32) >> 16
