@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ TILE = 4096  # points whose features of two layers stay in a core's cache
 GPU_TILE = 2**18
 # Points of one matrix product, and its most multiplications: OpenBLAS runs what is larger on threads of its own, which
 # wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
-BLOCK, BLOCK_PRODUCTS = 256, 2**18
-VECTOR = 16  # points that a processor multiplies at once
+LEAST_BLOCK, BLOCK, BLOCK_PRODUCTS = 48, 256, 2**18
+VECTOR = 8  # points that a processor multiplies at once
 
 
 def cpu_count() -> int:
@@ -175,10 +175,10 @@ class Network:
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
         most = TILE if self.device is None else GPU_TILE
         z, y, x = where
-        planes = max(1, most // ((y.stop - y.start) * (x.stop - x.start)))
-        rows = max(1, most // (x.stop - x.start)) if planes == 1 else y.stop - y.start
-        for at_z, at_y in itertools.product(range(z.start, z.stop, planes), range(y.start, y.stop, rows)):
-            tile = slice(at_z, min(at_z + planes, z.stop)), slice(at_y, min(at_y + rows, y.stop)), x
+        columns = min(most, x.stop - x.start)
+        rows = min(most // columns, y.stop - y.start)
+        planes = most // (columns * rows)
+        for tile in itertools.product(_cut(z, planes), _cut(y, rows), _cut(x, columns)):
             values = self._tile(nodes, last, tile, scratch)
             yield tile, values if self.device is None else values.cpu().numpy()
 
@@ -191,6 +191,12 @@ class Network:
         if self.device is None:
             block = points_at_once(count, max(math.prod(layer.shape) for layers, _ in nodes for layer in layers))
         parts = -(-count // block)
+
+        def multiply(layer: Array, x: Array, out: Array) -> None:
+            x, out = x.swapaxes(0, 1), out.swapaxes(0, 1)
+            rows = rows_at_once(*layer.shape, block) if self.device is None else len(layer)
+            for at in range(0, len(layer), rows):
+                matmul(layer[at : at + rows], x, out=out[:, at : at + rows])
 
         def locate(positions: list[Array], rows: Array) -> None:
             z, y, x = (along[part] for along, part in zip(positions, tile, strict=True))
@@ -209,7 +215,7 @@ class Network:
                     along = [along[part] for along, part in zip(positions, tile, strict=True)]
                     self._waves(layer, along, features.reshape(width, -1)[:, :count], scratch)
                 else:
-                    matmul(layer, x.swapaxes(0, 1), out=features.swapaxes(0, 1))
+                    multiply(layer, x, features)
                     sine_(features)
                 if below:
                     locate(below, y[width:])
@@ -217,7 +223,7 @@ class Network:
                     y[width] = 1
                 x = y
         values = scratch(1 - which, 1, parts, block)
-        matmul(head, x.swapaxes(0, 1), out=values.swapaxes(0, 1))
+        multiply(head, x, values)
         return values.reshape(-1)[:count].reshape(shape)
 
     def _waves(self, layer: Array, positions: list[Array], out: Array, scratch: Scratch) -> None:
@@ -254,9 +260,23 @@ class Grid:
         return [found[:first], found[first:second], found[second:]]
 
 
+def _cut(along: slice, size: int) -> list[slice]:
+    return [slice(at, min(at + size, along.stop)) for at in range(along.start, along.stop, size)]
+
+
+@lru_cache(maxsize=256)
 def points_at_once(count: int, products: int) -> int:
-    """Points of one matrix product, of ``count`` in equal parts, where each takes so many products."""
-    most = min(BLOCK, max(1, BLOCK_PRODUCTS // products))
-    unit = VECTOR if most >= VECTOR else 1
-    parts = -(-count // (most - most % unit))
-    return -(-count // (parts * unit)) * unit
+    """Points of one matrix product, whole vectors, so that ``count`` are cut into few and hardly any are added.
+
+    ``products`` is how many the largest layer takes a point. A product takes about as long as a vector of points more.
+    """
+    most = min(BLOCK, max(LEAST_BLOCK, BLOCK_PRODUCTS // products)) // VECTOR
+    fewest = -(-count // (most * VECTOR))
+    blocks = (-(-count // (parts * VECTOR)) * VECTOR for parts in range(fewest, 2 * fewest + 1))
+    return min(blocks, key=lambda block: -(-count // block) * (block + VECTOR))
+
+
+@lru_cache(maxsize=256)
+def rows_at_once(rows: int, columns: int, points: int) -> int:
+    """Rows of a matrix that one product takes, so that these are few and about equal."""
+    return -(-rows // -(-rows * columns * points // BLOCK_PRODUCTS))
