@@ -7,9 +7,9 @@ has positions only, and a linear head gives the intensity of leaves::
     x_k = sin(x_{k-1} W_k + b_k)                    k = 1 .. layers - 1
     y   = x_{layers-1} w_head + b_head              nodes without a network below
 
-All nodes of one level, width and parent group are stacked and run as one batched matrix product. The code is written
-once for NumPy arrays and torch tensors: ``xp`` is either module. How parameters are trained, rounded or stored is
-decided elsewhere.
+All nodes of one level, width and parent group are stacked and run as one batched matrix product. The evaluation here
+is training's, which keeps what the gradient needs; decode.py has that of readers. How parameters are trained, rounded
+or stored is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -232,10 +232,9 @@ def sine_(x: Array, slope: Array | None = None) -> None:
 
 
 def evaluate_nodes(
-    xp: Any, weights: Weights, positions: Array, features: Array | None, buffers: Callable[..., Array], key: Any = 0,
-    *, slopes: bool = False,
+    xp: Any, weights: Weights, positions: Array, features: Array | None, buffers: Callable[..., Array], key: Any = 0
 ) -> Array:  # fmt: skip
-    """Features of n nodes at m points each.
+    """Features of n nodes at m points each; the cosine of every layer is kept for :func:`backpropagate_nodes`.
 
     Parameters
     ----------
@@ -243,7 +242,6 @@ def evaluate_nodes(
     positions : float32 (n, m, 4).
     features : float32 (n, m, fan_in) of their parents at the same points; None at the root.
     buffers : where the layers' outputs stand; ``key`` tells this group's from another's.
-    slopes : also keep the cosine of every layer, which :func:`backpropagate_nodes` reads.
 
     Returns
     -------
@@ -263,7 +261,7 @@ def evaluate_nodes(
             out = buffers((key, "x", layer), out.shape)
             xp.matmul(x, weights[f"hidden{layer}"], out=out)
             out += weights[f"bias{layer}"]
-        sine_(out, buffers((key, "slope", layer), out.shape) if slopes else None)
+        sine_(out, buffers((key, "slope", layer), out.shape))
         layer, x = layer + 1, out
     return x
 
@@ -280,7 +278,7 @@ def backpropagate_nodes(
     xp: Any, weights: Weights, gradient: Weights, positions: Array, features: Array | None, above: Array,
     buffers: Callable[..., Array], key: Any = 0,
 ) -> Array | None:  # fmt: skip
-    """The gradient of :func:`evaluate_nodes` run with ``slopes``, by the chain rule.
+    """The gradient of :func:`evaluate_nodes`, by the chain rule.
 
     Parameters
     ----------

@@ -367,7 +367,7 @@ class _Shard:
             out = self.buffers((index, "position"), (*source.shape[:2], 4))
             positions.append(torch.addcmul(shift, source, ratio, out=out))
             inputs.append(None if group.parent < 0 else self.route(features[group.parent], index))
-            x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index, slopes=True)
+            x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index)
             features.append(x)
             if len(group.head_rows):
                 whole = len(group.head_rows) == len(group.nodes)
