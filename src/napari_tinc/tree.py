@@ -114,8 +114,8 @@ def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
     values = np.empty(outputs.shape, header.dtype)
     flat, into = outputs.reshape(-1), values.reshape(-1)
     for first in range(0, flat.size, BLOCK):
-        part = slice(first, first + BLOCK)
-        into[part] = rounded(to_floats(flat[part], header), header.dtype)
+        part = to_floats(flat[first : first + BLOCK], header)
+        into[first : first + BLOCK] = np.rint(part, out=part) if header.dtype.kind in "iub" else part
     return values
 
 
