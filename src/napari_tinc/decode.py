@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -30,12 +30,32 @@ GPU_TILE = 2**18
 # Points of one matrix product, and its most multiplications: OpenBLAS runs what is larger on threads of its own, which
 # wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
 LEAST_BLOCK, BLOCK, BLOCK_PRODUCTS = 48, 256, 2**18
+MOST_STEPS = 64  # kinds of tiles that a thread remembers
 VECTOR = 8  # points that a processor multiplies at once
 
 
 def cpu_count() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+class Step(NamedTuple):
+    """Where a layer's outputs go; views of :class:`Scratch`.
+
+    Attributes
+    ----------
+    whole : (parts, outputs and what follows them, points), what the next layer takes.
+    outputs : (outputs, parts, points).
+    pieces : rows of the matrix, and what is to hold their products.
+    positions : z, y, x that the node below takes, each of the grid's shape; empty where none is below.
+    ones : that the next layer's bias is for.
+    """
+
+    whole: Array
+    outputs: Array
+    pieces: list[tuple[slice, Array]]
+    positions: list[Array]
+    ones: Array
 
 
 class Scratch(threading.local):
@@ -46,13 +66,34 @@ class Scratch(threading.local):
 
     def __init__(self, xp: Any = np, **options: Any) -> None:
         self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
+        self._whole = bool(options)  # a device has no threads to mind
         self._flat = [self._zeros(0) for _ in range(4)]
+        self._steps: dict[Any, list[Step]] = {}
 
     def __call__(self, which: int, *shape: int) -> Array:
         size = math.prod(shape)
         if len(self._flat[which]) < size:
             self._flat[which] = self._zeros(size)
         return self._flat[which][:size].reshape(shape)
+
+    def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[Step]:
+        """For layers of (outputs, inputs, whether another node is below), at the points of a grid."""
+        if (sizes, shape) in self._steps:
+            return self._steps[sizes, shape]
+        count = block = math.prod(shape)
+        if not self._whole:
+            block = points_at_once(count, max(rows * columns for rows, columns, _ in sizes))
+        steps = []
+        for index, (rows, columns, below) in enumerate(sizes):
+            array = self(index % 2, rows + (4 if below else 1), -(-count // block), block)
+            whole, most = array.swapaxes(0, 1), rows if self._whole else rows_at_once(rows, columns, block)
+            cuts = [slice(at, min(at + most, rows)) for at in range(0, rows, most)]
+            positions = [row.reshape(-1)[:count].reshape(shape) for row in array[rows:-1]]
+            steps.append(Step(whole, array[:rows], [(cut, whole[:, cut]) for cut in cuts], positions, array[-1]))
+        if len(self._steps) >= MOST_STEPS:
+            self._steps.clear()
+        self._steps[sizes, shape] = steps
+        return steps
 
 
 SCRATCH = Scratch()
@@ -163,15 +204,18 @@ class Network:
     ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
         """Outputs of a node with a head at a part of the grid inside its box, tile by tile, not calibrated."""
         architecture = self.architecture
-        nodes = []
+        layers: list[Array] = []
+        positions: list[list[Array]] = []  # of the nodes from the root
+        ends: list[int] = []  # of their layers
         for node in architecture.octree.path(head):
             index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
             group = architecture.groups[index]
-            positions = grid.positions(architecture.centre[node], architecture.scale[group.level])
-            if self.device is not None:
-                positions = [self._xp.from_numpy(along).to(self.device) for along in positions]
-            nodes.append(([layer[row] for layer in self._layers[index]], positions))
-        last = self._heads[index][int(group.head_rows.searchsorted(row))]
+            along = grid.positions(architecture.centre[node], architecture.scale[group.level])
+            positions.append(along if self.device is None else [self._xp.from_numpy(x).to(self.device) for x in along])
+            layers += [layer[row] for layer in self._layers[index]]
+            ends.append(len(layers))
+        layers.append(self._heads[index][int(group.head_rows.searchsorted(row))])
+        sizes = tuple([(*layer.shape, at in ends[:-1]) for at, layer in enumerate(layers, 1)])
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
         most = TILE if self.device is None else GPU_TILE
         z, y, x = where
@@ -179,52 +223,35 @@ class Network:
         rows = min(most // columns, y.stop - y.start)
         planes = most // (columns * rows)
         for tile in itertools.product(_cut(z, planes), _cut(y, rows), _cut(x, columns)):
-            values = self._tile(nodes, last, tile, scratch)
+            values = self._tile(layers, sizes, positions, tile, scratch)
             yield tile, values if self.device is None else values.cpu().numpy()
 
     def _tile(
-        self, nodes: list[tuple[list[Array], list[Array]]], head: Array, tile: tuple[slice, ...], scratch: Scratch
+        self, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...], positions: list[list[Array]],
+        tile: tuple[slice, ...], scratch: Scratch,
     ) -> Array:  # fmt: skip
-        """Outputs at a few points of a grid, of nodes from the root: the layers of each, and its positions z, y, x."""
-        matmul, shape = self._xp.matmul, [part.stop - part.start for part in tile]
-        count = block = math.prod(shape)
-        if self.device is None:
-            block = points_at_once(count, max(math.prod(layer.shape) for layers, _ in nodes for layer in layers))
-        parts = -(-count // block)
-
-        def multiply(layer: Array, x: Array, out: Array) -> None:
-            x, out = x.swapaxes(0, 1), out.swapaxes(0, 1)
-            rows = rows_at_once(*layer.shape, block) if self.device is None else len(layer)
-            for at in range(0, len(layer), rows):
-                matmul(layer[at : at + rows], x, out=out[:, at : at + rows])
-
-        def locate(positions: list[Array], rows: Array) -> None:
-            z, y, x = (along[part] for along, part in zip(positions, tile, strict=True))
-            for row, along in zip(rows, (z[:, None, None], y[:, None], x), strict=False):
-                row.reshape(-1)[:count].reshape(shape)[:] = along
-            rows[3] = 1
-
-        which, x = 0, None  # type: int, Array
-        for depth, (layers, positions) in enumerate(nodes):
-            for index, layer in enumerate(layers, 1):
-                which, width = 1 - which, len(layer)
-                below = nodes[depth + 1][1] if index == len(layers) and depth + 1 < len(nodes) else None
-                y = scratch(which, width + (4 if below else 1), parts, block)
-                features = y[:width]
-                if x is None:
-                    along = [along[part] for along, part in zip(positions, tile, strict=True)]
-                    self._waves(layer, along, features.reshape(width, -1)[:, :count], scratch)
-                else:
-                    multiply(layer, x, features)
-                    sine_(features)
-                if below:
-                    locate(below, y[width:])
-                else:
-                    y[width] = 1
-                x = y
-        values = scratch(1 - which, 1, parts, block)
-        multiply(head, x, values)
-        return values.reshape(-1)[:count].reshape(shape)
+        """Outputs at a few points of a grid, of layers from the root, with the positions of each node."""
+        shape = tuple([part.stop - part.start for part in tile])
+        count = math.prod(shape)
+        nodes = iter(positions)
+        z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
+        *steps, last = scratch.steps(sizes, shape)
+        below: Array = None
+        for layer, step in zip(layers, steps, strict=False):
+            if below is None:
+                self._waves(layer, [z, y, x], step.outputs.reshape(len(layer), -1)[:, :count], scratch)
+            else:
+                for rows, out in step.pieces:
+                    self._xp.matmul(layer[rows], below, out=out)
+                sine_(step.outputs)
+            if step.positions:
+                z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
+                for into, along in zip(step.positions, (z[:, None, None], y[:, None], x), strict=True):
+                    into[:] = along
+            step.ones[:] = 1
+            below = step.whole
+        self._xp.matmul(layers[-1], below, out=last.pieces[0][1])
+        return last.outputs.reshape(-1)[:count].reshape(shape)
 
     def _waves(self, layer: Array, positions: list[Array], out: Array, scratch: Scratch) -> None:
         """The root's first layer on a grid, (width, points), from two sides of the grid: a sine a point costs more.
