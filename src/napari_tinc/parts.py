@@ -256,7 +256,7 @@ class Blocks:
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
         n_weights = int(container.parameter_counts(tree.header).sum())
-        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 4 * n_weights)
+        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 8 * n_weights)  # as they were and as stacked
         return tree
 
 
