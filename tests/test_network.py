@@ -73,7 +73,7 @@ def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
             index = next(i for i, group in enumerate(architecture.groups) if node in group.nodes)
             group, weights = architecture.groups[index], views[index]
             row = int(np.searchsorted(group.nodes, node))
-            position = (points[chosen] - torch.from_numpy(architecture.centre[node])) * architecture.scale[group.level]
+            position = (points[chosen] - torch.from_numpy(architecture.centre(node))) * architecture.scale[group.level]
             position = torch.cat([position, torch.ones(len(chosen), 1)], 1).float()
             inputs = position @ weights["position"][row]
             if x is not None:

@@ -19,7 +19,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from .framing import (
     Feature,
     Kind,
     TincError,
+    of_small_trees,
     pack_entry,
     pack_optional,
     pack_start,
@@ -142,12 +142,12 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
 
 def parameter_counts(header: Header) -> NDArray[np.int64]:
     """Weights and biases of every node, int64 (n_nodes,)."""
-    return _parameter_counts(header.tree, header.widths.tobytes(), header.layers)
+    counts: NDArray[np.int64] = _parameter_counts(header.tree, header.widths.tobytes(), header.layers)
+    return counts
 
 
-@lru_cache(maxsize=64)
+@of_small_trees
 def _parameter_counts(tree: Octree, widths: bytes, layers: int) -> NDArray[np.int64]:
-    """Blocks of a file mostly have the same few trees, which cannot change."""
     counts = count_parameters(tree, np.frombuffer(widths, np.int16), layers)
     counts.flags.writeable = False
     return counts
@@ -247,9 +247,9 @@ def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
     return widths
 
 
-@lru_cache(maxsize=64)
+@of_small_trees
 def _canonical(tree: Octree, widths: bytes) -> bytes:
-    """The one form in which widths are stored, after they were checked; also of what blocks mostly share."""
+    """The one form in which widths are stored, after they were checked."""
     found = np.frombuffer(widths, np.int16)
     _check_networks(tree, found)
     return _pack_widths(tree, found)

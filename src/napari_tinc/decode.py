@@ -210,7 +210,7 @@ class Network:
         for node in architecture.octree.path(head):
             index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
             group = architecture.groups[index]
-            along = grid.positions(architecture.centre[node], architecture.scale[group.level])
+            along = grid.positions(architecture.centre(node), architecture.scale[group.level])
             positions.append(along if self.device is None else [self._xp.from_numpy(x).to(self.device) for x in along])
             layers += [layer[row] for layer in self._layers[index]]
             ends.append(len(layers))

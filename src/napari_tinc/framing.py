@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 
 import numpy as np
@@ -314,6 +314,21 @@ def read_tree(cursor: Cursor, shape: tuple[int, int, int]) -> Octree:
 def _tree_of(shape: tuple[int, int, int], split: bytes) -> Octree:
     """Blocks of a file mostly have the same few trees, which cannot change."""
     return Octree.from_splits(shape, np.frombuffer(split, np.uint8) > 0)
+
+
+def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember what a function of a tree, or of what has an ``octree``, gave last, where that is small.
+
+    Blocks of a file mostly have the same few, which cannot change. Large ones would fill the memory.
+    """
+    remembered = lru_cache(maxsize=256)(function)
+
+    @wraps(function)
+    def chosen(first: Any, *rest: Any) -> Any:
+        small = len(getattr(first, "octree", first).split) <= SMALL_TREE
+        return (remembered if small else function)(first, *rest)
+
+    return chosen
 
 
 def pack_tree(tree: Octree) -> bytes:

@@ -82,7 +82,7 @@ class Architecture:
     heads : node numbers of those with a head, ascending.
     serving, heads_of_leaves : see :mod:`.container`.
     group_of, row_of : of every network, the group that it is in and its row there; int64 (n_nodes,).
-    centre : of every box, in voxel coordinates (voxel i covers i to i + 1); float64 (n_nodes, 3).
+    extents : edge lengths in voxels that all cells of a level share, float64 (n_levels, 3).
     scale : of every level, from voxels off the centre to positions: the longest edge of a box spans [-1, 1].
     """
 
@@ -93,7 +93,7 @@ class Architecture:
     heads: NDArray[np.int64] = field(init=False)
     serving: NDArray[np.int64] = field(init=False)
     heads_of_leaves: NDArray[np.int64] = field(init=False)
-    centre: NDArray[np.float64] = field(init=False)
+    extents: NDArray[np.float64] = field(init=False)
     scale: list[float] = field(init=False)
     groups: tuple[Group, ...] = field(init=False)
     group_of: NDArray[np.int64] = field(init=False)
@@ -120,7 +120,7 @@ class Architecture:
         extents = np.array([octree.extent(level) for level in range(octree.depth + 1)])
         facts = {
             "heads": heads, "serving": serving(octree, widths), "heads_of_leaves": heads_of_leaves(octree, widths),
-            "centre": (octree.cell + 0.5) * extents[octree.level], "scale": (2.0 / extents.max(axis=1)).tolist(),
+            "extents": extents, "scale": (2.0 / extents.max(axis=1)).tolist(),
             "groups": tuple(groups), "group_of": group_of, "row_of": row_of, "tensors": tuple(tensors),
         }  # fmt: skip
         for name, fact in facts.items():
@@ -148,6 +148,11 @@ class Architecture:
                 wanted = group.nodes[group.head_rows] if headed else group.nodes
                 into[:] = values[kind][np.searchsorted(own.nodes[own.head_rows] if headed else own.nodes, wanted)]
         return out
+
+    def centre(self, nodes: Any) -> NDArray[np.float64]:
+        """Centres of the boxes of one or more nodes, in voxel coordinates (voxel i covers i to i + 1)."""
+        centres: NDArray[np.float64] = (self.octree.cell[nodes] + 0.5) * self.extents[self.octree.level[nodes]]
+        return centres
 
     def initial(self, seed: int) -> NDArray[np.float32]:
         """Starting values: hidden weights U(+-sqrt(6 / fan_in)) (He et al. 2015), the root's positions times omega0."""

@@ -316,10 +316,10 @@ class _Shard:
             shift = np.zeros((len(group.nodes), 1, 4))
             shift[:, 0, 3] = 1
             if group.level:
-                from_parent = architecture.centre[octree.parent[group.nodes]] - architecture.centre[group.nodes]
+                from_parent = architecture.centre(octree.parent[group.nodes]) - architecture.centre(group.nodes)
                 shift[:, 0, :3] = from_parent * scale
             else:
-                shift[:, 0, :3] = (0.5 - architecture.centre[group.nodes]) * scale
+                shift[:, 0, :3] = (0.5 - architecture.centre(group.nodes)) * scale
                 above = 1.0
             ratio = np.array([scale / above] * 3 + [0.0])
             self.moves.append((put(ratio), put(shift)))

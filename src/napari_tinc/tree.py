@@ -104,8 +104,9 @@ def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float6
     """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
     lo, hi = header.value_range
     values = outputs.astype(np.float64)
-    values *= header.std
-    values += header.mean
+    with np.errstate(over="ignore"):  # infinite values are clipped too
+        values *= header.std
+        values += header.mean
     return np.clip(values, lo, hi, out=values)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from . import entropy
 from .container import SCALAR, Calibration, Header, WeightsFormat
 from .decode import Network
-from .framing import Chunk, Kind, TincError
+from .framing import Chunk, Kind, TincError, of_small_trees
 from .network import Architecture
 from .octree import Octree
 from .quantization import quantize, storable
@@ -113,12 +112,12 @@ def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def architecture_of(header: Header) -> Architecture:
-    return _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    found: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    return found
 
 
-@lru_cache(maxsize=64)
+@of_small_trees
 def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
-    """Blocks of a file mostly have the same few, which cannot change."""
     return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
 
 
@@ -277,7 +276,7 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
             target[:] = value
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
-    with np.errstate(over="ignore"):  # refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
         vector *= np.repeat(steps, [tensor.size for tensor in tensors])
     worst = max(float(np.abs(values).max(initial=0)) for values in (vector, gain, offset, scalars.values))
     if not worst <= MAX_WEIGHT:
@@ -338,7 +337,7 @@ def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int
             yield level, first, stop - first
 
 
-@lru_cache(maxsize=256)
+@of_small_trees
 def _places(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
     """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
