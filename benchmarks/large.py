@@ -94,6 +94,9 @@ def look(path: Path) -> None:
         volume = tinc.open(path)
         places = [(slice(None),) * axis + (100 + 90 * at,) for at in range(9)]
         report(f"slice across axis {axis}", lambda at, volume=volume, places=places: np.asarray(volume[places[at]]))
+    volume = tinc.open(path)
+    np.asarray(volume[100])
+    report("slice across axis 0, its networks known", lambda at: np.asarray(volume[101 + at]))
     corners = np.random.default_rng(0).integers(0, EDGE - 64, (9, 3))
     blocks = [tuple(slice(low, low + 64) for low in corner) for corner in corners]
     report("block of 64^3", lambda at: np.asarray(tinc.open(path)[blocks[at]]))

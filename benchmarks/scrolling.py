@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import machine, markdown
@@ -50,9 +51,9 @@ def scroll(path: str) -> None:
     evaluated = [0]
     on_grid = Network.on_grid
 
-    def counting(self: Network, axes: list[np.ndarray], threads: int | None = None) -> np.ndarray:
+    def counting(self: Network, axes: list[np.ndarray], *arguments: Any, **options: Any) -> np.ndarray:
         evaluated[0] += int(np.prod([len(axis) for axis in axes]))
-        return on_grid(self, axes, threads)
+        return on_grid(self, axes, *arguments, **options)
 
     Network.on_grid = counting  # type: ignore[method-assign]
     viewer = napari.Viewer()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_tinc import decode
 from napari_tinc.container import INHERITS, SCALAR
 from napari_tinc.decode import Network
 from napari_tinc.network import Architecture
@@ -72,7 +73,7 @@ def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
             index = next(i for i, group in enumerate(architecture.groups) if node in group.nodes)
             group, weights = architecture.groups[index], views[index]
             row = int(np.searchsorted(group.nodes, node))
-            position = (points[chosen] - torch.from_numpy(architecture.centre(node))) * architecture.scale(group.level)
+            position = (points[chosen] - torch.from_numpy(architecture.centre(node))) * architecture.scale[group.level]
             position = torch.cat([position, torch.ones(len(chosen), 1)], 1).float()
             inputs = position @ weights["position"][row]
             if x is not None:
@@ -98,6 +99,34 @@ def test_numpy_and_torch_evaluate_alike() -> None:
     points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
     slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points))
     np.testing.assert_allclose(by_numpy.ravel(), slow.numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 10, 9), (12, 1, 9), (12, 10, 1), (1, 1, 9), (5, 1, 1), (1, 1, 1)])
+def test_thin_grids_in_small_tiles_have_the_values_of_the_slow_way(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "TILE", 4)
+    architecture = mixed(3)
+    vector = architecture.initial(4)
+    n_leaves = len(architecture.octree.leaves)
+    network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.4 for n in shape]
+    points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
+    slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points)).numpy().reshape(shape)
+    np.testing.assert_allclose(network.on_grid(grid), slow, atol=2e-5)
+    doubled = network.on_grid(grid, dtype=np.float64, finish=lambda outputs: 2.0 * outputs)
+    assert doubled.dtype == np.float64
+    np.testing.assert_allclose(doubled, 2 * slow, atol=4e-5)
+
+
+@pytest.mark.parametrize("width", [1, 7, 32, 48, 96, 160, 256])
+def test_no_product_is_so_large_that_the_blas_takes_threads_of_its_own(width: int) -> None:
+    for count in (1, 9, 1000, 4096):
+        points = decode.points_at_once(count, width * (width + 1))
+        rows = decode.rows_at_once(width, width + 1, points)
+        assert rows * (width + 1) * points <= 2**18
+        assert points % 8 == 0
+        assert -(-count // points) * points <= max(8, 1.05 * count + 8)
 
 
 def test_a_part_of_the_grid_is_the_part_of_the_whole(rng: np.random.Generator) -> None:

@@ -54,9 +54,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     on_grid = decode.Network.on_grid
 
-    def counting(self: Any, axes: Any, threads: int | None = None) -> Any:
+    def counting(self: Any, axes: Any, *arguments: Any, **options: Any) -> Any:
         found.append(int(np.prod([len(axis) for axis in axes])))
-        return on_grid(self, axes, threads)
+        return on_grid(self, axes, *arguments, **options)
 
     monkeypatch.setattr(decode.Network, "on_grid", counting)
     return found

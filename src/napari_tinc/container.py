@@ -34,6 +34,7 @@ from .framing import (
     Feature,
     Kind,
     TincError,
+    of_small_trees,
     pack_entry,
     pack_optional,
     pack_start,
@@ -157,7 +158,15 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
 
 def parameter_counts(header: Header) -> NDArray[np.int32]:
     """Weights and biases of every node, int32 (n_nodes,)."""
-    return count_parameters(header.tree, header.widths, header.layers)
+    counts: NDArray[np.int32] = _parameter_counts(header.tree, header.widths.tobytes(), header.layers)
+    return counts
+
+
+@of_small_trees
+def _parameter_counts(tree: Octree, widths: bytes, layers: int) -> NDArray[np.int32]:
+    counts = count_parameters(tree, np.frombuffer(widths, np.int16), layers)
+    counts.flags.writeable = False
+    return counts
 
 
 def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:
@@ -213,7 +222,8 @@ def _read_header(cursor: Cursor) -> Header:
     """Checks 3 to 6 and the first half of 7; the second needs the chunks."""
     flags, dtype, shape, value_range = read_start(cursor)
     if not math.isfinite(value_range[1] - value_range[0]):
-        raise TincError(f"value range is {value_range[0]} to {value_range[1]}, expected a finite difference of the two")
+        low, high = value_range
+        raise TincError(f"value range is {low} to {high}, expected it finite and ascending, and of a finite width")
     mean_q, std_q = cursor.unsigned("mean", 2, 65535), cursor.unsigned("std", 2, 65535)
     optional = read_optional(cursor, flags)
     layers = cursor.unsigned("layers", 1, MAX_LAYERS, low=1)
@@ -256,10 +266,17 @@ def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
         widths[tree.at_level(level)][below] = np.where(stored > 0, stored, np.int16(INHERITS))
     plain = tree.leaves[widths[tree.leaves] == INHERITS]
     widths[plain[cursor.bits("scalar flags", len(plain)) > 0]] = SCALAR
-    _check_networks(tree, widths)
-    if cursor.head[start : cursor.at] != _pack_widths(tree, widths):
+    if cursor.head[start : cursor.at] != _canonical(tree, widths.tobytes()):
         raise TincError("widths are stored out of order or at length, expected the one canonical form")
     return widths
+
+
+@of_small_trees
+def _canonical(tree: Octree, widths: bytes) -> bytes:
+    """The one form in which widths are stored, after they were checked."""
+    found = np.frombuffer(widths, np.int16)
+    _check_networks(tree, found)
+    return _pack_widths(tree, found)
 
 
 def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.bool_]:

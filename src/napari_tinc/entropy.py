@@ -44,11 +44,13 @@ class Geometric:
     @cached_property
     def model(self) -> Any:
         """Its table, which takes longer to make than thousands of integers to decode."""
-        factors = np.full(self.largest + 1, self.decay / 65536)
-        factors[0] = 1
-        powers = np.cumprod(factors)  # left to right, as IEEE products are not associative
-        table = np.concatenate([powers[:0:-1], powers])
-        return constriction.stream.model.Categorical(np.maximum(table, 2.0**-40), perfect=False)
+        table = np.empty(2 * self.largest + 1)
+        powers = table[self.largest :]
+        powers[0], powers[1:] = 1, self.decay / 65536
+        np.multiply.accumulate(powers, out=powers)  # left to right, as IEEE products are not associative
+        np.maximum(powers, 2.0**-40, out=powers)
+        table[: self.largest] = powers[:0:-1]
+        return constriction.stream.model.Categorical(table, perfect=False)
 
 
 def encode(streams: Sequence[tuple[NDArray[np.int32], Geometric]]) -> bytes:

@@ -24,7 +24,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, overload
 
 import numpy as np
@@ -75,6 +75,11 @@ class Ancillary(IntEnum):
     META, THUMB, PROVENANCE, QUALITY = range(4)
 
 
+_ROLES: dict[tuple[bool, int], Kind | Ancillary] = {
+    (roles is Ancillary, int(role)): role for roles in (Kind, Ancillary) for role in roles
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """One chunk. ``payload`` is as it was found: take it with :meth:`checked` before decoding.
@@ -102,8 +107,7 @@ class Chunk:
     @property
     def role(self) -> Kind | Ancillary | None:
         """What the chunk is, None where this version does not know it."""
-        roles = Ancillary if self.ancillary else Kind
-        return roles(self.kind) if self.kind in list(roles) else None
+        return _ROLES.get((self.ancillary, self.kind))
 
     def checked(self) -> bytes:
         """The payload, after its CRC-32 was compared; :class:`TincError` where it differs."""
@@ -320,6 +324,21 @@ def _tree_of(shape: tuple[int, int, int], split: bytes) -> Octree:
     return Octree.from_splits(shape, np.frombuffer(split, np.uint8) > 0)
 
 
+def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember what a function of a tree, or of what has an ``octree``, gave last, where that is small.
+
+    Blocks of a file mostly have the same few, which cannot change. Large ones would fill the memory.
+    """
+    remembered = lru_cache(maxsize=256)(function)
+
+    @wraps(function)
+    def chosen(first: Any, *rest: Any) -> Any:
+        small = len(getattr(first, "octree", first).split) <= SMALL_TREE
+        return (remembered if small else function)(first, *rest)
+
+    return chosen
+
+
 def pack_tree(tree: Octree) -> bytes:
     return uv(len(tree.split)) + np.packbits(tree.split, bitorder="little").tobytes()
 
@@ -344,8 +363,7 @@ class Entry:
 
     @property
     def role(self) -> Kind | Ancillary | None:
-        roles = Ancillary if self.code & 128 else Kind
-        return roles(self.kind) if self.kind in list(roles) else None
+        return _ROLES.get((self.code >= 128, self.kind))
 
     def chunk(self, payload: bytes) -> Chunk:
         return Chunk(self.kind, self.code >= 128, self.level, self.n_nodes, payload, self.crc)

@@ -7,9 +7,9 @@ has positions only, and a linear head gives the intensity of leaves::
     x_k = sin(x_{k-1} W_k + b_k)                    k = 1 .. layers - 1
     y   = x_{layers-1} w_head + b_head              nodes without a network below
 
-All nodes of one level, width and parent group are stacked and run as one batched matrix product. The code is written
-once for NumPy arrays and torch tensors: ``xp`` is either module. How parameters are trained, rounded or stored is
-decided elsewhere.
+All nodes of one level, width and parent group are stacked and run as one batched matrix product. The evaluation here
+is training's, which keeps what the gradient needs; decode.py has that of readers. How parameters are trained, rounded
+or stored is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import find_heads
+from .container import find_heads, heads_of_leaves, serving
 from .octree import Octree
 
 MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
@@ -79,19 +79,31 @@ class Architecture:
     widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`.container`.
     layers : sine layers a node.
     omega0 : frequency factor of the root's position weights at initialisation (SIREN, arXiv 2006.09661).
+    heads : node numbers of those with a head, ascending.
+    serving, heads_of_leaves : see :mod:`.container`.
+    group_of, row_of : of every network, the group that it is in and its row there; int64 (n_nodes,).
+    extents : edge lengths in voxels that all cells of a level share, float64 (n_levels, 3).
+    scale : of every level, from voxels off the centre to positions: the longest edge of a box spans [-1, 1].
     """
 
     octree: Octree
     widths: NDArray[np.int64]
     layers: int
     omega0: float
-    heads: NDArray[np.int64] = field(init=False)  # node numbers, ascending
+    heads: NDArray[np.int64] = field(init=False)
+    serving: NDArray[np.int64] = field(init=False)
+    heads_of_leaves: NDArray[np.int64] = field(init=False)
+    extents: NDArray[np.float64] = field(init=False)
+    scale: list[float] = field(init=False)
     groups: tuple[Group, ...] = field(init=False)
+    group_of: NDArray[np.int64] = field(init=False)
+    row_of: NDArray[np.int64] = field(init=False)
     tensors: tuple[Tensor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        heads = find_heads(self.octree, self.widths)
-        groups = _group_nodes(self.octree, self.widths, heads)
+        octree, widths = self.octree, self.widths
+        heads = find_heads(octree, widths)
+        groups, group_of, row_of = _group_nodes(octree, widths, heads)
         tensors: list[Tensor] = []
         offset = 0
         for index, group in enumerate(groups):
@@ -105,9 +117,14 @@ class Architecture:
                 if tensor.size:
                     tensors.append(tensor)
                     offset += tensor.size
-        object.__setattr__(self, "heads", heads)
-        object.__setattr__(self, "groups", tuple(groups))
-        object.__setattr__(self, "tensors", tuple(tensors))
+        extents = np.array([octree.extent(level) for level in range(octree.depth + 1)])
+        facts = {
+            "heads": heads, "serving": serving(octree, widths), "heads_of_leaves": heads_of_leaves(octree, widths),
+            "extents": extents, "scale": (2.0 / extents.max(axis=1)).tolist(),
+            "groups": tuple(groups), "group_of": group_of, "row_of": row_of, "tensors": tuple(tensors),
+        }  # fmt: skip
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)
 
     @property
     def n_parameters(self) -> int:
@@ -133,13 +150,9 @@ class Architecture:
         return out
 
     def centre(self, nodes: Any) -> NDArray[np.float64]:
-        """Centres of the boxes of one or more nodes of one level, in voxel coordinates (voxel i covers i to i + 1)."""
-        level = int(np.max(self.octree.level[nodes]))
-        return (self.octree.cell[nodes] + 0.5) * self.octree.extent(level)
-
-    def scale(self, level: int) -> float:
-        """Factor from voxels off the centre to positions: the longest edge of a box spans [-1, 1]."""
-        return float(2.0 / self.octree.extent(level).max())
+        """Centres of the boxes of one or more nodes, in voxel coordinates (voxel i covers i to i + 1)."""
+        centres: NDArray[np.float64] = (self.octree.cell[nodes] + 0.5) * self.extents[self.octree.level[nodes]]
+        return centres
 
     def initial(self, seed: int) -> NDArray[np.float32]:
         """Starting values: hidden weights U(+-sqrt(6 / fan_in)) (He et al. 2015), the root's positions times omega0."""
@@ -158,10 +171,13 @@ class Architecture:
         return vector
 
 
-def _group_nodes(octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]) -> list[Group]:
+def _group_nodes(
+    octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]
+) -> tuple[list[Group], NDArray[np.int64], NDArray[np.int64]]:
+    """All groups; of every network its group, and its row there."""
     groups: list[Group] = []
     group_of = np.full(len(octree.split), -1)
-    row_of = np.zeros(len(octree.split), np.int64)  # a node's row within its group
+    row_of = np.zeros(len(octree.split), np.int64)
     slot = np.zeros(len(octree.split), np.int64)  # which child of its parent a node is
     for level in range(octree.depth + 1):
         nodes = np.flatnonzero(octree.level == level)
@@ -189,7 +205,7 @@ def _group_nodes(octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.in
             fan_in = int(widths[octree.parent[members[0]]]) if level else 0
             head_rows = np.flatnonzero(np.isin(members, heads))
             groups.append(Group(level, members, parent, siblings, rows, head_rows, fan_in, int(width)))
-    return groups
+    return groups, group_of, row_of
 
 
 class Buffers:
@@ -221,10 +237,9 @@ def sine_(x: Array, slope: Array | None = None) -> None:
 
 
 def evaluate_nodes(
-    xp: Any, weights: Weights, positions: Array, features: Array | None, buffers: Callable[..., Array], key: Any = 0,
-    *, slopes: bool = False,
+    xp: Any, weights: Weights, positions: Array, features: Array | None, buffers: Callable[..., Array], key: Any = 0
 ) -> Array:  # fmt: skip
-    """Features of n nodes at m points each.
+    """Features of n nodes at m points each; the cosine of every layer is kept for :func:`backpropagate_nodes`.
 
     Parameters
     ----------
@@ -232,7 +247,6 @@ def evaluate_nodes(
     positions : float32 (n, m, 4).
     features : float32 (n, m, fan_in) of their parents at the same points; None at the root.
     buffers : where the layers' outputs stand; ``key`` tells this group's from another's.
-    slopes : also keep the cosine of every layer, which :func:`backpropagate_nodes` reads.
 
     Returns
     -------
@@ -252,7 +266,7 @@ def evaluate_nodes(
             out = buffers((key, "x", layer), out.shape)
             xp.matmul(x, weights[f"hidden{layer}"], out=out)
             out += weights[f"bias{layer}"]
-        sine_(out, buffers((key, "slope", layer), out.shape) if slopes else None)
+        sine_(out, buffers((key, "slope", layer), out.shape))
         layer, x = layer + 1, out
     return x
 
@@ -269,7 +283,7 @@ def backpropagate_nodes(
     xp: Any, weights: Weights, gradient: Weights, positions: Array, features: Array | None, above: Array,
     buffers: Callable[..., Array], key: Any = 0,
 ) -> Array | None:  # fmt: skip
-    """The gradient of :func:`evaluate_nodes` run with ``slopes``, by the chain rule.
+    """The gradient of :func:`evaluate_nodes`, by the chain rule.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -50,7 +51,7 @@ class Parts(Protocol):
         """One past the last voxel of every box, (n, 3)."""
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
-        """Read the networks of several boxes at once, where that is worth while."""
+        """Read and parse the networks of several boxes. Of what is damaged :meth:`part` will tell."""
 
     def part(self, volume: int, box: int) -> Part | None:
         """What a box holds; None where the file ends before."""
@@ -149,14 +150,15 @@ class Blocks:
         return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks)
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
-        if not self._store.far:
-            return
         indices = [(box, volume * len(self.start) + box) for box in boxes]
         entries = [(box, self._layout.blocks[index]) for box, index in indices if index < len(self._layout.blocks)]
         wanted = [(box, entry) for box, entry in entries if self._cache.get(entry.start) is None]
         payloads = self._store.read_many([(entry.start, entry.start + entry.length) for _, entry in wanted])
         for (box, entry), payload in zip(wanted, payloads, strict=True):
-            self._parsed(entry, self._box_shape(box), payload)
+            with suppress(TincError):
+                part = self._parsed(entry, self._box_shape(box), payload)
+                if isinstance(part, Tree):
+                    _ = part.network
 
     def part(self, volume: int, box: int) -> Part | None:
         index = volume * len(self.start) + box
@@ -270,7 +272,7 @@ class Blocks:
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
         n_weights = int(container.parameter_counts(tree.header).sum())
-        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 4 * n_weights)
+        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 8 * n_weights)  # as they were and as stacked
         return tree
 
 

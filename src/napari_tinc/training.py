@@ -312,7 +312,7 @@ class _Shard:
         # A group's positions from its parent group's: u_child = u * ratio + shift.
         self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
         for group in architecture.groups:
-            scale, above = architecture.scale(group.level), architecture.scale(max(group.level - 1, 0))
+            scale, above = architecture.scale[group.level], architecture.scale[max(group.level - 1, 0)]
             shift = np.zeros((len(group.nodes), 1, 4))
             shift[:, 0, 3] = 1
             if group.level:
@@ -367,7 +367,7 @@ class _Shard:
             out = self.buffers((index, "position"), (*source.shape[:2], 4))
             positions.append(torch.addcmul(shift, source, ratio, out=out))
             inputs.append(None if group.parent < 0 else self.route(features[group.parent], index))
-            x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index, slopes=True)
+            x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index)
             features.append(x)
             if len(group.head_rows):
                 whole = len(group.head_rows) == len(group.nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .framing import Ancillary, Kind, TincError
 if TYPE_CHECKING:
     from .decode import Network
 
-BLOCK = 2**16  # values turned into the dtype at a time
+BLOCK = 2**13  # values turned into the dtype at a time
 LEAF_FIELDS = np.dtype(
     [
         ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("network", "<i8"), ("parameters", "<i8"),
@@ -64,11 +64,12 @@ class Tree:
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Values at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
-        return to_values(self.network.on_grid(axes, threads), self.header)
+        finish = partial(to_values, header=self.header)
+        return self.network.on_grid(axes, threads, dtype=self.header.dtype, finish=finish)
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
         """The same, not rounded."""
-        return to_floats(self.network.on_grid(axes, threads), self.header)
+        return self.network.on_grid(axes, threads, dtype=np.float64, finish=partial(to_floats, header=self.header))
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
         """See :attr:`TincVolume.leaves`; boxes count from the corner of this one. The range is what PSNR is of."""
@@ -104,8 +105,11 @@ class Tree:
 def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:
     """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
     lo, hi = header.value_range
+    values = outputs.astype(np.float64)
     with np.errstate(over="ignore"):  # infinite values are clipped too
-        return np.clip(outputs.astype(np.float64) * header.std + header.mean, lo, hi)
+        values *= header.std
+        values += header.mean
+    return np.clip(values, lo, hi, out=values)
 
 
 def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
@@ -113,8 +117,8 @@ def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
     values = np.empty(outputs.shape, header.dtype)
     flat, into = outputs.reshape(-1), values.reshape(-1)
     for first in range(0, flat.size, BLOCK):
-        part = slice(first, first + BLOCK)
-        into[part] = rounded(to_floats(flat[part], header), header.dtype)
+        part = to_floats(flat[first : first + BLOCK], header)
+        into[first : first + BLOCK] = np.rint(part, out=part) if header.dtype.kind in "iub" else part
     return values
 
 

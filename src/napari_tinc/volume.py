@@ -31,6 +31,7 @@ MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for 
 CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
 THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
 POINTS, MOST_POINTS = 2**22, 128  # evaluated at a time for coarse levels; along a cell's edge, whatever a file declares
+AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would empty the cache of each other
 # Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
 # more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
 SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
@@ -330,30 +331,31 @@ class TincVolume:
     def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
         edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
-        first = [axis.start // edge for axis, edge in zip(ranges, edges, strict=True)]
-        last = [(axis.stop - 1) // edge for axis, edge in zip(ranges, edges, strict=True)]
-        tiles = list(itertools.product(*(range(low, high + 1) for low, high in zip(first, last, strict=True))))
+        spans = [  # the cells of every tile along an axis
+            {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
+             for at in range(axis.start // edge, (axis.stop - 1) // edge + 1)}
+            for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
+        ]  # fmt: skip
+        tiles = list(itertools.product(*spans))
         found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
         missing = np.array([tile for tile in tiles if found[tile] is None])
-        sizes = [-(-n // factor) for n in self.header.shape]
-
-        def cells(tile: Sequence[int], axis: int, count: int = 1) -> range:
-            return range(tile[axis] * edges[axis], min((tile[axis] + count) * edges[axis], sizes[axis]))
-
         if len(missing):
-            low, count = missing.min(axis=0), np.ptp(missing, axis=0) + 1
-            box = [cells(low.tolist(), axis, int(count[axis])) for axis in range(3)]
+            ends = list(zip(missing.min(axis=0).tolist(), missing.max(axis=0).tolist(), strict=True))
+            box = [range(span[low].start, span[high].stop) for span, (low, high) in zip(spans, ends, strict=True)]
             values = self._cells(volume, factor, box)
-            for tile in itertools.product(
-                *(range(a, a + n) for a, n in zip(low.tolist(), count.tolist(), strict=True))
-            ):
-                where = [cells(tile, axis) for axis in range(3)]
-                part = values[_within(where, box)].copy()
+            places = [
+                {at: slice(cells.start - along.start, cells.stop - along.start) for at, cells in span.items()}
+                for span, along in zip(spans, box, strict=True)
+            ]
+            for tile in itertools.product(*(range(low, high + 1) for low, high in ends)):
+                part = values[tuple(place[at] for place, at in zip(places, tile, strict=True))].copy()
                 found[tile] = part
                 self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
+            if len(missing) == len(tiles):
+                return values[_within(ranges, box)]
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         for tile in tiles:
-            where = [cells(tile, axis) for axis in range(3)]
+            where = [span[at] for span, at in zip(spans, tile, strict=True)]
             both = [
                 range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
             ]  # fmt: skip
@@ -454,7 +456,6 @@ class TincVolume:
             )
             if all(part.stop > part.start for part in place):
                 jobs.append((box, place))
-        parts.prepare(volume, [box for box, _ in jobs])
         threads = cpu_count() if len(jobs) < cpu_count() else 1
 
         def work(job: tuple[int, tuple[slice, ...]]) -> None:
@@ -470,7 +471,10 @@ class TincVolume:
         from concurrent.futures import ThreadPoolExecutor  # not needed for a slice of a small file, and slow to import
 
         with ThreadPoolExecutor(cpu_count()) as pool:
-            list(pool.map(work, jobs))
+            for at in range(0, len(jobs), AT_ONCE):
+                group = jobs[at : at + AT_ONCE]
+                parts.prepare(volume, [box for box, _ in group])
+                list(pool.map(work, group))
 
 
 def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> TincVolume:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import entropy
-from .container import SCALAR, Calibration, Header, WeightsFormat, heads_of_leaves
+from .container import SCALAR, Calibration, Header, WeightsFormat
 from .decode import Network
-from .framing import SMALL_TREE, Chunk, Kind, TincError
+from .framing import Chunk, Kind, TincError, of_small_trees
 from .network import Architecture
 from .octree import Octree
 from .quantization import quantize, storable
@@ -115,14 +114,12 @@ def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def architecture_of(header: Header) -> Architecture:
-    if len(header.widths) > SMALL_TREE:
-        return Architecture(header.tree, header.widths.astype(np.int64), header.layers, header.omega0)
-    return _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    found: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    return found
 
 
-@lru_cache(maxsize=64)
+@of_small_trees
 def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
-    """Blocks of a file mostly have the same few, which cannot change."""
     return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
 
 
@@ -151,10 +148,11 @@ def to_chunks(
 ) -> list[Chunk]:  # fmt: skip
     """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
     integers = [
-        quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE).reshape(tensor.shape)
+        quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE)
         for tensor, step in zip(architecture.tensors, steps, strict=True)
     ]
     model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
+    numbers: NDArray[Any] = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
     if form is WeightsFormat.ENTROPY:
         table = np.zeros(len(steps), ENTROPY_ITEM)
         table["step"] = steps.view(np.uint32) >> 16
@@ -171,19 +169,15 @@ def to_chunks(
         model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
     chunks = [Chunk.of(Kind.MODEL, model + scalars.pack())]
     for level, first, count in _runs(architecture, form):
-        parts, heads = _slices(architecture, level, first, count)
-        streams = [(integers[index][rows], distributions[index]) for index, rows in parts]
+        parts, heads = _places(architecture, level, first, count)
+        streams = [(numbers[place], distributions[index]) for index, place in parts]
         if corrections.kind is Calibration.PER_LEAF:
             streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
         if form is WeightsFormat.ENTROPY:
             payload = entropy.encode(streams)
         else:
-            views = architecture.views(vector)
-            if form is WeightsFormat.FLOAT16:
-                flat = [views[architecture.tensors[i].group][architecture.tensors[i].kind][rows] for i, rows in parts]
-                payload = b"".join(values.astype("<f2").tobytes() for values in flat)
-            else:
-                payload = b"".join(integers[index][rows].astype("i1").tobytes() for index, rows in parts)
+            dtype = "<f2" if form is WeightsFormat.FLOAT16 else "i1"
+            payload = b"".join(numbers[place].astype(dtype).tobytes() for _, place in parts)
             if corrections.kind is Calibration.PER_LEAF:
                 payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
         chunks.append(Chunk.of(Kind.WEIGHTS, payload, level, count))
@@ -250,7 +244,8 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
         table = np.frombuffer(model[:own], item)
         steps = _steps(table["step"])
         if form is WeightsFormat.ENTROPY:
-            distributions = [_distribution(int(entry["decay"]), int(entry["largest"])) for entry in table]
+            laws = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
+            distributions = [_distribution(*law) for law in laws]
             n_items = sum(2 * distribution.largest + 1 for distribution in distributions)
             most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
             if n_items > most:
@@ -263,14 +258,13 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
         pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
         head_distributions = [_distribution(*pair) for pair in pairs]
     vector = np.zeros(architecture.n_parameters, np.float32)
-    views = architecture.views(vector)
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
         if chunk.role is not Kind.WEIGHTS:
             continue
-        parts, heads = _slices(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
         first[chunk.level] += chunk.n_nodes
-        targets = [views[tensors[index].group][tensors[index].kind][rows] for index, rows in parts]
+        targets = [vector[place] for _, place in parts]
         corrections = [gain[heads], offset[heads]] if kind is Calibration.PER_LEAF else []
         payload = chunk.checked()
         values: Sequence[NDArray[Any]]
@@ -283,11 +277,12 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
                 values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", targets, corrections)
         except ValueError as error:
             raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
-        for target, (index, _), value in zip(targets, parts, values, strict=False):
-            with np.errstate(over="ignore", invalid="ignore"):  # refused below
-                target[:] = value.astype(np.float32).reshape(target.shape) * steps[index]
+        for target, value in zip(targets, values, strict=False):
+            target[:] = value
         for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
             correction[:] = base + value * CALIBRATION_STEP
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        vector *= np.repeat(steps, [tensor.size for tensor in tensors])
     for found in (vector, gain, offset, scalars.values):
         worst = float(np.abs(found).max(initial=0))
         if not worst <= MAX_WEIGHT:  # nor NaN
@@ -299,7 +294,7 @@ def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
     """The network that a reader of these will have."""
-    head = heads_of_leaves(architecture.octree, architecture.widths)
+    head = architecture.heads_of_leaves
     gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
     gain[head < 0], offset[head < 0] = 0, scalars.values
     return Network(architecture, vector, gain, offset)
@@ -348,8 +343,9 @@ def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int
             yield level, first, stop - first
 
 
-def _slices(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
-    """Rows of every tensor that belong to ``count`` networks of a level from its ``first``; and their heads."""
+@of_small_trees
+def _places(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
+    """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
     ends = networks[first], networks[first + count - 1] + 1
     parts = []
@@ -358,7 +354,8 @@ def _slices(architecture: Architecture, level: int, first: int, count: int) -> t
         if group.level != level:
             continue
         nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
-        rows = slice(*np.searchsorted(nodes, ends).tolist())
-        if rows.stop > rows.start:
-            parts.append((index, rows))
+        start, stop = np.searchsorted(nodes, ends).tolist()
+        if stop > start:
+            size = tensor.shape[1] * tensor.shape[2]
+            parts.append((index, slice(tensor.offset + start * size, tensor.offset + stop * size)))
     return parts, slice(*np.searchsorted(architecture.heads, ends).tolist())
