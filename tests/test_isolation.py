@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -28,8 +29,12 @@ SLOW = 300.0  # seconds: longer than anybody waits
 
 
 def children(process: psutil.Process | None = None) -> list[psutil.Process]:
-    found = (process or psutil.Process()).children()
-    return [child for child in found if "napari_tinc.isolated" in child.cmdline()]
+    found = []
+    for child in (process or psutil.Process()).children():
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if "napari_tinc.isolated" in child.cmdline():
+                found.append(child)
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -90,12 +95,12 @@ def test_networks_too_with_a_look_at_them() -> None:
 
 def test_stop_keeps_what_was_learnt() -> None:
     control, steps = tinc.Control(), []
-    for event in fit_isolated(small_array(), control=control, ratio=12, preset="best", levels=2):
+    for event in fit_isolated(small_array(), control=control, ratio=12, preset="balanced", levels=2):
         if isinstance(event, tinc.Progress):
             steps.append(event.step)
             control.stop.set()
         last = event
-    assert isinstance(last, tinc.Finished) and steps[-1] < 3000
+    assert isinstance(last, tinc.Finished) and steps[-1] < 1250
 
 
 def test_cancel_does_not_wait_for_a_slow_array() -> None:
@@ -159,7 +164,7 @@ def test_causes(code: int, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"ratio": -1}, {"max_error": 0, "block": 3}, {"max_error": 0, "axis_labels": "zz"}, {"max_error": 0, "size": 3}],
+    [{"ratio": -1}, {"max_error": 0, "size": 3}],
 )
 def test_bad_arguments_are_the_same_errors(options: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)) as here:
@@ -244,16 +249,12 @@ def test_other_errors_and_stray_output(tmp_path: Path, monkeypatch: pytest.Monke
     assert out == "" and all(text in err for text in ("stray", "deeper", "careful"))
 
 
-def big_endian(_: Path) -> np.ndarray:
-    return small_array().astype(">u2")
+def big_endian_and_not_contiguous(_: Path) -> np.ndarray:
+    return np.asfortranarray(small_array().astype(">u2"))[::-1, 1::2]
 
 
-def not_contiguous(_: Path) -> np.ndarray:
-    return np.asfortranarray(small_array())[::-1, 1::2]
-
-
-def a_list(_: Path) -> Any:
-    return (small_array()[:3] / 7).tolist()
+def two_in_a_list(_: Path) -> Any:
+    return np.stack([small_array()[:3] / 7, small_array()[3:6]]).tolist()
 
 
 def mapped(folder: Path) -> Any:
@@ -273,11 +274,7 @@ def a_mask(_: Path) -> np.ndarray:
     return small_array() > 900
 
 
-def half(_: Path) -> np.ndarray:
-    return np.stack([small_array()] * 2).astype("f2")
-
-
-@pytest.mark.parametrize("make", [big_endian, not_contiguous, a_list, mapped, of_dask, of_zarr, a_mask, half])
+@pytest.mark.parametrize("make", [big_endian_and_not_contiguous, two_in_a_list, mapped, of_dask, of_zarr, a_mask])
 def test_arrays_of_all_kinds(make: Callable[[Path], Any], tmp_path: Path) -> None:
     array = make(tmp_path)
     volume = finished(fit_isolated(array, max_error=0)).volume

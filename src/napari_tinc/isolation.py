@@ -127,11 +127,15 @@ class _Child:
 
     def __exit__(self, *_: object) -> None:
         """Ask it to end, and kill it if it does not."""
-        killer = threading.Timer(GRACE_SECONDS, self._process.kill)
+        killer = threading.Timer(GRACE_SECONDS, self._process.kill)  # if it does not even listen
         killer.start()
         self.tell("cancel")
-        with contextlib.suppress(subprocess.TimeoutExpired):  # in a system call that cannot be interrupted
-            self._process.wait(1.5 * GRACE_SECONDS)
+        try:
+            self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # in a system call that cannot be interrupted
+                self._process.wait(GRACE_SECONDS / 2)
         killer.cancel()
         self._server.join(GRACE_SECONDS / 2)  # not for ever: it may be reading a slow array
 
@@ -195,6 +199,7 @@ class _Child:
             last = error
         self._arrived.put(last)
         self._frames.close()
+        self._process.wait()
 
 
 def _start(python: str) -> subprocess.Popen[bytes]:
