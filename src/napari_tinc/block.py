@@ -19,7 +19,7 @@ from .framing import TincError
 from .mosaic import Payload
 from .pipeline import Finished, Preview, Settings, Task, make_header, run
 from .sources import Source
-from .training import Control, Progress
+from .training import Control, Mark, Progress
 from .tree import Tree
 
 
@@ -97,7 +97,7 @@ def fit_events(
         if isinstance(event, Finished):
             found = event.quality
             yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim)
-        else:
+        elif not isinstance(event, Mark):
             yield event
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from .pipeline import (
 )
 from .sources import Source
 from .survey import LEAST_BLOCK, Survey, shares, survey
-from .training import Control, Progress
+from .training import MARKS, Control, Mark, Progress
 from .tree import pack_errors, rounded
 from .volume import TincVolume, cell_centres
 
@@ -132,7 +132,7 @@ def memory_needed(tree: Octree, source: Source, nbytes: int) -> int:
 
 def run_blocks(
     job: Job, tree: Octree, budget: int, share: float = 1.0
-) -> Iterator[Planned | Progress | Preview | Finished]:  # fmt: skip
+) -> Generator[Planned | Progress | Mark | Preview | Finished]:  # fmt: skip
     """Compress in the blocks of a tree; ends without :class:`Finished` where it is cancelled.
 
     ``share`` is that of the preset's steps.
@@ -224,8 +224,11 @@ def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
 
 def _fit_all(
     job: Job, tasks: Sequence[BlockTask], journal: Journal | None, span: float, share: float
-) -> Iterator[Progress | Preview | list[Block]]:
-    """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them."""
+) -> Iterator[Progress | Mark | Preview | list[Block]]:
+    """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them.
+
+    A :class:`Mark` says how good the first of them are, in their own order, whatever order they are made in.
+    """
     canvas = _Canvas(job.source)
     done: dict[int, Block] = {}
     for index in range(len(tasks)):
@@ -234,6 +237,16 @@ def _fit_all(
     pending = [index for index in range(len(tasks)) if index not in done]
     began = time.perf_counter()
     control = job.control
+    marked = 0
+
+    def marks() -> Iterator[Mark]:
+        nonlocal marked
+        while marked in done:
+            marked += 1
+            if marked * MARKS // len(tasks) > (marked - 1) * MARKS // len(tasks):
+                yield Mark(marked / len(tasks), _quality([done[i] for i in range(marked)], tasks[:marked], span).psnr)
+
+    yield from marks()
     if job.scheduler is None:
         events: Iterator[Any] = _fit_here(job, tasks, pending, span, share)
     else:
@@ -250,6 +263,7 @@ def _fit_all(
             done[index] = block
             if journal:
                 journal.write(index, block)
+            yield from marks()
         part = (len(done) - len(tasks) + len(pending) + inner) / len(pending)
         seconds = time.perf_counter() - began
         known = _quality(list(done.values()), [tasks[index] for index in done], span) if done else None

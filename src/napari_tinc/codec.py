@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from .framing import Ancillary, Chunk
 from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
 from .plain import estimate_plain, fit_plain, is_candidate
 from .sources import Source
-from .training import Control, Progress, pick_device
+from .training import Control, Mark, Progress, pick_device
 from .volume import TincVolume
 
 LEAST_EDGE = 16  # of a block
@@ -60,7 +61,7 @@ def compress(
         is such anyway.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
-    seed : the same seed on the same machine gives the same bytes.
+    seed : the same seed on the same machine gives the same bytes, with the same number of CPUs (one counts as two).
     spacing, units : edges of a voxel along z, y, x; stored in the file.
     axis_labels : one letter an axis; None for the last of "qtczyx".
     weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
@@ -165,17 +166,17 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Fi
                 yield event
     if job.control.cancel.is_set():
         return
+    if best is None and expected > 0 and math.isinf(expected):
+        expected = -math.inf  # it cannot be made
     plain = best
     try:
-        for found in _with_networks(job, budget):
+        for found in _with_networks(job, budget, wanted=expected - (0 if plain else SAMPLE_DB)):
             if isinstance(found, Finished):
                 best = max(best or found, found, key=lambda finished: finished.quality.psnr)
-            elif isinstance(found, Progress) and _is_hopeless(found, expected - (0 if plain else SAMPLE_DB)):
-                break
             else:
                 yield found
     except ValueError:  # too small for networks
-        if expected < 0 or math.isinf(expected):
+        if math.isinf(expected):
             raise
     if job.control.cancel.is_set():
         return
@@ -191,20 +192,32 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Fi
         yield replace(best, seconds=time.perf_counter() - began)
 
 
-def _is_hopeless(event: Progress, wanted: float) -> bool:
+def _is_hopeless(mark: Mark, wanted: float) -> bool:
     """Whether a fit under way will not come up to a PSNR: what is left of its schedule gives a few dB."""
-    done = event.step / event.steps
-    return event.phase in ("training", "blocks") and done >= 0.3 and event.psnr + 5 * (1 - done) + 1 < wanted
+    return mark.done >= 0.3 and mark.psnr + 5 * (1 - mark.done) + 1 < wanted
 
 
-def _with_networks(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
-    """One fit, as one tree or in blocks."""
+def _with_networks(
+    job: Job, budget: int, share: float = 1.0, wanted: float = -math.inf
+) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
+    """One fit, as one tree or in blocks; given up without :class:`Finished` where it will not come up to a PSNR."""
     tree = block_tree(job.source, budget, job.settings, job.edge)
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
-        return run_blocks(job, tree, budget, share)
+        return _unless_hopeless(run_blocks(job, tree, budget, share), wanted)
     volume = job.source.read(0, (slice(None),) * 3)
     header = make_header(volume, job.settings.form, **job.facts)
-    return run(Task(volume, header, budget, job.settings, job.extra, job.control), share)
+    return _unless_hopeless(run(Task(volume, header, budget, job.settings, job.extra, job.control), share), wanted)
+
+
+def _unless_hopeless(
+    events: Generator[Progress | Mark | Preview | Planned | Finished], wanted: float
+) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
+    with contextlib.closing(events):
+        for event in events:
+            if not isinstance(event, Mark):
+                yield event
+            elif _is_hopeless(event, wanted):
+                return
 
 
 def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | Finished]:
@@ -234,21 +247,18 @@ def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | F
             break
         finished = None
         pilot = attempt == 1 and not plain
-        hopeless = False
-        for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0):
+        enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
+        for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
             if isinstance(found, Finished):
                 finished = replace(found, seconds=time.perf_counter() - began)
             elif isinstance(found, Progress):
-                hopeless = bool(plain) and not tried and _is_hopeless(found, wanted)
-                if hopeless:
-                    break
                 yield replace(found, attempt=attempt)
             else:
                 yield found
-        if hopeless:
-            break
-        if finished is None:
+        if control.cancel.is_set():
             return
+        if finished is None:
+            break  # given up
         reached = finished.quality.psnr
         if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
             best = finished

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
@@ -28,7 +28,7 @@ from .metrics import Quality
 from .network import Architecture
 from .octree import Octree
 from .partition import partition
-from .training import Control, Fitted, Progress, Schedule, Snapshot, train
+from .training import Control, Fitted, Mark, Progress, Schedule, Snapshot, train
 from .tree import pack_errors, to_values
 from .volume import TincVolume, cell_centres
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
@@ -211,7 +211,7 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Head
     return header
 
 
-def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finished]:
+def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
     """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
     began = time.perf_counter()
     header, volume = task.header, task.volume
@@ -230,7 +230,7 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finishe
 
     def fitting(
         nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None
-    ) -> Iterator[Progress | Preview | Fitted]:
+    ) -> Iterator[Progress | Mark | Preview | Fitted]:
         architecture = architecture_of(header)
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,

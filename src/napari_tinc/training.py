@@ -33,6 +33,8 @@ OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and me
 STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
 LEARNING_STEPS = 100  # between two looks at where the error is
 REPORT_SECONDS = 0.2
+MARKS = 20  # of a whole schedule, see Mark
+LEAST_SHARDS, MOST_SHARDS = 2, 8  # one CPU or two then learn the same, and one pays nothing for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,22 @@ class Progress:
     attempt: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a fit has come at fixed shares of its work: what decisions are made on.
+
+    A :class:`Progress` comes when the clock says so, and would have a slower machine decide otherwise.
+
+    Attributes
+    ----------
+    done : share of the work.
+    psnr : dB.
+    """
+
+    done: float
+    psnr: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """The parameters amid training, rounded where they are by then; what :attr:`Control.look` asks for."""
@@ -150,7 +168,7 @@ def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
     fixed: float = 0.0,
-) -> Iterator[Progress | Snapshot | Fitted]:  # fmt: skip
+) -> Iterator[Progress | Mark | Snapshot | Fitted]:  # fmt: skip
     """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
 
     Parameters
@@ -178,7 +196,7 @@ class _Trainer:
 
         self.fixed, self.loss = fixed, start.loss
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
-        self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
+        self.shards = max(LEAST_SHARDS, min(cpu_count(), MOST_SHARDS)) if device.type == "cpu" else 1
         region_of = heads_of_leaves(architecture.octree, architecture.widths)
         self.sampler = Sampler(volume, architecture.octree, region_of)
         batch = max(1, schedule.batch // self.shards)
@@ -186,7 +204,7 @@ class _Trainer:
             _Shard(self.sampler, architecture, batch, device, (seed, start.updates), i, self.shards)
             for i in range(self.shards)
         ]
-        self.vector = torch.from_numpy(start.vector.copy()).to(device)
+        self.vector = torch.tensor(start.vector, device=device)  # in memory aligned as torch's is, always alike
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.optimizer.momentum.copy_(torch.from_numpy(start.momentum))
         self.optimizer.square.copy_(torch.from_numpy(start.square))
@@ -198,7 +216,7 @@ class _Trainer:
 
         self.torch_threads = torch.get_num_threads()
         torch.set_num_threads(1)  # this thread's idle helpers would spin on the shards' cores
-        self.pool = ThreadPoolExecutor(self.shards, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = ThreadPoolExecutor(min(self.shards, cpu_count()), initializer=torch.set_num_threads, initargs=(1,))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,7 +225,7 @@ class _Trainer:
         self.pool.shutdown()
         torch.set_num_threads(self.torch_threads)
 
-    def run(self, control: Control) -> Iterator[Progress | Snapshot]:
+    def run(self, control: Control) -> Iterator[Progress | Mark | Snapshot]:
         schedule = self.schedule
         began = reported = time.perf_counter()
         first, last = round(schedule.begin * schedule.steps), round(schedule.end * schedule.steps)
@@ -238,12 +256,13 @@ class _Trainer:
                 control.look.clear()
                 vector = self.vector if rounding_since is None else self.rounding.apply(self.vector)
                 yield Snapshot(vector.cpu().numpy().copy())
+            loss, steps = self.loss + self.fixed, last if schedule.end == 1 else schedule.steps
+            if step % max(1, schedule.steps // MARKS) == 0:
+                yield Mark(step / steps, psnr(math.sqrt(loss), self.peak))
             now = time.perf_counter()
             if now - reported > REPORT_SECONDS or step == last:
                 reported = now
                 nbytes = None if rounding_since is None else round(self.rounding.bits / 8)
-                steps = last if schedule.end == 1 else schedule.steps
-                loss = self.loss + self.fixed
                 yield Progress(
                     "training", step, steps, now - began, (now - began) / (step - first) * (steps - step), loss,
                     psnr(math.sqrt(loss), self.peak), nbytes,
