@@ -37,7 +37,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
     *progress, last = list(events)
     assert isinstance(last, tinc.Finished)
-    return progress, last
+    return [event for event in progress if isinstance(event, tinc.Progress)], last
 
 
 def test_a_volume_in_a_file_out_and_back(tmp_path: Any) -> None:

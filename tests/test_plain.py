@@ -63,6 +63,7 @@ def test_a_search_that_nobody_listens_to_ends() -> None:
     before = threading.active_count()
     events = tinc.fit(noisy(), ratio=8, preset="fast")
     next(events)
+    next(events)
     assert threading.active_count() > before
     events.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

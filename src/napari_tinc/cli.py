@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Ticker, cell, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
+from .reports import Ticker, cell, kept_text, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
 
 if TYPE_CHECKING:
     from .framing import Chunk, Entry
@@ -67,7 +67,7 @@ def _compress(args: argparse.Namespace) -> None:
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
     folder = Path(f"{args.file}.parts")
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; finished blocks are kept there")
+        raise ValueError(f"{folder} is no folder; what is done is kept there")
     image = _read_volumes(args.image)
     options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
     options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block}
@@ -75,13 +75,10 @@ def _compress(args: argparse.Namespace) -> None:
     try:
         figures = _fit(args, image, weights=args.weights, resume=folder, scheduler=args.scheduler, **options)
     except KeyboardInterrupt:
-        kept = _count_blocks(folder)
-        if not kept:
-            with contextlib.suppress(OSError):  # not there, or not empty
-                folder.rmdir()
-            raise
-        reason = f"cancelled; {_blocks(kept)} kept in {folder}, the same command goes on from there"
-        raise KeyboardInterrupt(reason) from None
+        if kept := _kept(folder):
+            reason = f"cancelled; {kept} kept in {folder}, the same command goes on from there"
+            raise KeyboardInterrupt(reason) from None
+        raise
     _report(args, figures, table([figures]))
 
 
@@ -262,12 +259,16 @@ def _labels(axes: str) -> str:
     return found
 
 
-def _count_blocks(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("*.block"))
-
-
-def _blocks(count: int) -> str:
-    return f"{count} finished block{' is' if count == 1 else 's are'}"
+def _kept(folder: Path) -> str:
+    """What is left in the folder of a job, for a reader; empty where nothing is."""
+    files = [path for path in folder.glob("*-*.*") if not path.name.startswith(".")]
+    blocks = sum(path.suffix == ".block" for path in files)
+    if blocks:
+        return f"{blocks} finished block{' is' if blocks == 1 else 's are'}"
+    if files:
+        age = max(0.0, time.time() - max(path.stat().st_mtime for path in files))
+        return f"what was done until {age:.0f} seconds ago is"
+    return ""
 
 
 def _check_output(path: str, suffixes: Sequence[str]) -> None:
@@ -302,7 +303,6 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
         channels=image.channels, **options,
     )  # fmt: skip
     figures: dict[str, Any] = {}
-    planned = ""
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(args.log, "w", encoding="utf-8", buffering=1)) if args.log else None
         ticker = Ticker()
@@ -314,18 +314,19 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
                 figures = _figures(event.volume, event.quality, file=args.file) | {"seconds": event.seconds}
                 entry = {"phase": "finished", **figures}
             elif isinstance(event, tinc.Progress):
-                if options.get("scheduler") and not planned:
-                    planned = "a single tree of networks, which is fitted here: only blocks go to a scheduler (--block)"
-                    ticker.say(planned)
                 ticker.show(event)
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):
-                if plan_text(event) != planned:  # every fit of a search for a PSNR has one
-                    planned = plan_text(event)
-                    ticker.say(planned)
-                    if (folder := options.get("resume")) and (left := _count_blocks(folder)):
-                        ticker.say(
-                            f"{_blocks(left)} in {folder}: those of this volume and options are not fitted again"
+                ticker.say(plan_text(event))
+                if options.get("scheduler") and event.n_blocks == 1:
+                    ticker.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
+                if folder := options.get("resume"):
+                    if left := kept_text(event, folder):
+                        ticker.say(left)
+                    if args.resume and not event.kept:
+                        raise ValueError(
+                            f"--resume: {folder} holds nothing of this volume with these options and number of CPUs; "
+                            "without --resume the work is begun anew"
                         )
                 entry = plan_entry(event)
             if log and entry:
@@ -427,6 +428,8 @@ def _parser() -> argparse.ArgumentParser:
 
     about = "Compress a TIFF, .npy, NIfTI, Zarr or HDF5 volume, or those of several channels or points in time."
     compress = command(_compress, about, image="IN", file="OUT.tinc")
+    kept = "What is done is kept in OUT.tinc.parts until the file is written: the same command goes on from there."
+    compress.description = f"{about} {kept}"
     target = compress.add_mutually_exclusive_group()
     target.add_argument("--ratio", type=float, metavar="R", help="bytes of the raw array / bytes of the file (64)")
     target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
@@ -436,8 +439,10 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("--weights", choices=WEIGHTS, default="entropy", help="how they are stored (%(default)s)")
     compress.add_argument("--widths", type=_widths, metavar="N,N", help="of the networks, a level from the root")
     compress.add_argument("--calibration", choices=("auto", "none"), default="auto", help="where it pays, or none")
-    help = "voxels along the edge of a block at most; finished ones are kept in OUT.tinc.parts until all are done"
+    help = "voxels along the edge of a block at most"
     compress.add_argument("--block", type=int, metavar="N", help=help)
+    help = "go on from what is kept in OUT.tinc.parts, or fail; without it what is there is taken, too"
+    compress.add_argument("--resume", action="store_true", help=help)
     compress.add_argument("--scheduler", metavar="ADDRESS", help="of dask.distributed, whose workers fit the blocks")
     compress.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
     compress.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")

@@ -17,13 +17,15 @@ from numpy.typing import ArrayLike
 
 from . import framing
 from .allocation import MAX_LEVELS, parse_widths
-from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, run_blocks
+from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, memory_needed, run_blocks
+from .cancel import Cancelled
+from .checkpoint import Journal, key_of
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
 from .plain import estimate_plain, fit_plain, is_candidate
 from .sources import Source
-from .training import Control, Mark, Progress, pick_device
+from .training import Control, Mark, Progress, n_shards, pick_device
 from .volume import TincVolume
 
 LEAST_EDGE = 16  # of a block
@@ -71,7 +73,8 @@ def compress(
     calibration : "auto", gains and offsets where they pay, or "none".
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
     block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
-    resume : folder that keeps finished blocks until all are done. The same call goes on where it was interrupted.
+    resume : folder that keeps what is done until all is. The same call goes on where it was interrupted, to the same
+        bytes, if the number of CPUs is the same, and forgets at most half a minute of work.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
     on_progress : called with every :class:`Progress`.
 
@@ -110,7 +113,7 @@ def fit(
 
     Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
     it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
-    after ``look`` a :class:`Preview` comes between. Compressing block by block begins with :class:`Planned`.
+    after ``look`` a :class:`Preview` comes between. The first event is :class:`Planned`.
     """
     source = Source.of(array, exact=max_error == 0)
     budget = _parse_target(source.nbytes, ratio, nbytes, psnr, max_error)
@@ -135,20 +138,48 @@ def fit(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
                  source.size > MOST_AT_ONCE, max_error),
-        control or Control(), block,
-        None if resume is None else Path(resume), scheduler, names=bool(meta.get("labels") or meta.get("bool")),
+        control or Control(), block, scheduler=scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
-    return _run(job, budget) if psnr is None else _reach(job, float(psnr))
+    if resume is not None:
+        job = replace(job, journal=Journal(Path(resume), _key(job, budget, psnr)))
+    return _whole(job, _run(job, budget) if psnr is None else _reach(job, float(psnr)), budget)
 
 
-def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:
+def _whole(
+    job: Job, events: Iterator[Progress | Preview | Finished], budget: int
+) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
+    """What will be done, and the doing of it."""
+    source = job.source
+    tree = block_tree(source, budget or source.nbytes // 64, job.settings, job.edge)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    memory = memory_needed(tree, source, budget)
+    kept, others = job.journal.kept(), job.journal.others()
+    yield Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, kept, others)
+    with contextlib.suppress(Cancelled):
+        for event in events:
+            yield event
+            if isinstance(event, Finished):  # saved by now, if who asked for it saves it before asking for more
+                job.journal.remove()
+
+
+def _key(job: Job, budget: int, psnr: float | None) -> str:
+    """What tells this job from others: all that the bytes of its file depend on."""
+    said: list[Any] = [job.settings.provenance(), job.settings.said(), budget, psnr, job.edge, job.facts, job.names]
+    if job.settings.bound is None:
+        said += [pick_device(job.settings.device).type, n_shards()]
+    source = job.source
+    said += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
+    return key_of(*said, *(chunk.payload for chunk in job.extra))
+
+
+def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
     """The better of a file with networks and one without, where both are possible."""
     if job.settings.bound is None and is_candidate(job, job.source.nbytes / budget):
         return _better(job, budget)
     return _with_networks(job, budget)
 
 
-def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:
+def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
     """Networks are given up as soon as they cannot come up to a file without any; that is made if it may be better."""
     began = time.perf_counter()
     expected = -math.inf
@@ -199,28 +230,38 @@ def _is_hopeless(mark: Mark, wanted: float) -> bool:
 
 def _with_networks(
     job: Job, budget: int, share: float = 1.0, wanted: float = -math.inf
-) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
     """One fit, as one tree or in blocks; given up without :class:`Finished` where it will not come up to a PSNR."""
     tree = block_tree(job.source, budget, job.settings, job.edge)
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
-        return _unless_hopeless(run_blocks(job, tree, budget, share), wanted)
+        return _unless_hopeless(run_blocks(job, tree, budget, share), wanted, job.control, Journal())
     volume = job.source.read(0, (slice(None),) * 3)
     header = make_header(volume, job.settings.form, **job.facts)
-    return _unless_hopeless(run(Task(volume, header, budget, job.settings, job.extra, job.control), share), wanted)
+    journal = job.journal.under(f"tree-{budget}-{share}")
+    task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
+    return _unless_hopeless(run(task, share), wanted, job.control, journal)
 
 
 def _unless_hopeless(
-    events: Generator[Progress | Mark | Preview | Planned | Finished], wanted: float
-) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
+    events: Generator[Progress | Mark | Preview | Finished], wanted: float, control: Control, journal: Journal
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
+    if (left := journal.load("result.done")) is not None:
+        if left:
+            yield Finished.restored(left)
+        return
     with contextlib.closing(events):
         for event in events:
-            if not isinstance(event, Mark):
+            if isinstance(event, Mark):
+                if _is_hopeless(event, wanted):
+                    journal.save_result({})
+                    return
+            else:
+                if isinstance(event, Finished) and not control.stop.is_set():
+                    journal.save_result(event.state())
                 yield event
-            elif _is_hopeless(event, wanted):
-                return
 
 
-def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | Finished]:
+def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
     """Fits of several sizes, until one is of the wanted PSNR and hardly better.
 
     First comes a file without networks. Only if networks are better in as many bytes, their size is searched: PSNR is

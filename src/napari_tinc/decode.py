@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cancel import Check, never
 from .container import serving
 from .network import Architecture, Buffers, Weights, evaluate_heads, evaluate_nodes
 from .octree import box_slices
@@ -71,12 +72,15 @@ class Network:
             self.architecture, torch.from_numpy(self.vector).to(device), self.gain, self.offset, torch.device(device)
         )
 
-    def on_grid(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float32]:
+    def on_grid(
+        self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, check: Check = never
+    ) -> NDArray[np.float32]:
         """Calibrated outputs, in units of the normalised volume, on the grid of three ascending coordinate lists.
 
         Parameters
         ----------
         axes : voxel coordinates along z, y, x; voxel i covers i to i + 1, its centre is i + 0.5.
+        check : called every few milliseconds; what it raises ends the work.
 
         Returns
         -------
@@ -109,7 +113,7 @@ class Network:
                     out[where] = self.offset[index]
                     continue
                 coordinates = [axis[part] for axis, part in zip(axes, where, strict=True)]
-                values = self._head(head, coordinates, buffers)
+                values = self._head(head, coordinates, buffers, check)
                 out[where] = (values * self.gain[index] + self.offset[index]).reshape(out[where].shape)
 
         threads = threads or cpu_count()
@@ -137,7 +141,7 @@ class Network:
 
         return Buffers(torch, device=self.device)
 
-    def _head(self, head: int, axes: list[NDArray[np.float64]], buffers: Buffers) -> NDArray[np.float32]:
+    def _head(self, head: int, axes: list[NDArray[np.float64]], buffers: Buffers, check: Check) -> NDArray[np.float32]:
         """Outputs of a node with a head on a grid inside its box, flat."""
         path = self.architecture.octree.path(head)
         nodes = []
@@ -157,6 +161,7 @@ class Network:
         rows = max(1, most // size[2]) if planes == 1 else size[1]
         at = 0
         for z, y in itertools.product(range(0, size[0], planes), range(0, size[1], rows)):
+            check()
             tile = [axes[0][z : z + planes], axes[1][y : y + rows], axes[2]]
             count = len(tile[0]) * len(tile[1]) * len(tile[2])
             if planes > 1:

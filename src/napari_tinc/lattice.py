@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .cancel import Check, never
 from .stages import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, part_of
 from .tokens import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 
@@ -25,7 +26,7 @@ FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
 
 def _run(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]],
+    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check,
 ) -> Ints:  # fmt: skip
     """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices."""
     dtype = np.int32 if high < 2**24 else np.int64
@@ -39,6 +40,7 @@ def _run(
         part_of(finer, (0, 0, 0))[:], part_of(finer_errors, (0, 0, 0))[:] = values, errors
         for parity in ORDER:
             part = part_of(finer, parity)
+            check()
             if part.size:
                 stage = Stage(known, parity, part.shape)
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
@@ -72,7 +74,7 @@ class _Weights:
         self._of[stage.parity] = (stage.terms, weights, activity)
 
 
-def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0) -> Ints:
+def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never) -> Ints:
     """The integers that :func:`encode` returned for the same shape, high, bound and taper.
 
     Raises
@@ -98,6 +100,7 @@ def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: in
         prediction = stage.predict(weights)
         centre = (prediction + 4) >> 3
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        check()
         empty = None
         if background < 0:
             integers = reader.rest(reader.tokens(tables, models, classes))
@@ -112,7 +115,7 @@ def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: in
         np.negative(integers, out=integers, where=flipped)
         return _apply(stage, prediction, centre, integers, empty)
 
-    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code)
+    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
     reader.end()
     return box
 
@@ -131,7 +134,9 @@ def _apply(
     return values, errors
 
 
-def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0) -> tuple[bytes, Ints]:
+def encode(
+    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
+) -> tuple[bytes, Ints]:
     """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by ``bound`` or less.
 
     Parameters
@@ -156,8 +161,10 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 
             if fitted is not None:
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)
+        check()
         prediction = stage.predict(weights)
         centre = (prediction + 4) >> 3
+        check()
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
         step = stage.known.step
         errors = (wanted.astype(np.int64) - centre).ravel()
@@ -172,7 +179,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 
         return _apply(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
-    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code)
+    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
     tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
     empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
     models, empty_models = tables.models(), empty_tables.models()
@@ -183,6 +190,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 
     if background >= 0:
         empty_tables.put(writer)
     for stage in stages:
+        check()
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)
         for weights in stage.fitted or ():

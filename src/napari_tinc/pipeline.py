@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from . import container, metrics
 from .allocation import allocate
 from .calibration import fit_corrections
+from .checkpoint import Journal, State
 from .container import Header, WeightsFormat
 from .decode import cpu_count
 from .framing import Ancillary, Chunk, Kind
@@ -99,6 +100,7 @@ class Task:
     extra : ancillary chunks to put into the file.
     span : range that PSNR and SSIM are of; None for the volume's own.
     inner : whether the file is a block of another, which speaks for all of them.
+    journal : keeps how far it has come.
     """
 
     volume: NDArray[Any]
@@ -109,6 +111,7 @@ class Task:
     control: Control = field(default_factory=Control)
     span: float | None = None
     inner: bool = False
+    journal: Journal = field(default_factory=Journal)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +121,13 @@ class Finished:
     volume: TincVolume
     quality: Quality
     seconds: float
+
+    def state(self) -> State:
+        return {"data": self.volume.parts.data(), "quality": asdict(self.quality), "seconds": self.seconds}
+
+    @classmethod
+    def restored(cls, state: State) -> Finished:
+        return cls(TincVolume(state["data"]), Quality(**state["quality"]), state["seconds"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -229,29 +239,38 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     scalars = Scalars.none()
 
     def fitting(
-        nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None
+        nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None, journal: Journal
     ) -> Iterator[Progress | Mark | Preview | Fitted]:
         architecture = architecture_of(header)
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
             seed=task.settings.seed, control=task.control, start=start, fixed=fixed,
+            journal=journal,
         ):  # fmt: skip
             yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
 
     fitted = last = None
-    for event in fitting(allowance, replace(schedule, end=PILOT), 0.0, None):
+    journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
+    if (left := journals[0].load("result.done")) is not None:
+        fitted = Fitted(**left)
+    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT), 0.0, None, journals[0]):
         if isinstance(event, Fitted):
             fitted = event
+            if not task.control.stop.is_set():
+                journals[0].save_result(event.state())
         else:
             yield event
     if fitted is None:
         return
-    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised)
+    short = task.control.stop.is_set() and journals[1].load("training.state") is None
+    if short:
+        journals[1] = Journal()
+    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, short)
     allowance = _allowance(task, header, scalars)
     piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
-    for event in fitting(LANDING * allowance, schedule, fixed, fitted):
+    for event in fitting(LANDING * allowance, schedule, fixed, fitted, journals[1]):
         if isinstance(event, Fitted):
             fitted = event
         elif isinstance(event, Progress):
@@ -301,15 +320,15 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
 
 
 def _partition(
-    task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32]
+    task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32], short: bool
 ) -> tuple[Header, Fitted, Scalars, float]:
     """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
-    short = pilot.updates < LEAST_PILOT or task.control.stop.is_set()
-    if short or header.weights_format is not WeightsFormat.ENTROPY:
+    if short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
-    outputs = network.on_grid([np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape])
+    grid = [np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape]
+    outputs = network.on_grid(grid, check=task.control.check)
     low, high = ((value - header.mean) / header.std for value in header.value_range)
     errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
     counts = container.parameter_counts(header)
@@ -338,6 +357,7 @@ def _pack(
     ancillary = [*task.extra, *_report(task, header, None, np.zeros((part.max() + 1, 2)))]
 
     def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
+        task.control.check()
         vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
         steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
         vector, stored = round_trip(architecture, vector, steps, header.weights_format)
@@ -348,11 +368,8 @@ def _pack(
     factor = _fitting(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, size = assemble(factor, corrections)
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
-    if task.control.cancel.is_set():
-        return
-    outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
-    if task.control.cancel.is_set():
-        return
+    check = task.control.check
+    outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
         found = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
         if found.kind is not container.Calibration.NONE:
@@ -360,13 +377,11 @@ def _pack(
             if size <= budget:
                 corrections, chunks = found, corrected
                 to_network(architecture, vector, corrections, scalars).calibrate(outputs)
-    if task.control.cancel.is_set():
-        return
+    check()
     header = replace(header, calibration=corrections.kind)
     values = to_values(outputs, header)
-    quality = metrics.measure(volume, values, 1, task.span)
-    if task.control.cancel.is_set():
-        return
+    check()
+    quality = metrics.measure(volume, values, 1, task.span, check)
     errors = part_errors(volume, values, header)
     data = container.pack(header, [*chunks, *task.extra, *_report(task, header, quality, errors)])
     if len(data) > budget:

@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,7 +54,16 @@ def plan_entry(event: Planned) -> dict[str, Any]:
 def plan_text(event: Planned) -> str:
     """What will be done, for a reader: "512 blocks of 128 x 128 x 128, at most about 0.9 GB of memory"."""
     shape = " x ".join(map(str, event.block_shape))
-    return f"{event.n_blocks} blocks of {shape}, at most about {event.memory / 1e9:.1f} GB of memory"
+    what = f"{event.n_blocks} blocks of {shape}" if event.n_blocks > 1 else shape
+    return f"{what}, at most about {event.memory / 1e9:.1f} GB of memory"
+
+
+def kept_text(event: Planned, folder: Path) -> str:
+    """What the job's folder holds; empty where that is nothing."""
+    said = [f"goes on from what is kept in {folder}"] if event.kept else []
+    if event.others:
+        said.append(f"{folder} holds work of another volume or other options, which is left alone")
+    return "; ".join(said)
 
 
 def to_json(value: Mapping[str, Any]) -> str:
