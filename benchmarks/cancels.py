@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import random
 import sys
 import threading
@@ -40,8 +41,8 @@ TARGETS: dict[str, tuple[Any, dict[str, Any], str, float]] = {  # volume, target
 }
 
 
-def cancelled_after(seconds: float, request: Request) -> tuple[float | None, str]:
-    """Seconds that the job took to end after so many, None where it had ended before; and its last phase."""
+def cancelled_after(seconds: float, request: Request) -> tuple[float | None, float, str]:
+    """Seconds that the job took to end after so many, None where it had ended before; its CPU time; its last phase."""
     control, ended, phase = Control(), [], ["start"]
 
     def run() -> None:
@@ -52,10 +53,10 @@ def cancelled_after(seconds: float, request: Request) -> tuple[float | None, str
     thread = threading.Thread(target=run)
     thread.start()
     thread.join(seconds)
-    asked, running = time.perf_counter(), thread.is_alive()
+    asked, used, running = time.perf_counter(), time.process_time(), thread.is_alive()
     control.cancel.set()
     thread.join()
-    return (ended[0] - asked if running else None), phase[0]
+    return (ended[0] - asked if running else None), time.process_time() - used, phase[0]
 
 
 def main() -> None:
@@ -76,24 +77,32 @@ def main() -> None:
         gc.collect()
         before = process.memory_info().rss
         found: list[float] = []
+        busy: list[float] = []
         grown = 0.0
         while len(found) < -(-args.times // len(targets)):
             at = chance.uniform(0, most)
-            seconds, phase = cancelled_after(at, request)
+            seconds, cpu, phase = cancelled_after(at, request)
             if seconds is None:
                 most = min(most, at)
                 continue
             found.append(seconds)
+            busy.append(cpu)
             gc.collect()
             grown = (process.memory_info().rss - before) / 1e6
             if seconds > 0.5:
-                print(f"{name}: {seconds:.2f} s after {at:.1f} s, last seen {phase}", file=sys.stderr, flush=True)
-        everything += found
-        rows.append([name, *figures(found), f"{grown:.0f} MB"])
+                print(
+                    f"{name}: {seconds:.2f} s ({cpu:.2f} s of CPU) after {at:.1f} s, last seen {phase}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        everything.append((found, busy))
+        rows.append([name, *figures(found), *figures(busy)[1:], f"{grown:.0f} MB"])
         print(rows[-1], file=sys.stderr, flush=True)
-    rows.append([f"all {len(everything)}", *figures(everything), ""])
+    found, busy = (list(itertools.chain(*parts)) for parts in zip(*everything, strict=True))
+    rows.append([f"all {len(found)}", *figures(found), *figures(busy)[1:], ""])
     print(machine())
-    print(markdown(["job", "median", "99th percentile", "worst", "resident set afterwards"], rows))
+    head = ["job", "median", "99th percentile", "worst", "CPU, 99th percentile", "CPU, worst", "resident set grown by"]
+    print(markdown(head, rows))
 
 
 def figures(seconds: list[float]) -> list[str]:
