@@ -289,6 +289,9 @@ def test_volumes_that_cannot_be_compressed(
         ("--seed -1", "seed is -1, expected 0 to"),
         ("--block 4", "block is 4, expected at least 16"),
         ("--widths 48,16 --psnr 30", "expected one"),
+        ("--widths 48,16 --max-error 0", "--widths and --max-error given, expected one"),
+        ("--weights entropy --max-error 1", "--weights and --max-error given, expected one"),
+        ("--preset balanced --max-error 0", "--preset and --max-error given, expected one"),
     ],
 )
 def test_targets_and_options_that_cannot_be_met(
@@ -350,6 +353,17 @@ def test_a_full_disk_leaves_the_old_file(
     assert reason.endswith("bytes needed: No space left on device")
     assert Path(file).read_bytes() == content
     assert listing(Path(file).parent) == ["v.tif", "v.tinc"]
+
+
+@pytest.mark.parametrize("text", ["", "Unable to allocate 3 GiB"])
+def test_too_little_memory_is_one_line(
+    image: str, tmp_path: Path, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    def short_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError(text) if text else MemoryError
+
+    monkeypatch.setattr(pipeline, "normalise", short_of_memory)
+    assert fail("compress", image, tmp_path / "v.tinc") == "not enough memory" + bool(text) * f": {text}"
 
 
 def test_logs_that_cannot_be_written(tmp_path: Path, image: str, fail: Callable[..., str]) -> None:

@@ -318,6 +318,8 @@ def test_widths_that_only_rounding_could_make_fit(weights: str) -> None:
         ({"widths": [257]}, "expected each 1 to 256"),
         ({"widths": [8, 0]}, "expected each 1 to 256"),
         ({"widths": [8], "psnr": 30}, "expected one"),
+        ({"widths": [8, 4], "max_error": 0}, r"widths=\[8, 4\] and max_error=0 given, expected one"),
+        ({"levels": 2, "max_error": 0}, "levels=2 and max_error=0 given, expected one"),
         ({"calibration": "leaf"}, "calibration is 'leaf', expected one of auto, none"),
     ],
 )

@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     except tinc.TincError as error:
         reason = f"{args.file}: {error}"
-    except (ImportError, MemoryError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
+    except MemoryError as error:
+        reason = f"not enough memory: {error}" if str(error) else "not enough memory"
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
         reason = str(error) or type(error).__name__
     if args.json:
         put(to_json({"error": reason}))
@@ -65,6 +67,9 @@ def _compress(args: argparse.Namespace) -> None:
     _check_output(args.file, [".tinc"])
     if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
+    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
+        if args.max_error is not None and value is not None:
+            raise ValueError(f"--{name} and --max-error given, expected one: a file within a bound has no networks")
     folder = Path(f"{args.file}.parts")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; what is done is kept there")
@@ -73,7 +78,9 @@ def _compress(args: argparse.Namespace) -> None:
     options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block}
     options["max_error"] = args.max_error
     try:
-        figures = _fit(args, image, weights=args.weights, resume=folder, scheduler=args.scheduler, **options)
+        figures = _fit(
+            args, image, weights=args.weights or "entropy", resume=folder, scheduler=args.scheduler, **options
+        )
     except KeyboardInterrupt:
         if kept := _kept(folder):
             reason = f"cancelled; {kept} kept in {folder}, the same command goes on from there"
@@ -299,8 +306,8 @@ def _fit(args: argparse.Namespace, image: Image, **options: Any) -> dict[str, An
     """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures."""
     units = image.units if image.spacing else None
     events = tinc.fit(
-        image.array, preset=args.preset, spacing=image.spacing, units=units, axis_labels=_labels(image.axes),
-        channels=image.channels, **options,
+        image.array, preset=args.preset or "balanced", spacing=image.spacing, units=units,
+        axis_labels=_labels(image.axes), channels=image.channels, **options,
     )  # fmt: skip
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
@@ -436,7 +443,7 @@ def _parser() -> argparse.ArgumentParser:
     target.add_argument("--psnr", type=float, metavar="DB", help="least quality, in the smallest file that has it")
     help = "how far any voxel may be off, in units of the data; 0 is bit for bit"
     target.add_argument("--max-error", type=float, metavar="E", help=help)
-    compress.add_argument("--weights", choices=WEIGHTS, default="entropy", help="how they are stored (%(default)s)")
+    compress.add_argument("--weights", choices=WEIGHTS, help="how they are stored (entropy)")
     compress.add_argument("--widths", type=_widths, metavar="N,N", help="of the networks, a level from the root")
     compress.add_argument("--calibration", choices=("auto", "none"), default="auto", help="where it pays, or none")
     help = "voxels along the edge of a block at most"
@@ -469,7 +476,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--no-view", dest="view", action="store_false", help="do not open napari")
     demo.set_defaults(file=None, log=None)
     for fitting in (compress, demo):
-        fitting.add_argument("--preset", choices=PRESETS, default="balanced", help="how long to train (%(default)s)")
+        fitting.add_argument("--preset", choices=PRESETS, help="how long to train (balanced)")
     return parser
 
 

@@ -131,6 +131,9 @@ def fit(
     if widths is not None and psnr is not None:
         raise ValueError(f"widths={widths} and psnr={psnr} given, expected one: a search for a PSNR chooses widths")
     chosen = None if widths is None else parse_widths(widths, levels)
+    if max_error is not None and (levels, chosen) != (None, None):
+        given = f"widths={widths}" if chosen else f"levels={levels}"
+        raise ValueError(f"{given} and max_error={max_error} given, expected one: such a file has no networks")
     if block is not None and operator.index(block) < LEAST_EDGE:
         raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
     meta = _parse_meta(source, axis_labels, channels) | _parse_labels(source, labels, max_error)

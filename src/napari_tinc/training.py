@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
 STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
+MOST_HALVINGS = 2  # of a batch that does not fit into a GPU
 LEARNING_STEPS = 100  # between two looks at where the error is; a state of the training is kept at some of these
 REPORT_SECONDS = 0.2
 NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")  # of the state, besides its arrays
@@ -192,11 +193,39 @@ def train(
     journal : keeps the state of the training now and then, which the same call goes on from.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
     """
-    start = start or Fitted.initial(architecture, seed)
-    with _Trainer(volume, architecture, schedule, nbytes, peak, pick_device(device), seed, start, fixed) as trainer:
+    import torch
+
+    start, chosen = start or Fitted.initial(architecture, seed), pick_device(device)
+    try:
+        trainer = _Trainer(volume, architecture, schedule, nbytes, peak, chosen, seed, start, fixed)
+    except torch.cuda.OutOfMemoryError as error:
+        raise _too_little(chosen) from error
+    with trainer:
         yield from trainer.run(control, journal or Journal())
         if not control.cancel.is_set():
             yield trainer.fitted()
+
+
+def release(device: torch.device) -> None:
+    """Give what is cached of a GPU's memory back to it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _too_little(device: torch.device) -> ValueError:
+    """Training does not fit, in words; the cache is freed."""
+    import torch
+
+    said = f"training needs more memory than {device.type} has"
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        said = f"training needs more GPU memory: {(total - free) / 1e9:.1f} GB used of {total / 1e9:.1f}"
+    release(device)
+    return ValueError(f"{said}; use device='cpu', or smaller blocks")
 
 
 def n_shards() -> int:
@@ -216,17 +245,35 @@ class _Trainer:
         self.shards = n_shards() if device.type == "cpu" else 1
         region_of = heads_of_leaves(architecture.octree, architecture.widths)
         self.sampler = Sampler(volume, architecture.octree, region_of)
-        batch = max(1, schedule.batch // self.shards)
-        self.workers = [
-            _Shard(self.sampler, architecture, batch, device, (seed, start.updates), i, self.shards)
-            for i in range(self.shards)
-        ]
+        self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch // self.shards
+        self.make_workers()
         self.vector = torch.tensor(start.vector, device=device)  # in memory aligned as torch's is, always alike
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.optimizer.restore({"momentum": start.momentum, "square": start.square, "steps": start.updates})
         self.rounding = LearnedRounding(architecture, self.vector)
         self.step, self.done, self.seconds = round(schedule.begin * schedule.steps), schedule.begin, 0.0
         self.rounding_since: float | None = None  # share of the schedule
+
+    def make_workers(self) -> None:
+        self.workers = [
+            _Shard(
+                self.sampler,
+                self.architecture,
+                max(1, self.batch),
+                self.device,
+                (self.seed, self.updates),
+                i,
+                self.shards,
+            )
+            for i in range(self.shards)
+        ]
+
+    def halve(self) -> None:
+        """Batches of half as many voxels from here on. What was noted of errors since the last look is forgotten."""
+        self.workers.clear()
+        release(self.device)
+        self.batch, self.updates = self.batch // 2, self.optimizer.steps
+        self.make_workers()
 
     def __enter__(self) -> _Trainer:
         import torch
@@ -243,7 +290,9 @@ class _Trainer:
         torch.set_num_threads(self.torch_threads)
 
     def run(self, control: Control, journal: Journal) -> Iterator[Progress | Mark | Snapshot]:
-        schedule = self.schedule
+        import torch
+
+        schedule, halvings = self.schedule, 0
         first, last = self.step, round(schedule.end * schedule.steps)
         stopping, pace = False, 1 / schedule.steps  # a share of the schedule, that a step takes
         if (left := journal.load("training.state")) is not None:
@@ -262,7 +311,15 @@ class _Trainer:
                 bits = self.nbytes * 8 * OPENING_RATE
                 self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - self.step)
                 self.rounding_since = self.done
-            self.update()
+            try:
+                self.update()
+            except torch.cuda.OutOfMemoryError as error:  # a step changes nothing before all its gradients are there
+                halvings += 1
+                if halvings > MOST_HALVINGS:
+                    self.workers.clear()
+                    raise _too_little(self.device) from error
+                self.halve()
+                continue
             self.step, self.done = self.step + 1, self.done + pace
             if self.step % LEARNING_STEPS == 0:
                 self.sampler.learn([worker.draws for worker in self.workers])
