@@ -110,7 +110,7 @@ def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         out, err = capsys.readouterr()
         assert out == ""
         *planned, reason = err.splitlines()
-        assert len(planned) <= 1 and all(line.endswith(" of memory") for line in planned)
+        assert len(planned) <= 1 and all(line.endswith(" on disk") for line in planned)
         assert reason.startswith("napari-tinc: ")
         return reason.removeprefix("napari-tinc: ")
 
@@ -434,8 +434,8 @@ def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture
     assert cli.main(arguments) == 0
     assert capsys.readouterr().err.startswith(PLANNED)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    memory = lines[0]["memory"]
-    assert lines[0] == {"phase": "planned", "n_blocks": 2, "block_shape": [22, 22, 20], "memory": memory}
+    needed = {key: lines[0][key] for key in ("memory", "disk")}
+    assert lines[0] == {"phase": "planned", "n_blocks": 2, "block_shape": [22, 22, 20], **needed}
     assert {line["phase"] for line in lines} == {"planned", "reading", "blocks", "finished"}
     info = run_json("info", out)
     assert (info["n_blocks"], info["block_shape"], info["n_missing"]) == (2, [22, 22, 20], 0)
@@ -459,7 +459,11 @@ def test_an_interrupted_compression_goes_on(
         assert cli.main(command) == 1
     reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
     planned, said = capsys.readouterr().err.splitlines()
-    assert planned.startswith(PLANNED) and planned.endswith(" GB of memory") and said == f"napari-tinc: {reason}"
+    assert (
+        planned.startswith(PLANNED)
+        and planned.endswith(" GB of memory and 3 MB on disk")
+        and said == f"napari-tinc: {reason}"
+    )
     assert listing(tmp_path) == ["v.tif", "v.tinc.parts"]
     assert cli.main(command) == 0
     assert f"goes on from what is kept in {out}.parts" in capsys.readouterr().err

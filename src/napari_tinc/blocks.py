@@ -23,6 +23,7 @@ from .cluster import fit_on_cluster
 from .framing import Ancillary, Chunk
 from .metrics import Quality, psnr
 from .mosaic import Mosaic, Payload
+from .needs import EXACT_EDGE, MOST_AT_ONCE, memory_needed
 from .octree import Octree, box_slices, split_counts
 from .pipeline import (
     Estimate,
@@ -41,12 +42,9 @@ from .tree import pack_errors, rounded
 from .volume import TincVolume, cell_centres
 
 BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
-MOST_AT_ONCE = 2**25  # voxels that may be a single tree
 BLOCK_VOXELS = 2**22  # of a block at most, where there are more
 WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
-EXACT_EDGE = 128  # voxels along a block without networks, at most
 OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
-MEMORY, MEMORY_PER_VOXEL, MEMORY_PER_WEIGHT = 4.5e8, 40, 60  # bytes: of Python and torch, of a block, of its fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +55,7 @@ class Planned:
     ----------
     n_blocks : in all channels and points in time; 1 for a single tree of networks.
     block_shape : voxels along z, y, x of the largest.
-    memory : bytes of main memory needed at most, about.
+    memory, disk : bytes of main memory, and of the disk for what is kept and the file, needed at most, about.
     kept : files in the job's folder that it goes on from.
     others : files there that are the work of other jobs.
     """
@@ -65,6 +63,7 @@ class Planned:
     n_blocks: int
     block_shape: tuple[int, int, int]
     memory: int
+    disk: int = 0
     kept: int = 0
     others: int = 0
 
@@ -122,13 +121,6 @@ def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None
             break
         depth += 1
     return Octree.full(source.shape, depth)
-
-
-def memory_needed(tree: Octree, source: Source, nbytes: int) -> int:
-    """Bytes of main memory that a fit block by block takes, about."""
-    voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
-    weights = 8 * nbytes / 5 / (source.n_volumes * len(tree.leaves))
-    return int(MEMORY + MEMORY_PER_VOXEL * voxels + MEMORY_PER_WEIGHT * weights + 3 * nbytes)
 
 
 def run_blocks(
@@ -299,7 +291,7 @@ def estimate_blocks(source: Source, nbytes: int, settings: Settings, edge: int |
     one = estimate((z, y, x), nbytes // n_blocks, settings, share)
     return replace(
         one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
-        seconds=n_blocks * one.seconds,
+        seconds=n_blocks * one.seconds, memory=memory_needed(tree, source, nbytes, settings),
     )  # fmt: skip
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import framing
+from . import framing, needs
 from .allocation import MAX_LEVELS, parse_widths
-from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, memory_needed, run_blocks
+from .blocks import Job, Planned, block_tree, run_blocks
 from .cancel import Cancelled
 from .checkpoint import Journal, key_of
 from .container import WeightsFormat
@@ -29,6 +29,7 @@ from .training import Control, Mark, Progress, n_shards, pick_device
 from .volume import TincVolume
 
 LEAST_EDGE = 16  # of a block
+SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
 NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
@@ -140,24 +141,40 @@ def fit(
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
-                 source.size > MOST_AT_ONCE, max_error),
+                 source.size > needs.MOST_AT_ONCE, max_error),
         control or Control(), block, scheduler=scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
+    planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
     if resume is not None:
+        needs.check_disk(planned.disk, Path(resume))
         job = replace(job, journal=Journal(Path(resume), _key(job, budget, psnr)))
-    return _whole(job, _run(job, budget) if psnr is None else _reach(job, float(psnr)), budget)
+        planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
+    return _whole(job, planned, _run(job, budget) if psnr is None else _reach(job, float(psnr)))
+
+
+def _plan(job: Job, sizes: Sequence[int]) -> Planned:
+    """What will be done, for the first of some sizes of the file. ValueError where memory is too little for any."""
+    source, settings = job.source, job.settings
+
+    def needed(edge: int | None) -> int:
+        trees = [block_tree(source, nbytes, settings, edge) for nbytes in sizes]
+        return max(needs.memory_needed(*one, settings) for one in zip(trees, [source] * len(sizes), sizes, strict=True))
+
+    tree = block_tree(source, sizes[0], settings, job.edge)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    memory, disk = needed(job.edge), needs.disk_needed(tree, source, max(sizes), settings)
+    smaller = next(
+        (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= needs.free_memory()), None
+    )
+    needs.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
+    return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk)
 
 
 def _whole(
-    job: Job, events: Iterator[Progress | Preview | Finished], budget: int
+    job: Job, planned: Planned, events: Iterator[Progress | Preview | Finished]
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """What will be done, and the doing of it."""
-    source = job.source
-    tree = block_tree(source, budget or source.nbytes // 64, job.settings, job.edge)
-    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
-    memory = memory_needed(tree, source, budget)
-    kept, others = job.journal.kept(), job.journal.others()
-    yield Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, kept, others)
+    yield planned
     with contextlib.suppress(Cancelled):
         for event in events:
             yield event

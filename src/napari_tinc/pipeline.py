@@ -156,6 +156,7 @@ class Estimate:
     n_parameters : of all networks.
     seconds : on two CPU cores of the machine of docs/benchmarks.md, to about 30 %.
     n_blocks : into which the volume is cut.
+    memory : bytes of main memory needed at most, about.
     """
 
     steps: int
@@ -164,6 +165,7 @@ class Estimate:
     n_parameters: int
     seconds: float
     n_blocks: int = 1
+    memory: int = 0
 
 
 def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share: float = 1.0) -> Estimate:

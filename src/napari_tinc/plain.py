@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from . import residual_search
 from .block import Block, BlockTask, coded_block
-from .blocks import MOST_AT_ONCE, Job, assemble, block_tree, head_bytes
+from .blocks import Job, assemble, block_tree, head_bytes
 from .cancel import Cancelled, Check
 from .checkpoint import Pieces
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .metrics import psnr
 from .mosaic import Mosaic
+from .needs import MOST_AT_ONCE
 from .octree import box_slices
 from .pipeline import Finished, compact, figures
 from .residual_search import Coded, Encoder, Found
