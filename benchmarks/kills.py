@@ -65,13 +65,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=0, help="between two checkpoints; 0 for what it really is")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="jobs whose name holds this text")
+    parser.add_argument("--larger", type=float, default=1, help="factor on the edges of the volumes")
     args = parser.parse_args()
+    jobs = {name: (round(args.larger * edge), said) for name, (edge, said) in JOBS.items() if args.only in name}
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         begun, _ = end(start(args.seconds, folder / "none.tif", folder / "none.tinc"))
         rows, wrong, worst = [], 0, 0.0
-        for number, (job, (edge, options)) in enumerate(JOBS.items()):
+        for number, (job, (edge, options)) in enumerate(jobs.items()):
             arguments = (folder / f"{edge}.tif", *options.split())
             tifffile.imwrite(arguments[0], np.ascontiguousarray(samples.mri().array[(slice(24, 24 + edge),) * 3]))
             expected, out = folder / f"{number}.tinc", folder / f"{number}-killed.tinc"
@@ -80,10 +83,10 @@ def main() -> None:
             lasts = time.monotonic() - began
             assert expected.exists(), said
             lost, resumed = [], 0
-            for _ in range(-(-args.kills // len(JOBS))):
+            for _ in range(-(-args.kills // len(jobs))):
                 process = start(args.seconds, arguments[0], out, *arguments[1:])
                 time.sleep(chance.uniform(0, lasts))
-                process.send_signal(signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)  # Popen's own would reap one that has ended
                 before, _ = end(process)
                 kept = any(Path(f"{out}.parts").glob("*-*.*"))
                 resumed += kept

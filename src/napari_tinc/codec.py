@@ -175,11 +175,14 @@ def _whole(
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """What will be done, and the doing of it."""
     yield planned
-    with contextlib.suppress(Cancelled):
-        for event in events:
-            yield event
-            if isinstance(event, Finished):  # saved by now, if who asked for it saves it before asking for more
-                job.journal.remove()
+    try:
+        with contextlib.suppress(Cancelled):
+            for event in events:
+                yield event
+                if isinstance(event, Finished):  # saved by now, if who asked for it saves it before asking for more
+                    job.journal.remove()
+    finally:
+        needs.give_back_memory()
 
 
 def _key(job: Job, budget: int, psnr: float | None) -> str:
