@@ -29,15 +29,15 @@ from napari_tinc.training import Control
 MRI = samples.mri().array
 LABELS = (MRI >> 4).astype("u2")
 TARGETS: dict[str, tuple[Any, dict[str, Any], str, float]] = {  # volume, target, preset, seconds within which to cancel
-    "ratio 64, fast": (MRI, {"ratio": 64}, "fast", 60),
-    "ratio 64, balanced": (MRI, {"ratio": 64}, "balanced", 40),
-    "PSNR 36": (MRI, {"psnr": 36}, "fast", 60),
+    "ratio 64, fast": (MRI, {"ratio": 64}, "fast", 40),
+    "ratio 64, balanced": (MRI, {"ratio": 64}, "balanced", 25),
+    "PSNR 36": (MRI, {"psnr": 36}, "fast", 40),
     "lossless, u1": (MRI, {"max_error": 0}, "fast", 8),
     "lossless, f4": (MRI.astype("f4") * np.float32(1.1) + np.float32(0.3), {"max_error": 0}, "fast", 12),
     "lossless, f4 that repeats": ((MRI // 2).astype("f4") * np.float32(1.1), {"max_error": 0}, "fast", 12),
     "max_error 0.5, f4": (MRI.astype("f4") * np.float32(1.1), {"max_error": 0.5}, "fast", 8),
     "labels": (LABELS, {"max_error": 0}, "fast", 6),
-    "blocks, ratio 16": (MRI, {"ratio": 16}, "fast", 60),
+    "blocks, ratio 16": (MRI, {"ratio": 16}, "fast", 40),
 }
 
 

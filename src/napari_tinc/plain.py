@@ -180,4 +180,4 @@ def _watched(
         try:
             yield future.result()
         except Cancelled:
-            return
+            del future  # and its error, whose frames hold the boxes and this frame, a cycle
