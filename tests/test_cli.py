@@ -109,9 +109,10 @@ def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert cli.main(list(map(str, arguments))) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.startswith("napari-tinc: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("napari-tinc: ").strip()
+        *planned, reason = err.splitlines()
+        assert len(planned) <= 1 and all(line.endswith(" on disk") for line in planned)
+        assert reason.startswith("napari-tinc: ")
+        return reason.removeprefix("napari-tinc: ")
 
     return fail
 
@@ -216,7 +217,8 @@ def test_the_log_is_a_json_object_a_line(tmp_path: Path, image: str, run_json: C
     log = tmp_path / "metrics.jsonl"
     log.write_text("of an earlier run\n")
     result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8, "--log", log)
-    *progress, last = map(json.loads, log.read_text().splitlines())
+    planned, *progress, last = map(json.loads, log.read_text().splitlines())
+    assert planned["phase"] == "planned" and planned["n_blocks"] == 1
     assert last == {"phase": "finished", **result}
     keys = ("phase", "attempt", "step", "seconds", "loss", "psnr", "bytes")
     assert {tuple(entry) for entry in progress} == {keys}
@@ -287,6 +289,9 @@ def test_volumes_that_cannot_be_compressed(
         ("--seed -1", "seed is -1, expected 0 to"),
         ("--block 4", "block is 4, expected at least 16"),
         ("--widths 48,16 --psnr 30", "expected one"),
+        ("--widths 48,16 --max-error 0", "--widths and --max-error given, expected one"),
+        ("--weights entropy --max-error 1", "--weights and --max-error given, expected one"),
+        ("--preset balanced --max-error 0", "--preset and --max-error given, expected one"),
     ],
 )
 def test_targets_and_options_that_cannot_be_met(
@@ -350,6 +355,17 @@ def test_a_full_disk_leaves_the_old_file(
     assert listing(Path(file).parent) == ["v.tif", "v.tinc"]
 
 
+@pytest.mark.parametrize("text", ["", "Unable to allocate 3 GiB"])
+def test_too_little_memory_is_one_line(
+    image: str, tmp_path: Path, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    def short_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError(text) if text else MemoryError
+
+    monkeypatch.setattr(pipeline, "normalise", short_of_memory)
+    assert fail("compress", image, tmp_path / "v.tinc") == "not enough memory" + bool(text) * f": {text}"
+
+
 def test_logs_that_cannot_be_written(tmp_path: Path, image: str, fail: Callable[..., str]) -> None:
     out = tmp_path / "v.tinc"
     assert "which is the volume itself" in fail("compress", image, out, "--log", image)
@@ -383,7 +399,8 @@ def test_interrupting_the_process(tmp_path: Path) -> None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (1, '{"error": "cancelled"}\n', "napari-tinc: cancelled\n")
+    assert (process.returncode, out) == (1, '{"error": "cancelled"}\n')
+    assert err.splitlines()[-1] == "napari-tinc: cancelled"
     assert listing(tmp_path) == ["log", "v.npy"]
 
 
@@ -464,8 +481,8 @@ def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture
     assert cli.main(arguments) == 0
     assert capsys.readouterr().err.startswith(PLANNED)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    memory = lines[0]["memory"]
-    assert lines[0] == {"phase": "planned", "n_blocks": 2, "block_shape": [22, 22, 20], "memory": memory}
+    needed = {key: lines[0][key] for key in ("memory", "disk")}
+    assert lines[0] == {"phase": "planned", "n_blocks": 2, "block_shape": [22, 22, 20], **needed}
     assert {line["phase"] for line in lines} == {"planned", "reading", "blocks", "finished"}
     info = run_json("info", out)
     assert (info["n_blocks"], info["block_shape"], info["n_missing"]) == (2, [22, 22, 20], 0)
@@ -489,18 +506,44 @@ def test_an_interrupted_compression_goes_on(
         assert cli.main(command) == 1
     reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
     planned, said = capsys.readouterr().err.splitlines()
-    assert planned.startswith(PLANNED) and planned.endswith(" GB of memory") and said == f"napari-tinc: {reason}"
+    assert (
+        planned.startswith(PLANNED)
+        and planned.endswith(" GB of memory and 3 MB on disk")
+        and said == f"napari-tinc: {reason}"
+    )
     assert listing(tmp_path) == ["v.tif", "v.tinc.parts"]
     assert cli.main(command) == 0
-    assert f"1 finished block is in {out}.parts" in capsys.readouterr().err
+    assert f"goes on from what is kept in {out}.parts" in capsys.readouterr().err
     assert listing(tmp_path) == ["v.tif", "v.tinc"]
     run(*command[:2], tmp_path / "w.tinc", *command[3:])
     assert out.read_bytes() == (tmp_path / "w.tinc").read_bytes()
 
 
+def test_resume_wants_something_to_go_on_from(
+    tmp_path: Path, long: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "v.tinc"
+    command = ["compress", long, str(out), "--ratio", "8", "--block", "24", "--resume"]
+    assert fail(*command).startswith(f"--resume: {out}.parts holds nothing of this volume with these options")
+    assert listing(tmp_path) == ["v.tif"]
+    entry = cli.log_entry
+
+    def interrupt(event: training.Progress) -> dict[str, Any]:
+        if event.phase == "blocks" and event.step == 1:
+            raise KeyboardInterrupt
+        return entry(event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "log_entry", interrupt)
+        assert cli.main(command[:-1]) == 1
+    assert cli.main([*command, "--seed", "1"]) == 1
+    assert cli.main(command) == 0
+    assert listing(tmp_path) == ["v.tif", "v.tinc"]
+
+
 def test_finished_blocks_need_a_folder(image: str, fail: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "v.tinc.parts").touch()
-    assert fail("compress", image, tmp_path / "v.tinc").endswith("is no folder; finished blocks are kept there")
+    assert fail("compress", image, tmp_path / "v.tinc").endswith("is no folder; what is done is kept there")
 
 
 def test_a_scheduler_that_does_not_answer(image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

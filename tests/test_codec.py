@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +13,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import codec, pipeline
+from napari_tinc import codec, pipeline, training
 from napari_tinc.calibration import fit_corrections
 from napari_tinc.container import Calibration, WeightsFormat
 from napari_tinc.network import Architecture
@@ -33,7 +37,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
     *progress, last = list(events)
     assert isinstance(last, tinc.Finished)
-    return progress, last
+    return [event for event in progress if isinstance(event, tinc.Progress)], last
 
 
 def test_a_volume_in_a_file_out_and_back(tmp_path: Any) -> None:
@@ -314,6 +318,8 @@ def test_widths_that_only_rounding_could_make_fit(weights: str) -> None:
         ({"widths": [257]}, "expected each 1 to 256"),
         ({"widths": [8, 0]}, "expected each 1 to 256"),
         ({"widths": [8], "psnr": 30}, "expected one"),
+        ({"widths": [8, 4], "max_error": 0}, r"widths=\[8, 4\] and max_error=0 given, expected one"),
+        ({"levels": 2, "max_error": 0}, "levels=2 and max_error=0 given, expected one"),
         ({"calibration": "leaf"}, "calibration is 'leaf', expected one of auto, none"),
     ],
 )
@@ -342,3 +348,27 @@ def test_an_estimate_grows_with_the_work() -> None:
     coarse = pipeline.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
     assert coarse.n_parameters < 16000 / 2 < large.n_parameters
     assert pipeline.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs cannot be chosen here")
+def test_one_cpu_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import test_codec as tests\n"
+        "tests.pipeline.STEPS = {'fast': 100}\n"
+        "tests.codec.is_candidate = lambda *_: False\n"
+        "print(*tests.digests())"
+    )
+    one = subprocess.run(
+        [sys.executable, "-c", script], cwd=os.path.dirname(__file__), capture_output=True, check=True, text=True
+    )
+    monkeypatch.setattr(pipeline, "STEPS", {"fast": 100})
+    monkeypatch.setattr(training, "cpu_count", lambda: 2)
+    assert digests() == one.stdout.split()
+
+
+def digests() -> list[str]:
+    """Of a file with networks, and of one without."""
+    volume, options = blobs().astype("f4"), {"device": "cpu", "preset": "fast"}
+    files = [tinc.compress(volume, **options, **target) for target in ({"ratio": 8}, {"max_error": 0.3})]
+    return [hashlib.sha256(file.parts.data()).hexdigest() for file in files]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import pipeline, plain
+from napari_tinc import pipeline, plain, training
 from napari_tinc.parts import Blocks
 
 
@@ -62,6 +63,7 @@ def test_a_search_that_nobody_listens_to_ends() -> None:
     before = threading.active_count()
     events = tinc.fit(noisy(), ratio=8, preset="fast")
     next(events)
+    next(events)
     assert threading.active_count() > before
     events.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
@@ -76,3 +78,12 @@ def test_large_volumes_are_judged_by_samples(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_same_bytes_again() -> None:
     first, again = (tinc.compress(noisy(), ratio=8, preset="fast").parts.data() for _ in range(2))
     assert first == again
+
+
+@pytest.mark.parametrize("options", [{"ratio": 6}, {"psnr": 35}, {"ratio": 6, "block": 16}])
+def test_a_clock_decides_nothing(options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit was given up by reports that came when the clock said so: never, on a machine that is slow enough."""
+    monkeypatch.setattr(training, "REPORT_SECONDS", math.inf)
+    events = list(tinc.fit(noisy(), **options, preset="fast"))  # type: ignore[arg-type]
+    assert isinstance(events[-1], tinc.Finished) and events[-1].volume.error_bound is not None
+    assert not [event for event in events if isinstance(event, tinc.Progress) and event.phase == "packing"]

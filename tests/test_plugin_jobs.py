@@ -160,7 +160,7 @@ def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     log = tmp_path / "metrics.jsonl"
     *_, result = compress_layer(replace(request(), log=log), Control(), 10**6)
     entries = [json.loads(line) for line in log.read_text().splitlines()]
-    assert entries[0]["phase"] == "training" and entries[-1]["phase"] == "finished"
+    assert entries[0]["phase"] == "planned" and entries[-1]["phase"] == "finished"
     assert entries[-1]["bytes"] == result.volume.nbytes_compressed and entries[-1]["psnr"] == result.quality.psnr
     with pytest.raises(JobError, match="No such file or directory"):
         list(compress_layer(replace(request(), log=tmp_path / "none" / "x"), Control(), 10**6))

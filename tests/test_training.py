@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_tinc import training
 from napari_tinc.allocation import allocate
 from napari_tinc.container import WeightsFormat, count_parameters
 from napari_tinc.network import Architecture
@@ -82,3 +83,26 @@ def test_allocation_spends_the_budget_and_no_more(shape: tuple[int, int, int], f
         assert spent <= nbytes
         assert spent > 0.7 * nbytes or widths.max() == 256 or tree.depth == 0 or nbytes == 1000
     assert allocate(shape, 1, form)[1].min() == 1
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_batch_that_does_not_fit_is_halved_twice(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, raised, sizes = training._Shard.step, 0, []
+
+    def short_of_memory(shard: Any, weights: Any) -> float:
+        nonlocal raised
+        sizes.append(len(shard.errors))
+        if len(sizes) > 20 and raised < times and sizes[-1] == sizes[0] // 2**raised:
+            raised += 1
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
+        return step(shard, weights)
+
+    monkeypatch.setattr(training, "n_shards", lambda: 1)
+    monkeypatch.setattr(training._Shard, "step", short_of_memory)
+    if times == 3:
+        with pytest.raises(ValueError, match=r"^training needs more memory than cpu has; use device='cpu', or smaller"):
+            run()
+        return
+    progress, fitted = run()
+    assert sizes[-1] == sizes[0] // 2**times and progress[-1].step == 200
+    assert progress[-1].loss < 0.15 and np.isfinite(fitted.vector).all()

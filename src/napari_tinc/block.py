@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import metrics, residual, storage
+from . import metrics, residual
+from .cancel import Check, never
+from .checkpoint import Journal, State
 from .exact import Exact, checksum, violations
-from .framing import TincError
 from .mosaic import Payload
 from .pipeline import Finished, Preview, Settings, Task, make_header, run
 from .sources import Source
-from .training import Control, Progress
+from .training import Control, Mark, Progress
 from .tree import Tree
 
 
@@ -36,15 +34,8 @@ class Block:
     ssim: float
     crc: int | None = None
 
-    FIGURES = struct.Struct("<3dBI")
-
-    def pack(self) -> bytes:
-        return self.FIGURES.pack(self.rmse, self.max_error, self.ssim, self.crc is not None, self.crc or 0) + self.data
-
-    @classmethod
-    def parse(cls, data: bytes) -> Block:
-        rmse, max_error, ssim, is_residual, crc = cls.FIGURES.unpack_from(data)
-        return cls(data[cls.FIGURES.size :], rmse, max_error, ssim, crc if is_residual else None)
+    def state(self) -> State:
+        return asdict(self)
 
     @property
     def payload(self) -> Payload:
@@ -85,68 +76,45 @@ def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float
 
 
 def fit_events(
-    values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control
-) -> Iterator[Progress | Preview | Block]:
+    values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control,
+    journal: Journal | None = None,
+) -> Iterator[Progress | Preview | Block]:  # fmt: skip
     """The same as a generator, which ends without a block where it is cancelled."""
     values = np.ascontiguousarray(values)
     if settings.bound is not None:
-        yield code_block(values, settings.bound, span)
+        yield code_block(values, settings.bound, span, control.check)
         return
-    task = Task(values, make_header(values, settings.form), budget, settings, control=control, span=span, inner=True)
+    task = Task(
+        values, make_header(values, settings.form), budget, settings, control=control, span=span, inner=True,
+        journal=journal or Journal(),
+    )  # fmt: skip
     for event in run(task, share):
         if isinstance(event, Finished):
             found = event.quality
             yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim)
-        else:
+        elif not isinstance(event, Mark):
             yield event
 
 
-def code_block(values: NDArray[Any], bound: float, span: float | None) -> Block:
+def code_block(values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
     """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
-    return coded_block(residual.encode(values, bound), values, bound, span)
+    return coded_block(residual.encode(values, bound, check=check), values, bound, span, check)
 
 
-def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None) -> Block:
+def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
     """A block around what residual.py made of its values."""
-    decoded = residual.decode(data, values.shape, values.dtype)
+    decoded = residual.decode(data, values.shape, values.dtype, check)
+    check()
     wrong = violations(values, decoded, bound)
     if wrong:
         raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
+    check()
     finite = np.isfinite(values)
     if finite.all():
         rmse, largest = metrics.rmse_and_largest(values, decoded)
-        similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span)
+        similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check)
     else:
         kept = np.where(finite, values, 0)[None], np.where(finite, decoded, 0)[None]
         rmse, largest = metrics.rmse_and_largest(*kept)
         similarity = 1.0 if rmse == 0 else math.nan
     return Block(data, rmse, largest, similarity, checksum(decoded))
-
-
-class Journal:
-    """Finished blocks in a folder, each a file that is whole or not there."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self.folder, self.key = folder, key
-        folder.mkdir(exist_ok=True)
-
-    def path(self, index: int) -> Path:
-        return self.folder / f"{self.key}-{index:06d}.block"
-
-    def read(self, index: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Block | None:
-        try:
-            block = Block.parse(self.path(index).read_bytes())
-            block.part(shape, dtype).verify()
-        except (FileNotFoundError, struct.error, TincError):
-            return None  # to be fitted anew
-        return block
-
-    def write(self, index: int, block: Block) -> None:
-        storage.save(self.path(index), block.pack())
-
-    def remove(self) -> None:
-        """Its own files, and the folder if nothing else is in it."""
-        for path in self.folder.glob(f"{self.key}-*.block"):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()

@@ -8,24 +8,22 @@ Every block is a fit of its own (pipeline.py), so that its bytes depend on nothi
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import mosaic
-from .block import Block, BlockTask, Journal, fit_events
+from .block import Block, BlockTask, fit_events
+from .checkpoint import Journal, key_of
 from .cluster import fit_on_cluster
 from .framing import Ancillary, Chunk, span_of
 from .metrics import Quality, psnr
 from .mosaic import Mosaic, Payload
+from .needs import EXACT_EDGE, MOST_AT_ONCE, memory_needed
 from .octree import MAX_DEPTH, Octree, box_slices, split_counts
 from .pipeline import (
     Estimate,
@@ -39,33 +37,35 @@ from .pipeline import (
 )
 from .sources import Source
 from .survey import LEAST_BLOCK, Survey, shares, survey
-from .training import Control, Progress
+from .training import MARKS, Control, Mark, Progress
 from .tree import pack_errors, rounded
 from .volume import TincVolume, cell_centres
 
 BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
-MOST_AT_ONCE = 2**25  # voxels that may be a single tree
 BLOCK_VOXELS = 2**22  # of a block at most, where there are more
 WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
-EXACT_EDGE = 128  # voxels along a block without networks, at most
 OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
-MEMORY, MEMORY_PER_VOXEL, MEMORY_PER_WEIGHT = 4.5e8, 40, 60  # bytes: of Python and torch, of a block, of its fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
-    """The first event of a compression block by block: what will be done.
+    """The first event of every compression: what will be done.
 
     Attributes
     ----------
-    n_blocks : in all channels and points in time.
+    n_blocks : in all channels and points in time; 1 for a single tree of networks.
     block_shape : voxels along z, y, x of the largest.
-    memory : bytes of main memory needed at most, about.
+    memory, disk : bytes of main memory, and of the disk for what is kept and the file, needed at most, about.
+    kept : files in the job's folder that it goes on from.
+    others : files there that are the work of other jobs.
     """
 
     n_blocks: int
     block_shape: tuple[int, int, int]
     memory: int
+    disk: int = 0
+    kept: int = 0
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ class Job:
     facts : what the file says; its tree and value range are still to be found.
     extra : ancillary chunks to put into the file.
     edge : voxels along a block at most, None for what suits size and ratio.
-    folder : where finished blocks are kept until all are done, so that a job can be resumed; None for nowhere.
+    journal : keeps what is done until all is, so that a job can be resumed.
     scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
     names : values are labels, which have no means.
     """
@@ -88,7 +88,7 @@ class Job:
     settings: Settings
     control: Control = field(default_factory=Control)
     edge: int | None = None
-    folder: Path | None = None
+    journal: Journal = field(default_factory=Journal)
     scheduler: Any = None
     names: bool = False
 
@@ -123,16 +123,9 @@ def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None
     return Octree.full(source.shape, depth)
 
 
-def memory_needed(tree: Octree, source: Source, nbytes: int) -> int:
-    """Bytes of main memory that a fit block by block takes, about."""
-    voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
-    weights = 8 * nbytes / 5 / (source.n_volumes * len(tree.leaves))
-    return int(MEMORY + MEMORY_PER_VOXEL * voxels + MEMORY_PER_WEIGHT * weights + 3 * nbytes)
-
-
 def run_blocks(
     job: Job, tree: Octree, budget: int, share: float = 1.0
-) -> Iterator[Planned | Progress | Preview | Finished]:  # fmt: skip
+) -> Generator[Progress | Mark | Preview | Finished]:  # fmt: skip
     """Compress in the blocks of a tree; ends without :class:`Finished` where it is cancelled.
 
     ``share`` is that of the preset's steps.
@@ -141,7 +134,6 @@ def run_blocks(
     source, control = job.source, job.control
     n_volumes, n_blocks = source.n_volumes, len(tree.leaves)
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
-    yield Planned(n_volumes * n_blocks, (z, y, x), memory_needed(tree, source, budget))
     edge = _overview_edge(source, n_volumes * n_blocks, budget)
     seen = None
     exact = job.settings.bound is not None
@@ -159,7 +151,8 @@ def run_blocks(
         error_bound=job.settings.bound, **job.facts,
     )  # fmt: skip
     overviews: list[Block] = []
-    for found in _fit_overviews(job, seen, budget) if edge else ():
+    journal = job.journal.under(_stage(tree, edge, budget, share, seen))
+    for found in _fit_overviews(job, seen, budget, journal) if edge else ():
         if isinstance(found, Block):
             overviews.append(found)
         else:
@@ -175,7 +168,6 @@ def run_blocks(
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
         for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
     ]  # fmt: skip
-    journal = None if job.folder is None else Journal(job.folder, _key(job, tree, budgets, seen, share))
     blocks: list[Block] = []
     for step in _fit_all(job, tasks, journal, span, share * block_share(z * y * x)):
         if isinstance(step, list):
@@ -194,8 +186,6 @@ def run_blocks(
             f"a ratio of {source.nbytes / nbytes:.3g}"
         )
     yield replace(finished, seconds=time.perf_counter() - began)
-    if journal:  # by now the file is saved, where who asked for it does that before asking for more
-        journal.remove()
 
 
 def assemble(
@@ -222,19 +212,32 @@ def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
 
 
 def _fit_all(
-    job: Job, tasks: Sequence[BlockTask], journal: Journal | None, span: float, share: float
-) -> Iterator[Progress | Preview | list[Block]]:
-    """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them."""
+    job: Job, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
+) -> Iterator[Progress | Mark | Preview | list[Block]]:
+    """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them.
+
+    A :class:`Mark` says how good the first of them are, in their own order, whatever order they are made in.
+    """
     canvas = _Canvas(job.source)
     done: dict[int, Block] = {}
     for index in range(len(tasks)):
-        if journal and (left := journal.read(index, tasks[index].shape, job.source.dtype)) is not None:
-            done[index] = left
+        if (left := journal.load(_block_name(index))) is not None:
+            done[index] = Block(**left)
     pending = [index for index in range(len(tasks)) if index not in done]
     began = time.perf_counter()
     control = job.control
+    marked = 0
+
+    def marks() -> Iterator[Mark]:
+        nonlocal marked
+        while marked in done:
+            marked += 1
+            if marked * MARKS // len(tasks) > (marked - 1) * MARKS // len(tasks):
+                yield Mark(marked / len(tasks), _quality([done[i] for i in range(marked)], tasks[:marked], span).psnr)
+
+    yield from marks()
     if job.scheduler is None:
-        events: Iterator[Any] = _fit_here(job, tasks, pending, span, share)
+        events: Iterator[Any] = _fit_here(job, tasks, pending, span, share, journal)
     else:
         events = fit_on_cluster(job.scheduler, tasks, pending, job.settings, span, share, control)
     for event in events:
@@ -247,8 +250,10 @@ def _fit_all(
         else:
             index, block = event
             done[index] = block
-            if journal:
-                journal.write(index, block)
+            if not control.stop.is_set():
+                journal.save(_block_name(index), block.state())
+                journal.under(f"{index:06d}").remove()
+            yield from marks()
         part = (len(done) - len(tasks) + len(pending) + inner) / len(pending)
         seconds = time.perf_counter() - began
         known = _quality(list(done.values()), [tasks[index] for index in done], span) if done else None
@@ -285,7 +290,7 @@ def estimate_blocks(source: Source, nbytes: int, settings: Settings, edge: int |
     one = estimate((z, y, x), nbytes // n_blocks, settings, share)
     return replace(
         one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
-        seconds=n_blocks * one.seconds,
+        seconds=n_blocks * one.seconds, memory=memory_needed(tree, source, nbytes, settings),
     )  # fmt: skip
 
 
@@ -295,12 +300,13 @@ def block_share(n_voxels: int) -> float:
 
 
 def _fit_here(
-    job: Job, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float
+    job: Job, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
 ) -> Iterator[Progress | Preview | tuple[int, Block]]:
     for index in pending:
         for event in fit_events(
-            tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control
-        ):
+            tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control,
+            journal.under(f"{index:06d}"),
+        ):  # fmt: skip
             if isinstance(event, Block):
                 yield index, event
             else:
@@ -309,13 +315,19 @@ def _fit_here(
             return
 
 
-def _fit_overviews(job: Job, seen: Survey, budget: int) -> Iterator[Progress | Preview | Block]:
+def _fit_overviews(job: Job, seen: Survey, budget: int, journal: Journal) -> Iterator[Progress | Preview | Block]:
     assert seen.overview is not None
     each = int(OVERVIEW_SHARE * budget / len(seen.overview))
     settings = job.settings if job.settings.bound is None else job.exact_settings(0.0)
-    for means in seen.overview:
-        for event in fit_events(rounded(means, job.source.dtype), settings, each, None, 1.0, job.control):
+    for number, means in enumerate(seen.overview):
+        part = journal.under(f"overview-{number}")
+        if (left := part.load("result.done")) is not None:
+            yield Block(**left)
+            continue
+        for event in fit_events(rounded(means, job.source.dtype), settings, each, None, 1.0, job.control, part):
             if isinstance(event, Block):
+                if not job.control.stop.is_set():
+                    part.save_result(event.state())
                 yield event
             elif isinstance(event, Progress):
                 yield replace(event, phase="overview")
@@ -328,13 +340,13 @@ def head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int
     return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks
 
 
-def _key(job: Job, tree: Octree, budgets: NDArray[np.int64], seen: Survey, share: float) -> str:
-    """What tells this job's blocks from another's."""
-    said = [job.settings.provenance(), job.settings.said(), tree.shape, len(tree.leaves), str(job.source.dtype), share]
-    digest = hashlib.sha256(json.dumps(said).encode())
-    for array in (budgets, seen.low, seen.high, seen.detail):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+def _stage(tree: Octree, edge: int, budget: int, share: float, seen: Survey) -> str:
+    """What tells the blocks of one stage of a job from those of another."""
+    return f"blocks-{key_of(len(tree.leaves), edge, budget, share, seen.digest)}"
+
+
+def _block_name(index: int) -> str:
+    return f"{index:06d}.block"
 
 
 class _Canvas:

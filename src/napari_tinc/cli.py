@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Log, Ticker, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
+from .reports import Log, Ticker, kept_text, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
 
 if TYPE_CHECKING:
     from .framing import Chunk, Entry
@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     except tinc.TincError as error:
         reason = f"{args.file}: {error}"
-    except (ImportError, MemoryError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
+    except MemoryError as error:
+        reason = f"not enough memory: {error}" if str(error) else "not enough memory"
+    except (ImportError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
         reason = str(error) or type(error).__name__
     except tinc.ChildError as error:
         reason = str(error)
@@ -69,23 +71,25 @@ def _compress(args: argparse.Namespace) -> None:
     _check_output(args.file, [".tinc"])
     if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
+    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
+        if args.max_error is not None and value is not None:
+            raise ValueError(f"--{name} and --max-error given, expected one: a file within a bound has no networks")
     folder = Path(f"{args.file}.parts")
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; finished blocks are kept there")
+        raise ValueError(f"{folder} is no folder; what is done is kept there")
     image = args.image if args.isolate else read_volumes(args.image)
     options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
     options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block}
     options["max_error"] = args.max_error
     try:
-        figures = _fit(args, image, weights=args.weights, resume=folder, scheduler=args.scheduler, **options)
+        figures = _fit(
+            args, image, weights=args.weights or "entropy", resume=folder, scheduler=args.scheduler, **options
+        )
     except KeyboardInterrupt:
-        kept = _count_blocks(folder)
-        if not kept:
-            with contextlib.suppress(OSError):  # not there, or not empty
-                folder.rmdir()
-            raise
-        reason = f"cancelled; {_blocks(kept)} kept in {folder}, the same command goes on from there"
-        raise KeyboardInterrupt(reason) from None
+        if kept := _kept(folder):
+            reason = f"cancelled; {kept} kept in {folder}, the same command goes on from there"
+            raise KeyboardInterrupt(reason) from None
+        raise
     _report(args, figures, table([figures]))
 
 
@@ -247,12 +251,16 @@ def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
     put(to_json(result) if args.json else text)
 
 
-def _count_blocks(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("*.block"))
-
-
-def _blocks(count: int) -> str:
-    return f"{count} finished block{' is' if count == 1 else 's are'}"
+def _kept(folder: Path) -> str:
+    """What is left in the folder of a job, for a reader; empty where nothing is."""
+    files = [path for path in folder.glob("*-*.*") if not path.name.startswith(".")]
+    blocks = sum(path.suffix == ".block" for path in files)
+    if blocks:
+        return f"{blocks} finished block{' is' if blocks == 1 else 's are'}"
+    if files:
+        age = max(0.0, time.time() - max(path.stat().st_mtime for path in files))
+        return f"what was done until {age:.0f} seconds ago is"
+    return ""
 
 
 def _check_output(path: str, suffixes: Sequence[str]) -> None:
@@ -284,7 +292,7 @@ def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[s
 
     Where only its path is given, another process reads and compresses it.
     """
-    options["preset"] = args.preset
+    options["preset"] = args.preset or "balanced"
     if isinstance(image, str):
         from .isolation import fit_isolated
 
@@ -292,7 +300,6 @@ def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[s
     else:
         events = tinc.fit(image.array, **image.options(), **options)
     figures: dict[str, Any] = {}
-    planned = ""
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(Log(args.log)) if args.log else None
         ticker = Ticker()
@@ -305,18 +312,19 @@ def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[s
                 figures = _figures(event.volume, event.quality, file=args.file) | {"seconds": event.seconds}
                 entry = {"phase": "finished", **figures}
             elif isinstance(event, tinc.Progress):
-                if options.get("scheduler") and not planned:
-                    planned = "a single tree of networks, which is fitted here: only blocks go to a scheduler (--block)"
-                    ticker.say(planned)
                 ticker.show(event)
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):
-                if plan_text(event) != planned:  # every fit of a search for a PSNR has one
-                    planned = plan_text(event)
-                    ticker.say(planned)
-                    if (folder := options.get("resume")) and (left := _count_blocks(folder)):
-                        ticker.say(
-                            f"{_blocks(left)} in {folder}: those of this volume and options are not fitted again"
+                ticker.say(plan_text(event))
+                if options.get("scheduler") and event.n_blocks == 1:
+                    ticker.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
+                if folder := options.get("resume"):
+                    if left := kept_text(event, folder):
+                        ticker.say(left)
+                    if args.resume and not event.kept:
+                        raise ValueError(
+                            f"--resume: {folder} holds nothing of this volume with these options and number of CPUs; "
+                            "without --resume the work is begun anew"
                         )
                 entry = plan_entry(event)
             if log and entry:
@@ -418,17 +426,21 @@ def _parser() -> argparse.ArgumentParser:
 
     about = "Compress a TIFF, .npy, NIfTI, Zarr or HDF5 volume, or those of several channels or points in time."
     compress = command(_compress, about, image="IN", file="OUT.tinc")
+    kept = "What is done is kept in OUT.tinc.parts until the file is written: the same command goes on from there."
+    compress.description = f"{about} {kept}"
     target = compress.add_mutually_exclusive_group()
     target.add_argument("--ratio", type=float, metavar="R", help="bytes of the raw array / bytes of the file (64)")
     target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
     target.add_argument("--psnr", type=float, metavar="DB", help="least quality, in the smallest file that has it")
     help = "how far any voxel may be off, in units of the data; 0 is bit for bit"
     target.add_argument("--max-error", type=float, metavar="E", help=help)
-    compress.add_argument("--weights", choices=WEIGHTS, default="entropy", help="how they are stored (%(default)s)")
+    compress.add_argument("--weights", choices=WEIGHTS, help="how they are stored (entropy)")
     compress.add_argument("--widths", type=_widths, metavar="N,N", help="of the networks, a level from the root")
     compress.add_argument("--calibration", choices=("auto", "none"), default="auto", help="where it pays, or none")
-    help = "voxels along the edge of a block at most; finished ones are kept in OUT.tinc.parts until all are done"
+    help = "voxels along the edge of a block at most"
     compress.add_argument("--block", type=int, metavar="N", help=help)
+    help = "go on from what is kept in OUT.tinc.parts, or fail; without it what is there is taken, too"
+    compress.add_argument("--resume", action="store_true", help=help)
     compress.add_argument("--scheduler", metavar="ADDRESS", help="of dask.distributed, whose workers fit the blocks")
     help = "compress in a process of its own, whose crash or want of memory this command survives and explains"
     compress.add_argument("--isolate", action="store_true", help=help)
@@ -457,7 +469,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--no-view", dest="view", action="store_false", help="do not open napari")
     demo.set_defaults(file=None, log=None)
     for fitting in (compress, demo):
-        fitting.add_argument("--preset", choices=PRESETS, default="balanced", help="how long to train (%(default)s)")
+        fitting.add_argument("--preset", choices=PRESETS, help="how long to train (balanced)")
     return parser
 
 

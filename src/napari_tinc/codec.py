@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import framing
+from . import framing, needs
 from .allocation import MAX_LEVELS, parse_widths
-from .blocks import MOST_AT_ONCE, Job, Planned, block_tree, run_blocks
+from .blocks import Job, Planned, block_tree, run_blocks
+from .cancel import Cancelled
+from .checkpoint import Journal, key_of
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .locks import while_held
 from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
 from .plain import estimate_plain, fit_plain, is_candidate
 from .sources import Source
-from .training import Control, Progress, pick_device
+from .training import Control, Mark, Progress, n_shards, pick_device
 from .volume import TincVolume
 
 LEAST_EDGE = 16  # of a block
+SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
 NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
@@ -61,7 +65,7 @@ def compress(
         is such anyway.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
-    seed : the same seed on the same machine gives the same bytes.
+    seed : the same seed on the same machine gives the same bytes, with the same number of CPUs (one counts as two).
     spacing, units : edges of a voxel along z, y, x; stored in the file.
     axis_labels : one letter an axis; None for the last of "qtczyx".
     weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
@@ -71,8 +75,9 @@ def compress(
     calibration : "auto", gains and offsets where they pay, or "none".
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
     block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
-    resume : folder that keeps finished blocks until all are done. The same call goes on where it was interrupted.
-        One call at a time has it; another's raises BlockingIOError.
+    resume : folder that keeps what is done until all is. The same call goes on where it was interrupted, to the same
+        bytes, if the number of CPUs is the same, and forgets at most half a minute of work. One call at a time has it;
+        another's raises BlockingIOError.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
     on_progress : called with every :class:`Progress`.
 
@@ -111,7 +116,7 @@ def fit(
 
     Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
     it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
-    after ``look`` a :class:`Preview` comes between. Compressing block by block begins with :class:`Planned`.
+    after ``look`` a :class:`Preview` comes between. The first event is :class:`Planned`.
     """
     source = Source.of(array, exact=max_error == 0)
     budget = _parse_target(source.nbytes, ratio, nbytes, psnr, max_error)
@@ -130,27 +135,78 @@ def fit(
     if widths is not None and psnr is not None:
         raise ValueError(f"widths={widths} and psnr={psnr} given, expected one: a search for a PSNR chooses widths")
     chosen = None if widths is None else parse_widths(widths, levels)
+    if max_error is not None and (levels, chosen) != (None, None):
+        given = f"widths={widths}" if chosen else f"levels={levels}"
+        raise ValueError(f"{given} and max_error={max_error} given, expected one: such a file has no networks")
     if block is not None and operator.index(block) < LEAST_EDGE:
         raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
     meta = _parse_meta(source, axis_labels, channels) | _parse_labels(source, labels, max_error)
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
-                 source.size > MOST_AT_ONCE, max_error),
-        control or Control(), block,
-        None if resume is None else Path(resume), scheduler, names=bool(meta.get("labels") or meta.get("bool")),
+                 source.size > needs.MOST_AT_ONCE, max_error),
+        control or Control(), block, scheduler=scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
-    return while_held(resume, _run(job, budget) if psnr is None else _reach(job, float(psnr)))
+    planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
+    if resume is not None:
+        needs.check_disk(planned.disk, Path(resume))
+        job = replace(job, journal=Journal(Path(resume), _key(job, budget, psnr)))
+        planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
+    events = _run(job, budget) if psnr is None else _reach(job, float(psnr))
+    return while_held(resume, _whole(job, planned, events))
 
 
-def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:
+def _plan(job: Job, sizes: Sequence[int]) -> Planned:
+    """What will be done, for the first of some sizes of the file. ValueError where memory is too little for any."""
+    source, settings = job.source, job.settings
+
+    def needed(edge: int | None) -> int:
+        trees = [block_tree(source, nbytes, settings, edge) for nbytes in sizes]
+        return max(needs.memory_needed(*one, settings) for one in zip(trees, [source] * len(sizes), sizes, strict=True))
+
+    tree = block_tree(source, sizes[0], settings, job.edge)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    memory, disk = needed(job.edge), needs.disk_needed(tree, source, max(sizes), settings)
+    smaller = next(
+        (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= needs.free_memory()), None
+    )
+    needs.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
+    return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk)
+
+
+def _whole(
+    job: Job, planned: Planned, events: Iterator[Progress | Preview | Finished]
+) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
+    """What will be done, and the doing of it."""
+    yield planned
+    try:
+        with contextlib.suppress(Cancelled):
+            for event in events:
+                yield event
+                if isinstance(event, Finished):  # saved by now, if who asked for it saves it before asking for more
+                    job.journal.remove()
+    finally:
+        needs.give_back_memory()
+
+
+def _key(job: Job, budget: int, psnr: float | None) -> str:
+    """What tells this job from others: all that the bytes of its file depend on."""
+    said: list[Any] = [job.settings.provenance(), job.settings.said(), budget, psnr, job.edge, job.facts, job.names]
+    if job.settings.bound is None:
+        said += [pick_device(job.settings.device).type, n_shards()]
+    source = job.source
+    said += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
+    return key_of(*said, *(chunk.payload for chunk in job.extra))
+
+
+def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
     """The better of a file with networks and one without, where both are possible."""
     if job.settings.bound is None and is_candidate(job, job.source.nbytes / budget):
         return _better(job, budget)
     return _with_networks(job, budget)
 
 
-def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Finished]:
+def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
     """Networks are given up as soon as they cannot come up to a file without any; that is made if it may be better."""
     began = time.perf_counter()
     expected = -math.inf
@@ -168,17 +224,17 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Fi
                 yield event
     if job.control.cancel.is_set():
         return
+    if best is None and expected > 0 and math.isinf(expected):
+        expected = -math.inf  # it cannot be made
     plain = best
     try:
-        for found in _with_networks(job, budget):
+        for found in _with_networks(job, budget, wanted=expected - (0 if plain else SAMPLE_DB)):
             if isinstance(found, Finished):
                 best = max(best or found, found, key=lambda finished: finished.quality.psnr)
-            elif isinstance(found, Progress) and _is_hopeless(found, expected - (0 if plain else SAMPLE_DB)):
-                break
             else:
                 yield found
     except ValueError:  # too small for networks
-        if expected < 0 or math.isinf(expected):
+        if math.isinf(expected):
             raise
     if job.control.cancel.is_set():
         return
@@ -194,23 +250,45 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Planned | Fi
         yield replace(best, seconds=time.perf_counter() - began)
 
 
-def _is_hopeless(event: Progress, wanted: float) -> bool:
+def _is_hopeless(mark: Mark, wanted: float) -> bool:
     """Whether a fit under way will not come up to a PSNR: what is left of its schedule gives a few dB."""
-    done = event.step / event.steps
-    return event.phase in ("training", "blocks") and done >= 0.3 and event.psnr + 5 * (1 - done) + 1 < wanted
+    return mark.done >= 0.3 and mark.psnr + 5 * (1 - mark.done) + 1 < wanted
 
 
-def _with_networks(job: Job, budget: int, share: float = 1.0) -> Iterator[Progress | Preview | Planned | Finished]:
-    """One fit, as one tree or in blocks."""
+def _with_networks(
+    job: Job, budget: int, share: float = 1.0, wanted: float = -math.inf
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
+    """One fit, as one tree or in blocks; given up without :class:`Finished` where it will not come up to a PSNR."""
     tree = block_tree(job.source, budget, job.settings, job.edge)
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
-        return run_blocks(job, tree, budget, share)
+        return _unless_hopeless(run_blocks(job, tree, budget, share), wanted, job.control, Journal())
     volume = job.source.read(0, (slice(None),) * 3)
     header = make_header(volume, job.settings.form, **job.facts)
-    return run(Task(volume, header, budget, job.settings, job.extra, job.control), share)
+    journal = job.journal.under(f"tree-{budget}-{share}")
+    task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
+    return _unless_hopeless(run(task, share), wanted, job.control, journal)
 
 
-def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | Finished]:
+def _unless_hopeless(
+    events: Generator[Progress | Mark | Preview | Finished], wanted: float, control: Control, journal: Journal
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
+    if (left := journal.load("result.done")) is not None:
+        if left:
+            yield Finished.restored(left)
+        return
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, Mark):
+                if _is_hopeless(event, wanted):
+                    journal.save_result({})
+                    return
+            else:
+                if isinstance(event, Finished) and not control.stop.is_set():
+                    journal.save_result(event.state())
+                yield event
+
+
+def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
     """Fits of several sizes, until one is of the wanted PSNR and hardly better.
 
     First comes a file without networks. Only if networks are better in as many bytes, their size is searched: PSNR is
@@ -237,21 +315,18 @@ def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Planned | F
             break
         finished = None
         pilot = attempt == 1 and not plain
-        hopeless = False
-        for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0):
+        enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
+        for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
             if isinstance(found, Finished):
                 finished = replace(found, seconds=time.perf_counter() - began)
             elif isinstance(found, Progress):
-                hopeless = bool(plain) and not tried and _is_hopeless(found, wanted)
-                if hopeless:
-                    break
                 yield replace(found, attempt=attempt)
             else:
                 yield found
-        if hopeless:
-            break
-        if finished is None:
+        if control.cancel.is_set():
             return
+        if finished is None:
+            break  # given up
         reached = finished.quality.psnr
         if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
             best = finished

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .cancel import Check, never
 from .network import Architecture, Array, sine_
 from .octree import box_slices
 
@@ -144,7 +145,7 @@ class Network:
 
     def on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
-        finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray,
+        finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray, check: Check = never,
     ) -> NDArray[Any]:  # fmt: skip
         """Calibrated outputs, in units of the normalised volume, on the grid of three ascending coordinate lists.
 
@@ -152,6 +153,7 @@ class Network:
         ----------
         axes : voxel coordinates along z, y, x; voxel i covers i to i + 1, its centre is i + 0.5.
         finish : from outputs to values of ``dtype``, a tile at a time.
+        check : called every few milliseconds; what it raises ends the work.
 
         Returns
         -------
@@ -177,6 +179,7 @@ class Network:
                     out[where] = finish(np.full(1, offset, np.float32))
                     continue
                 for tile, values in self._head(head, grid, where, scratch):
+                    check()
                     if (gain, offset) != (1, 0):
                         values = (values * gain + offset).astype(np.float32)
                     out[tile] = finish(values)

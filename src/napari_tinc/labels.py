@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cancel import Check, never
 from .lattice import ORDER, check_shape
 from .stages import NEAR, Ints, Level, Parity, Stage, pad, part_of
 from .tokens import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
@@ -48,17 +49,17 @@ def encode(labels: NDArray[Any]) -> bytes:
     return encode_indices(names, indices.reshape(labels.shape))
 
 
-def encode_indices(names: NDArray[Any], indices: NDArray[np.intp]) -> bytes:
+def encode_indices(names: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
     """As :func:`encode`, of ``names[indices]``; names ascend and each is used."""
     writer = Writer()
     _put_names(writer, names)
     box = indices.astype(np.min_scalar_type(len(names) - 1))
     if len(names) > 1:
-        _put_box(writer, box, len(names))
+        _put_box(writer, box, len(names), check)
     return writer.to_bytes()
 
 
-def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
     """The labels, (z, y, x), given their shape and dtype.
 
     Raises
@@ -69,7 +70,7 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     dtype = _checked(shape, dtype)
     reader = Reader(data)
     names = _get_names(reader, shape[0] * shape[1] * shape[2], dtype)
-    indices = _get_box(reader, shape, len(names)) if len(names) > 1 else np.zeros(shape, np.uint8)
+    indices = _get_box(reader, shape, len(names), check) if len(names) > 1 else np.zeros(shape, np.uint8)
     reader.end()
     return names[indices]
 
@@ -114,7 +115,9 @@ def _get_names(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> NDArray[A
     return (offsets + np.uint64(lowest % 2**64)).astype(dtype)
 
 
-def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, tuple[slice, ...]], Ints]) -> Ints:
+def _run(
+    shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, tuple[slice, ...]], Ints], check: Check
+) -> Ints:
     """The box, level by level; ``code`` gives the labels of a stage, whose voxels are at the slices."""
     labels = np.full((1, 1, 1), first, dtype)
     for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
@@ -124,6 +127,7 @@ def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, 
         known = Level(0, 1, {(0, 0, 0): pad(labels)})
         for parity in ORDER:
             part = part_of(finer, parity)
+            check()
             if part.size:
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
                 part[:] = code(_Vote(Stage(known, parity, part.shape)), where).reshape(part.shape)
@@ -214,27 +218,29 @@ def _ranked(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int6
     return candidates, counts[0] - counts[1]
 
 
-def _put_box(writer: Writer, box: Ints, n_labels: int) -> None:
+def _put_box(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
     coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
 
     def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+        check()
         labels = box[where].ravel()
         places = vote.places(labels)
         coded.append((vote.classes, places, labels[places == OTHER]))
         return labels
 
     n_bits = (n_labels - 1).bit_length()
-    _run(box.shape, int(box[0, 0, 0]), box.dtype, code)
+    _run(box.shape, int(box[0, 0, 0]), box.dtype, code, check)
     tables = Tables.of(np.concatenate([c for c, _, _ in coded]), np.concatenate([p for _, p, _ in coded]))
     models = tables.models()
     writer.bits(box[:1, 0, 0].astype(np.int64), n_bits)
     tables.put(writer)
     for classes, places, others in coded:
+        check()
         writer.tokens(tables, models, classes, places)
         writer.bits(others.astype(np.int64), n_bits)
 
 
-def _get_box(reader: Reader, shape: tuple[int, ...], n_labels: int) -> Ints:
+def _get_box(reader: Reader, shape: tuple[int, ...], n_labels: int, check: Check) -> Ints:
     n_bits = (n_labels - 1).bit_length()
 
     def numbers(count: int) -> NDArray[np.int64]:
@@ -248,10 +254,11 @@ def _get_box(reader: Reader, shape: tuple[int, ...], n_labels: int) -> Ints:
     models = tables.models()
 
     def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+        check()
         places = reader.tokens(tables, models, vote.classes)
         labels = vote.labels(places)
         others = np.flatnonzero(places == OTHER)
         labels[others] = numbers(len(others))
         return labels
 
-    return _run(shape, first, np.min_scalar_type(n_labels - 1), code)
+    return _run(shape, first, np.min_scalar_type(n_labels - 1), code, check)

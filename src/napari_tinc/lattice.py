@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .cancel import Check, never
 from .stages import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, part_of
 from .tokens import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 
@@ -22,6 +23,7 @@ ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 
 MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
 MIN_BACKGROUND = 0.01  # of the voxels
 FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
+BLOCK_PRODUCTS = 2**18  # multiplications, see decode.py
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
@@ -33,7 +35,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 def _run(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]],
+    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check,
 ) -> Ints:  # fmt: skip
     """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices."""
     dtype = np.int32 if high < 2**24 else np.int64
@@ -47,6 +49,7 @@ def _run(
         part_of(finer, (0, 0, 0))[:], part_of(finer_errors, (0, 0, 0))[:] = values, errors
         for parity in ORDER:
             part = part_of(finer, parity)
+            check()
             if part.size:
                 stage = Stage(known, parity, part.shape)
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
@@ -80,7 +83,7 @@ class _Weights:
         self._of[stage.parity] = (stage.terms, weights, activity)
 
 
-def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0) -> Ints:
+def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never) -> Ints:
     """The integers that :func:`encode` returned for the same shape, high, bound and taper.
 
     Raises
@@ -106,6 +109,7 @@ def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: in
         prediction = stage.predict(weights)
         centre = (prediction + 4) >> 3
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        check()
         empty = None
         if background < 0:
             integers = reader.rest(reader.tokens(tables, models, classes))
@@ -120,7 +124,7 @@ def decode(data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: in
         np.negative(integers, out=integers, where=flipped)
         return _apply(stage, prediction, centre, integers, empty)
 
-    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code)
+    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
     reader.end()
     return box
 
@@ -139,7 +143,9 @@ def _apply(
     return values, errors
 
 
-def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0) -> tuple[bytes, Ints]:
+def encode(
+    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
+) -> tuple[bytes, Ints]:
     """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by ``bound`` or less.
 
     Parameters
@@ -160,12 +166,16 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = _fit(stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights)
+            fitted = _fit(
+                stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights, check
+            )
             if fitted is not None:
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)
+        check()
         prediction = stage.predict(weights)
         centre = (prediction + 4) >> 3
+        check()
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
         step = stage.known.step
         errors = (wanted.astype(np.int64) - centre).ravel()
@@ -180,7 +190,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 
         return _apply(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
-    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code)
+    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
     tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
     empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
     models, empty_models = tables.models(), empty_tables.models()
@@ -191,6 +201,7 @@ def encode(box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 
     if background >= 0:
         empty_tables.put(writer)
     for stage in stages:
+        check()
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)
         for weights in stage.fitted or ():
@@ -231,7 +242,7 @@ def _background(box: Ints, bound: int) -> int:
 
 
 def _fit(
-    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int]
+    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
 ) -> tuple[list[int], list[int]] | None:
     """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
     count = len(voxels)
@@ -239,7 +250,7 @@ def _fit(
         return None
     if count > FIT_SAMPLES:
         voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
-    terms = np.stack([stage.term(*term).ravel()[voxels] for term in stage.terms], axis=1).astype(np.float64)
+    terms = _sampled((stage.term(*term) for term in stage.terms), voxels, check)
     target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
     unit = 8.0 * stage.known.step
 
@@ -251,22 +262,40 @@ def _fit(
     for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
         sizes = np.abs(target - terms @ weights)
         weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
-        weights = _solve(weighted.T @ terms, weighted.T @ target)
+        weights = _solve(_product(weighted, terms), weighted.T @ target)
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
     if bits(old) < 20 * len(stored):
         return None
     prediction = stage.predict(stored.tolist())
     centre = (prediction + 4) >> 3
-    shells = np.stack([stage.shell(*shell, centre).ravel()[voxels] for shell in stage.shells], axis=1)
+    shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
     step = stage.known.step  # what is coded counts: errors of less than half a step are none
     steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
     sizes = 8.0 * step * steps.ravel()[voxels]
-    activity = np.maximum(_solve(shells.T.astype(np.float64) @ shells, shells.T @ sizes), 0)
+    activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
     for _ in range(FIT_ROUNDS):  # relative errors count
         weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
-        activity = np.maximum(_solve(weighted.T @ shells, weighted.T @ sizes), 0)
+        activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
     quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
     return stored.tolist(), quantized.tolist()
+
+
+def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
+    """Some voxels of each array, (n_voxels, n_arrays)."""
+    columns = []
+    for array in arrays:
+        check()
+        columns.append(array.ravel()[voxels])
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a.T @ b, a few rows at a time: BLAS runs what is larger on threads, which wait longer than they work."""
+    rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
+    total = np.zeros((a.shape[1], b.shape[1]))
+    for first in range(0, len(a), rows):
+        total += a[first : first + rows].T @ b[first : first + rows]
+    return total
 
 
 def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:

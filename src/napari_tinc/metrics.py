@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .cancel import Check, never
 from .decode import cpu_count
 from .framing import span_of
 from .octree import box_slices
@@ -43,7 +44,7 @@ def psnr(rmse: float, value_range: float) -> float:
     return math.inf if rmse == 0 or value_range == 0 else 20 * (math.log10(value_range) - math.log10(rmse))
 
 
-def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float) -> float:
+def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float, check: Check = never) -> float:
     """Structural similarity as scikit-image computes it; windows shrink for volumes of less than 7 voxels an axis.
 
     Computed in slabs along the first axis, one a CPU, which give the same mean in bounded memory.
@@ -54,7 +55,7 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
     original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
     if original.ndim > 3:  # channels and points in time each have windows of their own
-        return float(np.mean([ssim(a, b, value_range) for a, b in zip(original, reconstruction, strict=True)]))
+        return float(np.mean([ssim(a, b, value_range, check) for a, b in zip(original, reconstruction, strict=True)]))
     window = min([7, *original.shape])
     window -= 1 - window % 2
     if window < 3 or original.ndim == 0:
@@ -64,6 +65,7 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     inner = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
 
     def slab(first: int) -> float:
+        check()
         rows = min(SLAB, inner - first)
         part = slice(first, first + rows + 2 * margin)
         pair = (a[part].astype(np.float64) / value_range for a in (original, reconstruction))
@@ -88,8 +90,9 @@ def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tu
 
 
 def measure(
-    original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int, value_range: float | None = None
-) -> Quality:
+    original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int, value_range: float | None = None,
+    check: Check = never,
+) -> Quality:  # fmt: skip
     """All measures of a reconstruction. PSNR and SSIM are by ``value_range``, None for that of the original.
 
     Raises
@@ -110,7 +113,7 @@ def measure(
         value_range = span_of((original.min(), original.max()))
     return Quality(
         psnr=psnr(rmse, value_range),
-        ssim=ssim(original, reconstruction, value_range),
+        ssim=ssim(original, reconstruction, value_range, check),
         rmse=rmse,
         max_error=largest,
         ratio=original.nbytes / nbytes_compressed,

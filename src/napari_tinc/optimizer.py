@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .network import Architecture
 
@@ -34,6 +34,17 @@ class Optimizer:
         self.keep = 0.95 - 0.05 * self.adam
         self.forget = 1 - self.keep
         self.steps = 0
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs to go on from here."""
+        return {"momentum": self.momentum.cpu().numpy(), "square": self.square.cpu().numpy(), "steps": self.steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        import torch
+
+        self.momentum.copy_(torch.from_numpy(state["momentum"]))
+        self.square.copy_(torch.from_numpy(state["square"]))
+        self.steps = state["steps"]
 
     def by_tensor(self, vector: torch.Tensor) -> list[torch.Tensor]:
         views = self.architecture.views(vector)

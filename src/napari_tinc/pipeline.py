@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from . import container, metrics
 from .allocation import allocate
 from .calibration import fit_corrections
+from .checkpoint import Journal, State
 from .container import Header, WeightsFormat
 from .decode import cpu_count
 from .framing import Ancillary, Chunk, Kind
@@ -28,7 +29,7 @@ from .metrics import Quality
 from .network import Architecture
 from .octree import Octree
 from .partition import partition
-from .training import Control, Fitted, Progress, Schedule, Snapshot, train
+from .training import Control, Fitted, Mark, Progress, Schedule, Snapshot, train
 from .tree import pack_errors, to_values
 from .volume import TincVolume, cell_centres
 from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
@@ -99,6 +100,7 @@ class Task:
     extra : ancillary chunks to put into the file.
     span : range that PSNR and SSIM are of; None for the volume's own.
     inner : whether the file is a block of another, which speaks for all of them.
+    journal : keeps how far it has come.
     """
 
     volume: NDArray[Any]
@@ -109,6 +111,7 @@ class Task:
     control: Control = field(default_factory=Control)
     span: float | None = None
     inner: bool = False
+    journal: Journal = field(default_factory=Journal)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +121,13 @@ class Finished:
     volume: TincVolume
     quality: Quality
     seconds: float
+
+    def state(self) -> State:
+        return {"data": self.volume.parts.data(), "quality": asdict(self.quality), "seconds": self.seconds}
+
+    @classmethod
+    def restored(cls, state: State) -> Finished:
+        return cls(TincVolume(state["data"]), Quality(**state["quality"]), state["seconds"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +156,7 @@ class Estimate:
     n_parameters : of all networks.
     seconds : on two CPU cores of the machine of docs/benchmarks.md, to about 30 %.
     n_blocks : into which the volume is cut.
+    memory : bytes of main memory needed at most, about.
     """
 
     steps: int
@@ -154,6 +165,7 @@ class Estimate:
     n_parameters: int
     seconds: float
     n_blocks: int = 1
+    memory: int = 0
 
 
 def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share: float = 1.0) -> Estimate:
@@ -211,7 +223,7 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Head
     return header
 
 
-def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finished]:
+def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
     """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
     began = time.perf_counter()
     header, volume = task.header, task.volume
@@ -229,29 +241,38 @@ def run(task: Task, share: float = 1.0) -> Iterator[Progress | Preview | Finishe
     scalars = Scalars.none()
 
     def fitting(
-        nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None
-    ) -> Iterator[Progress | Preview | Fitted]:
+        nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None, journal: Journal
+    ) -> Iterator[Progress | Mark | Preview | Fitted]:
         architecture = architecture_of(header)
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
             seed=task.settings.seed, control=task.control, start=start, fixed=fixed,
+            journal=journal,
         ):  # fmt: skip
             yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
 
     fitted = last = None
-    for event in fitting(allowance, replace(schedule, end=PILOT), 0.0, None):
+    journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
+    if (left := journals[0].load("result.done")) is not None:
+        fitted = Fitted(**left)
+    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT), 0.0, None, journals[0]):
         if isinstance(event, Fitted):
             fitted = event
+            if not task.control.stop.is_set():
+                journals[0].save_result(event.state())
         else:
             yield event
     if fitted is None:
         return
-    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised)
+    short = task.control.stop.is_set() and journals[1].load("training.state") is None
+    if short:
+        journals[1] = Journal()
+    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, short)
     allowance = _allowance(task, header, scalars)
     piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
-    for event in fitting(LANDING * allowance, schedule, fixed, fitted):
+    for event in fitting(LANDING * allowance, schedule, fixed, fitted, journals[1]):
         if isinstance(event, Fitted):
             fitted = event
         elif isinstance(event, Progress):
@@ -301,15 +322,15 @@ def _plan(task: Task, header: Header) -> tuple[Header, float]:
 
 
 def _partition(
-    task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32]
+    task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32], short: bool
 ) -> tuple[Header, Fitted, Scalars, float]:
     """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
-    short = pilot.updates < LEAST_PILOT or task.control.stop.is_set()
-    if short or header.weights_format is not WeightsFormat.ENTROPY:
+    if short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
-    outputs = network.on_grid([np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape])
+    grid = [np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape]
+    outputs = network.on_grid(grid, check=task.control.check)
     low, high = ((value - header.mean) / header.std for value in header.value_range)
     errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
     counts = container.parameter_counts(header)
@@ -338,6 +359,7 @@ def _pack(
     ancillary = [*task.extra, *_report(task, header, None, np.zeros((part.max() + 1, 2)))]
 
     def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
+        task.control.check()
         vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
         steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
         vector, stored = round_trip(architecture, vector, steps, header.weights_format)
@@ -348,11 +370,8 @@ def _pack(
     factor = _fitting(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, size = assemble(factor, corrections)
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
-    if task.control.cancel.is_set():
-        return
-    outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid)
-    if task.control.cancel.is_set():
-        return
+    check = task.control.check
+    outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
         found = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
         if found.kind is not container.Calibration.NONE:
@@ -360,13 +379,11 @@ def _pack(
             if size <= budget:
                 corrections, chunks = found, corrected
                 to_network(architecture, vector, corrections, scalars).calibrate(outputs)
-    if task.control.cancel.is_set():
-        return
+    check()
     header = replace(header, calibration=corrections.kind)
     values = to_values(outputs, header)
-    quality = metrics.measure(volume, values, 1, task.span)
-    if task.control.cancel.is_set():
-        return
+    check()
+    quality = metrics.measure(volume, values, 1, task.span, check)
     errors = part_errors(volume, values, header)
     data = container.pack(header, [*chunks, *task.extra, *_report(task, header, quality, errors)])
     if len(data) > budget:

@@ -8,31 +8,34 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import residual_search
-from .block import BlockTask, coded_block
-from .blocks import MOST_AT_ONCE, Job, assemble, block_tree, head_bytes
+from .block import Block, BlockTask, coded_block
+from .blocks import Job, assemble, block_tree, head_bytes
+from .cancel import Cancelled, Check
+from .checkpoint import Pieces
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .metrics import psnr
 from .mosaic import Mosaic
+from .needs import MOST_AT_ONCE
 from .octree import box_slices
 from .pipeline import Finished, compact, figures
-from .residual_search import Found
+from .residual_search import Coded, Encoder, Found
 from .training import Control, Progress
 
 MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
 SAMPLE_EDGE, LARGE = 64, 2**20  # of the two boxes that stand for a volume of more than so many voxels
 POLL_SECONDS = 0.2
 
-
-class _Cancelled(Exception):
-    pass
+T = TypeVar("T")
 
 
 def is_candidate(job: Job, ratio: float) -> bool:
@@ -49,6 +52,11 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
     """
     began = time.perf_counter()
     source = job.source
+    journal = job.journal.under(f"plain-{nbytes or wanted}")
+    if (left := journal.load("result.done")) is not None:
+        yield Finished.restored(left)
+        return
+    pieces = Pieces(journal)
     tree = block_tree(source, 0, job.exact_settings(0.0), job.edge)
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), 0)
@@ -63,30 +71,39 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
     )
 
-    def search(on_box: Callable[[], None]) -> Found:
+    def search(encode: Encoder) -> Found | None:
         if wanted is not None:
-            return residual_search.best_reaching(boxes, wanted, span, on_box)
+            return residual_search.best_reaching(boxes, wanted, span, encode)
         assert nbytes is not None
         report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
         rest = head_bytes(header, [*job.extra, report], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
-        return residual_search.best_within(boxes, max(1, nbytes - rest), on_box)
+        return _best_within(boxes, max(1, nbytes - rest), encode)
 
-    found = None
-    for event in _watched(search, residual_search.MAX_ENCODES * len(boxes), job.control, began):
+    def work(encode: Encoder, check: Check) -> Finished | None:
+        found = search(encode)
+        if found is None:
+            return None
+        bound = found.bound * (1 + 2 * found.dead_zone)
+        if np.dtype(source.dtype).kind in "iu":
+            bound = float(math.floor(bound))
+
+        def block(index: int) -> Block:
+            if (left := pieces.get(f"block {index}")) is not None:
+                return Block(**left)
+            made = coded_block(found.parts[index], boxes[index], bound, span, check)
+            pieces.put(f"block {index}", made.state())
+            return made
+
+        blocks = [block(index) for index in range(len(boxes))]
+        finished = assemble(job, replace(header, error_bound=bound), [], blocks, tasks)
+        return replace(finished, seconds=time.perf_counter() - began)
+
+    for event in _watched(work, boxes, pieces, job.control, began):
         if isinstance(event, Progress):
             yield event
-        else:
-            found = event
-    if found is None:
-        return
-    bound = found.bound * (1 + 2 * found.dead_zone)
-    if np.dtype(source.dtype).kind in "iu":
-        bound = float(math.floor(bound))
-    blocks = [coded_block(data, box, bound, span) for data, box in zip(found.parts, boxes, strict=True)]
-    finished = assemble(job, replace(header, error_bound=bound), [], blocks, tasks)
-    if nbytes is not None and finished.volume.nbytes_compressed > nbytes:
-        return
-    yield Finished(finished.volume, finished.quality, time.perf_counter() - began)
+        elif event and (nbytes is None or event.volume.nbytes_compressed <= nbytes):
+            journal.save_result(event.state())
+            yield event
 
 
 def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
@@ -107,34 +124,53 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
             boxes.append(source.read(volume, place))
     span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
     share = sum(box.size for box in boxes) / source.size
-    found = None
+    expected = -math.inf
     budget = max(1, round(share * nbytes))
-    most = residual_search.MAX_ENCODES * len(boxes)
-    for event in _watched(lambda on_box: residual_search.best_within(boxes, budget, on_box), most, job.control, began):
+    pieces = Pieces(job.journal.under(f"sample-{nbytes}"))
+    for event in _watched(lambda encode, _: _best_within(boxes, budget, encode), boxes, pieces, job.control, began):
         if isinstance(event, Progress):
             yield event
-        else:
-            found = event
-    yield -math.inf if found is None or not span else psnr(math.sqrt(found.mse), span)
+        elif event and span:
+            expected = psnr(math.sqrt(event.mse), span)
+    yield expected
+
+
+def _best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder) -> Found | None:
+    """None where that is out of reach: networks may get there."""
+    try:
+        return residual_search.best_within(boxes, nbytes, encode)
+    except ValueError:
+        return None
 
 
 def _watched(
-    search: Callable[[Callable[[], None]], Found], most: int, control: Control, began: float
-) -> Iterator[Progress | Found]:
-    """Run a search in a thread, with progress from here; it ends soon after it is cancelled, or nobody listens."""
-    encoded, gone = 0, threading.Event()
+    work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float
+) -> Iterator[Progress | T]:
+    """Work on boxes in a thread, with progress from here; it ends soon after it is cancelled, or nobody listens.
 
-    def on_box() -> None:
+    What was encoded before is among the ``pieces``.
+    """
+    encoded, gone, most = 0, threading.Event(), residual_search.MAX_ENCODES * len(boxes)
+
+    def check() -> None:
+        if gone.is_set():
+            raise Cancelled
+        control.check()
+
+    def encode(index: int, bound: float, taper: int, dead_zone: float) -> Coded:
         nonlocal encoded
         encoded += 1
-        if gone.is_set() or control.cancel.is_set():
-            raise _Cancelled
+        name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
+        if (left := pieces.get(name)) is not None:
+            return Coded(**left)
+        coded = residual_search.encode_box(boxes[index], bound, taper, dead_zone, check)
+        pieces.put(name, asdict(coded))
+        return coded
 
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(search, on_box)
+        future = pool.submit(work, encode, check)
         try:
-            while not future.done():
-                time.sleep(POLL_SECONDS)
+            while not wait([future], POLL_SECONDS).done:
                 seconds = time.perf_counter() - began
                 part = min(1.0, max(encoded, 1) / most)
                 left = seconds * (1 - part) / part
@@ -143,5 +179,5 @@ def _watched(
             gone.set()
         try:
             yield future.result()
-        except (_Cancelled, ValueError):
-            return  # given up, or out of reach: networks may get there
+        except Cancelled:
+            del future  # and its error, whose frames hold the boxes and this frame, a cycle

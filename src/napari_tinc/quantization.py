@@ -7,7 +7,7 @@ them with: theta = (sqrt(1 + m^2) - 1) / m, and h(m) = -log2((1 - theta) / (1 + 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class LearnedRounding:
     that the bits meet a target. Rounding is passed straight through to the parameters; a step's gradient is that of
     LSQ (Esser et al. 2020, arXiv 1902.08153), taken on log(step).
     """
+
+    TENSORS, NUMBERS = ("log_steps", "momentum", "square"), ("updates", "price", "gain", "learning_rate", "bits")
 
     def __init__(self, architecture: Architecture, vector: torch.Tensor) -> None:
         import torch
@@ -112,6 +114,19 @@ class LearnedRounding:
         learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
         self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(HOLD * rate * excess)
         return gradient + price * slope[self.tensor_of] * self.integers.sign() / self.step
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs to go on from here, between two updates."""
+        tensors = {name: getattr(self, name).cpu().numpy() for name in self.TENSORS}
+        return tensors | {name: getattr(self, name) for name in self.NUMBERS}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        import torch
+
+        for name in self.TENSORS:
+            getattr(self, name).copy_(torch.from_numpy(state[name]))
+        for name in self.NUMBERS:
+            setattr(self, name, state[name])
 
     def steps(self) -> NDArray[np.float64]:
         """One step a tensor of the architecture."""

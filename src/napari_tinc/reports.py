@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def log_entry(event: Progress) -> dict[str, Any]:
 
 def plan_entry(event: Planned) -> dict[str, Any]:
     """The line of a log that says what will be done."""
-    entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory}
+    entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory, "disk": event.disk}
     return {"phase": "planned", **entry}
 
 
@@ -84,9 +85,23 @@ class Log:
 
 
 def plan_text(event: Planned) -> str:
-    """What will be done, for a reader: "512 blocks of 128 x 128 x 128, at most about 0.9 GB of memory"."""
+    """What will be done: "8 blocks of 128 x 128 x 128, at most about 0.9 GB of memory and 3 MB on disk"."""
     shape = " x ".join(map(str, event.block_shape))
-    return f"{event.n_blocks} blocks of {shape}, at most about {event.memory / 1e9:.1f} GB of memory"
+    what = f"{event.n_blocks} blocks of {shape}" if event.n_blocks > 1 else shape
+    return f"{what}, at most about {amount(event.memory)} of memory and {amount(event.disk)} on disk"
+
+
+def kept_text(event: Planned, folder: Path) -> str:
+    """What the job's folder holds; empty where that is nothing."""
+    said = [f"goes on from what is kept in {folder}"] if event.kept else []
+    if event.others:
+        said.append(f"{folder} holds work of another volume or other options, which is left alone")
+    return "; ".join(said)
+
+
+def amount(nbytes: float) -> str:
+    """As a reader likes it: 1.2 GB, 40 MB."""
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{max(1, math.ceil(nbytes / 1e6))} MB"
 
 
 def to_json(value: Mapping[str, Any]) -> str:

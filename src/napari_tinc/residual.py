@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import labels, lattice
+from .cancel import Check, never
 from .tokens import Reader, Tables, Writer, tokens_of
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
@@ -28,6 +29,7 @@ MAX_TAPER = 4
 ALIKE_LABELS = 0.75  # of the voxels of a label image are at least as their neighbours
 VOXELS_A_LABEL = 16
 LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
+LZMA_PIECE = 2**18  # bytes between two checks
 
 
 class Kind(IntEnum):
@@ -62,7 +64,7 @@ class Head:
     table: NDArray[np.int64] | None = None
 
 
-def encode(original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0) -> bytes:
+def encode(original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never) -> bytes:
     """The bytes from which :func:`decode` makes a box within ``bound`` of the original, NaN at the same voxels.
 
     Parameters
@@ -78,11 +80,11 @@ def encode(original: NDArray[Any], bound: float, taper: int = 0, dead_zone: floa
     ValueError
         If the shape, the dtype or the bound is none of these.
     """
-    return encode_and_decode(original, bound, taper, dead_zone)[0]
+    return encode_and_decode(original, bound, taper, dead_zone, check)[0]
 
 
 def encode_and_decode(
-    original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0
+    original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, NDArray[Any]]:
     """As :func:`encode`, with what :func:`decode` makes of the bytes."""
     dtype = _checked(original.shape, original.dtype)
@@ -93,14 +95,18 @@ def encode_and_decode(
     bits = original.view(f"u{dtype.itemsize}")
     if (bits == bits[0, 0, 0]).all():
         return bytes([Kind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
-    coded = [_as_numbers(original, bound, taper, dead_zone)]
+    check()
+    coded = [_as_numbers(original, bound, taper, dead_zone, check)]
+    check()
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
-        coded.append((bytes([Kind.REPEATS]) + lzma.compress(original.tobytes(), preset=4), original))
+        coded.append((bytes([Kind.REPEATS]) + _compress(original.tobytes(), check), original))
     if (bound < 1 if dtype.kind in "iu" else not bound) and _alike(bits) >= ALIKE_LABELS:
+        check()
         names, indices = np.unique(bits, return_inverse=True)
+        check()
         if len(names) <= bits.size / VOXELS_A_LABEL:
-            named = labels.encode_indices(names, indices.reshape(bits.shape))
+            named = labels.encode_indices(names, indices.reshape(bits.shape), check)
             coded.append((bytes([Kind.LABELS]) + named, original))
     return min(coded, key=lambda one: len(one[0]))
 
@@ -111,12 +117,16 @@ def _alike(bits: NDArray[Any]) -> float:
     return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
 
 
-def _as_numbers(original: NDArray[Any], bound: float, taper: int, dead_zone: float = 0) -> tuple[bytes, NDArray[Any]]:
+def _as_numbers(
+    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
+) -> tuple[bytes, NDArray[Any]]:
     """Any values, predicted from their neighbours, with corrections."""
     dtype = original.dtype
     bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _grid(original, bound, taper) or _ordered(original, bound, taper)
-    payload, integers = lattice.encode(integers, head.high, head.bound, head.taper, dead_zone)
+    check()
+    payload, integers = lattice.encode(integers, head.high, head.bound, head.taper, dead_zone, check)
+    check()
     decoded = _to_values(integers, low_bits, head, dtype)
     differs = decoded.view(bits.dtype) != bits
     if bound:
@@ -135,7 +145,7 @@ def _as_numbers(original: NDArray[Any], bound: float, taper: int, dead_zone: flo
     return b"".join([packed, table, packed_low, corrections, payload]), decoded
 
 
-def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
     """The box, (z, y, x), given its shape and dtype.
 
     Raises
@@ -152,13 +162,13 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     if data[0] == Kind.REPEATS and dtype.kind == "f":
         return np.frombuffer(_decompress(data[1:], size * dtype.itemsize), dtype).reshape(shape).copy()
     if data[0] == Kind.LABELS:
-        return labels.decode(data[1:], shape, f"<u{dtype.itemsize}").view(dtype)
+        return labels.decode(data[1:], shape, f"<u{dtype.itemsize}", check).view(dtype)
     head, table, packed_low, corrections, payload = _parse(data, dtype)
     if table:
         head = _with_table(head, table, size)
     _check_ranks(head, dtype)
     low_bits = _unpack_low(packed_low, head.low, shape) if head.low else None
-    integers = lattice.decode(payload, shape, head.high, head.bound, head.taper)
+    integers = lattice.decode(payload, shape, head.high, head.bound, head.taper, check)
     if low_bits is not None:
         _check_low_bits(head, low_bits[integers == head.high], dtype)
     values = _to_values(integers, low_bits, head, dtype)
@@ -171,6 +181,15 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         raise ValueError("corrections of the residual leave voxels as they are")
     values.reshape(-1)[wrong] = right
     return values
+
+
+def _compress(data: bytes, check: Check) -> bytes:
+    compressor = lzma.LZMACompressor(preset=4)
+    parts = []
+    for first in range(0, len(data), LZMA_PIECE):
+        check()
+        parts.append(compressor.compress(data[first : first + LZMA_PIECE]))
+    return b"".join([*parts, compressor.flush()])
 
 
 def _decompress(data: bytes, size: int) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import residual
+from .cancel import Check, never
 
 TAPER = 3  # the best PSNR on average, at ratios 32 to 128
 DEAD_ZONE = 0.15  # of a step: the best PSNR on average, as the taper
@@ -27,8 +28,16 @@ SAMPLES = 30_000  # a level
 BYTES_A_BOX = 100
 
 
-def _nothing() -> None:
-    pass
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A box encoded: its bytes, and the sum of squared errors of so many finite voxels."""
+
+    data: bytes
+    squares: float
+    count: int
+
+
+Encoder = Callable[[int, float, int, float], Coded]  # of the number of a box, bound, taper and dead zone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,27 +58,28 @@ class Found:
         return sum(map(len, self.parts))
 
 
-def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, on_box: Callable[[], None] = _nothing) -> Found:
+def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> Found:
     """All boxes in at most so many bytes, and in 97 % of these or more if that was found; lossless where that fits.
 
     Parameters
     ----------
     boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
-    on_box : called before each box is encoded; what it raises ends the search.
+    encode : instead of :func:`encode_box`, and with what it returns; what it raises ends the search.
 
     Raises
     ------
     ValueError
         If they take more bytes even at the largest bound.
     """
+    encode = encode or _encoder(boxes)
     estimate = _estimate(boxes)
     if estimate(0) <= 2 * nbytes:
-        found = _encode(boxes, 0, 0, on_box=on_box)
+        found = _encode(boxes, encode, 0, 0)
         if found.nbytes <= nbytes:
             return found
     goal = float(np.log2(nbytes * (1 + LEAST) / 2))
     search = _Search(
-        boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)), on_box
+        boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)), encode
     )
     search.run(goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes)
     while not search.reach_further(lambda found: found.nbytes <= nbytes):
@@ -81,9 +91,7 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, on_box: Callable[[],
     return min(within, key=lambda found: found.mse)
 
 
-def best_reaching(
-    boxes: Sequence[NDArray[Any]], psnr: float, span: float, on_box: Callable[[], None] = _nothing
-) -> Found:
+def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float, encode: Encoder | None = None) -> Found:
     """The fewest bytes found in which all boxes together reach a PSNR, at most 0.1 dB above it if that was found.
 
     Parameters
@@ -101,36 +109,41 @@ def best_reaching(
     if not (np.isfinite(psnr) and 0 < span < np.inf):
         raise ValueError(f"PSNR is {psnr} and span {span}, expected a number and one above 0")
 
+    encode = encode or _encoder(boxes)
+
     def reached(found: Found) -> float:
         return 20 * float(np.log10(span)) - 10 * float(np.log10(max(found.mse, 1e-300)))
 
     def expected(bound: float) -> float:
         return 20 * float(np.log10(span / bound)) + UNIFORM
 
-    search = _Search(boxes, expected, reached, on_box)
+    search = _Search(boxes, expected, reached, encode)
     search.run(
         psnr + MOST_DECIBELS / 2,
         lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
         lambda found: reached(found) >= psnr,
     )
-    enough = [found for found in search.tried if reached(found) >= psnr] or [_encode(boxes, 0, 0, on_box=on_box)]
+    enough = [found for found in search.tried if reached(found) >= psnr] or [_encode(boxes, encode, 0, 0)]
     return min(enough, key=lambda found: found.nbytes)
 
 
-def _encode(
-    boxes: Sequence[NDArray[Any]], bound: float, taper: int, dead_zone: float = 0, *, on_box: Callable[[], None]
-) -> Found:
-    parts, errors, count = [], 0.0, 0
-    for box in boxes:
-        on_box()
-        data, decoded = residual.encode_and_decode(box, bound, taper, dead_zone)
-        parts.append(data)
-        finite = np.isfinite(box)
-        with np.errstate(over="ignore"):
-            differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
-            errors += float(differences @ differences)
-        count += differences.size
-    return Found(parts, bound, taper, dead_zone, errors / max(count, 1))
+def encode_box(box: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check = never) -> Coded:
+    """One box under one setting."""
+    data, decoded = residual.encode_and_decode(box, bound, taper, dead_zone, check)
+    finite = np.isfinite(box)
+    with np.errstate(over="ignore"):
+        differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
+        return Coded(data, float(differences @ differences), differences.size)
+
+
+def _encoder(boxes: Sequence[NDArray[Any]]) -> Encoder:
+    return lambda index, bound, taper, dead_zone: encode_box(boxes[index], bound, taper, dead_zone)
+
+
+def _encode(boxes: Sequence[NDArray[Any]], encode: Encoder, bound: float, taper: int, dead_zone: float = 0) -> Found:
+    coded = [encode(index, bound, taper, dead_zone) for index in range(len(boxes))]
+    squares, count = sum(one.squares for one in coded), sum(one.count for one in coded)
+    return Found([one.data for one in coded], bound, taper, dead_zone, squares / max(count, 1))
 
 
 class _Search:
@@ -141,11 +154,11 @@ class _Search:
         boxes: Sequence[NDArray[Any]],
         expected: Callable[[float], float],
         measured: Callable[[Found], float],
-        on_box: Callable[[], None],
+        encode: Encoder,
     ) -> None:
         self.boxes, self.expected, self.measured = boxes, expected, measured
         self.tried: list[Found] = []
-        self._on_box = on_box
+        self._encode = encode
         self._integers = boxes[0].dtype.kind in "iu"
         finite = [box[np.isfinite(box)] for box in boxes]
         with np.errstate(over="ignore"):
@@ -179,7 +192,7 @@ class _Search:
         return False
 
     def _try(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> Found:
-        self.tried.append(_encode(self.boxes, bound, taper, dead_zone, on_box=self._on_box))
+        self.tried.append(_encode(self.boxes, self._encode, bound, taper, dead_zone))
         return self.tried[-1]
 
     def _guess(self, goal: float) -> float:

@@ -10,6 +10,7 @@ and drawing where the error is takes more. Weights, voxels / expected draws, kee
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +74,14 @@ class Sampler:
             blocks, errors = share.take_notes()
             self.error += np.bincount(blocks, errors, len(self.error))
             self.draws += np.bincount(blocks, minlength=len(self.draws))
+        self._spread_draws()
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs to go on from here, right after :meth:`learn`."""
+        return {"error": self.error, "draws": self.draws}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.error[:], self.draws[:] = state["error"], state["draws"]
         self._spread_draws()
 
     def _spread_draws(self) -> None:

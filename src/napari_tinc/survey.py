@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator
@@ -29,12 +30,14 @@ class Survey:
     low, high : smallest and largest value of every block, (n_volumes, n_blocks).
     detail : root of the sum of squared differences from the means of small cells, of every block.
     overview : mean of every cell, float64 (n_volumes, z, y, x); None where none is wanted.
+    digest : a hash of all values.
     """
 
     low: NDArray[Any]
     high: NDArray[Any]
     detail: NDArray[np.float64]
     overview: NDArray[np.float64] | None
+    digest: str = ""
 
 
 def survey(
@@ -48,11 +51,13 @@ def survey(
     shape = source.n_volumes, len(tree.leaves)
     low, high, detail = np.zeros(shape, source.dtype), np.zeros(shape, source.dtype), np.zeros(shape)
     sums = [np.zeros([-(-n // edge) for n in source.shape]) for _ in range(source.n_volumes)] if edge else []
+    digest = hashlib.blake2b(digest_size=8)
     for done, (volume, index) in enumerate(np.ndindex(*shape)):
         if control.cancel.is_set():
             return
         start, stop = tree.start[tree.leaves[index]], tree.stop[tree.leaves[index]]
         values = source.read(volume, box_slices(start, stop), finite=finite)
+        digest.update(values.reshape(-1).view(np.uint8).data)
         known = np.isfinite(values)
         if not known.all():
             values = np.where(known, values, _mean(values[known])).astype(source.dtype)
@@ -84,7 +89,7 @@ def survey(
     if edge:
         sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]
         overview = np.stack(sums) / (1 if names else np.einsum("z,y,x->zyx", *sizes))
-    yield Survey(low, high, detail, overview)
+    yield Survey(low, high, detail, overview, digest.hexdigest())
 
 
 def detail_of(values: NDArray[Any], scale: float) -> float:

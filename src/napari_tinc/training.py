@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .cancel import Cancelled
+from .checkpoint import CHECKPOINT_SECONDS, RESULT_SECONDS, Journal, State
 from .container import heads_of_leaves
 from .decode import cpu_count
 from .metrics import psnr
@@ -31,8 +33,12 @@ if TYPE_CHECKING:
 
 OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
 STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
-LEARNING_STEPS = 100  # between two looks at where the error is
+MOST_HALVINGS = 2  # of a batch that does not fit into a GPU
+LEARNING_STEPS = 100  # between two looks at where the error is; a state of the training is kept at some of these
 REPORT_SECONDS = 0.2
+NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")  # of the state, besides its arrays
+MARKS = 20  # of a whole schedule, see Mark
+LEAST_SHARDS, MOST_SHARDS = 2, 8  # one CPU or two then learn the same, and one pays nothing for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,11 @@ class Control:
     stop: threading.Event = field(default_factory=threading.Event)
     look: threading.Event = field(default_factory=threading.Event)
 
+    def check(self) -> None:
+        """Raises :class:`~.cancel.Cancelled` after ``cancel``."""
+        if self.cancel.is_set():
+            raise Cancelled
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -97,6 +108,22 @@ class Progress:
     psnr: float
     nbytes: int | None
     attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a fit has come at fixed shares of its work: what decisions are made on.
+
+    A :class:`Progress` comes when the clock says so, and would have a slower machine decide otherwise.
+
+    Attributes
+    ----------
+    done : share of the work.
+    psnr : dB.
+    """
+
+    done: float
+    psnr: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +153,9 @@ class Fitted:
     loss: float
     steps: NDArray[np.float64]
 
+    def state(self) -> State:
+        return asdict(self)
+
     @classmethod
     def initial(cls, architecture: Architecture, seed: int) -> Fitted:
         """Before the first step."""
@@ -149,8 +179,8 @@ def pick_device(device: str) -> torch.device:
 def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
-    fixed: float = 0.0,
-) -> Iterator[Progress | Snapshot | Fitted]:  # fmt: skip
+    fixed: float = 0.0, journal: Journal | None = None,
+) -> Iterator[Progress | Mark | Snapshot | Fitted]:  # fmt: skip
     """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
 
     Parameters
@@ -160,13 +190,47 @@ def train(
     peak : range of the volume in the same units, for the PSNR.
     start : what to go on from, instead of random parameters.
     fixed : mean squared error that scalar leaves add to what is reported.
+    journal : keeps the state of the training now and then, which the same call goes on from.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
     """
-    start = start or Fitted.initial(architecture, seed)
-    with _Trainer(volume, architecture, schedule, nbytes, peak, pick_device(device), seed, start, fixed) as trainer:
-        yield from trainer.run(control)
+    import torch
+
+    start, chosen = start or Fitted.initial(architecture, seed), pick_device(device)
+    try:
+        trainer = _Trainer(volume, architecture, schedule, nbytes, peak, chosen, seed, start, fixed)
+    except torch.cuda.OutOfMemoryError as error:
+        raise _too_little(chosen) from error
+    with trainer:
+        yield from trainer.run(control, journal or Journal())
         if not control.cancel.is_set():
             yield trainer.fitted()
+
+
+def release(device: torch.device) -> None:
+    """Give what is cached of a GPU's memory back to it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _too_little(device: torch.device) -> ValueError:
+    """Training does not fit, in words; the cache is freed."""
+    import torch
+
+    said = f"training needs more memory than {device.type} has"
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        said = f"training needs more GPU memory: {(total - free) / 1e9:.1f} GB used of {total / 1e9:.1f}"
+    release(device)
+    return ValueError(f"{said}; use device='cpu', or smaller blocks")
+
+
+def n_shards() -> int:
+    """Into how many parts a batch is cut on a CPU."""
+    return max(LEAST_SHARDS, min(cpu_count(), MOST_SHARDS))
 
 
 class _Trainer:
@@ -178,27 +242,45 @@ class _Trainer:
 
         self.fixed, self.loss = fixed, start.loss
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
-        self.shards = min(cpu_count(), 8) if device.type == "cpu" else 1
+        self.shards = n_shards() if device.type == "cpu" else 1
         region_of = heads_of_leaves(architecture.octree, architecture.widths)
         self.sampler = Sampler(volume, architecture.octree, region_of)
-        batch = max(1, schedule.batch // self.shards)
+        self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch // self.shards
+        self.make_workers()
+        self.vector = torch.tensor(start.vector, device=device)  # in memory aligned as torch's is, always alike
+        self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
+        self.optimizer.restore({"momentum": start.momentum, "square": start.square, "steps": start.updates})
+        self.rounding = LearnedRounding(architecture, self.vector)
+        self.step, self.done, self.seconds = round(schedule.begin * schedule.steps), schedule.begin, 0.0
+        self.rounding_since: float | None = None  # share of the schedule
+
+    def make_workers(self) -> None:
         self.workers = [
-            _Shard(self.sampler, architecture, batch, device, (seed, start.updates), i, self.shards)
+            _Shard(
+                self.sampler,
+                self.architecture,
+                max(1, self.batch),
+                self.device,
+                (self.seed, self.updates),
+                i,
+                self.shards,
+            )
             for i in range(self.shards)
         ]
-        self.vector = torch.from_numpy(start.vector.copy()).to(device)
-        self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
-        self.optimizer.momentum.copy_(torch.from_numpy(start.momentum))
-        self.optimizer.square.copy_(torch.from_numpy(start.square))
-        self.optimizer.steps = start.updates
-        self.rounding = LearnedRounding(architecture, self.vector)
+
+    def halve(self) -> None:
+        """Batches of half as many voxels from here on. What was noted of errors since the last look is forgotten."""
+        self.workers.clear()
+        release(self.device)
+        self.batch, self.updates = self.batch // 2, self.optimizer.steps
+        self.make_workers()
 
     def __enter__(self) -> _Trainer:
         import torch
 
         self.torch_threads = torch.get_num_threads()
         torch.set_num_threads(1)  # this thread's idle helpers would spin on the shards' cores
-        self.pool = ThreadPoolExecutor(self.shards, initializer=torch.set_num_threads, initargs=(1,))
+        self.pool = ThreadPoolExecutor(min(self.shards, cpu_count()), initializer=torch.set_num_threads, initargs=(1,))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,47 +289,91 @@ class _Trainer:
         self.pool.shutdown()
         torch.set_num_threads(self.torch_threads)
 
-    def run(self, control: Control) -> Iterator[Progress | Snapshot]:
-        schedule = self.schedule
-        began = reported = time.perf_counter()
-        first, last = round(schedule.begin * schedule.steps), round(schedule.end * schedule.steps)
-        step, stopping, rounding_since = first, False, None
-        done, pace = schedule.begin, 1 / schedule.steps  # shares: behind us, and that a step takes
-        while step < last and not control.cancel.is_set():
+    def run(self, control: Control, journal: Journal) -> Iterator[Progress | Mark | Snapshot]:
+        import torch
+
+        schedule, halvings = self.schedule, 0
+        first, last = self.step, round(schedule.end * schedule.steps)
+        stopping, pace = False, 1 / schedule.steps  # a share of the schedule, that a step takes
+        if (left := journal.load("training.state")) is not None:
+            self.restore(left)
+            yield self.progress(last, math.nan)
+        reported = time.perf_counter()
+        began = reported - self.seconds
+        while self.step < last and not control.cancel.is_set():
             if control.stop.is_set() and not stopping:
                 if schedule.end < 1:
                     break  # what follows is for another run to shorten
                 stopping = True
-                last = min(last, step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, step // 8)))
-                pace = (1 - done) / max(1, last - step)
-            if rounding_since is None and (done >= schedule.rounding_from or stopping):
+                last = min(last, self.step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, self.step // 8)))
+                pace = (1 - self.done) / max(1, last - self.step)
+            if self.rounding_since is None and (self.done >= schedule.rounding_from or stopping):
                 bits = self.nbytes * 8 * OPENING_RATE
-                self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - step)
-                rounding_since = done
-            rate = learning_rate(done, self.optimizer.steps)
-            gradient, loss = self.gradient(rounding_since is not None)
-            if rounding_since is not None:
-                opening = max(0.0, 1 - (done - rounding_since) / (1 - rounding_since) / OPENING_SHARE)
-                gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_RATE - 1) * opening), rate)
-            self.optimizer.update(self.vector, gradient, rate)
-            self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
-            step, done = step + 1, done + pace
-            if step % LEARNING_STEPS == 0:
+                self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - self.step)
+                self.rounding_since = self.done
+            try:
+                self.update()
+            except torch.cuda.OutOfMemoryError as error:  # a step changes nothing before all its gradients are there
+                halvings += 1
+                if halvings > MOST_HALVINGS:
+                    self.workers.clear()
+                    raise _too_little(self.device) from error
+                self.halve()
+                continue
+            self.step, self.done = self.step + 1, self.done + pace
+            if self.step % LEARNING_STEPS == 0:
                 self.sampler.learn([worker.draws for worker in self.workers])
             if control.look.is_set():
                 control.look.clear()
-                vector = self.vector if rounding_since is None else self.rounding.apply(self.vector)
+                vector = self.vector if self.rounding_since is None else self.rounding.apply(self.vector)
                 yield Snapshot(vector.cpu().numpy().copy())
-            now = time.perf_counter()
-            if now - reported > REPORT_SECONDS or step == last:
-                reported = now
-                nbytes = None if rounding_since is None else round(self.rounding.bits / 8)
-                steps = last if schedule.end == 1 else schedule.steps
-                loss = self.loss + self.fixed
-                yield Progress(
-                    "training", step, steps, now - began, (now - began) / (step - first) * (steps - step), loss,
-                    psnr(math.sqrt(loss), self.peak), nbytes,
-                )  # fmt: skip
+            steps = last if schedule.end == 1 else schedule.steps
+            if self.step % max(1, schedule.steps // MARKS) == 0:
+                yield Mark(self.step / steps, psnr(math.sqrt(self.loss + self.fixed), self.peak))
+            self.seconds = time.perf_counter() - began
+            if began + self.seconds - reported > REPORT_SECONDS or self.step == last:
+                reported = began + self.seconds
+                yield self.progress(steps, self.seconds / (self.step - first) * (steps - self.step))
+            # Not amid what is to be learnt of; and not what a stop makes of it, which nobody can ask for again.
+            due = RESULT_SECONDS if self.step == last else CHECKPOINT_SECONDS
+            if not stopping and (self.step % LEARNING_STEPS == 0 or self.step == last) and journal.is_due(due):
+                journal.save("training.state", self.state())
+
+    def update(self) -> None:
+        """One step."""
+        rate = learning_rate(self.done, self.optimizer.steps)
+        gradient, loss = self.gradient(self.rounding_since is not None)
+        if self.rounding_since is not None:
+            opening = max(0.0, 1 - (self.done - self.rounding_since) / (1 - self.rounding_since) / OPENING_SHARE)
+            gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_RATE - 1) * opening), rate)
+        self.optimizer.update(self.vector, gradient, rate)
+        self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
+
+    def progress(self, steps: int, left: float) -> Progress:
+        nbytes = None if self.rounding_since is None else round(self.rounding.bits / 8)
+        loss = self.loss + self.fixed
+        decibels = psnr(math.sqrt(loss), self.peak)
+        return Progress("training", self.step, steps, self.seconds, left, loss, decibels, nbytes)
+
+    def state(self) -> State:
+        """All that :meth:`restore` needs to go on from here."""
+        return {
+            "vector": self.vector.cpu().numpy(), "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
+            "sampler": self.sampler.state(), "random": [shard.draws.rng.bit_generator.state for shard in self.workers],
+            **{name: getattr(self, name) for name in NUMBERS},
+        }  # fmt: skip
+
+    def restore(self, state: State) -> None:
+        import torch
+
+        self.vector.copy_(torch.from_numpy(state["vector"]))
+        self.optimizer.restore(state["optimizer"])
+        self.rounding.restore(state["rounding"])
+        self.sampler.restore(state["sampler"])
+        for worker, random in zip(self.workers, state["random"], strict=True):
+            worker.draws.rng.bit_generator.state = random
+        for name in NUMBERS:
+            setattr(self, name, state[name])
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
         """Gradient of one batch's mean squared error with respect to the (rounded) parameters, and that error."""
