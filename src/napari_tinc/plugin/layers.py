@@ -252,7 +252,8 @@ def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[di
     labels = [str(label) for label in arguments.get("axis_labels") or ()]
     if not (len(labels) == finest.ndim == len(set(labels)) and all(len(label) == 1 for label in labels)):
         # Sliders, as they are now, and no channels.
-        labels = [label for label in UNNAMED if label not in last][3 - finest.ndim :] + list(last)
+        spare = [label for label in UNNAMED if label not in last]
+        labels = spare[len(spare) - (finest.ndim - 3) :] + list(last)
     return finest, "".join(labels), []
 
 
