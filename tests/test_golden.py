@@ -115,7 +115,7 @@ class TestLaterVersions:
 
     def test_a_newer_minor_is_read(self, name: str) -> None:
         file = File.parse(FILES[name])
-        for minor in range(16):
+        for minor in (1, 7, 15):
             file.version = 0x10 | minor
             np.testing.assert_array_equal(tinc.TincVolume(file.build()), tinc.TincVolume(FILES[name]))
 
