@@ -20,7 +20,7 @@ VOLUME = np.broadcast_to(np.arange(300, dtype="u2"), (300, 300, 300))  # of no m
 
 def free(monkeypatch: pytest.MonkeyPatch, *, memory: float = 1e15, disk: float = 1e15) -> None:
     monkeypatch.setattr(needs.psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
-    own = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=1.8e8))
+    own = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=3.5e8))
     monkeypatch.setattr(needs.psutil, "Process", lambda: own)
     monkeypatch.setattr(needs.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
 
