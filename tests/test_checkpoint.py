@@ -134,6 +134,19 @@ def test_damaged_files_are_made_anew(damage: Any, tmp_path: Path, monkeypatch: p
     assert finished.volume.parts.data() == event.volume.parts.data()
 
 
+def test_what_a_kill_leaves_of_a_file_amid_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "parts"
+    for event in fit("tree", folder, monkeypatch):
+        if isinstance(event, tinc.Finished):
+            break
+    (whole,) = folder.glob("*-result.done")
+    whole.rename(folder / f".{whole.name[:48]}.1-0123abcd.tinc-tmp")
+    planned = next(fit("tree", folder, monkeypatch))
+    assert (planned.kept, planned.others) == (0, 0)
+    list(fit("tree", folder, monkeypatch))
+    assert not folder.exists()
+
+
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint.storage, "save", lambda *_: pytest.fail("saved"))
     list(fit("tree", None, monkeypatch))
