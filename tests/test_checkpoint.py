@@ -33,6 +33,7 @@ class Killed(BaseException):
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is kept as often as can be."""
     monkeypatch.setitem(pipeline.STEPS, "fast", 150)
+    monkeypatch.setitem(pipeline.BATCH, "fast", 512)
     monkeypatch.setattr(training, "LEARNING_STEPS", 20)
     for module in (checkpoint, training):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
