@@ -26,6 +26,7 @@ import tifffile
 from common import computer, markdown
 
 from napari_tinc import samples
+from napari_tinc.checkpoint import files
 
 JOBS = {  # name -> edge of the part of the sample, options
     "ratio 64": (64, "--ratio 64 --preset fast"),
@@ -88,7 +89,7 @@ def main() -> None:
                 time.sleep(chance.uniform(0, lasts))
                 os.kill(process.pid, signal.SIGKILL)  # Popen's own would reap one that has ended
                 before, _ = end(process)
-                kept = any(Path(f"{out}.parts").glob("*-*.*"))
+                kept = bool(files(Path(f"{out}.parts")))
                 resumed += kept
                 after = 0.0
                 if not out.exists():

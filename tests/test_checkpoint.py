@@ -33,6 +33,7 @@ class Killed(BaseException):
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is kept as often as can be."""
     monkeypatch.setitem(pipeline.STEPS, "fast", 150)
+    monkeypatch.setitem(pipeline.BATCH, "fast", 512)
     monkeypatch.setattr(training, "LEARNING_STEPS", 20)
     for module in (checkpoint, training):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
@@ -132,6 +133,19 @@ def test_damaged_files_are_made_anew(damage: Any, tmp_path: Path, monkeypatch: p
         path.write_bytes(damage(path.read_bytes()))
     *_, finished = fit("tree", folder, monkeypatch)
     assert finished.volume.parts.data() == event.volume.parts.data()
+
+
+def test_what_a_kill_leaves_of_a_file_amid_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "parts"
+    for event in fit("tree", folder, monkeypatch):
+        if isinstance(event, tinc.Finished):
+            break
+    (whole,) = folder.glob("*-result.done")
+    whole.rename(folder / f".{whole.name[:48]}.1-0123abcd.tinc-tmp")
+    planned = next(fit("tree", folder, monkeypatch))
+    assert (planned.kept, planned.others) == (0, 0)
+    list(fit("tree", folder, monkeypatch))
+    assert not folder.exists()
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

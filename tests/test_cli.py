@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import cli, codec, container, isolation, pipeline, reports, samples, training
+from napari_tinc import checkpoint, cli, codec, container, isolation, pipeline, reports, samples, training
 from napari_tinc import volume as volume_module
 from napari_tinc.export import write_image
 from napari_tinc.framing import Ancillary, Chunk
@@ -517,6 +517,29 @@ def test_an_interrupted_compression_goes_on(
     assert listing(tmp_path) == ["v.tif", "v.tinc"]
     run(*command[:2], tmp_path / "w.tinc", *command[3:])
     assert out.read_bytes() == (tmp_path / "w.tinc").read_bytes()
+
+
+def test_an_interrupted_training_is_kept(
+    tmp_path: Path, image: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CHECKPOINT_SECONDS", "RESULT_SECONDS"):
+        monkeypatch.setattr(checkpoint, name, 0.0)
+        monkeypatch.setattr(training, name, 0.0)
+    out = tmp_path / "v.tinc"
+    command = ["compress", image, str(out), "--ratio", "8"]
+    entry = cli.log_entry
+
+    def interrupt(event: training.Progress) -> dict[str, Any]:
+        if event.phase == "packing":
+            raise KeyboardInterrupt
+        return entry(event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "log_entry", interrupt)
+        reason = fail(*command)
+    kept = f" seconds ago is kept in {out}.parts, the same command goes on from there"
+    assert reason.startswith("cancelled; what was done until ") and reason.endswith(kept)
+    assert cli.main([*command, "--resume"]) == 0 and listing(tmp_path) == ["v.tif", "v.tinc"]
 
 
 def test_resume_wants_something_to_go_on_from(

@@ -80,6 +80,7 @@ class Job:
     journal : keeps what is done until all is, so that a job can be resumed.
     scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
     names : values are labels, which have no means.
+    surveys : what a pass over all voxels has told, by the number of blocks and the edge of the overview's cells.
     """
 
     source: Source
@@ -91,6 +92,7 @@ class Job:
     journal: Journal = field(default_factory=Journal)
     scheduler: Any = None
     names: bool = False
+    surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
 
     def exact_settings(self, bound: float) -> Settings:
         """The same for blocks without networks."""
@@ -135,15 +137,16 @@ def run_blocks(
     n_volumes, n_blocks = source.n_volumes, len(tree.leaves)
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
     edge = _overview_edge(source, n_volumes * n_blocks, budget)
-    seen = None
     exact = job.settings.bound is not None
-    for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
-        if isinstance(event, Survey):
-            seen = event
-        else:
-            yield event
-    if seen is None:
+    if (n_blocks, edge) not in job.surveys:
+        for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
+            if isinstance(event, Survey):
+                job.surveys[n_blocks, edge] = event
+            else:
+                yield event
+    if control.cancel.is_set():
         return
+    seen = job.surveys[n_blocks, edge]
     low, high = seen.low.min(), seen.high.max()
     span = span_of((low, high))
     header = Mosaic(

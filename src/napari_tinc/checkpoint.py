@@ -90,13 +90,13 @@ class Journal:
 
     def others(self) -> int:
         """Files of other jobs."""
-        return 0 if self.folder is None else sum(1 for _ in self.folder.glob("*-*.*")) - self.kept()
+        return 0 if self.folder is None else len(files(self.folder)) - self.kept()
 
     def remove(self) -> None:
-        """Its own files, and the folder if nothing else is in it."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
+        """Its own files, what a kill left of one amid being written, and the folder if nothing else is in it."""
         if self.folder is not None:
+            for path in (*self._files(), *self.folder.glob(f".{self.key}-*")):
+                path.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
 
@@ -128,6 +128,11 @@ class Pieces:
         if self._journal.is_due(CHECKPOINT_SECONDS):
             self._journal.save(f"{self._batches}.pieces", self._fresh)
             self._batches, self._fresh = self._batches + 1, {}
+
+
+def files(folder: Path) -> list[Path]:
+    """What jobs have left there, whole."""
+    return [path for path in folder.glob("*-*.*") if not path.name.startswith(".")]
 
 
 def key_of(*said: Any) -> str:

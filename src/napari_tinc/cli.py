@@ -253,12 +253,14 @@ def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> N
 
 def _kept(folder: Path) -> str:
     """What is left in the folder of a job, for a reader; empty where nothing is."""
-    files = [path for path in folder.glob("*-*.*") if not path.name.startswith(".")]
-    blocks = sum(path.suffix == ".block" for path in files)
+    from .checkpoint import files
+
+    left = files(folder)
+    blocks = sum(path.suffix == ".block" for path in left)
     if blocks:
         return f"{blocks} finished block{' is' if blocks == 1 else 's are'}"
-    if files:
-        age = max(0.0, time.time() - max(path.stat().st_mtime for path in files))
+    if left:
+        age = max(0.0, time.time() - max(path.stat().st_mtime for path in left))
         return f"what was done until {age:.0f} seconds ago is"
     return ""
 
