@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -79,6 +80,7 @@ def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any)
     widget = make_widget(viewer)
     assert widget.image.value is viewer.layers["a"]
     assert widget.sizes.value.startswith("20 x 24 x 28 uint16\n26.9 kB will become 2.2 kB\nin about ")
+    assert re.search(r"\nwith at most about 4\d\d MB of memory$", widget.sizes.value)
     widget.ratio.value = 100
     assert "will become 269 bytes\n" in widget.sizes.value
     widget.target.value = "Size (kB)"

@@ -471,6 +471,8 @@ class CompressWidget(Container):
         if seconds is not None:
             pace = 1 if self.target.value == MAX_ERROR else self.queue.pace  # which is that of fits
             lines.append(f"in about {texts.duration(count * pace * seconds)} on this CPU")
+        if plan:
+            lines.append(f"with at most about {texts.size(plan.memory)} of memory")
         self.sizes.value = "\n".join(lines)
 
     def _show_buttons(self) -> None:
