@@ -14,7 +14,7 @@ from napari_tinc.decode import Network
 from napari_tinc.network import Architecture
 from napari_tinc.octree import Octree
 from napari_tinc.sampling import Sampler
-from napari_tinc.training import _Shard
+from napari_tinc.shards import Shard
 
 
 def mixed_tree(shape: tuple[int, int, int] = (12, 10, 9)) -> Octree:
@@ -40,12 +40,12 @@ def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
     octree = architecture.octree
     volume = np.random.default_rng(1).normal(size=octree.shape).clip(-0.25, 0.25).astype(np.float32)
     sampler = Sampler(volume, octree, np.arange(len(octree.leaves)))
-    worker = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
+    worker = Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
     vector = torch.from_numpy(architecture.initial(0))
     loss = worker.step(architecture.views(vector))
 
     # The same points again, each along its own path, with torch's own derivatives.
-    again = _Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
+    again = Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
     at, wanted, weight = map(torch.from_numpy, again.draws.draw())
     free = vector.clone().requires_grad_(True)
     outputs = reference(architecture, free, at[:, :3].double() + 0.5)

@@ -87,7 +87,7 @@ def test_allocation_spends_the_budget_and_no_more(shape: tuple[int, int, int], f
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_batch_that_does_not_fit_is_halved_twice(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, raised, sizes = training._Shard.step, 0, []
+    step, raised, sizes = training.Shard.step, 0, []
 
     def short_of_memory(shard: Any, weights: Any) -> float:
         nonlocal raised
@@ -98,7 +98,7 @@ def test_a_batch_that_does_not_fit_is_halved_twice(times: int, monkeypatch: pyte
         return step(shard, weights)
 
     monkeypatch.setattr(training, "n_shards", lambda: 1)
-    monkeypatch.setattr(training._Shard, "step", short_of_memory)
+    monkeypatch.setattr(training.Shard, "step", short_of_memory)
     if times == 3:
         with pytest.raises(ValueError, match=r"^training needs more memory than cpu has; use device='cpu', or smaller"):
             run()
