@@ -1020,3 +1020,37 @@ def test_a_reader_that_leaves_early(file: str) -> None:
     with os.fdopen(writing, "w") as stdout:
         result = subprocess.run([*MODULE, "info", file], stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_the_original_is_never_overwritten(link: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original, array = tmp_path / "a.npy", np.arange(4000, dtype="u2").reshape(10, 20, 20)
+    np.save(original, array)
+    link(original, tmp_path / "alias.tinc")
+    link(original, tmp_path / "alias.log")
+    assert cli.main(["compress", str(original), str(tmp_path / "alias.tinc"), "--max-error", "3"]) == 1
+    assert "itself" in capsys.readouterr().err
+    log = ["--log", str(tmp_path / "alias.log")]
+    assert cli.main(["compress", str(original), str(tmp_path / "b.tinc"), "--max-error", "3", *log]) == 1
+    assert "the volume itself" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(original), array)
+
+
+def test_what_would_hang_or_be_lost_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "a.npy", np.arange(4000, dtype="u2").reshape(10, 20, 20))
+    options = [str(tmp_path / "b.tinc"), "--max-error", "3"]
+    os.mkfifo(tmp_path / "pipe.npy")
+    assert cli.main(["compress", str(tmp_path / "pipe.npy"), *options]) == 1
+    assert "not a regular file" in capsys.readouterr().err
+    (tmp_path / "b.tinc.parts").symlink_to(tmp_path / "nowhere")
+    assert cli.main(["compress", str(tmp_path / "a.npy"), *options]) == 1
+    (tmp_path / "b.tinc.parts").unlink()
+    (tmp_path / "loop.tinc").symlink_to(tmp_path / "loop.tinc")
+    assert cli.main(["compress", str(tmp_path / "a.npy"), str(tmp_path / "loop.tinc")]) == 1
+    assert "symbolic links" in capsys.readouterr().err and not (tmp_path / "loop.tinc.parts").exists()
+    assert cli.main(["compress", str(tmp_path / "a.npy"), *options]) == 0
+    there = tmp_path / "there.ome.zarr"
+    for _ in range(2):
+        assert cli.main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 0
+    (there / "labels").mkdir()
+    assert cli.main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 1 and (there / "labels").is_dir()

@@ -16,6 +16,7 @@ from napari_tinc import blocks, exact
 from napari_tinc.cli import main
 from napari_tinc.exact import violations
 from napari_tinc.framing import DTYPES, Kind
+from napari_tinc.octree import box_slices
 from napari_tinc.parts import Blocks
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -200,3 +201,20 @@ def test_not_a_number_among_the_largest_numbers(dtype: str, largest: float) -> N
     volume = tinc.compress(array, max_error=0)
     assert volume.value_range == (array[0, 0, 0], array[-1, -1, -1])
     np.testing.assert_array_equal(volume, array)
+
+
+def test_a_cut_off_file_shows_the_blocks_that_are_there() -> None:
+    array = np.random.default_rng(0).integers(0, 3000, (20, 40, 40)).astype("u2")
+    whole = tinc.compress(array, max_error=1, block=24)
+    data, blocks = whole.parts.data(), [entry for entry in whole.parts.entries() if entry.role is Kind.BLOCK]
+    for n_there in range(len(blocks) + 1):
+        end = blocks[n_there].start if n_there < len(blocks) else len(data) - 1
+        volume = tinc.TincVolume(data[:end], partial=True)
+        assert volume.n_missing == len(blocks) - n_there + 1
+        values, start, stop = np.asarray(volume), whole.parts.start, whole.parts.stop
+        for box in range(n_there):
+            place = box_slices(start[box], stop[box])
+            np.testing.assert_array_equal(values[place], np.asarray(whole)[place])
+        assert len(volume.leaves) == n_there
+        with pytest.raises(tinc.TincError, match="cut off"):
+            volume.save("nowhere/a.tinc")

@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except tinc.ChildError as error:
         reason = str(error)
     if args.json:
-        put(to_json({"error": reason}))
+        with contextlib.suppress(OSError):  # stdout may be what has failed; stderr says it, too
+            put(to_json({"error": reason}))
     print(f"napari-tinc: {one_line(reason)}", file=sys.stderr)
     return 1
 
@@ -66,10 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _compress(args: argparse.Namespace) -> None:
-    from .images import read_volumes
+    from .images import file_of, read_volumes
 
     _check_output(args.file, [".tinc"])
-    if args.log and os.path.realpath(args.log) in map(os.path.realpath, (args.image, args.file)):
+    original = file_of(args.image)
+    if _is_same(args.file, original) or (Path(original).is_dir() and _is_inside(args.file, original)):
+        raise ValueError(f"cannot write {args.file}: it is, or is in, {args.image} itself")
+    if args.log and any(_is_same(args.log, path) for path in (original, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
     for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
         if args.max_error is not None and value is not None:
@@ -265,6 +269,17 @@ def _kept(folder: Path) -> str:
     return ""
 
 
+def _is_same(path: str, other: str) -> bool:
+    """Whether two names lead to one file, through links of any kind."""
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+
+
 def _check_output(path: str, suffixes: Sequence[str]) -> None:
     """Find out before the work, not after it, whether a file can be written."""
     folder, problem = os.path.dirname(os.path.realpath(path)), None
@@ -280,7 +295,7 @@ def _check_output(path: str, suffixes: Sequence[str]) -> None:
         problem = "it is not a regular file"
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            os.lstat(path)  # a name may be too long
+            os.stat(path)  # a name may be too long, or a link to itself
         if not problem:
             tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:

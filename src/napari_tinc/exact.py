@@ -23,7 +23,7 @@ class Exact:
 
     Parameters
     ----------
-    crc : CRC-32 of the values, little-endian, as the encoder decoded them.
+    crc : CRC-32 of the values, little-endian, as the encoder decoded them; None where that was cut off.
     errors : its root mean squared and largest error in data units, nan where the file does not say them.
     """
 
@@ -31,7 +31,7 @@ class Exact:
     n_missing = 0
 
     def __init__(
-        self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int,
+        self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None,
         errors: tuple[float, float] = (np.nan, np.nan),
     ) -> None:  # fmt: skip
         self.data, self.shape, self.dtype = data, shape, dtype
@@ -44,8 +44,7 @@ class Exact:
             values = residual.decode(self.data, self.shape, self.dtype)
         except ValueError as error:
             raise TincError(f"residual: {error}") from error
-        found = checksum(values)
-        if found != self.crc:
+        if self.crc is not None and (found := checksum(values)) != self.crc:
             raise TincError(f"values decode to the CRC-32 {found:08x}, expected {self.crc:08x}")
         return values
 

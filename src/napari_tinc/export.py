@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
@@ -28,7 +29,7 @@ CHUNK = 128  # voxels along an edge of a Zarr chunk
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 _CLASSIC_BYTES = 2**32 - 2**25  # no BigTIFF for ImageJ, and tifffile keeps room for the tags
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
 
 Spacing = tuple[float, float, float]
@@ -106,10 +107,12 @@ class _Stream(BufferedWriter):
 
 
 def is_replaceable_zarr(path: Path) -> bool:
-    """Whether there is nothing, or an empty folder, or one that says that it is a Zarr array or group."""
+    """Whether there is nothing, or an empty folder, or a Zarr array or group of levels, and nothing else in it."""
     if not path.is_dir():
         return not path.exists()
-    return any((path / name).is_file() for name in _ZARR_FILES) or not any(path.iterdir())
+    names = {entry.name for entry in path.iterdir()}
+    said = names & set(_ZARR_FILES)
+    return not names or (bool(said) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - said))
 
 
 def size_on_disk(path: str | os.PathLike[str]) -> int:

@@ -103,6 +103,12 @@ def _letters(axes: str) -> str:
     return found
 
 
+def file_of(path: str | os.PathLike[str]) -> str:
+    """The file, without what names something in it."""
+    match = _HDF5_DATASET.fullmatch(os.fspath(path))
+    return match[1] if match else os.fspath(path)
+
+
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read a TIFF, .npy, NIfTI, Zarr or OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.
 
@@ -116,7 +122,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     ValueError : the suffix is not supported, or the file cannot be read.
     """
     match = _HDF5_DATASET.fullmatch(os.fspath(path))
-    file = Path(match[1] if match else path)
+    file = Path(file_of(path))
     owners = (file, *(folder for folder in file.parents if folder.suffix.lower() == ".zarr"))  # x.zarr/0
     owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
     if owner is None:
@@ -124,6 +130,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
         raise ValueError(f"cannot read {file}: {problem}; supported are {', '.join(_READERS)}")
     if not file.exists():
         raise FileNotFoundError(f"cannot read {file}: there is no such file")
+    if not (file.is_file() or file.is_dir()):  # to open a pipe would wait for its writer
+        raise ValueError(f"cannot read {file}: it is not a regular file")
     suffix = _input_suffix(owner)
     inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
     stem = owner.name[: -len(suffix)].removesuffix(".ome")

@@ -60,7 +60,7 @@ def _locked(path: Path) -> BinaryIO:
                 path.parent.mkdir()
             file = open(path, "a+b")  # noqa: SIM115 - the lock lasts as long as it is open
         except FileNotFoundError:
-            if path.parent.parent.is_dir():
+            if path.parent.parent.is_dir() and not path.parent.is_symlink():  # which would lead nowhere, again
                 continue  # the folder's last user has just removed it
             raise
         except NotADirectoryError as error:

@@ -146,8 +146,9 @@ class Blocks:
 
     @property
     def n_missing(self) -> int:
-        """Blocks that were cut off."""
-        return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks)
+        """Blocks that were cut off, and what the values of those that were not are compared with."""
+        unproved = bool(len(self._layout.residuals)) and self._layout.verify is None
+        return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks) + unproved
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
         indices = [(box, volume * len(self.start) + box) for box in boxes]
@@ -223,7 +224,7 @@ class Blocks:
         """Overviews and blocks of a channel or point in time, as the file has them."""
         n = len(self.start)
         blocks = self._layout.blocks[volume * n : (volume + 1) * n]
-        if len(blocks) < n:
+        if self.n_missing:
             raise TincError(f"file holds {len(blocks)} of {n} blocks: it was cut off, and cannot be written again")
 
         def payload(entry: Entry) -> Payload:
@@ -238,10 +239,10 @@ class Blocks:
 
     @cached_property
     def _checksums(self) -> dict[int, int]:
-        """By the place of every residual, the CRC-32 of its values."""
+        """By the place of every residual, the CRC-32 of its values; empty where that was cut off."""
         verify = self._layout.verify
         if verify is None:
-            raise TincError("VERIFY chunk is missing: the file was cut off")
+            return {}
         found = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
         return dict(zip(self._layout.residuals.tolist(), found, strict=True))
 
@@ -250,8 +251,9 @@ class Blocks:
         """By the place of every residual that is a block, its RMSE and largest error; empty where it is not said."""
         places = [entry.start for entry in self._layout.blocks if entry.level]
         for chunk in self.ancillary(Ancillary.QUALITY):
-            errors = unpack_errors(chunk.checked(), len(places), self.header.value_range)
-            return dict(zip(places, map(tuple, errors.tolist()), strict=True))
+            n_parts = chunk.length // 2 if self.n_missing else len(places)  # those that were cut off among them
+            errors = unpack_errors(chunk.checked(), n_parts, self.header.value_range)
+            return dict(zip(places, map(tuple, errors.tolist()), strict=False))
         return {}
 
     def _chunk(self, entry: Entry) -> Chunk:
@@ -265,7 +267,7 @@ class Blocks:
         dtype = self.header.dtype
         if entry.level:
             errors = self._errors.get(entry.start, (np.nan, np.nan))
-            part = Exact(data, shape, dtype, self._checksums[entry.start], errors)
+            part = Exact(data, shape, dtype, self._checksums.get(entry.start), errors)
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
         tree = Tree(data)

@@ -31,6 +31,8 @@ FORMATS = {
 
 def put(text: str) -> None:
     """Print on stdout, whatever its encoding lacks; control characters in a file's texts cannot steer the terminal."""
+    if sys.stdout is None:  # closed by who started us
+        return
     encoding = sys.stdout.encoding or "utf-8"
     lines = "\n".join(map(_printable, text.split("\n")))
     print(lines.encode(encoding, "replace").decode(encoding), flush=True)

@@ -35,7 +35,7 @@ from ..pipeline import STEPS, Estimate, Settings
 from ..sources import Source
 from ..training import Control, Progress
 from . import texts
-from .forms import fold, labelled, named, plot, roomy, row, show_focus, watch_end, wrapped
+from .forms import fold, labelled, named, narrow, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request
 from .layers import geometry, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
@@ -68,6 +68,7 @@ class CompressWidget(Container):
             choices=self._images, tooltip="The layer to compress: a 3D volume, or several; of an image or of labels."
         )
         self.part = ComboBox(choices=[ALL], tooltip="Which channel or point in time, or all of them.")
+        narrow(self.image, self.part)
         self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
         self.ratio = SpinBox(
             value=preferences.ratio, min=1, max=100_000,

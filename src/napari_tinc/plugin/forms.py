@@ -7,7 +7,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Label, Widget
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QPushButton, QSizePolicy, QWidget
 
 LEAST_HEIGHT = 200  # pixels of a panel
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
@@ -42,6 +42,13 @@ def show_focus(native: QWidget) -> None:
 def roomy(native: QWidget) -> None:
     """Or a dock below another is given no more than what a line takes."""
     native.setMinimumHeight(LEAST_HEIGHT)
+
+
+def narrow(*choices: Widget) -> None:
+    """Let long names be cut off instead of making the widget wide."""
+    for choice in choices:
+        choice.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        choice.native.setMinimumContentsLength(8)
 
 
 def steady(slider: Widget) -> None:

@@ -108,8 +108,8 @@ def kind(volume: TincVolume) -> str:
 
 
 def promise(volume: TincVolume) -> str:
-    """How far its voxels may be from the original, in words; "" where nothing is promised."""
-    return "" if volume.error_bound is None else promise_of(volume.error_bound)
+    """How far its voxels may be from the original, in words; "" where nothing is promised, or a part is missing."""
+    return "" if volume.error_bound is None or volume.n_missing else promise_of(volume.error_bound)
 
 
 def promise_of(bound: float) -> str:

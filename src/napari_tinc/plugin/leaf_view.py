@@ -19,6 +19,7 @@ from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from ..framing import TincError
 from .layers import VOLUME
 from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
 from .looks import PLACE
@@ -87,6 +88,8 @@ class LeafView:
     def __init__(self, viewer: Any, image: Image | Labels) -> None:
         self._viewer, self._image = weakref.ref(viewer), weakref.ref(image)  # both hold on to what is kept in _views
         self.rows: NDArray[Any] = image.metadata[VOLUME].leaves
+        if not len(self.rows):
+            raise TincError("all of its leaves are missing: the file was cut off")
         self.before: NDArray[Any] | None = None
         self.summary = ""
         self.column, self.worst = self.known_columns()[0], MOST_BOXES

@@ -86,8 +86,11 @@ def _opened_in_part(path: str, cache_bytes: int, error: TincError) -> TincVolume
 
 def _what_is_missing(volume: TincVolume) -> str:
     if isinstance(volume.parts, Blocks):
-        total = volume.n_missing + sum(entry.role is Kind.BLOCK for entry in volume.parts.entries())
-        return f"was cut off: {volume.n_missing} of {total} blocks are missing"
+        there = sum(entry.role is Kind.BLOCK for entry in volume.parts.entries())
+        total = volume.parts.header.n_volumes * volume.parts.header.tree.n_leaves
+        if there == total:
+            return "was cut off: what proves its values is missing"
+        return f"was cut off: {total - there} of {total} blocks are missing"
     return f"was cut off: {volume.n_missing} of its networks are missing"
 
 

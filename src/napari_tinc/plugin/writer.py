@@ -13,7 +13,7 @@ from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
-from .layers import geometry, intensities, names_of, together, unchanged, volumes_of, with_geometry
+from .layers import VOLUME, geometry, intensities, names_of, promise_of, together, unchanged, volumes_of, with_geometry
 from .preferences import read_preferences
 from .viewing import OVERVIEW_VOXELS
 
@@ -76,6 +76,12 @@ def _check_writable(target: Path) -> None:
         raise PermissionError(f"the folder {target.parent} is read-only")
 
 
+def _bound_of(arguments: Mapping[str, Any]) -> float | None:
+    """What the file promised that a layer came from; None where it came from none, or from one without a bound."""
+    volume = (arguments.get("metadata") or {}).get(VOLUME)
+    return volume.error_bound if isinstance(volume, TincVolume) else None
+
+
 def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVolume:
     """Compress with the options from Preferences, in this thread; napari's activity shows a bar and a Cancel button."""
     from napari.utils.notifications import show_info
@@ -88,6 +94,8 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
         whole, letters, _ = together(data, arguments)
         volume, target = names_of(whole), {"max_error": 0.0}
         place = replace(place, axis_labels=letters or place.axis_labels)
+    elif (bound := _bound_of(arguments)) is not None:  # what was changed of it is no reason to break its promise
+        target = {"max_error": bound}
     elif preferences.target == "Max error":
         target = {"max_error": preferences.max_error}
     else:
@@ -104,8 +112,9 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
         labels=labels,
         isolate=preferences.isolate,
     )
-    how = "" if "max_error" in target else f", preset {preferences.preset}"
-    show_info(f"Compressing {name}{how}. Progress and Cancel: activity, at the bottom right.")
+    bounded = "max_error" in target
+    how = promise_of(target["max_error"]) if bounded else f"ratio {preferences.ratio:g}, preset {preferences.preset}"
+    show_info(f"Compressing {name}: {how}. Progress and Cancel: activity, at the bottom right.")
     with activity_bar(name) as bar:
         for event in compress_layer(request, control, OVERVIEW_VOXELS):
             if isinstance(event, Result):
