@@ -192,3 +192,11 @@ def test_pieces_are_saved_together(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert journal.kept() == 1
     again = Pieces(Journal(tmp_path / "parts", "key"))
     assert again.get("3") == {"data": b"\3"} and again.get("6") is None
+
+
+def test_what_was_kept_under_one_name_is_of_no_use_under_another(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "key")
+    for number in range(2):
+        journal.save(f"{number}.block", {"number": number})
+    (tmp_path / "key-0.block").write_bytes((tmp_path / "key-1.block").read_bytes())
+    assert journal.load("0.block") is None and journal.load("1.block") == {"number": 1}

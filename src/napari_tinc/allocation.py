@@ -58,7 +58,10 @@ def parse_widths(widths: Sequence[int], levels: int | None = None) -> tuple[int,
     ValueError, TypeError
         If they are not 1 to :data:`MAX_LEVELS` whole numbers, or not ``levels``, each 1 to 256.
     """
-    found = tuple(operator.index(width) for width in widths)
+    try:
+        found = tuple(operator.index(width) for width in widths)
+    except TypeError:
+        raise TypeError(f"widths are {widths!r}, expected whole numbers from the root on, such as (48, 16)") from None
     if not 1 <= len(found) <= MAX_LEVELS or levels not in (None, len(found)):
         expected = f"1 to {MAX_LEVELS}" if levels is None else levels
         raise ValueError(f"widths are {_listed(found)}, {len(found)} levels, expected {expected}")

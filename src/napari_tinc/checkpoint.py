@@ -6,8 +6,8 @@
     KEY-blocks-DIGEST-000012.block   a finished block
 
 KEY is a hash of all that the bytes of the job's file depend on, the voxels among it, so that nobody goes on from the
-work of another job. A file is whole or not there (storage.py), begins with the SHA-256 of the rest, and holds numbers,
-text and arrays: nothing in it is ever executed.
+work of another job. A file is whole or not there (storage.py), begins with the SHA-256 of its name and the rest, and
+holds numbers, text and arrays: nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Journal:
             return
         self.folder.mkdir(exist_ok=True)
         data = pack(state)
-        storage.save(self._path(name), MAGIC + hashlib.sha256(data).digest() + data)
+        storage.save(self._path(name), self._seal(name, data) + data)
         self._saved[0] = time.monotonic()
 
     def save_result(self, state: State) -> None:
@@ -76,7 +76,7 @@ class Journal:
         except FileNotFoundError:
             return None
         data = found[LENGTH:]
-        if found[:LENGTH] != MAGIC + hashlib.sha256(data).digest():
+        if found[:LENGTH] != self._seal(name, data):
             return None
         return unpack(data)
 
@@ -102,6 +102,10 @@ class Journal:
 
     def _files(self) -> list[Path]:
         return [] if self.folder is None else list(self.folder.glob(f"{self.key}-*"))
+
+    def _seal(self, name: str, data: bytes) -> bytes:
+        """Of data under that name: under another they are of no use."""
+        return MAGIC + hashlib.sha256(self._path(name).name.encode() + b"\0" + data).digest()
 
     def _path(self, name: str) -> Path:
         assert self.folder is not None

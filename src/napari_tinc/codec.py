@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,11 @@ def fit(
     for name, value, known in (
         ("preset", preset, STEPS), ("weights", weights, WEIGHTS), ("calibration", calibration, ("auto", "none")),
     ):  # fmt: skip
-        if value not in known:
+        if value not in tuple(known):
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+    for name, number in (("seed", seed), ("levels", levels), ("block", block)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, Integral)):
+            raise TypeError(f"{name} is {number!r}, expected a whole number")
     seed = operator.index(seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
@@ -368,6 +372,9 @@ def _parse_target(
     """The largest size of the file; 0, of no meaning, where a PSNR or a bound is the target."""
     given = {"ratio": ratio, "nbytes": nbytes, "psnr": psnr, "max_error": max_error}
     named = [f"{name}={value}" for name, value in given.items() if value is not None]
+    for name, value in given.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise TypeError(f"{name} is {value!r}, expected a number")
     if len(named) > 1:
         raise ValueError(f"{len(named)} targets given, {' and '.join(named)}; expected one")
     if psnr is not None and not 1 <= psnr <= 120:
@@ -388,7 +395,10 @@ def _parse_target(
 
 def _parse_facts(spacing: Sequence[float] | None, units: str | None) -> dict[str, Any]:
     if spacing is not None:
-        spacing = tuple(float(s) for s in spacing)
+        try:
+            spacing = tuple(float(s) for s in spacing)
+        except (TypeError, ValueError):
+            raise TypeError(f"spacing is {spacing!r}, expected three positive numbers: z, y, x") from None
         if len(spacing) != 3 or not all(framing.MIN_SPACING <= s <= framing.MAX_SPACING for s in spacing):
             raise ValueError(f"spacing is {spacing}, expected three positive numbers: z, y, x")
     elif units:
