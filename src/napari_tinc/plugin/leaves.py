@@ -205,9 +205,9 @@ def describe(view: LeafView) -> str:
     volume = view.image.metadata[VOLUME]
     levels = np.bincount(view.rows["level"])
     per_level = ", ".join(f"{count} on level {level}" for level, count in enumerate(levels) if count)
-    said = promise(volume)
-    scalars = 0 if said else int((view.rows["network"] < 0).sum())
-    what = f"block{'s'[: len(view.rows) > 1]} without networks" if said else "leaves"
+    said, bounded = promise(volume), volume.error_bound is not None
+    scalars = 0 if bounded else int((view.rows["network"] < 0).sum())
+    what = f"block{'s'[: len(view.rows) > 1]} without networks" if bounded else "leaves"
     lines = [f"{len(view.rows)} {what}: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
     if said and not view.summary:  # which says it, too
         lines.append(f"Promised: {said}")
@@ -216,12 +216,12 @@ def describe(view: LeafView) -> str:
     gain, offset = served["gain"], served["offset"]
     if is_calibrated(view.image):
         lines.append(f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}")
-    elif not said:
+    elif not bounded:
         lines.append("Not calibrated")
     if view.summary:
         lines.append(view.summary)
     elif np.isfinite(view.rows["rmse"]).any():
-        together = "" if said else ": those of all leaves of a network together"
+        together = "" if bounded else ": those of all leaves of a network together"
         if volume.error_bound != 0:
             lines.append(f"Errors as the file says them, to 6 %{together}.")
     else:
