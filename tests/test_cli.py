@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -489,11 +490,9 @@ def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture
     assert listing(tmp_path) == ["log", "v.tif", "v.tinc"]
 
 
-def test_an_interrupted_compression_goes_on(
-    tmp_path: Path, long: str, run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "v.tinc"
-    command = ["compress", long, str(out), "--ratio", "8", "--block", "24"]
+@contextlib.contextmanager
+def interrupted_after_a_block(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As by Ctrl-C, when the first block is finished."""
     entry = cli.log_entry
 
     def interrupt(event: training.Progress) -> dict[str, Any]:
@@ -503,6 +502,15 @@ def test_an_interrupted_compression_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(cli, "log_entry", interrupt)
+        yield
+
+
+def test_an_interrupted_compression_goes_on(
+    tmp_path: Path, long: str, run: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "v.tinc"
+    command = ["compress", long, str(out), "--ratio", "8", "--block", "24"]
+    with interrupted_after_a_block(monkeypatch):
         assert cli.main(command) == 1
     reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
     planned, said = capsys.readouterr().err.splitlines()
@@ -549,15 +557,7 @@ def test_resume_wants_something_to_go_on_from(
     command = ["compress", long, str(out), "--ratio", "8", "--block", "24", "--resume"]
     assert fail(*command).startswith(f"--resume: {out}.parts holds nothing of this volume with these options")
     assert listing(tmp_path) == ["v.tif"]
-    entry = cli.log_entry
-
-    def interrupt(event: training.Progress) -> dict[str, Any]:
-        if event.phase == "blocks" and event.step == 1:
-            raise KeyboardInterrupt
-        return entry(event)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cli, "log_entry", interrupt)
+    with interrupted_after_a_block(monkeypatch):
         assert cli.main(command[:-1]) == 1
     assert cli.main([*command, "--seed", "1"]) == 1
     assert cli.main(command) == 0
