@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from napari_tinc.metrics import box_errors, measure, psnr, ssim
+from napari_tinc.metrics import box_errors, measure, psnr, rmse_and_largest, ssim
 from napari_tinc.octree import Octree
 
 
@@ -58,12 +58,32 @@ def test_box_errors(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_what_is_not_finite_is_not_measured(bad: float) -> None:
+def test_what_is_finite_in_one_only_is_not_measured(bad: float) -> None:
     """NaN once counted as no error at all."""
-    good = np.zeros((8, 8, 8))
-    with pytest.raises(ValueError, match="original holds values that are not finite"):
-        measure(np.full((8, 8, 8), bad), good, 1)
-    with pytest.raises(ValueError, match="reconstruction holds values"):
-        measure(good, np.full((8, 8, 8), bad), 1)
+    good, holes = np.zeros((8, 8, 8)), np.zeros((8, 8, 8))
+    holes[3, 4, 5:] = bad
+    for original, reconstruction in ((holes, good), (good, holes)):
+        with pytest.raises(ValueError, match="3 voxels are finite in one of"):
+            measure(original, reconstruction, 1)
+        assert rmse_and_largest(original, reconstruction) == (math.inf, math.inf)
+    with pytest.raises(ValueError, match="are others in the reconstruction"):
+        measure(holes, -np.where(np.isfinite(holes), 0, math.inf), 1)
     with pytest.raises(ValueError, match="empty"):
         measure(good[:0], good[:0], 1)
+    with pytest.raises(ValueError, match="complex128, expected real"):
+        measure(good.astype(complex), good, 1)
+
+
+def test_what_is_not_finite_in_both_is_left_out() -> None:
+    rng = np.random.default_rng(4)
+    original = rng.random((8, 9, 10))
+    reconstruction = original + 0.1 * rng.random(original.shape)
+    known = rng.random(original.shape) < 0.8
+    expected = np.sqrt(((reconstruction - original)[known] ** 2).mean())
+    for hole in (math.nan, math.inf, -math.inf):
+        original[~known] = reconstruction[~known] = hole
+        found = measure(original, reconstruction, 1)
+        assert found.rmse == pytest.approx(expected) and 0 < found.ssim < 1
+        assert found.psnr == pytest.approx(-20 * math.log10(expected / np.ptp(original[known])))
+        assert found.max_error == np.abs(reconstruction[known] - original[known]).max()
+    assert measure(np.full((3, 3, 3), math.nan), np.full((3, 3, 3), math.nan), 1).max_error == 0

@@ -332,7 +332,8 @@ def test_a_difference_that_is_none_is_said(viewer: ViewerModel, make: Any, qtbot
     widget = make(CompareWidget, viewer)
     widget.signed.native.click()
     qtbot.waitUntil(lambda: notified() != [], timeout=30_000)
-    assert "not finite" in notified()[0] and len(viewer.layers) == 2 and "not finite" in widget.status.value
+    said = "NaN or infinite values that are others"
+    assert said in notified()[0] and len(viewer.layers) == 2 and said in widget.status.value
 
 
 def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:

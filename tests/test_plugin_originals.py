@@ -56,8 +56,19 @@ def test_a_difference_is_signed_and_does_not_wrap_around() -> None:
     off, far = difference(np.array([[[200, 3]]], np.uint8), np.array([[[3, 200]]], np.uint8))
     assert off.dtype == np.float32 and off.tolist() == [[[-197, 197]]] and far == 197
     assert difference(small_array(), small_array())[1] == 1
-    with pytest.raises(ValueError, match="not finite: there is no difference"):
+    with pytest.raises(ValueError, match="NaN or infinite values that are others"):
         difference(np.array([[[np.nan]]]), np.ones((1, 1, 1)))
+    holes = np.array([[[np.nan, np.inf, -np.inf, 2]]])
+    assert difference(holes, holes + 1)[0].tolist() == [[[0, 0, 0, 1]]]
+
+
+def test_a_volume_with_holes_is_measured() -> None:
+    holes = brighter().astype(np.float32)
+    holes[3, 4, 5], holes[0, 0, 0] = np.nan, np.inf
+    for bound in (0, 0.5):
+        found = measure(tinc.compress(holes, max_error=bound), holes)
+        assert found.quality.max_error <= bound and np.isfinite(found.rows["rmse"]).all()
+        assert not np.isnan(found.rows["psnr"]).any() and found.counts.sum() <= 1
     with pytest.raises(ValueError, match="shapes differ"):
         difference(np.ones((2, 1, 1)), np.ones((1, 1, 1)))
 

@@ -76,17 +76,28 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
-    """Root mean squared and largest absolute difference, in float64, plane by plane."""
-    total, largest = 0.0, 0.0
+    """Root mean squared and largest absolute difference, in float64, plane by plane.
+
+    Of the voxels that are finite in the original; both are infinite where another one is not what it was.
+    """
+    total, largest, count = 0.0, 0.0, 0
     for plane, other in zip(original, reconstruction, strict=True):
-        difference = np.abs(plane.astype(np.float64) - other)
-        peak = float(difference.max())
+        with np.errstate(invalid="ignore"):  # of infinite values
+            difference = np.abs(plane.astype(np.float64) - other)
+        if not (known := np.isfinite(plane)).all():
+            if not np.array_equal(plane[~known], other[~known], equal_nan=True):
+                return math.inf, math.inf
+            difference = difference[known]
+        count += difference.size
+        peak = float(difference.max(initial=0))
+        if not math.isfinite(peak):
+            return math.inf, math.inf
         if peak > largest:  # squares are summed in units of the largest, so that none overflows or vanishes
             total, largest = total * (largest / peak) ** 2, peak
         if largest:
             difference /= largest
             total += float(np.vdot(difference, difference))
-    return largest * math.sqrt(total / original.size), largest
+    return largest * math.sqrt(total / max(count, 1)), largest
 
 
 def measure(
@@ -95,10 +106,12 @@ def measure(
 ) -> Quality:  # fmt: skip
     """All measures of a reconstruction. PSNR and SSIM are by ``value_range``, None for that of the original.
 
+    NaN and infinite values of the original are left out, and have to be what they were.
+
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, values are not real numbers, or one is not finite that was, or was not and is.
     """
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     if original.shape != reconstruction.shape:
@@ -106,9 +119,11 @@ def measure(
     if not original.size:
         raise ValueError(f"volume is empty, shape {original.shape}")
     for name, array in (("original", original), ("reconstruction", reconstruction)):
-        if array.dtype.kind not in "biuf" or not all(np.isfinite(plane).all() for plane in array):
-            raise ValueError(f"{name} holds values that are not finite real numbers and cannot be measured")
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
     rmse, largest = rmse_and_largest(original, reconstruction)
+    if not all(np.isfinite(plane).all() for array in (original, reconstruction) for plane in array):
+        original, reconstruction = _filled(original, reconstruction)
     if value_range is None:
         value_range = span_of((original.min(), original.max()))
     return Quality(
@@ -119,6 +134,18 @@ def measure(
         ratio=original.nbytes / nbytes_compressed,
         bits_per_voxel=8 * nbytes_compressed / original.size,
     )
+
+
+def _filled(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both with a finite value of the original in place of those that are not finite in either."""
+    known = np.isfinite(original)
+    if not np.array_equal(known, np.isfinite(reconstruction)):
+        wrong = int((known != np.isfinite(reconstruction)).sum())
+        raise ValueError(f"{wrong} voxels are finite in one of original and reconstruction, expected in both or none")
+    if not np.array_equal(original[~known], reconstruction[~known], equal_nan=True):
+        raise ValueError("infinite values or NaN of the original are others in the reconstruction, expected the same")
+    fill = original[known][0] if known.any() else original.dtype.type(0)
+    return np.where(known, original, fill), np.where(known, reconstruction, fill)
 
 
 def box_errors(

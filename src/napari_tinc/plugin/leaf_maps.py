@@ -98,7 +98,9 @@ def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -
     """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
     errors = box_errors(original, values, rows["start"], rows["stop"])
-    span = float(original.max()) - float(original.min())
+    known = np.isfinite(original)
+    low, high = (original[known].min(), original[known].max()) if known.any() else (0, 0)
+    span = float(high) - float(low)
     rows["rmse"], rows["max_error"] = errors.T
     rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
     return rows

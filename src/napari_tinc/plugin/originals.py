@@ -64,7 +64,7 @@ class Measured:
 
 
 def measure(volume: TincVolume, original: ArrayLike) -> Measured:
-    """Errors of every leaf and in all. ValueError where the shapes differ or a value is not finite."""
+    """Errors of every leaf and in all. ValueError where the shapes differ, or NaN or infinite values do."""
     original = np.asarray(original)
     values = np.asarray(volume)
     quality = quality_of(original, values, volume)
@@ -94,16 +94,18 @@ def difference(original: ArrayLike, reconstruction: ArrayLike) -> tuple[NDArray[
     Raises
     ------
     ValueError
-        If the shapes differ, or a difference is not finite.
+        If the shapes differ, or a difference is not finite. There is none where NaN or infinite values are the same.
     """
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     if original.shape != reconstruction.shape:
         raise ValueError(f"shapes differ: original {original.shape}, compressed volume {reconstruction.shape}")
     out = np.empty(original.shape, np.float32)
     for plane, other, into in zip(original, reconstruction, out, strict=True):
-        into[:] = other.astype(np.float64) - plane
+        with np.errstate(invalid="ignore"):  # of infinite values
+            into[:] = other.astype(np.float64) - plane
+        into[~np.isfinite(plane) & ((plane == other) | (np.isnan(plane) & np.isnan(other)))] = 0
     if not np.isfinite(out).all():
-        raise ValueError("original holds values that are not finite: there is no difference to show")
+        raise ValueError("original has NaN or infinite values that are others in the volume: no difference to show")
     return out, float(np.percentile(np.abs(out), 99.9)) or 1.0
 
 
