@@ -170,6 +170,21 @@ def test_a_file_that_was_cut_off_is_opened_as_far_as_it_goes(tmp_path: Path, sai
         reader.read(str(tmp_path / "a.tinc"))
 
 
+@pytest.mark.parametrize(
+    ("lost", "missing"),
+    [(1, "what it says of its axes, or errors, is missing"), (300, "8 of its networks are missing")],
+)
+def test_a_single_tree_that_was_cut_off(tmp_path: Path, said: list[str], lost: int, missing: str) -> None:
+    """Without its last bytes, which no network needs, it was refused, or saved again as a file that is."""
+    volume = tinc.compress(small_array(), ratio=8, preset="fast", levels=2)
+    (tmp_path / "a.tinc").write_bytes(volume.parts.data()[:-lost])
+    ((shown, arguments, _),) = reader.read(str(tmp_path / "a.tinc"))
+    assert [text.split(". What")[0] for text in said] == [f"a was cut off: {missing}"]
+    assert (np.asarray(shown) == np.asarray(volume)).all() == (lost == 1)
+    with pytest.raises(writer.SaveError, match="was cut off: not saved"):
+        writer.write(str(tmp_path / "b.tinc"), shown, arguments)
+
+
 def test_channels_are_layers_with_names_and_colours(viewer: ViewerModel, tmp_path: Path) -> None:
     volume = compressed(np.stack([small_array(), small_array() // 8]), channels=CHANNELS)
     dapi, gfp = viewer.open(saved(volume, tmp_path / "a.tinc"), plugin="napari-tinc")

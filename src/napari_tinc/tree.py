@@ -35,7 +35,14 @@ class Tree:
 
     def __init__(self, data: bytes, *, partial: bool = False) -> None:
         self.data = data
-        self.header, self.chunks = container.parse(data, partial=partial)
+        self.cut_off = False
+        try:
+            self.header, self.chunks = container.parse(data)
+        except TincError:
+            if not partial:
+                raise
+            self.header, self.chunks = container.parse(data, partial=True)
+            self.cut_off = True
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,8 +66,8 @@ class Tree:
 
     @property
     def n_missing(self) -> int:
-        """Networks that were cut off."""
-        return int(self.missing.sum())
+        """Networks that were cut off; 1 if it was what else the file says."""
+        return int(self.missing.sum()) or int(self.cut_off)
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Values at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""

@@ -140,7 +140,10 @@ class TincVolume:
 
     @property
     def n_missing(self) -> int:
-        """Networks (of a file of blocks: blocks) that were cut off; their voxels come from what is coarser."""
+        """Networks (of a file of blocks: blocks) that were cut off; their voxels come from what is coarser.
+
+        1 if only what a file says about itself was cut off.
+        """
         if isinstance(self._parts, Blocks):
             return self._parts.n_missing
         return sum(part.n_missing for _, _, part in self.boxes() if part)
@@ -278,7 +281,7 @@ class TincVolume:
             If it cannot be written.
         """
         if self.n_missing:
-            raise TincError(f"{self.n_missing} networks or blocks are missing, as the file was cut off: not saved")
+            raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off: not saved")
         storage.save(path, self._parts.data())
 
     def verify(self) -> None:
@@ -502,7 +505,7 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
     Raises
     ------
     ValueError
-        If the shapes differ, or a value is not finite.
+        If the shapes differ, or one of them has NaN or infinite values that the other has not.
     """
     from .metrics import measure
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..framing import Kind, TincError
 from ..parts import Blocks
+from ..tree import Tree
 from ..volume import TincVolume
 from ..volume import open as open_tinc
 from .layers import kind, to_layers
@@ -91,6 +92,9 @@ def _what_is_missing(volume: TincVolume) -> str:
         if there == total:
             return "was cut off: what proves its values is missing"
         return f"was cut off: {total - there} of {total} blocks are missing"
+    part = volume.parts.part(0, 0)
+    if isinstance(part, Tree) and not part.missing.any():
+        return "was cut off: what it says of its axes, or errors, is missing"
     return f"was cut off: {volume.n_missing} of its networks are missing"
 
 
