@@ -550,6 +550,21 @@ def test_an_interrupted_training_is_kept(
     assert cli.main([*command, "--resume"]) == 0 and listing(tmp_path) == ["v.tif", "v.tinc"]
 
 
+def test_a_process_that_was_killed_leaves_what_it_did(
+    tmp_path: Path, long: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, entry = tmp_path / "v.tinc", cli.log_entry
+
+    def kill(event: training.Progress) -> dict[str, Any]:
+        if event.phase == "blocks" and event.step == 1:
+            raise tinc.ChildError("killed")
+        return entry(event)
+
+    monkeypatch.setattr(cli, "log_entry", kill)
+    reason = fail("compress", long, out, "--ratio", "8", "--block", "24")
+    assert reason == f"killed; 1 finished block is kept in {out}.parts, the same command goes on from there"
+
+
 def test_resume_wants_something_to_go_on_from(
     tmp_path: Path, long: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,10 +89,10 @@ def _compress(args: argparse.Namespace) -> None:
         figures = _fit(
             args, image, weights=args.weights or "entropy", resume=folder, scheduler=args.scheduler, **options
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, tinc.ChildError) as error:
         if kept := _kept(folder):
-            reason = f"cancelled; {kept} kept in {folder}, the same command goes on from there"
-            raise KeyboardInterrupt(reason) from None
+            reason = f"{str(error) or 'cancelled'}; {kept} kept in {folder}, the same command goes on from there"
+            raise type(error)(reason) from None
         raise
     _report(args, figures, table([figures]))
 
