@@ -89,7 +89,6 @@ def test_a_multiscale_layer_is_compressed_from_its_finest_level(tmp_path: Path) 
         (np.zeros((5, 6)), "2 axes"),
         (np.zeros((3, 4, 5, 6)), "a holds 3 volumes"),
         (np.zeros((5, 6, 7, 3), np.uint8), "a holds 3 volumes"),
-        (np.zeros((5, 6, 7), bool), "bool"),
         (np.full((5, 6, 7), np.nan), "NaN"),
     ],
 )
@@ -162,6 +161,15 @@ def test_labels_are_written_bit_for_bit(viewer: ViewerModel, tmp_path: Path) -> 
     viewer.layers.selection = {layer}
     viewer.layers.save(str(tmp_path / "b.tinc"), selected=True, plugin="napari-tinc")
     np.testing.assert_array_equal(np.asarray(tinc.open(tmp_path / "b.tinc")), layer.data)
+
+
+def test_a_mask_that_is_an_image_is_saved_as_it_is(tmp_path: Path) -> None:
+    mask = small_array() > 300
+    for layer in (Image(mask, name="a"), Image([mask, mask[::2, ::2, ::2]], multiscale=True, name="a")):
+        save(layer, tmp_path / "a.tinc")
+        volume = tinc.open(tmp_path / "a.tinc")
+        np.testing.assert_array_equal(np.asarray(volume), mask)
+        assert volume.dtype == bool and volume.error_bound == 0
 
 
 def test_a_mask_stays_one(viewer: ViewerModel, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from ..training import Control, Progress
 from . import texts
 from .forms import fold, labelled, named, narrow, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request
-from .layers import geometry, names_of, promise_of, together, volumes_of
+from .layers import geometry, holds_names, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
 from .looks import look_of, look_of_all
 from .preferences import read_preferences, remember
@@ -392,7 +392,7 @@ class CompressWidget(Container):
 
     def _on_image(self) -> None:
         """Ask which of several volumes is meant. Labels are kept exactly: nothing else is to be chosen."""
-        names = isinstance(self.image.value, Labels)
+        names = self._holds_names()
         if names and self._before_labels is None:
             self._before_labels = self.target.value, self.max_error.value
             self.target.value, self.max_error.value = MAX_ERROR, LOSSLESS
@@ -416,6 +416,11 @@ class CompressWidget(Container):
 
     def _volumes(self) -> list[tuple[str, Any]]:
         return [] if self.image.value is None else volumes_of(*self._layer_data())
+
+    def _holds_names(self) -> bool:
+        return self.image.value is not None and (
+            isinstance(self.image.value, Labels) or holds_names(*self._layer_data())
+        )
 
     def _layer_data(self) -> tuple[Any, dict[str, Any]]:
         """Data and arguments of the chosen layer; labels in a dtype that a file can hold."""
@@ -461,7 +466,7 @@ class CompressWidget(Container):
             lines.append(
                 f"{times}{texts.size(nbytes)} will become as small as that allows: {promise_of(target['max_error'])}"
             )
-            if isinstance(self.image.value, Labels):
+            if self._holds_names():
                 lines.append("Labels are names: anything but bit for bit would turn some into others.")
         elif "psnr" in target:
             lines.append(f"{texts.size(nbytes)} will become as small as that allows, in up to five fits")
