@@ -4,11 +4,12 @@
 
 Makes FOLDER/one.tinc (a single tree) and FOLDER/eight.tinc (blocks) of a brain of the corpus, mirrored to EDGE^3
 voxels, at a ratio of 64, whose networks are as large as they would be after a whole training; the training itself is
-cut short, as it changes nothing here. Then, in processes of their own, with slicing on napari's thread and beside it
-(NAPARI_ASYNC=1), a real napari window goes through z, a slice a step, over 48 slices in the middle.
+cut short, as it changes nothing here; networks are asked for, as they would win only after all of it. FOLDER/none.tinc
+has no networks. Then, in processes of their own, with slicing on napari's thread and beside it (NAPARI_ASYNC=1), a real
+napari window goes through z, a slice a step, from the first to the last.
 
-A step lasts until the slice is there and has been drawn. Points evaluated are counted in decode.Network.on_grid, those
-of the thumbnail and of coarser levels among them.
+A step lasts until the slice is there and has been drawn. Points evaluated are counted in decode.Network.on_grid, and
+voxels in residual.decode, those of the thumbnail and of coarser levels among them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ def make(corpus: Path, folder: Path, edge: int, steps: int) -> None:
         brain = np.pad(brain, [(0, n) for n in brain.shape], mode="symmetric")
     brain = brain[:edge, :edge, :edge] * 100
     pipeline.STEPS["fast"] = steps
-    for name, block in (("one", edge), ("eight", edge // 2)):
-        tinc.compress(brain, ratio=64, preset="fast", block=block).save(folder / f"{name}.tinc")
+    for name, block, levels in (("one", edge, 4), ("eight", edge // 2, 2)):
+        tinc.compress(brain, ratio=64, preset="fast", block=block, levels=levels).save(folder / f"{name}.tinc")
+    tinc.compress(brain, max_error=200).save(folder / "none.tinc")
 
 
 def scroll(path: str) -> None:
@@ -46,16 +48,22 @@ def scroll(path: str) -> None:
     import napari
     from napari.qt import get_qapp
 
+    from napari_tinc import residual
     from napari_tinc.decode import Network
 
     evaluated = [0]
-    on_grid = Network.on_grid
+    on_grid, decode = Network.on_grid, residual.decode
 
     def counting(self: Network, axes: list[np.ndarray], *arguments: Any, **options: Any) -> np.ndarray:
         evaluated[0] += int(np.prod([len(axis) for axis in axes]))
         return on_grid(self, axes, *arguments, **options)
 
+    def counting_voxels(data: bytes, shape: tuple[int, ...], *arguments: Any) -> np.ndarray:
+        evaluated[0] += int(np.prod(shape))
+        return decode(data, shape, *arguments)
+
     Network.on_grid = counting  # type: ignore[method-assign]
+    residual.decode = counting_voxels
     viewer = napari.Viewer()
     application = get_qapp()
     began = time.perf_counter()
@@ -73,7 +81,7 @@ def scroll(path: str) -> None:
     for _ in range(5):
         settle()
     took, counted = [], []
-    for z in range(n_slices // 2 - 24, n_slices // 2 + 24):
+    for z in range(n_slices):
         before, began = evaluated[0], time.perf_counter()
         viewer.dims.set_current_step(0, z)
         settle()
@@ -105,7 +113,7 @@ def main() -> None:
     if not arguments.reuse:
         make(arguments.corpus, arguments.folder, arguments.edge, arguments.steps)
     rows, columns = [], [""]
-    for name in ("one", "eight"):
+    for name in ("one", "eight", "none"):
         for asynchronous in ("0", "1"):
             code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from scrolling import scroll; "
             code += f"scroll({str(arguments.folder / name)!r} + '.tinc')"
