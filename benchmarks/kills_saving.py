@@ -1,9 +1,10 @@
 """Kill a process while it saves, 1,000 times: python benchmarks/kills_saving.py
 
 A child (forked from this process, so that it starts in a millisecond) writes two volumes by turns over one file until
-SIGKILL ends it at a random moment. Then the file must be the whole of one of them. Left-overs are counted, and must be
-gone after one more save. The same for ``napari-tinc compress``, killed during its save only, and for exports, of which
-.zarr is a folder: between two renames it is not there, and the old one lies beside it. Takes some ten minutes.
+SIGKILL ends it at a random moment, and then the next child. Each time the file must be the whole of one of them, and
+left-overs are counted, those that a child before has left among them if this one did not come to its first save; in the
+end, too, and after one more save none may be there. The same for ``napari-tinc compress``, killed during its save only,
+and for exports, of which .zarr is a folder: between two renames it is not there, and the old one lies beside it.
 """
 
 from __future__ import annotations
@@ -66,23 +67,24 @@ def killed(write: Write, seconds: float, signal_first: bool = False) -> None:
 def campaign(
     name: str, path: Path, write: Write, whole: Callable[[], bool], kills: int, seconds: float, signal_first: bool
 ) -> list[str]:
-    """A row: kills, torn files, those that were not there, left-overs, and left-overs after one more save."""
-    torn = missing = left = kept = 0
+    """A row: kills, torn files, those that were not there; left-overs after a kill, in the end, and one save later."""
+    torn = missing = left = 0
     write(0)
     for _ in range(kills):
         killed(write, seconds, signal_first)
         missing += not path.exists()
         torn += path.exists() and not whole()
-        left += hidden(path.parent)
-        write(1)
-        kept += hidden(path.parent)
-    print(name, torn, missing, left, kept, file=sys.stderr)
-    return [name, str(kills), str(torn), str(missing), f"{left} ({left / kills:.1%})", str(kept)]
+        left += hidden(path.parent) > 0
+    in_the_end = hidden(path.parent)
+    write(1)
+    kept = hidden(path.parent)
+    print(name, torn, missing, left, in_the_end, kept, file=sys.stderr)
+    return [name, *map(str, (kills, torn, missing)), f"{left} ({left / kills:.1%})", str(in_the_end), str(kept)]
 
 
-def hidden(folder: Path) -> bool:
-    """Whether there are temporary files; finished blocks of ``compress`` are no left-overs, but kept to go on from."""
-    return any(name.startswith(".") for name in os.listdir(folder))
+def hidden(folder: Path) -> int:
+    """Temporary files; finished blocks of ``compress`` are no left-overs, but kept to go on from."""
+    return sum(name.startswith(".") for name in os.listdir(folder))
 
 
 def noise(edge: int, seed: int) -> np.ndarray:
@@ -172,7 +174,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     print(f"{machine()}\n")
-    print(markdown(["", "kills", "torn", "not there", "left-overs", "after the next save"], rows))
+    print(markdown(["", "kills", "torn", "not there", "left-overs after it", "in the end", "one save later"], rows))
 
 
 if __name__ == "__main__":

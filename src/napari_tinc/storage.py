@@ -173,8 +173,7 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
         mode = _mode_of(target)
         sweep(target)
         try:
-            _write(temporary, data, mode)
-            os.replace(temporary, target)
+            _write(temporary, target, data, mode)
         except BaseException:
             remove(temporary)
             raise
@@ -188,19 +187,28 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
             os.close(descriptor)
 
 
-def _write(path: str, data: bytes, mode: int | None) -> None:
-    """A new file on the disk. Where the system can, it gets its name once it is whole: a kill leaves nothing behind."""
+def _write(path: str, target: str, data: bytes, mode: int | None) -> None:
+    """A new file on the disk, renamed to the target.
+
+    Where the system can, it gets its first name once it is whole, and the other at once: what a kill between the two
+    leaves behind is all that it can.
+    """
     with contextlib.suppress(AttributeError, OSError):  # not every system and disk can; other errors come back below
         descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR, 0o666)
-        with open(descriptor, "w+b") as file:
-            _fill(file, data, mode)
+        try:
+            with open(os.dup(descriptor), "w+b") as file:  # the other one keeps the file when this is closed
+                _fill(file, data, mode)
             # With a descriptor Python calls linkat(), which follows the link that stands for the file.
             os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+            os.replace(path, target)
+        finally:
+            os.close(descriptor)
         return
     with contextlib.suppress(FileNotFoundError):  # the error may have been that of closing
         os.unlink(path)
     with open(path, "x+b") as file:
         _fill(file, data, mode)
+    os.replace(path, target)
 
 
 def _fill(file: BinaryIO, data: bytes, mode: int | None) -> None:
@@ -211,6 +219,8 @@ def _fill(file: BinaryIO, data: bytes, mode: int | None) -> None:
     file.write(data)
     file.flush()
     os.fsync(file.fileno())
+    with contextlib.suppress(AttributeError, OSError):  # where that can be asked: what is on the disk, not in memory
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     file.seek(0)
     for start in range(0, len(data) + 1, PIECE):
         if file.read(PIECE) != data[start : start + PIECE]:
