@@ -600,7 +600,7 @@ def test_labels_are_kept_bit_for_bit(qtbot: Any, viewer: ViewerModel, make_widge
     widget.image.value = labels
     assert (widget.target.value, widget.max_error.value) == ("Max error", "lossless")
     assert not (widget.target.enabled or widget.max_error.enabled)
-    assert "int32" in widget.sizes.value and "Labels are names" in widget.sizes.value
+    assert "int32" in widget.sizes.value and "Labels and masks are names" in widget.sizes.value
     widget.start()
     assert "every voxel bit for bit" in finish(qtbot, widget)
     copy = viewer.layers["cells (tinc)"]

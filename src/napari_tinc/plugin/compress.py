@@ -467,7 +467,7 @@ class CompressWidget(Container):
                 f"{times}{texts.size(nbytes)} will become as small as that allows: {promise_of(target['max_error'])}"
             )
             if self._holds_names():
-                lines.append("Labels are names: anything but bit for bit would turn some into others.")
+                lines.append("Labels and masks are names: anything but bit for bit would turn some into others.")
         elif "psnr" in target:
             lines.append(f"{texts.size(nbytes)} will become as small as that allows, in up to five fits")
         else:
