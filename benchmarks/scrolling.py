@@ -3,10 +3,10 @@
     python benchmarks/scrolling.py CORPUS FOLDER [--steps 100] [--edge 256] [--reuse]
 
 Makes FOLDER/one.tinc (a single tree) and FOLDER/eight.tinc (blocks) of a brain of the corpus, mirrored to EDGE^3
-voxels, at a ratio of 64, whose networks are as large as they would be after a whole training; the training itself is
-cut short, as it changes nothing here; networks are asked for, as they would win only after all of it. FOLDER/none.tinc
-has no networks. Then, in processes of their own, with slicing on napari's thread and beside it (NAPARI_ASYNC=1), a real
-napari window goes through z, a slice a step, from the first to the last.
+voxels, at RATIO, with networks, whose widths are those of a whole training; the training itself is cut short, as it
+changes nothing here. FOLDER/none.tinc has no networks and is lossless. Then, in processes of their own, with slicing on
+napari's thread and beside it (NAPARI_ASYNC=1), a real napari window goes through z, a slice a step, from the first to
+the last.
 
 A step lasts until the slice is there and has been drawn. Points evaluated are counted in decode.Network.on_grid, and
 voxels in residual.decode, those of the thumbnail and of coarser levels among them.
@@ -27,20 +27,24 @@ import numpy as np
 from common import machine, markdown
 
 
-def make(corpus: Path, folder: Path, edge: int, steps: int) -> None:
+def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> None:
     import tifffile
 
     import napari_tinc as tinc
     from napari_tinc import pipeline
+    from napari_tinc.allocation import allocate
+    from napari_tinc.container import WeightsFormat
 
-    brain = tifffile.imread(corpus / "mri_mni152.tif").astype(np.uint16)
+    brain = tifffile.imread(corpus / "mri_mni152.tif")
     while min(brain.shape) < edge:
         brain = np.pad(brain, [(0, n) for n in brain.shape], mode="symmetric")
-    brain = brain[:edge, :edge, :edge] * 100
+    brain = brain[:edge, :edge, :edge]
     pipeline.STEPS["fast"] = steps
-    for name, block, levels in (("one", edge, 4), ("eight", edge // 2, 2)):
-        tinc.compress(brain, ratio=64, preset="fast", block=block, levels=levels).save(folder / f"{name}.tinc")
-    tinc.compress(brain, max_error=200).save(folder / "none.tinc")
+    for name, block in (("one", edge), ("eight", edge // 2)):
+        octree, *_ = allocate((block,) * 3, brain.nbytes / ratio * (block / edge) ** 3, WeightsFormat.ENTROPY)
+        levels = octree.depth + 1  # as it would be by itself; but asked for, there are networks whatever is better
+        tinc.compress(brain, ratio=ratio, preset="fast", block=block, levels=levels).save(folder / f"{name}.tinc")
+    tinc.compress(brain, max_error=0).save(folder / "none.tinc")
 
 
 def scroll(path: str) -> None:
@@ -107,11 +111,12 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--ratio", type=float, default=64)
     parser.add_argument("--edge", type=int, default=256)
     parser.add_argument("--reuse", action="store_true", help="take the files that are in FOLDER")
     arguments = parser.parse_args()
     if not arguments.reuse:
-        make(arguments.corpus, arguments.folder, arguments.edge, arguments.steps)
+        make(arguments.corpus, arguments.folder, arguments.edge, arguments.steps, arguments.ratio)
     rows, columns = [], [""]
     for name in ("one", "eight", "none"):
         for asynchronous in ("0", "1"):
