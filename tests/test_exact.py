@@ -113,6 +113,21 @@ def test_values_that_are_not_finite_survive() -> None:
     assert violations(array, decoded, 0.5) == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"block": 16}])
+def test_quality_is_that_of_finite_values(options: dict[str, int]) -> None:
+    """Those that are not counted as voxels without error, and their SSIM was nan."""
+    array = wave(dtype="f4")
+    array[0] = np.nan
+    *_, finished = tinc.fit(array, max_error=0.5, **options)
+    assert isinstance(finished, tinc.Finished)
+    expected = tinc.compare(array, finished.volume)
+    assert finished.quality.psnr == pytest.approx(expected.psnr) and finished.quality.ssim > 0.9
+    assert finished.quality.rmse == pytest.approx(expected.rmse) and 0 < expected.rmse <= 0.5
+    array[:] = np.nan
+    *_, finished = tinc.fit(array, max_error=0.5, **options)
+    assert isinstance(finished, tinc.Finished) and finished.quality.max_error == 0
+
+
 def test_the_largest_numbers() -> None:
     array = np.random.default_rng(0).choice([-0.9e308, 0.8e308, 1.0], (6, 7, 8)) / 2
     for bound in (0, 1e300):

@@ -60,6 +60,9 @@ def test_a_difference_is_signed_and_does_not_wrap_around() -> None:
         difference(np.array([[[np.nan]]]), np.ones((1, 1, 1)))
     holes = np.array([[[np.nan, np.inf, -np.inf, 2]]])
     assert difference(holes, holes + 1)[0].tolist() == [[[0, 0, 0, 1]]]
+    assert np.isfinite(difference(np.full((1, 1, 1), 1e300), np.full((1, 1, 1), -1e300))[0]).all()
+    with pytest.raises(ValueError, match="shapes differ"):
+        difference(np.ones((2, 1, 1)), np.ones((1, 1, 1)))
 
 
 def test_a_volume_with_holes_is_measured() -> None:
@@ -69,8 +72,6 @@ def test_a_volume_with_holes_is_measured() -> None:
         found = measure(tinc.compress(holes, max_error=bound), holes)
         assert found.quality.max_error <= bound and np.isfinite(found.rows["rmse"]).all()
         assert not np.isnan(found.rows["psnr"]).any() and found.counts.sum() <= 1
-    with pytest.raises(ValueError, match="shapes differ"):
-        difference(np.ones((2, 1, 1)), np.ones((1, 1, 1)))
 
 
 def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeypatch: pytest.MonkeyPatch) -> None:

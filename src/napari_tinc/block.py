@@ -25,13 +25,15 @@ from .tree import Tree
 class Block:
     """A finished block: its bytes, and its errors in data units; SSIM by the range of the whole volume.
 
-    ``crc`` is that of the decoded values where the bytes are a residual, None where they are a tree of networks.
+    ``measured`` voxels are finite, and what the errors are of. ``crc`` is that of the decoded values where the bytes
+    are a residual, None where they are a tree of networks.
     """
 
     data: bytes
     rmse: float
     max_error: float
     ssim: float
+    measured: int
     crc: int | None = None
 
     def state(self) -> State:
@@ -91,7 +93,7 @@ def fit_events(
     for event in run(task, share):
         if isinstance(event, Finished):
             found = event.quality
-            yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim)
+            yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim, values.size)
         elif not isinstance(event, Mark):
             yield event
 
@@ -109,12 +111,6 @@ def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | N
     if wrong:
         raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
     check()
-    finite = np.isfinite(values)
-    if finite.all():
-        rmse, largest = metrics.rmse_and_largest(values, decoded)
-        similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check)
-    else:
-        kept = np.where(finite, values, 0)[None], np.where(finite, decoded, 0)[None]
-        rmse, largest = metrics.rmse_and_largest(*kept)
-        similarity = 1.0 if rmse == 0 else math.nan
-    return Block(data, rmse, largest, similarity, checksum(decoded))
+    rmse, largest = metrics.rmse_and_largest(values, decoded)
+    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(*metrics.filled(values, decoded), span, check)
+    return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), checksum(decoded))

@@ -195,7 +195,7 @@ def assemble(
     job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block], tasks: Sequence[BlockTask]
 ) -> Finished:  # fmt: skip
     """The file of finished blocks, and its quality; the seconds are left to the caller."""
-    quality = _quality(blocks, tasks, span_of(header.value_range))
+    quality = _quality(blocks, span_of(header.value_range))
     ancillary = [
         *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
         *_errors_of(blocks, header.value_range),
@@ -236,7 +236,7 @@ def _fit_all(
         while marked in done:
             marked += 1
             if marked * MARKS // len(tasks) > (marked - 1) * MARKS // len(tasks):
-                yield Mark(marked / len(tasks), _quality([done[i] for i in range(marked)], tasks[:marked], span).psnr)
+                yield Mark(marked / len(tasks), _quality([done[i] for i in range(marked)], span).psnr)
 
     yield from marks()
     if job.scheduler is None:
@@ -259,7 +259,7 @@ def _fit_all(
             yield from marks()
         part = (len(done) - len(tasks) + len(pending) + inner) / len(pending)
         seconds = time.perf_counter() - began
-        known = _quality(list(done.values()), [tasks[index] for index in done], span) if done else None
+        known = _quality(list(done.values()), span) if done else None
         yield Progress(
             "blocks", len(done), len(tasks), seconds, seconds * (1 - part) / part if part else math.nan,
             (known.rmse / span) ** 2 if known and span else math.nan, known.psnr if known else math.nan,
@@ -275,9 +275,11 @@ def _errors_of(blocks: Sequence[Block], value_range: tuple[float, float]) -> lis
     return [Chunk.of(Ancillary.QUALITY, pack_errors(errors, value_range))] if len(errors) else []
 
 
-def _quality(blocks: Sequence[Block], tasks: Sequence[BlockTask], span: float) -> Quality:
+def _quality(blocks: Sequence[Block], span: float) -> Quality:
     """Of all blocks together; without their bytes."""
-    voxels = [task.voxels for task in tasks]
+    voxels = [block.measured for block in blocks]
+    if not any(voxels):
+        voxels = [1] * len(blocks)
     largest = max(block.rmse for block in blocks) or 1.0  # in units of which no square overflows or vanishes
     rmse = largest * math.sqrt(np.average([(block.rmse / largest) ** 2 for block in blocks], weights=voxels))
     ssim = float(np.average([block.ssim for block in blocks], weights=voxels))

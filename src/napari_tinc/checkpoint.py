@@ -26,7 +26,7 @@ import numpy as np
 
 from . import storage
 
-FORMAT = 1  # of what is kept; part of every key
+FORMAT = 2  # of what is kept; part of every key
 CHECKPOINT_SECONDS = 15.0  # between two states of a training
 RESULT_SECONDS = 2.0  # of unsaved work, for which a finished result is worth a file
 MAGIC = b"tinc-job"

@@ -122,8 +122,7 @@ def measure(
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
     rmse, largest = rmse_and_largest(original, reconstruction)
-    if not all(np.isfinite(plane).all() for array in (original, reconstruction) for plane in array):
-        original, reconstruction = _filled(original, reconstruction)
+    original, reconstruction = filled(original, reconstruction)
     if value_range is None:
         value_range = span_of((original.min(), original.max()))
     return Quality(
@@ -136,8 +135,16 @@ def measure(
     )
 
 
-def _filled(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both with a finite value of the original in place of those that are not finite in either."""
+def filled(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both with a finite value of the original in place of NaN and infinite ones, which have to be the same.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    if all(np.isfinite(plane).all() for array in (original, reconstruction) for plane in array):
+        return original, reconstruction
     known = np.isfinite(original)
     if not np.array_equal(known, np.isfinite(reconstruction)):
         wrong = int((known != np.isfinite(reconstruction)).sum())

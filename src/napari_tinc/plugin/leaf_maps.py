@@ -98,9 +98,8 @@ def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -
     """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
     errors = box_errors(original, values, rows["start"], rows["stop"])
-    known = np.isfinite(original)
-    low, high = (original[known].min(), original[known].max()) if known.any() else (0, 0)
-    span = float(high) - float(low)
+    known = original[np.isfinite(original)]
+    span = float(known.max()) - float(known.min()) if known.size else 0.0
     rows["rmse"], rows["max_error"] = errors.T
     rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
     return rows

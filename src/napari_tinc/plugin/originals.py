@@ -23,6 +23,7 @@ from .leaf_view import OVERLAY
 OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
 SHARES = (50, 95, 99)  # per cent of the voxels
 BINS = 41
+FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +70,9 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
     values = np.asarray(volume)
     quality = quality_of(original, values, volume)
     off, far = difference(original, values)
+    known = np.isfinite(original)
+    if known.any() and not known.all():
+        off = off[known]
     shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES))
     counts, edges = np.histogram(off, BINS, (-far, far))
     plain = uncalibrated(volume)
@@ -102,7 +106,7 @@ def difference(original: ArrayLike, reconstruction: ArrayLike) -> tuple[NDArray[
     out = np.empty(original.shape, np.float32)
     for plane, other, into in zip(original, reconstruction, out, strict=True):
         with np.errstate(invalid="ignore"):  # of infinite values
-            into[:] = other.astype(np.float64) - plane
+            into[:] = np.clip(other.astype(np.float64) - plane, *FLOAT32)
         into[~np.isfinite(plane) & ((plane == other) | (np.isnan(plane) & np.isnan(other)))] = 0
     if not np.isfinite(out).all():
         raise ValueError("original has NaN or infinite values that are others in the volume: no difference to show")
