@@ -19,6 +19,7 @@ from napari_tinc.framing import Kind
 from napari_tinc.plugin import commands, reader, viewing, writer
 from napari_tinc.plugin.layers import ColorsFirst, Part, to_layer, to_layers, together, unchanged, volumes_of
 from napari_tinc.plugin.preferences import Preferences
+from napari_tinc.recalibration import recalibrated
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
 
@@ -157,7 +158,7 @@ def test_a_file_that_was_cut_off_is_opened_as_far_as_it_goes(tmp_path: Path, sai
     (tmp_path / "a.tinc").write_bytes(data[:-5])
     ((shown, arguments, _),) = reader.read(str(tmp_path / "a.tinc"))
     assert said == [
-        "a was cut off: 1 of 2 blocks are missing. What is missing is shown coarsely or grey, and it cannot be saved."
+        "a was cut off: 1 of 2 blocks are missing. What needs that is shown coarsely or grey; it cannot be saved."
     ]
     np.testing.assert_array_equal(np.asarray(shown[0][4, :, :28]), np.asarray(blocks()[4, :, :28]))
     with pytest.raises(writer.SaveError, match="was cut off: not saved"):
@@ -181,8 +182,11 @@ def test_a_single_tree_that_was_cut_off(tmp_path: Path, said: list[str], lost: i
     ((shown, arguments, _),) = reader.read(str(tmp_path / "a.tinc"))
     assert [text.split(". What")[0] for text in said] == [f"a was cut off: {missing}"]
     assert (np.asarray(shown) == np.asarray(volume)).all() == (lost == 1)
-    with pytest.raises(writer.SaveError, match="was cut off: not saved"):
-        writer.write(str(tmp_path / "b.tinc"), shown, arguments)
+    for changed in ({}, {"scale": (3, 1, 1)}):
+        with pytest.raises(writer.SaveError, match="was cut off"):
+            writer.write(str(tmp_path / "b.tinc"), shown, arguments | changed)
+    with pytest.raises(ValueError, match="was cut off"):
+        recalibrated(arguments["metadata"]["tinc"], small_array())
 
 
 def test_channels_are_layers_with_names_and_colours(viewer: ViewerModel, tmp_path: Path) -> None:

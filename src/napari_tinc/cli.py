@@ -120,7 +120,7 @@ def _decompress(args: argparse.Namespace) -> None:
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
     if volume.n_missing:
-        print(f"napari-tinc: {volume.n_missing} parts are missing; {args.image} shows what is coarser", file=sys.stderr)
+        print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
     _report(args, result, pairs(result))
 
 

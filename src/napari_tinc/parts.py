@@ -121,6 +121,8 @@ class OneTree:
         return self._tree.data
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
+        if self._tree.n_missing:
+            raise TincError("a part of the file is missing: it was cut off, and cannot be written again")
         critical = [chunk for chunk in self._tree.chunks if not chunk.ancillary]
         return container.pack(replace(self._tree.header, **facts), [*critical, *ancillary])
 

@@ -97,11 +97,12 @@ def _assemble(tree: Tree, stored: Stored, quality: Chunk | None) -> bytes:
 def _changed(volume: TincVolume, change: Callable[[Tree, tuple[int | slice, ...]], bytes]) -> bytes:
     """The volume's file with every tree changed, given its place."""
     parts = volume.parts
+    if volume.n_missing:
+        raise ValueError(f"{volume.n_missing} parts of the file are missing: it was cut off")
     blocks = []
     for number, box in np.ndindex(math.prod(parts.leading), len(parts.start)):
         part = parts.part(number, box)
-        if part is None:
-            raise ValueError(f"{volume.n_missing} blocks of the file are missing: it was cut off")
+        assert part is not None
         place = (number, *box_slices(parts.start[box], parts.stop[box]))
         if isinstance(part, Tree):
             blocks.append(Payload(change(part, place)))

@@ -255,9 +255,12 @@ class TincVolume:
         ------
         ValueError
             If torch cannot use the device.
+        TincError
+            If there are more than 2^30 voxels.
         """
         from .training import pick_device
 
+        _check_eager(self.size)
         where = pick_device(device)
         out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
         for volume, box, part in self.boxes():
@@ -318,8 +321,7 @@ class TincVolume:
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         wanted = math.prod(len(axis) for axis in ranges)
-        if wanted > MAX_EAGER_VOXELS:
-            raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
+        _check_eager(wanted)
         leading, space = ranges[:-3], ranges[-3:]
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         if not wanted:
@@ -521,6 +523,11 @@ def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) ->
 
     quality = measure(original, values, volume.nbytes_compressed)
     return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now
+
+
+def _check_eager(wanted: int) -> None:
+    if wanted > MAX_EAGER_VOXELS:
+        raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
 
 
 def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> list[NDArray[np.float64]]:

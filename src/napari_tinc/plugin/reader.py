@@ -62,7 +62,7 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
         _check(volume)
     except TincError as error:
         volume = _opened_in_part(path, most, error)
-        _warn(f"{name} {_what_is_missing(volume)}. What is missing is shown coarsely or grey, and it cannot be saved.")
+        _warn(f"{name} {_what_is_missing(volume)}. What needs that is shown coarsely or grey; it cannot be saved.")
     return [(*layer, kind(volume)) for layer in to_layers(volume, name, eager_voxels, most)]
 
 
