@@ -552,6 +552,18 @@ def test_all_volumes_in_one_file(qtbot: Any, make_widget: Any) -> None:
     assert result.colormap.name == "magma" and not widget.queue.waiting
 
 
+def test_channels_of_a_mask_in_one_file(qtbot: Any, make_widget: Any) -> None:
+    """Names are never channels with colours: they stay one layer, which had the axes of three."""
+    viewer = ViewerModel()
+    mask = np.stack([small_array() > 300, small_array() > 900])
+    viewer.add_image(mask, name="c", axis_labels=("c", "z", "y", "x"))
+    widget = make_widget(viewer)
+    widget.part.value = "all, in one file"
+    widget.start()
+    assert "bit for bit" in finish(qtbot, widget)
+    np.testing.assert_array_equal(viewer.layers["c (tinc)"].data, mask)
+
+
 def test_colours_in_one_file_become_layers(qtbot: Any, make_widget: Any) -> None:
     viewer = ViewerModel()
     viewer.add_image(np.stack([(small_array() // 8).astype(np.uint8)] * 3, axis=-1), name="c", rgb=True)

@@ -37,9 +37,9 @@ from ..training import Control, Progress
 from . import texts
 from .forms import fold, labelled, named, narrow, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request
-from .layers import geometry, holds_names, names_of, promise_of, together, volumes_of
+from .layers import geometry, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
-from .looks import look_of, look_of_all
+from .looks import is_mask, look_of, look_of_all
 from .preferences import read_preferences, remember
 from .queue import Job, Queue
 from .worker import start_job, start_task
@@ -80,7 +80,7 @@ class CompressWidget(Container):
             min=1,
             max=120,
             step=1,
-            tooltip="Least quality, in the smallest file found; up to five fits.",
+            tooltip="Least quality, in the smallest file found; up to six fits.",
         )
         self.max_error = LineEdit(
             value=_bound_text(preferences.max_error),
@@ -418,9 +418,9 @@ class CompressWidget(Container):
         return [] if self.image.value is None else volumes_of(*self._layer_data())
 
     def _holds_names(self) -> bool:
-        return self.image.value is not None and (
-            isinstance(self.image.value, Labels) or holds_names(*self._layer_data())
-        )
+        """Whether the chosen layer is of labels, or a mask."""
+        layer = self.image.value
+        return layer is not None and (isinstance(layer, Labels) or is_mask(layer))
 
     def _layer_data(self) -> tuple[Any, dict[str, Any]]:
         """Data and arguments of the chosen layer; labels in a dtype that a file can hold."""
@@ -469,7 +469,7 @@ class CompressWidget(Container):
             if self._holds_names():
                 lines.append("Labels and masks are names: anything but bit for bit would turn some into others.")
         elif "psnr" in target:
-            lines.append(f"{texts.size(nbytes)} will become as small as that allows, in up to five fits")
+            lines.append(f"{texts.size(nbytes)} will become as small as that allows, in up to six fits")
         else:
             aim = texts.size(target.get("nbytes") or nbytes / target["ratio"])
             lines.append(f"{times}{texts.size(nbytes)} will become {aim}")

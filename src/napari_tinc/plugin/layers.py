@@ -257,11 +257,6 @@ def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[di
     return finest, "".join(labels), []
 
 
-def holds_names(data: Any, arguments: Mapping[str, Any]) -> bool:
-    """Whether values of an image layer are true or false, which is kept exactly as labels are."""
-    return bool(np.dtype((data[0] if arguments.get("multiscale") else data).dtype) == np.dtype(bool))
-
-
 def names_of(data: Any) -> Any:
     """Labels of an array in a dtype that a file can hold: those of 64 bits in 32, checked where they are read."""
     dtype = np.dtype(data.dtype)

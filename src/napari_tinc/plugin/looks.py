@@ -38,10 +38,15 @@ def look_of_all(layer: Image | Labels, labels: str) -> dict[str, Any]:
     state = layer.as_layer_data_tuple()[1]
     if _is_rgb(layer):
         return {key: state[key] for key in PLACE}
-    split = not isinstance(layer, Labels)  # channels of labels are a slider
+    split = not isinstance(layer, Labels) and not is_mask(layer)  # channels of names are a slider
     kept = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3 or not split]
     place = _place(state, kept) | {"axis_labels": tuple(labels[axis] for axis in kept)}
     return place if len(kept) < layer.ndim else place | _looks(layer, state)
+
+
+def is_mask(layer: Image | Labels) -> bool:
+    """Whether its values are true or false, which are kept exactly, as labels are."""
+    return np.dtype(layer.dtype) == np.dtype(bool)
 
 
 def _is_rgb(layer: Image | Labels) -> bool:

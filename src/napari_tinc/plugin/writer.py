@@ -8,23 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..framing import TincError
 from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
-from .layers import (
-    VOLUME,
-    geometry,
-    holds_names,
-    intensities,
-    names_of,
-    promise_of,
-    together,
-    unchanged,
-    volumes_of,
-    with_geometry,
-)
+from .layers import VOLUME, geometry, intensities, names_of, promise_of, together, unchanged, volumes_of, with_geometry
 from .preferences import read_preferences
 from .viewing import OVERVIEW_VOXELS
 
@@ -105,7 +96,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
         whole, letters, _ = together(data, arguments)
         volume, target = names_of(whole), {"max_error": 0.0}
         place = replace(place, axis_labels=letters or place.axis_labels)
-    elif holds_names(data, arguments):
+    elif np.dtype((data[0] if arguments.get("multiscale") else data).dtype) == np.dtype(bool):  # a mask
         target = {"max_error": 0.0}
     elif (bound := _bound_of(arguments)) is not None:  # what was changed of it is no reason to break its promise
         target = {"max_error": bound}
