@@ -29,7 +29,7 @@ from napari_tinc.training import Control
 
 MRI = samples.mri().array
 LABELS = (MRI >> 4).astype("u2")
-TARGETS: dict[str, tuple[Any, dict[str, Any], str, float]] = {  # volume, target, preset, seconds within which to cancel
+TARGETS: dict[str, tuple[Any, dict[str, Any], str, float]] = {  # volume, target, preset, seconds on a busy machine
     "ratio 64, fast": (MRI, {"ratio": 64}, "fast", 40),
     "ratio 64, balanced": (MRI, {"ratio": 64}, "balanced", 25),
     "PSNR 36": (MRI, {"psnr": 36}, "fast", 40),

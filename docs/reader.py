@@ -32,7 +32,7 @@ RESIDUAL, LEADING_AXES, BLOCKS = 1, 4, 16  # features
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
 FLOAT16, INT8, ENTROPY = range(3)
 GLOBAL, PER_HEAD = 1, 2
-MAX_VOXELS = 2**30
+MAX_VOXELS, MAX_CHUNK_NODES, MAX_OVERVIEW_EDGE = 2**30, 2**20, 2**16
 MODEL, WEIGHTS, _, VERIFY, BLOCK, OVERVIEW = range(6)
 
 
@@ -121,6 +121,7 @@ def _read_chunks(head: Cursor, body: Cursor) -> list[Chunk]:
     """The critical ones."""
     table = [(head.number("u1"), head.uv(), head.uv(), head.number("<u4")) for _ in range(head.uv())]
     head.end()
+    require(all(nodes <= MAX_CHUNK_NODES for _, nodes, _, _ in table), "a chunk says that it has too many nodes")
     chunks = [(code, nodes, body.array("u1", length).tobytes(), crc) for code, nodes, length, crc in table]
     body.end()
     for code, _, payload, crc in chunks:
@@ -406,6 +407,7 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: s
     require(0 < math.prod(leading) * math.prod(shape) <= MAX_VOXELS, f"leading axes are {leading}, too many or empty")
     leaves = [node for node in _read_octree(head, shape) if not node.children]
     edge = head.uv()
+    require(edge <= MAX_OVERVIEW_EDGE, f"edge of an overview's cells is {edge}, expected at most {MAX_OVERVIEW_EDGE}")
     chunks = _read_chunks(head, body)
     volumes = np.empty((*leading, *shape), dtype).reshape(-1, *shape)
     places: list[tuple[int, Array]] = []

@@ -60,7 +60,7 @@ def compress(
     ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
     psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
-        8 or more. Takes up to five fits and a short one.
+        8 or more. Takes up to six fits.
     max_error : instead of ``ratio``, how far any voxel may be from the original, in units of the data: 0 for bit for
         bit. Such a file has no networks, and preset and device are of no meaning. NaN and infinite values survive.
     labels : values are names, not intensities; stored in the file. With ``max_error=0`` only; a mask (bool)
