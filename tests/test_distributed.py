@@ -70,3 +70,5 @@ def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
     with pytest.raises(ValueError, match=r"no scheduler answers at tcp://127.0.0.1:9"):
         tinc.compress(smooth(), **OPTIONS, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(ValueError, match="scheduler is 'foo', expected an address"):
+        tinc.compress(smooth(), **OPTIONS, scheduler="foo")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +35,17 @@ def test_many_bytes_need_no_networks() -> None:
     assert quality.psnr > tinc.compare(noisy(), tinc.compress(noisy(), ratio=8, preset="fast", levels=2)).psnr
 
 
+def test_a_failure_is_not_taken_for_a_volume_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a scheduler that did not answer, a worse file was made, and nothing said."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("no scheduler answers")
+
+    monkeypatch.setattr(codec, "run_blocks", fail)
+    with pytest.raises(ValueError, match="no scheduler answers"):
+        tinc.compress(noisy(), ratio=8, preset="fast", block=20)
+
+
 def test_networks_that_were_chosen_are_made() -> None:
     assert tinc.compress(noisy(), ratio=8, preset="fast", levels=1).error_bound is None
     assert tinc.compress(noisy(), ratio=8, preset="fast", widths=(12, 6)).error_bound is None
@@ -59,7 +72,13 @@ def test_cancel_while_searching() -> None:
         control.cancel.set()
 
 
-def test_a_search_that_nobody_listens_to_ends() -> None:
+def test_a_search_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(*arguments: Any) -> None:
+        while True:
+            arguments[-1]()  # the check
+            time.sleep(0.01)
+
+    monkeypatch.setattr(plain.residual_search, "encode_box", endless)
     before = set(threading.enumerate())  # some of which may end meanwhile
     events = tinc.fit(noisy(), ratio=8, preset="fast")
     next(events)

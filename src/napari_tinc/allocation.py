@@ -24,6 +24,10 @@ SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster c
 MAX_LEVELS = 6
 
 
+class NotWithNetworks(ValueError):
+    """A volume, or a size, that networks cannot do; it may be possible without them."""
+
+
 def allocate(
     shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None,
     chosen: Sequence[int] | None = None, quick: bool = False,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import mosaic
+from .allocation import NotWithNetworks
 from .block import Block, BlockTask, fit_events
 from .checkpoint import Journal, key_of
 from .cluster import fit_on_cluster
@@ -184,7 +185,7 @@ def run_blocks(
     finished = assemble(job, header, overviews, blocks, tasks)
     nbytes = finished.volume.nbytes_compressed
     if nbytes > budget and not exact:
-        raise ValueError(
+        raise NotWithNetworks(
             f"a volume of {source.nbytes} bytes cannot become {budget}: {nbytes} bytes in {len(tasks)} blocks, "
             f"a ratio of {source.nbytes / nbytes:.3g}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -36,6 +37,8 @@ def fit_on_cluster(
     except ImportError as error:
         raise ImportError('a scheduler needs dask.distributed: pip install "napari-tinc[distributed]"') from error
     own = isinstance(scheduler, str)
+    if own and not re.fullmatch(r"(\w+://)?.+:\d+", scheduler):
+        raise ValueError(f"scheduler is {scheduler!r}, expected an address such as tcp://host:8786")
     try:
         make: Any = distributed.Client
         client = make(scheduler, timeout=ANSWER_SECONDS, set_as_default=False) if own else scheduler

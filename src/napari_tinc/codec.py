@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import framing, needs
-from .allocation import MAX_LEVELS, parse_widths
+from .allocation import MAX_LEVELS, NotWithNetworks, parse_widths
 from .blocks import Job, Planned, block_tree, run_blocks
 from .cancel import Cancelled
 from .checkpoint import Journal, key_of
@@ -238,7 +238,7 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
                 best = max(best or found, found, key=lambda finished: finished.quality.psnr)
             else:
                 yield found
-    except ValueError:  # too small for networks
+    except NotWithNetworks:
         if math.isinf(expected):
             raise
     if job.control.cancel.is_set():

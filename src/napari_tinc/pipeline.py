@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import container, metrics
-from .allocation import allocate
+from .allocation import NotWithNetworks, allocate
 from .calibration import fit_corrections
 from .checkpoint import Journal, State
 from .container import Header, WeightsFormat
@@ -204,7 +204,7 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Head
     low, high = volume.min(), volume.max()
     span = float(high) - float(low)
     if not math.isfinite(span):
-        raise ValueError("volume spans more than the largest floating-point number")
+        raise NotWithNetworks("volume spans more than the largest floating-point number")
     mean_q = std_q = 0
     if span:
         total = squares = 0.0
@@ -219,7 +219,9 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Head
         std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=form, **facts,
     )  # fmt: skip
     if std_q and not header.std:
-        raise ValueError(f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them")
+        raise NotWithNetworks(
+            f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them"
+        )
     return header
 
 
@@ -387,7 +389,7 @@ def _pack(
     errors = part_errors(volume, values, header)
     data = container.pack(header, [*chunks, *task.extra, *_report(task, header, quality, errors)])
     if len(data) > budget:
-        raise ValueError(
+        raise NotWithNetworks(
             f"a volume of {volume.nbytes} bytes cannot become {budget}: the smallest file is {len(data)} bytes, "
             f"a ratio of {volume.nbytes / len(data):.3g}"
         )
@@ -438,7 +440,7 @@ def _allowance(task: Task, header: Header, scalars: Scalars | None = None) -> fl
     rest += len(filled)  # a length in the table may be a byte longer
     least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
     if least > task.budget:
-        raise ValueError(
+        raise NotWithNetworks(
             f"a volume of {task.volume.nbytes} bytes cannot become {task.budget}: the smallest file is about {least} "
             f"bytes, a ratio of {task.volume.nbytes / least:.3g}"
         )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .allocation import NotWithNetworks
 from .framing import span_of
 from .octree import Octree, box_slices
 from .sources import Source
@@ -84,7 +85,7 @@ def survey(
         n = shape[0] * shape[1]
         yield Progress("reading", done + 1, n, seconds, seconds / (done + 1) * (n - done - 1), math.nan, math.nan, None)
     if finite and not math.isfinite(float(high.max()) - float(low.min())):
-        raise ValueError("volume spans more than the largest floating-point number")
+        raise NotWithNetworks("volume spans more than the largest floating-point number")
     overview = None
     if edge:
         sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]
@@ -123,7 +124,7 @@ def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
     least = np.where(flat, LEAST_FLAT, LEAST_BLOCK)
     left = nbytes - least.sum()
     if left < 0:
-        raise ValueError(
+        raise NotWithNetworks(
             f"{survey.low.size} blocks cannot become {max(0, round(nbytes))} bytes: about {least.sum()} are needed; "
             "ask for a lower ratio, or for larger blocks"
         )
