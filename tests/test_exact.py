@@ -113,6 +113,17 @@ def test_values_that_are_not_finite_survive() -> None:
     assert violations(array, decoded, 0.5) == 0
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_a_bound_costs_no_more_than_none(dtype: str) -> None:
+    """Integers in disguise: a grid of many steps took up to eight times as much as the few values there are."""
+    array = (wave() // 8 * 10).astype(dtype)
+    exact = tinc.compress(array, max_error=0)
+    for bound in (1e-9, 0.1, 1.0, 50.0):
+        volume = tinc.compress(array, max_error=bound)
+        assert volume.nbytes_compressed <= exact.nbytes_compressed + 16 and volume.error_bound == bound
+        assert violations(array, np.asarray(volume), bound) == 0
+
+
 @pytest.mark.parametrize("options", [{}, {"block": 16}])
 def test_quality_is_that_of_finite_values(options: dict[str, int]) -> None:
     """Those that are not counted as voxels without error, and their SSIM was nan."""
@@ -233,3 +244,5 @@ def test_a_cut_off_file_shows_the_blocks_that_are_there() -> None:
         assert len(volume.leaves) == n_there
         with pytest.raises(tinc.TincError, match="cut off"):
             volume.save("nowhere/a.tinc")
+        with pytest.raises(tinc.TincError, match="cut off"):
+            volume.verify()

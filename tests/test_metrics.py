@@ -74,6 +74,17 @@ def test_what_is_finite_in_one_only_is_not_measured(bad: float) -> None:
         measure(good.astype(complex), good, 1)
 
 
+@pytest.mark.parametrize("offset", [1e4, -1e8, 1e12])
+def test_ssim_of_values_far_from_zero(offset: float) -> None:
+    """It was 37243 at an offset of 1e12, of differences of large squares."""
+    rng = np.random.default_rng(5)
+    original = np.cumsum(rng.normal(size=(9, 10, 11)), axis=0)
+    reconstruction = original + rng.normal(0, 0.1, original.shape)
+    span = float(np.ptp(original))
+    near = ssim(original + 1e3 * span, reconstruction + 1e3 * span, span)
+    assert ssim(original + offset, reconstruction + offset, span) == pytest.approx(near, abs=2e-3)
+
+
 def test_what_is_not_finite_in_both_is_left_out() -> None:
     rng = np.random.default_rng(4)
     original = rng.random((8, 9, 10))

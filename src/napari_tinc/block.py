@@ -20,6 +20,8 @@ from .sources import Source
 from .training import Control, Mark, Progress
 from .tree import Tree
 
+SAMPLE = 2**16  # voxels
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -100,7 +102,16 @@ def fit_events(
 
 def code_block(values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
     """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
-    return coded_block(residual.encode(values, bound, check=check), values, bound, span, check)
+    data = residual.encode(values, bound, check=check)
+    if bound and values.dtype.kind == "f" and _repeats(values):  # integers in disguise: exact may be smaller
+        data = min(data, residual.encode(values, 0, check=check), key=len)
+    return coded_block(data, values, bound, span, check)
+
+
+def _repeats(values: NDArray[Any]) -> bool:
+    """Whether most values occur again, by a sample of them."""
+    sample = values.ravel()[:: max(1, values.size // SAMPLE)]
+    return len(np.unique(sample)) <= sample.size // 2
 
 
 def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:

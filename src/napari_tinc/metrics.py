@@ -16,6 +16,7 @@ from .framing import span_of
 from .octree import box_slices
 
 SLAB = 32  # rows of the first axis
+FAR = 1000  # ranges from 0: SSIM no longer depends on how far
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     if window < 3 or original.ndim == 0:
         return math.nan
     similarity: Any = structural_similarity
+    low = float(original.min())
+    # Squares of values that are large beside the range would leave nothing of a variance; what is left tells as much.
+    offset = math.copysign(max(0.0, abs(low) - FAR * value_range), low)
     margin = window // 2
     inner = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
 
@@ -68,7 +72,7 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
         check()
         rows = min(SLAB, inner - first)
         part = slice(first, first + rows + 2 * margin)
-        pair = (a[part].astype(np.float64) / value_range for a in (original, reconstruction))
+        pair = ((a[part].astype(np.float64) - offset) / value_range for a in (original, reconstruction))
         return rows * float(similarity(*pair, data_range=1.0, win_size=window))
 
     with ThreadPoolExecutor(cpu_count()) as pool:
