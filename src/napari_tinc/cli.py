@@ -78,7 +78,7 @@ def _compress(args: argparse.Namespace) -> None:
     for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
         if args.max_error is not None and value is not None:
             raise ValueError(f"--{name} and --max-error given, expected one: a file within a bound has no networks")
-    folder = Path(f"{args.file}.parts")
+    folder = Path(f"{os.path.realpath(args.file) if os.path.islink(args.file) else args.file}.parts")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; what is done is kept there")
     image = args.image if args.isolate else read_volumes(args.image)
@@ -141,7 +141,7 @@ def _info(args: argparse.Namespace) -> None:
     result = {
         "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
         "channels": volume.channels, "spacing": header.spacing, "units": volume.units,
-        "value_range": volume.value_range, "error_bound": volume.error_bound,
+        "value_range": volume.value_range, "error_bound": None if volume.n_missing else volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
         "n_blocks": len(above) * math.prod(volume.shape[:-3]),
@@ -167,7 +167,7 @@ def _info(args: argparse.Namespace) -> None:
         names = volume.leaves.dtype.names or ()
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
     named = {**result, "channels": [" ".join(channel.values()) for channel in volume.channels] or None}
-    promise = [] if volume.error_bound is None else [_promise(volume)]
+    promise = [] if volume.error_bound is None or volume.n_missing else [_promise(volume)]
     _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))]))
 
 

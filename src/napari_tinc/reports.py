@@ -102,8 +102,10 @@ def kept_text(event: Planned, folder: Path) -> str:
 
 
 def amount(nbytes: float) -> str:
-    """As a reader likes it: 1.2 GB, 40 MB."""
-    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{max(1, math.ceil(nbytes / 1e6))} MB"
+    """As a reader likes it: 1.2 GB, 40 MB, 200 kB."""
+    if nbytes < 1e6:
+        return f"{math.ceil(nbytes / 1e3)} kB"
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{math.ceil(nbytes / 1e6)} MB"
 
 
 def to_json(value: Mapping[str, Any]) -> str:

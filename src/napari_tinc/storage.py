@@ -147,6 +147,9 @@ def _open_url(url: str) -> Store:
         return Remote(*fsspec.url_to_fs(url))
     except ImportError as error:
         raise ImportError(f'opening {url} needs more libraries: pip install "napari-tinc[remote]" ({error})') from error
+    except FileNotFoundError as error:  # which says only the URL, whatever the reason
+        reason = str(error.__cause__ or error.__context__ or "not found")
+        raise FileNotFoundError(errno.ENOENT, f"cannot be read ({reason})", url) from error
 
 
 def _check_size(size: int) -> None:

@@ -130,7 +130,10 @@ class TincVolume:
 
     @property
     def error_bound(self) -> float | None:
-        """No voxel is further than this from the original, 0 for bit for bit; None where nothing is promised."""
+        """No voxel is further than this from the original, 0 for bit for bit; None where nothing is promised.
+
+        Of a file that was cut off (:attr:`n_missing`), no voxel of the blocks that are there.
+        """
         return self.header.error_bound
 
     @property
@@ -288,7 +291,9 @@ class TincVolume:
         storage.save(path, self._parts.data())
 
     def verify(self) -> None:
-        """Check every chunk and decode every weight; :class:`TincError` if anything is wrong."""
+        """Check every chunk and decode every weight; :class:`TincError` if anything is wrong, or missing."""
+        if self.n_missing:
+            raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off")
         self._parts.check()
         overviews = (self._parts.overview(volume) for volume in range(math.prod(self._parts.leading)))
         for part in itertools.chain((part for _, _, part in self.boxes()), overviews):

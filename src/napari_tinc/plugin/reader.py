@@ -67,10 +67,9 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
 
 
 def _check(volume: TincVolume) -> None:
-    if isinstance(volume.parts, Blocks):
-        _ = volume.axis_labels, volume.channels, volume.provenance
-    else:
-        volume.verify()
+    _ = volume.axis_labels, volume.channels, volume.provenance
+    if not isinstance(volume.parts, Blocks) and (tree := volume.parts.part(0, 0)) is not None:
+        tree.verify()
 
 
 def _opened_in_part(path: str, cache_bytes: int, error: TincError) -> TincVolume:
