@@ -203,6 +203,52 @@ def test_modes_of_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None
     assert viewer.layers["a (tinc)"].visible
 
 
+def test_what_is_added_meanwhile_ends_a_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    """A difference covered the pane that was labelled as the original."""
+    widget = make(CompareWidget, viewer)
+    for mode in (Mode.SIDE, Mode.BLINK, Mode.CURTAIN):
+        widget.mode.value = str(mode)
+        viewer.add_points(np.zeros((1, 3)))
+        assert widget.mode.value == str(Mode.OFF) and not viewer.canvas.grid.enabled
+        assert viewer.layers["a"].visible and viewer.layers["a (tinc)"].visible and "a curtain" not in viewer.layers
+
+
+def test_a_layer_that_was_changed_is_not_measured(viewer: ViewerModel, make: Any) -> None:
+    """Figures were those of the file, and recalibrating threw the changes away."""
+    layer = viewer.layers["a (tinc)"]
+    layer.data = changed = layer.data // 2
+    leaves, compare = make(LeavesWidget, viewer), make(CompareWidget, viewer)
+    for button in (leaves.measure, leaves.recalibrate, leaves.signed, compare.measure):
+        notification_manager.records.clear()
+        button.native.click()
+        assert "was changed since it was decoded" in notified()[0]
+    compare.mode.value = str(Mode.CURTAIN)
+    assert compare.mode.value == str(Mode.OFF) and "was changed" in compare.status.value
+    leaves.calibrated.value = not leaves.calibrated.value
+    assert layer.data is changed
+
+
+def test_a_projection_is_no_volume(viewer: ViewerModel, make: Any) -> None:
+    """napari's projections keep metadata; recalibrating one made a volume of it."""
+    image = viewer.layers["a (tinc)"]
+    viewer.add_image(image.data.max(axis=0), name="max", metadata=image.metadata)
+    widget = make(LeavesWidget, viewer)
+    viewer.layers.selection.active = viewer.layers["max"]
+    assert "max" not in [layer.name for layer in widget.pair.image.choices]
+    viewer.layers.remove("a (tinc)")
+    viewer.layers.selection.active = viewer.layers["max"]
+    assert widget.pair.image.value is None and "no longer the volume" in widget.status.value
+
+
+def test_a_multiscale_original(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    viewer.layers.remove("a")
+    viewer.add_image([brighter(), brighter()[::2, ::2, ::2]], name="a", multiscale=True)
+    widget = make(CompareWidget, viewer)
+    assert widget.pair.original.value is viewer.layers["a"]
+    widget.measure.native.click()
+    qtbot.waitUntil(lambda: "PSNR" in widget.status.value, timeout=30_000)
+
+
 def test_figures_of_a_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
     widget = make(CompareWidget, viewer)
     widget.measure.native.click()

@@ -10,6 +10,7 @@ from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
 from .forms import labelled, plot, roomy, row, show_focus, watch_end, wrapped
+from .layers import refuse_edited
 from .leaf_view import refusal, unwrapped
 from .originals import Measured, summary
 from .pair import Pair
@@ -57,6 +58,7 @@ class CompareWidget(Container):
         self.signed.clicked.connect(lambda: self.pair.subtract(False))
         self.absolute.clicked.connect(lambda: self.pair.subtract(True))
         self._viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.layers.events.inserted.connect(self._on_inserted)
         watch_end(self.root_native_widget, self._leave, self._on_destroyed)
         self.pair.start()
 
@@ -99,6 +101,12 @@ class CompareWidget(Container):
         self._timer.stop()
         if pair is None:
             return
+        try:
+            refuse_edited(pair[1])
+        except ValueError as error:
+            self._leave()
+            self.status.value = str(error)
+            return
         if self._comparison is None:
             self._comparison = Comparison(self._viewer, *pair)
         self._comparison.show(mode)
@@ -123,6 +131,11 @@ class CompareWidget(Container):
         if comparison is not None and event.value in (comparison.original, comparison.image, comparison.curtain):
             self._leave()
 
+    def _on_inserted(self, event: Any) -> None:
+        """It would lie over one of the two, under the curtain, or in a pane of its own."""
+        if self._comparison is not None and event.value is not self._comparison.curtain:
+            self._leave()
+
     def _leave(self) -> None:
         self._timer.stop()
         comparison, self._comparison = self._comparison, None
@@ -135,6 +148,7 @@ class CompareWidget(Container):
         """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
         self._comparison = None
         self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.pair.stop()
 
     def _on_busy(self) -> None:

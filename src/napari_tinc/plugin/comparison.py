@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..lazy import LazyArray
 from ..volume import TincVolume
-from .layers import VOLUME
+from .layers import VOLUME, finest
 from .leaf_view import OVERLAY
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
@@ -99,6 +99,7 @@ class Comparison:
         self._names: dict[Image, bool] = {}
         self._links: list[Any] = []
         self._camera: dict[str, Any] = {}
+        self._ndisplay = 2
         self._grid: tuple[bool, int, tuple[int, int]] | None = None
         self._share = 0.5
 
@@ -113,6 +114,7 @@ class Comparison:
         self._restore[self.image] |= {key: getattr(self.image, key) for key in BESIDE}
         self._names = {layer: layer.name_overlay.visible for layer in (self.original, self.image)}
         self._camera = {key: getattr(self.viewer.scene.camera, key) for key in ("center", "zoom", "angles")}
+        self._ndisplay = self.viewer.dims.ndisplay
         for layer in layers:
             layer.visible = layer in (self.original, self.image)
         for key in BESIDE:
@@ -161,8 +163,9 @@ class Comparison:
                 for key, value in state.items():
                     setattr(layer, key, value)
         self._restore = {}
-        for key, value in self._camera.items():
-            setattr(self.viewer.scene.camera, key, value)
+        if self.viewer.dims.ndisplay == self._ndisplay:  # in 3D, a centre from 2D would be on the first slice
+            for key, value in self._camera.items():
+                setattr(self.viewer.scene.camera, key, value)
         if active is curtain and self.image in layers:  # else the user may have gone on to another layer
             layers.selection.active = self.image
 
@@ -186,7 +189,7 @@ class Comparison:
         self.curtain.refresh()
 
     def _hang(self) -> None:
-        source = Curtain(self.original.data, self.image.metadata[VOLUME])
+        source = Curtain(finest(self.original), self.image.metadata[VOLUME])
         levels = self._levels(source)
         self.curtain = Image(
             levels if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,

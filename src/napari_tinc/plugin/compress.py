@@ -300,8 +300,12 @@ class CompressWidget(Container):
         return parse_widths([int(word) for word in text])
 
     def _estimate(self, volume: Any) -> Estimate | None:
-        """What a fit would take; None where the target does not say it. Raises ValueError for unusable widths."""
+        """What a fit would take; None where the target does not say it.
+
+        Raises ValueError for unusable widths, TypeError for what cannot be compressed with that target.
+        """
         target = self._target()
+        source = Source.of(volume, exact=target.get("max_error") == 0)
         if "psnr" in target or "max_error" in target:
             return None
         budget = target.get("nbytes") or int(
@@ -309,7 +313,7 @@ class CompressWidget(Container):
         )
         form = WeightsFormat[self.weights.value.upper()]
         settings = Settings(self.preset.value, form=form, levels=self._levels(), widths=self._widths())
-        return estimate_blocks(Source.of(volume), max(1, budget), settings)
+        return estimate_blocks(source, max(1, budget), settings)
 
     def _seconds(self, found: Estimate | None, volume: Any) -> float | None:
         """At a pace of 1; None where that cannot be said."""
@@ -335,6 +339,7 @@ class CompressWidget(Container):
     def _abandon(self) -> None:
         """The widget is gone: end its job, and touch nothing of it again."""
         self._gone = True
+        self._watch(None)
         self.queue.abandon()
 
     def _on_started(self) -> None:
@@ -410,9 +415,22 @@ class CompressWidget(Container):
             self.part.choices = choices
             if self.image.value is self._asked and chosen in choices:  # the list of layers was only filled anew
                 self.part.value = chosen
-        self._asked = self.image.value
+        if self._asked is not self.image.value:
+            self._watch(self.image.value)
         self._part_row.visible = len(labels) > 1
         self._describe()
+
+    def _watch(self, layer: Any) -> None:
+        """Describe a layer anew when its data is replaced."""
+        if self._asked is not None:
+            self._asked.events.data.disconnect(self._on_data)
+        self._asked = layer
+        if layer is not None:
+            layer.events.data.connect(self._on_data)
+
+    def _on_data(self) -> None:
+        if not self._gone:
+            self._on_image()
 
     def _volumes(self) -> list[tuple[str, Any]]:
         return [] if self.image.value is None else volumes_of(*self._layer_data())

@@ -156,6 +156,17 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     return volume if same else None
 
 
+def finest(layer: Any) -> Any:
+    """Data of a layer at full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def refuse_edited(layer: Any) -> None:
+    """ValueError where a layer's data is no longer what its volume decodes to: figures would be of something else."""
+    if unchanged(*layer.as_layer_data_tuple()[:2]) is None:
+        raise ValueError(f"{layer.name} was changed since it was decoded: save it, and open that")
+
+
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
     """Spacing, unit and labels of a layer's last three axes; of what napari allows, the part that a file can hold.
 

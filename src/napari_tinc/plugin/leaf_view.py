@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from ..framing import TincError
-from .layers import VOLUME
+from .layers import VOLUME, finest
 from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
@@ -43,14 +43,18 @@ def compressed_image(viewer: Any, layer: Layer | None) -> Image | Labels | None:
         layer = layer.metadata[OVERLAY]()
     if not (isinstance(layer, Image | Labels) and VOLUME in layer.metadata and layer in viewer.layers):
         return None
-    return layer if layer.metadata[VOLUME].ndim == 3 else None
+    return layer if layer.metadata[VOLUME].ndim == 3 and not refusal(layer) else None
 
 
 def refusal(layer: Layer | None) -> str:
     """Why leaves and comparisons are not for a layer, or "" where they may be."""
-    if not isinstance(layer, Image | Labels) or VOLUME not in layer.metadata or layer.metadata[VOLUME].ndim == 3:
+    if not isinstance(layer, Image | Labels) or VOLUME not in layer.metadata:
         return ""
     volume = layer.metadata[VOLUME]
+    if (shape := tuple(finest(layer).shape)) != volume.shape:  # napari's projections and stacks keep metadata
+        return f"{layer.name} is {shape}, and no longer the volume {volume.shape} that it was made from"
+    if volume.ndim == 3:
+        return ""
     count = math.prod(volume.shape[:-3])
     return f"{layer.name} is {count} volumes (axes {', '.join(volume.axis_labels)}): leaves and comparisons are of one"
 

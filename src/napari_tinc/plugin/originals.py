@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..metrics import Quality
 from ..recalibration import recalibrated, uncalibrated
 from ..volume import TincVolume, quality_of
-from .layers import CHECKSUM, VOLUME, promise, to_layer
+from .layers import CHECKSUM, VOLUME, finest, promise, to_layer
 from .leaf_maps import measured
 from .leaf_view import OVERLAY
 
@@ -50,6 +50,7 @@ class Measured:
     rows, before : of the leaves, with and without calibration; ``before`` is None for a volume that has none.
     quality, quality_before : in all.
     promise : what the file promises, in words, or "".
+    broken : whether an error is larger than that.
     shares : for each of :data:`SHARES`, how far off that share of the voxels is at most, in units of the data.
     edges, counts : histogram of reconstruction minus original, over 99.9 % of the voxels, as shares of all.
     """
@@ -59,6 +60,7 @@ class Measured:
     quality: Quality
     quality_before: Quality | None
     promise: str
+    broken: bool
     shares: tuple[float, ...]
     edges: NDArray[np.float64]
     counts: NDArray[np.float64]
@@ -86,6 +88,7 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
         quality,
         quality_before,
         promise(volume),
+        volume.error_bound is not None and quality.max_error > volume.error_bound,
         shares,
         edges,
         counts / off.size,
@@ -156,8 +159,8 @@ def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[I
     shape = image.metadata[VOLUME].shape
     found = [
         layer for layer in layers
-        if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb and not layer.multiscale
-        and tuple(layer.data.shape) == shape and not layer.metadata.get(OVERLAY)
+        if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb
+        and tuple(finest(layer).shape) == shape and not layer.metadata.get(OVERLAY)
     ]  # fmt: skip
     return sorted(found, key=lambda layer: layer.name != image.name.removesuffix(" (tinc)"))
 
@@ -173,7 +176,7 @@ def summary(found: Measured) -> str:
         ),
     ]  # fmt: skip
     if found.promise:
-        lines.append(f"Promised: {found.promise}")
+        lines.append(f"Promised: {found.promise}" + (": not of this original" if found.broken else ""))
     if before is not None:
         lines.append(f"Calibration gives {quality.psnr - before.psnr:+.3f} dB")
     return "\n".join(lines)

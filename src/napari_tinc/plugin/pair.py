@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QSizePolicy
 
 from ..volume import TincVolume
 from .comparison import add_difference
-from .layers import VOLUME
+from .layers import VOLUME, finest, refuse_edited
 from .leaf_view import compressed_image
 from .originals import Measured, difference, measure, possible_originals
 from .worker import start_task
@@ -97,6 +97,11 @@ class Pair:
             return
         original, image = self.layers
         volume = image.metadata[VOLUME]
+        try:
+            refuse_edited(image)
+        except ValueError as error:
+            show_error(str(error))
+            return
 
         def end(action: Callable[[], Any], failure: str = "") -> None:
             if self._gone:
@@ -117,7 +122,7 @@ class Pair:
         self._on_busy()
         handed_on = QApplication.focusWidget()  # Qt takes the keyboard from a button that is disabled
         start_task(
-            lambda: work(volume, original.data),
+            lambda: work(volume, finest(original)),
             lambda found: end(lambda: land(found)),
             lambda error: end(lambda: show_error(str(error)), str(error)),
         )

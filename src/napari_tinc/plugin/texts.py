@@ -41,12 +41,13 @@ def progress(event: Progress, stopping: bool, waiting: int) -> str:
 def summary(result: Result) -> str:
     volume, quality = result.volume, result.quality
     how = f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}\n"
+    made_labels = volume.labels and volume.dtype != bool  # a mask that was an image is one again
     if said := promise(volume):
         how = f"Checked: {said}\n" + (how if volume.error_bound else "")
     return (
         f"Ratio {quality.ratio:.1f}: {size(volume.nbytes)} became {size(volume.nbytes_compressed)}\n{how}"
         f"{duration(result.seconds)}\n\n"
-        f'To save it: File > Save Selected Layers, type "TINC compressed {"labels" if volume.labels else "volume"}".'
+        f'To save it: File > Save Selected Layers, type "TINC compressed {"labels" if made_labels else "volume"}".'
     )
 
 

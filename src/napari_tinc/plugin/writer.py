@@ -78,10 +78,14 @@ def _check_writable(target: Path) -> None:
         raise PermissionError(f"the folder {target.parent} is read-only")
 
 
-def _bound_of(arguments: Mapping[str, Any]) -> float | None:
-    """What the file promised that a layer came from; None where it came from none, or from one without a bound."""
+def _is_mask(data: Any, arguments: Mapping[str, Any]) -> bool:
+    return bool(np.dtype((data[0] if arguments.get("multiscale") else data).dtype) == np.dtype(bool))
+
+
+def _is_bounded(arguments: Mapping[str, Any]) -> bool:
+    """Whether a layer came from a file with a largest error."""
     volume = (arguments.get("metadata") or {}).get(VOLUME)
-    return volume.error_bound if isinstance(volume, TincVolume) else None
+    return isinstance(volume, TincVolume) and volume.error_bound is not None
 
 
 def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVolume:
@@ -96,10 +100,8 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
         whole, letters, _ = together(data, arguments)
         volume, target = names_of(whole), {"max_error": 0.0}
         place = replace(place, axis_labels=letters or place.axis_labels)
-    elif np.dtype((data[0] if arguments.get("multiscale") else data).dtype) == np.dtype(bool):  # a mask
+    elif _is_mask(data, arguments) or _is_bounded(arguments):  # a second error on top would break a promise
         target = {"max_error": 0.0}
-    elif (bound := _bound_of(arguments)) is not None:  # what was changed of it is no reason to break its promise
-        target = {"max_error": bound}
     elif preferences.target == "Max error":
         target = {"max_error": preferences.max_error}
     else:
