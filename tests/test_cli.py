@@ -27,6 +27,7 @@ from napari_tinc import volume as volume_module
 from napari_tinc.export import write_image
 from napari_tinc.framing import Ancillary, Chunk
 from napari_tinc.images import Image, read_image
+from napari_tinc.locks import held
 
 SPACING = (3.0, 1.5, 1.5)
 SHAPE = (40, 24, 28)
@@ -563,6 +564,17 @@ def test_a_process_that_was_killed_leaves_what_it_did(
     monkeypatch.setattr(cli, "log_entry", kill)
     reason = fail("compress", long, out, "--ratio", "8", "--block", "24")
     assert reason == f"killed; 1 finished block is kept in {out}.parts, the same command goes on from there"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_a_link_to_a_file_that_is_being_written(tmp_path: Path, image: str, fail: Callable[..., str]) -> None:
+    """Both wrote it, and the later one was not told."""
+    out, link = tmp_path / "v.tinc", tmp_path / "link.tinc"
+    link.symlink_to(out)
+    folder = Path(f"{out}.parts")
+    with held(folder):
+        assert "another process is compressing to it" in fail("compress", image, link, "--max-error", "0")
+    assert cli.main(["compress", image, str(link), "--max-error", "0"]) == 0 and link.is_symlink() and out.exists()
 
 
 def test_resume_wants_something_to_go_on_from(

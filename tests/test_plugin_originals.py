@@ -65,6 +65,12 @@ def test_a_difference_is_signed_and_does_not_wrap_around() -> None:
         difference(np.ones((2, 1, 1)), np.ones((1, 1, 1)))
 
 
+def test_a_promise_that_was_made_of_another_original() -> None:
+    volume = tinc.compress(small_array(), max_error=2)
+    assert summary(measure(volume, small_array())).endswith("Promised: every voxel within 2")
+    assert summary(measure(volume, small_array() // 2)).endswith("within 2: not of this original")
+
+
 def test_a_volume_with_holes_is_measured() -> None:
     holes = brighter().astype(np.float32)
     holes[3, 4, 5], holes[0, 0, 0] = np.nan, np.inf
