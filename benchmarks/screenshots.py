@@ -50,7 +50,7 @@ def main() -> None:
     click(widget.compress)
     wait(lambda: "step" in widget.status.value)
     click(widget.cancel)
-    wait(lambda: widget.cancel.enabled is False)
+    wait(lambda: widget.queue.running is None)
     assert len(viewer.layers) == 1, "a cancelled job must add nothing"
 
     click(widget.compress)

@@ -210,7 +210,17 @@ def test_what_is_added_meanwhile_ends_a_comparison(viewer: ViewerModel, make: An
         widget.mode.value = str(mode)
         viewer.add_points(np.zeros((1, 3)))
         assert widget.mode.value == str(Mode.OFF) and not viewer.canvas.grid.enabled
+        assert "shared while" in widget.status.value  # no word of a line or of what is shown now
         assert viewer.layers["a"].visible and viewer.layers["a (tinc)"].visible and "a curtain" not in viewer.layers
+
+
+def test_what_is_said_after_a_difference_under_a_curtain(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    widget = make(CompareWidget, viewer)
+    widget.mode.value = str(Mode.CURTAIN)
+    assert "Left of the line" in widget.status.value
+    widget.signed.native.click()
+    qtbot.waitUntil(lambda: "a difference" in viewer.layers and widget.signed.enabled, timeout=30_000)
+    assert widget.mode.value == str(Mode.OFF) and "shared while" in widget.status.value
 
 
 def test_a_layer_that_was_changed_is_not_measured(viewer: ViewerModel, make: Any) -> None:

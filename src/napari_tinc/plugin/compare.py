@@ -16,6 +16,7 @@ from .originals import Measured, summary
 from .pair import Pair
 
 BLINK_MS = 600
+HINT = "Contrast, colours and cameras are shared while two layers are compared."
 LABELS = "Labels are kept bit for bit: there is nothing to compare."
 
 
@@ -26,6 +27,7 @@ class CompareWidget(Container):
         self._viewer = unwrapped(napari_viewer)
         self._comparison: Comparison | None = None
         self._said = self._doing = ""  # what the status says after, and during, some work
+        self._shown = ""  # what it says of a mode
         self._followed: Any = None
         self.pair = Pair(self._viewer, self._on_pair, self._on_busy)
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
@@ -94,11 +96,12 @@ class CompareWidget(Container):
         """Figures are of another pair, or of another calibration."""
         if self._plot is not None:
             self._plot.hide()
-        self.status.value = "Contrast, colours and cameras are shared while two layers are compared."
+        self.status.value = HINT
 
     def _on_mode(self, chosen: str) -> None:
         pair, mode = self.pair.layers, Mode(chosen)
         self._timer.stop()
+        self._tell("")
         if pair is None:
             return
         try:
@@ -112,7 +115,7 @@ class CompareWidget(Container):
         self._comparison.show(mode)
         self.place.native.setEnabled(mode is Mode.CURTAIN)
         if mode is Mode.CURTAIN:
-            self.status.value = f"Left of the line {pair[0].name}, right of it {pair[1].name}."
+            self._tell(f"Left of the line {pair[0].name}, right of it {pair[1].name}.")
             self._comparison.move(self.place.value)
         elif mode is Mode.BLINK:
             self._timer.start(BLINK_MS)
@@ -124,7 +127,7 @@ class CompareWidget(Container):
 
     def _on_blink(self) -> None:
         if self._comparison is not None and self._comparison.mode is Mode.BLINK:
-            self.status.value = f"Now: {self._comparison.blink()}"
+            self._tell(f"Now: {self._comparison.blink()}")
 
     def _on_removed(self, event: Any) -> None:
         comparison = self._comparison
@@ -136,8 +139,17 @@ class CompareWidget(Container):
         if self._comparison is not None and event.value is not self._comparison.curtain:
             self._leave()
 
+    def _tell(self, text: str) -> None:
+        """Of the mode; without a text what was said of the last one goes."""
+        if text or self.status.value == self._shown:
+            self.status.value = text or HINT
+        if self._said == self._shown:  # for after some work
+            self._said = text or HINT
+        self._shown = text
+
     def _leave(self) -> None:
         self._timer.stop()
+        self._tell("")
         comparison, self._comparison = self._comparison, None
         if comparison is not None:
             comparison.leave()
