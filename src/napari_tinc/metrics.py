@@ -100,7 +100,7 @@ def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tu
             total, largest = total * (largest / peak) ** 2, peak
         if largest:
             difference /= largest
-            total += float(np.vdot(difference, difference))
+            total += float(np.square(difference, out=difference).sum())  # BLAS would wake its threads for each plane
     return largest * math.sqrt(total / max(count, 1)), largest
 
 
