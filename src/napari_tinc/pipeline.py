@@ -210,7 +210,7 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Head
         total = squares = 0.0
         for plane in volume:
             unit = (plane.astype(np.float64) - float(low)) / span
-            total, squares = total + float(unit.sum()), squares + float(np.vdot(unit, unit))
+            total, squares = total + float(unit.sum()), squares + float(np.square(unit).sum())
         mean = total / volume.size
         mean_q = round(mean * 65535)
         std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))

@@ -105,7 +105,7 @@ def detail_of(values: NDArray[Any], scale: float) -> float:
             sums = np.add.reduceat(sums, edges[axis], axis=axis)
             length = np.minimum(DETAIL, values.shape[axis] - edges[axis])
             count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
-        total += float(np.vdot(slab, slab) - (sums**2 / count).sum())
+        total += float(np.square(slab).sum() - (sums**2 / count).sum())
     return max(0.0, total)
 
 
