@@ -48,6 +48,7 @@ def serve(data: bytes) -> tuple[str, list[int]]:
         def log_message(self, *args: Any) -> None:
             pass
 
+    ThreadingHTTPServer.request_queue_size = 128  # or a slice's requests are dropped, and sent again after seconds
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}/v.tinc", sent
