@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -58,10 +57,6 @@ class BlockTask:
     volume: int
     box: tuple[slice, ...]
     budget: int
-
-    @property
-    def voxels(self) -> int:
-        return math.prod(self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -182,7 +182,7 @@ def run_blocks(
             yield step
     if control.cancel.is_set():
         return
-    finished = assemble(job, header, overviews, blocks, tasks)
+    finished = assemble(job, header, overviews, blocks)
     nbytes = finished.volume.nbytes_compressed
     if nbytes > budget and not exact:
         raise NotWithNetworks(
@@ -193,7 +193,7 @@ def run_blocks(
 
 
 def assemble(
-    job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block], tasks: Sequence[BlockTask]
+    job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block]
 ) -> Finished:  # fmt: skip
     """The file of finished blocks, and its quality; the seconds are left to the caller."""
     quality = _quality(blocks, span_of(header.value_range))

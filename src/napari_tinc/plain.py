@@ -95,7 +95,7 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
             return made
 
         blocks = [block(index) for index in range(len(boxes))]
-        finished = assemble(job, replace(header, error_bound=bound), [], blocks, tasks)
+        finished = assemble(job, replace(header, error_bound=bound), [], blocks)
         return replace(finished, seconds=time.perf_counter() - began)
 
     for event in _watched(work, boxes, pieces, job.control, began):

@@ -11,7 +11,7 @@ from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
 from ..framing import TincError
-from .layers import VOLUME, refuse_edited
+from .layers import VOLUME, edited
 from .leaf_view import ERRORS, LeafView, compressed_image, leaf_view, refusal
 from .originals import Shown, is_calibrated, show, toggled
 from .reader import get_reader
@@ -51,10 +51,8 @@ def toggle_calibration(viewer: Viewer) -> None:
 def start_toggle(viewer: Any, image: Image | Labels, on_done: Callable[[], None]) -> None:
     """Decode the layer's other form, where that has not been done, and show it; then call ``on_done``."""
     volume = image.metadata[VOLUME]
-    try:
-        refuse_edited(image)
-    except ValueError as error:
-        notify(str(error))
+    if reason := edited(image):
+        notify(reason)
         return
 
     def on_result(shown: Shown) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
 from .forms import labelled, plot, roomy, row, show_focus, watch_end, wrapped
-from .layers import refuse_edited
+from .layers import edited
 from .leaf_view import refusal, unwrapped
 from .originals import Measured, summary
 from .pair import Pair
@@ -104,11 +104,9 @@ class CompareWidget(Container):
         self._tell("")
         if pair is None:
             return
-        try:
-            refuse_edited(pair[1])
-        except ValueError as error:
+        if reason := edited(pair[1]):
             self._leave()
-            self.status.value = str(error)
+            self.status.value = reason
             return
         if self._comparison is None:
             self._comparison = Comparison(self._viewer, *pair)

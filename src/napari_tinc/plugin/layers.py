@@ -143,7 +143,7 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     volume = metadata.get(VOLUME)
     if not isinstance(volume, TincVolume):
         return None
-    finest = data[0] if arguments.get("multiscale") else data
+    finest = finest_of(data, arguments)
     if isinstance(finest, LazyArray):
         source = finest.volume
         same = isinstance(source, Seen) and source.of is volume and finest.shape == volume.shape
@@ -161,10 +161,15 @@ def finest(layer: Any) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def refuse_edited(layer: Any) -> None:
-    """ValueError where a layer's data is no longer what its volume decodes to: figures would be of something else."""
-    if unchanged(*layer.as_layer_data_tuple()[:2]) is None:
-        raise ValueError(f"{layer.name} was changed since it was decoded: save it, and open that")
+def finest_of(data: Any, arguments: Mapping[str, Any]) -> Any:
+    """The same of a layer's data and arguments."""
+    return data[0] if arguments.get("multiscale") else data
+
+
+def edited(layer: Any) -> str:
+    """Why nothing is told of a layer whose data is no longer what its volume decodes to; "" where it is."""
+    same = unchanged(*layer.as_layer_data_tuple()[:2]) is not None
+    return "" if same else f"{layer.name} was changed since it was decoded: save it, and open that"
 
 
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
@@ -228,7 +233,7 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
         If there is none, or too many to be meant.
     """
     name = arguments.get("name", "the layer")
-    finest = data[0] if arguments.get("multiscale") else data
+    finest = finest_of(data, arguments)
     shape = " x ".join(map(str, finest.shape))
     if arguments.get("rgb"):
         if finest.ndim != 4:
@@ -254,7 +259,7 @@ def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[di
         If they are none.
     """
     volumes_of(data, arguments)
-    finest = data[0] if arguments.get("multiscale") else data
+    finest = finest_of(data, arguments)
     last = geometry(arguments).axis_labels
     if arguments.get("rgb"):
         names = list(RGB)[: finest.shape[-1]]

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QSizePolicy
 
 from ..volume import TincVolume
 from .comparison import add_difference
-from .layers import VOLUME, finest, refuse_edited
+from .layers import VOLUME, edited, finest
 from .leaf_view import compressed_image
 from .originals import Measured, difference, measure, possible_originals
 from .worker import start_task
@@ -97,10 +97,8 @@ class Pair:
             return
         original, image = self.layers
         volume = image.metadata[VOLUME]
-        try:
-            refuse_edited(image)
-        except ValueError as error:
-            show_error(str(error))
+        if reason := edited(image):
+            show_error(reason)
             return
 
         def end(action: Callable[[], Any], failure: str = "") -> None:

@@ -15,7 +15,18 @@ from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
-from .layers import VOLUME, geometry, intensities, names_of, promise_of, together, unchanged, volumes_of, with_geometry
+from .layers import (
+    VOLUME,
+    finest_of,
+    geometry,
+    intensities,
+    names_of,
+    promise_of,
+    together,
+    unchanged,
+    volumes_of,
+    with_geometry,
+)
 from .preferences import read_preferences
 from .viewing import OVERVIEW_VOXELS
 
@@ -79,7 +90,7 @@ def _check_writable(target: Path) -> None:
 
 
 def _is_mask(data: Any, arguments: Mapping[str, Any]) -> bool:
-    return bool(np.dtype((data[0] if arguments.get("multiscale") else data).dtype) == np.dtype(bool))
+    return bool(np.dtype(finest_of(data, arguments).dtype) == np.dtype(bool))
 
 
 def _is_bounded(arguments: Mapping[str, Any]) -> bool:
