@@ -257,3 +257,19 @@ def test_a_volume_as_long_as_can_be_is_cut_as_often_as_can_be() -> None:
     source = Source.of(np.zeros((1, 1, 2**20), "u1"))
     tree = block_tree(source, 0, Settings("fast", bound=0))
     assert tree.depth == 12 and (tree.stop - tree.start)[tree.leaves].max() == 256
+
+
+def test_more_blocks_than_a_file_can_have() -> None:
+    """It was found out when all of them were done."""
+    series = np.lib.stride_tricks.as_strided(np.zeros(1, "u1"), (40_000, 8, 8, 8), (0, 0, 0, 0))
+    with pytest.raises(ValueError, match="40000 volumes of 1 blocks given, expected at most 65536"):
+        next(tinc.fit(series, max_error=0))  # type: ignore[call-overload]
+
+
+def test_more_bytes_than_a_file_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = np.lib.stride_tricks.as_strided(np.zeros(1, "f4"), (1024, 1024, 1024), (0, 0, 0))
+    with pytest.raises(ValueError, match="2863311530 bytes asked for, expected at most 2147483648"):
+        next(tinc.fit(huge, ratio=1.5))  # type: ignore[call-overload]
+    monkeypatch.setattr(blocks, "MAX_FILE", 50_000)
+    with pytest.raises(ValueError, match=r"2 of 2 blocks are [0-9]+ bytes, and a file has at most 50000"):
+        tinc.compress(np.random.default_rng(0).integers(0, 255, (32, 32, 64), "u1"), max_error=0, block=32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import napari_tinc as tinc
 from napari_tinc import cluster, pipeline
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +74,32 @@ def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
         tinc.compress(smooth(), **OPTIONS, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(ValueError, match="scheduler is 'foo', expected an address"):
         tinc.compress(smooth(), **OPTIONS, scheduler="foo")
+
+
+@pytest.mark.parametrize("dtype", ["bool", ">i2", ">f4"])
+def test_dask_arrays_of_other_dtypes(client: Any, dtype: str) -> None:
+    """They reached the workers as they were, neither checked nor in native byte order."""
+    volume = (smooth() > 1000 if dtype == "bool" else smooth()).astype(dtype)
+    found = tinc.compress(
+        pytest.importorskip("dask.array").from_array(volume, chunks=20), max_error=0, block=24, scheduler=client
+    )
+    assert found.parts.data() == tinc.compress(volume, max_error=0, block=24).parts.data()
+
+
+def test_a_block_that_kills_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "fit_block", lambda *_: os._exit(9))
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as made,
+        pytest.raises(tinc.ChildError, match="the cluster gave up a block: Attempted to run task"),
+    ):
+        tinc.compress(smooth(), **OPTIONS, scheduler=made.scheduler_address)
+
+
+def test_a_scheduler_that_goes(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> None:
+        raise OSError("Timed out trying to connect to it")
+
+    monkeypatch.setattr(client, "nthreads", gone)
+    with pytest.raises(tinc.ChildError, match="the scheduler is gone: Timed out"):
+        tinc.compress(smooth(), **OPTIONS, scheduler=client)

@@ -15,7 +15,7 @@ import napari_tinc as tinc
 from napari_tinc import blocks, exact
 from napari_tinc.cli import main
 from napari_tinc.exact import violations
-from napari_tinc.framing import DTYPES, Kind
+from napari_tinc.framing import DTYPES, Ancillary, Kind
 from napari_tinc.octree import box_slices
 from napari_tinc.parts import Blocks
 
@@ -246,3 +246,25 @@ def test_a_cut_off_file_shows_the_blocks_that_are_there() -> None:
             volume.save("nowhere/a.tinc")
         with pytest.raises(tinc.TincError, match="cut off"):
             volume.verify()
+
+
+def test_blocks_without_any_number_say_nothing_of_the_range() -> None:
+    """One had 0 for its smallest and largest value."""
+    array = 1000 + wave(dtype="f4")
+    array[:, :, 18:] = np.nan
+    volume = tinc.compress(array, max_error=0.5, block=18)
+    known = array[np.isfinite(array)]
+    assert volume.value_range == (known.min(), known.max())
+    assert violations(array, np.asarray(volume), 0.5) == 0
+
+
+def test_damage_to_the_errors_leaves_the_values_alone() -> None:
+    volume = tinc.compress(wave(), max_error=0)
+    (entry,) = (entry for entry in volume.parts.entries() if entry.role is Ancillary.QUALITY)
+    data = bytearray(volume.parts.data())
+    data[entry.start] ^= 1
+    damaged = tinc.TincVolume(bytes(data))
+    np.testing.assert_array_equal(damaged, wave())
+    for told in (lambda: damaged.leaves, damaged.verify):
+        with pytest.raises(tinc.TincError, match="QUALITY"):
+            told()

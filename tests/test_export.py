@@ -210,3 +210,12 @@ def test_write_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="arrays of object are not written"):
         write_image(tmp_path / "v.npy", ramp(dtype=object), None, None)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["v.tif", "v.ome.tif"])
+@pytest.mark.parametrize("axes", ["xyz", "zxy", "abc", "qyx", "tzxy"])
+def test_any_letters_of_axes(tmp_path: Path, name: str, axes: str) -> None:
+    """napari's layers have them; ImageJ and OME do not."""
+    array = np.arange(2 * 3 * 4 * 5, dtype="u2").reshape((2, 3, 4, 5)[4 - len(axes) :] if len(axes) == 4 else (6, 4, 5))
+    write_image(tmp_path / name, array, None, None, axes=axes)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), array)

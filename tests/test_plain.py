@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import codec, pipeline, plain, training
+from napari_tinc import checkpoint, codec, pipeline, plain, training
 from napari_tinc.parts import Blocks
 
 
@@ -114,3 +115,28 @@ def test_a_fit_that_catches_up_is_not_given_up() -> None:
     marks = [training.Mark(0.3, 35.5), training.Mark(0.5, 37.09), training.Mark(0.7, 39.16), training.Mark(0.9, 40.82)]
     assert not any(codec._is_hopeless(mark, 40.91) for mark in marks)
     assert codec._is_hopeless(training.Mark(0.3, 30.0), 40.91)
+
+
+def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was left of the schedule became so little that the fit was given up, and 200 steps were made anew."""
+    monkeypatch.setattr(codec, "estimate_plain", lambda *_: iter((36.0,)))  # 28 dB at the stop, 30.5 in the end
+    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
+    monkeypatch.setitem(pipeline.STEPS, "fast", 3000)
+    control, phases, found = tinc.Control(), [], []
+    for event in tinc.fit(noisy(), ratio=40, preset="fast", control=control):
+        found += [event] * isinstance(event, tinc.Finished)
+        if isinstance(event, tinc.Progress):
+            phases.append(event.phase)
+            if event.phase == "training" and event.step > 400:
+                control.stop.set()
+    assert control.stop.is_set() and len(found) == 1
+    assert phases.count("packing") == 1 and found[0].volume.error_bound is None
+
+
+def test_networks_given_up_for_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That they had been given up was kept in the folder, so that they were not made either."""
+    monkeypatch.setattr(plain, "LARGE", 1000)
+    monkeypatch.setattr(checkpoint, "RESULT_SECONDS", 0.0)
+    monkeypatch.setattr(codec, "fit_plain", lambda *_, **__: iter(()))
+    volume = tinc.compress(noisy(), ratio=6, preset="fast", resume=tmp_path / "parts")
+    assert volume.error_bound is None and volume.ratio >= 6

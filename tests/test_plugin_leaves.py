@@ -108,6 +108,10 @@ def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -
     qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
     quality = tinc.compare(brighter(), small_volume())
     assert f"PSNR {quality.psnr:.2f} dB" in widget.status.value and widget.measure.enabled
+    assert "Against a:" in widget.status.value
+    viewer.add_image(brighter(), name="other")
+    widget.pair.original.value = viewer.layers["other"]
+    assert "Against a:" in widget.status.value  # what was measured has a name
     features = viewer.layers["a leaves"].features
     assert features["max error"].max() == pytest.approx(quality.max_error, rel=1e-3)
 

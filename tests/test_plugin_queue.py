@@ -10,7 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
-from napari_tinc.frames import ChildError
+from napari_tinc.cancel import ChildError
 from napari_tinc.pipeline import Preview
 from napari_tinc.plugin.jobs import JobError, Request, Result
 from napari_tinc.plugin.layers import Geometry

@@ -12,12 +12,12 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.utils import cancelable_progress
 from npe2 import PluginManager, PluginManifest
-from volumes import small_array, small_volume
+from volumes import small_array, small_volume, wide_array
 
 import napari_tinc as tinc
 from napari_tinc import codec, pipeline
-from napari_tinc.plugin import writer
-from napari_tinc.plugin.layers import to_layer
+from napari_tinc.plugin import viewing, writer
+from napari_tinc.plugin.layers import edited, to_layer
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.writer import SaveError
 
@@ -203,3 +203,16 @@ def test_what_was_changed_of_a_file_with_a_bound_is_kept_exactly(tmp_path: Path)
         again = tinc.open(tmp_path / "a.tinc")
         assert again.error_bound == 0
         np.testing.assert_array_equal(np.asarray(again), layer.data)
+
+
+def test_a_lazy_layer_that_was_flipped_is_saved_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still of the volume, and of its shape: what had been opened was written, and nobody told."""
+    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 0)
+    volume = tinc.compress(wide_array(), max_error=0)
+    data, arguments = to_layer(volume, "a", 0)
+    layer = Image(data, **arguments)
+    assert layer.multiscale and not edited(layer)
+    layer.data = [level[::-1] for level in data]
+    assert edited(layer)
+    save(layer, tmp_path / "a.tinc")
+    np.testing.assert_array_equal(tinc.open(tmp_path / "a.tinc"), wide_array()[::-1])

@@ -64,3 +64,8 @@ def test_a_constant_volume_has_nothing_to_calibrate() -> None:
 def test_what_cannot_be_an_original_is_refused(original: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recalibrated(small_volume(), original)
+
+
+def test_without_networks_there_is_nothing_to_calibrate() -> None:
+    with pytest.raises(ValueError, match="no networks"):
+        recalibrated(tinc.compress(small_array(), max_error=1), small_array())

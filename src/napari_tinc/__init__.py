@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .blocks import Planned
+    from .cancel import ChildError
     from .codec import compress, fit
-    from .frames import ChildError
     from .framing import TincError
     from .isolation import fit_isolated
     from .metrics import Quality
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .volume import TincVolume, compare, open
 
 _HOMES = {
-    "ChildError": "frames", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
+    "ChildError": "cancel", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
     "Preview": "pipeline", "Progress": "training", "Quality": "metrics", "TincError": "framing", "TincVolume": "volume",
     "compare": "volume", "compress": "codec", "fit": "codec", "fit_isolated": "isolation", "open": "volume",
 }  # fmt: skip

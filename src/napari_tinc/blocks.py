@@ -21,7 +21,7 @@ from .allocation import NotWithNetworks
 from .block import Block, BlockTask, fit_events
 from .checkpoint import Journal, key_of
 from .cluster import fit_on_cluster
-from .framing import Ancillary, Chunk, span_of
+from .framing import MAX_FILE, Ancillary, Chunk, span_of
 from .metrics import Quality, psnr
 from .mosaic import Mosaic, Payload
 from .needs import EXACT_EDGE, MOST_AT_ONCE, memory_needed
@@ -254,6 +254,11 @@ def _fit_all(
         else:
             index, block = event
             done[index] = block
+            if (nbytes := sum(len(block.data) for block in done.values())) > MAX_FILE:
+                raise ValueError(
+                    f"{len(done)} of {len(tasks)} blocks are {nbytes} bytes, and a file has at most {MAX_FILE}: write "
+                    "several files, or allow larger errors"
+                )
             if not control.stop.is_set():
                 journal.save(_block_name(index), block.state())
                 journal.under(f"{index:06d}").remove()

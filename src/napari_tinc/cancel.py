@@ -1,4 +1,4 @@
-"""Giving up amid long work: a check that is called every few hundred milliseconds, and raises."""
+"""How long work ends without a result: given up, by a check that it calls every few hundred milliseconds; or dead."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from collections.abc import Callable
 
 class Cancelled(Exception):
     """The work was given up."""
+
+
+class ChildError(Exception):
+    """Another process ended without a result, or raised what has no counterpart here; one line.
+
+    A note has that process's traceback. Never a RuntimeError: see :class:`napari_tinc.plugin.jobs.JobError`.
+    """
 
 
 Check = Callable[[], None]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .block import Block, BlockTask, fit_block
+from .cancel import ChildError
 from .pipeline import Settings
 from .sources import Source
 from .training import Control
@@ -29,7 +33,12 @@ def fit_on_cluster(
     """One task a block. A few more are handed out than there are workers, as the voxels may travel with them.
 
     Workers read Zarr and dask arrays themselves; of others they are sent the voxels. The scheduler gives the block of
-    a worker that is lost to another one.
+    a worker that is lost to another one, and gives it up after four.
+
+    Raises
+    ------
+    ChildError
+        If a block was given up, or the scheduler is gone.
     """
     try:
         import distributed
@@ -55,14 +64,15 @@ def fit_on_cluster(
         array = task.source.array
         arguments = (settings, task.budget, span, share)
         if type(array).__module__.startswith("dask."):
-            return client.compute(delayed(fit_block, pure=False)(array[place], *arguments))
+            bare = replace(task.source, array=None)  # what says how to read it, without all of it
+            return client.compute(delayed(_fit_values, pure=False)(array[place], bare, *arguments))
         if getattr(array, "portable", type(array).__module__.startswith("zarr.")):
             return client.submit(_fit_part, task.source, place, *arguments, pure=False)
         return client.submit(fit_block, task.read(settings), *arguments, pure=False)
 
     try:
         while waiting or running:
-            most = 2 * max(1, sum(client.nthreads().values()))
+            most = 2 * max(1, _n_threads(client))
             while waiting and len(running) < most:
                 index = waiting.pop()
                 future = submit(index)
@@ -75,15 +85,29 @@ def fit_on_cluster(
                 continue
             for future in finished.next_batch(block=False):
                 yield running.pop(future), future.result()
+    except (distributed.KilledWorker, CancelledError) as error:
+        raise ChildError(f"the cluster gave up a block: {error}") from error
     finally:
-        client.cancel(list(running))
+        if client.status == "running":
+            client.cancel(list(running))
         if own:
             client.close()
+
+
+def _n_threads(client: Any) -> int:
+    try:
+        return sum(client.nthreads().values())
+    except OSError as error:
+        raise ChildError(f"the scheduler is gone: {error}") from error
 
 
 def _fit_part(
     source: Source, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
 ) -> Block:
-    return fit_block(
-        source.checked(np.asarray(source.array[place]), finite=settings.bound is None), settings, budget, span, share
-    )
+    return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share)
+
+
+def _fit_values(
+    values: NDArray[Any], source: Source, settings: Settings, budget: int, span: float, share: float
+) -> Block:
+    return fit_block(source.checked(values, finite=settings.bound is None), settings, budget, span, share)

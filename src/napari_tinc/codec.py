@@ -31,6 +31,7 @@ from .training import Control, Mark, Progress, n_shards, pick_device
 from .volume import TincVolume
 
 LEAST_EDGE = 16  # of a block
+FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
 SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
@@ -162,7 +163,10 @@ def fit(
 
 
 def _plan(job: Job, sizes: Sequence[int]) -> Planned:
-    """What will be done, for the first of some sizes of the file. ValueError where memory is too little for any."""
+    """What will be done, for the first of some sizes of the file.
+
+    ValueError where memory is too little for any, or they are more blocks than a file can have.
+    """
     source, settings = job.source, job.settings
 
     def needed(edge: int | None) -> int:
@@ -170,6 +174,12 @@ def _plan(job: Job, sizes: Sequence[int]) -> Planned:
         return max(needs.memory_needed(*one, settings) for one in zip(trees, [source] * len(sizes), sizes, strict=True))
 
     tree = block_tree(source, sizes[0], settings, job.edge)
+    n_parts = source.n_volumes * (len(tree.leaves) + 1) + FEW_CHUNKS
+    if n_parts > framing.MAX_CHUNKS:
+        raise ValueError(
+            f"{source.n_volumes} volumes of {len(tree.leaves)} blocks given, expected at most {framing.MAX_CHUNKS} "
+            "blocks and overviews in a file: ask for larger blocks, or write several files"
+        )
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
     memory, disk = needed(job.edge), needs.disk_needed(tree, source, max(sizes), settings)
     smaller = next(
@@ -243,14 +253,16 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
             raise
     if job.control.cancel.is_set():
         return
-    if plain is None and not job.control.stop.is_set() and (best is None or expected + SAMPLE_DB > best.quality.psnr):
+    better = best is None or (not job.control.stop.is_set() and expected + SAMPLE_DB > best.quality.psnr)
+    if plain is None and better:
         for event in fit_plain(job, nbytes=budget):
             if isinstance(event, Finished):
                 best = max(best or event, event, key=lambda finished: finished.quality.psnr)
             elif isinstance(event, Progress):
                 yield event
     if best is None and not job.control.cancel.is_set():
-        yield from _with_networks(job, budget)  # given up for what could not be made after all
+        again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
+        yield from _with_networks(again, budget)  # for what could not be made after all
     elif best and not job.control.cancel.is_set():
         yield replace(best, seconds=time.perf_counter() - began)
 
@@ -284,7 +296,7 @@ def _unless_hopeless(
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, Mark):
-                if _is_hopeless(event, wanted):
+                if not control.stop.is_set() and _is_hopeless(event, wanted):  # after stop, what there is will do
                     journal.save_result({})
                     return
             else:
@@ -387,10 +399,14 @@ def _parse_target(
         ratio = 64.0 if ratio is None else float(ratio)
         if not (math.isfinite(ratio) and ratio >= 1):
             raise ValueError(f"ratio is {ratio}, expected at least 1")
-        return max(1, math.floor(raw / ratio))
-    if not 1 <= nbytes < math.inf:
+        budget = max(1, math.floor(raw / ratio))
+    elif not 1 <= nbytes < math.inf:
         raise ValueError(f"nbytes is {nbytes}, expected at least 1")
-    return min(int(nbytes), raw + 1024)  # more buys nothing but time; a header has to fit all the same
+    else:
+        budget = min(int(nbytes), raw + 1024)  # more buys nothing but time; a header has to fit all the same
+    if budget > framing.MAX_FILE:
+        raise ValueError(f"a file of {budget} bytes asked for, expected at most {framing.MAX_FILE}: a higher ratio")
+    return budget
 
 
 def _parse_facts(spacing: Sequence[float] | None, units: str | None) -> dict[str, Any]:

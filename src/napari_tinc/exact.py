@@ -24,18 +24,13 @@ class Exact:
     Parameters
     ----------
     crc : CRC-32 of the values, little-endian, as the encoder decoded them; None where that was cut off.
-    errors : its root mean squared and largest error in data units, nan where the file does not say them.
     """
 
     calibrated = False
     n_missing = 0
 
-    def __init__(
-        self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None,
-        errors: tuple[float, float] = (np.nan, np.nan),
-    ) -> None:  # fmt: skip
-        self.data, self.shape, self.dtype = data, shape, dtype
-        self.crc, self._errors = crc, errors
+    def __init__(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None) -> None:
+        self.data, self.shape, self.dtype, self.crc = data, shape, dtype, crc
 
     @cached_property
     def array(self) -> NDArray[Any]:
@@ -57,11 +52,11 @@ class Exact:
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             return self.values(axes).astype(np.float64)
 
-    def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
-        """One row, see :attr:`TincVolume.leaves`."""
+    def leaves(self, value_range: tuple[float, float], errors: tuple[float, float]) -> NDArray[Any]:
+        """One row, see :attr:`TincVolume.leaves`; ``errors`` are its root mean squared and its largest one."""
         rows = np.zeros(1, LEAF_FIELDS)
         rows["stop"], rows["network"], rows["bytes"], rows["gain"] = self.shape, -1, len(self.data), 1
-        rmse, rows["max_error"] = self._errors
+        rmse, rows["max_error"] = errors
         rows["rmse"] = rmse
         with np.errstate(divide="ignore", invalid="ignore"):
             rows["psnr"] = np.inf if rmse == 0 else 20 * np.log10(span_of(value_range) / np.float64(rmse))

@@ -43,8 +43,9 @@ def write_image(
     """Write volumes of axes (..., z, y, x), complete or not at all; what is already there is replaced.
 
     TIFFs keep the spacing and its units: ImageJ's kind where it knows the dtype, else OME, else (float16, 64-bit
-    integers, a single slice) a plain one with OME's fields in its description. OME-Zarr (0.5) keeps them too, and has
-    the ``coarser`` levels, each half as large as the one before. `.npy` has no place for either.
+    integers, a single slice, planes that are not called yx) a plain one with OME's fields in its description. OME-Zarr
+    (0.5) keeps them too, and has the ``coarser`` levels, each half as large as the one before. `.npy` has no place for
+    either.
     Units :func:`~napari_tinc.images.read_image` would not know are left out.
 
     Parameters
@@ -183,7 +184,8 @@ def _tiff_options(
     ratios = spacing is None or all(1e-4 <= size <= 1e6 for size in spacing)
     known = dtype.name in _IMAGEJ_DTYPES and math.prod(shape) * dtype.itemsize <= _CLASSIC_BYTES
     metadata: dict[str, Any] = {"axes": axes.upper()}
-    if len(shape) == 3 and known and stack and ratios and not ome_named:
+    planes = axes.endswith("yx")  # both kinds know no others
+    if axes[:-2] in ("z", "t", "c") and planes and known and stack and ratios and not ome_named:
         if spacing is None:
             return {"imagej": True, "metadata": metadata}
         metadata["spacing"] = float(spacing[0])
@@ -196,7 +198,7 @@ def _tiff_options(
             # OME takes no unit for micrometres; this is its word for an unknown one.
             metadata[f"PhysicalSize{axis}Unit"] = symbol or "reference frame"
     # OME has T and C; of others tifffile makes one where that leaves a place.
-    ome = stack and dtype.name in _OME_DTYPES and len(axes) <= 5 and set(axes) <= set("qtczyx")
+    ome = stack and planes and dtype.name in _OME_DTYPES and len(axes) <= 5 and set(axes) <= set("qtczyx")
     if ome and channels:
         metadata["Channel"] = {"Name": [item.get("name", f"Channel {i}") for i, item in enumerate(channels)]}
         metadata["Channel"]["Color"] = [_ome_color(_rgb(item)) for item in channels]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import Planned
+from .cancel import ChildError
 from .framing import TincError
 from .metrics import Quality
 from .pipeline import Finished, Preview
@@ -27,13 +28,6 @@ Frame = tuple[dict[str, Any], bytearray]
 
 LENGTHS = struct.Struct("<IQ")  # of a frame's JSON, of its raw bytes
 COME_BACK = {kind.__name__: kind for kind in (TincError, MemoryError, ImportError, OSError, TypeError, ValueError)}
-
-
-class ChildError(Exception):
-    """Another process ended without a result, or raised what has no counterpart here; one line.
-
-    A note has that process's traceback. Never a RuntimeError: see :class:`napari_tinc.plugin.jobs.JobError`.
-    """
 
 
 class Frames:

@@ -30,9 +30,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .cancel import ChildError
 from .codec import fit
 from .devices import find_devices
-from .frames import ChildError, Event, Frame, Frames, raw, unpack, unpack_error
+from .frames import Event, Frame, Frames, raw, unpack, unpack_error
 from .isolated import fit_file
 from .pipeline import Finished
 from .sources import Source

@@ -59,6 +59,9 @@ class Parts(Protocol):
     def overview(self, volume: int) -> Part | None:
         """The whole volume at a coarser sampling."""
 
+    def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
+        """See :attr:`TincVolume.leaves`; they count from the corner of the box. None where the file ends before."""
+
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
         """What a reader may skip; only that of a ``role``, if it is given."""
 
@@ -100,6 +103,9 @@ class OneTree:
 
     def overview(self, volume: int) -> None:
         return None
+
+    def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any]:
+        return self._tree.leaves(value_range)
 
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
         return [chunk for chunk in self._tree.chunks if chunk.ancillary and role in (None, chunk.role)]
@@ -176,6 +182,13 @@ class Blocks:
         entries = self._layout.overviews
         return self._parsed(entries[volume], self.header.overview_shape()) if volume < len(entries) else None
 
+    def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
+        part = self.part(volume, box)
+        if isinstance(part, Exact):
+            place = self._layout.blocks[volume * len(self.start) + box].start
+            return part.leaves(value_range, self._errors.get(place, (np.nan, np.nan)))
+        return None if part is None else part.leaves(value_range)
+
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
         if self._ancillary is not None:
             return [chunk for chunk in self._ancillary if role in (None, chunk.role)]
@@ -204,6 +217,7 @@ class Blocks:
     def check(self) -> None:
         framing.verify(map(self._chunk, self.entries()))
         framing.verify(self.ancillary())
+        _ = self._errors
 
     def data(self) -> bytes:
         if self._ancillary is not None:
@@ -268,8 +282,7 @@ class Blocks:
         data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
         dtype = self.header.dtype
         if entry.level:
-            errors = self._errors.get(entry.start, (np.nan, np.nan))
-            part = Exact(data, shape, dtype, self._checksums.get(entry.start), errors)
+            part = Exact(data, shape, dtype, self._checksums.get(entry.start))
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
         tree = Tree(data)

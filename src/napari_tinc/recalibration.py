@@ -49,8 +49,10 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
     Raises
     ------
     ValueError
-        If the shapes differ, or a value is not finite.
+        If it has no networks, the shapes differ, or a value is not finite.
     """
+    if volume.error_bound is not None:
+        raise ValueError("volume has no networks, and nothing to calibrate")
     original = np.asarray(original)
     if original.shape != volume.shape:
         raise ValueError(f"shapes differ: original {original.shape}, compressed volume {volume.shape}")

@@ -28,7 +28,8 @@ class Survey:
 
     Attributes
     ----------
-    low, high : smallest and largest value of every block, (n_volumes, n_blocks).
+    low, high : smallest and largest finite value of every block, (n_volumes, n_blocks); where it has none, the
+        smallest of all.
     detail : root of the sum of squared differences from the means of small cells, of every block.
     overview : mean of every cell, float64 (n_volumes, z, y, x); None where none is wanted.
     digest : a hash of all values.
@@ -53,6 +54,7 @@ def survey(
     low, high, detail = np.zeros(shape, source.dtype), np.zeros(shape, source.dtype), np.zeros(shape)
     sums = [np.zeros([-(-n // edge) for n in source.shape]) for _ in range(source.n_volumes)] if edge else []
     digest = hashlib.blake2b(digest_size=8)
+    empty = np.zeros(shape, bool)
     for done, (volume, index) in enumerate(np.ndindex(*shape)):
         if control.cancel.is_set():
             return
@@ -61,6 +63,7 @@ def survey(
         digest.update(values.reshape(-1).view(np.uint8).data)
         known = np.isfinite(values)
         if not known.all():
+            empty[volume, index] = not known.any()
             values = np.where(known, values, _mean(values[known])).astype(source.dtype)
         low[volume, index], high[volume, index] = values.min(), values.max()
         scale = span_of((low[volume, index], high[volume, index])) or 1.0
@@ -86,6 +89,8 @@ def survey(
         yield Progress("reading", done + 1, n, seconds, seconds / (done + 1) * (n - done - 1), math.nan, math.nan, None)
     if finite and not math.isfinite(float(high.max()) - float(low.min())):
         raise NotWithNetworks("volume spans more than the largest floating-point number")
+    if not empty.all():
+        low[empty] = high[empty] = low[~empty].min()
     overview = None
     if edge:
         sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]

@@ -202,9 +202,9 @@ class TincVolume:
         """
         above, parts = self._parts.levels_above(), self._parts
         found = []
-        for _, box, part in self.boxes():
-            if part is not None:
-                rows = part.leaves(self.value_range)
+        for volume, box in itertools.product(range(math.prod(parts.leading)), range(len(parts.start))):
+            rows = parts.leaves(volume, box, self.value_range)
+            if rows is not None:
                 rows["start"] += parts.start[box]
                 rows["stop"] += parts.start[box]
                 rows["level"] += above[box]

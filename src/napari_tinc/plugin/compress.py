@@ -37,7 +37,7 @@ from ..training import Control, Progress
 from . import texts
 from .forms import fold, labelled, named, narrow, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request
-from .layers import geometry, names_of, promise_of, together, volumes_of
+from .layers import as_it_is, geometry, names_of, promise_of, together, volumes_of
 from .leaf_view import OVERLAY, unwrapped
 from .looks import is_mask, look_of, look_of_all
 from .preferences import read_preferences, remember
@@ -223,7 +223,7 @@ class CompressWidget(Container):
         if layer is None:
             self._refuse("Open a 3D image first.")
             return
-        data, arguments = self._layer_data()
+        data, arguments = self._layer_data(still=True)
         try:
             target = self._target()
             found = volumes_of(data, arguments)
@@ -440,10 +440,11 @@ class CompressWidget(Container):
         layer = self.image.value
         return layer is not None and (isinstance(layer, Labels) or is_mask(layer))
 
-    def _layer_data(self) -> tuple[Any, dict[str, Any]]:
-        """Data and arguments of the chosen layer; labels in a dtype that a file can hold."""
+    def _layer_data(self, still: bool = False) -> tuple[Any, dict[str, Any]]:
+        """Data and arguments of the chosen layer; labels in a dtype that a file can hold, ``still`` as they are now."""
         data, arguments, _ = self.image.value.as_layer_data_tuple()
         if isinstance(self.image.value, Labels):
+            data = as_it_is(data) if still else data
             data = [names_of(level) for level in data] if arguments["multiscale"] else names_of(data)
         return data, arguments
 

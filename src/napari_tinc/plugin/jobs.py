@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from numpy.typing import ArrayLike
 
 from ..blocks import Planned
-from ..frames import ChildError
+from ..cancel import ChildError
 from ..isolation import fit_isolated
 from ..pipeline import Finished, Preview
 from ..reports import Log, log_entry

@@ -145,8 +145,9 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
         return None
     finest = finest_of(data, arguments)
     if isinstance(finest, LazyArray):
-        source = finest.volume
-        same = isinstance(source, Seen) and source.of is volume and finest.shape == volume.shape
+        source, whole = finest.volume, volume.levels[0]
+        seen = isinstance(source, Seen) and source.of is volume
+        same = seen and (finest.factor, finest.axes) == (whole.factor, whole.axes)  # not flipped, for one
     else:
         same = (
             isinstance(data, np.ndarray)
@@ -271,6 +272,11 @@ def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[di
         spare = [label for label in UNNAMED if label not in last]
         labels = spare[len(spare) - (finest.ndim - 3) :] + list(last)
     return finest, "".join(labels), []
+
+
+def as_it_is(data: Any) -> Any:
+    """Labels that stay so while they are compressed, though the layer is painted on; as only arrays in memory are."""
+    return data.copy() if isinstance(data, np.ndarray) else data
 
 
 def names_of(data: Any) -> Any:

@@ -174,7 +174,8 @@ class LeavesWidget(Container):
     def _on_measured(self, image: Image, found: Measured) -> None:
         view = leaf_view(self._viewer, image)
         view.update(found.rows, found.before)
-        view.summary = summary(found)
+        assert self.pair.original.value is not None  # Pair drops what was measured against another
+        view.summary = f"Against {self.pair.original.value.name}:\n{summary(found)}"
 
     def _on_calibrated(self) -> None:
         view = self.view
@@ -183,7 +184,7 @@ class LeavesWidget(Container):
             self._refresh()  # until it has been decoded, or could not be
 
     def _on_recalibrate(self) -> None:
-        layer = self.pair.image.value
+        layer, against = self.pair.image.value, self.pair.original.value
 
         def work(_: TincVolume, original: Any) -> tuple[Shown, Measured]:
             shown = recalibrate(layer, original)
@@ -194,8 +195,8 @@ class LeavesWidget(Container):
             grown = shown.volume.nbytes_compressed - image.metadata[VOLUME].nbytes_compressed
             show(image, shown, other=False)
             view.update(found.rows, found.before)
-            better = f"{grown:+d} bytes. To keep it, save the layer."
-            view.summary = f"{summary(found)}\n{better if found.before is not None else NOT_WORTH_IT}"
+            better = NOT_WORTH_IT if found.before is None else f"{grown:+d} bytes. To keep it, save the layer."
+            view.summary = f"Against {against.name}:\n{summary(found)}\n{better}"
 
         self.pair.work("Calibrating ...", work, on_result)
 

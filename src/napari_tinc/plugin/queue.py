@@ -14,7 +14,7 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import Notification, notification_manager, show_error
 from psygnal import Signal
 
-from ..frames import ChildError
+from ..cancel import ChildError
 from ..pipeline import Preview
 from ..training import Control, Progress
 from .jobs import JobError, Request, Result

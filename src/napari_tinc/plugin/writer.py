@@ -17,6 +17,7 @@ from .activity import activity_bar, advance
 from .jobs import JobError, Request, Result, compress_layer
 from .layers import (
     VOLUME,
+    as_it_is,
     finest_of,
     geometry,
     intensities,
@@ -108,7 +109,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
     volumes_of(data, arguments)  # or says why there are none
     place = geometry(arguments)
     if labels:  # all of several volumes: they were painted on together, and no time is lost to a fit
-        whole, letters, _ = together(data, arguments)
+        whole, letters, _ = together(as_it_is(data), arguments)
         volume, target = names_of(whole), {"max_error": 0.0}
         place = replace(place, axis_labels=letters or place.axis_labels)
     elif _is_mask(data, arguments) or _is_bounded(arguments):  # a second error on top would break a promise
