@@ -445,6 +445,11 @@ def residual(data: bytes, shape: Box, dtype: str) -> Array:
         return np.frombuffer(_unpacked(data[1:], size * n_bits // 8), dtype).reshape(shape)
     if kind == 4:
         return _labels(Stack(data[1:]), shape, n_bits).view(dtype)
+    if kind == 5 and is_float:
+        n = cursor.number("<u4")
+        mask, rest = _labels(Stack(cursor.array("u1", n).tobytes()), shape, n_bits), data[cursor.at :]
+        require(rest[:1] in (b"\0", b"\1", b"\2"), "behind a mask is no residual of kind 0 to 2")
+        return np.where(mask == 0, residual(rest, shape, dtype), mask.view(dtype))
     require(kind == 1 or (kind == 2 and is_float), f"kind of a residual is {kind}")
     taper, shift, low = cursor.array("u1", 3).tolist()
     lowest = cursor.number("<f8" if kind == 2 else "<i8")

@@ -858,6 +858,21 @@ def test_every_flipped_byte_is_found(file: str, content: bytes, capsys: pytest.C
         assert (out, err.count("\n")) == ("", 1)
 
 
+def test_a_file_is_not_decompressed_onto_itself(tmp_path: Path, content: bytes, fail: Callable[..., str]) -> None:
+    misnamed = tmp_path / "v.npy"
+    misnamed.write_bytes(content)
+    assert fail("decompress", misnamed, misnamed).endswith(f"it is {misnamed} itself")
+    assert misnamed.read_bytes() == content
+
+
+def test_stderr_may_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """What belongs there went to stdout, among the JSON."""
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.main(["info", str(tmp_path / "lost.tinc"), "--json"]) == 1
+    sys.stderr.close()
+    assert list(json.loads(capsys.readouterr().out)) == ["error"]
+
+
 @pytest.mark.parametrize("command", ["info", "verify", "compare", "decompress"])
 def test_missing_files(tmp_path: Path, image: str, fail: Callable[..., str], command: str) -> None:
     def arguments(file: Path) -> list[object]:

@@ -212,6 +212,12 @@ def test_write_errors(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_names_that_xml_cannot_hold(tmp_path: Path) -> None:
+    channels = [{"name": "DAPI\0"}, {"name": "a & b\x01"}]
+    write_image(tmp_path / "v.tif", np.zeros((2, 3, 4, 5), "u2"), None, None, axes="czyx", channels=channels)
+    assert [item["name"] for item in read_image(tmp_path / "v.tif").channels] == ["DAPI", "a & b"]
+
+
 @pytest.mark.parametrize("name", ["v.tif", "v.ome.tif"])
 @pytest.mark.parametrize("axes", ["xyz", "zxy", "abc", "qyx", "tzxy"])
 def test_any_letters_of_axes(tmp_path: Path, name: str, axes: str) -> None:

@@ -123,6 +123,24 @@ def test_a_tiff_cut_short_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "v.tif")
 
 
+@pytest.mark.parametrize("whole", [2**28, 100])
+def test_planes_that_are_missing_are_not_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
+    """tifffile takes them for zeros, and `verify --against` had proved them."""
+    pytest.importorskip("zarr")
+    monkeypatch.setattr(images, "READ_WHOLE", whole)
+    tifffile.imwrite(tmp_path / "v.tif", ramp((3, 8, 9)), photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
+        pages = [page.asarray() for page in tiff.pages]
+    xml = tifffile.OmeXml()
+    xml.addimage("uint16", (5, 8, 9), (5, 1, 1, 8, 9, 1), axes="ZYX")
+    with tifffile.TiffWriter(tmp_path / "v.ome.tif", ome=False) as writer:
+        for number, page in enumerate(pages):
+            text = xml.tostring(declaration=True).encode() if number == 0 else None
+            writer.write(page.astype("u2"), description=text, metadata=None, contiguous=False)
+    with pytest.raises(ValueError, match="2 of its 5 planes are in files that are not here, or in none"):
+        read_image(tmp_path / "v.ome.tif")
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("kind", ["imagej", "ome", "shaped", "pages"])
 def test_large_tiffs_are_not_read(
@@ -321,7 +339,7 @@ def test_ome_zarr_channels_are_left_unread(tmp_path: Path) -> None:
     save_ome_zarr(tmp_path / "v.zarr", "0.5", "czyx", ramp((2, *SHAPE)), [1, 290, 0.26, 0.13])
     image = read_image(tmp_path / "v.zarr")
     assert (image.axes, image.array.shape) == ("CZYX", (2, *SHAPE))
-    assert isinstance(image.array, zarr.Array)
+    assert isinstance(image.array, AxesView) and isinstance(image.array.array, zarr.Array)
 
 
 def test_ome_zarr_channel_names(tmp_path: Path) -> None:
@@ -329,7 +347,7 @@ def test_ome_zarr_channel_names(tmp_path: Path) -> None:
     for version in ("0.4", "0.5"):
         path = tmp_path / f"v{version}.zarr"
         save_ome_zarr(path, version, "tczyx", ramp((1, 2, *SHAPE)), [1, 1, 290, 0.26, 0.13])
-        omero = {"channels": [{"label": "DAPI", "color": "0000FF", "window": {}}, {"color": "blue", "label": 3}]}
+        omero = {"channels": [{"label": "DAPI\0", "color": "0000FF", "window": {}}, {"color": "blue", "label": 3}]}
         group = zarr.open_group(path, mode="a")
         group.attrs.update({"omero": omero} if version == "0.4" else {"ome": group.attrs["ome"] | {"omero": omero}})
         image = read_image(path)
@@ -349,6 +367,23 @@ def test_zarr_dimension_names(tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     zarr.create_array(tmp_path / "v.zarr", data=ramp(), zarr_format=3, dimension_names=["c", "y", "x"])
     assert read_image(tmp_path / "v.zarr").axes == "CYX"
+
+
+def test_dimension_names_of_xarray(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(tmp_path / "v.zarr", data=ramp().T, zarr_format=2)
+    array.attrs["_ARRAY_DIMENSIONS"] = ["x", "y", "z"]
+    check_volume(read_image(tmp_path / "v.zarr"), None, None)
+
+
+def test_a_damaged_chunk_of_a_zarr_is_named(tmp_path: Path) -> None:
+    """zlib, gzip and lzma have errors of their own, which were tracebacks; others did not say which file."""
+    zarr = pytest.importorskip("zarr")
+    zarr.create_array(tmp_path / "v.zarr", data=ramp(), compressors=zarr.codecs.GzipCodec())
+    (chunk,) = (path for path in (tmp_path / "v.zarr" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"cannot read .*v\.zarr: "):
+        np.asarray(read_image(tmp_path / "v.zarr").array)
 
 
 def test_zarr_group_of_arrays(tmp_path: Path) -> None:

@@ -140,3 +140,11 @@ def test_networks_given_up_for_what_cannot_be_made(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(codec, "fit_plain", lambda *_, **__: iter(()))
     volume = tinc.compress(noisy(), ratio=6, preset="fast", resume=tmp_path / "parts")
     assert volume.error_bound is None and volume.ratio >= 6
+
+
+def test_a_psnr_is_not_lost_for_networks_that_are_too_small() -> None:
+    """A file without networks was there; that none can be as small was an error."""
+    series = np.stack([noisy()[:16, :16, :16] // 8] * 4).astype("u1")
+    names = [{"name": "a name of a channel " * 12}] * 4
+    volume = tinc.compress(series, psnr=40, preset="fast", axis_labels="czyx", channels=names)
+    assert tinc.compare(series, volume).psnr >= 40

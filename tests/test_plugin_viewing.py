@@ -16,10 +16,12 @@ from volumes import small_array, small_volume
 import napari_tinc as tinc
 from napari_tinc import decode, pipeline
 from napari_tinc.framing import Kind
+from napari_tinc.lazy import LazyArray
 from napari_tinc.plugin import commands, reader, viewing, writer
-from napari_tinc.plugin.layers import ColorsFirst, Part, to_layer, to_layers, together, unchanged, volumes_of
+from napari_tinc.plugin.layers import PROMISE, ColorsFirst, Part, to_layer, to_layers, together, unchanged, volumes_of
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.recalibration import recalibrated
+from napari_tinc.storage import Memory
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
 
@@ -307,3 +309,68 @@ def test_labels_are_exact_integers() -> None:
         with pytest.raises(ValueError, match="expected integers and max_error=0"):
             tinc.compress(array, max_error=bound, labels=True)
     assert not tinc.compress(names, max_error=0).labels
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_channels_of_a_damaged_file_are_shown_at_every_level(said: list[str], damage: str) -> None:
+    """To know how fine to look, all blocks of the channel were read, and packed anew."""
+    whole = blocks_of_channels()
+    last = [entry for entry in whole.parts.entries() if entry.role is Kind.BLOCK][-1]
+    data = bytearray(whole.parts.data())
+    data[last.start + last.length // 2] ^= 1
+    volume = tinc.TincVolume(bytes(data[: last.start + 3] if damage == "cut" else data), partial=True)
+    for (shown, _), channel in zip(to_layers(volume, "a", 0), (0, 1), strict=True):
+        for level, right in zip(shown, whole.select(channel).levels, strict=True):
+            near = np.asarray(level)[:, :, : right.shape[2] // 2]
+            np.testing.assert_array_equal(near, np.asarray(right)[:, :, : right.shape[2] // 2])
+        assert "TincVolume" in repr(shown[0])
+
+
+@cache
+def blocks_of_channels() -> tinc.TincVolume:
+    """Two channels in two blocks each."""
+    one = np.concatenate([small_array(), small_array()[:, ::-1]], axis=2)
+    return compressed(np.stack([one, one[::-1]]), block=28, axis_labels="czyx", weights="int8")
+
+
+class Flaky(Memory):
+    """Bytes that now and then cannot be had."""
+
+    lost = False
+
+    def read(self, start: int, stop: int) -> bytes:
+        if self.lost:
+            raise OSError("connection lost")
+        return super().read(start, stop)
+
+
+@pytest.mark.parametrize("index", [(3,), (slice(2, 5), slice(0, 4)), ()])
+def test_a_connection_that_comes_back(said: list[str], index: tuple[Any, ...]) -> None:
+    """What was shown while it was gone stayed; or all of a view was lost with one of its blocks."""
+    store = Flaky(blocks().parts.data())
+    data, _ = to_layer(tinc.TincVolume(store), "a", 0)
+    store.lost = True
+    assert (np.asarray(data[0][index]) == np.rint(sum(blocks().value_range) / 2)).all()
+    assert len(said) == 1 and "connection lost" in said[0]
+    store.lost = False
+    np.testing.assert_array_equal(np.asarray(data[0][index]), np.asarray(blocks()[index]))
+    np.testing.assert_array_equal(np.asarray(data[1]), np.asarray(blocks().levels[1]))
+
+
+def test_nothing_is_promised_of_what_could_not_be_read(said: list[str]) -> None:
+    whole = tinc.compress(small_array(), max_error=0, block=16)
+    first = next(entry for entry in whole.parts.entries() if entry.role is Kind.BLOCK)
+    data = bytearray(whole.parts.data())
+    data[first.start + first.length // 2] ^= 1
+    shown, arguments = to_layer(tinc.TincVolume(bytes(data)), "a", 10**6)
+    assert isinstance(shown, LazyArray) and PROMISE not in arguments["metadata"] and len(said) == 1
+    np.testing.assert_array_equal(np.asarray(shown)[:, :, 16:], small_array()[:, :, 16:])
+
+
+def test_a_channel_that_begins_dark_is_not_shown_saturated() -> None:
+    """How bright it is was taken from the first point in time."""
+    pair = np.stack([small_array(), small_array() // 2])
+    volume = tinc.compress(np.stack([np.zeros_like(pair), pair]), max_error=0, block=16, axis_labels="tczyx")
+    for index, factor in enumerate((1, 2)):
+        low, high = viewing.brightness(volume.select(None, index))
+        assert low < 300 and high > 1500 // factor

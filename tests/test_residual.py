@@ -96,6 +96,41 @@ def test_a_mask_costs_little() -> None:
     assert whole == 3 and len(check(box, 0)) < 0.13 * box.size
 
 
+@pytest.mark.parametrize("fill", [np.nan, np.inf, -9999, 1e20])
+def test_what_no_bound_has_a_meaning_for_costs_little(fill: float) -> None:
+    """A tenth of NaN, or one fill value, and all of the box was stored without loss."""
+    box = smooth((32, 33, 34)).astype("f4")
+    z, y, x = np.indices(box.shape) - 16
+    outside = z * z + y * y + x * x > 200
+    plain = len(check(box, 1e-3))
+    data = check(np.where(outside, np.float32(fill), box), 1e-3)
+    assert data[0] == residual.Kind.MASKED and len(data) < 0.7 * plain
+    box[3, 4, 5] = fill
+    assert len(check(box, 1e-3)) < plain + 200
+
+
+def test_a_bound_costs_labels_nothing() -> None:
+    names = np.random.default_rng(0).integers(0, 50_000, (4, 4, 4)).repeat(8, 0).repeat(8, 1).repeat(8, 2)
+    for box in (names.astype("u2"), names.astype("f4")):
+        assert len(check(box, 2)) <= len(check(box, 0)) < 1500
+
+
+def test_behind_a_mask_is_no_other_mask() -> None:
+    box = smooth((8, 9, 10)).astype("f4")
+    box[:3] = np.nan
+    data = residual.encode(box, 1e-2)
+    length = residual.MASK.unpack_from(data)[1]
+    end = residual.MASK.size + length
+    for rest in (data, residual.encode(np.zeros_like(box), 0)[:0], b"\4" + data[end + 1 :], b"\3" + data[end + 1 :]):
+        with pytest.raises(ValueError, match="masked residual is"):
+            residual.decode(data[:end] + rest, box.shape, box.dtype)
+    for cut in (1, 4, end - 1):
+        with pytest.raises(ValueError, match="expected"):
+            residual.decode(data[:cut], box.shape, box.dtype)
+    with pytest.raises(ValueError, match="kind of residual is 5"):
+        residual.decode(data, box.shape, "i4")
+
+
 def test_few_distinct_values_are_counted() -> None:
     box = (np.rint(30 * smooth((32, 32, 32))) * 257).astype("i2")
     dense = len(check(np.rint(30 * smooth((32, 32, 32))).astype("i2"), 0))
@@ -120,20 +155,20 @@ def test_levels_of_a_taper() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["integers", "masked", "table", "grid", "bits", "wide", "corrected", "constant", "repeats"]
+    "kind", ["integers", "background", "table", "grid", "bits", "wide", "masked", "constant", "repeats"]
 )
 def test_damage_is_refused_or_decodes(kind: str) -> None:
     box = smooth((12, 13, 14)).astype("f4")
     box = {
         "integers": lambda: np.rint(box * 50).astype("i2"),
-        "masked": lambda: np.where(box > 0.3, np.rint(box * 50), 0).astype("u1"),
+        "background": lambda: np.where(box > 0.3, np.rint(box * 50), 0).astype("u1"),
         "table": lambda: (np.rint(box * 20) * 999).astype("i4"),
         "wide": lambda: box.astype("f8") / 3,
-        "corrected": lambda: np.where(np.indices(box.shape)[0] == 3, np.inf, box).astype("f4"),
+        "masked": lambda: np.where(np.indices(box.shape)[0] == 3, np.inf, box).astype("f4"),
         "repeats": lambda: np.concatenate([box] * 3),
         "constant": lambda: np.zeros_like(box),
     }.get(kind, lambda: box)()
-    data = residual.encode(box, 1e-2 if kind in ("grid", "corrected") else 0)
+    data = residual.encode(box, 1e-2 if kind in ("grid", "masked") else 0)
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(80):

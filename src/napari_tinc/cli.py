@@ -37,6 +37,8 @@ QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.plat
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; SystemExit (of code 2) where the arguments make no sense."""
+    if sys.stderr is None:  # closed; print would turn to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     args = _parser().parse_args(argv)
     try:
         args.run(args)
@@ -101,6 +103,8 @@ def _decompress(args: argparse.Namespace) -> None:
     from .export import OUTPUT_SUFFIXES, size_on_disk, write_image
 
     _check_output(args.image, OUTPUT_SUFFIXES)
+    if _is_same(args.image, args.file):
+        raise ValueError(f"cannot write {args.image}: it is {args.file} itself")
     began = time.perf_counter()
     volume = tinc.open(args.file, partial=args.partial)
     if not 0 <= args.level < len(volume.levels):

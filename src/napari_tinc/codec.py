@@ -333,17 +333,21 @@ def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
         finished = None
         pilot = attempt == 1 and not plain
         enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
-        for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
-            if isinstance(found, Finished):
-                finished = replace(found, seconds=time.perf_counter() - began)
-            elif isinstance(found, Progress):
-                yield replace(found, attempt=attempt)
-            else:
-                yield found
+        try:
+            for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
+                if isinstance(found, Finished):
+                    finished = replace(found, seconds=time.perf_counter() - began)
+                elif isinstance(found, Progress):
+                    yield replace(found, attempt=attempt)
+                else:
+                    yield found
+        except NotWithNetworks:
+            if best is None:
+                raise
         if control.cancel.is_set():
             return
         if finished is None:
-            break  # given up
+            break  # given up, or too small for networks
         reached = finished.quality.psnr
         if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
             best = finished

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import storage
-from .images import COLOR, UNITS, library, unit_name
+from .images import COLOR, UNITS, library, printable, unit_name
 from .views import AxesView
 
 OUTPUT_SUFFIXES = (".tif", ".tiff", ".npy", ".zarr")
@@ -200,7 +200,7 @@ def _tiff_options(
     # OME has T and C; of others tifffile makes one where that leaves a place.
     ome = stack and planes and dtype.name in _OME_DTYPES and len(axes) <= 5 and set(axes) <= set("qtczyx")
     if ome and channels:
-        metadata["Channel"] = {"Name": [item.get("name", f"Channel {i}") for i, item in enumerate(channels)]}
+        metadata["Channel"] = {"Name": [printable(item.get("name", f"Channel {i}")) for i, item in enumerate(channels)]}
         metadata["Channel"]["Color"] = [_ome_color(_rgb(item)) for item in channels]
     return {"ome": ome, "metadata": metadata}
 

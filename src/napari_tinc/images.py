@@ -143,8 +143,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library has its own for a damaged file
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"cannot read {path}: {reason}") from error
+        raise _unreadable(path, error) from error
     return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
 
 
@@ -158,6 +157,8 @@ def _read_tiff(file: Path, inside: str) -> _Content:
         tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
         if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
             raise ValueError(f"it is damaged or cut short after page {len(tiff.pages)}")
+        if missing := sum(page is None for page in series.pages):  # of which tifffile makes zeros
+            raise ValueError(f"{missing} of its {len(series.pages)} planes are in files that are not here, or in none")
         axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages that nobody named
         if array is None:
             array = _lazy_tiff(file, series)
@@ -184,7 +185,7 @@ def _lazy_tiff(file: Path, series: Any) -> Any:
     if series.dataoffset is not None:
         return tifffile.memmap(file, mode="r")
     for number, page in enumerate(series.pages):
-        ends = () if page is None else map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
+        ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
         if max(ends, default=0) > page.parent.filehandle.size:
             raise ValueError(f"it is damaged or cut short in page {number}")
     zarr = library("zarr")
@@ -247,13 +248,35 @@ class _Scaled(AxesView):
         return (values * self.slope + self.intercept).astype(np.float32)
 
 
+class _OfFile(AxesView):
+    """Failures to read it name the file; libraries have many kinds of them."""
+
+    def __init__(self, array: Any, file: Path, portable: bool) -> None:
+        super().__init__(array, portable=portable)
+        self.file = file
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return super().__getitem__(index)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            raise _unreadable(self.file, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
+
+
 def _read_zarr(file: Path, inside: str) -> _Content:
     zarr = library("zarr")
     node = zarr.open(file, mode="r")
     if isinstance(node, zarr.Array):
-        names = getattr(node.metadata, "dimension_names", None) or ()
+        # The second is where xarray has them in version 2.
+        names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
         axes = "".join(name[:1].upper() for name in names if name)
-        return _Content(node, axes if len(axes) == node.ndim else _default_axes(node.ndim))
+        array = _OfFile(node, file, portable=True)
+        return _Content(array, axes if len(axes) == node.ndim else _default_axes(node.ndim))
     attributes = node.attrs.asdict()
     attributes = attributes.get("ome", attributes)  # v0.5, v0.4
     multiscales = attributes.get("multiscales")
@@ -266,7 +289,8 @@ def _read_zarr(file: Path, inside: str) -> _Content:
     scale = np.prod([step["scale"] for step in transformations if step["type"] == "scale"], axis=0)
     sizes = {axis: (size, label.get("unit")) for axis, size, label in zip(axes, scale, labels, strict=True)}
     channels = [(item.get("label"), item.get("color")) for item in attributes.get("omero", {}).get("channels", ())]
-    return _Content(node[level["path"]], axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
+    array = _OfFile(node[level["path"]], file, portable=True)
+    return _Content(array, axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
 
 
 def _read_hdf5(file: Path, inside: str) -> _Content:
@@ -284,8 +308,11 @@ def _read_hdf5(file: Path, inside: str) -> _Content:
             more = ", ..." if len(names) > 10 else ""
             raise ValueError(f"{problem}; 3D datasets: {', '.join(names[:10]) or 'none'}{more}")
         dataset = volumes[0]
-    sizes = dataset.attrs.get("element_size_um", ())  # z, y, x: what Fiji's HDF5 plugin writes
-    return _Content(dataset, _default_axes(dataset.ndim), [(size, "um") for size in sizes])
+    if dataset.shape is None:
+        raise ValueError(f"dataset /{inside} is empty")
+    sizes = np.ravel(dataset.attrs.get("element_size_um", ()))  # z, y, x: what Fiji's HDF5 plugin writes
+    array = _OfFile(dataset, file, portable=False)
+    return _Content(array, _default_axes(dataset.ndim), [(size, "um") for size in sizes])
 
 
 _READERS: dict[str, Callable[[Path, str], _Content]] = {
@@ -327,17 +354,22 @@ def _ordered(array: Any, axes: str) -> tuple[Any, str]:
     if isinstance(array, np.ndarray):
         array = array[tuple(slice(None) if i in kept else 0 for i in range(len(axes)))]
         return array.transpose([sorted(kept).index(i) for i in kept]), ordered
-    return AxesView(array, kept, portable=type(array).__module__.startswith("zarr.")), ordered
+    return AxesView(array, kept, portable=getattr(array, "portable", False)), ordered
 
 
 def _channels(found: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
     """Names and colors of so many channels; empty where these are others, or nothing is said of any."""
     channels = []
     for name, color in found:
-        text = " ".join(name.split()) if isinstance(name, str) else ""
+        text = printable(" ".join(name.split())) if isinstance(name, str) else ""
         match = COLOR.fullmatch(color) if isinstance(color, str) else None
         channels.append(({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {}))
     return channels if len(channels) == count and any(channels) else []
+
+
+def printable(text: str) -> str:
+    """Without control characters, which XML has no place for."""
+    return "".join(character for character in text if character.isprintable())
 
 
 def unit_name(text: object) -> str | None:

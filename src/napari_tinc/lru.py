@@ -25,6 +25,11 @@ class LeastRecentlyUsed:
             self._items.move_to_end(key)
             return self._items[key][0]
 
+    def clear(self) -> None:
+        with self._lock:
+            self._items.clear()
+            self.nbytes = 0
+
     def put(self, key: Hashable, value: Any, nbytes: int) -> None:
         """Keep a value, unless it alone is too large."""
         with self._lock:

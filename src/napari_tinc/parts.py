@@ -212,7 +212,10 @@ class Blocks:
         return selected
 
     def nbytes(self) -> int:
-        return self._store.size if self._ancillary is None else len(self.data())
+        if self._ancillary is None:
+            return self._store.size
+        parts = [*self._layout.overviews, *self._layout.blocks]  # not all of it is read for this
+        return sum(entry.length for entry in parts) + sum(len(chunk.payload) for chunk in self._ancillary)
 
     def check(self) -> None:
         framing.verify(map(self._chunk, self.entries()))

@@ -2,8 +2,8 @@
 
 What is said here is how values become integers; lattice.py codes these, or labels.py where they are names. Integers
 are counted from the smallest; floats become steps of a little less than the bound, or, without loss, their bits in
-ascending order. The encoder looks at its own result and stores what would be off, so that the bound holds for any
-numbers, NaN and infinities included.
+ascending order. Under a bound, NaN, infinities and floats too large for it have an image of labels of their own. The
+encoder looks at its own result and stores what would be off, so that the bound holds for any numbers.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ FINE_RANGE = 2**30  # beyond, fewer integers a bound
 MAX_TAPER = 4
 ALIKE_LABELS = 0.75  # of the voxels of a label image are at least as their neighbours
 VOXELS_A_LABEL = 16
+MASK = struct.Struct("<BI")  # kind; length of the labels
+SWEEPS = 4  # of a relaxation
 LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
 LZMA_PIECE = 2**18  # bytes between two checks
 
@@ -38,6 +40,7 @@ class Kind(IntEnum):
     GRID = 2
     REPEATS = 3
     LABELS = 4
+    MASKED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,12 @@ def encode_and_decode(
     check()
     coded = [_as_numbers(original, bound, taper, dead_zone, check)]
     check()
+    if bound and dtype.kind == "f" and (masked := _masked(original, bound, taper, dead_zone, check)):
+        coded.append(masked)
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
         coded.append((bytes([Kind.REPEATS]) + _compress(original.tobytes(), check), original))
-    if (bound < 1 if dtype.kind in "iu" else not bound) and _alike(bits) >= ALIKE_LABELS:
+    if _alike(bits) >= ALIKE_LABELS:  # whatever the bound is, as they may be names
         check()
         names, indices = np.unique(bits, return_inverse=True)
         check()
@@ -145,6 +150,50 @@ def _as_numbers(
     return b"".join([packed, table, packed_low, corrections, payload]), decoded
 
 
+def _masked(
+    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
+) -> tuple[bytes, NDArray[Any]] | None:
+    """Labels, 0 for most voxels and else the bits of the value, and numbers for those of label 0; None where all are.
+
+    Labels have what no bound has a meaning for: NaN, infinities, and floats whose neighbours are further away than the
+    bound, such as a fill value of 1e20.
+    """
+    dtype = original.dtype
+    with np.errstate(all="ignore"):
+        odd = ~(np.spacing(np.abs(original)).astype(np.float64) < bound / 4)
+    if not odd.any() or odd.all() or (odd & (original == 0)).any():
+        return None
+    names, indices = np.unique(np.where(odd, original.view(f"u{original.itemsize}"), 0), return_inverse=True)
+    if len(names) > odd.size / VOXELS_A_LABEL:
+        return None
+    check()
+    mask = labels.encode_indices(names, indices.reshape(odd.shape), check)
+    unit = float(np.abs(original[~odd]).max()) or 1.0  # so that no sum is infinite
+    filled = np.where(odd, _filled(original / np.float64(unit), ~odd) * unit, original).astype(dtype)
+    if (filled == filled[0, 0, 0]).all():
+        rest, decoded = bytes([Kind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
+    else:
+        rest, decoded = _as_numbers(filled, bound, taper, dead_zone, check)
+    return MASK.pack(Kind.MASKED, len(mask)) + mask + rest, np.where(odd, original, decoded)
+
+
+def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What is known, and smooth between: means from as near as there is any, relaxed from coarse to fine."""
+    sums, counts = np.where(known, values, 0), known.astype(np.float64)
+    if counts.all() or sums.size == 1:
+        return values
+    for axis, n in enumerate(values.shape):
+        starts = np.arange(0, n, 2)
+        sums, counts = np.add.reduceat(sums, starts, axis), np.add.reduceat(counts, starts, axis)
+    coarse = _filled(sums / np.maximum(counts, 1), counts > 0)
+    filled = np.where(known, values, coarse[np.ix_(*(np.arange(n) // 2 for n in values.shape))])
+    for _ in range(SWEEPS):
+        z, y, x = (np.pad(filled, [(int(axis == a),) * 2 for a in range(3)], mode="edge") for axis in range(3))
+        means = (z[2:] + z[:-2] + y[:, 2:] + y[:, :-2] + x[..., 2:] + x[..., :-2]) / 6
+        filled = np.where(known, filled, means)
+    return filled
+
+
 def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
     """The box, (z, y, x), given its shape and dtype.
 
@@ -163,6 +212,8 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never
         return np.frombuffer(_decompress(data[1:], size * dtype.itemsize), dtype).reshape(shape).copy()
     if data[0] == Kind.LABELS:
         return labels.decode(data[1:], shape, f"<u{dtype.itemsize}", check).view(dtype)
+    if data[0] == Kind.MASKED and dtype.kind == "f":
+        return _unmasked(data, shape, dtype, check)
     head, table, packed_low, corrections, payload = _parse(data, dtype)
     if table:
         head = _with_table(head, table, size)
@@ -181,6 +232,14 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never
         raise ValueError("corrections of the residual leave voxels as they are")
     values.reshape(-1)[wrong] = right
     return values
+
+
+def _unmasked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:
+    end = MASK.size + (MASK.unpack_from(data)[1] if len(data) >= MASK.size else 0)
+    if len(data) <= end or data[end] > Kind.GRID:
+        raise ValueError(f"masked residual is {len(data)} bytes, expected {end} and a residual of kind 0 to 2")
+    mask = labels.decode(data[MASK.size : end], shape, f"<u{dtype.itemsize}", check)
+    return np.where(mask == 0, decode(data[end:], shape, dtype, check), mask.view(dtype))
 
 
 def _compress(data: bytes, check: Check) -> bytes:

@@ -377,22 +377,24 @@ class TincVolume:
         if factor == 1:
             return self._values(volume, ranges)
         if self.labels:
-            return self._floats(volume, factor, cell_centres(ranges, factor, self.header.shape)).astype(self.dtype)
+            return rounded(self._floats(volume, factor, cell_centres(ranges, factor, self.header.shape)), self.dtype)
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         k = min(self._points_per_axis(factor), MOST_POINTS)
-        kz, ky, kx = (min(k, n) for n in self.header.shape)
         unit = 2.0**-24 if max(map(abs, self.value_range)) > 2.0**990 else 1.0  # so that sums are finite
-        most, edges = POINTS // (kz * ky * kx), [0, 0, 0]
+        most, edges = POINTS // math.prod(min(k, n) for n in self.header.shape), [0, 0, 0]
         for along in (2, 1, 0):
             edges[along] = min(len(ranges[along]), max(1, most))
             most //= max(1, edges[along])
-        starts = [range(0, len(axis), edge) for axis, edge in zip(ranges, edges, strict=True)]
-        for place in itertools.product(*starts):
-            where = tuple(slice(at, at + edge) for at, edge in zip(place, edges, strict=True))
+        pieces = [
+            _alike(axis, edge, n // factor) for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
+        ]
+        for where in itertools.product(*pieces):
             part = [axis[along] for axis, along in zip(ranges, where, strict=True)]
             z, y, x = (len(axis) for axis in part)
+            kz, ky, kx = (min(k, n - axis[0] * factor) for axis, n in zip(part, self.header.shape, strict=True))
             points = self._floats(volume, factor, [
-                spread_points(axis, factor, n, min(k, n)) for axis, n in zip(part, self.header.shape, strict=True)
+                spread_points(axis, factor, n, own)
+                for axis, n, own in zip(part, self.header.shape, (kz, ky, kx), strict=True)
             ])  # fmt: skip
             with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
                 points *= unit
@@ -540,6 +542,13 @@ def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> 
     return [
         np.minimum((np.array(axis, np.float64) + 0.5) * factor, n - 0.5) for axis, n in zip(ranges, shape, strict=True)
     ]
+
+
+def _alike(cells: range, most: int, n_full: int) -> list[slice]:
+    """Slices of at most so many cells, which are the ``n_full`` whole ones of an axis, or its last, which is not."""
+    full = len(cells) - (cells[-1] >= n_full)
+    ends = [*range(0, full, most), full]
+    return [slice(a, b) for a, b in itertools.pairwise(ends)] + [slice(full, None)] * (full < len(cells))
 
 
 def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float64]:

@@ -299,6 +299,12 @@ FILES: Files = {
     "bounded-f4-special": lambda: bounded(
         np.where(balls((12, 13, 14), 2, 4) == 1, np.float32(np.nan), waves("f4", (12, 13, 14))), max_error=0.004
     ),
+    "bounded-f4-masked": lambda: bounded(
+        np.where(balls((12, 13, 14), 2, 4) == 1, np.float32(1e20), waves("f4", (12, 13, 14))), max_error=0.004
+    ),
+    "bounded-f8-masked": lambda: bounded(
+        np.choose(balls((9, 10, 11), 4, 2) % 3, [waves("f8", (9, 10, 11)), np.nan, -np.inf]), max_error=1e-9
+    ),
     "bounded-f8-wide": lambda: bounded(waves("f8", (10, 11, 12)) ** 9 * 1e200, max_error=1e195),
 }
 

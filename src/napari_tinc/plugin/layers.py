@@ -70,22 +70,23 @@ def to_layer(
     """Data and arguments of the layer that shows a volume; axes before z, y, x become sliders.
 
     Data is an array, decoded here, for at most ``eager_voxels`` (or :data:`~.viewing.OVERVIEW_VOXELS`) in a file of
-    few blocks. Otherwise nothing is decoded yet: data is a list of lazy levels, finest first, or a single one.
+    few blocks, all of which can be read. Otherwise data is a list of lazy levels, finest first, or a single one.
     """
+    unread = []
 
     def tell(reason: str) -> None:
         from napari.utils.notifications import show_error
 
+        unread.append(reason)
         show_error(f"A part of {name} cannot be read, and is shown coarsely or grey: {reason}")
 
     metadata: dict[str, Any] = {VOLUME: volume}
     seen = Seen(volume, cache_bytes, tell)
-    data: Any
+    data: Any = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
     if volume.size <= max(eager_voxels, viewing.OVERVIEW_VOXELS) and _n_blocks(volume) <= MOST_BLOCKS:
-        data = np.asarray(seen)
-        metadata[CHECKSUM] = _checksum(data)
-    else:
-        data = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
+        decoded = np.asarray(seen)
+        if not unread:
+            data, metadata[CHECKSUM] = decoded, _checksum(decoded)
     leading = volume.ndim - 3
     arguments: dict[str, Any] = {
         "name": name,
@@ -95,7 +96,7 @@ def to_layer(
     }
     if not volume.labels:
         arguments["contrast_limits"] = _limits(*volume.value_range)
-    if said := promise(volume):
+    if (said := promise(volume)) and not unread:
         metadata[PROMISE] = said
     if units := _known_unit(volume.units):
         arguments["units"] = ("pixel",) * leading + (units,) * 3

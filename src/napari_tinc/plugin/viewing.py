@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,22 @@ LIMIT_BLOCKS = 8  # whose value ranges say how bright a channel is
 
 
 class Tolerant(Blocks):
-    """Blocks of which one that cannot be read counts as missing, so that what is coarser is shown there."""
+    """Blocks of which one that cannot be read counts as missing, so that what is coarser is shown there.
+
+    Attributes
+    ----------
+    n_lost : how often a connection failed, or a disk.
+    """
 
     def __init__(self, blocks: Blocks, tell: Callable[[str], None]) -> None:
         vars(self).update(vars(blocks))
         self._tell, self._told = tell, False
         self._damaged: set[tuple[int, int]] = set()
+        self.n_lost = 0
+
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        with suppress(TincError, OSError):  # each part will be tried by itself
+            super().prepare(volume, boxes)
 
     def part(self, volume: int, box: int) -> Part | None:
         return self._tried((volume, box), super().part)
@@ -47,7 +58,9 @@ class Tolerant(Blocks):
                 _ = part.network if isinstance(part, Tree) else part.array  # where there may be damage too
         except (TincError, OSError) as error:
             if isinstance(error, TincError):
-                self._damaged.add(place)  # a connection may come back
+                self._damaged.add(place)
+            else:
+                self.n_lost += 1  # a connection may come back
             if not self._told:
                 self._told = True
                 self._tell(str(error))
@@ -77,6 +90,17 @@ class Seen(TincVolume):
         return self.header.dtype
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        before = self._n_lost
+        values = self._decoded(factor, ranges)
+        if self._n_lost != before:
+            self._cache.clear()  # of what was shown in place of it, to be tried again
+        return values
+
+    @property
+    def _n_lost(self) -> int:
+        return self._parts.n_lost if isinstance(self._parts, Tolerant) else 0
+
+    def _decoded(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         coarsest = self.shown_levels[-1]
         if factor != coarsest.factor or factor == 1 or any(len(axis) != 1 for axis in ranges[:-3]):
             return super()._decode(factor, ranges)
@@ -115,20 +139,25 @@ def brightness(volume: TincVolume) -> tuple[float, float]:
     The file's own range is that of all its channels, in which one of them may be dark.
     """
     parts = volume.parts
-    if volume.error_bound is not None:  # blocks do not say their range, but a coarse look is cheap where there are many
-        overview = parts.overview(0)
-        if isinstance(overview, Exact) and np.isfinite(overview.array).any():
-            known = overview.array[np.isfinite(overview.array)]
-            return float(known.min()), float(known.max())
     n_volumes, n_boxes = math.prod(volume.shape[:-3]), len(parts.start)
+    # Blocks without networks do not say their range, but a coarse look is cheap where there are many.
+    coarsely = volume.error_bound is not None
     ranges = []
-    for number in np.unique(np.linspace(0, n_volumes * n_boxes - 1, LIMIT_BLOCKS).round().astype(int)).tolist():
+    for number in _some(n_volumes if coarsely else n_volumes * n_boxes):
         try:
-            part = parts.part(*divmod(number, n_boxes))
+            part = parts.overview(number) if coarsely else parts.part(*divmod(number, n_boxes))
+            known = part.array[np.isfinite(part.array)] if isinstance(part, Exact) and coarsely else np.empty(0)
         except (TincError, OSError):
             continue  # it is told where it is looked at
         if isinstance(part, Tree):
             ranges.append(part.header.value_range)
-    if not ranges:
-        return float(volume.value_range[0]), float(volume.value_range[1])
-    return float(min(low for low, _ in ranges)), float(max(high for _, high in ranges))
+        elif known.size:
+            ranges.append((known.min(), known.max()))
+    low, high = min((low for low, _ in ranges), default=0), max((high for _, high in ranges), default=0)
+    return (float(low), float(high)) if low < high else (float(volume.value_range[0]), float(volume.value_range[1]))
+
+
+def _some(count: int) -> list[int]:
+    """Numbers below ``count``, evenly spread."""
+    found: list[int] = np.unique(np.linspace(0, count - 1, LIMIT_BLOCKS).round().astype(int)).tolist()
+    return found
