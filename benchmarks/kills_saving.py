@@ -1,15 +1,17 @@
 """Kill a process while it saves, 1,000 times: python benchmarks/kills_saving.py
 
-A child (forked from this process, so that it starts in a millisecond) writes two volumes by turns over one file until
-SIGKILL ends it at a random moment, and then the next child. Each time the file must be the whole of one of them, and
-left-overs are counted, those that a child before has left among them if this one did not come to its first save; in the
-end, too, and after one more save none may be there. The same for ``napari-tinc compress``, killed during its save only,
-and for exports, of which .zarr is a folder: between two renames it is not there, and the old one lies beside it.
+A child (forked from this process, so that it starts in a millisecond) writes two volumes by turns, over one file or to
+two new names, until SIGKILL ends it at a random moment, and then the next child. Each time a file must be the whole of
+one of them, and left-overs are counted, those that a child before has left among them if this one did not come to its
+first save; in the end, too, and after one more save none may be there. The same for ``napari-tinc compress``, killed
+during its save only, and for exports, of which .zarr is a folder: between two renames it is not there, and the old one
+lies beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -49,6 +51,7 @@ def killed(write: Write, seconds: float, signal_first: bool = False) -> None:
 
             storage.save = told  # type: ignore[assignment]
         else:
+            write(1)  # the first one copies memory that was the parent's, between the two calls, too
             os.write(tell, b".")
         try:
             for version in range(10**9):
@@ -65,19 +68,20 @@ def killed(write: Write, seconds: float, signal_first: bool = False) -> None:
 
 
 def campaign(
-    name: str, path: Path, write: Write, whole: Callable[[], bool], kills: int, seconds: float, signal_first: bool
+    name: str, folder: Path, write: Write, whole: Callable[[Path], bool], kills: int, seconds: float, signal_first: bool
 ) -> list[str]:
     """A row: kills, torn files, those that were not there; left-overs after a kill, in the end, and one save later."""
     torn = missing = left = 0
     write(0)
     for _ in range(kills):
         killed(write, seconds, signal_first)
-        missing += not path.exists()
-        torn += path.exists() and not whole()
-        left += hidden(path.parent) > 0
-    in_the_end = hidden(path.parent)
+        there = [path for path in folder.iterdir() if path.name[0] == "v" and path.suffix != ".parts"]
+        missing += not there
+        torn += not all(map(whole, there))
+        left += hidden(folder) > 0
+    in_the_end = hidden(folder)
     write(1)
-    kept = hidden(path.parent)
+    kept = hidden(folder)
     print(name, torn, missing, left, in_the_end, kept, file=sys.stderr)
     return [name, *map(str, (kills, torn, missing)), f"{left} ({left / kills:.1%})", str(in_the_end), str(kept)]
 
@@ -103,20 +107,26 @@ def seconds_of(write: Write) -> float:
 
 def saving(folder: Path, kills: int) -> list[list[str]]:
     rows = []
-    for edge in EDGES:
+    for edge, new in itertools.product(EDGES, (False, True)):
         volumes = [tinc.compress(noise(edge, seed), max_error=0) for seed in (0, 1)]
         data = [volume.parts.data() for volume in volumes]
-        path = folder / f"{edge}" / "v.tinc"
-        path.parent.mkdir()
+        into = folder / f"{edge} {new}"
+        into.mkdir()
 
-        def write(version: int, volumes: Sequence[tinc.TincVolume] = volumes, path: Path = path) -> None:
+        def write(
+            version: int, volumes: Sequence[tinc.TincVolume] = volumes, into: Path = into, new: bool = new
+        ) -> None:
+            path = into / f"v{version * new}.tinc"
+            if new:
+                path.unlink(missing_ok=True)
             volumes[version].save(path)
 
-        def whole(path: Path = path, data: Sequence[bytes] = data) -> bool:
+        def whole(path: Path, data: Sequence[bytes] = data) -> bool:
             return path.read_bytes() in data
 
         span = ROUNDS * seconds_of(write)
-        rows.append(campaign(f"save, {len(data[0]):,} B", path, write, whole, kills, span, False))
+        name = f"save {'to a new name' if new else 'over a file'}, {len(data[0]):,} B"
+        rows.append(campaign(name, into, write, whole, kills, span, False))
     return rows
 
 
@@ -135,7 +145,7 @@ def compressing(folder: Path, kills: int) -> list[str]:
                 raise RuntimeError(said.getvalue())
 
     span = 2 * seconds_of(lambda version: storage.save(folder / "x.tinc", data[version]))
-    return campaign("compress", path, write, lambda: path.read_bytes() in data, kills, span, True)
+    return campaign("compress", path.parent, write, lambda path: path.read_bytes() in data, kills, span, True)
 
 
 def exporting(folder: Path, kills: int) -> list[list[str]]:
@@ -148,12 +158,12 @@ def exporting(folder: Path, kills: int) -> list[list[str]]:
         def write(version: int, path: Path = path) -> None:
             write_image(path, arrays[version], None, None)
 
-        def whole(path: Path = path) -> bool:
+        def whole(path: Path) -> bool:
             found = np.asarray(read_image(path).array)
             return any(np.array_equal(found, array) for array in arrays)
 
         span = ROUNDS * seconds_of(write)
-        rows.append(campaign(f"export {suffix}", path, write, whole, kills, span, False))
+        rows.append(campaign(f"export {suffix}", path.parent, write, whole, kills, span, False))
     return rows
 
 
@@ -164,7 +174,7 @@ def main() -> None:
     args = parser.parse_args()
     random.seed(0)
     folder = Path(tempfile.mkdtemp(dir="."))  # not in /tmp, which may be memory
-    each, tenth = -(-args.kills // len(EDGES)), args.kills // 10
+    each, tenth = -(-args.kills // (2 * len(EDGES))), args.kills // 10
     try:
         if args.named:
             del os.O_TMPFILE

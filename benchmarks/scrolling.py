@@ -39,6 +39,7 @@ def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> Non
     while min(brain.shape) < edge:
         brain = np.pad(brain, [(0, n) for n in brain.shape], mode="symmetric")
     brain = brain[:edge, :edge, :edge]
+    folder.mkdir(parents=True, exist_ok=True)
     pipeline.STEPS["fast"] = steps
     for name, block in (("one", edge), ("eight", edge // 2)):
         octree, *_ = allocate((block,) * 3, brain.nbytes / ratio * (block / edge) ** 3, WeightsFormat.ENTROPY)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from strategies import SMALL
@@ -206,3 +207,20 @@ def test_a_killed_save_leaves_the_old_file_and_the_next_one_tidies_up(old: Path)
     save(old, SMALL)
     assert others(old) == []
     assert old.read_bytes() == SMALL
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name")
+def test_a_new_file_never_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named, link = [], os.link
+
+    def told(source: Any, target: Any, **options: Any) -> None:
+        named.append(Path(target).name)
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", told)
+    for data in (b"a" * 40, b"b" * 50):
+        save(tmp_path / "v.tinc", data)
+        assert (tmp_path / "v.tinc").read_bytes() == data
+    if not named:
+        pytest.skip("the disk has no files without a name")
+    assert named[:2] == ["v.tinc"] * 2 and len(named) == 3 and [p.name for p in tmp_path.iterdir()] == ["v.tinc"]

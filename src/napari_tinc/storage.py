@@ -11,6 +11,7 @@ import stat
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 from .framing import MAX_FILE, MIN_FILE, TincError
@@ -193,8 +194,8 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
 def _write(path: str, target: str, data: bytes, mode: int | None) -> None:
     """A new file on the disk, renamed to the target.
 
-    Where the system can, it gets its first name once it is whole, and the other at once: what a kill between the two
-    leaves behind is all that it can.
+    Where the system can, it gets its name once it is whole. Only where another file has that name, it needs one before,
+    for an instant: what a kill between the two leaves behind is all that it can.
     """
     with contextlib.suppress(AttributeError, OSError):  # not every system and disk can; other errors come back below
         descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR, 0o666)
@@ -202,8 +203,12 @@ def _write(path: str, target: str, data: bytes, mode: int | None) -> None:
             with open(os.dup(descriptor), "w+b") as file:  # the other one keeps the file when this is closed
                 _fill(file, data, mode)
             # With a descriptor Python calls linkat(), which follows the link that stands for the file.
-            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
-            os.replace(path, target)
+            name = partial(os.link, f"/proc/self/fd/{descriptor}", src_dir_fd=descriptor, follow_symlinks=True)
+            try:
+                name(target)
+            except FileExistsError:
+                name(path)
+                os.replace(path, target)
         finally:
             os.close(descriptor)
         return
