@@ -42,6 +42,7 @@ class Request:
     target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
     isolate : in a process of its own, whose end napari survives.
+    method : "auto", "networks" or "predictive".
     """
 
     name: str
@@ -59,6 +60,7 @@ class Request:
     channels: Sequence[Mapping[str, str]] = ()
     labels: bool = False
     isolate: bool = False
+    method: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
                 calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
+                **({} if request.method == "auto" else {"method": request.method}),  # TEMPORARY until core
                 axis_labels=geometry.axis_labels, channels=request.channels or None, labels=request.labels,
                 control=control,
             )  # fmt: skip
@@ -100,13 +103,26 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                     yield event
                 if not isinstance(event, Finished):
                     continue
-                layers = to_layers(event.volume, f"{request.name} (tinc)", eager_voxels)
+                layers = to_layers(event.volume, request.name, eager_voxels)
+                suffix = copy_suffix(request.target, event)
+                layers = [(data, arguments | {"name": arguments["name"] + suffix}) for data, arguments in layers]
                 yield Result(event.volume, event.quality, event.seconds, layers)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
         raise JobError(one_line(error)) from error
     finally:
         free_memory()
+
+
+def copy_suffix(target: Mapping[str, Any], event: Finished) -> str:
+    """What tells a compressed copy from its original and from other copies: " (tinc 64x)", " (tinc ±5)".
+
+    The ratio is the one asked for, or that of the file where something else was.
+    """
+    if (bound := target.get("max_error")) is not None:
+        return f" (tinc ±{bound:g})" if bound else " (tinc lossless)"
+    ratio = target.get("ratio") or event.quality.ratio
+    return f" (tinc {ratio:.0f}x)" if ratio >= 10 else f" (tinc {ratio:.2g}x)"
 
 
 def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]:
