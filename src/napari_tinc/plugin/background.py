@@ -51,7 +51,7 @@ class StatusLine:
             self.label = QLabel()
             self.label.setObjectName("napari-tinc job")
             self.label.hide()
-            window.statusBar().insertPermanentWidget(0, self.label)
+            window.statusBar().insertPermanentWidget(1, self.label)  # left of the button for activity
             window.destroyed.connect(self._on_window_gone)
         self.queue.started.connect(self._on_started)
         self.queue.progressed.connect(self._on_progress)

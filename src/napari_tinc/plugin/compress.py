@@ -85,7 +85,7 @@ class CompressWidget(CompressForm):
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)
         watch_end(self.root_native_widget, self._on_closed, self._abandon)
-        self.choice = LayerChoice(napari_viewer, self.image)
+        self.choice = LayerChoice(napari_viewer, self.image, self.queue)
         self._connect()
         self._on_target()
         self._on_image()

@@ -13,6 +13,7 @@ from ..sources import Source
 from .layers import VOLUME, names_of, source_of, volumes_of
 from .leaf_view import OVERLAY
 from .looks import is_mask
+from .queue import Queue
 
 
 def compressible_layers(viewer: Any) -> list[Image | Labels]:
@@ -36,20 +37,18 @@ class LayerChoice:
     """Which layer the dock is about.
 
     It follows the active layer of the viewer until the user takes another from the list. That choice stays until its
-    layer is gone, or until the user takes the active layer. Of a compressed copy it takes the layer that the copy was
-    made from: nobody means to compress the copy again, unless it is taken from the list.
+    layer is gone, or until the user takes the active layer. For a compressed copy it takes the layer that the copy was
+    made from. Nobody means to compress a compressed layer again: one is followed only where there is nothing else.
     """
 
-    def __init__(self, viewer: Any, box: ComboBox) -> None:
-        self._viewer, self._box = weakref.ref(viewer), box
+    def __init__(self, viewer: Any, box: ComboBox, queue: Queue) -> None:
+        self._viewer, self._box, self._queue = weakref.ref(viewer), box, queue
         self._taken: weakref.ref[Any] | None = None  # by the user, from the list
         self._wanted: weakref.ref[Any] | None = None
         box.native.activated.connect(self._on_taken)
         box.changed.connect(self._on_changed)
         viewer.layers.selection.events.active.connect(self.follow)
         self.refresh()
-        self.follow()
-        self._prefer_originals()
 
     def close(self) -> None:
         """Follow nothing any more."""
@@ -66,6 +65,7 @@ class LayerChoice:
             if wanted is not None and wanted in self._box.choices:
                 self._box.value = wanted
             else:
+                self._prefer_original()
                 self.follow()
         self._grey_out()
         if self._box.value is not before:
@@ -74,19 +74,20 @@ class LayerChoice:
     def follow(self) -> None:
         """Take the active layer, unless the user has taken another from the list."""
         viewer = self._viewer()
-        if viewer is None or self._taken is not None:
+        if viewer is None or self._taken is not None or self._queue.landing:
             return
         layer = viewer.layers.selection.active
         source = source_of(layer) if layer is not None else None
         if source is not None and source in viewer.layers:
             layer = source
-        if layer is not None and layer in self._box.choices:
+        if layer is not None and layer in (self._originals() or self._box.choices):
             self._box.value = layer
 
-    def _prefer_originals(self) -> None:
-        """Begin with a layer that is not compressed yet, if there is one."""
-        originals = [layer for layer in self._box.choices if VOLUME not in layer.metadata]
-        if originals and self._box.value not in originals:
+    def _originals(self) -> list[Any]:
+        return [layer for layer in self._box.choices if VOLUME not in layer.metadata]
+
+    def _prefer_original(self) -> None:
+        if originals := self._originals():
             self._box.value = originals[0]
 
     def _on_taken(self) -> None:

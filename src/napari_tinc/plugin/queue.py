@@ -63,6 +63,7 @@ class Queue:
     running : the job under way.
     waiting : those after it, in the order in which they were asked for.
     pace : seconds that the last job took / seconds expected.
+    landing : whether layers are being added, which napari makes active though the user did not choose them.
     started, progressed, ended : emitted with the job, and with its progress; ``ended`` before the next is started.
     """
 
@@ -74,6 +75,7 @@ class Queue:
         self.running: Job | None = None
         self.waiting: list[Job] = []
         self.pace = 1.0
+        self.landing = False
 
     @property
     def _layers(self) -> Any:
@@ -175,8 +177,12 @@ class Queue:
         for layer in layers:
             if is_copy(layer, job.source) and base_name(layer.name) in bases:  # and not the copy of another channel
                 layer.visible = False
-        for layer in reversed(job.layers):
-            layers.insert(at, layer)
+        self.landing = True
+        try:
+            for layer in reversed(job.layers):
+                layers.insert(at, layer)
+        finally:
+            self.landing = False
 
     def _place_of(self, job: Job) -> int:
         """Return where a layer lies above the original of a job and all copies of it; on top if that is gone."""
