@@ -67,27 +67,22 @@ def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
         raise SaveError("Nothing was saved: a .tinc file holds an image or labels. Select such a layer.")
     if len(layers) == 1:
         data, arguments, kind = kept[0]
-        return _write(_with_suffix(path), data, arguments, labels=kind == "labels")
+        return write(path, data, arguments, labels=kind == "labels")
     left_out = [str(layer[1].get("name")) for layer in layers if not any(layer is each for each in kept)]
     return _write_several(_with_suffix(path), kept, left_out)
 
 
-@unproxied
-def write(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
-    """Write one image layer, given as its data and arguments; returns the path written, with its suffix.
+def write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool = False) -> list[str]:
+    """Write one image layer, or one of labels, given as its data and arguments; returns the path, with its suffix.
+
+    Labels are kept bit for bit.
 
     Raises
     ------
     SaveError
         If it was not written; a file that was there is left as it was.
     """
-    return _write(_with_suffix(path), data, arguments, labels=False)
-
-
-@unproxied
-def write_labels(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
-    """The same for a labels layer, which is kept bit for bit."""
-    return _write(_with_suffix(path), data, arguments, labels=True)
+    return _write(_with_suffix(path), data, arguments, labels=labels)
 
 
 def _is_overlay(arguments: Mapping[str, Any]) -> bool:
