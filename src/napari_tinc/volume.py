@@ -137,6 +137,11 @@ class TincVolume:
         return self.header.error_bound
 
     @property
+    def method(self) -> str:
+        """What gives the values: "networks", or "predictive" where all blocks are of the predictive coder."""
+        return "networks" if self._parts.has_networks else "predictive"
+
+    @property
     def calibrated(self) -> bool:
         """Whether gains and offsets correct the networks, of any of its trees."""
         return any(part is not None and part.calibrated for _, _, part in self.boxes())
