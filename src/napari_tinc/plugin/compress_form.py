@@ -207,6 +207,10 @@ class CompressForm(Container):
         """Return the method; "auto" for a largest error, which settles it."""
         return str(self.method.value) if self.method.enabled else AUTO
 
+    def chosen_weights(self) -> str:
+        """Return how weights are stored; "entropy" where there are none to store."""
+        return str(self.weights.value) if self.weights.enabled else "entropy"
+
     def chosen_levels(self) -> int | None:
         """Return the levels of the octree; None for what suits."""
         return None if self.levels.value == AUTO or not self.levels.enabled else self.levels.value
@@ -233,8 +237,10 @@ class CompressForm(Container):
 
     def settings(self) -> Settings:
         """Return the settings of the networks. ValueError for unusable widths."""
-        weights = WeightsFormat[self.weights.value.upper()]
-        return Settings(self.preset.value, form=weights, levels=self.chosen_levels(), widths=self.chosen_widths())
+        return Settings(
+            self.preset.value, form=WeightsFormat[self.chosen_weights().upper()], levels=self.chosen_levels(),
+            widths=self.chosen_widths(), method=self.chosen_method(),
+        )  # fmt: skip
 
     def tidy_bound(self) -> None:
         """Show a largest error of 0 as what it is."""

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from .. import choice
+from ..blocks import Job as EncodingJob
 from ..blocks import estimate_blocks
 from ..pipeline import Estimate
+from ..psnr_search import LEAST_RATIO
 from ..sources import Source
 from . import texts
 from .compress_form import ALL, MAX_ERROR, TOGETHER, CompressForm
@@ -23,7 +26,7 @@ from .looks import is_mask, look_of, look_of_all
 from .queue import Job
 
 SECONDS_PER_VOXEL = 2e-6  # Of one core, for a file within a largest error.
-SEARCH_SECONDS_PER_VOXEL = 4e-6  # Of one core, for a search for the largest error that meets a size.
+SEARCH_SECONDS_PER_VOXEL = 3e-6  # Of one core, for a search for the largest error that meets a size.
 NO_LAYER = "Open a 3D image, or labels, to compress."
 
 _clicks = itertools.count(1)
@@ -80,9 +83,13 @@ def expected_seconds(form: CompressForm, planned: Estimate | None, volume: Any) 
     """Return the seconds of a job at a pace of 1; None where that cannot be said."""
     if form.target.value == MAX_ERROR:
         return SECONDS_PER_VOXEL * math.prod(volume.shape)
+    search = SEARCH_SECONDS_PER_VOXEL * math.prod(volume.shape)
     if form.chosen_method() == "predictive":
-        return SEARCH_SECONDS_PER_VOXEL * math.prod(volume.shape)
-    return planned.seconds if planned and form.device.value in ("cpu", "auto") else None
+        return search
+    if planned is None or form.device.value not in ("cpu", "auto"):
+        return None
+    both = settled_method(form, volume, form.target_options()) == "auto"
+    return planned.seconds + (search if both else 0.0)
 
 
 def is_together(form: CompressForm, volumes: Sequence[tuple[str, Any]]) -> bool:
@@ -118,7 +125,7 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
         Job(
             Request(
                 name=f"{name} [{label}]" if label else name, data=volume, geometry=place, target=target,
-                preset=form.preset.value, device=form.device.value, seed=form.seed.value, weights=form.weights.value,
+                preset=form.preset.value, device=form.device.value, seed=form.seed.value, weights=form.chosen_weights(),
                 levels=form.chosen_levels(), widths=widths, calibration=form.calibration.value, log=log,
                 channels=channels, labels=isinstance(layer, Labels), isolate=form.isolate.value,
                 method=form.chosen_method(),
@@ -160,8 +167,16 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
         lines.append(f"in about {texts.duration(count * (1 if 'max_error' in target else pace) * seconds)} on this CPU")
     if planned:
         lines.append(f"with at most about {texts.size(planned.memory)} of memory")
-    how = texts.method(form.chosen_method(), "max_error" in target)
+    how = "" if reason else texts.METHODS[settled_method(form, volume, target)]
     return Description("\n".join([*lines, reason] if reason else lines), how, networks, reason)
+
+
+def settled_method(form: CompressForm, volume: Any, target: Mapping[str, Any]) -> str:
+    """Return the method as far as it is known before the work: "auto" only if both will be tried."""
+    source = Source.of(volume, exact=target.get("max_error") == 0)
+    settings = replace(form.settings(), bound=target.get("max_error"))
+    ratio = source.nbytes / target["nbytes"] if "nbytes" in target else target.get("ratio", LEAST_RATIO)
+    return choice.settled_method(EncodingJob(source, {}, [], settings), ratio)
 
 
 def _sizes(

@@ -65,12 +65,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A compressed volume, how good it is, and data and arguments of the layers that show it."""
+    """A compressed volume, how good it is, and data and arguments of the layers that show it.
+
+    ``reason`` says why it has networks or none, where both were tried.
+    """
 
     volume: Any
     quality: Any
     seconds: float
     layers: list[tuple[Any, dict[str, Any]]]
+    reason: str = ""
 
 
 def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Preview | Result]:
@@ -90,8 +94,8 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
             events = (fit_isolated if request.isolate else fit)(
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
-                calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
-                **({} if request.method == "auto" else {"method": request.method}),  # TEMPORARY until core
+                calibration=request.calibration, method=request.method, spacing=geometry.spacing,
+                units=geometry.units,
                 axis_labels=geometry.axis_labels, channels=request.channels or None, labels=request.labels,
                 control=control,
             )  # fmt: skip
@@ -106,7 +110,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 layers = to_layers(event.volume, request.name, eager_voxels)
                 suffix = copy_suffix(request.target, event)
                 layers = [(data, arguments | {"name": arguments["name"] + suffix}) for data, arguments in layers]
-                yield Result(event.volume, event.quality, event.seconds, layers)
+                yield Result(event.volume, event.quality, event.seconds, layers, event.reason)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
         raise JobError(one_line(error)) from error

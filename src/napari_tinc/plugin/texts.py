@@ -48,11 +48,6 @@ def goal(target: Mapping[str, Any], nbytes: int, times: str, labels: bool) -> li
     return lines
 
 
-def method(chosen: str, bounded: bool) -> str:
-    """Say how it will be compressed."""
-    return METHODS["predictive" if bounded else chosen]
-
-
 def headline(job: Job, most: int = 1000) -> str:
     """Say what is compressed and how far it is: "Compressing brain: 40 %, 12 s left". Long names are cut."""
     name, remaining = job.request.name, job.remaining
@@ -87,7 +82,7 @@ def made_of(volume: TincVolume) -> str:
         count = int(np.count_nonzero(np.asarray(volume.header.widths) > 0))  # type: ignore[attr-defined]
         return f"An octree of {count} networks" if count > 1 else "One network"
     blocks = math.prod(volume.shape[:-3]) * len(volume.parts.start)
-    if volume.error_bound is None:
+    if volume.method == "networks":
         return f"{blocks} blocks, each an octree of networks"
     return f"Without networks: {blocks} {'block' if blocks == 1 else 'blocks'}, predictive coder"
 
@@ -101,15 +96,16 @@ def summary(result: Result) -> str:
         lines.append(f"Checked: {kept}")
     if not kept or volume.error_bound:
         lines.append(f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}")
-    lines += [f"{made_of(volume)}.", f"It took {duration(result.seconds)}.", ""]
-    return "\n".join(lines) + "Compare and Leaves, under Plugins > TINC, show where it differs from the original."
+    lines.append(f"{made_of(volume)}{f' ({result.reason})' if result.reason else ''}, in {duration(result.seconds)}.")
+    lines.append("Compare and Leaves, under Plugins > TINC, show where it differs from the original.")
+    return "\n".join(lines)
 
 
 def notice(name: str, result: Result) -> str:
     """Tell a result in one line."""
     volume, quality = result.volume, result.quality
     good = "bit for bit" if volume.error_bound == 0 else f"PSNR {quality.psnr:.2f} dB"
-    return f"{name} is compressed: {saved_size(volume)}, {good}, {duration(result.seconds)}."
+    return f"{name}: ratio {volume.ratio:.1f}, {good}, {duration(result.seconds)}, {size(volume.nbytes_compressed)}"
 
 
 def saved_size(volume: TincVolume) -> str:
