@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import weakref
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ..isolation import find_devices_isolated
 from ..pipeline import Estimate
 from ..training import Progress
 from . import texts
+from .axes_choice import AxesChoice
 from .background import DRAW_SECONDS, main_window, queue_of
 from .closing import ask_about_job, is_stoppable
 from .compress_form import ALL, LOSSLESS, MAX_ERROR, TOGETHER, CompressForm, parse_bound
@@ -25,36 +25,15 @@ from .door import unproxied
 from .forms import allow, watch_end
 from .jobs import JobError
 from .layer_choice import LayerChoice, compressible_layers
-from .layers import finest, leading_letters, volumes_of
-from .leading_axes import CHOICES, LeadingAxes, axes_of_file, file_path
+from .layers import volumes_of
 from .preferences import read_preferences, remember
 from .queue import Job
-from .save_results import Saveable, SaveResults
+from .save_results import Outcome, Saveable, SaveResults
 from .worker import start_task
 
 LOOK_SECONDS = 15  # Between two previews.
 IDLE = "Nothing is being compressed."
 CURVE_PEN = "#33bb99"
-
-
-@dataclass(slots=True, eq=False)
-class Outcome:
-    """How the last job of a layer ended; what the dock shows while that layer and that target are chosen.
-
-    Attributes
-    ----------
-    target : what was to be met.
-    click : number of the click that started it; one click can start several jobs.
-    text : result, failure, or that it was cancelled.
-    curve : (seconds, PSNR).
-    results : what can be saved.
-    """
-
-    target: dict[str, Any]
-    click: int
-    text: str
-    curve: list[tuple[float, float]]
-    results: list[Saveable] = field(default_factory=list)
 
 
 class CompressWidget(CompressForm):
@@ -80,7 +59,7 @@ class CompressWidget(CompressForm):
         self._device_problem = ""
         self._preferred_device = preferences.device
         self._outcomes: weakref.WeakKeyDictionary[Any, Outcome] = weakref.WeakKeyDictionary()
-        self._axes_of_files: weakref.WeakKeyDictionary[Any, LeadingAxes] = weakref.WeakKeyDictionary()
+        self._axes = AxesChoice(self.axes, self._on_axes)
         self._saving = SaveResults(self.root_native_widget, self._tell)
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)
@@ -126,7 +105,7 @@ class CompressWidget(CompressForm):
             self._refuse("Open a 3D image first.")
             return
         try:
-            jobs = make_jobs(self, layer, self._leading())
+            jobs = make_jobs(self, layer, self._axes.told(self.image.value))
         except (ValueError, TypeError) as error:
             self._refuse(str(error))
             return
@@ -172,7 +151,7 @@ class CompressWidget(CompressForm):
             self.target.value, self.max_error.value = self._before_labels
             self._before_labels = None
         self._list_volumes(layer)
-        self._list_axes(layer)
+        self._axes.list_for(layer, again=layer is self._asked)
         if self._asked is not layer:
             self._watch(layer)
         self._on_target()
@@ -190,38 +169,9 @@ class CompressWidget(CompressForm):
                 self.part.value = chosen
         self._part_row.visible = len(labels) > 1
 
-    def _list_axes(self, layer: Image | Labels | None) -> None:
-        """Ask what the axes before z, y, x are, where neither labels nor the file say it."""
-        count = 0 if layer is None or getattr(layer, "rgb", False) else finest(layer).ndim - 3
-        named = count < 1 or bool(leading_letters(*layer_data(layer)))
-        names = [] if named or holds_labels(layer) else list(CHOICES.get(count, {}))
-        if names and layer not in self._axes_of_files and (path := file_path(layer)):
-            shape = tuple(finest(layer).shape)
-            self._axes_of_files[layer] = LeadingAxes()
-            start_task(lambda: axes_of_file(path, shape), lambda axes: self._on_axes(layer, axes), self._on_no_axes)
-        chosen = self.axes.value
-        with self.axes.changed.blocked():
-            self.axes.choices = []
-            self.axes.choices = names or [""]
-            if layer is self._asked and chosen in names:
-                self.axes.value = chosen
-
-    def _leading(self) -> LeadingAxes:
-        """Return what the axes before z, y, x are, as the file or the user says."""
-        layer = self.image.value
-        told = LeadingAxes() if layer is None else self._axes_of_files.get(layer, LeadingAxes())
-        if told.letters or layer is None:
-            return told
-        count = finest(layer).ndim - 3
-        return LeadingAxes(CHOICES.get(count, {}).get(self.axes.value, ""))
-
-    def _on_axes(self, layer: Any, axes: LeadingAxes) -> None:
+    def _on_axes(self) -> None:
         if not self._gone:
-            self._axes_of_files[layer] = axes
             self._describe()
-
-    def _on_no_axes(self, error: JobError) -> None:
-        show_error(f"What the axes of this layer are could not be read from its file: {error}")
 
     def _watch(self, layer: Any) -> None:
         """Describe a layer anew when its data is replaced."""
@@ -237,11 +187,10 @@ class CompressWidget(CompressForm):
             self._on_image()
 
     def _describe(self) -> None:
-        told = describe(self, self.image.value, self._leading(), self.queue.pace)
+        told = describe(self, self.image.value, self._axes.told(self.image.value), self.queue.pace)
         self.sizes.value, self.how.value, self.networks.value = told.sizes, told.how, told.networks
         self.how.visible = bool(told.how)
-        unnamed = self.image.value is not None and not self._axes_of_files.get(self.image.value, LeadingAxes()).letters
-        self._axes_row.visible = bool(self.axes.value) and unnamed and self.part.value == TOGETHER
+        self._axes_row.visible = self.part.value == TOGETHER and self._axes.is_asked(self.image.value)
         self._show_state(told.reason)
 
     # What is shown of jobs --------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ class LayerChoice:
         viewer = self._viewer()
         if viewer is None or self._taken is not None or self._queue.landing:
             return
-        layer = viewer.layers.selection.active
+        layer: Any = viewer.layers.selection.active
         source = source_of(layer) if layer is not None else None
         if source is not None and source in viewer.layers:
             layer = source
@@ -84,7 +84,8 @@ class LayerChoice:
             self._box.value = layer
 
     def _originals(self) -> list[Any]:
-        return [layer for layer in self._box.choices if VOLUME not in layer.metadata]
+        listed: tuple[Any, ...] = self._box.choices
+        return [layer for layer in listed if VOLUME not in layer.metadata]
 
     def _prefer_original(self) -> None:
         if originals := self._originals():

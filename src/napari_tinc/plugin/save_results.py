@@ -1,10 +1,10 @@
-"""The Save... button of the Compress dock: asks for a file, or a folder for several results, and writes in a thread."""
+"""What jobs of the Compress dock have made, and its Save... button, which writes that in a thread."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,26 @@ class Saveable:
         volume = volumes[0] if one and volumes[0] is not None else self.volume  # it may be calibrated by now
         arguments = given[0][1]
         return with_geometry(volume, geometry(arguments)), not_kept(arguments, volume, with_look=one)
+
+
+@dataclass(slots=True, eq=False)
+class Outcome:
+    """How the last job of a layer ended; what the dock shows while that layer and that target are chosen.
+
+    Attributes
+    ----------
+    target : what was to be met.
+    click : number of the click that started it; one click can start several jobs.
+    text : result, failure, or that it was cancelled.
+    curve : (seconds, PSNR).
+    results : what can be saved.
+    """
+
+    target: dict[str, Any]
+    click: int
+    text: str
+    curve: list[tuple[float, float]]
+    results: list[Saveable] = field(default_factory=list)
 
 
 class SaveResults:
