@@ -29,10 +29,11 @@ from .metrics import Quality
 from .network import Architecture
 from .octree import Octree
 from .partition import partition
+from .scalars import Scalars
 from .training import Control, Fitted, Mark, Progress, Schedule, Snapshot, train
 from .tree import pack_errors, to_values
 from .volume import TincVolume, cell_centres
-from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
+from .weights import Corrections, architecture_of, round_trip, to_chunks, to_network
 
 OMEGA0 = 8.0  # frequency of the first sines when training begins
 MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
