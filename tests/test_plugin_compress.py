@@ -101,7 +101,11 @@ def test_a_job_from_start_to_layer(qtbot: Any, viewer: ViewerModel, make_widget:
     widget = make_widget(viewer)
     widget.image.value = source
     started(qtbot, widget)
-    assert buttons(widget) == (True, True, True) and widget.compress.text == "Compress" and "a is being compressed" in widget.compress.native.toolTip()
+    assert (
+        buttons(widget) == (True, True, True)
+        and widget.compress.text == "Compress"
+        and "a is being compressed" in widget.compress.native.toolTip()
+    )
     widget.image.value = top  # the user goes on
     assert finish(qtbot, widget) == ""  # the result is of another layer
     widget.image.value = source
@@ -534,7 +538,9 @@ def test_a_job_ends_with_its_own_viewer_only(make_napari_viewer: Any, qtbot: Any
     qtbot.waitUntil(lambda: bool(events), timeout=30_000)
     other.close()
     assert not control.cancel.is_set()
-    assert viewer.window._task_status_manager.get_status() == ["TINC: a is still being compressed. Closing now throws that away."]
+    assert viewer.window._task_status_manager.get_status() == [
+        "TINC: a is still being compressed. Closing now throws that away."
+    ]
     viewer.close()
     assert control.cancel.is_set()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)

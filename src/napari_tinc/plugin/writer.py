@@ -146,7 +146,7 @@ def _tell(name: str, volume: TincVolume, made: Result | None, arguments: Mapping
     from napari.utils.notifications import show_info, show_warning
 
     if made is not None:
-        show_info(texts.notice(name, made))
+        show_info(texts.notice(Path(name).stem, made))
     if lost := not_kept(arguments, volume):
         show_warning(f"{name}: {lost}")
 
