@@ -87,7 +87,7 @@ def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any)
     widget.size.value = 1.5
     assert "will become 1.5 kB\n" in widget.sizes.value
     widget.target.value = "PSNR (dB)"
-    assert "as small as that allows" in widget.sizes.value and "about" not in widget.sizes.value
+    assert "the smallest file of 35 dB" in widget.sizes.value and "about" not in widget.sizes.value
     assert buttons(widget) == (True, False, False)
     assert "GB free" in widget.memory.value
     assert list(widget.preset.choices) == ["fast", "balanced", "best"]
@@ -101,13 +101,19 @@ def test_a_job_from_start_to_layer(qtbot: Any, viewer: ViewerModel, make_widget:
     widget = make_widget(viewer)
     widget.image.value = source
     started(qtbot, widget)
-    assert buttons(widget) == (True, True, True) and widget.compress.text == "Queue"
+    assert (
+        buttons(widget) == (True, True, True)
+        and widget.compress.text == "Compress"
+        and "a is being compressed" in widget.compress.native.toolTip()
+    )
     widget.image.value = top  # the user goes on
-    status = finish(qtbot, widget)
+    assert finish(qtbot, widget) == ""  # the result is of another layer
+    widget.image.value = source
+    status = widget.status.value
     assert status.startswith("Ratio 12.") and "PSNR" in status and "SSIM" in status
     assert buttons(widget) == (True, False, False)
-    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)", "b"]
-    result = viewer.layers["a (tinc)"]
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)", "b"]
+    result = viewer.layers["a (tinc 12x)"]
     for name in ("scale", "translate", "rotate", "contrast_limits"):
         np.testing.assert_allclose(getattr(result, name), getattr(source, name))
     assert (result.units, result.axis_labels) == (source.units, source.axis_labels)
@@ -125,7 +131,7 @@ def test_the_result_is_saved_at_once(
     widget.start()
     finish(qtbot, widget)
     monkeypatch.delattr(writer, "compress_layer")
-    result = viewer.layers["a (tinc)"]
+    result = viewer.layers["a (tinc 12x)"]
     writer.write(str(tmp_path / "a.tinc"), *result.as_layer_data_tuple()[:2])
     np.testing.assert_array_equal(np.asarray(tinc.open(tmp_path / "a.tinc")), result.data)
 
@@ -147,7 +153,7 @@ def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: py
     widget.stop.native.click()
     assert buttons(widget) == (True, False, True)
     assert finish(qtbot, widget).startswith("Ratio 12.")
-    assert viewer.layers[-1].name == "a (tinc)"
+    assert viewer.layers[-1].name == "a (tinc 12x)"
 
 
 def test_errors_of_the_job_are_shown_once(
@@ -211,7 +217,7 @@ def test_the_result_comes_even_if_its_original_is_gone(qtbot: Any, viewer: Viewe
     viewer.layers.clear()
     widget.reset_choices()
     finish(qtbot, widget)
-    assert [layer.name for layer in viewer.layers] == ["a (tinc)"]
+    assert [layer.name for layer in viewer.layers] == ["a (tinc 12x)"]
 
 
 def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
@@ -222,8 +228,8 @@ def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make
         widget.start()
     for widget in widgets:
         assert finish(qtbot, widget).startswith("Ratio")
-    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
-    assert [layer.name for layer in other_viewer.layers] == ["other", "other (tinc)"]
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)"]
+    assert [layer.name for layer in other_viewer.layers] == ["other", "other (tinc 12x)"]
 
 
 def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,9 +271,9 @@ def test_jobs_wait_for_each_other(qtbot: Any, viewer: ViewerModel, make_widget: 
     widget.image.value = second
     widget.compress.native.click()
     assert len(widget.queue.waiting) == 1 and widget.queue.running.request.name == "a"
-    qtbot.waitUntil(lambda: "b (tinc)" in viewer.layers, timeout=60_000)
+    qtbot.waitUntil(lambda: "b (tinc 12x)" in viewer.layers, timeout=60_000)
     finish(qtbot, widget)
-    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)", "b", "b (tinc)"]
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)", "b", "b (tinc 12x)"]
 
 
 def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
@@ -303,12 +309,13 @@ def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
     viewer.add_image(pair, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma", rotate=0)
     widget = make_widget(viewer)
     assert (
-        list(widget.part.choices) == ["0", "1", "all, in one file", "all, one file each"] and widget.part.value == "0"
+        list(widget.part.choices) == ["all, in one file", "all, one file each", "0", "1"]
+        and widget.part.value == "all, in one file"
     )
     widget.part.value = "1"
     widget.start()
     finish(qtbot, widget)
-    result = viewer.layers["c [1] (tinc)"]
+    result = viewer.layers["c [1] (tinc 12x)"]
     assert list(result.scale) == [2, 1, 1] and list(result.translate) == [5, 3, 1] and result.colormap.name == "magma"
     correlation = np.corrcoef(result.data.ravel(), pair[1].ravel())[0, 1]
     assert correlation > np.corrcoef(result.data.ravel(), pair[0].ravel())[0, 1]
@@ -325,11 +332,11 @@ def test_colours_of_an_rgb_volume(qtbot: Any, make_widget: Any) -> None:
     viewer = ViewerModel()
     viewer.add_image(np.stack([(small_array() // 8).astype(np.uint8)] * 3, axis=-1), name="c", rgb=True)
     widget = make_widget(viewer)
-    assert list(widget.part.choices)[:3] == ["R", "G", "B"]
+    assert list(widget.part.choices)[2:5] == ["R", "G", "B"]
     widget.part.value = "G"
     widget.start()
     finish(qtbot, widget)
-    assert viewer.layers["c [G] (tinc)"].data.shape == (20, 24, 28)
+    assert viewer.layers["c [G] (tinc 12x)"].data.shape == (20, 24, 28)
 
 
 def test_a_preview_is_shown_in_place_and_goes(
@@ -371,7 +378,7 @@ def test_looking_at_it_in_2d_and_3d_while_it_runs(
     viewer.layers.selection.active = viewer.layers["a preview"]
     widget.stop.native.click()
     assert finish(qtbot, widget).startswith("Ratio 12.")
-    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)"]
 
 
 def test_targets_and_options_reach_the_fit(
@@ -425,10 +432,10 @@ def test_widths_and_calibration(
     widget.widths.value, widget.calibration.value = "10 4", "none"
     widget.start()
     assert finish(qtbot, widget).startswith("Ratio")
-    header = viewer.layers["a (tinc)"].metadata["tinc"].header
+    header = viewer.layers["a (tinc 12x)"].metadata["tinc"].header
     assert header.widths[0] == 10 and header.calibration.name == "NONE"
     widget.target.value = "PSNR (dB)"  # which chooses them
-    assert not widget.widths.enabled and widget.levels.enabled and widget._widths() is None
+    assert not widget.widths.enabled and widget.levels.enabled and widget.chosen_widths() is None
 
 
 def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
@@ -460,7 +467,7 @@ def test_a_process_of_its_own_that_dies_and_one_that_does_not(
     assert widget.queue.running is None and len(viewer.layers) == 1
     widget.start()
     assert finish(qtbot, widget).startswith("Ratio")
-    np.testing.assert_array_equal(viewer.layers["a (tinc)"].data, small_array())
+    np.testing.assert_array_equal(viewer.layers["a (tinc lossless)"].data, small_array())
 
 
 def test_where_no_process_can_be_started_none_is_offered(
@@ -473,7 +480,7 @@ def test_where_no_process_can_be_started_none_is_offered(
 
 
 def test_a_compressed_copy_is_not_what_is_chosen_first(viewer: ViewerModel, make_widget: Any) -> None:
-    viewer.add_image(small_array(), name="a (tinc)", metadata={"tinc": object()})
+    viewer.add_image(small_array(), name="a (tinc 12x)", metadata={"tinc": object()})
     assert make_widget(viewer).image.value.name == "a"
 
 
@@ -495,7 +502,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     qtbot.waitUntil(lambda: widget.device.value == "cpu", timeout=30_000)
     widget.compress.native.click()
     assert finish(qtbot, widget).startswith("Ratio")
-    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc)"]
+    assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)"]
     assert isinstance(viewer.layers[1], Image) and viewer.layers.selection == {viewer.layers[1]}
 
     written = viewer.layers.save(str(tmp_path / "b.tinc"), selected=True, plugin="napari-tinc")
@@ -531,7 +538,9 @@ def test_a_job_ends_with_its_own_viewer_only(make_napari_viewer: Any, qtbot: Any
     qtbot.waitUntil(lambda: bool(events), timeout=30_000)
     other.close()
     assert not control.cancel.is_set()
-    assert viewer.window._task_status_manager.get_status() == ["napari-tinc: compressing a"]
+    assert viewer.window._task_status_manager.get_status() == [
+        "TINC: a is still being compressed. Closing now throws that away."
+    ]
     viewer.close()
     assert control.cancel.is_set()
     qtbot.waitUntil(lambda: bool(ended), timeout=20_000)
@@ -546,7 +555,7 @@ def test_all_volumes_in_one_file(qtbot: Any, make_widget: Any) -> None:
     assert widget.sizes.value.startswith("2 x 20 x 24 x 28 uint16\n53.8 kB will become 4.5 kB")
     widget.start()
     assert finish(qtbot, widget).startswith("Ratio 12")
-    result = viewer.layers["c (tinc)"]
+    result = viewer.layers["c (tinc 12x)"]
     assert result.metadata["tinc"].axis_labels == "tzyx" and result.data.shape == series.shape
     assert list(result.scale) == [9, 2, 1, 1] and list(result.translate) == [7, 5, 3, 1]
     assert result.colormap.name == "magma" and not widget.queue.waiting
@@ -561,7 +570,7 @@ def test_channels_of_a_mask_in_one_file(qtbot: Any, make_widget: Any) -> None:
     widget.part.value = "all, in one file"
     widget.start()
     assert "bit for bit" in finish(qtbot, widget)
-    np.testing.assert_array_equal(viewer.layers["c (tinc)"].data, mask)
+    np.testing.assert_array_equal(viewer.layers["c (tinc lossless)"].data, mask)
 
 
 def test_colours_in_one_file_become_layers(qtbot: Any, make_widget: Any) -> None:
@@ -571,8 +580,8 @@ def test_colours_in_one_file_become_layers(qtbot: Any, make_widget: Any) -> None
     widget.part.value = "all, in one file"
     widget.start()
     assert finish(qtbot, widget).startswith("Ratio 12")
-    assert [layer.name for layer in viewer.layers] == ["c", "c (tinc) R", "c (tinc) G", "c (tinc) B"]
-    np.testing.assert_allclose(viewer.layers["c (tinc) G"].colormap.colors[-1], [0, 1, 0, 1])
+    assert [layer.name for layer in viewer.layers] == ["c", "c R (tinc 12x)", "c G (tinc 12x)", "c B (tinc 12x)"]
+    np.testing.assert_allclose(viewer.layers["c G (tinc 12x)"].colormap.colors[-1], [0, 1, 0, 1])
 
 
 def test_a_largest_error_and_what_it_makes_of_the_other_choices(
@@ -588,7 +597,7 @@ def test_a_largest_error_and_what_it_makes_of_the_other_choices(
     widget.start()
     assert not widget.stop.enabled and widget.cancel.enabled
     assert "Checked: every voxel within 12.5\nPSNR" in finish(qtbot, widget)
-    layer = viewer.layers["a (tinc)"]
+    layer = viewer.layers["a (tinc ±12.5)"]
     assert layer.metadata["tinc"].error_bound == 12.5 and layer.metadata["tinc_promise"] == "every voxel within 12.5"
     assert np.abs(layer.data.astype(float) - small_array()).max() <= 12.5
     widget.target.value = "Ratio"
@@ -612,11 +621,11 @@ def test_labels_are_kept_bit_for_bit(qtbot: Any, viewer: ViewerModel, make_widge
     widget.image.value = labels
     assert (widget.target.value, widget.max_error.value) == ("Max error", "lossless")
     assert not (widget.target.enabled or widget.max_error.enabled)
-    assert "int32" in widget.sizes.value and "Labels and masks are names" in widget.sizes.value
+    assert "int32" in widget.sizes.value and "Labels and masks are always kept" in widget.sizes.value
     widget.start()
     labels.data[:] = 9  # painted on while it is compressed
     assert "every voxel bit for bit" in finish(qtbot, widget)
-    copy = viewer.layers["cells (tinc)"]
+    copy = viewer.layers["cells (tinc lossless)"]
     assert isinstance(copy, Labels) and copy.metadata["tinc"].labels
     assert (list(copy.scale), copy.opacity) == ([2, 0.5, 0.5], 0.3)
     np.testing.assert_array_equal(copy.data, names)
@@ -650,7 +659,7 @@ def test_a_mask_that_is_an_image(qtbot: Any, make_widget: Any, tmp_path: Any) ->
     assert not widget.target.enabled and "bit for bit" in widget.sizes.value
     widget.start()
     assert "bit for bit" in finish(qtbot, widget)
-    copy = viewer.layers["mask (tinc)"]
+    copy = viewer.layers["mask (tinc lossless)"]
     assert isinstance(copy, Image)
     np.testing.assert_array_equal(copy.data, mask)
     data, arguments, _ = copy.as_layer_data_tuple()

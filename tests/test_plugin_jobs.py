@@ -40,7 +40,7 @@ def test_progress_then_the_layer() -> None:
     assert isinstance(result, Result)
     ((data, arguments),) = result.layers
     np.testing.assert_array_equal(data, np.asarray(result.volume))
-    assert arguments["name"] == "a (tinc)" and arguments["scale"] == (2, 1, 1)
+    assert arguments["name"] == "a (tinc 12x)" and arguments["scale"] == (2, 1, 1)
 
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:

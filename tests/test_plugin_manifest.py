@@ -15,7 +15,7 @@ from napari_tinc.plugin.preferences import Preferences, read_preferences
 PACKAGED = Path(napari_tinc.__file__).with_name("napari.yaml")
 TOP_LEVEL = Path(__file__).parents[1] / "napari.yaml"
 COMMANDS = {
-    "read", "write", "write_labels", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error",
+    "read", "write", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error",
     "toggle_calibration", "open_url", "sample_mri", "sample_mri_tinc",
 }  # fmt: skip
 
@@ -41,12 +41,13 @@ def test_commands_are_those_of_the_design_and_exist(manifest: PluginManifest) ->
         assert callable(utils.import_python_name(command.python_name))
 
 
-def test_one_reader_and_a_writer_for_each_kind_of_layer() -> None:
+def test_one_reader_and_one_writer_for_layers_of_each_kind_that_can_be_compressed() -> None:
     contributions = PluginManifest.from_file(PACKAGED).contributions
     (reader,) = contributions.readers
     writers = contributions.writers
     assert (reader.filename_patterns, reader.accepts_directories) == (["*.tinc"], False)
-    assert [writer.layer_types for writer in writers] == [["image"], ["labels"]]
+    others = ["points*", "shapes*", "surface*", "tracks*", "vectors*", "graph*"]
+    assert [writer.layer_types for writer in writers] == [["image+", "labels*", *others], ["labels+", *others]]
     assert all(writer.filename_extensions == [".tinc"] for writer in writers)
 
 

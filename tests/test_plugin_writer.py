@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from napari.utils import cancelable_progress
+from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
 from volumes import small_array, small_volume, wide_array
 
@@ -18,6 +21,7 @@ import napari_tinc as tinc
 from napari_tinc import codec, pipeline
 from napari_tinc.plugin import viewing, writer
 from napari_tinc.plugin.layers import edited, to_layer
+from napari_tinc.plugin.leaf_view import OVERLAY
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.writer import SaveError
 
@@ -216,3 +220,41 @@ def test_a_lazy_layer_that_was_flipped_is_saved_as_it_is(tmp_path: Path, monkeyp
     assert edited(layer)
     save(layer, tmp_path / "a.tinc")
     np.testing.assert_array_equal(tinc.open(tmp_path / "a.tinc"), wide_array()[::-1])
+
+
+def test_several_layers_become_a_file_each(viewer: ViewerModel, tmp_path: Path) -> None:
+    """napari's dialog asked about x.tinc only: no other file is replaced, and what is no volume is named."""
+    notification_manager.records.clear()
+    image = viewer.add_image(small_array(), name="a (tinc 64x)")
+    viewer.add_image(small_array(), name="a")
+    names = (small_array() > 300).astype(np.uint16)
+    viewer.add_labels(names, name="cells/1", translate=(1, 2, 3))
+    viewer.add_points(np.ones((2, 3)), name="dots")
+    viewer.add_image(small_array(), name="a error", metadata={OVERLAY: weakref.ref(image)})
+    (tmp_path / "x-a.tinc").write_bytes(b"old")
+    written = viewer.layers.save(str(tmp_path / "x.tinc"), plugin="napari-tinc")
+    assert [Path(each).name for each in written] == ["x-a 2.tinc", "x-a 3.tinc", "x-cells 1.tinc"]
+    assert (tmp_path / "x-a.tinc").read_bytes() == b"old"
+    np.testing.assert_array_equal(np.asarray(tinc.open(written[2])), names)
+    told = [note.message for note in notification_manager.records]
+    assert told[-1].endswith("Left out, since they are no image or labels of their own: dots, a error.")
+    assert "x-cells 1.tinc: The file does not keep translate: opened again, the layer lies elsewhere." in told
+    assert any(re.match(r"x-a 2: ratio 12\.\d, PSNR .* dB, \d+ s, 2\.\d kB", each) for each in told)
+
+
+def test_layers_that_are_no_volumes_are_refused_in_one_line(tmp_path: Path) -> None:
+    shapes = Shapes(name="s").as_layer_data_tuple()
+    with pytest.raises(SaveError, match="a .tinc file holds an image or labels"):
+        writer.write_layers(str(tmp_path / "x.tinc"), [shapes, shapes])
+
+
+def test_what_can_be_saved_of_several_is_saved(tmp_path: Path) -> None:
+    notification_manager.records.clear()
+    layers = [
+        Image(small_array(), name="a").as_layer_data_tuple(),
+        Image(np.zeros((5, 6)), name="f").as_layer_data_tuple(),
+    ]
+    assert writer.write_layers(str(tmp_path / "x.tinc"), layers) == [str(tmp_path / "x-a.tinc")]
+    assert "x-f.tinc was not saved: f has 2 axes" in notification_manager.records[-1].message
+    with pytest.raises(SaveError, match="x-f.tinc was not saved"):
+        writer.write_layers(str(tmp_path / "x.tinc"), layers[1:] * 2)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..lazy import LazyArray
 from ..volume import TincVolume
-from .layers import VOLUME, finest
+from .layers import VOLUME, base_name, finest
 from .leaf_view import OVERLAY
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
@@ -193,7 +193,7 @@ class Comparison:
         levels = self._levels(source)
         self.curtain = Image(
             levels if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,
-            name=f"{self.image.name.removesuffix(' (tinc)')} curtain",
+            name=f"{base_name(self.image.name)} curtain",
             metadata={OVERLAY: weakref.ref(self.image), "curtain": source},
             **{key: getattr(self.original, key) for key in (*PLACE, *BESIDE)},
         )  # fmt: skip
@@ -223,7 +223,7 @@ def add_difference(viewer: Any, image: Image, off: NDArray[np.float32], far: flo
 
     ``far`` is what the colours reach to; a few voxels that are farther off would hide all others.
     """
-    name = image.name.removesuffix(" (tinc)")
+    name = base_name(image.name)
     layer = Image(
         np.abs(off) if absolute else off,
         name=f"{name} {'absolute difference' if absolute else 'difference'}",

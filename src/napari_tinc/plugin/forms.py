@@ -24,6 +24,7 @@ LEAST_HEIGHT = 200  # pixels of a panel
 GUIDE = Path(__file__).with_name("guide")  # a page in Markdown for each dock
 GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
+USUAL_TOOLTIP = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
 
 # napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
 FOCUS = "{border: 2px solid #1f9a78; border-radius: 2px}"
@@ -87,6 +88,17 @@ def fold(title: str, content: QWidget) -> QPushButton:
     button.toggled.connect(show)
     show(False)
     return button
+
+
+def allow(widget: Widget, reason: str = "") -> None:
+    """Enable a widget, or disable it and let its tooltip say why. An empty reason enables it and restores the tooltip."""
+    native = widget.native
+    usual = native.property(USUAL_TOOLTIP)
+    if usual is None:
+        usual = native.toolTip()
+        native.setProperty(USUAL_TOOLTIP, usual)
+    native.setEnabled(not reason)  # of a slider, its number too, which magicgui's own leaves as it is
+    native.setToolTip(reason or usual)
 
 
 def help_button(page: str) -> PushButton:

@@ -42,6 +42,7 @@ class Request:
     target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
     isolate : in a process of its own, whose end napari survives.
+    method : "auto", "networks" or "predictive".
     """
 
     name: str
@@ -59,16 +60,21 @@ class Request:
     channels: Sequence[Mapping[str, str]] = ()
     labels: bool = False
     isolate: bool = False
+    method: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A compressed volume, how good it is, and data and arguments of the layers that show it."""
+    """A compressed volume, how good it is, and data and arguments of the layers that show it.
+
+    ``reason`` says why it has networks or none, where both were tried.
+    """
 
     volume: Any
     quality: Any
     seconds: float
     layers: list[tuple[Any, dict[str, Any]]]
+    reason: str = ""
 
 
 def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Preview | Result]:
@@ -88,7 +94,8 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
             events = (fit_isolated if request.isolate else fit)(
                 request.data, **request.target, preset=request.preset, device=request.device,
                 seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
-                calibration=request.calibration, spacing=geometry.spacing, units=geometry.units,
+                calibration=request.calibration, method=request.method, spacing=geometry.spacing,
+                units=geometry.units,
                 axis_labels=geometry.axis_labels, channels=request.channels or None, labels=request.labels,
                 control=control,
             )  # fmt: skip
@@ -100,13 +107,26 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                     yield event
                 if not isinstance(event, Finished):
                     continue
-                layers = to_layers(event.volume, f"{request.name} (tinc)", eager_voxels)
-                yield Result(event.volume, event.quality, event.seconds, layers)
+                layers = to_layers(event.volume, request.name, eager_voxels)
+                suffix = copy_suffix(request.target, event)
+                layers = [(data, arguments | {"name": arguments["name"] + suffix}) for data, arguments in layers]
+                yield Result(event.volume, event.quality, event.seconds, layers, event.reason)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
         raise JobError(one_line(error)) from error
     finally:
         free_memory()
+
+
+def copy_suffix(target: Mapping[str, Any], event: Finished) -> str:
+    """What tells a compressed copy from its original and from other copies: " (tinc 64x)", " (tinc ±5)".
+
+    The ratio is the one asked for, or that of the file where something else was.
+    """
+    if (bound := target.get("max_error")) is not None:
+        return f" (tinc ±{bound:g})" if bound else " (tinc lossless)"
+    ratio = target.get("ratio") or event.quality.ratio
+    return f" (tinc {ratio:.0f}x)" if ratio >= 10 else f" (tinc {ratio:.2g}x)"
 
 
 def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]:

@@ -18,9 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 from ..lazy import LazyArray
 from ..volume import CACHE_BYTES, TincVolume
 from . import viewing
+from .array_views import ColorsFirst, Narrowed, Part
 from .viewing import Seen, brightness
 
 VOLUME, CHECKSUM, PROMISE = "tinc", "tinc_crc32", "tinc_promise"  # keys in a layer's metadata
+SOURCE = "tinc_source"  # key in the metadata of a compressed copy: a weak reference to the layer it was made from
+# What compressing adds to a layer's name, and what napari adds to that where a layer has the same name.
+COPY_SUFFIX = re.compile(r"(?: \(tinc[^()]*\)(?: \[\d+\])?)+$")
 MOST_BLOCKS = 64  # of a file that is decoded at once: reading many small ones takes longer than their voxels
 COLORS = ("cyan", "yellow", "magenta", "red", "green", "blue")  # of channels whose file does not say it
 UNIT_SCALE = (1.0, 1.0, 1.0)
@@ -101,6 +105,24 @@ def to_layer(
     if units := _known_unit(volume.units):
         arguments["units"] = ("pixel",) * leading + (units,) * 3
     return data, arguments
+
+
+def base_name(layer_name: str) -> str:
+    """Strip what compressing adds to a layer's name: "brain" of "brain (tinc 64x)" and of "brain (tinc ±5) [1]"."""
+    return COPY_SUFFIX.sub("", layer_name)
+
+
+def source_of(layer: Any) -> Any:
+    """Return the layer that a compressed copy was made from; None if there was none, or it no longer exists."""
+    reference = layer.metadata.get(SOURCE)
+    return None if reference is None else reference()
+
+
+def is_copy(layer: Any, source: Any) -> bool:
+    """Tell whether a layer shows a compressed copy of another: made from it, or of the same base name."""
+    if layer is source or VOLUME not in layer.metadata:
+        return False
+    return source_of(layer) is source or base_name(layer.name) == base_name(source.name)
 
 
 def kind(volume: TincVolume) -> str:
@@ -252,8 +274,21 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
     ]  # fmt: skip
 
 
-def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[dict[str, str]]]:
-    """All volumes of an image layer as one lazy array with axes (..., z, y, x), a letter an axis, and its channels.
+def leading_letters(data: Any, arguments: Mapping[str, Any]) -> str:
+    """Return the letters of the axes before z, y, x that a layer's axis labels name; "" where they do not."""
+    labels = [str(label) for label in arguments.get("axis_labels") or ()]
+    ndim = finest_of(data, arguments).ndim
+    plain = len(labels) == ndim == len(set(labels)) and all(len(label) == 1 for label in labels)
+    return "".join(labels[:-3]) if plain and not arguments.get("rgb") else ""
+
+
+def together(
+    data: Any, arguments: Mapping[str, Any], leading: str = "", channels: Sequence[Mapping[str, str]] = ()
+) -> tuple[Any, str, list[dict[str, str]]]:
+    """Return all volumes of a layer as one lazy array with axes (..., z, y, x), a letter an axis, and its channels.
+
+    ``leading`` are the letters of the axes before z, y, x, for a layer whose labels do not name them; without, they
+    are read as points in time. ``channels`` are names and colours for the axis "c".
 
     Raises
     ------
@@ -267,12 +302,13 @@ def together(data: Any, arguments: Mapping[str, Any]) -> tuple[Any, str, list[di
         names = list(RGB)[: finest.shape[-1]]
         last = "zyx" if "c" in last else last
         return ColorsFirst(finest), "c" + last, [{"name": name, "color": RGB[name]} for name in names]
-    labels = [str(label) for label in arguments.get("axis_labels") or ()]
-    if not (len(labels) == finest.ndim == len(set(labels)) and all(len(label) == 1 for label in labels)):
-        # Sliders, as they are now, and no channels.
+    count = finest.ndim - 3
+    letters = leading_letters(data, arguments) or leading
+    if set(letters) & set(last) or len(letters) != count:
         spare = [label for label in UNNAMED if label not in last]
-        labels = spare[len(spare) - (finest.ndim - 3) :] + list(last)
-    return finest, "".join(labels), []
+        letters = "".join(spare[len(spare) - count :])  # sliders, as they are now
+    named = "c" in letters and len(channels) == finest.shape[letters.index("c")]
+    return finest, letters + last, [dict(channel) for channel in channels] if named else []
 
 
 def as_it_is(data: Any) -> Any:
@@ -284,59 +320,6 @@ def names_of(data: Any) -> Any:
     """Labels of an array in a dtype that a file can hold: those of 64 bits in 32, checked where they are read."""
     dtype = np.dtype(data.dtype)
     return Narrowed(data, np.dtype(f"{dtype.kind}4")) if dtype.kind in "iu" and dtype.itemsize == 8 else data
-
-
-class Narrowed:
-    """Integers in a smaller dtype; ValueError where one is read that does not fit."""
-
-    def __init__(self, array: Any, dtype: np.dtype[Any]) -> None:
-        self._array, self.dtype = array, dtype
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
-
-    def __getitem__(self, index: Any) -> NDArray[Any]:
-        values = np.asarray(self._array[index])
-        found = values.astype(self.dtype)
-        if (found != values).any():
-            far = values[found != values].flat[0]
-            raise ValueError(f"label {far} does not fit into {self.dtype}, the largest kind that a file holds: relabel")
-        return found
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[()], dtype)
-
-
-class Part:
-    """One volume of an array of several, which is not read before it is looked at, whatever kind it is of."""
-
-    def __init__(self, array: Any, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-        self._array, self._before, self._after = array, before, after
-        self.shape: tuple[int, ...] = tuple(array.shape[len(before) : len(array.shape) - len(after)])
-        self.dtype = np.dtype(array.dtype)
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
-
-    def __getitem__(self, index: Any) -> Any:
-        items = index if isinstance(index, tuple) else (index,)
-        whole = (slice(None),) * (self.ndim - len(items))
-        return self._array[(*self._before, *items, *whole, *self._after)]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[()], dtype)
-
-
-class ColorsFirst:
-    """An RGB volume (z, y, x, c) with the axes c, z, y, x."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        *space, count = array.shape
-        self.shape = (count, *space)
-        self.dtype = np.dtype(array.dtype)
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
-
-    def __getitem__(self, index: tuple[Any, ...]) -> Any:
-        color, *space = index
-        return self._array[(*space, *[slice(None)] * (4 - len(index)), color)]
 
 
 def _checksum(array: NDArray[Any]) -> int:

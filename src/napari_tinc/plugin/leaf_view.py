@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from ..framing import TincError
-from .layers import VOLUME, finest
+from .layers import VOLUME, base_name, finest
 from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
@@ -111,7 +111,7 @@ class LeafView:
 
     @property
     def name(self) -> str:
-        return self.image.name.removesuffix(" (tinc)")
+        return base_name(self.image.name)
 
     def known_columns(self) -> list[str]:
         """Titles of the columns that have values: a small file may not say its errors."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..metrics import Quality
 from ..recalibration import recalibrated, uncalibrated
 from ..volume import TincVolume, quality_of
-from .layers import CHECKSUM, VOLUME, finest, promise, to_layer
+from .layers import CHECKSUM, VOLUME, base_name, finest, promise, to_layer
 from .leaf_maps import measured
 from .leaf_view import OVERLAY
 
@@ -162,7 +162,7 @@ def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[I
         if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb
         and tuple(finest(layer).shape) == shape and not layer.metadata.get(OVERLAY)
     ]  # fmt: skip
-    return sorted(found, key=lambda layer: layer.name != image.name.removesuffix(" (tinc)"))
+    return sorted(found, key=lambda layer: layer.name != base_name(image.name))
 
 
 def summary(found: Measured) -> str:

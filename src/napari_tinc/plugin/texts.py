@@ -3,52 +3,114 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..parts import Blocks
 from ..pipeline import Estimate
 from ..training import Progress
-from .jobs import Result
-from .layers import promise
+from ..volume import TincVolume
+from .layers import promise, promise_of
 
-WHAT = {"training": "step", "blocks": "block", "reading": "reading block", "overview": "overview, step"}
+if TYPE_CHECKING:
+    from .jobs import Result
+    from .queue import Job
+
+WHAT = {"training": "Training step", "blocks": "Block", "reading": "Reading block", "overview": "Overview, step"}
+METHODS = {
+    "auto": "Networks, or the predictive coder where that is better",
+    "networks": "An octree of networks",
+    "predictive": "The predictive coder, without networks",
+}
 
 
-def networks(found: Estimate) -> str:
-    widths = ", ".join(map(str, found.widths))
-    leaves = f"{found.n_leaves} leaves" if found.n_leaves > 1 else "1 leaf"
-    if found.n_blocks > 1:
-        leaves += f" in {found.n_blocks} blocks"
-    return f"{leaves}, widths {widths}: {found.n_parameters:,} weights"
+def networks(planned: Estimate) -> str:
+    """Describe the networks that a fit will train."""
+    widths = ", ".join(map(str, planned.widths))
+    leaves = f"{planned.n_leaves} leaves" if planned.n_leaves > 1 else "1 leaf"
+    if planned.n_blocks > 1:
+        leaves += f" in {planned.n_blocks} blocks"
+    return f"{leaves}, widths {widths}: {planned.n_parameters:,} weights"
 
 
-def progress(event: Progress, stopping: bool, waiting: int) -> str:
-    """How far, how good, how big."""
-    lines = ["Stopping, what has been learnt is kept."] if stopping else []
+def goal(target: Mapping[str, Any], nbytes: int, times: str, labels: bool) -> list[str]:
+    """Say what will become of a volume of so many bytes; ``times`` is "2 times " before each size of two volumes."""
+    was = f"{times}{size(nbytes)}"
+    if "max_error" not in target and "psnr" not in target:
+        return [f"{was} will become {size(target.get('nbytes') or nbytes / target['ratio'])}"]
+    if "psnr" in target:
+        return [f"{was} will become the smallest file of {target['psnr']:g} dB found in up to six fits"]
+    lines = [f"{was} will become the smallest file with {promise_of(target['max_error'])}"]
+    if labels:
+        lines.append("Labels and masks are always kept bit for bit: a number that is nearly right is another label")
+    return lines
+
+
+def headline(job: Job, most: int = 1000) -> str:
+    """Say what is compressed and how far it is: "Compressing brain: 40 %, 12 s left". Long names are cut."""
+    name, remaining = job.request.name, job.remaining
+    name = name if len(name) <= most else f"{name[: most - 1]}…"
+    text = f"Compressing {name}"
+    if remaining is None or math.isnan(remaining.left):
+        return text
+    return f"{text}: {100 * remaining.share:.0f} %, {duration(remaining.left)} left"
+
+
+def progress(job: Job, event: Progress, waiting: int) -> str:
+    """Say how far, how good, how big."""
+    lines = ["Stopping. What has been learnt is kept."] if job.control.stop.is_set() else []
+    lines.append(headline(job))
     if event.phase == "packing":
-        lines.append("Packing and measuring ...")
+        lines.append("Writing and measuring the result ...")
     else:
-        done = f"{WHAT.get(event.phase, event.phase)} {event.step} of {event.steps}"
-        left = f"{duration(event.seconds_left)} left, " if math.isfinite(event.seconds_left) else ""
-        lines.append(left + done)
+        again = f"Fit {event.attempt}: " if event.attempt > 1 else ""
+        lines.append(f"{again}{WHAT.get(event.phase, event.phase.capitalize())} {event.step} of {event.steps}")
     if math.isfinite(event.psnr):
-        lines.append(f"PSNR {event.psnr:.1f} dB, loss {event.loss:.3g}")
+        lines.append(f"PSNR so far {event.psnr:.1f} dB")
     if event.nbytes is not None:
-        lines.append(f"Weights {size(event.nbytes)}")
+        lines.append(f"Size so far {size(event.nbytes)}")
     if waiting:
-        lines.append(f"{waiting} waiting")
+        lines.append(f"{waiting} more {'waits' if waiting == 1 else 'wait'} for this one.")
     return "\n".join(lines)
 
 
+def made_of(volume: TincVolume) -> str:
+    """Say what a compressed volume consists of."""
+    if not isinstance(volume.parts, Blocks):
+        count = int(np.count_nonzero(np.asarray(volume.header.widths) > 0))  # type: ignore[attr-defined]
+        return f"An octree of {count} networks" if count > 1 else "One network"
+    blocks = math.prod(volume.shape[:-3]) * len(volume.parts.start)
+    if volume.method == "networks":
+        return f"{blocks} blocks, each an octree of networks"
+    return f"Without networks: {blocks} {'block' if blocks == 1 else 'blocks'}, predictive coder"
+
+
 def summary(result: Result) -> str:
+    """Tell a result, and what can be done with it."""
     volume, quality = result.volume, result.quality
-    how = f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}\n"
-    made_labels = volume.labels and volume.dtype != bool  # a mask that was an image is one again
-    if said := promise(volume):
-        how = f"Checked: {said}\n" + (how if volume.error_bound else "")
-    return (
-        f"Ratio {quality.ratio:.1f}: {size(volume.nbytes)} became {size(volume.nbytes_compressed)}\n{how}"
-        f"{duration(result.seconds)}\n\n"
-        f'To save it: File > Save Selected Layers, type "TINC compressed {"labels" if made_labels else "volume"}".'
-    )
+    lines = [f"Ratio {quality.ratio:.1f}: {size(volume.nbytes)} became {size(volume.nbytes_compressed)}"]
+    kept = promise(volume)
+    if kept:
+        lines.append(f"Checked: {kept}")
+    if not kept or volume.error_bound:
+        lines.append(f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}")
+    lines.append(f"{made_of(volume)}{f' ({result.reason})' if result.reason else ''}, in {duration(result.seconds)}.")
+    lines.append("Compare and Leaves, under Plugins > TINC, show where it differs from the original.")
+    return "\n".join(lines)
+
+
+def notice(name: str, result: Result) -> str:
+    """Tell a result in one line."""
+    volume, quality = result.volume, result.quality
+    good = "bit for bit" if volume.error_bound == 0 else f"PSNR {quality.psnr:.2f} dB"
+    return f"{name}: ratio {volume.ratio:.1f}, {good}, {duration(result.seconds)}, {size(volume.nbytes_compressed)}"
+
+
+def saved_size(volume: TincVolume) -> str:
+    """Say how large a file is, and how much smaller than the raw volume."""
+    return f"{size(volume.nbytes_compressed)}, ratio {volume.ratio:.1f}"
 
 
 def size(count: float) -> str:
@@ -61,4 +123,5 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Seconds, or minutes from 100 seconds on."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

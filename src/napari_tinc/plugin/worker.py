@@ -57,7 +57,10 @@ def start_job(
     worker.control = control
     if window := getattr(viewer, "window", None):
         task = window._register_task_status(
-            "napari-tinc", Status.BUSY, f"compressing {request.name}", cancel_callback=worker.quit
+            "TINC",
+            Status.BUSY,
+            f"{request.name} is still being compressed. Closing now throws that away.",
+            cancel_callback=worker.quit,
         )
         worker.finished.connect(lambda: window._update_task_status(task, Status.COMPLETED))
     worker.yielded.connect(on_event)

@@ -1,9 +1,9 @@
-"""Save an image or labels layer as a ``.tinc`` file: at once if it was decoded from one, else by compressing it."""
+"""Save image and labels layers as ``.tinc`` files: at once if they were decoded from one, else by compressing them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ import numpy as np
 from ..framing import TincError
 from ..training import Control, Progress
 from ..volume import TincVolume
+from . import texts
 from .activity import activity_bar, advance
 from .door import unproxied
+from .file_names import file_name, free_path
 from .jobs import JobError, Request, Result, compress_layer
 from .layers import (
     VOLUME,
     as_it_is,
+    base_name,
     finest_of,
     geometry,
     intensities,
@@ -29,8 +32,12 @@ from .layers import (
     volumes_of,
     with_geometry,
 )
+from .leaf_view import OVERLAY
+from .not_kept import not_kept
 from .preferences import read_preferences
 from .viewing import OVERVIEW_VOXELS
+
+LayerData = tuple[Any, dict[str, Any], str]
 
 
 class SaveError(Exception):
@@ -41,24 +48,75 @@ class SaveError(Exception):
 
 
 @unproxied
-def write(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
-    """Write one image layer, given as its data and arguments; returns the path written, with its suffix.
+def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
+    """Write layers as napari hands them over: one into this file, each of several into a file of its own beside it.
+
+    Of several, ``x.tinc`` becomes ``x-NAME.tinc`` for each image and labels layer. Other layers, and those that only
+    lie over another, are named in a notice and left out. No file that is there already is replaced then, since nobody
+    was asked about it.
+
+    Raises
+    ------
+    SaveError
+        If nothing was written.
+    """
+    kept = [layer for layer in layers if layer[2] in ("image", "labels") and not _is_overlay(layer[1])]
+    if len(layers) == 1 and layers[0][2] in ("image", "labels"):
+        kept = list(layers)  # nothing else can be meant
+    if not kept:
+        raise SaveError("Nothing was saved: a .tinc file holds an image or labels. Select such a layer.")
+    if len(layers) == 1:
+        data, arguments, kind = kept[0]
+        return write(path, data, arguments, labels=kind == "labels")
+    left_out = [str(layer[1].get("name")) for layer in layers if not any(layer is each for each in kept)]
+    return _write_several(_with_suffix(path), kept, left_out)
+
+
+def write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool = False) -> list[str]:
+    """Write one image layer, or one of labels, given as its data and arguments; returns the path, with its suffix.
+
+    Labels are kept bit for bit.
 
     Raises
     ------
     SaveError
         If it was not written; a file that was there is left as it was.
     """
-    return _write(path, data, arguments, labels=False)
+    return _write(_with_suffix(path), data, arguments, labels=labels)
 
 
-@unproxied
-def write_labels(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
-    """The same for a labels layer, which is kept bit for bit."""
-    return _write(path, data, arguments, labels=True)
+def _is_overlay(arguments: Mapping[str, Any]) -> bool:
+    return OVERLAY in (arguments.get("metadata") or {})
 
 
-def _write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool) -> list[str]:
+def _with_suffix(path: str) -> Path:
+    target = Path(path)
+    return target if target.suffix.lower() == ".tinc" else target.with_name(f"{target.name}.tinc")
+
+
+def _write_several(path: Path, layers: Sequence[LayerData], left_out: Sequence[str]) -> list[str]:
+    from napari.utils.notifications import show_error, show_info
+
+    written: list[str] = []
+    failures: list[str] = []
+    for data, arguments, kind in layers:
+        stem = file_name(f"{path.stem}-{base_name(str(arguments.get('name', kind)))}")
+        try:
+            written += _write(free_path(path.parent, stem), data, arguments, labels=kind == "labels")
+        except SaveError as error:
+            failures.append(str(error))
+    if not written:
+        raise SaveError("; ".join(failures))
+    lines = [f"Saved {', '.join(Path(each).name for each in written)}."]
+    if left_out:
+        lines.append(f"Left out, since they are no image or labels of their own: {', '.join(left_out)}.")
+    show_info(" ".join(lines))
+    for failure in failures:
+        show_error(failure)
+    return written
+
+
+def _write(target: Path, data: Any, arguments: Mapping[str, Any], *, labels: bool) -> list[str]:
     """Write a layer, of labels or not.
 
     Raises
@@ -66,21 +124,31 @@ def _write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool) 
     SaveError
         If it was not written; a file that was there is left as it was.
     """
-    target = Path(path)
-    if target.suffix.lower() != ".tinc":
-        target = target.with_name(f"{target.name}.tinc")
+    made: Result | None = None
     try:
         volume = unchanged(data, arguments)
         if volume is not None and (volume.labels or not labels):
             volume = with_geometry(volume, geometry(arguments))
         else:
             _check_writable(target)
-            volume = _compressed(data, arguments, labels)
+            made = _compressed(data, arguments, labels)
+            volume = made.volume
         volume.save(target)
     except (JobError, TincError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SaveError(f"{target.name} was not saved: {reason}") from error
+    _tell(target.name, volume, made, arguments)
     return [str(target)]
+
+
+def _tell(name: str, volume: TincVolume, made: Result | None, arguments: Mapping[str, Any]) -> None:
+    """Tell how a layer was compressed, if it was, and what of it the file does not keep."""
+    from napari.utils.notifications import show_info, show_warning
+
+    if made is not None:
+        show_info(texts.notice(Path(name).stem, made))
+    if lost := not_kept(arguments, volume):
+        show_warning(f"{name}: {lost}")
 
 
 def _check_writable(target: Path) -> None:
@@ -103,7 +171,7 @@ def _is_bounded(arguments: Mapping[str, Any]) -> bool:
     return isinstance(volume, TincVolume) and volume.error_bound is not None
 
 
-def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVolume:
+def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result:
     """Compress with the options from Preferences, in this thread; napari's activity shows a bar and a Cancel button."""
     from napari.utils.notifications import show_info
 
@@ -139,7 +207,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> TincVo
     with activity_bar(name) as bar:
         for event in compress_layer(request, control, OVERVIEW_VOXELS):
             if isinstance(event, Result):
-                return event.volume
+                return event
             if isinstance(event, Progress):
                 advance(bar, event)
             if bar.is_canceled:

@@ -1,0 +1,55 @@
+"""The one estimate of a job's time, on a clock that a test moves."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from napari_tinc.plugin.remaining import Remaining
+from napari_tinc.training import Progress
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def look(left: float) -> Progress:
+    return Progress("training", 1, 100, 0.0, left, 1.0, 20.0, None)
+
+
+def test_before_anything_is_heard_it_is_what_was_expected() -> None:
+    clock = Clock()
+    remaining = Remaining(10.0, clock)
+    clock.now += 4
+    assert (remaining.elapsed, remaining.left, remaining.share) == (4.0, 6.0, 0.4)
+    clock.now += 20
+    assert (remaining.left, remaining.share) == (0.0, 1.0)
+    assert math.isnan(Remaining(0.0, clock).left) and Remaining(0.0, clock).share == 0.0
+
+
+@pytest.mark.parametrize("expected", [0.0, 5.0, 30.0, 300.0])
+def test_from_a_fifth_on_it_is_what_is_measured(expected: float) -> None:
+    """A job of 60 s that starts with 6 s before the first step, whatever was expected of it."""
+    clock = Clock()
+    remaining = Remaining(expected, clock)
+    for second in range(6, 60):
+        clock.now = 1000.0 + second
+        remaining.hear(look((60 - second) * (1.1 if second % 2 else 0.9)))  # as uneven as a busy machine
+        if second >= 12:
+            assert abs(remaining.total - 60) <= 0.25 * 60
+    assert remaining.share > 0.9
+
+
+def test_what_is_not_known_leaves_the_estimate_as_it_was() -> None:
+    clock = Clock()
+    remaining = Remaining(10.0, clock)
+    clock.now += 2
+    remaining.hear(look(math.nan))
+    assert remaining.total == 10.0
