@@ -1,9 +1,10 @@
-# make test, make lint, make demo, make dist, make fuzz MINUTES=10: each first installs what it needs into .venv (once;
-# again when pyproject.toml, constraints.txt or .ci/requirements.txt change). To start over: rm -r .venv. Another
+# make test, make lint, make demo, make docs, make dist, make fuzz MINUTES=10: each first installs what it needs into
+# .venv (once; again when pyproject.toml, constraints.txt or .ci/requirements*.txt change). To start over: rm -r .venv. Another
 # interpreter: make test PYTHON=python3.13
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+DOCS_INSTALLED := .venv/.docs-installed
 # -qq: errors only.
 PIP := $(BIN)/python -m pip install -qq
 
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install -qq
 XVFB_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4 \
 	libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0
 
-.PHONY: test lint demo dist lock fuzz system-packages clean
+.PHONY: test lint demo docs dist lock fuzz system-packages clean
 
 # The outer timeout is for a worker thread that keeps Python from exiting.
 test: $(INSTALLED) system-packages
@@ -28,9 +29,15 @@ lint: $(INSTALLED)
 demo: $(INSTALLED)
 	$(BIN)/napari-tinc demo
 
+# The site, in site/; a link that leads nowhere fails it. NO_MKDOCS_2_WARNING: an advertisement of the theme.
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean --quiet
+	@echo "Built: site/index.html"
+
+# With a README whose links are absolute, as PyPI needs them.
 dist: $(INSTALLED)
 	$(BIN)/python -m pytest tests/test_distribution.py
-	$(BIN)/python -m hatchling build --clean
+	$(BIN)/python .ci/dist
 
 # After a change of dependencies or of constraints.txt.
 lock:
@@ -57,6 +64,10 @@ $(INSTALLED): pyproject.toml constraints.txt .ci/requirements.txt | $(BIN)/pip
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(DOCS_INSTALLED): .ci/requirements-docs.txt $(INSTALLED)
+	$(PIP) --only-binary :all: --require-hashes --requirement .ci/requirements-docs.txt
+	@touch $@
+
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "napari-tinc needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name one: make PYTHON=python3.11" >&2; exit 1; }
@@ -64,5 +75,5 @@ $(BIN)/pip:
 	$(PYTHON) -m venv .venv
 
 clean:
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,7 @@
     python benchmarks/residual.py CORPUS labels
 
 ``bounds`` prints bytes and speeds; ``ratios`` the PSNR where the bound is chosen for the bytes, of the volumes and
-beside the other codecs of docs/rate-distortion.md; ``labels`` the bytes of label images and masks. Volumes are cut into
+beside the other codecs of docs/benchmarks/rate-distortion.md; ``labels`` the bytes of label images and masks. Volumes are cut into
 boxes of at most 128 voxels an axis, each coded on its own; peers see whole volumes. Bounds of integers are rounded
 down; peers are given 0.49 more, as rounding to integers takes that off again.
 """
@@ -35,7 +35,7 @@ NAMES = [
 ]  # fmt: skip
 BOUNDS = (0.0, 1e-2, 1e-3, 1e-4)  # of the range
 RATIOS = (16, 32, 64, 128, 256)
-CODECS = ("SPERR", "x265", "SVT-AV1", "fast", "balanced", "best")  # of docs/rate-distortion.json
+CODECS = ("SPERR", "x265", "SVT-AV1", "fast", "balanced", "best")  # of docs/benchmarks/rate-distortion.json
 BOX = 128
 
 
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     rows = []
-    measured = json.loads((Path(__file__).parents[1] / "docs" / "rate-distortion.json").read_text())
+    measured = json.loads((Path(__file__).parents[1] / "docs" / "benchmarks" / "rate-distortion.json").read_text())
     for name, volume in label_images(options.corpus).items() if options.what == "labels" else ():
         rows.append(label_row(name, volume))
         print(*rows[-1], flush=True)
