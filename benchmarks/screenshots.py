@@ -56,11 +56,11 @@ def main() -> None:
     click(widget.compress)
     wait(lambda: widget.bar.max > 1 and widget.bar.value > widget.bar.max / 2 and "brain preview" in viewer.layers)
     save(viewer, "compress-running.png")
-    wait(lambda: "brain (tinc)" in viewer.layers)
+    wait(lambda: "brain (tinc 64x)" in viewer.layers)
     save(viewer, "compress-done.png")
 
     path = Path(scratch.name) / "brain.tinc"
-    viewer.layers.selection = {viewer.layers["brain (tinc)"]}
+    viewer.layers.selection = {viewer.layers["brain (tinc 64x)"]}
     viewer.layers.save(str(path), selected=True, plugin="napari-tinc")
     viewer.close()
 
@@ -82,14 +82,14 @@ def promise() -> None:
     widget.target.value = "Max error"
     widget.max_error.value = "2"
     click(widget.compress)
-    wait(lambda: "brain (tinc)" in viewer.layers)
+    wait(lambda: "brain (tinc ±2)" in viewer.layers)
     viewer.reset_view()
     save(viewer, "max-error.png")
     tissue = (image.data > 60).astype(np.uint8) + (image.data > 150)
     viewer.add_labels(tissue, name="tissue", scale=image.scale, units=image.units, axis_labels=image.axis_labels)
     widget.image.value = viewer.layers["tissue"]
     click(widget.compress)
-    wait(lambda: "tissue (tinc)" in viewer.layers)
+    wait(lambda: "tissue (tinc lossless)" in viewer.layers)
     save(viewer, "labels.png")
     viewer.close()
 

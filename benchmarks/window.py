@@ -67,7 +67,7 @@ def in_a_window(preset: str, isolate: bool) -> tuple[float, float, list[float], 
             viewer.dims.set_point(0, step // 25 % 128)
     timer.stop()
     seconds = time.perf_counter() - began
-    viewer.layers.remove("brain (tinc)")
+    viewer.layers.remove("brain (tinc 64x)")
     QTest.qWait(500)
     memory = psutil.Process().memory_info().rss - memory
     viewer.close()
