@@ -21,7 +21,7 @@ from napari_tinc.plugin.compare import CompareWidget
 from napari_tinc.plugin.comparison import Mode
 from napari_tinc.plugin.layers import VOLUME, to_layer
 from napari_tinc.plugin.leaves import LeavesWidget
-from napari_tinc.plugin.originals import is_calibrated
+from napari_tinc.plugin.originals import NO_NETWORKS, is_calibrated
 from napari_tinc.recalibration import recalibrated
 
 
@@ -111,7 +111,13 @@ def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -
     assert "Against a:" in widget.status.value
     viewer.add_image(brighter(), name="other")
     widget.pair.original.value = viewer.layers["other"]
-    assert "Against a:" in widget.status.value  # what was measured has a name
+    assert "Against a:" not in widget.status.value and "PSNR" not in widget.status.value
+    assert "were measured against a." in widget.status.value  # the table still shows them
+    widget.pair.original.value = viewer.layers["a"]
+    assert f"PSNR {quality.psnr:.2f} dB" in widget.status.value
+    viewer.layers.remove("a")
+    assert widget.pair.original.value is None and "PSNR" not in widget.status.value
+    assert widget.status.value.endswith("\nChoose the original.")
     features = viewer.layers["a leaves"].features
     assert features["max error"].max() == pytest.approx(quality.max_error, rel=1e-3)
 
@@ -343,6 +349,7 @@ def test_no_original_is_a_choice(viewer: ViewerModel, make: Any) -> None:
 def test_figures_are_forgotten_with_the_calibration_they_are_of(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
     image = add(viewer, recalibrated(small_volume(), brighter()), "c")
     widget = make(CompareWidget, viewer)
+    widget.pair.original.value = viewer.layers["a"]
     widget.measure.native.click()
     qtbot.waitUntil(lambda: "PSNR" in widget.status.value, timeout=30_000)
     commands.toggle_calibration(viewer)
@@ -438,9 +445,12 @@ def test_leaves_of_a_file_without_networks_say_what_it_promises(make: Any, qtbot
     viewer.add_image(data, **arguments)
     widget = make(LeavesWidget, viewer)
     promise = f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
-    assert "8 blocks without networks: 8 on level 1" in widget.status.value
+    assert "8 blocks, coded without networks (predictive coder)" in widget.status.value
     assert f"Promised: {promise}" in widget.status.value
-    assert not (widget.calibrated.enabled or widget.recalibrate.enabled)
+    for control in (widget.calibrated, widget.recalibrate):
+        assert not control.enabled and control.native.toolTip() == NO_NETWORKS
+    assert widget.map_column.value == "RMSE" if bound else "RMSE" not in widget.map_column.choices
+    assert (widget.view.rows["max_error"] <= 1.06 * bound).all() or not bound
     for ndisplay in (2, 3):
         viewer.dims.ndisplay = ndisplay
         widget.outlines.value = True

@@ -5,6 +5,7 @@ Knows nothing of viewers, layers or Qt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ COLUMNS = {
     "gain": "gain", "offset": "offset",
 }  # fmt: skip
 SHADES = 256
+ROUND_STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 10, 15)  # 8 and 9 would leave a colour bar with 0 alone
 NOTHING = (0.5, 0.5, 0.5, 1.0)  # colour of a leaf whose value is not known
 EDGES = np.array([(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b) in (1, 2, 4)])  # of a box's corners
 
@@ -92,6 +94,12 @@ def limits(values: NDArray[Any]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(known.min()), float(known.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def round_limit(far: float) -> float:
+    """The next round number from ``far`` on: napari's colour bar from its negative to it has three ticks or more."""
+    unit = 10.0 ** math.floor(math.log10(far))
+    return next(unit * step for step in ROUND_STEPS if unit * step >= far)
 
 
 def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
