@@ -449,8 +449,8 @@ def test_leaves_of_a_file_without_networks_say_what_it_promises(make: Any, qtbot
     assert f"Promised: {promise}" in widget.status.value
     for control in (widget.calibrated, widget.recalibrate):
         assert not control.enabled and control.native.toolTip() == NO_NETWORKS
-    assert widget.map_column.value == "RMSE" if bound else "RMSE" not in widget.map_column.choices
-    assert (widget.view.rows["max_error"] <= 1.06 * bound).all() or not bound
+    assert widget.map_column.value == "RMSE"
+    assert (widget.view.rows["max_error"] <= 1.06 * bound).all()
     for ndisplay in (2, 3):
         viewer.dims.ndisplay = ndisplay
         widget.outlines.value = True

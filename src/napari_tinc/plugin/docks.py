@@ -47,8 +47,12 @@ class DockWatch(QObject):
             ours = other is not dock and other.widget() is not None and other.widget().findChild(DockWatch)
             if ours and not other.isHidden() and not other.isFloating() and window.dockWidgetArea(other) == area:
                 window.tabifyDockWidget(other, dock)
-                dock.raise_()
+                QTimer.singleShot(0, self._raise)  # not heeded before the tabs are laid out
                 return
+
+    def _raise(self) -> None:
+        if self._dock is not None:
+            self._dock.raise_()
 
     def _on_visibility(self) -> None:
         QTimer.singleShot(0, self._tell)  # Qt also hides a dock for a moment while it is moved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QTableView
 
 PLUGIN, TABLE = "napari", "Features table widget"
@@ -27,12 +27,14 @@ def show_table(viewer: Any) -> None:
 
 def follow_choice(table: QTableView) -> None:
     """Let a table scroll to the row that is chosen elsewhere. It stays where it is if that row is in sight."""
-    selection: QItemSelectionModel = table.selectionModel()
+    timer = QTimer(table)  # Qt crashes if a selection is read while it changes
+    timer.setSingleShot(True)
 
     def scroll() -> None:
-        rows: list[QModelIndex] = selection.selectedIndexes()
+        rows = table.selectionModel().selectedIndexes()
         if rows:
             column = max(table.columnAt(0), 0)  # the leftmost in sight: no jump sideways
             table.scrollTo(table.model().index(rows[0].row(), column))
 
-    selection.selectionChanged.connect(scroll)
+    timer.timeout.connect(scroll)
+    table.selectionModel().selectionChanged.connect(lambda: timer.start(0))
