@@ -96,6 +96,13 @@ def limits(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
+    """How worth looking at each leaf is: large errors first, small PSNR, gains and offsets far from none."""
+    values = rows[COLUMNS[column]].astype(np.float64)
+    values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
+    return np.nan_to_num(values, nan=-np.inf)
+
+
 def round_limit(far: float) -> float:
     """The next round number from ``far`` on: napari's colour bar from its negative to it has three ticks or more."""
     unit = 10.0 ** math.floor(math.log10(far))

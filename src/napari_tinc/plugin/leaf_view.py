@@ -21,7 +21,7 @@ from psygnal import Signal
 
 from ..framing import TincError
 from .layers import VOLUME, finest
-from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
+from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, badness, limits, shade, table, wireframes
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
 
@@ -251,7 +251,9 @@ class LeafView:
         if self.map is not None:
             column = self.map.metadata["column"]
             self.show_map(column) if column in self.known_columns() else self.hide_map()
-        if self.viewer.mouse_over_canvas:  # the status bar tells what is under the mouse, which may be at rest
+        if (
+            self.viewer.mouse_over_canvas and self.viewer.dims.ndisplay == 2
+        ):  # the status bar tells what is under the mouse, which may be at rest
             self.viewer.update_status_from_cursor()
         self.changed.emit()
 
@@ -305,11 +307,12 @@ class LeafView:
         self._draw_boxes()
 
     def _add(self, layer: Layer) -> None:
-        """Above all images, which would hide it, and moved with its own. The active layer stays active."""
+        """Above all images, which would hide it, and moved with its own. The active layer stays active, if it can."""
         layers = self.viewer.layers
         active = layers.selection.active
         layers.insert(above_images(layers, maps=layer is not self.map), layer)
-        layers.selection.active = active
+        if self.viewer.dims.ndisplay == 2 or not self.viewer.mouse_over_canvas:
+            layers.selection.active = active  # in 3D napari fails to tell what is under a mouse that has not moved yet
         link_layers([self.image, layer], PLACE)
         layer.events.visible.connect(self._on_visible)
 
@@ -321,6 +324,9 @@ class LeafView:
 
     def _on_ndisplay(self) -> None:
         self._switch(any(layer is not None and layer.visible for layer in (self.outlines, self.boxes)))
+        selection = self.viewer.layers.selection
+        if self.viewer.dims.ndisplay == 2 and selection.active is not None and selection.active is self.boxes:
+            selection.active = self.outlines  # which have the table
 
     def _switch(self, on: bool) -> None:
         """Show the overlay that suits the viewer's dimensions, or none."""
@@ -388,10 +394,3 @@ def above_images(layers: Sequence[Layer], maps: bool) -> int:
         and (OVERLAY not in layer.metadata or DIFFERENCE in layer.metadata or (maps and isinstance(layer, Image)))
     ]  # fmt: skip
     return max(below, default=-1) + 1
-
-
-def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
-    """How worth looking at each leaf is: large errors first, small PSNR, gains and offsets far from none."""
-    values = rows[COLUMNS[column]].astype(np.float64)
-    values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
-    return np.nan_to_num(values, nan=-np.inf)
