@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clicks import Person
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
@@ -29,20 +30,10 @@ def viewer(make_napari_viewer: Any, qtbot: Any) -> Any:
     return viewer
 
 
-def trigger(viewer: Any, entry: str) -> Any:
-    """Trigger a menu entry of the plugin, as a click does; the dock of that name."""
-    menus = [action.menu() for action in viewer.window._qt_window.menuBar().actions()]
-    while menus:
-        menu = menus.pop()
-        menu.aboutToShow.emit()
-        for action in menu.actions():
-            if action.menu():
-                menus.append(action.menu())
-            elif action.text().replace("&", "") == entry:
-                action.trigger()
-                settle()
-                return viewer.window._wrapped_dock_widgets[entry]
-    raise AssertionError(f"no menu entry {entry}")
+def trigger(viewer: Any, dock: str) -> Any:
+    """Choose the menu entry of a dock; the dock."""
+    Person(viewer).choose(f"Plugins > TINC > {dock}")
+    return viewer.window._wrapped_dock_widgets[dock]
 
 
 def click(widget: Any) -> None:

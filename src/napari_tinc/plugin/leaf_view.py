@@ -57,7 +57,10 @@ def refusal(layer: Layer | None) -> str:
     if volume.ndim == 3:
         return ""
     count = math.prod(volume.shape[:-3])
-    return f"{layer.name} holds {count} volumes (axes {', '.join(volume.axis_labels)}); compress one of them by itself"
+    axes = ", ".join(volume.axis_labels)
+    return (
+        f"{layer.name} holds {count} volumes (axes {axes}): compress one of them by itself to see its leaves or compare"
+    )
 
 
 def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:
@@ -251,9 +254,8 @@ class LeafView:
         if self.map is not None:
             column = self.map.metadata["column"]
             self.show_map(column) if column in self.known_columns() else self.hide_map()
-        if (
-            self.viewer.mouse_over_canvas and self.viewer.dims.ndisplay == 2
-        ):  # the status bar tells what is under the mouse, which may be at rest
+        # The status bar tells what is under the mouse, which may be at rest.
+        if self.viewer.mouse_over_canvas and self.viewer.dims.ndisplay == 2:
             self.viewer.update_status_from_cursor()
         self.changed.emit()
 
