@@ -17,10 +17,10 @@ def test_what_is_disabled_says_why_and_gets_its_tooltip_back(qtbot: Any) -> None
         qtbot.addWidget(widget.native)
         allow(widget, "Nothing to go with.")
         allow(widget, "Wait.")
-        assert not widget.enabled and widget.native.toolTip() == "Wait."
+        assert not widget.enabled and widget.native.toolTip() == widget.tooltip == "Wait."
         assert not any(number.isEnabled() for number in widget.native.findChildren(QAbstractSpinBox))
         allow(widget)
-        assert widget.enabled and widget.native.toolTip() == "Goes."
+        assert widget.enabled and widget.native.toolTip() == widget.tooltip == "Goes."
 
 
 def test_a_legend_has_the_colours_and_numbers_of_the_values(qtbot: Any) -> None:

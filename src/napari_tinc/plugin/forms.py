@@ -103,10 +103,11 @@ def allow(widget: Widget, reason: str = "") -> None:
     native = widget.native
     usual = native.property(USUAL_TOOLTIP)
     if usual is None:
-        usual = native.toolTip()
+        usual = widget.tooltip
         native.setProperty(USUAL_TOOLTIP, usual)
     native.setEnabled(not reason)  # of a slider, its number too, which magicgui's own leaves as it is
-    native.setToolTip(reason or usual)
+    widget.tooltip = reason or usual
+    native.setToolTip(reason or usual)  # of a slider, magicgui's own leaves out the number
 
 
 def help_button(page: str) -> PushButton:

@@ -58,9 +58,7 @@ def refusal(layer: Layer | None) -> str:
         return ""
     count = math.prod(volume.shape[:-3])
     axes = ", ".join(volume.axis_labels)
-    return (
-        f"{layer.name} holds {count} volumes (axes {axes}): compress one of them by itself to see its leaves or compare"
-    )
+    return f"{layer.name} holds {count} volumes (axes {axes}): compress one by itself to see its leaves or compare it"
 
 
 def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:

@@ -195,7 +195,7 @@ def _is_likely(layer: Image, image: Image | Labels) -> bool:
 
 def _base(name: str) -> str:
     """A layer's name without what we, and then napari, add to tell it from others: "brain (tinc) [1]" is brain."""
-    return re.sub(r"( \(tinc[^)]*\))?( \[\d+\])?$", "", name)
+    return re.sub(r"( \(tinc[^)]*\)| \[\d+\])+$", "", name)
 
 
 def summary(found: Measured) -> str:
