@@ -124,7 +124,9 @@ def test_the_table_comes_back_stays_with_the_leaves_and_scrolls(viewer: Any, qtb
     click(widget.map)
     assert "a leaf error" in viewer.layers and viewer.layers.selection.active is outlines
     assert dock.inner_widget().info.text() == 'Features of "a leaves"'
+    viewer.mouse_over_canvas = True
     viewer.dims.ndisplay = 3
+    assert viewer.layers.selection.active is outlines
     viewer.dims.ndisplay = 2
     assert viewer.layers.selection.active is outlines  # not the boxes, which have no values
     window = viewer.window._qt_window

@@ -122,6 +122,44 @@ def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -
     assert features["max error"].max() == pytest.approx(quality.max_error, rel=1e-3)
 
 
+def test_measuring_in_one_dock_is_known_in_the_other(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    leaves, compare = make(LeavesWidget, viewer), make(CompareWidget, viewer)
+    compare.measure.native.click()
+    qtbot.waitUntil(lambda: not compare.pair.busy, timeout=30_000)
+    assert "Against a:" in leaves.status.value and compare.status.value in leaves.status.value
+    quality = tinc.compare(brighter(), small_volume())
+    assert leaves.view.rows["max_error"].max() == pytest.approx(quality.max_error, rel=1e-3)
+
+
+def test_a_calibration_that_is_not_worth_it_is_said_in_plain_words(make: Any, qtbot: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.asarray(small_volume()), name="a")
+    add(viewer, small_volume())
+    widget = make(LeavesWidget, viewer)
+    widget.recalibrate.native.click()
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
+    assert widget.status.value.endswith("Calibration would gain less than 0.005 dB here, so none is stored.")
+
+
+def test_what_cannot_be_used_says_why(viewer: ViewerModel, make: Any) -> None:
+    widget, other = make(LeavesWidget, viewer), make(CompareWidget, viewer)
+    assert widget.measure.native.toolTip().startswith("The error of every leaf")
+    assert widget.calibrated.native.toolTip() == "Not calibrated. Use Recalibrate first."
+    assert other.place.native.toolTip() == "Choose the curtain first."
+    other.mode.value = str(Mode.CURTAIN)
+    assert other.place.native.toolTip() == "Where the curtain hangs."
+    viewer.add_image(brighter(), name="b")
+    viewer.layers.remove("a")
+    for control in (widget.measure, widget.signed, widget.recalibrate, other.mode, other.measure, other.absolute):
+        assert not control.enabled and control.native.toolTip() == "Choose the original."
+    assert other.status.value == "Choose the original."
+    viewer.layers.remove("b")
+    assert widget.measure.native.toolTip().startswith("Open the volume that it was made from")
+    viewer.layers.clear()
+    for control in (widget.outlines, widget.table, widget.measure, other.mode):
+        assert not control.enabled and control.native.toolTip() == "Open a .tinc file, or compress a layer, first."
+
+
 def test_recalibrating_improves_what_is_shown_and_can_be_taken_away(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
     widget, image = make(LeavesWidget, viewer), viewer.layers["a (tinc)"]
     widget.recalibrate.native.click()

@@ -307,12 +307,13 @@ class LeafView:
         self._draw_boxes()
 
     def _add(self, layer: Layer) -> None:
-        """Above all images, which would hide it, and moved with its own. The active layer stays active, if it can."""
-        layers = self.viewer.layers
-        active = layers.selection.active
+        """Above all images, which would hide it, and moved with its own. The active layer stays active."""
+        viewer, layers = self.viewer, self.viewer.layers
+        active, over_canvas = layers.selection.active, viewer.mouse_over_canvas
+        viewer.mouse_over_canvas = False  # in 3D napari fails to tell what is under a mouse that has not moved yet
         layers.insert(above_images(layers, maps=layer is not self.map), layer)
-        if self.viewer.dims.ndisplay == 2 or not self.viewer.mouse_over_canvas:
-            layers.selection.active = active  # in 3D napari fails to tell what is under a mouse that has not moved yet
+        layers.selection.active = active
+        viewer.mouse_over_canvas = over_canvas
         link_layers([self.image, layer], PLACE)
         layer.events.visible.connect(self._on_visible)
 
@@ -324,9 +325,6 @@ class LeafView:
 
     def _on_ndisplay(self) -> None:
         self._switch(any(layer is not None and layer.visible for layer in (self.outlines, self.boxes)))
-        selection = self.viewer.layers.selection
-        if self.viewer.dims.ndisplay == 2 and selection.active is not None and selection.active is self.boxes:
-            selection.active = self.outlines  # which have the table
 
     def _switch(self, on: bool) -> None:
         """Show the overlay that suits the viewer's dimensions, or none."""
