@@ -13,7 +13,8 @@ from napari_tinc.exact import checksum
 from napari_tinc.framing import DTYPES, Chunk, TincError
 from napari_tinc.mosaic import Mosaic, Payload
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
-from napari_tinc.weights import Corrections, Scalars, architecture_of, round_trip, to_chunks
+from napari_tinc.scalars import Scalars
+from napari_tinc.weights import Corrections, architecture_of, round_trip, to_chunks
 
 
 def random_splits(rng: random.Random, shape: tuple[int, ...], most: int = 80) -> list[bool]:

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import checkpoint, cli, codec, container, isolation, pipeline, reports, samples, training
+from napari_tinc import checkpoint, cli, codec, container, isolation, pipeline, plain, reports, samples, training
 from napari_tinc import volume as volume_module
 from napari_tinc.export import write_image
 from napari_tinc.framing import Ancillary, Chunk
@@ -142,6 +142,7 @@ def listing(folder: Path) -> list[str]:
         "compress v.tif v.tinc --widths 48;16",
         "compress v.tif v.tinc --calibration leaf",
         "compress v.tif v.tinc --block large",
+        "compress v.tif v.tinc --method best",
         "decompress v.tinc v.tif --region 1:2,3:4",
         "decompress v.tinc v.tif --region 1:2,3:4,5",
         "decompress v.tinc v.tif --region=-1:,:,:",
@@ -175,6 +176,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_choices_are_those_of_the_codec() -> None:
     assert tuple(pipeline.STEPS) == cli.PRESETS
+    assert pipeline.METHODS == cli.METHODS
     assert set(cli.WEIGHTS) == set(codec.WEIGHTS)
 
 
@@ -194,7 +196,7 @@ def test_compress_prints_a_table(tmp_path: Path, image: str, run: Callable[..., 
 
 def test_compress_json(tmp_path: Path, image: str, run_json: Callable[..., Any]) -> None:
     result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8, "--seed", 3, "--preset", "fast")
-    assert tuple(result) == (*FIGURES, "seconds")
+    assert tuple(result) == (*FIGURES, "seconds", "method", "reason")
     volume = tinc.open(tmp_path / "v.tinc")
     assert {key: result[key] for key in FIGURES[2:]} == pytest.approx(asdict(tinc.compare(wave(), volume)), rel=1e-4)
     assert (volume.provenance["seed"], volume.provenance["preset"]) == (3, "fast")
@@ -206,6 +208,29 @@ def test_compress_to_a_number_of_bytes(tmp_path: Path, image: str, run_json: Cal
     assert run_json("compress", image, out, "--bytes", 3000, "--weights", weights)["bytes"] <= 3000
     assert run_json("info", out)["weights"] == weights
     assert run_json("verify", out)["ok"] is True
+
+
+@pytest.mark.parametrize("method", ["networks", "predictive"])
+def test_the_method_is_told_before_and_after(
+    tmp_path: Path, image: str, capsys: pytest.CaptureFixture[str], run_json: Callable[..., Any], method: str
+) -> None:
+    out, log = tmp_path / "v.tinc", tmp_path / "log"
+    command = ["compress", image, str(out), "--ratio", "8", "--method", method, "--log", str(log)]
+    assert cli.main(command) == 0
+    planned, *_, made = capsys.readouterr().err.splitlines()
+    with_or_without = "with networks" if method == "networks" else "with the predictive coder, without networks"
+    assert f" {with_or_without}, at most about" in planned and made == f"made {with_or_without}"
+    first, *_, last = map(json.loads, log.read_text().splitlines())
+    assert first["method"] == last["method"] == run_json("info", out)["method"] == method
+    assert last["reason"] == ""
+
+
+def test_why_a_method_was_chosen(
+    tmp_path: Path, image: str, run_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "MOST_RATIO", 300)
+    result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8)
+    assert result["method"] == "predictive" and result["reason"].startswith("networks were given up after 30% of")
 
 
 def test_the_default_ratio_is_64(tmp_path: Path, run_json: Callable[..., Any]) -> None:
@@ -294,6 +319,9 @@ def test_volumes_that_cannot_be_compressed(
         ("--widths 48,16 --max-error 0", "--widths and --max-error given, expected one"),
         ("--weights entropy --max-error 1", "--weights and --max-error given, expected one"),
         ("--preset balanced --max-error 0", "--preset and --max-error given, expected one"),
+        ("--method networks --max-error 0", "--method networks and --max-error given, expected one"),
+        ("--method predictive --widths 9,9", "--widths and --method predictive given, expected one"),
+        ("--method predictive --ratio 1e4", "without networks: the smallest file is about"),
     ],
 )
 def test_targets_and_options_that_cannot_be_met(
@@ -459,7 +487,7 @@ def test_interrupting_both_processes(tmp_path: Path, run: Callable[..., str], mo
 
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP", "color": "#00ff00"}]
-PLANNED = "2 blocks of 22 x 22 x 20, at most about "
+PLANNED = "2 blocks of 22 x 22 x 20 with networks, at most about "
 
 
 @pytest.fixture
@@ -484,7 +512,8 @@ def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith(PLANNED)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     needed = {key: lines[0][key] for key in ("memory", "disk")}
-    assert lines[0] == {"phase": "planned", "n_blocks": 2, "block_shape": [22, 22, 20], **needed}
+    fixed = {"phase": "planned", "method": "networks", "n_blocks": 2, "block_shape": [22, 22, 20]}
+    assert lines[0] == fixed | needed
     assert {line["phase"] for line in lines} == {"planned", "reading", "blocks", "finished"}
     info = run_json("info", out)
     assert (info["n_blocks"], info["block_shape"], info["n_missing"]) == (2, [22, 22, 20], 0)
@@ -730,6 +759,16 @@ def test_parts_that_do_not_exist(
 # --- info, verify, compare -------------------------------------------------------------------------------------------
 
 
+def test_info_says_in_words_what_a_file_holds(tmp_path: Path, image: str, file: str, run: Callable[..., str]) -> None:
+    assert "method        an octree of networks\n" in run("info", file)
+    out = tmp_path / "exact.tinc"
+    for block, contents in (("64", "1 block without networks"), ("20", "8 blocks without networks")):
+        run("compress", image, out, "--max-error", 2, "--block", block)
+        lines = run("info", out).splitlines()
+        assert f"method        {contents} (predictive coder)" in lines
+        assert not any(line.startswith(("widths", "weights", "calibration", "scalars")) for line in lines)
+
+
 def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
     volume = tinc.open(file)
     info = run_json("info", file)
@@ -746,6 +785,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "bytes": os.path.getsize(file),
         "ratio": volume.ratio,
         "bits_per_voxel": pytest.approx(8 / volume.ratio),
+        "method": "networks",
         "n_blocks": 1,
         "block_shape": list(SHAPE),
         "n_missing": 0,

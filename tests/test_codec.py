@@ -363,7 +363,8 @@ def test_one_cpu_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) ->
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "import test_codec as tests\n"
         "tests.pipeline.STEPS = {'fast': 100}\n"
-        "tests.codec.is_candidate = lambda *_: False\n"
+        "from napari_tinc import choice\n"
+        "choice.is_candidate = lambda *_: False\n"
         "print(*tests.digests())"
     )
     one = subprocess.run(

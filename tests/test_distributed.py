@@ -47,6 +47,14 @@ def test_the_same_bytes(client: Any, kind: str, tmp_path: Path) -> None:
     assert found.parts.data() == tinc.compress(volume, **OPTIONS).parts.data()
 
 
+def test_a_method_that_was_asked_for(client: Any) -> None:
+    """Blocks of networks go to the cluster; the search for a bound is made here."""
+    for method in ("networks", "predictive"):
+        found = tinc.compress(smooth(), **OPTIONS, method=method, scheduler=client)
+        assert found.method == method
+        assert found.parts.data() == tinc.compress(smooth(), **OPTIONS, method=method).parts.data()
+
+
 def test_an_address_will_do(client: Any) -> None:
     found = tinc.compress(smooth(), **OPTIONS, scheduler=client.scheduler.address)
     assert found.ratio >= 8

@@ -74,12 +74,22 @@ def test_the_same_events_and_bytes() -> None:
     assert {type(event) for event in there} == {tinc.Planned, tinc.Progress, tinc.Finished}
     for one, other in zip(here, there, strict=True):
         if isinstance(one, tinc.Planned):
-            assert (one.n_blocks, one.block_shape) == (other.n_blocks, other.block_shape)
+            assert (one.n_blocks, one.block_shape, one.method) == (other.n_blocks, other.block_shape, other.method)
         elif isinstance(one, tinc.Progress):
             assert (one.phase, one.step, one.steps, one.nbytes) == (other.phase, other.step, other.steps, other.nbytes)
     assert there[-1].volume.parts.data() == here[-1].volume.parts.data()
     np.testing.assert_equal(there[-1].quality, here[-1].quality)  # of which some are nan
     np.testing.assert_array_equal(np.asarray(there[-1].volume), array)
+
+
+def test_a_method_that_was_asked_for() -> None:
+    options = {"ratio": 8, "method": "predictive"}
+    planned, *_, there = fit_isolated(small_array(), **options)
+    *_, here = tinc.fit(small_array(), **options)
+    assert planned.method == there.method == "predictive" and there.reason == here.reason
+    assert there.volume.parts.data() == here.volume.parts.data()
+    with pytest.raises(ValueError, match="max_error=2 and method='networks' given, expected one"):
+        list(fit_isolated(small_array(), max_error=2, method="networks"))
 
 
 def test_networks_too_with_a_look_at_them() -> None:

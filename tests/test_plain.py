@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import checkpoint, codec, pipeline, plain, training
+from napari_tinc import checkpoint, choice, needs, pipeline, plain, training
+from napari_tinc.allocation import NotWithNetworks
 from napari_tinc.parts import Blocks
 
 
@@ -42,7 +43,7 @@ def test_a_failure_is_not_taken_for_a_volume_too_small(monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise ValueError("no scheduler answers")
 
-    monkeypatch.setattr(codec, "run_blocks", fail)
+    monkeypatch.setattr(choice, "run_blocks", fail)
     with pytest.raises(ValueError, match="no scheduler answers"):
         tinc.compress(noisy(), ratio=8, preset="fast", block=20)
 
@@ -113,13 +114,13 @@ def test_a_clock_decides_nothing(options: dict[str, float], monkeypatch: pytest.
 def test_a_fit_that_catches_up_is_not_given_up() -> None:
     """As sim_turbulence did, 91^3 at ratio 64, ``balanced``: 41.5 dB in the end, 40.9 dB without networks."""
     marks = [training.Mark(0.3, 35.5), training.Mark(0.5, 37.09), training.Mark(0.7, 39.16), training.Mark(0.9, 40.82)]
-    assert not any(codec._is_hopeless(mark, 40.91) for mark in marks)
-    assert codec._is_hopeless(training.Mark(0.3, 30.0), 40.91)
+    assert not any(choice.is_hopeless(mark, 40.91) for mark in marks)
+    assert choice.is_hopeless(training.Mark(0.3, 30.0), 40.91)
 
 
 def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was left of the schedule became so little that the fit was given up, and 200 steps were made anew."""
-    monkeypatch.setattr(codec, "estimate_plain", lambda *_: iter((36.0,)))  # 28 dB at the stop, 30.5 in the end
+    monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter((36.0,)))  # 28 dB at the stop, 30.5 in the end
     monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
     monkeypatch.setitem(pipeline.STEPS, "fast", 3000)
     control, phases, found = tinc.Control(), [], []
@@ -137,7 +138,7 @@ def test_networks_given_up_for_what_cannot_be_made(monkeypatch: pytest.MonkeyPat
     """That they had been given up was kept in the folder, so that they were not made either."""
     monkeypatch.setattr(plain, "LARGE", 1000)
     monkeypatch.setattr(checkpoint, "RESULT_SECONDS", 0.0)
-    monkeypatch.setattr(codec, "fit_plain", lambda *_, **__: iter(()))
+    monkeypatch.setattr(choice, "fit_plain", lambda *_, **__: iter(()))
     volume = tinc.compress(noisy(), ratio=6, preset="fast", resume=tmp_path / "parts")
     assert volume.error_bound is None and volume.ratio >= 6
 
@@ -148,3 +149,121 @@ def test_a_psnr_is_not_lost_for_networks_that_are_too_small() -> None:
     names = [{"name": "a name of a channel " * 12}] * 4
     volume = tinc.compress(series, psnr=40, preset="fast", axis_labels="czyx", channels=names)
     assert tinc.compare(series, volume).psnr >= 40
+
+
+# --- a method that was asked for -------------------------------------------------------------------------------------
+
+
+def fitted(volume: np.ndarray, **options: Any) -> tuple[tinc.Planned, tinc.Finished]:
+    planned, *_, finished = tinc.fit(volume, **{"preset": "fast", "device": "cpu"} | options)
+    assert isinstance(planned, tinc.Planned) and isinstance(finished, tinc.Finished)
+    return planned, finished
+
+
+def test_networks_that_are_asked_for_are_never_replaced() -> None:
+    planned, finished = fitted(noisy(), ratio=8, method="networks")
+    assert planned.method == finished.method == finished.volume.method == "networks"
+    assert finished.reason == "" and finished.volume.error_bound is None and finished.volume.ratio >= 8
+    assert fitted(noisy(), ratio=8)[1].quality.psnr > finished.quality.psnr + 10
+
+
+def test_networks_that_are_asked_for_have_the_bytes_of_those_that_auto_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = fitted(noisy(), ratio=20, method="networks")[1]
+    monkeypatch.setattr(plain, "MOST_RATIO", 0)
+    planned, auto = fitted(noisy(), ratio=20)
+    assert planned.method == "networks" and auto.volume.parts.data() == asked.volume.parts.data()
+
+
+def test_the_predictive_coder_has_the_bytes_of_what_auto_takes() -> None:
+    planned, asked = fitted(noisy(), ratio=8, method="predictive")
+    before, auto = fitted(noisy(), ratio=8)
+    assert planned.method == asked.method == auto.method == "predictive" and before.method == "auto"
+    assert asked.volume.parts.data() == auto.volume.parts.data()
+    assert asked.reason == "" and auto.reason.startswith("networks were given up after 30% of their training: ")
+
+
+def test_what_will_be_done_where_only_one_method_can_serve() -> None:
+    assert fitted(noisy(), max_error=3)[0].method == "predictive"
+    assert fitted(noisy(), max_error=3, method="predictive")[0].method == "predictive"
+    assert fitted(noisy(), ratio=8, levels=1)[0].method == "networks"
+    assert fitted(noisy(), ratio=301, block=64)[0].method == "networks"
+
+
+@pytest.mark.parametrize("method", ["networks", "predictive"])
+def test_a_psnr_by_each_method(method: str) -> None:
+    planned, finished = fitted(noisy(), psnr=21, method=method)
+    assert planned.method == finished.method == method and finished.reason == ""
+    assert tinc.compare(noisy(), finished.volume).psnr >= 21
+
+
+def test_a_constant_by_each_method() -> None:
+    constant = np.full((20, 20, 20), 7, "u2")
+    for method in ("networks", "predictive"):
+        for target in ({"ratio": 20}, {"psnr": 50}):
+            finished = fitted(constant, method=method, **target)[1]
+            assert finished.method == method and (np.asarray(finished.volume) == 7).all()
+    assert fitted(constant, ratio=20)[1].reason == ""
+
+
+def test_channels_without_networks() -> None:
+    series = np.stack([noisy(), noisy()[::-1]])
+    planned, finished = fitted(series, ratio=8, axis_labels="czyx", method="predictive")
+    assert planned.n_blocks == 2 and finished.volume.select(1).method == "predictive" and finished.volume.ratio >= 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "wavelets"}, "method is 'wavelets', expected one of auto, networks, predictive"),
+        ({"method": "networks", "max_error": 3}, "max_error=3 and method='networks' given, expected one"),
+        ({"method": "networks", "max_error": 0, "labels": True}, "max_error=0 and method='networks' given"),
+        ({"method": "networks", "labels": True}, "labels=True and method='networks' given"),
+        ({"method": "predictive", "widths": (9, 9)}, r"widths=\(9, 9\) and method='predictive' given, expected one"),
+        ({"method": "predictive", "levels": 2}, "levels=2 and method='predictive' given"),
+        ({"method": "predictive", "weights": "int8"}, "weights='int8' and method='predictive' given"),
+    ],
+)
+def test_methods_that_cannot_serve(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tinc.fit(noisy(), **options)
+
+
+def test_a_mask_and_networks() -> None:
+    with pytest.raises(ValueError, match="a bool volume and method='networks' given, expected one"):
+        tinc.fit(noisy() > 900, method="networks")
+
+
+def test_too_many_voxels_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs, "MOST_AT_ONCE", 1000)
+    with pytest.raises(ValueError, match="28800 voxels and method='predictive' given, expected at most 1000"):
+        tinc.fit(noisy(), method="predictive")
+    assert tinc.compress(noisy(), method="predictive", max_error=3).method == "predictive"
+
+
+def test_a_size_out_of_reach_of_the_predictive_coder() -> None:
+    with pytest.raises(ValueError, match=r"cannot become 57 without networks: the smallest file is about \d+ bytes"):
+        tinc.compress(noisy(), ratio=1000, method="predictive")
+
+
+def test_a_lossless_file_where_networks_are_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that had been made was lost to the error of the networks."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise NotWithNetworks("too small")
+
+    monkeypatch.setattr(choice, "fit_once", fail)
+    halves = np.zeros((16, 16, 16), "u1")
+    halves[8:] = 1
+    finished = fitted(halves, nbytes=400)[1]
+    assert (finished.method, finished.reason) == ("predictive", "networks cannot make so small a file")
+    assert (np.asarray(finished.volume) == halves).all()
+
+
+def test_why_networks_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def expected(*_: object) -> Any:
+        yield 5.0
+
+    monkeypatch.setattr(choice, "estimate_plain", expected)
+    finished = fitted(noisy(), ratio=20)[1]
+    behind = finished.quality.psnr - 5
+    assert finished.reason == f"the predictive coder was {behind:.1f} dB behind in samples of the volume"

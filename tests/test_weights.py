@@ -15,7 +15,8 @@ from napari_tinc.entropy import MAX_MAGNITUDE
 from napari_tinc.framing import Chunk, Kind, TincError
 from napari_tinc.octree import Octree
 from napari_tinc.quantization import quantize, storable
-from napari_tinc.weights import Corrections, Scalars, from_chunks, round_trip, to_chunks
+from napari_tinc.scalars import Scalars
+from napari_tinc.weights import Corrections, from_chunks, round_trip, to_chunks
 
 
 def header(form: WeightsFormat, calibration: Calibration) -> Header:

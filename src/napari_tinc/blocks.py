@@ -59,6 +59,7 @@ class Planned:
     memory, disk : bytes of main memory, and of the disk for what is kept and the file, needed at most, about.
     kept : files in the job's folder that it goes on from.
     others : files there that are the work of other jobs.
+    method : "networks" or "predictive"; "auto" where both will be tried.
     """
 
     n_blocks: int
@@ -67,6 +68,7 @@ class Planned:
     disk: int = 0
     kept: int = 0
     others: int = 0
+    method: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +108,7 @@ def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None
     A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks.md), where a single
     fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
     """
-    if settings.bound is not None:
+    if settings.without_networks:
         edge = min(edge or EXACT_EDGE, EXACT_EDGE)
     depths = split_counts(source.shape, MAX_DEPTH)
     depth = 0

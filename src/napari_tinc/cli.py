@@ -23,15 +23,31 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .reports import Log, Ticker, kept_text, log_entry, one_line, pairs, plan_entry, plan_text, put, table, to_json
+from .reports import (
+    Log,
+    Ticker,
+    kept_text,
+    log_entry,
+    method_text,
+    one_line,
+    pairs,
+    plan_entry,
+    plan_text,
+    put,
+    table,
+    to_json,
+)
 
 if TYPE_CHECKING:
     from .framing import Chunk, Entry
     from .images import Image
     from .metrics import Quality
 
+METHODS = ("auto", "networks", "predictive")
 PRESETS = ("fast", "balanced", "best")
 WEIGHTS = ("entropy", "int8", "float16")
+# What info prints of files with networks only.
+OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "weights", "calibration")
 QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.platformName())"
 
 
@@ -77,15 +93,13 @@ def _compress(args: argparse.Namespace) -> None:
         raise ValueError(f"cannot write {args.file}: it is, or is in, {args.image} itself")
     if args.log and any(_is_same(args.log, path) for path in (original, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
-    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
-        if args.max_error is not None and value is not None:
-            raise ValueError(f"--{name} and --max-error given, expected one: a file within a bound has no networks")
+    _check_method(args)
     folder = Path(f"{os.path.realpath(args.file) if os.path.islink(args.file) else args.file}.parts")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; what is done is kept there")
     image = args.image if args.isolate else read_volumes(args.image)
     options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
-    options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block}
+    options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block, "method": args.method}
     options["max_error"] = args.max_error
     try:
         figures = _fit(
@@ -96,7 +110,7 @@ def _compress(args: argparse.Namespace) -> None:
             reason = f"{str(error) or 'cancelled'}; {kept} kept in {folder}, the same command goes on from there"
             raise type(error)(reason) from None
         raise
-    _report(args, figures, table([figures]))
+    _report(args, figures, _fit_table(figures))
 
 
 def _decompress(args: argparse.Namespace) -> None:
@@ -148,6 +162,7 @@ def _info(args: argparse.Namespace) -> None:
         "value_range": volume.value_range, "error_bound": None if volume.n_missing else volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
+        "method": volume.method,
         "n_blocks": len(above) * math.prod(volume.shape[:-3]),
         "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
         "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
@@ -170,9 +185,18 @@ def _info(args: argparse.Namespace) -> None:
     if args.leaves and there:
         names = volume.leaves.dtype.names or ()
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
-    named = {**result, "channels": [" ".join(channel.values()) for channel in volume.channels] or None}
+    named = {key: value for key, value in result.items() if volume.method == "networks" or key not in OF_NETWORKS}
+    named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
+    named["method"] = _contents(volume.method, result["n_blocks"])
     promise = [] if volume.error_bound is None or volume.n_missing else [_promise(volume)]
     _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))]))
+
+
+def _contents(method: str, n_blocks: int) -> str:
+    """What a file holds, in words."""
+    if method == "predictive":
+        return f"{n_blocks} block{'s'[: n_blocks > 1]} without networks (predictive coder)"
+    return "an octree of networks" if n_blocks == 1 else f"{n_blocks} blocks, each an octree of networks"
 
 
 def _figure(value: Any) -> float:
@@ -247,7 +271,7 @@ def _demo(args: argparse.Namespace) -> None:
         volume = tinc.open(args.file)
         volume.verify()
     figures |= {"file": args.out, **asdict(tinc.compare(image.array, volume))}
-    _report(args, figures, table([figures]))
+    _report(args, figures, _fit_table(figures))
     if args.view and not args.json:
         _show(image, volume)
 
@@ -257,6 +281,18 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
     put(to_json(result) if args.json else text)
+
+
+def _check_method(args: argparse.Namespace) -> None:
+    """ValueError where options ask for networks and for none."""
+    if args.method == "networks" and args.max_error is not None:
+        raise ValueError("--method networks and --max-error given, expected one: networks keep no bound")
+    other = "--max-error" if args.max_error is not None else "--method predictive"
+    if args.max_error is None and args.method != "predictive":
+        return
+    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
+        if value is not None:
+            raise ValueError(f"--{name} and {other} given, expected one: such a file has no networks")
 
 
 def _kept(folder: Path) -> str:
@@ -330,8 +366,10 @@ def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[s
             entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):
                 event.volume.save(args.file)
-                figures = _figures(event.volume, event.quality, file=args.file) | {"seconds": event.seconds}
+                figures = _figures(event.volume, event.quality, file=args.file)
+                figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = {"phase": "finished", **figures}
+                ticker.say(method_text(event.method, event.reason))
             elif isinstance(event, tinc.Progress):
                 ticker.show(event)
                 entry = log_entry(event)
@@ -351,6 +389,11 @@ def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[s
             if log and entry:
                 log.add(entry)
     return figures
+
+
+def _fit_table(figures: Mapping[str, Any]) -> str:
+    """The figures of a fit but for its method, which was told on stderr."""
+    return table([{key: value for key, value in figures.items() if key not in ("method", "reason")}])
 
 
 def _figures(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
@@ -455,6 +498,8 @@ def _parser() -> argparse.ArgumentParser:
     target.add_argument("--psnr", type=float, metavar="DB", help="least quality, in the smallest file that has it")
     help = "how far any voxel may be off, in units of the data; 0 is bit for bit"
     target.add_argument("--max-error", type=float, metavar="E", help=help)
+    help = "networks: an octree of networks; predictive: none, but the predictive coder; auto: the better of both"
+    compress.add_argument("--method", choices=METHODS, default="auto", help=help)
     compress.add_argument("--weights", choices=WEIGHTS, help="how they are stored (entropy)")
     compress.add_argument("--widths", type=_widths, metavar="N,N", help="of the networks, a level from the root")
     compress.add_argument("--calibration", choices=("auto", "none"), default="auto", help="where it pays, or none")

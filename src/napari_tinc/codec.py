@@ -1,4 +1,4 @@
-"""Compressing: :func:`compress` and :func:`fit`, their arguments checked, and the search for a PSNR."""
+"""Compressing: :func:`compress` and :func:`fit`, and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import contextlib
 import math
 import operator
 import os
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -17,28 +16,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import framing, needs
-from .allocation import MAX_LEVELS, NotWithNetworks, parse_widths
-from .blocks import Job, Planned, block_tree, run_blocks
+from .allocation import MAX_LEVELS, parse_widths
+from .blocks import Job, Planned, block_tree
 from .cancel import Cancelled
 from .checkpoint import Journal, key_of
+from .choice import run_for_size, settled_method
 from .container import WeightsFormat
 from .framing import Ancillary, Chunk
 from .locks import while_held
-from .pipeline import STEPS, Finished, Preview, Settings, Task, compact, make_header, run
-from .plain import estimate_plain, fit_plain, is_candidate
+from .pipeline import METHODS, STEPS, Finished, Preview, Settings, compact
+from .psnr_search import LEAST_RATIO, reach
 from .sources import Source
-from .training import Control, Mark, Progress, n_shards, pick_device
+from .training import Control, Progress, n_shards, pick_device
 from .volume import TincVolume
 
 LEAST_EDGE = 16  # of a block
 FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
 SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
-LEAST_RATIO, LEAST_BYTES, MOST_ATTEMPTS = 8, 600, 6  # of a search for a PSNR
-NEAR_DB, PILOT_SHARE, PILOT_LOSS_DB = 0.1, 0.15, 1.5
-SAMPLE_DB = 2.5  # that an estimate from samples may be wrong by
-DB_PER_DOUBLING = 3.0  # what twice the bytes buy, roughly
-GAIN_DB = 9.0  # over a whole schedule from where its first marks would have it: sim_turbulence at 64 gained 8.6
 
 
 def compress(
@@ -47,7 +42,7 @@ def compress(
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
-    block: int | None = None,
+    method: str = "auto", block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
@@ -66,6 +61,10 @@ def compress(
         bit. Such a file has no networks, and preset and device are of no meaning. NaN and infinite values survive.
     labels : values are names, not intensities; stored in the file. With ``max_error=0`` only; a mask (bool)
         is such anyway.
+    method : "networks" for an octree of networks, whatever else may be better. "predictive" for a file without
+        networks, whose blocks the predictive coder codes, for a volume of at most
+        :data:`~napari_tinc.needs.MOST_AT_ONCE` voxels; with ``max_error`` that is what happens anyway. "auto" for the
+        better of the two; networks where only they can serve, or ``widths``, ``levels`` or ``weights`` are chosen.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : the same seed on the same machine gives the same bytes, with the same number of CPUs (one counts as two).
@@ -93,7 +92,8 @@ def compress(
     events = fit(
         array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
-        max_error=max_error, labels=labels, channels=channels, block=block, resume=resume, scheduler=scheduler,
+        max_error=max_error, labels=labels, channels=channels, method=method, block=block, resume=resume,
+        scheduler=scheduler,
     )  # fmt: skip
     volume = None
     for event in events:
@@ -111,7 +111,7 @@ def fit(
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
-    block: int | None = None,
+    method: str = "auto", block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     control: Control | None = None,
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
@@ -121,10 +121,13 @@ def fit(
     it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
     after ``look`` a :class:`Preview` comes between. The first event is :class:`Planned`.
     """
+    if method == "networks":
+        _check_networks(array, max_error, labels)
     source = Source.of(array, exact=max_error == 0)
     budget = _parse_target(source.nbytes, ratio, nbytes, psnr, max_error)
     for name, value, known in (
-        ("preset", preset, STEPS), ("weights", weights, WEIGHTS), ("calibration", calibration, ("auto", "none")),
+        ("method", method, METHODS), ("preset", preset, STEPS), ("weights", weights, WEIGHTS),
+        ("calibration", calibration, ("auto", "none")),
     ):  # fmt: skip
         if value not in tuple(known):
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
@@ -134,23 +137,23 @@ def fit(
     seed = operator.index(seed)
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
-    if max_error is None:  # else there is nothing for torch to do
+    if max_error is None and method != "predictive":  # else there is nothing for torch to do
         pick_device(device)
     if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
         raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
     if widths is not None and psnr is not None:
         raise ValueError(f"widths={widths} and psnr={psnr} given, expected one: a search for a PSNR chooses widths")
     chosen = None if widths is None else parse_widths(widths, levels)
-    if max_error is not None and (levels, chosen) != (None, None):
-        given = f"widths={widths}" if chosen else f"levels={levels}"
-        raise ValueError(f"{given} and max_error={max_error} given, expected one: such a file has no networks")
+    if max_error is not None or method == "predictive":
+        other = f"max_error={max_error}" if max_error is not None else f"method={method!r}"
+        _check_without_networks(source, other, max_error, levels=levels, widths=widths, weights=weights)
     if block is not None and operator.index(block) < LEAST_EDGE:
         raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
     meta = _parse_meta(source, axis_labels, channels) | _parse_labels(source, labels, max_error)
     job = Job(
         source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
-                 source.size > needs.MOST_AT_ONCE, max_error),
+                 source.size > needs.MOST_AT_ONCE, max_error, method),
         control or Control(), block, scheduler=scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
     planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
@@ -158,12 +161,12 @@ def fit(
         needs.check_disk(planned.disk, Path(resume))
         job = replace(job, journal=Journal(Path(resume), _key(job, budget, psnr)))
         planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
-    events = _run(job, budget) if psnr is None else _reach(job, float(psnr))
+    events = run_for_size(job, budget) if psnr is None else reach(job, float(psnr))
     return while_held(resume, _whole(job, planned, events))
 
 
 def _plan(job: Job, sizes: Sequence[int]) -> Planned:
-    """What will be done, for the first of some sizes of the file.
+    """What will be done, for the first of some sizes of the file; 0, of no meaning, where a bound is the target.
 
     ValueError where memory is too little for any, or they are more blocks than a file can have.
     """
@@ -186,7 +189,8 @@ def _plan(job: Job, sizes: Sequence[int]) -> Planned:
         (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= needs.free_memory()), None
     )
     needs.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
-    return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk)
+    method = settled_method(job, source.nbytes / max(1, *sizes))
+    return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk, method=method)
 
 
 def _whole(
@@ -207,179 +211,11 @@ def _whole(
 def _key(job: Job, budget: int, psnr: float | None) -> str:
     """What tells this job from others: all that the bytes of its file depend on."""
     said: list[Any] = [job.settings.provenance(), job.settings.said(), budget, psnr, job.edge, job.facts, job.names]
-    if job.settings.bound is None:
+    if not job.settings.without_networks:
         said += [pick_device(job.settings.device).type, n_shards()]
     source = job.source
     said += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
     return key_of(*said, *(chunk.payload for chunk in job.extra))
-
-
-def _run(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
-    """The better of a file with networks and one without, where both are possible."""
-    if job.settings.bound is None and is_candidate(job, job.source.nbytes / budget):
-        return _better(job, budget)
-    return _with_networks(job, budget)
-
-
-def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
-    """Networks are given up as soon as they cannot come up to a file without any; that is made if it may be better."""
-    began = time.perf_counter()
-    expected = -math.inf
-    for sign in estimate_plain(job, budget):
-        if isinstance(sign, float):
-            expected = sign
-        else:
-            yield sign
-    best = None
-    if math.isinf(expected) and expected > 0:
-        for event in fit_plain(job, nbytes=budget):
-            if isinstance(event, Finished):
-                best, expected = event, event.quality.psnr
-            elif isinstance(event, Progress):
-                yield event
-    if job.control.cancel.is_set():
-        return
-    if best is None and expected > 0 and math.isinf(expected):
-        expected = -math.inf  # it cannot be made
-    plain = best
-    try:
-        for found in _with_networks(job, budget, wanted=expected - (0 if plain else SAMPLE_DB)):
-            if isinstance(found, Finished):
-                best = max(best or found, found, key=lambda finished: finished.quality.psnr)
-            else:
-                yield found
-    except NotWithNetworks:
-        if math.isinf(expected):
-            raise
-    if job.control.cancel.is_set():
-        return
-    better = best is None or (not job.control.stop.is_set() and expected + SAMPLE_DB > best.quality.psnr)
-    if plain is None and better:
-        for event in fit_plain(job, nbytes=budget):
-            if isinstance(event, Finished):
-                best = max(best or event, event, key=lambda finished: finished.quality.psnr)
-            elif isinstance(event, Progress):
-                yield event
-    if best is None and not job.control.cancel.is_set():
-        again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
-        yield from _with_networks(again, budget)  # for what could not be made after all
-    elif best and not job.control.cancel.is_set():
-        yield replace(best, seconds=time.perf_counter() - began)
-
-
-def _is_hopeless(mark: Mark, wanted: float) -> bool:
-    """Whether a fit under way will not come up to a PSNR: what is left of its schedule gives a few dB."""
-    return mark.done >= 0.3 and mark.psnr + GAIN_DB * (1 - mark.done) + 1 < wanted
-
-
-def _with_networks(
-    job: Job, budget: int, share: float = 1.0, wanted: float = -math.inf
-) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
-    """One fit, as one tree or in blocks; given up without :class:`Finished` where it will not come up to a PSNR."""
-    tree = block_tree(job.source, budget, job.settings, job.edge)
-    if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
-        return _unless_hopeless(run_blocks(job, tree, budget, share), wanted, job.control, Journal())
-    volume = job.source.read(0, (slice(None),) * 3)
-    header = make_header(volume, job.settings.form, **job.facts)
-    journal = job.journal.under(f"tree-{budget}-{share}")
-    task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
-    return _unless_hopeless(run(task, share), wanted, job.control, journal)
-
-
-def _unless_hopeless(
-    events: Generator[Progress | Mark | Preview | Finished], wanted: float, control: Control, journal: Journal
-) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
-    if (left := journal.load("result.done")) is not None:
-        if left:
-            yield Finished.restored(left)
-        return
-    with contextlib.closing(events):
-        for event in events:
-            if isinstance(event, Mark):
-                if not control.stop.is_set() and _is_hopeless(event, wanted):  # after stop, what there is will do
-                    journal.save_result({})
-                    return
-            else:
-                if isinstance(event, Finished) and not control.stop.is_set():
-                    journal.save_result(event.state())
-                yield event
-
-
-def _reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
-    """Fits of several sizes, until one is of the wanted PSNR and hardly better.
-
-    First comes a file without networks. Only if networks are better in as many bytes, their size is searched: PSNR is
-    taken to be linear in log2(bytes) between the fits nearest to what is wanted.
-    """
-    began = time.perf_counter()
-    raw, control = job.source.nbytes, job.control
-    best = None
-    for event in fit_plain(job, wanted=wanted) if is_candidate(job, LEAST_RATIO) else ():
-        if isinstance(event, Finished):
-            best = event
-        else:
-            yield event
-    if control.cancel.is_set():
-        return
-    plain = best
-    tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
-    n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.settings, job.edge).leaves)
-    least = math.log2(LEAST_BYTES * n_blocks)
-    most = max(least, math.log2(raw / LEAST_RATIO))
-    size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
-    for attempt in range(1, MOST_ATTEMPTS + 1):
-        if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
-            break
-        finished = None
-        pilot = attempt == 1 and not plain
-        enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
-        try:
-            for found in _with_networks(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
-                if isinstance(found, Finished):
-                    finished = replace(found, seconds=time.perf_counter() - began)
-                elif isinstance(found, Progress):
-                    yield replace(found, attempt=attempt)
-                else:
-                    yield found
-        except NotWithNetworks:
-            if best is None:
-                raise
-        if control.cancel.is_set():
-            return
-        if finished is None:
-            break  # given up, or too small for networks
-        reached = finished.quality.psnr
-        if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
-            best = finished
-        if control.stop.is_set() or 0 <= reached - wanted <= NEAR_DB or math.isinf(reached):
-            best = best or finished
-            break
-        if pilot:
-            size += (wanted - reached - PILOT_LOSS_DB) / DB_PER_DOUBLING
-        else:
-            tried.append((size, reached))
-            if plain and len(tried) == 1 and reached < wanted:
-                break  # more bytes than without networks
-            if (size >= most and reached < wanted) or (size <= least and reached >= wanted):
-                break
-            size = _size_for(wanted + NEAR_DB / 2, tried)
-        size = min(most, max(least, size))
-    if best is None:
-        size, reached = max(tried)
-        raise ValueError(
-            f"a PSNR of {wanted:g} dB was not reached: {reached:.2f} dB in {round(2**size)} bytes, a ratio of "
-            f"{raw / 2**size:.3g}"
-        )
-    yield replace(best, seconds=time.perf_counter() - began)
-
-
-def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
-    """log2(bytes) of that PSNR, from the two fits nearest to it, or from one and the usual slope."""
-    (size, reached), *others = sorted(tried, key=lambda fit: abs(fit[1] - wanted))
-    slope = DB_PER_DOUBLING
-    if others and abs(size - others[0][0]) > 1e-3:
-        slope = min(8.0, max(1.0, (reached - others[0][1]) / (size - others[0][0])))
-    return size + (wanted - reached) / slope
 
 
 def _parse_target(
@@ -411,6 +247,34 @@ def _parse_target(
     if budget > framing.MAX_FILE:
         raise ValueError(f"a file of {budget} bytes asked for, expected at most {framing.MAX_FILE}: a higher ratio")
     return budget
+
+
+def _check_networks(array: ArrayLike, max_error: float | None, labels: bool) -> None:
+    """ValueError where networks are asked for, and what they cannot do."""
+    given = f"max_error={max_error}" if max_error is not None else "labels=True" if labels else ""
+    dtype = getattr(array, "dtype", None)
+    if not given and dtype is not None and np.dtype(dtype).kind == "b":
+        given = "a bool volume"
+    if given:
+        raise ValueError(
+            f"{given} and method='networks' given, expected one: networks keep no bound; the predictive coder does"
+        )
+
+
+def _check_without_networks(
+    source: Source, other: str, max_error: float | None, *, levels: int | None, widths: Sequence[int] | None,
+    weights: str,
+) -> None:  # fmt: skip
+    """ValueError where networks are described for a file that has none, or the volume is too large to search."""
+    described = {"widths": widths, "levels": levels, "weights": weights if max_error is None else "entropy"}
+    for name, value in described.items():
+        if value is not None and value != "entropy":
+            raise ValueError(f"{name}={value!r} and {other} given, expected one: such a file has no networks")
+    if max_error is None and source.size > needs.MOST_AT_ONCE:
+        raise ValueError(
+            f"{source.size} voxels and {other} given, expected at most {needs.MOST_AT_ONCE}: the search for a size "
+            "or a PSNR holds all of them in memory. Ask for max_error, or for networks"
+        )
 
 
 def _parse_facts(spacing: Sequence[float] | None, units: str | None) -> dict[str, Any]:

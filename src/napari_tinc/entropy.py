@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_MAGNITUDE = 2**15 - 1
+LEAST_PROBABILITY = 2.0**-24  # The coder rounds probabilities to multiples of this, and none to 0.
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,25 @@ class Geometric:
     @cached_property
     def model(self) -> Any:
         """Its table, which takes longer to make than thousands of integers to decode."""
+        return constriction.stream.model.Categorical(self._table(), perfect=False)
+
+    def bits(self, integers: NDArray[np.int32]) -> NDArray[np.float64]:
+        """The code length of each: -log2 of its probability."""
+        if not self.largest:
+            return np.zeros(integers.shape)
+        table = self._table()
+        lengths = -np.log2(np.maximum(table / table.sum(), LEAST_PROBABILITY))
+        return lengths[integers + self.largest]
+
+    def _table(self) -> NDArray[np.float64]:
+        """Proportional to the probabilities of -largest to largest."""
         table = np.empty(2 * self.largest + 1)
         powers = table[self.largest :]
         powers[0], powers[1:] = 1, self.decay / 65536
         np.multiply.accumulate(powers, out=powers)  # left to right, as IEEE products are not associative
         np.maximum(powers, 2.0**-40, out=powers)
         table[: self.largest] = powers[:0:-1]
-        return constriction.stream.model.Categorical(table, perfect=False)
+        return table
 
 
 def encode(streams: Sequence[tuple[NDArray[np.int32], Geometric]]) -> bytes:

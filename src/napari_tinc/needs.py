@@ -38,9 +38,9 @@ def memory_needed(tree: Octree, source: Source, nbytes: int, settings: Settings)
     weights = nbytes / BYTES_A_WEIGHT / (source.n_volumes * len(tree.leaves))
     networks = PER_VOXEL * voxels + PER_WEIGHT * weights + 3 * nbytes
     searched = 0.0
-    if source.size <= MOST_AT_ONCE:  # all of it is read to try without networks
+    if _is_searched(source, settings):  # all of it is read
         searched = 3 * source.nbytes + PARTS * nbytes + PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
-    return int(PROCESS + max(networks, searched))
+    return int(PROCESS + max(0 if settings.without_networks else networks, searched))
 
 
 def disk_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -> int:
@@ -48,7 +48,12 @@ def disk_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -
     if settings.bound is not None:
         return int(2 * SHARE * source.nbytes)
     weights = nbytes / BYTES_A_WEIGHT / (source.n_volumes * len(tree.leaves))
-    return int(2 * nbytes + STATE * weights + 2**21 + (PARTS * nbytes if source.size <= MOST_AT_ONCE else 0))
+    return int(2 * nbytes + STATE * weights + 2**21 + (PARTS * nbytes if _is_searched(source, settings) else 0))
+
+
+def _is_searched(source: Source, settings: Settings) -> bool:
+    """Whether a file without networks may be made for a size."""
+    return settings.method != "networks" and source.size <= MOST_AT_ONCE
 
 
 def free_memory() -> float:

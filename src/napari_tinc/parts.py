@@ -43,6 +43,10 @@ class Parts(Protocol):
         """Voxels along a cell of the overviews, 0 where there are none."""
 
     @property
+    def has_networks(self) -> bool:
+        """Whether any box is a tree of networks."""
+
+    @property
     def start(self) -> NDArray[np.int64]:
         """First voxel of every box, (n, 3)."""
 
@@ -89,6 +93,7 @@ class OneTree:
 
     leading: tuple[int, ...] = ()
     edge = 0
+    has_networks = True
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -143,6 +148,10 @@ class Blocks:
         self.leading, self.edge = header.leading, header.edge
         self._store, self._layout, self._cache, self._head_crc = store, layout, cache, head_crc
         self._ancillary: list[Chunk] | None = None  # of a part of a file; else those of the file
+
+    @property
+    def has_networks(self) -> bool:
+        return any(not entry.level for entry in self._layout.blocks) or self._layout.residuals.size == 0
 
     @cached_property
     def start(self) -> NDArray[np.int64]:

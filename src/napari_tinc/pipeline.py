@@ -29,14 +29,16 @@ from .metrics import Quality
 from .network import Architecture
 from .octree import Octree
 from .partition import partition
+from .scalars import Scalars
 from .training import Control, Fitted, Mark, Progress, Schedule, Snapshot, train
 from .tree import pack_errors, to_values
 from .volume import TincVolume, cell_centres
-from .weights import Corrections, Scalars, architecture_of, round_trip, to_chunks, to_network
+from .weights import Corrections, architecture_of, round_trip, to_chunks, to_network
 
 OMEGA0 = 8.0  # frequency of the first sines when training begins
 MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
 SAFE_DEPTH = 6  # sine layers from root to leaf; beyond, the rate falls with the square of their number
+METHODS = ("auto", "networks", "predictive")  # the better of the other two; an octree of networks; no networks
 STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
 FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
@@ -65,7 +67,8 @@ class Settings:
     widths : of the nodes of every level from the root; None for what suits the size.
     calibrate : where it pays.
     quick : whether to decode sooner counts more than the last 0.2 dB.
-    bound : largest error of any voxel, 0 for bit for bit; then there are no networks. None for networks.
+    bound : largest error of any voxel, 0 for bit for bit; then there are no networks. None for a size or a PSNR.
+    method : of :data:`METHODS`, where there is no bound.
     """
 
     preset: str
@@ -77,6 +80,12 @@ class Settings:
     calibrate: bool = True
     quick: bool = False
     bound: float | None = None
+    method: str = "auto"
+
+    @property
+    def without_networks(self) -> bool:
+        """Whether it is known before the work that there will be none."""
+        return self.bound is not None or self.method == "predictive"
 
     def provenance(self) -> dict[str, Any]:
         """What a file says of how it was made."""
@@ -116,11 +125,25 @@ class Task:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The last event of a fit: the compressed volume, its measured quality, and the seconds all of it took."""
+    """The last event of a fit.
+
+    Attributes
+    ----------
+    volume : the compressed volume.
+    quality : as measured on all voxels.
+    seconds : that all of it took.
+    reason : why that method, where another was tried or considered: "networks were 1.3 dB behind". Else empty.
+    """
 
     volume: TincVolume
     quality: Quality
     seconds: float
+    reason: str = ""
+
+    @property
+    def method(self) -> str:
+        """What the file is made of: "networks" or "predictive"."""
+        return self.volume.method
 
     def state(self) -> State:
         return {"data": self.volume.parts.data(), "quality": asdict(self.quality), "seconds": self.seconds}

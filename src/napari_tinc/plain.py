@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -38,17 +39,27 @@ POLL_SECONDS = 0.2
 T = TypeVar("T")
 
 
+class NotPredictive(ValueError):
+    """A volume, or a size, that cannot be done without networks."""
+
+
 def is_candidate(job: Job, ratio: float) -> bool:
     """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
     settings = job.settings
-    chosen = settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
+    chosen = (
+        settings.method != "auto" or settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
+    )
     return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
 
 
 def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = None) -> Iterator[Progress | Finished]:
-    """In at most ``nbytes``, or with a PSNR of at least ``wanted``.
+    """In at most ``nbytes``, or with a PSNR of at least ``wanted``. Ends without :class:`Finished` if it is cancelled.
 
-    Ends without :class:`Finished` where it is cancelled, or the bytes are too few.
+    Raises
+    ------
+    NotPredictive
+        If the bytes are too few; if values span more than the largest floating-point number; or if they are constant,
+        which networks need no search for, unless the method is "predictive".
     """
     began = time.perf_counter()
     source = job.source
@@ -65,24 +76,27 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
     boxes = [task.read(job.settings) for task in tasks]
     low, high = min(box.min() for box in boxes), max(box.max() for box in boxes)
     span = float(high) - float(low)
-    if not 0 < span < math.inf:
-        return  # a constant: networks need no search
+    if not span < math.inf:
+        raise NotPredictive("volume spans more than the largest floating-point number: ask for max_error")
+    if not span and job.settings.method != "predictive":
+        raise NotPredictive("volume is constant")
     header = Mosaic(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
     )
 
-    def search(encode: Encoder) -> Found | None:
+    report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
+    rest = head_bytes(header, [*job.extra, report], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
+
+    def search(encode: Encoder) -> Found:
+        if not span:
+            return residual_search.exactly(boxes, encode)
         if wanted is not None:
             return residual_search.best_reaching(boxes, wanted, span, encode)
         assert nbytes is not None
-        report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
-        rest = head_bytes(header, [*job.extra, report], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
-        return _best_within(boxes, max(1, nbytes - rest), encode)
+        return residual_search.best_within(boxes, max(1, nbytes - rest), encode)
 
-    def work(encode: Encoder, check: Check) -> Finished | None:
+    def work(encode: Encoder, check: Check) -> Finished:
         found = search(encode)
-        if found is None:
-            return None
         bound = found.bound * (1 + 2 * found.dead_zone)
         if np.dtype(source.dtype).kind in "iu":
             bound = float(math.floor(bound))
@@ -98,12 +112,22 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
         finished = assemble(job, replace(header, error_bound=bound), [], blocks)
         return replace(finished, seconds=time.perf_counter() - began)
 
-    for event in _watched(work, boxes, pieces, job.control, began):
-        if isinstance(event, Progress):
+    try:
+        for event in _watched(work, boxes, pieces, job.control, began):
+            if isinstance(event, Finished):
+                _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
+                journal.save_result(event.state())
             yield event
-        elif event and (nbytes is None or event.volume.nbytes_compressed <= nbytes):
-            journal.save_result(event.state())
-            yield event
+    except residual_search.OutOfReach as error:
+        _check_size(source.nbytes, rest + error.nbytes, nbytes)
+
+
+def _check_size(raw: int, least: int, nbytes: int | None) -> None:
+    if nbytes is not None and least > nbytes:
+        raise NotPredictive(
+            f"a volume of {raw} bytes cannot become {nbytes} without networks: the smallest file is about {least} "
+            f"bytes, a ratio of {raw / least:.3g}. Ask for a lower ratio, or for networks"
+        )
 
 
 def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
@@ -123,24 +147,25 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
             ]
             boxes.append(source.read(volume, place))
     span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
+    if not 0 < span < math.inf:
+        yield -math.inf
+        return
     share = sum(box.size for box in boxes) / source.size
     expected = -math.inf
     budget = max(1, round(share * nbytes))
     pieces = Pieces(job.journal.under(f"sample-{nbytes}"))
-    for event in _watched(lambda encode, _: _best_within(boxes, budget, encode), boxes, pieces, job.control, began):
+
+    def work(encode: Encoder, _: Check) -> Found | None:
+        with suppress(residual_search.OutOfReach):  # networks may get there
+            return residual_search.best_within(boxes, budget, encode)
+        return None
+
+    for event in _watched(work, boxes, pieces, job.control, began):
         if isinstance(event, Progress):
             yield event
-        elif event and span:
+        elif event:
             expected = psnr(math.sqrt(event.mse), span)
     yield expected
-
-
-def _best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder) -> Found | None:
-    """None where that is out of reach: networks may get there."""
-    try:
-        return residual_search.best_within(boxes, nbytes, encode)
-    except ValueError:
-        return None
 
 
 def _watched(

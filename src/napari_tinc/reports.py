@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from .blocks import Planned
     from .training import Progress
 
+METHOD_TEXTS = {
+    "auto": "with networks or the predictive coder, whichever is better",
+    "networks": "with networks",
+    "predictive": "with the predictive coder, without networks",
+}
 PROGRESS_SECONDS = 5.0  # between two lines where stderr is no terminal
 
 # Where a key is not its own heading, or a number not written as it is.
@@ -51,7 +56,7 @@ def log_entry(event: Progress) -> dict[str, Any]:
 def plan_entry(event: Planned) -> dict[str, Any]:
     """The line of a log that says what will be done."""
     entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory, "disk": event.disk}
-    return {"phase": "planned", **entry}
+    return {"phase": "planned", "method": event.method, **entry}
 
 
 class Log:
@@ -87,10 +92,16 @@ class Log:
 
 
 def plan_text(event: Planned) -> str:
-    """What will be done: "8 blocks of 128 x 128 x 128, at most about 0.9 GB of memory and 3 MB on disk"."""
+    """What will be done: "8 blocks of 96 x 96 x 96 with networks, at most about 0.9 GB of memory and 3 MB on disk"."""
     shape = " x ".join(map(str, event.block_shape))
     what = f"{event.n_blocks} blocks of {shape}" if event.n_blocks > 1 else shape
-    return f"{what}, at most about {amount(event.memory)} of memory and {amount(event.disk)} on disk"
+    needed = f"at most about {amount(event.memory)} of memory and {amount(event.disk)} on disk"
+    return f"{what} {METHOD_TEXTS[event.method]}, {needed}"
+
+
+def method_text(method: str, reason: str) -> str:
+    """How a file was made, and why so: "made with networks: the predictive coder was 1.3 dB behind"."""
+    return f"made {METHOD_TEXTS[method]}" + (f": {reason}" if reason else "")
 
 
 def kept_text(event: Planned, folder: Path) -> str:

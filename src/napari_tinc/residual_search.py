@@ -37,6 +37,14 @@ class Coded:
     count: int
 
 
+class OutOfReach(ValueError):
+    """Boxes that take more than they may even at the largest bound: ``nbytes`` at least."""
+
+    def __init__(self, message: str, nbytes: int) -> None:
+        super().__init__(message)
+        self.nbytes = nbytes
+
+
 Encoder = Callable[[int, float, int, float], Coded]  # of the number of a box, bound, taper and dead zone
 
 
@@ -68,13 +76,13 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | No
 
     Raises
     ------
-    ValueError
+    OutOfReach
         If they take more bytes even at the largest bound.
     """
     encode = encode or _encoder(boxes)
     estimate = _estimate(boxes)
     if estimate(0) <= 2 * nbytes:
-        found = _encode(boxes, encode, 0, 0)
+        found = exactly(boxes, encode)
         if found.nbytes <= nbytes:
             return found
     goal = float(np.log2(nbytes * (1 + LEAST) / 2))
@@ -87,8 +95,14 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | No
     within = [found for found in search.tried if found.nbytes <= nbytes]
     if not within:
         least = min(search.tried, key=lambda found: found.nbytes)
-        raise ValueError(f"boxes take {least.nbytes} bytes at bound {least.bound:g}, expected at most {nbytes}")
+        said = f"boxes take {least.nbytes} bytes at bound {least.bound:g}, expected at most {nbytes}"
+        raise OutOfReach(said, least.nbytes)
     return min(within, key=lambda found: found.mse)
+
+
+def exactly(boxes: Sequence[NDArray[Any]], encode: Encoder | None = None) -> Found:
+    """All boxes, every voxel bit for bit."""
+    return _encode(boxes, encode or _encoder(boxes), 0, 0)
 
 
 def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float, encode: Encoder | None = None) -> Found:
@@ -123,7 +137,7 @@ def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float, encod
         lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
         lambda found: reached(found) >= psnr,
     )
-    enough = [found for found in search.tried if reached(found) >= psnr] or [_encode(boxes, encode, 0, 0)]
+    enough = [found for found in search.tried if reached(found) >= psnr] or [exactly(boxes, encode)]
     return min(enough, key=lambda found: found.nbytes)
 
 

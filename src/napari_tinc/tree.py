@@ -80,33 +80,38 @@ class Tree:
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
         """See :attr:`TincVolume.leaves`; boxes count from the corner of this one. The range is what PSNR is of."""
+        from .leaf_bytes import bytes_of_leaves
+
         header, tree = self.header, self.header.tree
         counts = container.parameter_counts(header)
         rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
-        payload = sum(len(chunk.payload) for chunk in self.chunks if chunk.role is Kind.WEIGHTS)
         rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
         rows["level"] = tree.level[tree.leaves]
         rows["network"] = network = container.serving(tree, header.widths)[tree.leaves]
         rows["parameters"] = np.where(network < 0, 0, counts[network])
-        part = container.parts_of_leaves(header)
-        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
-        rows["bytes"] = rows["parameters"] * (voxels / np.bincount(part, voxels)[part]) * (payload / counts.sum())
-        rows["rmse"] = rows["psnr"] = rows["max_error"] = np.nan
-        for chunk in self.chunks:
-            if chunk.role is Ancillary.QUALITY:
-                errors = unpack_errors(chunk.checked(), int(part.max()) + 1, header.value_range)[part]
-                rows["rmse"], rows["max_error"] = errors[:, 0], errors[:, 1]
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    rows["psnr"] = 20 * np.log10(framing.span_of(value_range) / rows["rmse"])
-                rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
+        rows["bytes"] = bytes_of_leaves(header, self.chunks)
+        rows["rmse"], rows["max_error"] = self._errors().T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows["psnr"] = 20 * np.log10(framing.span_of(value_range) / rows["rmse"])
+        rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
         rows["gain"] = self.network.gain
         with np.errstate(over="ignore"):  # of the largest floats
             rows["offset"] = self.network.offset * header.std
         return rows
 
+    def _errors(self) -> NDArray[np.float64]:
+        """RMSE and largest error of every leaf, as the file says them; nan where it does not. (n_leaves, 2)."""
+        part = container.parts_of_leaves(self.header)
+        errors = np.full((len(part), 2), np.nan)
+        for chunk in self.chunks:
+            if chunk.role is Ancillary.QUALITY:
+                errors = unpack_errors(chunk.checked(), int(part.max()) + 1, self.header.value_range)[part]
+        return errors
+
     def verify(self) -> None:
+        """Check all chunks and decode all weights; :class:`TincError` if anything is wrong."""
         framing.verify(self.chunks)
-        self.leaves(self.header.value_range)
+        _ = self.network, self._errors()
 
 
 def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:

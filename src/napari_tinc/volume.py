@@ -137,6 +137,11 @@ class TincVolume:
         return self.header.error_bound
 
     @property
+    def method(self) -> str:
+        """What gives the values: "networks", or "predictive" where all blocks are of the predictive coder."""
+        return "networks" if self._parts.has_networks else "predictive"
+
+    @property
     def calibrated(self) -> bool:
         """Whether gains and offsets correct the networks, of any of its trees."""
         return any(part is not None and part.calibrated for _, _, part in self.boxes())
@@ -195,10 +200,14 @@ class TincVolume:
         """One row a leaf; block after block, coarse level first, Morton order inside a level.
 
         Fields: start, stop (voxels, half open), level, network (number of the node whose network gives its values, -1
-        for a scalar leaf), parameters (of that network's node), bytes (the leaf's share of the file's weights), rmse
-        and max_error (data units) and psnr (dB, range of the whole volume) as measured when the file was written, of
-        all leaves together that share a network, or are scalars, nan where it does not say; gain and offset (data
-        units) of the calibration. Of several channels or points in time, one after the other.
+        for a scalar leaf), parameters (of that network's node), bytes (below), rmse and max_error (data units) and
+        psnr (dB, range of the whole volume) as measured when the file was written, of all leaves together that share a
+        network, or are scalars, nan where it does not say; gain and offset (data units) of the calibration. Of several
+        channels or points in time, one after the other.
+
+        ``bytes``, a float, is the code length of the numbers that serve this leaf alone, and the leaf's share, by
+        voxels, of what it has in common with others: networks above it, or shared with it, and tables. Over a tree
+        they sum up to its MODEL and WEIGHTS chunks. Of a block without networks they are all its bytes.
         """
         above, parts = self._parts.levels_above(), self._parts
         found = []

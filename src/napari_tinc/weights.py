@@ -22,6 +22,7 @@ from .framing import Chunk, Kind, TincError, of_small_trees
 from .network import Architecture
 from .octree import Octree
 from .quantization import quantize, storable
+from .scalars import Scalars, read_law, read_steps
 
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
 CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
@@ -31,8 +32,6 @@ MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
 ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
 INT8_ITEM = np.dtype([("step", "<u2")])
-SCALAR_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2"), ("base", "<i2")])
-MAX_BASE = 2**15 - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,57 +55,6 @@ class Corrections:
             return Corrections(self.kind, 1 + gain, offset)
         gain, offset = (values.astype(np.float32).astype(np.float64) for values in (self.gain, self.offset))
         return Corrections(self.kind, gain, offset)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scalars:
-    """Values of the scalar leaves, in node order, as a file holds them: (base + integers) * step, normalised units."""
-
-    step: np.float32
-    base: int
-    integers: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64], step: float) -> Scalars:
-        """Values to the nearest multiple of a step, which is rounded to bfloat16; coarser where they are too large."""
-        largest = float(np.abs(values).max()) if values.size else 0.0
-        stored = np.float32(storable(np.array(max(step, 1.01 * largest / MAX_BASE))))
-        levels = np.rint(values / np.float64(stored)).astype(np.int64)
-        base = int(np.median(levels)) if values.size else 0
-        return cls(stored, base, np.clip(levels - base, -entropy.MAX_MAGNITUDE, entropy.MAX_MAGNITUDE).astype(np.int32))
-
-    @classmethod
-    def none(cls) -> Scalars:
-        return cls(np.float32(1), 0, np.zeros(0, np.int32))
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        return (self.base + self.integers.astype(np.float64)) * np.float64(self.step)
-
-    def pack(self) -> bytes:
-        if not self.integers.size:
-            return b""
-        law = entropy.Geometric.of(self.integers)
-        item = np.array((self.step.view(np.uint32) >> 16, law.decay, law.largest, self.base), SCALAR_ITEM)
-        return item.tobytes() + entropy.encode([(self.integers, law)])
-
-    @classmethod
-    def parse(cls, data: bytes, count: int) -> Scalars:
-        """Of ``count`` leaves; :class:`TincError` where the bytes are not exactly theirs."""
-        if not count:
-            if data:
-                raise TincError(f"MODEL chunk has {len(data)} bytes of scalars, expected none")
-            return cls.none()
-        if len(data) < SCALAR_ITEM.itemsize:
-            raise TincError(f"MODEL chunk has {len(data)} bytes of scalars, expected {SCALAR_ITEM.itemsize} or more")
-        item = np.frombuffer(data[: SCALAR_ITEM.itemsize], SCALAR_ITEM)[0]
-        (step,) = _steps(item["step"][None])
-        try:
-            law = _distribution(int(item["decay"]), int(item["largest"]))
-            (integers,) = entropy.decode(data[SCALAR_ITEM.itemsize :], [(count, law)])
-        except ValueError as error:
-            raise TincError(f"scalars of the MODEL chunk: {error}") from error
-        return cls(step, int(item["base"]), integers)
 
 
 def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -213,6 +161,109 @@ class Stored:
         return to_chunks(self.architecture, self.vector, self.steps, form, self.corrections, self.scalars)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """What the MODEL chunk says.
+
+    Attributes
+    ----------
+    n_common : its bytes before the scalars.
+    steps : float32 (n_tensors,), ones where the format has none.
+    laws, head_laws : of the integers of every tensor, and of gains and offsets; empty where the format has none.
+    overall : gain and offset of all heads.
+    """
+
+    n_common: int
+    steps: NDArray[np.float32]
+    laws: list[entropy.Geometric]
+    head_laws: list[entropy.Geometric]
+    overall: tuple[float, float]
+    scalars: Scalars
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What a WEIGHTS chunk holds: numbers of some tensors, as stored, for a run of a level's networks.
+
+    Attributes
+    ----------
+    parts : the number of every such tensor, and its place in the vector.
+    heads : which of the architecture's heads are among the networks.
+    values : one array a part; then the gains and offsets of ``heads``, where they are calibrated one by one.
+    """
+
+    chunk: Chunk
+    parts: list[tuple[int, slice]]
+    heads: slice
+    values: Sequence[NDArray[Any]]
+
+
+def read_model(header: Header, architecture: Architecture, chunks: Sequence[Chunk]) -> Model:
+    """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
+    form, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
+    if len(chunks) * n_tensors > MAX_PIECES:
+        raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
+    model = chunks[0].checked()
+    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
+    own = 0 if item is None else item.itemsize * n_tensors
+    expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
+    n_scalars = int((header.widths == SCALAR).sum())
+    if len(model) < expected or (len(model) > expected and not n_scalars):
+        raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {n_tensors} tensors")
+    scalars = Scalars.parse(model[expected:], n_scalars)
+    model = model[:expected]
+    steps = np.ones(n_tensors, np.float32)
+    laws: list[entropy.Geometric] = []
+    if item is not None:
+        table = np.frombuffer(model[:own], item)
+        steps = read_steps(table["step"])
+        if form is WeightsFormat.ENTROPY:
+            pairs = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
+            laws = [read_law(*pair) for pair in pairs]
+            n_items = sum(2 * law.largest + 1 for law in laws)
+            most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
+            if n_items > most:
+                raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
+    overall, head_laws = (1.0, 0.0), []
+    if kind is Calibration.GLOBAL:
+        overall = struct.unpack("<2f", model[own:])
+    elif kind is Calibration.PER_LEAF:
+        head_laws = [read_law(*pair) for pair in np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()]
+    return Model(expected, steps, laws, head_laws, overall, scalars)
+
+
+def read_runs(header: Header, architecture: Architecture, model: Model, chunks: Sequence[Chunk]) -> Iterator[Run]:
+    """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
+    form, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
+    first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
+    for chunk in chunks:
+        if chunk.role is not Kind.WEIGHTS:
+            continue
+        parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        first[chunk.level] += chunk.n_nodes
+        sizes = [place.stop - place.start for _, place in parts]
+        n_heads = [heads.stop - heads.start] * (2 * is_calibrated)
+        payload = chunk.checked()
+        values: Sequence[NDArray[Any]]
+        try:
+            if form is WeightsFormat.ENTROPY:
+                laws = [*(model.laws[index] for index, _ in parts), *model.head_laws]
+                values = entropy.decode(payload, list(zip([*sizes, *n_heads], laws, strict=True)))
+            else:
+                values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", sizes, n_heads)
+        except ValueError as error:
+            raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
+        yield Run(chunk, parts, heads, values)
+
+
+def readable_architecture(header: Header) -> Architecture:
+    """:func:`architecture_of` what a file says; :class:`TincError` if that is none."""
+    try:
+        return architecture_of(header)
+    except ValueError as error:
+        raise TincError(str(error)) from error
+
+
 def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
     """The parameters of a file.
 
@@ -221,73 +272,22 @@ def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
     TincError
         If a payload is damaged, or does not hold exactly what the header says it does.
     """
-    try:
-        architecture = architecture_of(header)
-    except ValueError as error:
-        raise TincError(str(error)) from error
-    form, kind = header.weights_format, header.calibration
-    tensors = architecture.tensors
-    if len(chunks) * len(tensors) > MAX_PIECES:
-        raise TincError(f"{len(chunks)} chunks of {len(tensors)} tensors, expected a product of at most {MAX_PIECES}")
-    model = chunks[0].checked()
-    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
-    own = 0 if item is None else item.itemsize * len(tensors)
-    expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
-    n_scalars = int((header.widths == SCALAR).sum())
-    if len(model) < expected or (len(model) > expected and not n_scalars):
-        raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {len(tensors)} tensors")
-    scalars = Scalars.parse(model[expected:], n_scalars)
-    model = model[:expected]
-    steps = np.ones(len(tensors), np.float32)
-    distributions: list[entropy.Geometric] = []
-    if item is not None:
-        table = np.frombuffer(model[:own], item)
-        steps = _steps(table["step"])
-        if form is WeightsFormat.ENTROPY:
-            laws = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
-            distributions = [_distribution(*law) for law in laws]
-            n_items = sum(2 * distribution.largest + 1 for distribution in distributions)
-            most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
-            if n_items > most:
-                raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
-    gain, offset = np.ones(len(architecture.heads)), np.zeros(len(architecture.heads))
-    head_distributions: list[entropy.Geometric] = []
-    if kind is Calibration.GLOBAL:
-        gain[:], offset[:] = struct.unpack("<2f", model[own:])
-    elif kind is Calibration.PER_LEAF:
-        pairs = np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()
-        head_distributions = [_distribution(*pair) for pair in pairs]
+    architecture = readable_architecture(header)
+    model = read_model(header, architecture, chunks)
+    gain, offset = (np.full(len(architecture.heads), value, np.float64) for value in model.overall)
     vector = np.zeros(architecture.n_parameters, np.float32)
-    first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
-    for chunk in chunks:
-        if chunk.role is not Kind.WEIGHTS:
-            continue
-        parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
-        first[chunk.level] += chunk.n_nodes
-        targets = [vector[place] for _, place in parts]
-        corrections = [gain[heads], offset[heads]] if kind is Calibration.PER_LEAF else []
-        payload = chunk.checked()
-        values: Sequence[NDArray[Any]]
-        try:
-            if form is WeightsFormat.ENTROPY:
-                streams = [(t.size, distributions[i]) for t, (i, _) in zip(targets, parts, strict=True)]
-                streams += [(c.size, d) for c, d in zip(corrections, head_distributions, strict=True)]
-                values = entropy.decode(payload, streams)
-            else:
-                values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", targets, corrections)
-        except ValueError as error:
-            raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
-        for target, value in zip(targets, values, strict=False):
-            target[:] = value
-        for base, correction, value in zip((1.0, 0.0), corrections, values[len(targets) :], strict=False):
-            correction[:] = base + value * CALIBRATION_STEP
+    for run in read_runs(header, architecture, model, chunks):
+        for (_, place), values in zip(run.parts, run.values, strict=False):
+            vector[place] = values
+        for base, correction, values in zip((1.0, 0.0), (gain, offset), run.values[len(run.parts) :], strict=False):
+            correction[run.heads] = base + values * CALIBRATION_STEP
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
-        vector *= np.repeat(steps, [tensor.size for tensor in tensors])
-    for found in (vector, gain, offset, scalars.values):
+        vector *= np.repeat(model.steps, [tensor.size for tensor in architecture.tensors])
+    for found in (vector, gain, offset, model.scalars.values):
         worst = float(np.abs(found).max(initial=0))
         if not worst <= MAX_WEIGHT:  # nor NaN
             raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
-    return Stored(architecture, vector, steps, Corrections(kind, gain, offset), scalars)
+    return Stored(architecture, vector, model.steps, Corrections(header.calibration, gain, offset), model.scalars)
 
 
 def to_network(
@@ -300,29 +300,14 @@ def to_network(
     return Network(architecture, vector, gain, offset)
 
 
-def _steps(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    steps = (stored.astype(np.uint32) << 16).view(np.float32)
-    if not (np.isfinite(steps) & (steps > 0)).all():
-        raise TincError("MODEL chunk has a rounding step that is not a positive finite number")
-    return steps
-
-
-def _distribution(decay: int, largest: int) -> entropy.Geometric:
-    if largest > entropy.MAX_MAGNITUDE:
-        raise TincError(f"largest magnitude is {largest}, expected at most {entropy.MAX_MAGNITUDE}")
-    return entropy.Geometric(decay, largest)
-
-
-def _fixed(
-    payload: bytes, dtype: str, targets: Sequence[NDArray[np.float32]], corrections: Sequence[NDArray[np.float64]]
-) -> list[NDArray[np.float32]]:
+def _fixed(payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[int]) -> list[NDArray[np.float32]]:
     """Numbers of fixed size, one after the other; the corrections as 16-bit integers behind them."""
-    sizes = [(target.size, np.dtype(dtype)) for target in targets] + [(c.size, np.dtype("<i2")) for c in corrections]
-    expected = sum(count * kind.itemsize for count, kind in sizes)
+    streams = [(size, np.dtype(dtype)) for size in sizes] + [(count, np.dtype("<i2")) for count in n_heads]
+    expected = sum(count * kind.itemsize for count, kind in streams)
     if len(payload) != expected:
         raise ValueError(f"payload is {len(payload)} bytes, expected {expected}")
     out, at = [], 0
-    for count, kind in sizes:
+    for count, kind in streams:
         out.append(np.frombuffer(payload, kind, count, at).astype(np.float32))
         at += count * kind.itemsize
     return out

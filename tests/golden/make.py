@@ -24,7 +24,8 @@ from napari_tinc.framing import Ancillary, Chunk
 from napari_tinc.mosaic import Mosaic, Payload
 from napari_tinc.octree import Octree
 from napari_tinc.parts import Blocks, Part
-from napari_tinc.weights import Corrections, Scalars, round_trip, to_chunks
+from napari_tinc.scalars import Scalars
+from napari_tinc.weights import Corrections, round_trip, to_chunks
 
 FOLDER = Path(__file__).parent
 N_PROBES = 32
