@@ -32,6 +32,8 @@ def test_a_legend_has_the_colours_and_numbers_of_the_values(qtbot: Any) -> None:
     picture = legend.grab().toImage()
     dark, bright = picture.pixelColor(1, 4), picture.pixelColor(198, 4)
     assert dark.lightness() < 60 < 100 < bright.lightness() and bright.red() > 200
+    legend.show_values("bytes", np.array([0.1234567, 24680.0]), (0.1234567, 24680.0))
+    assert legend.labels == ("0.1235", "12340", "24680")
     legend.show_values("level", np.ones(8, np.int64), (0.5, 1.5))
     assert legend.labels == ("1",)
     picture = legend.grab().toImage()

@@ -131,6 +131,8 @@ def table(rows: NDArray[Any], before: NDArray[Any] | None = None) -> dict[str, N
         "voxels": (rows["stop"] - rows["start"]).prod(axis=1),
         **{title: rows[field] for title, field in COLUMNS.items()},
     }
+    if np.isfinite(rows["bytes"]).all():
+        columns["bytes"] = np.rint(rows["bytes"]).astype(np.int64)  # napari would write 2437.2 as 2.44e+03
     if before is not None:
         columns["RMSE uncalibrated"] = before["rmse"]
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -31,9 +31,9 @@ class Legend(QWidget):
         known = np.unique(np.asarray(values, np.float64)[np.isfinite(np.asarray(values, np.float64))])
         if known.size > 1:
             middle = sum(limits) / 2
-            self.labels = tuple(f"{value:.4g}" for value in (limits[0], middle, limits[1]))
+            self.labels = tuple(map(_number, (limits[0], middle, limits[1])))
         else:
-            self.labels = tuple(f"{value:.4g}" for value in known)
+            self.labels = tuple(map(_number, known))
         span = f"{self.labels[0]} (dark) to {self.labels[-1]} (bright)" if known.size > 1 else "one value"
         text = f"{title}: {span}"
         self.setToolTip(text)
@@ -54,3 +54,8 @@ class Legend(QWidget):
             painter.drawImage(bar, self._bar)
         for label, side in zip(self.labels, sides, strict=False):
             painter.drawText(text, side, label)
+
+
+def _number(value: float) -> str:
+    """Four digits, or all before the point: 0.1234, 12340."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
