@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.layers.utils._link_layers import link_layers
+from vispy.visuals.axis import _get_ticks_talbot
 from volumes import small_array, small_volume, wide_array, wide_volume
 
 from napari_tinc.plugin import comparison as module
 from napari_tinc.plugin.comparison import Comparison, Curtain, Mode, add_difference
 from napari_tinc.plugin.layers import to_layer
+from napari_tinc.plugin.leaf_maps import round_limit
 from napari_tinc.plugin.leaf_view import compressed_image
 from napari_tinc.plugin.originals import difference, show, toggled
 from napari_tinc.recalibration import recalibrated
@@ -161,6 +163,17 @@ def test_a_difference_is_a_layer_in_the_same_place(viewer: ViewerModel) -> None:
     assert len(viewer.layers) == count and again in viewer.layers
     absolute = add_difference(viewer, image, *difference(small_array(), image.data), absolute=True)
     assert absolute.data.min() >= 0 and absolute.contrast_limits[0] == 0
+    assert again not in viewer.layers and len(viewer.layers) == count  # it takes its place
+    assert viewer.layers[-1] is absolute  # and is not under an image
+
+
+@given(st.floats(1e-30, 1e30))
+def test_the_colour_bar_of_a_difference_has_several_numbers(far: float) -> None:
+    limit = round_limit(far)
+    assert far <= limit <= 1.5 * far
+    for low in (-limit, 0):
+        ticks = _get_ticks_talbot(low, limit, 1 / 96, 2)  # what napari's colour bar asks for
+        assert sum(low <= tick * (1 - 1e-9) and tick * (1 - 1e-9) <= limit for tick in ticks) >= 2 + (low < 0), ticks
 
 
 def test_layers_that_went_meanwhile_do_not_matter(viewer: ViewerModel) -> None:

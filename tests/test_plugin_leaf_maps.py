@@ -70,6 +70,8 @@ def test_the_table_has_a_row_for_the_outside_and_one_a_leaf() -> None:
     assert {len(values) for values in columns.values()} == {len(volume.leaves) + 1}
     assert columns["leaf"].tolist() == list(range(len(volume.leaves) + 1))
     assert columns["z, y, x"][1] == "0,0,0"
+    np.testing.assert_allclose(columns["bytes"][1:], volume.leaves["bytes"], atol=0.5)
+    assert columns["bytes"].dtype.kind == "i"  # or napari's status bar tells 2437 as 2.44e+03
     assert (columns["calibration gave (dB)"][1:] == 0).all()
 
 

@@ -142,6 +142,44 @@ def test_a_click_selects_the_leaf_under_it_and_moves_nothing(viewer: ViewerModel
     assert list(press) == [] and view.outlines.selected_label == before
 
 
+def test_the_status_bar_follows_values_under_a_mouse_at_rest(viewer: ViewerModel) -> None:
+    view = view_of(viewer)
+    view.show_leaves()
+    viewer.mouse_over_canvas = True
+    viewer.cursor.position = viewer.dims.point
+    before = viewer.status["value"]
+    rows = view.rows.copy()
+    rows["rmse"] = 123
+    view.update(rows)
+    assert "RMSE: 123" in viewer.status["value"] != before
+
+
+def test_a_map_and_boxes_leave_the_table_to_the_outlines(viewer: ViewerModel) -> None:
+    """napari's table of features is that of the active layer."""
+    view = view_of(viewer)
+    view.show_leaves()
+    view.show_map("RMSE")
+    assert viewer.layers.selection.active is view.outlines
+    viewer.dims.ndisplay = 3
+    assert viewer.layers.selection.active is view.outlines
+    viewer.dims.ndisplay = 2
+    viewer.layers.selection.active = viewer.layers["a (tinc)"]
+    view.show_map("level")
+    assert viewer.layers.selection.active is view.map
+
+
+def test_overlays_lie_over_an_original_that_was_opened_later(viewer: ViewerModel) -> None:
+    """Once they were under it, and nothing seemed to happen."""
+    viewer.add_image(small_array(), name="a")
+    viewer.add_points(np.zeros((1, 3)), name="points")
+    view = view_of(viewer)
+    view.show_map("RMSE")
+    view.show_leaves()
+    assert [layer.name for layer in viewer.layers] == ["a (tinc)", "a", "a leaf error", "a leaves", "points"]
+    view.show_map("level")
+    assert [layer.name for layer in viewer.layers] == ["a (tinc)", "a", "a leaf level", "a leaves", "points"]
+
+
 def test_a_map_shows_errors_with_a_colour_bar(viewer: ViewerModel) -> None:
     view = view_of(viewer)
     view.update(measure(small_volume(), small_array()).rows)
@@ -163,7 +201,7 @@ def test_errors_that_are_not_known_are_not_shown(viewer: ViewerModel) -> None:
     view.show_map("RMSE")
     view.update(rows)
     assert view.map is None and view.column == "level"
-    with pytest.raises(ValueError, match=r"does not say the RMSE of its leaves; measure it"):
+    with pytest.raises(ValueError, match=r"the RMSE of its leaves; measure it: open Plugins > TINC > Leaves"):
         view.show_map("RMSE")
 
 

@@ -21,7 +21,7 @@ from napari_tinc.plugin.compare import CompareWidget
 from napari_tinc.plugin.comparison import Mode
 from napari_tinc.plugin.layers import VOLUME, to_layer
 from napari_tinc.plugin.leaves import LeavesWidget
-from napari_tinc.plugin.originals import is_calibrated
+from napari_tinc.plugin.originals import NO_NETWORKS, is_calibrated
 from napari_tinc.recalibration import recalibrated
 
 
@@ -111,9 +111,53 @@ def test_measuring_fills_the_table(viewer: ViewerModel, make: Any, qtbot: Any) -
     assert "Against a:" in widget.status.value
     viewer.add_image(brighter(), name="other")
     widget.pair.original.value = viewer.layers["other"]
-    assert "Against a:" in widget.status.value  # what was measured has a name
+    assert "Against a:" not in widget.status.value and "PSNR" not in widget.status.value
+    assert "were measured against a." in widget.status.value  # the table still shows them
+    widget.pair.original.value = viewer.layers["a"]
+    assert f"PSNR {quality.psnr:.2f} dB" in widget.status.value
+    viewer.layers.remove("a")
+    assert widget.pair.original.value is None and "PSNR" not in widget.status.value
+    assert widget.status.value.endswith("\nChoose the original.")
     features = viewer.layers["a leaves"].features
     assert features["max error"].max() == pytest.approx(quality.max_error, rel=1e-3)
+
+
+def test_measuring_in_one_dock_is_known_in_the_other(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
+    leaves, compare = make(LeavesWidget, viewer), make(CompareWidget, viewer)
+    compare.measure.native.click()
+    qtbot.waitUntil(lambda: not compare.pair.busy, timeout=30_000)
+    assert "Against a:" in leaves.status.value and compare.status.value in leaves.status.value
+    quality = tinc.compare(brighter(), small_volume())
+    assert leaves.view.rows["max_error"].max() == pytest.approx(quality.max_error, rel=1e-3)
+
+
+def test_a_calibration_that_is_not_worth_it_is_said_in_plain_words(make: Any, qtbot: Any) -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.asarray(small_volume()), name="a")
+    add(viewer, small_volume())
+    widget = make(LeavesWidget, viewer)
+    widget.recalibrate.native.click()
+    qtbot.waitUntil(lambda: not widget.pair.busy, timeout=30_000)
+    assert widget.status.value.endswith("Calibration would gain less than 0.005 dB here, so none is stored.")
+
+
+def test_what_cannot_be_used_says_why(viewer: ViewerModel, make: Any) -> None:
+    widget, other = make(LeavesWidget, viewer), make(CompareWidget, viewer)
+    assert widget.measure.native.toolTip().startswith("The error of every leaf")
+    assert widget.calibrated.native.toolTip() == "Not calibrated. Use Recalibrate first."
+    assert other.place.native.toolTip() == "Choose the curtain first."
+    other.mode.value = str(Mode.CURTAIN)
+    assert other.place.native.toolTip() == "Where the curtain hangs."
+    viewer.add_image(brighter(), name="b")
+    viewer.layers.remove("a")
+    for control in (widget.measure, widget.signed, widget.recalibrate, other.mode, other.measure, other.absolute):
+        assert not control.enabled and control.native.toolTip() == "Choose the original."
+    assert other.status.value == "Choose the original."
+    viewer.layers.remove("b")
+    assert widget.measure.native.toolTip().startswith("Open the volume that it was made from")
+    viewer.layers.clear()
+    for control in (widget.outlines, widget.table, widget.measure, other.mode):
+        assert not control.enabled and control.native.toolTip() == "Open a .tinc file, or compress a layer, first."
 
 
 def test_recalibrating_improves_what_is_shown_and_can_be_taken_away(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
@@ -343,6 +387,7 @@ def test_no_original_is_a_choice(viewer: ViewerModel, make: Any) -> None:
 def test_figures_are_forgotten_with_the_calibration_they_are_of(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
     image = add(viewer, recalibrated(small_volume(), brighter()), "c")
     widget = make(CompareWidget, viewer)
+    widget.pair.original.value = viewer.layers["a"]
     widget.measure.native.click()
     qtbot.waitUntil(lambda: "PSNR" in widget.status.value, timeout=30_000)
     commands.toggle_calibration(viewer)
@@ -438,9 +483,12 @@ def test_leaves_of_a_file_without_networks_say_what_it_promises(make: Any, qtbot
     viewer.add_image(data, **arguments)
     widget = make(LeavesWidget, viewer)
     promise = f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
-    assert "8 blocks without networks: 8 on level 1" in widget.status.value
+    assert "8 blocks, coded without networks (predictive coder)" in widget.status.value
     assert f"Promised: {promise}" in widget.status.value
-    assert not (widget.calibrated.enabled or widget.recalibrate.enabled)
+    for control in (widget.calibrated, widget.recalibrate):
+        assert not control.enabled and control.native.toolTip() == NO_NETWORKS
+    assert widget.map_column.value == "RMSE"
+    assert (widget.view.rows["max_error"] <= 1.06 * bound).all()
     for ndisplay in (2, 3):
         viewer.dims.ndisplay = ndisplay
         widget.outlines.value = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ import napari_tinc as tinc
 from napari_tinc.plugin import originals
 from napari_tinc.plugin.layers import to_layer, unchanged
 from napari_tinc.plugin.originals import (
+    NO_NETWORKS,
+    SOURCE,
     Shown,
     difference,
     is_calibrated,
+    likely_original,
     measure,
+    no_calibration,
     possible_originals,
     recalibrate,
     show,
@@ -132,3 +137,30 @@ def test_originals_are_plain_images_of_the_same_shape_and_the_namesake_comes_fir
     viewer.add_labels(np.zeros((20, 24, 28), np.uint8), name="labels")
     namesake = viewer.add_image(small_array(), name="a")
     assert possible_originals(viewer.layers, layer) == [namesake, other]
+
+
+@pytest.mark.parametrize("name", ["a", "a [1]", "a (tinc)", "a (tinc 64x)", "a (tinc ±5) [2]", "a [1] (tinc lossless)"])
+def test_an_original_is_chosen_by_its_name(name: str) -> None:
+    layer = image(small_volume())
+    layer.name = name
+    stranger = Image(small_array(), name="b")
+    assert likely_original([layer, stranger], layer) is None
+    namesake = Image(small_array(), name="a")
+    assert likely_original([layer, stranger, namesake], layer) is namesake
+
+
+def test_an_original_is_the_layer_that_was_compressed_whatever_its_name() -> None:
+    layer, source, namesake = image(small_volume()), Image(small_array(), name="b"), Image(small_array(), name="a")
+    layer.metadata[SOURCE] = weakref.ref(source)
+    assert likely_original([layer, namesake, source], layer) is source
+    assert possible_originals([layer, namesake, source], layer) == [source, namesake]
+    assert likely_original([layer, namesake], layer) is None  # another one of that name
+
+
+def test_calibration_is_not_proposed_for_what_has_no_networks() -> None:
+    layer = image(tinc.compress(small_array(), max_error=2))
+    assert no_calibration(layer) == NO_NETWORKS
+    with pytest.raises(ValueError, match="no networks, so there is nothing to calibrate"):
+        toggled(layer)
+    assert no_calibration(image(small_volume())) == "Not calibrated. Use Recalibrate first."
+    assert no_calibration(image(recalibrated(small_volume(), brighter()))) == ""

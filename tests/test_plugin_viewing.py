@@ -217,7 +217,9 @@ def test_time_is_a_slider(viewer: ViewerModel, tmp_path: Path, said: list[str]) 
     viewer.layers.selection.active = second
     for command in (commands.show_leaves, commands.show_error, commands.toggle_calibration):
         command(viewer)
-    assert len(said) == 3 and set(said) == {"a GFP is 2 volumes (axes t, z, y, x): leaves and comparisons are of one"}
+    assert len(said) == 3 and set(said) == {
+        "a GFP holds 2 volumes (axes t, z, y, x): compress one by itself to see its leaves or compare it"
+    }
     second.scale = (1, 3, 1, 1)
     writer.write(str(tmp_path / "b.tinc"), *second.as_layer_data_tuple()[:2])
     again = tinc.open(tmp_path / "b.tinc")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
-from napari.layers import Image, Labels
+from napari.layers import Image
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
 from .door import unproxied
-from .forms import labelled, plot, roomy, row, show_focus, watch_end, wrapped
+from .forms import allow, help_button, labelled, plot, roomy, row, show_focus, watch_end, wrapped
 from .layers import edited
 from .leaf_view import refusal
 from .originals import Measured, summary
@@ -18,7 +18,6 @@ from .pair import Pair
 
 BLINK_MS = 600
 HINT = "Contrast, colours and cameras are shared while two layers are compared."
-LABELS = "Labels are kept bit for bit: there is nothing to compare."
 
 
 class CompareWidget(Container):
@@ -34,20 +33,22 @@ class CompareWidget(Container):
         self.pair = Pair(self._viewer, self._on_pair, self._on_busy)
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
         self.place = FloatSlider(value=0.5, min=0, max=1, step=0.01, tooltip="Where the curtain hangs.")
-        self.signed = PushButton(text="Difference", tooltip="Compressed minus original, voxel by voxel.")
-        self.absolute = PushButton(text="Absolute", tooltip="How far off each voxel is.")
+        self.signed, self.absolute = self.pair.signed, self.pair.absolute
         self.measure = PushButton(text="Measure", tooltip="PSNR, SSIM, largest error; how errors are distributed.")
         self.status = Label(value="")
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                labelled("Volume", self.pair.image), labelled("Original", self.pair.original),
+                row(labelled("Volume", self.pair.image), help_button("compare")),
+                labelled("Original", self.pair.original),
                 self.mode, labelled("Curtain", self.place), row(self.measure, self.signed, self.absolute),
-                self.status,
+                self.pair.progress, self.status,
             ],
         )  # fmt: skip
         show_focus(self.root_native_widget)
-        roomy(self.root_native_widget)
+        watch = roomy(self.root_native_widget)
+        watch.hidden.connect(self._leave)
+        watch.in_sight.connect(self._on_sight)
         wrapped(self.status)
         self._plot = plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
@@ -59,8 +60,6 @@ class CompareWidget(Container):
         self.mode.changed.connect(self._on_mode)
         self.place.changed.connect(self._on_place)
         self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
-        self.signed.clicked.connect(lambda: self.pair.subtract(False))
-        self.absolute.clicked.connect(lambda: self.pair.subtract(True))
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
         watch_end(self.root_native_widget, self._leave, self._on_destroyed)
@@ -79,9 +78,7 @@ class CompareWidget(Container):
         """Another pair: back to how the viewer was, and nothing known of it."""
         self._leave()
         there = self.pair.layers is not None
-        self.mode.enabled = there
-        self._show_buttons()
-        self.place.native.setEnabled(False)  # its number, too
+        self._allow()
         if self._followed is not None:
             self._followed.events.data.disconnect(self._forget)
         self._followed = self.pair.image.value
@@ -90,8 +87,8 @@ class CompareWidget(Container):
         self._forget()
         if not there:
             why = refusal(self._viewer.layers.selection.active)
-            if isinstance(self.pair.image.value, Labels):
-                why = LABELS
+            if self.pair.image.value is not None:
+                why = self.pair.wanting
             self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
 
     def _forget(self) -> None:
@@ -112,10 +109,11 @@ class CompareWidget(Container):
             return
         if self._comparison is None:
             self._comparison = Comparison(self._viewer, *pair)
+            self._comparison.moved.connect(self._on_dragged)
         self._comparison.show(mode)
-        self.place.native.setEnabled(mode is Mode.CURTAIN)
+        self._allow()
         if mode is Mode.CURTAIN:
-            self._tell(f"Left of the line {pair[0].name}, right of it {pair[1].name}.")
+            self._tell(f"Left of the line: {pair[0].name}. Right of it: {pair[1].name}. Drag the line, or the slider.")
             self._comparison.move(self.place.value)
         elif mode is Mode.BLINK:
             self._timer.start(BLINK_MS)
@@ -124,6 +122,18 @@ class CompareWidget(Container):
     def _on_place(self, share: float) -> None:
         if self._comparison is not None:
             self._comparison.move(share)
+
+    def _on_dragged(self, share: float) -> None:
+        with self.place.changed.blocked():
+            self.place.value = share
+
+    def _on_sight(self, in_sight: bool) -> None:
+        """Pause blinking behind another tab, where nothing could stop it; a still picture stays."""
+        blinks = self._comparison is not None and self._comparison.mode is Mode.BLINK
+        if blinks and in_sight:
+            self._timer.start(BLINK_MS)
+        else:
+            self._timer.stop()
 
     def _on_blink(self) -> None:
         if self._comparison is not None and self._comparison.mode is Mode.BLINK:
@@ -155,6 +165,7 @@ class CompareWidget(Container):
             comparison.leave()
         with self.mode.changed.blocked():
             self.mode.value = str(Mode.OFF)
+        self._allow()
 
     def _on_destroyed(self) -> None:
         """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
@@ -165,16 +176,19 @@ class CompareWidget(Container):
 
     def _on_busy(self) -> None:
         """Say what is being done, and then what was said before."""
-        self._show_buttons()
+        self._allow()
         if self.pair.busy:
             self._said, self._doing = self.status.value, self.pair.busy
             self.status.value = self._doing
         elif self.status.value == self._doing:
             self.status.value = self.pair.failure or self._said
 
-    def _show_buttons(self) -> None:
-        for widget in (self.measure, self.signed, self.absolute):
-            widget.enabled = self.pair.layers is not None and not self.pair.busy
+    def _allow(self) -> None:
+        """Enable what can do something now; the others say why they cannot."""
+        self.pair.allow(self.measure)
+        allow(self.mode, "" if self.pair.layers is not None else self.pair.wanting)
+        hangs = self._comparison is not None and self._comparison.mode is Mode.CURTAIN
+        allow(self.place, "" if hangs else "Choose the curtain first.")
 
     def _on_measured(self, _: Image, found: Measured) -> None:
         self.status.value = summary(found)

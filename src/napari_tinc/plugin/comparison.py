@@ -11,11 +11,14 @@ import numpy as np
 from napari.layers import Image
 from napari.layers.utils._link_layers import link_layers, unlink_layers
 from numpy.typing import NDArray
+from psygnal import Signal
 
 from ..lazy import LazyArray
 from ..volume import TincVolume
+from .curtain_drag import CurtainDrag
 from .layers import VOLUME, base_name, finest
-from .leaf_view import OVERLAY
+from .leaf_maps import round_limit
+from .leaf_view import DIFFERENCE, OVERLAY, above_images
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
 
@@ -89,7 +92,10 @@ class Comparison:
     ----------
     mode : the present one.
     curtain : the layer that stands for both, in that mode.
+    moved : emitted with the share of the way, 0..1, when the mouse has dragged the curtain there.
     """
+
+    moved = Signal(float)
 
     def __init__(self, viewer: Any, original: Image, image: Image) -> None:
         self.viewer, self.original, self.image = viewer, original, image
@@ -102,6 +108,7 @@ class Comparison:
         self._ndisplay = 2
         self._grid: tuple[bool, int, tuple[int, int]] | None = None
         self._share = 0.5
+        self._drag: CurtainDrag | None = None
 
     def show(self, mode: Mode) -> None:
         """Change to another mode."""
@@ -144,6 +151,9 @@ class Comparison:
         layers = self.viewer.layers
         active = layers.selection.active
         curtain, self.curtain = self.curtain, None
+        if self._drag is not None:
+            self._drag.stop()
+            self._drag = None
         if curtain is not None:
             self.viewer.dims.events.order.disconnect(self._on_dims)
             self.viewer.dims.events.ndisplay.disconnect(self._on_dims)
@@ -201,6 +211,7 @@ class Comparison:
         self.viewer.layers.append(self.curtain)
         link_layers([self.original, self.curtain], LOOK)
         self.move(0.5)
+        self._drag = CurtainDrag(self.viewer, self.curtain, self._on_drag)
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.dims.events.ndisplay.connect(self._on_dims)
 
@@ -217,23 +228,29 @@ class Comparison:
     def _on_dims(self) -> None:
         self.move(self._share)
 
+    def _on_drag(self, share: float) -> None:
+        self.move(share)
+        self.moved.emit(share)
+
 
 def add_difference(viewer: Any, image: Image, off: NDArray[np.float32], far: float, absolute: bool) -> Image:
     """Add a difference as a layer: signed around 0 in two colours, or how far off each voxel is.
 
-    ``far`` is what the colours reach to; a few voxels that are farther off would hide all others.
+    It takes the place of the difference before. ``far`` is what the colours reach to; a few voxels that are farther
+    off would hide all others.
     """
-    name = base_name(image.name)
+    name, far = base_name(image.name), round_limit(far)
     layer = Image(
         np.abs(off) if absolute else off,
         name=f"{name} {'absolute difference' if absolute else 'difference'}",
         colormap="magma" if absolute else "PiYG",
         contrast_limits=(0, far) if absolute else (-far, far),
-        metadata={OVERLAY: weakref.ref(image), "absolute": absolute},
+        metadata={OVERLAY: weakref.ref(image), DIFFERENCE: absolute},
         **{key: getattr(image, key) for key in PLACE},
     )
     layer.colorbar.visible = True
-    for old in [other for other in viewer.layers if other.metadata == layer.metadata]:
+    ours = [other for other in viewer.layers if DIFFERENCE in other.metadata and other.metadata[OVERLAY]() is image]
+    for old in ours:
         viewer.layers.remove(old)
-    viewer.layers.insert(viewer.layers.index(image) + 1, layer)
+    viewer.layers.insert(above_images(viewer.layers, maps=False), layer)
     return layer

@@ -8,6 +8,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Label, PushButton, Widget
 from qtpy.QtCore import QEvent, QObject, Qt, QUrl
+from qtpy.QtGui import QPalette
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -20,10 +21,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from .docks import DockWatch
+
 LEAST_HEIGHT = 200  # pixels of a panel
 GUIDE = Path(__file__).with_name("guide")  # a page in Markdown for each dock
 GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
+PLOT_MARGIN = 9  # pixels above and beside a plot: half the height of a number, which would be cut off
 USUAL_TOOLTIP = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
 
 # napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
@@ -53,9 +57,10 @@ def show_focus(native: QWidget) -> None:
     native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSED) + FOCUS)
 
 
-def roomy(native: QWidget) -> None:
-    """Or a dock below another is given no more than what a line takes."""
+def roomy(native: QWidget) -> DockWatch:
+    """Give a dock room: a least height, and a tab beside our other docks instead of a share of their place."""
     native.setMinimumHeight(LEAST_HEIGHT)
+    return DockWatch(native)
 
 
 def narrow(*choices: Widget) -> None:
@@ -91,14 +96,18 @@ def fold(title: str, content: QWidget) -> QPushButton:
 
 
 def allow(widget: Widget, reason: str = "") -> None:
-    """Enable a widget, or disable it and let its tooltip say why. An empty reason enables it and restores the tooltip."""
+    """Enable a widget, or disable it and let its tooltip say why.
+
+    An empty reason enables it and restores its usual tooltip.
+    """
     native = widget.native
     usual = native.property(USUAL_TOOLTIP)
     if usual is None:
-        usual = native.toolTip()
+        usual = widget.tooltip
         native.setProperty(USUAL_TOOLTIP, usual)
     native.setEnabled(not reason)  # of a slider, its number too, which magicgui's own leaves as it is
-    native.setToolTip(reason or usual)
+    widget.tooltip = reason or usual
+    native.setToolTip(reason or usual)  # of a slider, magicgui's own leaves out the number
 
 
 def help_button(page: str) -> PushButton:
@@ -148,12 +157,32 @@ def plot(bottom: str, left: str) -> Any:
     widget.setMouseEnabled(False, False)
     widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     widget.hideButtons()
+    widget.getPlotItem().layout.setContentsMargins(1, PLOT_MARGIN, PLOT_MARGIN, 1)
     for axis in ("bottom", "left"):
         widget.getAxis(axis).enableAutoSIPrefix(False)
     widget.setLabel("bottom", bottom)
     widget.setLabel("left", left)
+    widget.tinc_ink = _Ink(widget)
     widget.hide()
     return widget
+
+
+class _Ink(QObject):
+    """Draws a plot's axes in the colour of the theme's text, and follows it when the theme changes."""
+
+    def __init__(self, plot: Any) -> None:
+        super().__init__(plot)
+        self._plot = plot
+        plot.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange, QEvent.Type.Show):
+            color = self._plot.palette().color(QPalette.ColorRole.WindowText)
+            for axis in map(self._plot.getAxis, ("bottom", "left")):
+                if axis.textPen().color() != color:
+                    axis.setPen(color)
+                    axis.setTextPen(color)
+        return False
 
 
 class _Watch(QObject):

@@ -5,6 +5,7 @@ Knows nothing of viewers, layers or Qt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,7 @@ COLUMNS = {
     "gain": "gain", "offset": "offset",
 }  # fmt: skip
 SHADES = 256
+ROUND_STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 10, 15)  # 8 and 9 would leave a colour bar with 0 alone
 NOTHING = (0.5, 0.5, 0.5, 1.0)  # colour of a leaf whose value is not known
 EDGES = np.array([(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b) in (1, 2, 4)])  # of a box's corners
 
@@ -94,6 +96,19 @@ def limits(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
+def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
+    """How worth looking at each leaf is: large errors first, small PSNR, gains and offsets far from none."""
+    values = rows[COLUMNS[column]].astype(np.float64)
+    values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
+    return np.nan_to_num(values, nan=-np.inf)
+
+
+def round_limit(far: float) -> float:
+    """The next round number from ``far`` on: napari's colour bar from its negative to it has three ticks or more."""
+    unit = 10.0 ** math.floor(math.log10(far))
+    return next(unit * step for step in ROUND_STEPS if unit * step >= far)
+
+
 def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
     """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
@@ -116,6 +131,8 @@ def table(rows: NDArray[Any], before: NDArray[Any] | None = None) -> dict[str, N
         "voxels": (rows["stop"] - rows["start"]).prod(axis=1),
         **{title: rows[field] for title, field in COLUMNS.items()},
     }
+    if np.isfinite(rows["bytes"]).all():
+        columns["bytes"] = np.rint(rows["bytes"]).astype(np.int64)  # napari would write 2437.2 as 2.44e+03
     if before is not None:
         columns["RMSE uncalibrated"] = before["rmse"]
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import warnings
 import weakref
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,12 @@ from psygnal import Signal
 
 from ..framing import TincError
 from .layers import VOLUME, base_name, finest
-from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, limits, shade, table, wireframes
+from .leaf_maps import COLUMNS, NOTHING, SHADES, LeafMap, badness, limits, shade, table, wireframes
 from .looks import PLACE
 from .viewing import OVERVIEW_VOXELS
 
 OVERLAY = "tinc_overlay_of"  # in an overlay's metadata: a weak reference to its image layer
+DIFFERENCE = "absolute"  # in the metadata of a difference layer: whether it is one without signs
 COLORMAP = "viridis"  # readable by the colour-blind, and in grey
 ERRORS = ("RMSE", "PSNR (dB)", "max error")  # the columns that are errors
 CHOSEN = (1.0, 1.0, 1.0, 1.0)  # colour of the box of the leaf that was chosen
@@ -56,7 +57,8 @@ def refusal(layer: Layer | None) -> str:
     if volume.ndim == 3:
         return ""
     count = math.prod(volume.shape[:-3])
-    return f"{layer.name} is {count} volumes (axes {', '.join(volume.axis_labels)}): leaves and comparisons are of one"
+    axes = ", ".join(volume.axis_labels)
+    return f"{layer.name} holds {count} volumes (axes {axes}): compress one by itself to see its leaves or compare it"
 
 
 def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:
@@ -67,14 +69,31 @@ def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:
     return view
 
 
-class LeafView:
-    """What is shown of one image layer's leaves.
+class Values(NamedTuple):
+    """Values of the leaves, and where their errors come from.
 
     Attributes
     ----------
     rows : of ``TincVolume.leaves``, or with errors measured against an original.
     before : the same without calibration, once measured.
     summary : what was measured, in words.
+    original : the layer that they were measured against, unless it is gone.
+    original_name : its name then; "" where nothing was measured.
+    """
+
+    rows: NDArray[Any]
+    before: NDArray[Any] | None = None
+    summary: str = ""
+    original: weakref.ref[Layer] | None = None
+    original_name: str = ""
+
+
+class LeafView:
+    """What is shown of one image layer's leaves.
+
+    Attributes
+    ----------
+    values : of the leaves, and where their errors come from.
     column : title of what colours the outlines and boxes, of :data:`~.leaf_maps.COLUMNS`.
     worst : how many boxes 3D shows.
     outlines, boxes, map : the overlays; None where they are not shown.
@@ -85,17 +104,15 @@ class LeafView:
 
     def __init__(self, viewer: Any, image: Image | Labels) -> None:
         self._viewer, self._image = weakref.ref(viewer), weakref.ref(image)  # both hold on to what is kept in _views
-        self.rows: NDArray[Any] = image.metadata[VOLUME].leaves
+        self.values = Values(image.metadata[VOLUME].leaves)
         if not len(self.rows):
             raise TincError("all of its leaves are missing: the file was cut off")
-        self.before: NDArray[Any] | None = None
-        self.summary = ""
         self.column, self.worst = self.known_columns()[0], MOST_BOXES
         self.outlines: Labels | None = None
         self.boxes: Vectors | None = None
         self.map: Image | None = None
         self._chosen, self._selected = -1, 1  # leaf, label
-        self._other: tuple[NDArray[Any], NDArray[Any] | None, str] | None = None  # of the other calibration
+        self._other: Values | None = None  # of the other calibration
 
     @property
     def viewer(self) -> Any:
@@ -112,6 +129,14 @@ class LeafView:
     @property
     def name(self) -> str:
         return base_name(self.image.name)
+
+    @property
+    def rows(self) -> NDArray[Any]:
+        return self.values.rows
+
+    @property
+    def summary(self) -> str:
+        return self.values.summary
 
     def known_columns(self) -> list[str]:
         """Titles of the columns that have values: a small file may not say its errors."""
@@ -163,7 +188,8 @@ class LeafView:
         """
         if column not in self.known_columns():
             raise ValueError(
-                f"{self.image.name}: the file does not say the {column} of its leaves; measure it against the original"
+                f"{self.image.name}: the file does not say the {column} of its leaves; measure it: "
+                "open Plugins > TINC > Leaves, choose the original, and press Measure"
             )
         self.hide_map()
         values = self.rows[COLUMNS[column]].astype(np.float32)
@@ -178,9 +204,11 @@ class LeafView:
         )  # fmt: skip
         self.map.metadata["column"] = column
         self.map.colorbar.visible = True
+        table_of = self.viewer.layers.selection.active
         self._add(self.map)
         self._watch()
-        self.viewer.layers.selection.active = self.map
+        if table_of is None or table_of is not self.outlines:  # whose table of features would be gone
+            self.viewer.layers.selection.active = self.map
         self.changed.emit()
 
     def hide_map(self) -> None:
@@ -190,14 +218,32 @@ class LeafView:
     def color_by(self, column: str) -> None:
         self.column = column
         self._refresh()
+        self.changed.emit()
 
     def show_worst(self, count: int) -> None:
         self.worst = count
         self._draw_boxes()
 
+    def measured(
+        self, rows: NDArray[Any], before: NDArray[Any] | None, summary: str, original: Layer
+    ) -> None:  # fmt: skip
+        """Show errors that were measured against an original."""
+        self._show(Values(rows, before, summary, weakref.ref(original), original.name))
+
     def update(self, rows: NDArray[Any], before: NDArray[Any] | None = None) -> None:
-        """Other values for the same leaves: measured, or of another calibration."""
-        self.rows, self.before, self.summary, self._other = rows, before, "", None
+        """Show other values for the same leaves: those of another calibration."""
+        self._show(Values(rows, before))
+
+    def toggle(self, leaves: NDArray[Any]) -> None:
+        """The same leaves with or without calibration: as they were measured, or else as the file says them."""
+        shown, other = self.values, self._other
+        if shown.before is not None:
+            other = shown._replace(rows=shown.before, before=None, summary=UNCALIBRATED)
+        self._show(other or Values(leaves))
+        self._other = shown
+
+    def _show(self, values: Values) -> None:
+        self.values, self._other = values, None
         if self.column not in self.known_columns():
             self.column = self.known_columns()[0]
         self._refresh()
@@ -206,15 +252,9 @@ class LeafView:
         if self.map is not None:
             column = self.map.metadata["column"]
             self.show_map(column) if column in self.known_columns() else self.hide_map()
-        self.changed.emit()
-
-    def toggle(self, leaves: NDArray[Any]) -> None:
-        """The same leaves with or without calibration: as they were measured, or else as the file says them."""
-        shown, known = (self.rows, self.before, self.summary), self._other
-        if self.before is not None:
-            known = self.before, None, UNCALIBRATED
-        self.update(*(known or (leaves, None))[:2])
-        self.summary, self._other = known[2] if known else "", shown
+        # The status bar tells what is under the mouse, which may be at rest.
+        if self.viewer.mouse_over_canvas and self.viewer.dims.ndisplay == 2:
+            self.viewer.update_status_from_cursor()
         self.changed.emit()
 
     def go_to(self, leaf: int) -> None:
@@ -230,17 +270,22 @@ class LeafView:
         self._draw_boxes()
 
     def _features(self) -> pd.DataFrame:
-        return pd.DataFrame(table(self.rows, self.before))
+        return pd.DataFrame(table(self.rows, self.values.before))
 
     def _common(self) -> dict[str, Any]:
         image = self.image
         return {key: getattr(image, key) for key in PLACE} | {"metadata": {OVERLAY: self._image}}
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values that have the first and the last of the colours."""
+        return limits(self.rows[COLUMNS[self.column]])
+
     def _shades(self) -> NDArray[np.float32]:
         """A colour for every leaf, RGBA."""
         values = self.rows[COLUMNS[self.column]]
         palette = ensure_colormap(COLORMAP).map(np.linspace(0, 1, SHADES))
-        return np.concatenate([palette, [NOTHING]])[shade(values, limits(values))].astype(np.float32)
+        return np.concatenate([palette, [NOTHING]])[shade(values, self.limits)].astype(np.float32)
 
     def _colors(self) -> DirectLabelColormap:
         colors: dict[int | None, Any] = dict(enumerate(self._shades(), start=1))
@@ -262,9 +307,13 @@ class LeafView:
         self._draw_boxes()
 
     def _add(self, layer: Layer) -> None:
-        """Above the image, and moved with it."""
-        layers = self.viewer.layers
-        layers.insert(layers.index(self.image) + 1, layer)
+        """Above all images, which would hide it, and moved with its own. The active layer stays active."""
+        viewer, layers = self.viewer, self.viewer.layers
+        active, over_canvas = layers.selection.active, viewer.mouse_over_canvas
+        viewer.mouse_over_canvas = False  # in 3D napari fails to tell what is under a mouse that has not moved yet
+        layers.insert(above_images(layers, maps=layer is not self.map), layer)
+        layers.selection.active = active
+        viewer.mouse_over_canvas = over_canvas
         link_layers([self.image, layer], PLACE)
         layer.events.visible.connect(self._on_visible)
 
@@ -335,8 +384,11 @@ class LeafView:
             self.changed.emit()
 
 
-def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
-    """How worth looking at each leaf is: large errors first, small PSNR, gains and offsets far from none."""
-    values = rows[COLUMNS[column]].astype(np.float64)
-    values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
-    return np.nan_to_num(values, nan=-np.inf)
+def above_images(layers: Sequence[Layer], maps: bool) -> int:
+    """Where in a layer list something is seen that belongs over images: above the last, and above ``maps`` or not."""
+    below = [
+        at for at, layer in enumerate(layers)
+        if isinstance(layer, Image | Labels)
+        and (OVERLAY not in layer.metadata or DIFFERENCE in layer.metadata or (maps and isinstance(layer, Image)))
+    ]  # fmt: skip
+    return max(below, default=-1) + 1

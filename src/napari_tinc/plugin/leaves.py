@@ -6,23 +6,34 @@ from typing import Any
 
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Slider
-from napari.layers import Image
-from qtpy.QtCore import Qt
+from napari.layers import Image, Layer
 
 from ..calibration import WORTH_DB
 from ..framing import TincError
 from ..volume import TincVolume
 from .commands import start_toggle
 from .door import unproxied
-from .forms import labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
+from .features import show_table
+from .forms import allow, help_button, labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
 from .layers import VOLUME, promise
 from .leaf_maps import COLUMNS
-from .leaf_view import MOST_BOXES, LeafView, leaf_view, refusal
-from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
-from .pair import Pair
+from .leaf_view import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view, refusal
+from .legend import Legend
+from .originals import (
+    NO_NETWORKS,
+    Measured,
+    Shown,
+    is_calibrated,
+    measure,
+    no_calibration,
+    recalibrate,
+    show,
+    summary,
+)
+from .pair import CHOOSE, NO_VOLUME, Pair
 
-TABLE_HEIGHT = 260  # pixels
-NOT_WORTH_IT = f"No calibration would give {WORTH_DB} dB."
+LEGEND_PLACE = 4  # below the choice of the colour
+NOT_WORTH_IT = f"Calibration would gain less than {WORTH_DB} dB here, so none is stored."
 
 
 class LeavesWidget(Container):
@@ -44,8 +55,7 @@ class LeavesWidget(Container):
         self.map = CheckBox(text="Map", tooltip="A value a leaf, with a colour bar.")
         self.table = PushButton(text="Table", tooltip="A row a leaf; choosing one shows the leaf.")
         self.measure = PushButton(text="Measure", tooltip="The error of every leaf, against the original.")
-        self.signed = PushButton(text="Difference", tooltip="Compressed minus original, voxel by voxel.")
-        self.absolute = PushButton(text="Absolute", tooltip="How far off each voxel is.")
+        self.signed, self.absolute = self.pair.signed, self.pair.absolute
         self.calibrated = CheckBox(text="Calibration", tooltip="Gain and offset of the leaves, on or off.")
         self.recalibrate = PushButton(
             text="Recalibrate", tooltip="Find gains and offsets anew against the original; networks stay as they are."
@@ -54,12 +64,15 @@ class LeavesWidget(Container):
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                labelled("Volume", self.pair.image), labelled("Original", self.pair.original),
+                row(labelled("Volume", self.pair.image), help_button("leaves")),
+                labelled("Original", self.pair.original),
                 self.outlines, labelled("Colour", self.column), labelled("Boxes", self.worst),
                 row(self.map, self.map_column), row(self.measure, self.signed, self.absolute),
-                row(self.calibrated, self.recalibrate), self.table, self.status,
+                row(self.calibrated, self.recalibrate), self.table, self.pair.progress, self.status,
             ],
         )  # fmt: skip
+        self.legend = Legend(COLORMAP)
+        self.root_native_widget.widget().layout().insertWidget(LEGEND_PLACE, self.legend)
         show_focus(self.root_native_widget)
         roomy(self.root_native_widget)
         named("Map of", self.map_column)
@@ -72,9 +85,7 @@ class LeavesWidget(Container):
         self.map.changed.connect(self._on_map)
         self.map_column.changed.connect(self._on_map)
         self.table.clicked.connect(self._on_table)
-        self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
-        self.signed.clicked.connect(lambda: self.pair.subtract(False))
-        self.absolute.clicked.connect(lambda: self.pair.subtract(True))
+        self.measure.clicked.connect(lambda: self.pair.measure(lambda image, found: None))
         self.calibrated.changed.connect(self._on_calibrated)
         self.recalibrate.clicked.connect(self._on_recalibrate)
         watch_end(self.root_native_widget, self._refresh, self._on_destroyed)
@@ -113,16 +124,12 @@ class LeavesWidget(Container):
             self._followed = view
             if view is not None:
                 view.changed.connect(self._refresh)
-        for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table, self.calibrated):
-            widget.native.setEnabled(view is not None and not self.pair.busy)  # of a slider, its number too
-        for widget in (self.measure, self.signed, self.absolute, self.recalibrate):
-            widget.enabled = view is not None and not self.pair.busy and self.pair.original.value is not None
-        if view is not None and view.image.metadata[VOLUME].error_bound is not None:
-            self.calibrated.enabled = self.recalibrate.enabled = False  # there is nothing to calibrate
+        self._allow(view)
+        self.legend.setVisible(view is not None)
         if view is None:
-            why = self._failure or refusal(self._viewer.layers.selection.active)
-            self.status.value = why or "Open a .tinc file, or compress a layer, to see its leaves."
+            self.status.value = self._why_not or "Open a .tinc file, or compress a layer, to see its leaves."
             return
+        self.legend.show_values(view.column, view.rows[COLUMNS[view.column]], view.limits)
         columns = view.known_columns()
         shown = view.map_column or self.map_column.value
         for widget, value in ((self.column, view.column), (self.map_column, shown)):
@@ -137,7 +144,25 @@ class LeavesWidget(Container):
         ):  # fmt: skip
             with box.changed.blocked():
                 box.value = on
-        self.status.value = self.pair.busy or describe(view)
+        self.status.value = self.pair.busy or describe(view, self.pair.original.value)
+        if self.pair.wanting == CHOOSE:
+            self.status.value += f"\n{CHOOSE}"
+
+    @property
+    def _why_not(self) -> str:
+        """Why the active layer has no leaves to show, if it looks as if it had some."""
+        return self._failure or refusal(self._viewer.layers.selection.active)
+
+    def _allow(self, view: LeafView | None) -> None:
+        """Enable what can do something now; the others say why they cannot."""
+        busy = f"Wait for this to end: {self.pair.busy}" if self.pair.busy else ""
+        reason = self._why_not or NO_VOLUME if view is None else busy
+        for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table):
+            allow(widget, reason)
+        networks = view is None or view.image.metadata[VOLUME].error_bound is None
+        allow(self.calibrated, reason or (no_calibration(view.image) if view is not None else ""))
+        self.pair.allow(self.measure)
+        allow(self.recalibrate, self.pair.wanting if networks else NO_NETWORKS)
 
     def _on_destroyed(self) -> None:
         """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
@@ -163,21 +188,12 @@ class LeavesWidget(Container):
             view.show_map(self.map_column.value) if self.map.value else view.hide_map()
 
     def _on_table(self) -> None:
-        """napari's own table of features, of the outlines."""
+        """Show napari's own table of features, of the outlines."""
         if view := self.view:
             view.show_leaves()
-            dock, _ = self._viewer.window.add_plugin_dock_widget("napari", "Features table widget")
-            window = dock.parent()
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)  # its rows are long
-            window.resizeDocks([dock], [TABLE_HEIGHT], Qt.Orientation.Vertical)
+            show_table(self._viewer)
             self._viewer.layers.selection.active = view.outlines
             self._refresh()
-
-    def _on_measured(self, image: Image, found: Measured) -> None:
-        view = leaf_view(self._viewer, image)
-        view.update(found.rows, found.before)
-        assert self.pair.original.value is not None  # Pair drops what was measured against another
-        view.summary = f"Against {self.pair.original.value.name}:\n{summary(found)}"
 
     def _on_calibrated(self) -> None:
         view = self.view
@@ -196,37 +212,52 @@ class LeavesWidget(Container):
             (shown, found), view = result, leaf_view(self._viewer, image)
             grown = shown.volume.nbytes_compressed - image.metadata[VOLUME].nbytes_compressed
             show(image, shown, other=False)
-            view.update(found.rows, found.before)
             better = NOT_WORTH_IT if found.before is None else f"{grown:+d} bytes. To keep it, save the layer."
-            view.summary = f"Against {against.name}:\n{summary(found)}\n{better}"
+            view.measured(found.rows, found.before, f"{summary(found)}\n{better}", against)
 
         self.pair.work("Calibrating ...", work, on_result)
 
 
-def describe(view: LeafView) -> str:
-    """What there is to know of a layer's leaves."""
-    volume = view.image.metadata[VOLUME]
-    levels = np.bincount(view.rows["level"])
-    per_level = ", ".join(f"{count} on level {level}" for level, count in enumerate(levels) if count)
-    said, bounded = promise(volume), volume.error_bound is not None
-    scalars = 0 if bounded else int((view.rows["network"] < 0).sum())
-    what = f"block{'s'[: len(view.rows) > 1]} without networks" if bounded else "leaves"
-    lines = [f"{len(view.rows)} {what}: {per_level}" + (f"; {scalars} of one value" if scalars else "")]
-    if said and not view.summary:  # which says it, too
-        lines.append(f"Promised: {said}")
+def describe(view: LeafView, original: Layer | None) -> str:
+    """What there is to know of a layer's leaves; figures only of the original that is chosen."""
+    volume, values = view.image.metadata[VOLUME], view.values
+    lines = [_what(view, volume)]
+    against_it = values.original is None or (original is not None and values.original() is original)
+    summary = values.summary if against_it else ""
+    if (promised := promise(volume)) and not summary:  # which says it, too
+        lines.append(f"Promised: {promised}")
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
+    if volume.error_bound is None:
+        lines.append(_calibration(view))
+    if summary:
+        lines += [f"Against {values.original_name}:"] * (summary != UNCALIBRATED) + [summary]
+    elif values.original_name:
+        lines.append(f"Errors of the leaves were measured against {values.original_name}.")
+    elif not np.isfinite(values.rows["rmse"]).any():
+        lines.append("The file does not say its errors: choose the original and press Measure.")
+    elif volume.error_bound is None:
+        lines.append("Errors are from the file, within 6 %. Leaves that share a network share one error.")
+    elif volume.error_bound:
+        lines.append("Errors are from the file, within 6 %.")
+    return "\n".join(lines)
+
+
+def _what(view: LeafView, volume: TincVolume) -> str:
+    """How many leaves there are, and what they are."""
+    count = len(view.rows)
+    if volume.error_bound is not None:
+        return f"{count} block{'s'[: count > 1]}, coded without networks (predictive coder)"
+    levels = np.bincount(view.rows["level"])
+    parts = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
+    scalars = int((view.rows["network"] < 0).sum())
+    of_one_value = f"; {scalars} of one value" if scalars else ""
+    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(parts)}{of_one_value}"
+
+
+def _calibration(view: LeafView) -> str:
+    """From where to where the gains and offsets of the leaves go."""
+    if not is_calibrated(view.image):
+        return "Not calibrated"
     served = view.rows[view.rows["network"] >= 0]  # a leaf of one value has no gain
     gain, offset = served["gain"], served["offset"]
-    if is_calibrated(view.image):
-        lines.append(f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}")
-    elif not bounded:
-        lines.append("Not calibrated")
-    if view.summary:
-        lines.append(view.summary)
-    elif np.isfinite(view.rows["rmse"]).any():
-        together = "" if bounded else ": those of all leaves of a network together"
-        if volume.error_bound != 0:
-            lines.append(f"Errors as the file says them, to 6 %{together}.")
-    else:
-        lines.append("The file does not say its errors: measure them against the original.")
-    return "\n".join(lines)
+    return f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}"

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..metrics import Quality
 from ..recalibration import recalibrated, uncalibrated
 from ..volume import TincVolume, quality_of
-from .layers import CHECKSUM, VOLUME, base_name, finest, promise, to_layer
+from .layers import CHECKSUM, VOLUME, base_name, finest, promise, source_of, to_layer
 from .leaf_maps import measured
 from .leaf_view import OVERLAY
 
 OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
+NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."
 SHARES = (50, 95, 99)  # per cent of the voxels
 BINS = 41
 FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
@@ -131,10 +132,22 @@ def toggled(image: Image | Labels) -> Shown:
     if OTHER in image.metadata:
         return image.metadata[OTHER]
     volume = image.metadata[VOLUME]
+    if volume.error_bound is not None:
+        raise ValueError(f"{image.name}: {NO_NETWORKS}")
     plain = uncalibrated(volume)
     if plain is volume:
-        raise ValueError(f"{image.name} has no calibration; it can be calibrated against its original")
+        raise ValueError(
+            f"{image.name} has no calibration; it can be calibrated against its original: "
+            "open Plugins > TINC > Leaves and press Recalibrate"
+        )
     return Shown.of(plain, image)
+
+
+def no_calibration(image: Image | Labels) -> str:
+    """Why a layer's calibration can be neither taken away nor given back, or "" where it can."""
+    if image.metadata[VOLUME].error_bound is not None:
+        return NO_NETWORKS
+    return "" if is_calibrated(image) or OTHER in image.metadata else "Not calibrated. Use Recalibrate first."
 
 
 def recalibrate(image: Image, original: ArrayLike) -> Shown:
@@ -153,7 +166,7 @@ def show(image: Image | Labels, shown: Shown, other: bool) -> None:
 
 
 def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[Image]:
-    """Image layers of the same shape that are not compressed, that of the same name first; none for labels."""
+    """Image layers of the same shape that are not compressed, the likely one first; none for labels."""
     if not isinstance(image, Image):
         return []  # nothing differs
     shape = image.metadata[VOLUME].shape
@@ -162,7 +175,18 @@ def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[I
         if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb
         and tuple(finest(layer).shape) == shape and not layer.metadata.get(OVERLAY)
     ]  # fmt: skip
-    return sorted(found, key=lambda layer: layer.name != base_name(image.name))
+    return sorted(found, key=lambda layer: not _is_likely(layer, image))
+
+
+def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | None:
+    """The layer that a compressed one was made from, or else one of its name; None where nothing speaks for any."""
+    choices = possible_originals(layers, image)
+    return choices[0] if choices and _is_likely(choices[0], image) else None
+
+
+def _is_likely(layer: Image, image: Image | Labels) -> bool:
+    source = source_of(image)
+    return source is layer if source is not None else base_name(layer.name) == base_name(image.name)
 
 
 def summary(found: Measured) -> str:
@@ -171,8 +195,8 @@ def summary(found: Measured) -> str:
     lines = [
         f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}, largest error {quality.max_error:.4g}",
         f"Ratio {quality.ratio:.1f}, {quality.bits_per_voxel:.3f} bits a voxel",
-        "Error at most " + ", ".join(
-            f"{off:.3g} in {share} %" for share, off in zip(SHARES, found.shares, strict=True)
+        "Voxels: " + ", ".join(
+            f"{share} % within {off:.3g}" for share, off in zip(SHARES, found.shares, strict=True)
         ),
     ]  # fmt: skip
     if found.promise:
