@@ -5,15 +5,16 @@ The bytes are those of residual.py, decoded to the same bits on any machine; the
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import residual
+from .cancel import Check, never
 from .framing import TincError, span_of
 from .tree import LEAF_FIELDS
 
@@ -31,12 +32,29 @@ class Exact:
 
     def __init__(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None) -> None:
         self.data, self.shape, self.dtype, self.crc = data, shape, dtype, crc
+        self._array: NDArray[Any] | None = None
+        self._lock = threading.Lock()  # Two threads that need the same box decode it once.
 
-    @cached_property
+    @property
+    def decoded(self) -> bool:
+        """Whether :attr:`array` is there already and costs nothing."""
+        return self._array is not None
+
+    @property
     def array(self) -> NDArray[Any]:
         """All values."""
+        return self.decode()
+
+    def decode(self, check: Check = never) -> NDArray[Any]:
+        """All values. What ``check`` raises ends the work."""
+        with self._lock:
+            if self._array is None:
+                self._array = self._decode(check)
+            return self._array
+
+    def _decode(self, check: Check) -> NDArray[Any]:
         try:
-            values = residual.decode(self.data, self.shape, self.dtype)
+            values = residual.decode(self.data, self.shape, self.dtype, check)
         except ValueError as error:
             raise TincError(f"residual: {error}") from error
         if self.crc is not None and (found := checksum(values)) != self.crc:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..lazy import LazyArray
 from ..volume import CACHE_BYTES, TincVolume
-from . import viewing
+from . import drawing, viewing
 from .viewing import Seen, brightness
 
 VOLUME, CHECKSUM, PROMISE = "tinc", "tinc_crc32", "tinc_promise"  # keys in a layer's metadata
@@ -87,6 +87,7 @@ def to_layer(
         decoded = np.asarray(seen)
         if not unread:
             data, metadata[CHECKSUM] = decoded, _checksum(decoded)
+    drawing.install()
     leading = volume.ndim - 3
     arguments: dict[str, Any] = {
         "name": name,
