@@ -13,12 +13,14 @@ from ..parts import Blocks
 from ..tree import Tree
 from ..volume import TincVolume
 from ..volume import open as open_tinc
+from .door import unproxied
 from .layers import kind, to_layers
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 
+@unproxied
 def get_reader(path: str | Sequence[str]) -> Callable[..., list[Any]] | None:
     """:func:`read` if all paths are of ``.tinc`` files, else None. Does not look into them."""
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
