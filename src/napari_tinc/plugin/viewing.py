@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cancel import Check, never
-from ..exact import Exact
+from ..exact import SKETCH_LEVEL, Exact
 from ..framing import TincError
 from ..lazy import LazyArray
 from ..lru import LeastRecentlyUsed
@@ -59,6 +59,15 @@ class Tolerant(Blocks):
 
     def overview(self, volume: int) -> Part | None:
         return self._tried((volume, -1), lambda volume, _: super(Tolerant, self).overview(volume))
+
+    def sketch(self, volume: int, box: int) -> None:
+        """Make a coarse look at a block possible. What is damaged is reported when all of it is decoded."""
+        with suppress(TincError, OSError):
+            part = super().part(volume, box)
+            if isinstance(part, Exact):
+                part.make_sketch(self.check)
+            elif part is not None:
+                _ = part.network
 
     def _tried(self, place: tuple[int, int], read: Callable[[int, int], Part | None]) -> Part | None:
         if place in self._damaged:
@@ -143,27 +152,32 @@ class Seen(TincVolume):
         """See :class:`~.refining.Refinable`: blocks that are decoded, around them the overview or few points."""
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         for at, place in zip(np.ndindex(out.shape[:-3]), self._places(ranges), strict=True):
-            out[at] = self._quickly(place, factor, ranges[-3:])
+            out[at] = self._coarsely(place, factor, ranges[-3:], self._has_quick_networks(place, factor, ranges[-3:]))
         return out
 
     def sketches(self, factor: int, ranges: Ranges) -> list[Piece]:
         """See :class:`~.refining.Refinable`."""
-        places = list(self._places(ranges))
-        if any(self._parts.overview_at_hand(self._number(place)) is not None for place in places):
-            return []
         if self._parts.edge:
-            return [Piece(ranges)]
-        if all(self._has_quick_networks(place, factor, ranges[-3:]) for place in places):
+            numbers = map(self._number, self._places(ranges))
+            return [Piece(ranges)] if any(self._parts.overview_at_hand(number) is None for number in numbers) else []
+        if all(self._has_quick_networks(place, factor, ranges[-3:]) for place in self._places(ranges)):
             return []
-        return self._cut(factor, ranges, 2 * TILE)
+        return self._cut(factor, ranges, 2 * TILE if _is_thin(ranges[-3:]) else BRICK)
 
     def sketch(self, factor: int, ranges: Ranges, check: Check) -> NDArray[Any]:
         """See :class:`~.refining.Refinable`."""
-        for place in self._places(ranges):
-            check()
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        for at, place in zip(np.ndindex(out.shape[:-3]), self._places(ranges), strict=True):
+            number = self._number(place)
             if self._parts.edge:
-                self._parts.overview(self._number(place))
-        return self.quick(factor, ranges)
+                self._parts.overview(number)
+            elif isinstance(self._parts, Tolerant):
+                self._parts.check = check
+                for box, _ in self._boxes_met(self._centres(factor, ranges[-3:])):
+                    check()
+                    self._parts.sketch(number, box)
+            out[at] = self._coarsely(place, factor, ranges[-3:], not self._parts.edge)
+        return out
 
     def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
         """See :class:`~.refining.Refinable`."""
@@ -236,7 +250,8 @@ class Seen(TincVolume):
     def _centres(self, factor: int, ranges: Ranges) -> list[NDArray[np.float64]]:
         return cell_centres(ranges, factor, self.header.shape)
 
-    def _quickly(self, place: tuple[int, ...], factor: int, ranges: Ranges) -> NDArray[Any]:
+    def _coarsely(self, place: tuple[int, ...], factor: int, ranges: Ranges, networks: bool) -> NDArray[Any]:
+        """Values from what has been read: decoded blocks, else the overview, few points of networks, or sketches."""
         volume, axes = self._number(place), self._centres(factor, ranges)
         out = np.full([len(axis) for axis in axes], rounded(np.array(sum(self.value_range) / 2), self.dtype))
         overview = self._parts.overview_at_hand(volume)
@@ -244,16 +259,23 @@ class Seen(TincVolume):
             out[:] = rounded(overview.floats([axis / self._parts.edge for axis in axes]), self.dtype)
         elif isinstance(overview, Tree) and _is_ready(overview):
             out[:] = self._on_lattice(lambda axes: overview.floats([a / self._parts.edge for a in axes], 1), axes)
-        elif self._has_quick_networks(place, factor, ranges):
+        elif networks and self._are_ready(volume, axes):
             out[:] = self._on_lattice(lambda axes: self._floats(volume, 1, axes), axes)
         for box, where in self._boxes_met(axes):
             part = self._parts.at_hand(volume, box)
-            if isinstance(part, Exact) and part.decoded:
-                local = [
-                    axis[along] - low for axis, along, low in zip(axes, where, self._parts.start[box], strict=True)
-                ]
+            if not isinstance(part, Exact):
+                continue
+            corner = self._parts.start[box]
+            local = [axis[along] - low for axis, along, low in zip(axes, where, corner, strict=True)]
+            if part.decoded:
                 out[where] = part.values(local)
+            elif part.sketch is not None and overview is None:
+                out[where] = part.sketch[np.ix_(*(axis.astype(np.int64) >> SKETCH_LEVEL for axis in local))]
         return out
+
+    def _are_ready(self, volume: int, axes: list[NDArray[np.float64]]) -> bool:
+        parts = [self._parts.at_hand(volume, box) for box, _ in self._boxes_met(axes)]
+        return all(isinstance(part, Tree) and _is_ready(part) for part in parts)
 
     def _on_lattice(
         self, evaluate: Callable[[list[NDArray[np.float64]]], NDArray[np.float64]], axes: list[NDArray[np.float64]]
