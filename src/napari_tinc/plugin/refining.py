@@ -47,7 +47,11 @@ class Refinable(Source, Protocol):
 
     @property
     def state(self) -> Hashable:
-        """What values depend on beside the place that is asked for. A picture of another state is not kept."""
+        """What values depend on beside the place that is asked for: a picture of another state is another one."""
+
+    @property
+    def losses(self) -> int:
+        """How often something could not be read that may be read later. A picture with a loss is not kept."""
 
     def at_hand(self, factor: int, ranges: Ranges) -> NDArray[Any] | None:
         """The true values, if they take a few hundredths of a second at most; never reads a file."""
@@ -76,6 +80,7 @@ class Picture:
 
     def __init__(self, source: Refinable, factor: int, ranges: Ranges) -> None:
         self.source, self.factor, self.ranges, self.state = source, factor, ranges, source.state
+        self.losses = source.losses
         self.values = source.quick(factor, ranges)
         self.sketches = deque(source.sketches(factor, ranges))
         self.pieces = deque(_from_the_middle(source.pieces(factor, ranges), ranges))
@@ -89,7 +94,12 @@ class Picture:
 
     def shows(self, source: Refinable, factor: int, ranges: Ranges) -> bool:
         same = self.source is source and (self.factor, self.ranges) == (factor, ranges)
-        return same and (self.state == source.state or not self.complete or self.changed)
+        return same and self.state == source.state
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is complete, and nothing was lost meanwhile."""
+        return self.complete and self.losses == self.source.losses
 
     def take(self, busy: set[Hashable]) -> tuple[Piece, bool] | None:
         """The next piece, and whether it is a sketch. Pieces wait for all sketches, which would cover them."""
@@ -142,7 +152,7 @@ class Refiner(Generic[Client]):
             if picture is not None and picture.shows(source, factor, ranges):
                 picture.paused = False
                 self._changed.notify_all()
-                return self._taken(picture)
+                return self._taken(client, picture)
             self._pictures.pop(client, None)
         values = source.at_hand(factor, ranges)
         if values is not None:
@@ -154,7 +164,7 @@ class Refiner(Generic[Client]):
             self._changed.notify_all()
             if patience:
                 self._changed.wait_for(lambda: picture.complete, patience)
-            return self._taken(picture)
+            return self._taken(client, picture)
 
     def progressed(self) -> list[Client]:
         """Clients whose picture is better than when they took it."""
@@ -201,8 +211,10 @@ class Refiner(Generic[Client]):
         for thread in self._threads:
             thread.join(seconds)
 
-    def _taken(self, picture: Picture) -> tuple[NDArray[Any], bool]:
+    def _taken(self, client: Client, picture: Picture) -> tuple[NDArray[Any], bool]:
         picture.changed = False
+        if picture.complete and not picture.whole:
+            self._pictures.pop(client, None)  # What was lost is tried again when it is asked for again.
         return picture.values.copy(), picture.complete
 
     def _start(self) -> None:
@@ -247,7 +259,7 @@ class Refiner(Generic[Client]):
             picture.put(piece, sketch, values)
             picture.error = picture.error or error
             self._changed.notify_all()
-        if picture.complete and picture.state == picture.source.state and not sketch:
+        if picture.whole and picture.state == picture.source.state:
             picture.source.keep(picture.factor, picture.ranges, picture.values)
 
     def _check(self) -> None:

@@ -137,9 +137,11 @@ class Seen(TincVolume):
         index = tuple(slice(axis.start, axis.stop, axis.step) for axis in ranges[-3:])
         return whole[(slice(None),) * (whole.ndim - 3) + index].copy()
 
+    state = 0  # See :class:`~.refining.Refinable`: values do not change.
+
     @property
-    def state(self) -> int:
-        """How often a connection failed: what was shown in place of it is not kept."""
+    def losses(self) -> int:
+        """See :class:`~.refining.Refinable`: how often a connection failed, or a disk."""
         return self._n_lost
 
     def at_hand(self, factor: int, ranges: Ranges) -> NDArray[Any] | None:
