@@ -11,11 +11,11 @@ from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
 from ..framing import TincError
+from . import dialogs
 from .door import unproxied
 from .layers import VOLUME, edited
 from .leaf_view import ERRORS, LeafView, compressed_image, leaf_view, refusal
 from .originals import Shown, is_calibrated, show, toggled
-from .reader import get_reader
 from .worker import start_task
 
 
@@ -88,12 +88,4 @@ def _active_view(viewer: Any) -> LeafView | None:
 @unproxied
 def open_url(viewer: Viewer) -> None:
     """Ask for a URL, and open what it names."""
-    from qtpy.QtWidgets import QInputDialog
-
-    url, accepted = QInputDialog.getText(viewer.window._qt_window, "Open a compressed volume", "URL of a .tinc file:")
-    if not accepted or not url.strip():
-        return
-    if "://" not in url or get_reader(url.strip()) is None:
-        notify(f"{url.strip()} is no URL of a .tinc file, such as https://example.org/brain.tinc")
-        return
-    viewer.open(url.strip(), plugin="napari-tinc")
+    dialogs.open_url(viewer)
