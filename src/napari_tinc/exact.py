@@ -5,17 +5,21 @@ The bytes are those of residual.py, decoded to the same bits on any machine; the
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Sequence
-from functools import cached_property
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import residual
+from .cancel import Check, never
 from .framing import TincError, span_of
 from .tree import LEAF_FIELDS
+
+SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: a 512th of the voxels, in a 50th of the time.
 
 
 class Exact:
@@ -24,6 +28,10 @@ class Exact:
     Parameters
     ----------
     crc : CRC-32 of the values, little-endian, as the encoder decoded them; None where that was cut off.
+
+    Attributes
+    ----------
+    sketch : every 2^SKETCH_LEVEL-th voxel, about, once :meth:`make_sketch` was called; None where it cannot be made.
     """
 
     calibrated = False
@@ -31,12 +39,36 @@ class Exact:
 
     def __init__(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None) -> None:
         self.data, self.shape, self.dtype, self.crc = data, shape, dtype, crc
+        self._array: NDArray[Any] | None = None
+        self.sketch: NDArray[Any] | None = None
+        self._lock = threading.Lock()  # Two threads that need the same box decode it once.
 
-    @cached_property
+    @property
+    def decoded(self) -> bool:
+        """Whether :attr:`array` is there already and costs nothing."""
+        return self._array is not None
+
+    @property
     def array(self) -> NDArray[Any]:
         """All values."""
+        return self.decode()
+
+    def decode(self, check: Check = never) -> NDArray[Any]:
+        """All values. What ``check`` raises ends the work."""
+        with self._lock:
+            if self._array is None:
+                self._array = self._decode(check)
+            return self._array
+
+    def make_sketch(self, check: Check = never) -> None:
+        """Decode the coarse levels only. What is damaged shows when all is decoded."""
+        if self.sketch is None and not self.decoded:
+            with suppress(ValueError):
+                self.sketch = residual.sketch(self.data, self.shape, self.dtype, SKETCH_LEVEL, check)
+
+    def _decode(self, check: Check) -> NDArray[Any]:
         try:
-            values = residual.decode(self.data, self.shape, self.dtype)
+            values = residual.decode(self.data, self.shape, self.dtype, check)
         except ValueError as error:
             raise TincError(f"residual: {error}") from error
         if self.crc is not None and (found := checksum(values)) != self.crc:

@@ -63,6 +63,12 @@ class Parts(Protocol):
     def overview(self, volume: int) -> Part | None:
         """The whole volume at a coarser sampling."""
 
+    def at_hand(self, volume: int, box: int) -> Part | None:
+        """What a box holds, if it has been read and parsed before: never reads the file."""
+
+    def overview_at_hand(self, volume: int) -> Part | None:
+        """The overview, if it has been read and parsed before."""
+
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         """See :attr:`TincVolume.leaves`; they count from the corner of the box. None where the file ends before."""
 
@@ -107,6 +113,12 @@ class OneTree:
         return self._tree
 
     def overview(self, volume: int) -> None:
+        return None
+
+    def at_hand(self, volume: int, box: int) -> Tree:
+        return self._tree
+
+    def overview_at_hand(self, volume: int) -> None:
         return None
 
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any]:
@@ -190,6 +202,14 @@ class Blocks:
     def overview(self, volume: int) -> Part | None:
         entries = self._layout.overviews
         return self._parsed(entries[volume], self.header.overview_shape()) if volume < len(entries) else None
+
+    def at_hand(self, volume: int, box: int) -> Part | None:
+        index, blocks = volume * len(self.start) + box, self._layout.blocks
+        return self._cache.get(blocks[index].start) if index < len(blocks) else None
+
+    def overview_at_hand(self, volume: int) -> Part | None:
+        entries = self._layout.overviews
+        return self._cache.get(entries[volume].start) if volume < len(entries) else None
 
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         part = self.part(volume, box)

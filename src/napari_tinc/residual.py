@@ -234,6 +234,31 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never
     return values
 
 
+def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: Check = never) -> NDArray[Any] | None:
+    """Every 2^level-th voxel of the box along each axis, about; None for kinds that have no coarse levels.
+
+    Corrections are left out, and what is damaged is not noticed.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be those of such a box.
+    """
+    dtype = _checked(shape, dtype)
+    step = 2**level
+    if data[:1] == bytes([Kind.CONSTANT]):
+        return decode(data, shape, dtype)[::step, ::step, ::step]
+    if not data or data[0] not in (Kind.ORDERED, Kind.GRID):
+        return None
+    head, table, packed_low, _, payload = _parse(data, dtype)
+    if table:
+        head = _with_table(head, table, shape[0] * shape[1] * shape[2])
+    _check_ranks(head, dtype)
+    low_bits = _unpack_low(packed_low, head.low, shape)[::step, ::step, ::step] if head.low else None
+    integers = lattice.decode(payload, shape, head.high, head.bound, head.taper, check, level)
+    return _to_values(integers, low_bits, head, dtype)
+
+
 def _unmasked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:
     end = MASK.size + (MASK.unpack_from(data)[1] if len(data) >= MASK.size else 0)
     if len(data) <= end or data[end] > Kind.GRID:

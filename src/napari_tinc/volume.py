@@ -349,12 +349,7 @@ class TincVolume:
 
     def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
-        edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
-        spans = [  # the cells of every tile along an axis
-            {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
-             for at in range(axis.start // edge, (axis.stop - 1) // edge + 1)}
-            for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
-        ]  # fmt: skip
+        edges, spans = self._tile_spans(factor, ranges)
         tiles = list(itertools.product(*spans))
         found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
         missing = np.array([tile for tile in tiles if found[tile] is None])
@@ -380,6 +375,16 @@ class TincVolume:
             ]  # fmt: skip
             out[_within(both, ranges)] = found[tile][_within(both, where)]
         return out
+
+    def _tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
+        """Edges of the tiles of a slice, and along each axis the cells of every tile that it meets."""
+        edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
+        spans = [
+            {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
+             for at in range(axis.start // edge, (axis.stop - 1) // edge + 1)}
+            for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
+        ]  # fmt: skip
+        return edges, spans
 
     def _cells(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         """Values of cells of ``factor`` voxels."""
@@ -457,6 +462,18 @@ class TincVolume:
             return np.full([len(axis) for axis in axes], sum(self.value_range) / 2)
         return overview.floats([axis / self._parts.edge for axis in axes])
 
+    def _boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
+        """Every box that a grid of coordinates meets, and the part of the grid that lies in it."""
+        start, stop = self._parts.start, self._parts.stop
+        met = [(high > axis[0]) & (low <= axis[-1]) for axis, low, high in zip(axes, start.T, stop.T, strict=True)]
+        boxes = []
+        for box in np.flatnonzero(np.all(met, axis=0)).tolist():
+            ends = np.stack([start[box], stop[box]], axis=1)
+            place = tuple(slice(*np.searchsorted(axis, pair).tolist()) for axis, pair in zip(axes, ends, strict=True))
+            if all(part.stop > part.start for part in place):
+                boxes.append((box, place))
+        return boxes
+
     def _each_box(
         self, volume: int, axes: list[NDArray[np.float64]],
         put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
@@ -465,18 +482,7 @@ class TincVolume:
 
         Coordinates count from the corner of the box where it has a tree, else from that of the volume.
         """
-        parts = self._parts
-        jobs = []
-        for box in np.flatnonzero(
-            np.all([(stop > axis[0]) & (start <= axis[-1])
-                    for axis, start, stop in zip(axes, parts.start.T, parts.stop.T, strict=True)], axis=0)
-        ).tolist():  # fmt: skip
-            place = tuple(
-                slice(*np.searchsorted(axis, ends).tolist())
-                for axis, ends in zip(axes, np.stack([parts.start[box], parts.stop[box]], axis=1), strict=True)
-            )
-            if all(part.stop > part.start for part in place):
-                jobs.append((box, place))
+        parts, jobs = self._parts, self._boxes_met(axes)
         threads = cpu_count() if len(jobs) < cpu_count() else 1
 
         def work(job: tuple[int, tuple[slice, ...]]) -> None:

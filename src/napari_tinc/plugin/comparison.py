@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from ..lazy import LazyArray
-from ..volume import TincVolume
 from .curtain_drag import CurtainDrag
 from .layers import VOLUME, base_name, finest
+from .lazy_pairs import Curtain, Difference
 from .leaf_maps import round_limit
 from .leaf_view import DIFFERENCE, OVERLAY, above_images
 from .looks import PLACE
@@ -33,56 +32,6 @@ class Mode(StrEnum):
     SIDE = "side by side"
     BLINK = "blink"
     CURTAIN = "curtain"
-
-
-class Curtain:
-    """An array that is the original up to a place along one axis, and the compressed volume from there on."""
-
-    def __init__(self, original: Any, volume: TincVolume) -> None:
-        self.original, self.volume = original, volume
-        self.axis, self.place = 2, volume.shape[2] // 2
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.result_type(np.dtype(self.original.dtype), self.volume.dtype)
-
-    def levels(self, most: int) -> list[LazyArray]:
-        levels = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))]
-        for coarse in self.volume.levels[1:]:
-            if levels[-1].size <= most:
-                break
-            levels.append(LazyArray(self, coarse.factor, coarse.axes))
-        return levels
-
-    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        cut = self.place // factor
-        out = np.empty([len(axis) for axis in ranges], self.dtype)
-        along = np.array(ranges[self.axis])
-        for ours, mask in ((False, along < cut), (True, along >= cut)):
-            if not out.size or not mask.any():
-                continue
-            first, last = np.flatnonzero(mask)[[0, -1]]
-            part = [*ranges]
-            part[self.axis] = ranges[self.axis][first : last + 1]
-            where = [slice(None)] * 3
-            where[self.axis] = slice(first, last + 1)
-            out[tuple(where)] = self._compressed(factor, part) if ours else self._original(factor, part)
-        if (at := np.flatnonzero(along == cut)).size and cut > 0:
-            line = [slice(None)] * 3
-            line[self.axis] = slice(at[0], at[0] + 1)
-            out[tuple(line)] = self.volume.value_range[1]  # so that one sees where it hangs
-        return out
-
-    def _compressed(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        level = next(level for level in self.volume.levels if level.factor == factor)
-        return np.asarray(LazyArray(level.volume, factor, tuple(ranges)))
-
-    def _original(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        index = []
-        for axis, n in zip(ranges, self.volume.shape, strict=True):
-            index.append(np.minimum(np.array(axis) * factor + factor // 2, n - 1))
-        # Plane by plane along the first axis: what is not an array in memory may take one fancy index at most.
-        return np.stack([np.asarray(self.original[z])[np.ix_(index[1], index[2])] for z in index[0]])
 
 
 class Comparison:
@@ -194,13 +143,11 @@ class Comparison:
         dims = self.viewer.dims
         source.axis = max(0, dims.displayed[-1] - (dims.ndim - 3)) if dims.ndisplay == 2 else 2
         source.place = round(share * source.volume.shape[source.axis])
-        if self.curtain.multiscale:
-            self.curtain.data = self._levels(source)
         self.curtain.refresh()
 
     def _hang(self) -> None:
-        source = Curtain(finest(self.original), self.image.metadata[VOLUME])
-        levels = self._levels(source)
+        source = Curtain(finest(self.original), self._volume())
+        levels = source.levels(OVERVIEW_VOXELS)
         self.curtain = Image(
             levels if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,
             name=f"{base_name(self.image.name)} curtain",
@@ -215,14 +162,15 @@ class Comparison:
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.dims.events.ndisplay.connect(self._on_dims)
 
-    def _levels(self, source: Curtain) -> list[Any]:
-        levels = source.levels(OVERVIEW_VOXELS)
-        return levels if len(levels) == 1 else [*levels[:-1], np.asarray(levels[-1])]
+    def _volume(self) -> Any:
+        """The compressed volume, as its layer looks at it where that is lazy: what is decoded is shared."""
+        shown = finest(self.image)
+        return shown.volume if isinstance(shown, LazyArray) else self.image.metadata[VOLUME]
 
     def _on_data(self) -> None:
         """The volume was calibrated otherwise."""
         if self.curtain is not None:
-            self.curtain.metadata["curtain"].volume = self.image.metadata[VOLUME]
+            self.curtain.metadata["curtain"].volume = self._volume()
             self.move(self._share)
 
     def _on_dims(self) -> None:
@@ -233,15 +181,23 @@ class Comparison:
         self.moved.emit(share)
 
 
-def add_difference(viewer: Any, image: Image, off: NDArray[np.float32], far: float, absolute: bool) -> Image:
+def add_difference(
+    viewer: Any, image: Image, off: NDArray[np.float32] | Difference, far: float, absolute: bool
+) -> Image:  # fmt: skip
     """Add a difference as a layer: signed around 0 in two colours, or how far off each voxel is.
 
     It takes the place of the difference before. ``far`` is what the colours reach to; a few voxels that are farther
     off would hide all others.
     """
     name, far = base_name(image.name), round_limit(far)
+    data: Any = off
+    if isinstance(off, Difference):
+        data = Difference(off.original, off.volume, absolute).levels(OVERVIEW_VOXELS)
+    elif absolute:
+        data = np.abs(off)
     layer = Image(
-        np.abs(off) if absolute else off,
+        data,
+        multiscale=isinstance(data, list),
         name=f"{name} {'absolute difference' if absolute else 'difference'}",
         colormap="magma" if absolute else "PiYG",
         contrast_limits=(0, far) if absolute else (-far, far),

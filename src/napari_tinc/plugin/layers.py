@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..lazy import LazyArray
 from ..volume import CACHE_BYTES, TincVolume
-from . import viewing
+from . import drawing, viewing
 from .array_views import ColorsFirst, Narrowed, Part
 from .viewing import Seen, brightness
 
@@ -91,6 +91,7 @@ def to_layer(
         decoded = np.asarray(seen)
         if not unread:
             data, metadata[CHECKSUM] = decoded, _checksum(decoded)
+    drawing.install()
     leading = volume.ndim - 3
     arguments: dict[str, Any] = {
         "name": name,

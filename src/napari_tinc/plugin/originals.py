@@ -14,9 +14,11 @@ from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike, NDArray
 
 from ..metrics import Quality
+from ..octree import box_slices
 from ..recalibration import recalibrated, uncalibrated
 from ..volume import TincVolume, quality_of
 from .layers import CHECKSUM, VOLUME, base_name, finest, promise, source_of, to_layer
+from .lazy_pairs import FLOAT32, Difference
 from .leaf_maps import measured
 from .leaf_view import OVERLAY
 
@@ -24,7 +26,8 @@ OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume wi
 NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."
 SHARES = (50, 95, 99)  # per cent of the voxels
 BINS = 41
-FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+LAZY_VOXELS = 2**25  # The difference of a larger volume is decoded where it is looked at: 128 MiB are kept at most.
+SAMPLES = 8  # Blocks, or planes of a file of a single tree, that say how far off the voxels of a large volume are.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,11 +75,12 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
     original = np.asarray(original)
     values = np.asarray(volume)
     quality = quality_of(original, values, volume)
-    off, far = difference(original, values)
+    off = subtracted(original, values)
+    far = far_of(off)
     known = np.isfinite(original)
     if known.any() and not known.all():
         off = off[known]
-    shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES))
+    shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES, overwrite_input=True))
     counts, edges = np.histogram(off, BINS, (-far, far))
     plain = uncalibrated(volume)
     before = quality_before = None
@@ -96,17 +100,29 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
     )
 
 
-def difference(original: ArrayLike, reconstruction: ArrayLike) -> tuple[NDArray[np.float32], float]:
+def difference(
+    original: ArrayLike, reconstruction: ArrayLike
+) -> tuple[NDArray[np.float32] | Difference, float]:  # fmt: skip
     """Reconstruction minus original, in units of the data; and how far off 99.9 % of the voxels are at most.
+
+    Of a compressed volume of more than :data:`LAZY_VOXELS` the difference is lazy, and a sample says how far off it is.
 
     Raises
     ------
     ValueError
         If the shapes differ, or a difference is not finite. There is none where NaN or infinite values are the same.
     """
+    if isinstance(reconstruction, TincVolume) and reconstruction.size > LAZY_VOXELS:
+        _check_shapes(original, reconstruction)
+        return Difference(original, reconstruction), _far_by_samples(original, reconstruction)
+    off = subtracted(original, reconstruction)
+    return off, far_of(off)
+
+
+def subtracted(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
+    """Reconstruction minus original, see :func:`difference`, of all voxels."""
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
-    if original.shape != reconstruction.shape:
-        raise ValueError(f"shapes differ: original {original.shape}, compressed volume {reconstruction.shape}")
+    _check_shapes(original, reconstruction)
     out = np.empty(original.shape, np.float32)
     for plane, other, into in zip(original, reconstruction, out, strict=True):
         with np.errstate(invalid="ignore"):  # of infinite values
@@ -114,7 +130,30 @@ def difference(original: ArrayLike, reconstruction: ArrayLike) -> tuple[NDArray[
         into[~np.isfinite(plane) & ((plane == other) | (np.isnan(plane) & np.isnan(other)))] = 0
     if not np.isfinite(out).all():
         raise ValueError("original has NaN or infinite values that are others in the volume: no difference to show")
-    return out, float(np.percentile(np.abs(out), 99.9)) or 1.0
+    return out
+
+
+def far_of(off: NDArray[np.float32]) -> float:
+    """How far off 99.9 % of the voxels are at most; 1 where none is."""
+    return float(np.percentile(np.abs(off), 99.9, overwrite_input=True)) or 1.0
+
+
+def _far_by_samples(original: Any, volume: TincVolume) -> float:
+    """The same, from some blocks; from some planes where there is one block only."""
+    start, stop = volume.parts.start, volume.parts.stop
+    boxes: list[tuple[slice, ...]]
+    if len(start) == 1:
+        planes = np.linspace(0, volume.shape[0] - 1, SAMPLES).astype(int).tolist()
+        boxes = [(slice(z, z + 1), slice(None), slice(None)) for z in planes]
+    else:
+        boxes = [box_slices(start[at], stop[at]) for at in np.linspace(0, len(start) - 1, SAMPLES).astype(int)]
+    return max(far_of(subtracted(original[box], volume[box])) for box in boxes)
+
+
+def _check_shapes(original: Any, reconstruction: Any) -> None:
+    shapes = tuple(original.shape), tuple(reconstruction.shape)
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"shapes differ: original {shapes[0]}, compressed volume {shapes[1]}")
 
 
 def is_calibrated(image: Image | Labels) -> bool:
