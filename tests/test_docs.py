@@ -71,6 +71,13 @@ def test_every_link_leads_somewhere(page: str) -> None:
             assert heading in headings(path), f"{page}: {target}"
 
 
+@in_clone
+@pytest.mark.parametrize("page", [*links.INCLUDED, *PAGES])
+def test_lists_inside_of_lists_are_indented_for_the_site(page: str) -> None:
+    """By four columns: GitHub and Qt take fewer, too, the site does not."""
+    assert re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*", (ROOT / page).read_text(encoding="utf-8"), re.M) == []
+
+
 def test_pictures_are_used() -> None:
     used = {links.in_repository(target, page) for page in [*PAGES, "README.md"]
             for target in links.targets((ROOT / page).read_text(encoding="utf-8"))}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What MkDocs does besides its settings (mkdocs.yml): pages that are made at build time, and links to the repository."""
+"""What MkDocs does besides its settings in mkdocs.yml: pages made at build time, and links to the repository."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def command_line() -> str:
 
 def _section(title: str, parser: argparse.ArgumentParser, about: str) -> str:
     usage = re.sub(r"\s+", " ", parser.format_usage()).removeprefix("usage: ").strip()
-    usage = textwrap.fill(usage, 88, subsequent_indent=" " * 4, break_on_hyphens=False, break_long_words=False)
+    usage = textwrap.fill(usage, 74, subsequent_indent=" " * 4, break_on_hyphens=False, break_long_words=False)
     description = parser.description or about
     hidden = (argparse._SubParsersAction, argparse._HelpAction)
     rows = [_row(parser, action) for action in parser._actions if not isinstance(action, hidden)]
