@@ -102,10 +102,8 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="also measure what is there already")
     parser.add_argument("--recipe-seconds", type=float, default=60, help="how long the original trains")
     parser.add_argument("--recipe-everywhere", action="store_true", help="the original on all volumes, at all ratios")
-    docs = Path(__file__).parents[1] / "docs"
-    parser.add_argument(
-        "--out", type=Path, default=docs / "benchmarks" / "rate-distortion.md", help="JSON beside it, plots in images"
-    )
+    page = Path(__file__).parents[1] / "docs" / "benchmarks" / "rate-distortion.md"
+    parser.add_argument("--out", type=Path, default=page, help="JSON beside it, plots in images")
     arguments = parser.parse_args()
     here, there, store, failed = machine(), computer("imagecodecs", "av"), arguments.out.with_suffix(".json"), 0
     store.parent.mkdir(parents=True, exist_ok=True)

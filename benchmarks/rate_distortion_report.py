@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ PSNR in dB and, in brackets, SSIM. `-`: the codec does not reach the ratio, or o
 than the mean value. `*`: its stream is more than {100 - 100 * NEAR:.0f} % smaller than the target. Seconds: median over
 the ratios, for the final stream, not the search.
 """
+ENGINES = """## Measured on
+
+The engine is the commit of the code that made a figure; in brackets, for how many of the volumes. Figures of different
+engines stand side by side: compare them with care.
+"""
 Row = dict[str, Any]
 
 
@@ -55,11 +61,25 @@ def report(rows: list[Row], out: Path) -> str:
         plot(mine, image)
         title = f"### {name}\n\n{'x'.join(map(str, mine[0]['shape']))} {mine[0]['dtype']}"
         sections.append(f"{title}\n\n![PSNR over ratio](images/{image.name})\n\n{table(mine)}")
-    machines = "\n".join(f"- {where}" for where in sorted({row["machine"] for row in rows}))
+    machines = "\n".join(f"- {where}" for where in sorted({row["machine"].partition(", engine")[0] for row in rows}))
     found = summary(rows, volumes)
-    parts = [INTRODUCTION, found, TABLES, "\n\n".join(sections), f"## Measured on\n\n{machines}"]
+    parts = [INTRODUCTION, found, TABLES, "\n\n".join(sections), f"{ENGINES}\n{engines(rows)}\n\n{machines}"]
     out.write_text("\n\n".join(part.strip() for part in parts) + "\n")
     return found
+
+
+def engines(rows: list[Row]) -> str:
+    """A table of the engines of our rows, by preset and ratio."""
+    ratios = sorted({row["ratio"] for row in rows})
+
+    def made_by(preset: str, ratio: int) -> str:
+        mine = [row["machine"] for row in rows if (row["codec"], row["ratio"]) == (preset, ratio)]
+        counts = Counter(machine.partition(", engine ")[2] for machine in mine)
+        return ", ".join(f"{engine} ({count})" for engine, count in counts.most_common())
+
+    return markdown(
+        ["preset", *map(str, ratios)], [[preset, *(made_by(preset, r) for r in ratios)] for preset in PRESETS]
+    )
 
 
 def codecs(rows: list[Row]) -> list[str]:

@@ -5,9 +5,9 @@
     python benchmarks/residual.py CORPUS labels
 
 ``bounds`` prints bytes and speeds; ``ratios`` the PSNR where the bound is chosen for the bytes, of the volumes and
-beside the other codecs of docs/benchmarks/rate-distortion.md; ``labels`` the bytes of label images and masks. Volumes are cut into
-boxes of at most 128 voxels an axis, each coded on its own; peers see whole volumes. Bounds of integers are rounded
-down; peers are given 0.49 more, as rounding to integers takes that off again.
+beside the other codecs of docs/benchmarks/rate-distortion.md; ``labels`` the bytes of label images and masks. Volumes
+are cut into boxes of at most 128 voxels an axis, each coded on its own; peers see whole volumes. Bounds of integers are
+rounded down; peers are given 0.49 more, as rounding to integers takes that off again.
 """
 
 from __future__ import annotations

@@ -86,18 +86,21 @@ def test_nothing_of_ours_runs_while_it_is_installed() -> None:
 
 @in_clone
 def test_everything_ci_installs_is_pinned_and_hashed() -> None:
-    def pins(name: str) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for package, version in re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / name).read_text(encoding="utf-8"), re.M):
-            found.setdefault(package.lower().replace("_", "-"), set()).add(version)
-        return found
+    def pins(*names: str) -> dict[str, set[str]]:
+        versions: dict[str, set[str]] = {}
+        for text in ((ROOT / name).read_text(encoding="utf-8") for name in names):
+            for package, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.M):
+                versions.setdefault(package.lower().replace("_", "-"), set()).add(version)
+        return versions
 
-    locked, chosen = pins(".ci/requirements.txt"), pins("constraints.txt")
+    locks = ".ci/requirements.txt", ".ci/requirements-docs.txt"
+    locked, chosen = pins(*locks), pins("constraints.txt")
     for package in set(chosen) - UNPINNED:
         assert locked[package] == chosen[package], f"{package}: make lock"
-    text = (ROOT / ".ci/requirements.txt").read_text(encoding="utf-8")
-    blocks = re.split(r"\n(?! )", text.strip())
-    assert len(blocks) > 100
+    shared = set(pins(locks[0])) & set(pins(locks[1]))
+    assert shared and all(len(locked[package]) == 1 for package in shared)  # `make docs` changes no version
+    blocks = [block for lock in locks for block in re.split(r"\n(?! )", (ROOT / lock).read_text().strip())]
+    assert len(blocks) > 130
     for block in blocks:
         assert re.fullmatch(r"[\w.-]+==[\w.]+( ; [^\\\n]+)?( \\\n +--hash=sha256:[0-9a-f]{64})+", block), block[:80]
 

@@ -1,10 +1,11 @@
-"""What MkDocs does besides its settings (mkdocs.yml): pages that are made at build time, and links to the repository."""
+"""What MkDocs does besides its settings in mkdocs.yml: pages made at build time, and links to the repository."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import re
+import textwrap
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -52,9 +53,11 @@ def command_line() -> str:
 
 def _section(title: str, parser: argparse.ArgumentParser, about: str) -> str:
     usage = re.sub(r"\s+", " ", parser.format_usage()).removeprefix("usage: ").strip()
+    usage = textwrap.fill(usage, 74, subsequent_indent=" " * 4, break_on_hyphens=False, break_long_words=False)
     description = parser.description or about
-    rows = [_row(parser, action) for action in parser._actions if not isinstance(action, argparse._SubParsersAction)]
-    table = "\n".join(["| | |", "| --- | --- |", *rows])
+    hidden = (argparse._SubParsersAction, argparse._HelpAction)
+    rows = [_row(parser, action) for action in parser._actions if not isinstance(action, hidden)]
+    table = "\n".join(["| argument | meaning |", "| --- | --- |", *rows])
     sentence = description[:1].upper() + description[1:]
     sentence += "." * (bool(sentence) and not sentence.endswith((".", "!", "?")))
     epilog = f"\n{parser.epilog}\n" if parser.epilog else ""

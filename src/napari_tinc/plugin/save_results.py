@@ -15,13 +15,12 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ..volume import TincVolume
 from . import texts
+from .dialogs import FILTER
 from .file_names import file_name, free_path
 from .jobs import JobError
 from .layers import geometry, unchanged, with_geometry
 from .not_kept import not_kept
 from .worker import start_task
-
-FILTER = "TINC compressed volume (*.tinc)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

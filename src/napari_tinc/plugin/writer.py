@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari import current_viewer
+from napari.utils.notifications import show_error, show_info, show_warning
 
 from ..framing import TincError
 from ..training import Control, Progress
@@ -48,8 +50,10 @@ class SaveError(Exception):
 
 
 @unproxied
-def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
+def write_layers(path: str | None = None, layers: Sequence[LayerData] = ()) -> list[str]:
     """Write layers as napari hands them over: one into this file, each of several into a file of its own beside it.
+
+    Without a path, which is how napari's command palette calls it, ask for one and save the selected layers.
 
     Of several, ``x.tinc`` becomes ``x-NAME.tinc`` for each image and labels layer. Other layers, and those that only
     lie over another, are named in a notice and left out. No file that is there already is replaced then, since nobody
@@ -60,6 +64,11 @@ def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
     SaveError
         If nothing was written.
     """
+    if path is None:
+        from .dialogs import save_selected
+
+        save_selected(current_viewer())
+        return []
     kept = [layer for layer in layers if layer[2] in ("image", "labels") and not _is_overlay(layer[1])]
     if len(layers) == 1 and layers[0][2] in ("image", "labels"):
         kept = list(layers)  # nothing else can be meant
@@ -95,8 +104,6 @@ def _with_suffix(path: str) -> Path:
 
 
 def _write_several(path: Path, layers: Sequence[LayerData], left_out: Sequence[str]) -> list[str]:
-    from napari.utils.notifications import show_error, show_info
-
     written: list[str] = []
     failures: list[str] = []
     for data, arguments, kind in layers:
@@ -143,8 +150,6 @@ def _write(target: Path, data: Any, arguments: Mapping[str, Any], *, labels: boo
 
 def _tell(name: str, volume: TincVolume, made: Result | None, arguments: Mapping[str, Any]) -> None:
     """Tell how a layer was compressed, if it was, and what of it the file does not keep."""
-    from napari.utils.notifications import show_info, show_warning
-
     if made is not None:
         show_info(texts.notice(Path(name).stem, made))
     if lost := not_kept(arguments, volume):
@@ -173,8 +178,6 @@ def _is_bounded(arguments: Mapping[str, Any]) -> bool:
 
 def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result:
     """Compress with the options from Preferences, in this thread; napari's activity shows a bar and a Cancel button."""
-    from napari.utils.notifications import show_info
-
     preferences, control = read_preferences(), Control()
     name = str(arguments.get("name", "image"))
     volumes_of(data, arguments)  # or says why there are none

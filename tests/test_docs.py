@@ -1,0 +1,147 @@
+"""The documentation: every page can be reached, every link leads somewhere, and its code runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_tinc as tinc
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS / "_tools"))
+
+import links  # noqa: E402
+
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
+WITH_CODE = ["README.md", *(page for page in PAGES if re.match("docs/(index|tutorials|how-to)", page))]
+EDGE = 64  # voxels of the sample's corner on which the code runs, with few steps: seconds instead of minutes
+SMALLER = {"size = 192": "size = 96", "--block 96": "--block 48"}  # of the volume that is larger than memory
+NOT_RUN = (
+    "pip install", "make ", "napari ", "napari\n", "napari-tinc demo",  # tests of their own
+    "--scheduler", "part.tinc",  # a cluster; a file that was cut off
+)  # fmt: skip
+
+in_clone = pytest.mark.skipif(not (ROOT / "mkdocs.yml").exists(), reason="not in an sdist")
+
+
+def headings(path: Path) -> set[str]:
+    """Anchors of a page's headings, as Markdown's table of contents makes them."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+    titles = [re.sub(r"[^\w\s-]", "", title).strip().lower() for title in re.findall(r"^#+ (.+)$", text, re.M)]
+    return {re.sub(r"[-\s]+", "-", title) for title in titles}
+
+
+@in_clone
+def test_the_navigation_lists_every_page_once() -> None:
+    yaml = pytest.importorskip("yaml")
+
+    def pages(entry: Any) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        for inside in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+            yield from pages(inside)
+
+    listed = sorted(pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
+    written = [page.removeprefix("docs/") for page in PAGES]
+    assert listed == sorted([*written, *links.INCLUDED.values(), *links.MADE])
+
+
+@in_clone
+@pytest.mark.parametrize("page", ["README.md", *links.INCLUDED, *PAGES])
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in links.targets((ROOT / page).read_text(encoding="utf-8")):
+        if links.is_elsewhere(target):
+            continue
+        path = ROOT / page if target.startswith("#") else ROOT / links.in_repository(target, page)
+        made = path.is_relative_to(DOCS) and path.relative_to(DOCS).as_posix() in links.MADE
+        included = path.is_relative_to(DOCS) and path.relative_to(DOCS).as_posix() in links.INCLUDED.values()
+        assert path.exists() or made or included, f"{page}: {target}"
+        heading = target.partition("#")[2]
+        if heading and path.suffix == ".md" and path.exists() and not heading.startswith("napari_tinc."):
+            assert heading in headings(path), f"{page}: {target}"
+
+
+@in_clone
+@pytest.mark.parametrize("page", [*links.INCLUDED, *PAGES])
+def test_lists_inside_of_lists_are_indented_for_the_site(page: str) -> None:
+    """By four columns: GitHub and Qt take fewer, too, the site does not."""
+    assert re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*", (ROOT / page).read_text(encoding="utf-8"), re.M) == []
+
+
+def test_pictures_are_used() -> None:
+    used = {links.in_repository(target, page) for page in [*PAGES, "README.md"]
+            for target in links.targets((ROOT / page).read_text(encoding="utf-8"))}  # fmt: skip
+    pictures = [path for path in DOCS.rglob("images/*") if path.is_file()]
+    assert [path.name for path in pictures if path.relative_to(ROOT).as_posix() not in used] == []
+
+
+@in_clone
+def test_the_published_readme_has_absolute_links_only() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    published = links.absolute(text, "README.md")
+    assert all(links.is_elsewhere(target) or target.startswith("#") for target in links.targets(published))
+    assert f"({links.source_url()}/raw/main/docs/images/compare.png)" in published
+    assert links.source_url() not in text  # it stands in pyproject.toml only
+
+
+def test_links_are_rewritten_outside_of_code() -> None:
+    text = "[![a](b.png)](c.md#d) `[x](y)`\n\n```\n[x](y)\n```\n\n[e](https://f.org) [g](#h)"
+    assert links.targets(text) == ["b.png", "c.md#d", "https://f.org", "#h"]
+    site = links.for_site("[a](../reader.py) [b](../../LICENSE) [c](../../SECURITY.md)", "docs/concepts/limits.md")
+    assert site == f"[a](../reader.py) [b]({links.source_url()}/blob/main/LICENSE) [c](../developing/security.md)"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the pages name; the sample is a corner of itself, and training is short."""
+    from napari_tinc import pipeline, samples
+
+    sample = samples.mri()
+    corner = np.ascontiguousarray(np.asarray(sample.array)[:EDGE, :EDGE, :EDGE])
+    monkeypatch.setattr(samples, "mri", lambda: replace(sample, array=corner))
+    monkeypatch.setattr(pipeline, "STEPS", dict.fromkeys(pipeline.STEPS, 30))
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("brain.tif", corner)
+    tifffile.imwrite("ct.tif", corner.astype(np.int16))
+    tifffile.imwrite("cells.ome.tif", np.stack([corner, corner]), metadata={"axes": "CZYX"})
+    tinc.compress(corner, max_error=2).save("brain.tinc")
+    tinc.compress(corner.astype(np.int16), max_error=5).save("ct.tinc")
+    return tmp_path
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_code_of_a_page_runs(page: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python in one namespace a page; of the shell, our own command."""
+    from napari_tinc.cli import main
+
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for old, new in SMALLER.items():
+        text = text.replace(old, new)
+    space: dict[str, Any] = {}
+    for indent, language, block in re.findall(r"^( *)```(python|sh)\n(.*?)^ *```", text, re.M | re.S):
+        lines = [line.removeprefix(indent) for line in block.splitlines()]
+        if language == "python":
+            exec(compile("\n".join(lines), page, "exec"), space)
+            continue
+        for line in lines:
+            words = shlex.split(line, comments=True)
+            if words[:1] != ["napari-tinc"] or any(part in f"{line}\n" for part in NOT_RUN):
+                continue
+            if "large.zarr" in words and not Path("large.zarr").exists():
+                continue  # made on another page
+            assert main(words[1:]) == 0, (line, capsys.readouterr().err)
