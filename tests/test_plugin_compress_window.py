@@ -109,7 +109,7 @@ def test_from_compress_to_a_saved_file(
     assert not widget.save.native.isVisible()
     run(qtbot, widget)
     assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)"]
-    assert told()[-1].startswith("a: ratio 12.0, PSNR ") and not job_label(viewer).isVisible()
+    assert told()[-1].startswith("Ratio 12.0, PSNR ") and not job_label(viewer).isVisible()
     assert widget.image.value is viewer.layers["a"] and "An octree of 9 networks" in widget.status.value
     assert widget.save.native.visibleRegion().boundingRect().height() > 10  # it was scrolled into sight
 
@@ -175,7 +175,11 @@ def test_closing_the_dock_asks_and_the_job_goes_on(opened: Any, qtbot: Any, monk
     answer(qtbot, closing.GO_ON)
     qtbot.waitUntil(lambda: widget.queue.running is None, timeout=60_000)
     assert [layer.name for layer in viewer.layers] == ["a", "a (tinc 12x)"]
-    assert told()[-1].startswith("a: ratio 12.")
+    assert told()[-1].startswith("Ratio 12.")
+    get_app_model().commands.execute_command("napari-tinc.compress_widget")
+    last = viewer.window.dock_widgets["Compress (TINC)"]
+    qtbot.waitUntil(last.save.native.isVisible, timeout=5000)  # what it made can still be saved
+    assert last.status.value.startswith("Ratio 12.")
 
 
 @pytest.mark.parametrize(("text", "layers"), [(closing.STOP, ["a", "a (tinc 12x)"]), (closing.CANCEL, ["a"])])

@@ -239,7 +239,7 @@ def test_several_layers_become_a_file_each(viewer: ViewerModel, tmp_path: Path) 
     told = [note.message for note in notification_manager.records]
     assert told[-1].endswith("Left out, since they are no image or labels of their own: dots, a error.")
     assert "x-cells 1.tinc: The file does not keep translate: opened again, the layer lies elsewhere." in told
-    assert any(re.match(r"x-a 2: ratio 12\.\d, PSNR .* dB, \d+ s, 2\.\d kB", each) for each in told)
+    assert any(re.match(r"Ratio 12\.\d, PSNR .* dB, \d+ s: x-a 2, 2\.\d kB", each) for each in told)
 
 
 def test_layers_that_are_no_volumes_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from . import texts
 from .jobs import Request
 from .preferences import read_preferences
 from .queue import Job, Queue
+from .save_results import Outcome, Saveable
 from .worker import start_job
 
 # Seconds between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms;
@@ -34,6 +35,12 @@ def queue_of(viewer: Any) -> Queue:
     return _jobs[viewer].queue
 
 
+def outcomes_of(viewer: Any) -> weakref.WeakKeyDictionary[Any, Outcome]:
+    """Return how the last job of each layer of a viewer ended."""
+    queue_of(viewer)
+    return _jobs[viewer].outcomes
+
+
 def main_window(viewer: Any) -> Any:
     """Return the Qt window of a viewer; None where it has none, or it was closed."""
     return getattr(getattr(viewer, "window", None), "_qt_window", None)
@@ -45,6 +52,7 @@ class StatusLine:
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(viewer)
         self.queue = Queue(viewer, self._start)
+        self.outcomes: weakref.WeakKeyDictionary[Any, Outcome] = weakref.WeakKeyDictionary()
         self.label: QLabel | None = None
         self._drawn = 0.0
         if (window := main_window(viewer)) is not None:
@@ -77,8 +85,19 @@ class StatusLine:
     def _on_ended(self, job: Job) -> None:
         if self.label is not None:
             self.label.hide()
+        self._record(job)
         if job.result:
             show_info(texts.notice(job.request.name, job.result))
+
+    def _record(self, job: Job) -> None:
+        text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
+        outcome, known = Outcome(job.request.target, job.click, text, job.curve), self.outcomes.get(job.source)
+        if known and known.click == job.click:
+            outcome.results = known.results
+        if job.result:
+            layers = [weakref.ref(layer) for layer in job.layers]
+            outcome.results.append(Saveable(job.request.name, job.result.volume, layers))
+        self.outcomes[job.source] = outcome
 
     def _show(self, job: Job) -> None:
         if self.label is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from ..pipeline import Estimate
 from ..training import Progress
 from . import texts
 from .axes_choice import AxesChoice
-from .background import DRAW_SECONDS, main_window, queue_of
+from .background import DRAW_SECONDS, main_window, outcomes_of, queue_of
 from .closing import ask_about_job, is_stoppable
 from .compress_form import ALL, LOSSLESS, MAX_ERROR, TOGETHER, CompressForm, parse_bound
 from .compress_plan import describe, estimate, expected_seconds, holds_labels, layer_data, make_jobs
@@ -28,7 +27,7 @@ from .layer_choice import LayerChoice, compressible_layers
 from .layers import volumes_of
 from .preferences import read_preferences, remember
 from .queue import Job
-from .save_results import Outcome, Saveable, SaveResults
+from .save_results import Outcome, SaveResults
 from .worker import start_task
 
 LOOK_SECONDS = 15  # Between two previews.
@@ -58,7 +57,7 @@ class CompressWidget(CompressForm):
         self._gone = False
         self._device_problem = ""
         self._preferred_device = preferences.device
-        self._outcomes: weakref.WeakKeyDictionary[Any, Outcome] = weakref.WeakKeyDictionary()
+        self._outcomes = outcomes_of(napari_viewer)
         self._axes = AxesChoice(self.axes, self._on_axes)
         self._saving = SaveResults(self.root_native_widget, self._tell)
         self._timer = QTimer(self.root_native_widget)
@@ -253,15 +252,6 @@ class CompressWidget(CompressForm):
 
     def _on_ended(self, job: Job) -> None:
         self._timer.stop()
-        text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
-        known = self._outcomes.get(job.source)
-        outcome = Outcome(job.request.target, job.click, text, job.curve)
-        if known and known.click == job.click:
-            outcome.results = known.results
-        if job.result:
-            layers = [weakref.ref(layer) for layer in job.layers]
-            outcome.results.append(Saveable(job.request.name, job.result.volume, layers))
-        self._outcomes[job.source] = outcome
         self._describe()
         self.native.ensureWidgetVisible(self.save.native if job.result else self.status.native)
 

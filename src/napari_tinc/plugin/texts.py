@@ -102,10 +102,10 @@ def summary(result: Result) -> str:
 
 
 def notice(name: str, result: Result) -> str:
-    """Tell a result in one line."""
+    """Tell a result in one line, the figures first: napari cuts a notice after some forty characters."""
     volume, quality = result.volume, result.quality
     good = "bit for bit" if volume.error_bound == 0 else f"PSNR {quality.psnr:.2f} dB"
-    return f"{name}: ratio {volume.ratio:.1f}, {good}, {duration(result.seconds)}, {size(volume.nbytes_compressed)}"
+    return f"Ratio {volume.ratio:.1f}, {good}, {duration(result.seconds)}: {name}, {size(volume.nbytes_compressed)}"
 
 
 def saved_size(volume: TincVolume) -> str:
