@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from napari import current_viewer
-from napari.utils.notifications import show_error, show_warning
+from napari.utils import notifications
 
 from ..framing import Kind, TincError
 from ..parts import Blocks
@@ -60,7 +60,7 @@ def read(path: str | Sequence[str]) -> list[Any]:
                 raise
             # napari would bury the reason under advice to try other plugins.
             reason = getattr(error, "strerror", None) or str(error)
-            show_error(f"Cannot open {Path(_place(str(item))).name}: {reason}")
+            notifications.show_error(f"Cannot open {Path(_place(str(item))).name}: {reason}")
     return layers or [(None,)]  # napari's word for a file that was dealt with and holds no layer
 
 
@@ -73,7 +73,7 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
         _check(volume)
     except TincError as error:
         volume = _opened_in_part(path, most, error)
-        show_warning(
+        notifications.show_warning(
             f"{name} {_what_is_missing(volume)}. What needs that is shown coarsely or grey; it cannot be saved."
         )
     return [(*layer, kind(volume)) for layer in to_layers(volume, name, eager_voxels, most)]

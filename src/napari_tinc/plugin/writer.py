@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from napari import current_viewer
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils import notifications
 
 from ..framing import TincError
 from ..training import Control, Progress
@@ -117,9 +117,9 @@ def _write_several(path: Path, layers: Sequence[LayerData], left_out: Sequence[s
     lines = [f"Saved {', '.join(Path(each).name for each in written)}."]
     if left_out:
         lines.append(f"Left out, since they are no image or labels of their own: {', '.join(left_out)}.")
-    show_info(" ".join(lines))
+    notifications.show_info(" ".join(lines))
     for failure in failures:
-        show_error(failure)
+        notifications.show_error(failure)
     return written
 
 
@@ -151,9 +151,9 @@ def _write(target: Path, data: Any, arguments: Mapping[str, Any], *, labels: boo
 def _tell(name: str, volume: TincVolume, made: Result | None, arguments: Mapping[str, Any]) -> None:
     """Tell how a layer was compressed, if it was, and what of it the file does not keep."""
     if made is not None:
-        show_info(texts.notice(Path(name).stem, made))
+        notifications.show_info(texts.notice(Path(name).stem, made))
     if lost := not_kept(arguments, volume):
-        show_warning(f"{name}: {lost}")
+        notifications.show_warning(f"{name}: {lost}")
 
 
 def _check_writable(target: Path) -> None:
@@ -206,7 +206,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result
     )
     bounded = "max_error" in target
     how = promise_of(target["max_error"]) if bounded else f"ratio {preferences.ratio:g}, preset {preferences.preset}"
-    show_info(f"Compressing {name}: {how}. Progress and Cancel: activity, at the bottom right.")
+    notifications.show_info(f"Compressing {name}: {how}. Progress and Cancel: activity, at the bottom right.")
     with activity_bar(name) as bar:
         for event in compress_layer(request, control, OVERVIEW_VOXELS):
             if isinstance(event, Result):
