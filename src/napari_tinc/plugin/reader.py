@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from napari import current_viewer
+import napari
 from napari.utils import notifications
 
 from ..framing import Kind, TincError
@@ -32,7 +32,7 @@ def get_reader(path: str | Sequence[str] | None = None) -> Callable[..., list[An
     if path is None:
         from .dialogs import open_files
 
-        open_files(current_viewer())
+        open_files(napari.current_viewer())
         return None
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     return read if paths and all(Path(_place(str(p))).suffix.lower() == ".tinc" for p in paths) else None
@@ -56,7 +56,7 @@ def read(path: str | Sequence[str]) -> list[Any]:
         try:
             layers += read_one(str(item), eager_voxels, cache_bytes)
         except (TincError, OSError, ImportError) as error:
-            if current_viewer() is None:
+            if napari.current_viewer() is None:
                 raise
             # napari would bury the reason under advice to try other plugins.
             reason = getattr(error, "strerror", None) or str(error)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
-from napari import current_viewer
 from napari.utils import notifications
 
 from ..framing import TincError
@@ -67,7 +67,7 @@ def write_layers(path: str | None = None, layers: Sequence[LayerData] = ()) -> l
     if path is None:
         from .dialogs import save_selected
 
-        save_selected(current_viewer())
+        save_selected(napari.current_viewer())
         return []
     kept = [layer for layer in layers if layer[2] in ("image", "labels") and not _is_overlay(layer[1])]
     if len(layers) == 1 and layers[0][2] in ("image", "labels"):
