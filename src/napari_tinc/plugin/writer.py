@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari import current_viewer
 
 from ..framing import TincError
 from ..training import Control, Progress
@@ -48,18 +49,23 @@ class SaveError(Exception):
 
 
 @unproxied
-def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
+def write_layers(path: str = "", layers: Sequence[LayerData] = ()) -> list[str]:
     """Write layers as napari hands them over: one into this file, each of several into a file of its own beside it.
 
     Of several, ``x.tinc`` becomes ``x-NAME.tinc`` for each image and labels layer. Other layers, and those that only
     lie over another, are named in a notice and left out. No file that is there already is replaced then, since nobody
-    was asked about it.
+    was asked about it. Without a path, which is how napari's command palette calls it, ask for one.
 
     Raises
     ------
     SaveError
         If nothing was written.
     """
+    if not path:
+        from .dialogs import save_selected
+
+        save_selected(current_viewer())
+        return []
     kept = [layer for layer in layers if layer[2] in ("image", "labels") and not _is_overlay(layer[1])]
     if len(layers) == 1 and layers[0][2] in ("image", "labels"):
         kept = list(layers)  # nothing else can be meant
