@@ -18,7 +18,7 @@ from volumes import small_array
 import napari_tinc as tinc
 from napari_tinc import choice, codec, pipeline, plain
 from napari_tinc.pipeline import Finished
-from napari_tinc.plugin import compress, save_results
+from napari_tinc.plugin import compress, dialogs, save_results
 from napari_tinc.plugin.compress import CompressWidget
 from napari_tinc.plugin.layers import base_name
 from napari_tinc.plugin.leading_axes import axes_of_file
@@ -149,7 +149,7 @@ def test_a_file_that_says_nothing_of_axes(tmp_path: Path) -> None:
 def test_several_results_are_saved_into_a_folder(
     qtbot: Any, make_widget: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(save_results, "get_save_history", lambda: [str(tmp_path)])
+    monkeypatch.setattr(dialogs, "get_save_history", lambda: [str(tmp_path)])
     monkeypatch.setattr(save_results, "update_save_history", lambda path: None)
     viewer = ViewerModel()
     viewer.add_image(np.stack([small_array(), small_array()[::-1]]), name="c")

@@ -18,11 +18,12 @@ from volumes import small_array
 
 import napari_tinc as tinc
 from napari_tinc import pipeline
-from napari_tinc.plugin import closing, compress, save_results
+from napari_tinc.plugin import closing, compress, dialogs, save_results, writer
 from napari_tinc.plugin.compress import CompressWidget
 from napari_tinc.plugin.preferences import Preferences
 
 LONG = 10**6  # steps: a job that lasts until it is ended
+WINDOW = (900, 700)  # pixels: without a GPU, a larger one takes longer to draw
 LEFT = Qt.MouseButton.LeftButton
 
 
@@ -38,6 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(make_napari_viewer: Any, qtbot: Any, quick: None) -> Iterator[tuple[Any, CompressWidget]]:
     """Open a viewer with an image, and the dock by its menu; cancel at the end what still runs."""
     viewer = make_napari_viewer(show=True)
+    viewer.window.resize(*WINDOW)
     viewer.add_image(small_array(), name="a", scale=(2, 1, 1), translate=(5, 6, 7))
     get_app_model().commands.execute_command("napari-tinc.compress_widget")
     widget = viewer.window.dock_widgets["Compress (TINC)"]
@@ -103,7 +105,7 @@ def save_as(qtbot: Any, widget: CompressWidget, choose: Callable[[QFileDialog], 
 def test_from_compress_to_a_saved_file(
     opened: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(save_results, "get_save_history", lambda: [str(tmp_path)])
+    monkeypatch.setattr(dialogs, "get_save_history", lambda: [str(tmp_path)])
     monkeypatch.setattr(save_results, "update_save_history", lambda path: None)
     viewer, widget = opened
     assert not widget.save.native.isVisible()
@@ -236,3 +238,23 @@ def test_the_list_follows_until_the_user_chooses(opened: Any, qtbot: Any) -> Non
     viewer.layers.selection.active = second
     assert widget.image.value is second
     viewer.close()
+
+
+def test_the_palette_saves_the_selected_layers(
+    opened: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogs, "get_save_history", lambda: [str(tmp_path)])
+    monkeypatch.setattr(dialogs, "update_save_history", lambda path: None)
+    settings = Preferences("Max error", max_error=0, isolate=False)
+    monkeypatch.setattr(writer, "read_preferences", lambda: settings)
+    viewer, _ = opened
+    get_app_model().commands.execute_command("napari-tinc.write").result()
+    (dialog,) = viewer.window._qt_window.findChildren(QFileDialog)
+    qtbot.waitUntil(dialog.isVisible, timeout=5000)
+    assert dialog.selectedFiles() == [str(tmp_path / "a.tinc")]
+    dialog.accept()
+    np.testing.assert_array_equal(np.asarray(tinc.open(tmp_path / "a.tinc")), small_array())
+    assert any(note.startswith("a.tinc: The file does not keep translate") for note in told())
+    viewer.layers.selection.clear()
+    get_app_model().commands.execute_command("napari-tinc.write").result()
+    assert told()[-1] == "Select the layers to save first."

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari.utils.history import get_save_history, update_save_history
+from napari.utils.history import update_save_history
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from ..volume import TincVolume
 from . import texts
-from .dialogs import FILTER
+from .dialogs import folder_dialog, save_dialog
 from .file_names import file_name, free_path
 from .jobs import JobError
 from .layers import geometry, unchanged, with_geometry
@@ -90,19 +89,13 @@ class SaveResults:
 
     def ask(self, results: Sequence[Saveable]) -> None:
         """Ask for a file for one result, or for a folder for several."""
-        folder = Path(get_save_history()[0])
-        dialog = self.dialog = QFileDialog(self._parent, "Save the compressed volume", str(folder))
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if len(results) == 1:
-            dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-            dialog.setNameFilter(FILTER)
-            dialog.setDefaultSuffix("tinc")
-            dialog.selectFile(f"{file_name(results[0].name)}.tinc")
+            dialog = save_dialog(self._parent, results[0].name)
             dialog.fileSelected.connect(lambda path: self._start(results, [Path(path)]))
         else:
-            dialog.setWindowTitle(f"Choose a folder for {len(results)} files")
-            dialog.setFileMode(QFileDialog.FileMode.Directory)
+            dialog = folder_dialog(self._parent, len(results))
             dialog.fileSelected.connect(lambda path: self._start(results, _paths(Path(path), results)))
+        self.dialog = dialog
         dialog.open()
 
     def _start(self, results: Sequence[Saveable], paths: Sequence[Path]) -> None:
