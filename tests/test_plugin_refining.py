@@ -233,6 +233,7 @@ class Decoded(list[int]):
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
     """Slow blocks."""
+    blocks(), blocks(True), few()  # Compressing decodes, too.
     sizes = Decoded()
     decode = residual.decode
 
@@ -362,7 +363,7 @@ def test_however_it_is_looked_at(viewer: Any, tmp_path: Path, qtbot: Any, decode
 def test_layers_and_viewers_that_go_are_forgotten(
     viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded, make_napari_viewer: Any
 ) -> None:
-    refiner, decoded.seconds = drawing.painter().refiner, 0.2
+    refiner, decoded.seconds = drawing.painter().refiner, 2.0
     layer = opened(viewer, blocks(), tmp_path / "a.tinc")
     viewer.dims.ndisplay = 3
     assert refiner.clients()

@@ -208,8 +208,9 @@ class Refiner(Generic[Client]):
             self._closed = True
             self._pictures.clear()
             self._changed.notify_all()
+        end = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _taken(self, client: Client, picture: Picture) -> tuple[NDArray[Any], bool]:
         picture.changed = False
