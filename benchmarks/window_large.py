@@ -169,7 +169,8 @@ def drive(window: Window, every: int) -> dict[str, str]:
     solid = window.take_gaps()
     true &= window.is_true()
     return found | {
-        "drag: median": f"{np.median(drag):.0f}", "95 %": f"{np.percentile(drag, 95):.0f}", "worst": f"{drag.max():.0f}",
+        "drag: median": f"{np.median(drag):.0f}",
+        "95 %": f"{np.percentile(drag, 95):.0f}", "worst": f"{drag.max():.0f}",
         "coarse": f"{coarse} of {len(range(0, count, every))}",
         "jumps: median": f"{np.median(jumps):.0f}", "worst ": f"{jumps.max():.0f}",
         "3D: first picture (ms)": f"{1000 * (drawn[0] - began):.0f}", "worst  ": f"{solid.max():.0f}",

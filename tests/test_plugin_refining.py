@@ -15,6 +15,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import QTimer
 from volumes import small_volume
 
 import napari_tinc as tinc
@@ -24,7 +25,7 @@ from napari_tinc.framing import Kind
 from napari_tinc.lazy import LazyArray
 from napari_tinc.plugin import drawing, lazy_pairs, originals, reader, refining, viewing
 from napari_tinc.plugin.comparison import Comparison, Mode, add_difference
-from napari_tinc.plugin.layers import finest, to_layer
+from napari_tinc.plugin.layers import finest, to_layer, unchanged
 from napari_tinc.plugin.lazy_pairs import Curtain, Difference
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.refining import Piece, Refiner
@@ -422,6 +423,21 @@ def test_damage_is_told_once_and_drawn_around(
     qtbot.waitUntil(lambda: layer.loaded, timeout=20_000)
     assert len(told) == 1 and "CRC-32" in told[0]
     np.testing.assert_array_equal(shown(layer)[:, BLOCK:], np.asarray(blocks())[3][:, BLOCK:])
+
+
+def test_a_file_that_is_decoded_at_opening_leaves_the_window_alive(
+    viewer: Any, tmp_path: Path, decoded: Decoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "read_preferences", lambda: Preferences(eager_megavoxels=8))
+    decoded.seconds = 0.1
+    ticks: list[float] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(time.monotonic()))
+    timer.start(20)
+    layer = opened(viewer, blocks(), tmp_path / "a.tinc")
+    timer.stop()
+    assert isinstance(layer.data, np.ndarray) and len(ticks) >= 4
+    assert unchanged(*layer.as_layer_data_tuple()[:2]) is layer.metadata["tinc"]
 
 
 def test_without_a_window_all_is_decoded_as_before(tmp_path: Path, decoded: Decoded, npe2pm: PluginManager) -> None:
