@@ -13,16 +13,18 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..lazy import LazyArray
-from .refining import Refinable, Refiner
+from .refining import Refinable, Refiner, give_way
 
+T = TypeVar("T")
 TICK_MS = 50  # Between two looks whether pictures have become better.
 SHARE = 4  # A canvas that took a second to draw is not drawn again for so many seconds, unless a picture is finished.
 LEAST_SECONDS = 0.1  # Pictures that are being refined are drawn this far apart at least.
@@ -75,6 +77,20 @@ def _has_window() -> bool:
 
     viewer = napari.current_viewer()
     return viewer is not None and bool(viewer.window._qt_window.isVisible())
+
+
+def while_drawing(work: Callable[[], T]) -> T:
+    """Do work that takes a moment, and let the window draw itself meanwhile; clicks and keys wait until it is done."""
+    if threading.current_thread() is not threading.main_thread() or not _has_window():
+        return work()
+    from qtpy.QtCore import QEventLoop
+    from qtpy.QtWidgets import QApplication
+
+    with ThreadPoolExecutor(1, initializer=give_way) as pool:
+        future = pool.submit(work)
+        while not wait([future], TICK_MS / 1000).done:
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+        return future.result()
 
 
 class Drawn:

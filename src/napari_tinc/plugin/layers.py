@@ -88,7 +88,7 @@ def to_layer(
     seen = Seen(volume, cache_bytes, tell)
     data: Any = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
     if volume.size <= max(eager_voxels, viewing.OVERVIEW_VOXELS) and _n_blocks(volume) <= MOST_BLOCKS:
-        decoded = np.asarray(seen)
+        decoded = drawing.while_drawing(lambda: np.asarray(seen))
         if not unread:
             data, metadata[CHECKSUM] = decoded, _checksum(decoded)
     drawing.install()

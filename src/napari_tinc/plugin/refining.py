@@ -208,8 +208,9 @@ class Refiner(Generic[Client]):
             self._closed = True
             self._pictures.clear()
             self._changed.notify_all()
+        end = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _taken(self, client: Client, picture: Picture) -> tuple[NDArray[Any], bool]:
         picture.changed = False
@@ -230,8 +231,7 @@ class Refiner(Generic[Client]):
         return None
 
     def _work(self) -> None:
-        if sys.platform == "linux":  # Elsewhere a thread has no priority of its own that Python could set.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        give_way()
         with contextlib.suppress(Cancelled):
             while True:
                 with self._changed:
@@ -265,6 +265,12 @@ class Refiner(Generic[Client]):
     def _check(self) -> None:
         if self._closed:
             raise Cancelled
+
+
+def give_way() -> None:
+    """Let the window's thread go before the one that calls this, and before those that it starts."""
+    if sys.platform == "linux":  # Elsewhere a thread has no priority of its own that Python could set.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _from_the_middle(pieces: Sequence[Piece], ranges: Ranges) -> list[Piece]:
