@@ -9,6 +9,7 @@ layers are drawn when they are decoded. Layers without a visible window are draw
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 import weakref
@@ -34,7 +35,12 @@ UNLOADED = -2  # The id of a slice that is not the one napari waits for.
 
 
 def install() -> None:
-    """Have napari draw layers of refinable data at once. Calling it again changes nothing."""
+    """Have napari draw layers of refinable data at once. Calling it again changes nothing.
+
+    Without a napari that could draw, as in a script that only reads a file, nothing is imported for it.
+    """
+    if "napari.layers" not in sys.modules:
+        return
     from napari.layers import Image, Labels
 
     for kind in (Image, Labels):
