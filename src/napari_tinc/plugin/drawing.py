@@ -79,10 +79,13 @@ def _request(layer: weakref.ref[Any], kind: Any, **fields: Any) -> Any:
 
 
 def _has_window() -> bool:
+    """Tell whether a window of napari is on the screen. A script that has none imports nothing to find out."""
+    if "napari.viewer" not in sys.modules:
+        return False
     import napari
 
-    viewer = napari.current_viewer()
-    return viewer is not None and bool(viewer.window._qt_window.isVisible())
+    window = getattr(napari.current_viewer(), "window", None)
+    return window is not None and bool(window._qt_window.isVisible())
 
 
 def while_drawing(work: Callable[[], T]) -> T:
