@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..training import Progress
 
-TRUSTED_SHARE = 0.2  # From this share of a job on, only what was measured counts, and no longer what was expected.
+TRUSTED_SHARE = 0.15  # From this share of a job on, only what was measured counts, and no longer what was expected.
 SMOOTHED_SHARE = 0.1  # A single look counts for less than the time since the look before, over this share of all time.
 
 
