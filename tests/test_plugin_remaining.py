@@ -34,7 +34,7 @@ def test_before_anything_is_heard_it_is_what_was_expected() -> None:
     assert math.isnan(Remaining(0.0, clock).left) and Remaining(0.0, clock).share == 0.0
 
 
-@pytest.mark.parametrize("expected", [0.0, 5.0, 30.0, 300.0])
+@pytest.mark.parametrize("expected", [0.0, 5.0, 30.0, 300.0, 3000.0])
 def test_from_a_fifth_on_it_is_what_is_measured(expected: float) -> None:
     """A job of 60 s that starts with 6 s before the first step, whatever was expected of it."""
     clock = Clock()
@@ -53,3 +53,14 @@ def test_what_is_not_known_leaves_the_estimate_as_it_was() -> None:
     clock.now += 2
     remaining.hear(look(math.nan))
     assert remaining.total == 10.0
+
+
+def test_a_single_look_moves_it_little() -> None:
+    """The first steps after a pause, as of a second stage, are too few to tell a pace by."""
+    clock = Clock()
+    remaining = Remaining(0.0, clock)
+    for tick in range(1, 300):
+        clock.now = 1000.0 + 0.2 * tick
+        left = 60 - 0.2 * tick
+        remaining.hear(look(10 * left if tick == 100 else left))
+        assert abs(remaining.total - 60) <= 0.9 * 60

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from ..training import Progress
 
-TRUSTED_SHARE = 0.2  # From this share of a job on, only what was measured counts, and no longer what was expected.
+TRUSTED_SHARE = 0.15  # From this share of a job on, only what was measured counts, and no longer what was expected.
+SMOOTHED_SHARE = 0.1  # A single look counts for less than the time since the look before, over this share of all time.
 
 
 class Remaining:
@@ -23,6 +24,7 @@ class Remaining:
         """Start the clock. ``expected`` are the seconds that were told before; 0 where none were."""
         self._clock, self._expected = clock, expected
         self._began = clock()
+        self._heard = 0.0  # seconds after the start
         self.total = expected or math.nan
 
     @property
@@ -44,8 +46,11 @@ class Remaining:
         """Take a look at a running fit into account."""
         if not math.isfinite(event.seconds_left):
             return
-        measured = self.elapsed + event.seconds_left
-        trust = 1.0
-        if self._expected and measured > 0:
-            trust = min(1.0, self.elapsed / measured / TRUSTED_SHARE)
-        self.total = trust * measured + (1 - trust) * (self._expected or measured)
+        now = self.elapsed
+        measured = now + event.seconds_left
+        trust = min(1.0, now / measured / TRUSTED_SHARE) if self._expected and measured > 0 else 1.0
+        total = trust * measured + (1 - trust) * self._expected
+        weight = (now - self._heard) / (SMOOTHED_SHARE * now) if now > 0 else 1.0
+        first = math.isnan(self.total) or trust < 1
+        self.total = total if first or weight > 1 else self.total + weight * (total - self.total)
+        self._heard = now
