@@ -759,6 +759,16 @@ def test_parts_that_do_not_exist(
 # --- info, verify, compare -------------------------------------------------------------------------------------------
 
 
+def test_info_says_in_words_what_a_file_holds(tmp_path: Path, image: str, file: str, run: Callable[..., str]) -> None:
+    assert "method        an octree of networks\n" in run("info", file)
+    out = tmp_path / "exact.tinc"
+    for block, contents in (("64", "1 block without networks"), ("20", "8 blocks without networks")):
+        run("compress", image, out, "--max-error", 2, "--block", block)
+        lines = run("info", out).splitlines()
+        assert f"method        {contents} (predictive coder)" in lines
+        assert not any(line.startswith(("widths", "weights", "calibration", "scalars")) for line in lines)
+
+
 def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
     volume = tinc.open(file)
     info = run_json("info", file)

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from . import mosaic
+from . import costs, mosaic
 from .allocation import NotWithNetworks
 from .block import Block, BlockTask, fit_events
 from .checkpoint import Journal, key_of
 from .cluster import fit_on_cluster
+from .costs import with_more
 from .framing import MAX_FILE, Ancillary, Chunk, span_of
 from .metrics import Quality, psnr
 from .mosaic import Mosaic, Payload
@@ -145,6 +146,8 @@ def run_blocks(
         for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
             if isinstance(event, Survey):
                 job.surveys[n_blocks, edge] = event
+            elif isinstance(event, Progress):
+                yield with_more(event, began, _usual_seconds(job, tree, budget))
             else:
                 yield event
     if control.cancel.is_set():
@@ -192,6 +195,14 @@ def run_blocks(
             f"a ratio of {source.nbytes / nbytes:.3g}"
         )
     yield replace(finished, seconds=time.perf_counter() - began)
+
+
+def _usual_seconds(job: Job, tree: Octree, budget: int) -> float:
+    """What fitting all blocks usually takes, on the machine of :mod:`.costs`."""
+    if job.settings.bound is None:
+        return estimate_blocks(job.source, budget, job.settings, job.edge).seconds
+    sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
+    return costs.coding_seconds(sizes) + costs.checking_seconds(sizes)
 
 
 def assemble(
@@ -249,7 +260,8 @@ def _fit_all(
     for event in events:
         inner = 0.0
         if isinstance(event, Progress):
-            inner = event.step / max(1, event.steps)
+            total = event.seconds + event.seconds_left
+            inner = event.seconds / total if total > 0 else 0.0  # of this block; nan amid its first steps
         elif isinstance(event, Preview):
             yield canvas.preview([(tasks[index], block) for index, block in done.items()])
             continue

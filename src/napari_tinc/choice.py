@@ -11,14 +11,22 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from .allocation import NotWithNetworks
-from .blocks import Job, block_tree, run_blocks
+from .blocks import Job, block_tree, estimate_blocks, run_blocks
 from .checkpoint import Journal
+from .costs import pace, with_more
 from .pipeline import Finished, Preview, Task, make_header, run
-from .plain import NotPredictive, estimate_plain, fit_plain, is_candidate
+from .plain import (
+    NotPredictive,
+    estimate_plain,
+    fit_plain,
+    is_candidate,
+    usual_sample_seconds,
+    usual_seconds,
+)
 from .training import Control, Mark, Progress
 
 SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by as much.
@@ -26,6 +34,9 @@ LEAST_DONE = 0.3  # Networks are not given up before this share of their work is
 # Networks are given up if even this much improvement over the rest of their schedule would not do: sim_turbulence at
 # ratio 64 gained 8.6 dB.
 GAIN_DB = 9.0
+USUAL_GAIN_DB = 4.0  # The usual improvement over a whole schedule,
+USUAL_RISE_DB = 14.0  # besides that of the first steps,
+RISE_STEPS = 100  # which has fallen to a third after as many.
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +77,18 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
     began = time.perf_counter()
     control = job.control
     expected = -math.inf  # PSNR of a file without networks
+    ahead = _Ahead(job, budget, began)
     for event in estimate_plain(job, budget):
         if isinstance(event, float):
             expected = event
         else:
-            yield event
+            yield ahead.of_samples(event)
     plain: Finished | None = None
     networks: Finished | None = None
     given_up: GivenUp | None = None
     is_small = expected == math.inf  # making the file is as cheap as an estimate
     if is_small:
-        plain = yield from _predictive(job, budget)
+        plain = yield from _predictive(job, budget, ahead.of_first)
         expected = plain.quality.psnr if plain else -math.inf
     if control.cancel.is_set():
         return
@@ -86,6 +98,8 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
                 networks = found
             elif isinstance(found, GivenUp):
                 given_up = found
+            elif isinstance(found, Progress):
+                yield ahead.of_networks(found, -math.inf if plain else expected + SAMPLE_DB)
             else:
                 yield found
     except NotWithNetworks:
@@ -95,7 +109,7 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
         return
     may_be_better = networks is None or (not control.stop.is_set() and expected + SAMPLE_DB > networks.quality.psnr)
     if plain is None and may_be_better:
-        plain = yield from _predictive(job, budget)
+        plain = yield from _predictive(job, budget, ahead.of_last)
     if control.cancel.is_set():
         return
     made = [finished for finished in ((plain, networks) if is_small else (networks, plain)) if finished]
@@ -108,7 +122,42 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
     yield replace(best, reason=reason, seconds=time.perf_counter() - began)
 
 
-def _predictive(job: Job, budget: int) -> Generator[Progress, None, Finished | None]:
+class _Ahead:
+    """The seconds of a stage of :func:`_better`, and those of the stages after it."""
+
+    def __init__(self, job: Job, budget: int, began: float) -> None:
+        self._began, self._stop = began, job.control.stop
+        self._sample, self._plain = usual_sample_seconds(job), usual_seconds(job)
+        self._networks = estimate_blocks(job.source, budget, job.settings, job.edge).seconds
+        self._coder_pace = math.nan  # how many times as long as usual the predictive coder takes here
+
+    def of_samples(self, event: Progress) -> Progress:
+        self._coder_pace = event.seconds / (event.step * self._sample)
+        return with_more(event, self._began, self._coder_pace * (self._networks + self._plain))
+
+    def of_first(self, event: Progress) -> Progress:
+        """Of the predictive coder, before networks."""
+        return with_more(event, self._began, pace(event, self._plain) * self._networks)
+
+    def of_networks(self, event: Progress, rival: float) -> Progress:
+        """The predictive coder comes after them, unless they will be better than ``rival`` dB."""
+        done = event.seconds / (event.seconds + event.seconds_left)
+        gain = USUAL_GAIN_DB * (1 - done)
+        if event.phase == "training":
+            gain += USUAL_RISE_DB * math.exp(-event.step / RISE_STEPS)
+        will_be_better = event.psnr + gain > rival
+        coder_pace = pace(event, self._networks) if math.isnan(self._coder_pace) else self._coder_pace
+        more = 0.0 if will_be_better or self._stop.is_set() else coder_pace * self._plain
+        return with_more(event, self._began, more)
+
+    def of_last(self, event: Progress) -> Progress:
+        """Of the predictive coder, after networks."""
+        return with_more(event, self._began, 0.0)
+
+
+def _predictive(
+    job: Job, budget: int, told: Callable[[Progress], Progress]
+) -> Generator[Progress, None, Finished | None]:  # fmt: skip
     """A file without networks; None where it cannot be as small."""
     made = None
     with contextlib.suppress(NotPredictive):
@@ -116,7 +165,7 @@ def _predictive(job: Job, budget: int) -> Generator[Progress, None, Finished | N
             if isinstance(event, Finished):
                 made = event
             else:
-                yield event
+                yield told(event)
     return made
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 METHODS = ("auto", "networks", "predictive")
 PRESETS = ("fast", "balanced", "best")
 WEIGHTS = ("entropy", "int8", "float16")
+# What info prints of files with networks only.
+OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "weights", "calibration")
 QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.platformName())"
 
 
@@ -183,9 +185,18 @@ def _info(args: argparse.Namespace) -> None:
     if args.leaves and there:
         names = volume.leaves.dtype.names or ()
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
-    named = {**result, "channels": [" ".join(channel.values()) for channel in volume.channels] or None}
+    named = {key: value for key, value in result.items() if volume.method == "networks" or key not in OF_NETWORKS}
+    named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
+    named["method"] = _contents(volume.method, result["n_blocks"])
     promise = [] if volume.error_bound is None or volume.n_missing else [_promise(volume)]
     _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))]))
+
+
+def _contents(method: str, n_blocks: int) -> str:
+    """What a file holds, in words."""
+    if method == "predictive":
+        return f"{n_blocks} block{'s'[: n_blocks > 1]} without networks (predictive coder)"
+    return "an octree of networks" if n_blocks == 1 else f"{n_blocks} blocks, each an octree of networks"
 
 
 def _figure(value: Any) -> float:

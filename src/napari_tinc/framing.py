@@ -159,9 +159,16 @@ def within(what: str, value: float, low: float, high: float) -> None:
         raise TincError(f"{what} is {value}, expected {low if low == high else f'{low} to {high}'}")
 
 
+def check_size(size: int) -> None:
+    """Refuse the size of a file that cannot be a ``.tinc`` file."""
+    why = "" if size >= MIN_FILE else "not a .tinc file: " if size else "is empty: "
+    if not MIN_FILE <= size <= MAX_FILE:
+        raise TincError(f"{why}file size is {size}, expected {MIN_FILE} to {MAX_FILE}")
+
+
 def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, bytes]:
     """Checks 1 and 2: the prefix, and HEAD's length and CRC. ``read`` gives the bytes from a place to another."""
-    within("file size", size, MIN_FILE, MAX_FILE)
+    check_size(size)
     prefix = read(0, PREFIX.size)
     magic, version, features, length, crc16, crc32 = PREFIX.unpack(prefix)
     if magic != MAGIC:

@@ -18,19 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import container, metrics
+from . import container, costs, metrics
 from .allocation import NotWithNetworks, allocate
 from .calibration import fit_corrections
 from .checkpoint import Journal, State
 from .container import Header, WeightsFormat
-from .decode import cpu_count
 from .framing import Ancillary, Chunk, Kind
 from .metrics import Quality
 from .network import Architecture
 from .octree import Octree
 from .partition import partition
 from .scalars import Scalars
-from .training import Control, Fitted, Mark, Progress, Schedule, Snapshot, train
+from .training import Control, Fitted, Mark, Progress, Schedule, Snapshot, pick_device, train
 from .tree import pack_errors, to_values
 from .volume import TincVolume, cell_centres
 from .weights import Corrections, architecture_of, round_trip, to_chunks, to_network
@@ -50,8 +49,6 @@ SCALAR_STEP = 0.25  # of the root mean squared error expected
 REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
 LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
 PREVIEW_VOXELS = 2**18  # at most, so that a look costs a tenth of a second
-STEP_SECONDS, FLOPS = 4e-3, 35e9  # of a step whatever its widths, and of a core
-SECONDS_PER_VOXEL = 4e-7  # to measure the result
 NO_ROUNDING = 2.0  # a share of the schedule that never comes
 
 
@@ -202,12 +199,21 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
     octree, widths, layers = allocate(shape, nbytes, settings.form, settings.levels, settings.widths, settings.quick)
     counts = container.count_parameters(octree, widths, layers)
     steps = count_steps(settings.preset, math.prod(shape), share)
-    per_level = [np.flatnonzero(octree.level == level)[0] for level in range(octree.depth + 1)]
-    products = int(counts[per_level].sum())  # of one point, which passes one node a level
-    # A step is arithmetic, forward and twice back, and what does not depend on the widths (benchmarks/step_time.py).
-    step = STEP_SECONDS + 6 * products * BATCH[settings.preset] / (cpu_count() * FLOPS)
-    seconds = steps * step + math.prod(shape) * (SECONDS_PER_VOXEL + 2 * products / (cpu_count() * FLOPS))
+    per_level = _on_each_level(octree)
+    products = _products(octree, counts)
+    seconds = steps * costs.step_seconds(products, BATCH[settings.preset])
+    seconds += costs.packing_seconds(math.prod(shape), products)
     return Estimate(steps, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
+
+
+def _products(octree: Octree, counts: NDArray[np.int32]) -> int:
+    """Weights that one point meets: those of one node a level."""
+    return int(counts[_on_each_level(octree)].sum())
+
+
+def _on_each_level(octree: Octree) -> list[int]:
+    """A node of every level."""
+    return [int(np.flatnonzero(octree.level == level)[0]) for level in range(octree.depth + 1)]
 
 
 def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
@@ -262,7 +268,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     rounded = header.weights_format is WeightsFormat.ENTROPY
     schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
-
+    packing = _packing(task, header)
     scalars = Scalars.none()
 
     def fitting(
@@ -285,6 +291,8 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
             fitted = event
             if not task.control.stop.is_set():
                 journals[0].save_result(event.state())
+        elif isinstance(event, Progress):
+            yield replace(event, seconds_left=packing.seconds_left(event))
         else:
             yield event
     if fitted is None:
@@ -301,14 +309,23 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
         if isinstance(event, Fitted):
             fitted = event
         elif isinstance(event, Progress):
-            last = replace(event, seconds=piloted + event.seconds)
+            last = replace(event, seconds=piloted + event.seconds, seconds_left=packing.seconds_left(event))
             yield last
         else:
             yield event
     if last is None or task.control.cancel.is_set():
         return
-    yield replace(last, phase="packing", seconds=time.perf_counter() - began, seconds_left=0.0)
+    yield replace(last, phase="packing", seconds=time.perf_counter() - began)
     yield from _pack(task, header, scalars, fitted, normalised, began)
+
+
+def _packing(task: Task, header: Header) -> costs.Packing:
+    products = _products(header.tree, container.parameter_counts(header))
+    return costs.Packing(
+        costs.step_seconds(products, BATCH[task.settings.preset]),
+        costs.packing_seconds(task.volume.size, products),
+        keeps_pace=pick_device(task.settings.device).type == "cpu",
+    )
 
 
 def _preview(architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: Header) -> Preview:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import residual_search
+from . import costs, residual_search
 from .block import Block, BlockTask, coded_block
 from .blocks import Job, assemble, block_tree, head_bytes
 from .cancel import Cancelled, Check
@@ -50,6 +50,18 @@ def is_candidate(job: Job, ratio: float) -> bool:
         settings.method != "auto" or settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
     )
     return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
+
+
+def usual_seconds(job: Job) -> float:
+    """What :func:`fit_plain` usually takes, on the machine of :mod:`.costs`."""
+    tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
+    sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
+    return costs.USUAL_ROUNDS * costs.coding_seconds(sizes) + costs.checking_seconds(sizes)
+
+
+def usual_sample_seconds(job: Job) -> float:
+    """What coding one box of :func:`estimate_plain` once usually takes."""
+    return costs.coding_seconds([math.prod(min(SAMPLE_EDGE, n) for n in job.source.shape)])
 
 
 def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = None) -> Iterator[Progress | Finished]:
@@ -113,7 +125,7 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
-        for event in _watched(work, boxes, pieces, job.control, began):
+        for event in _watched(work, boxes, pieces, job.control, began, is_checked=True):
             if isinstance(event, Finished):
                 _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
                 journal.save_result(event.state())
@@ -160,7 +172,7 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
             return residual_search.best_within(boxes, budget, encode)
         return None
 
-    for event in _watched(work, boxes, pieces, job.control, began):
+    for event in _watched(work, boxes, pieces, job.control, began, is_checked=False):
         if isinstance(event, Progress):
             yield event
         elif event:
@@ -168,14 +180,49 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
     yield expected
 
 
+@dataclass(slots=True)
+class _Search:
+    """How far a search on boxes has come.
+
+    Attributes
+    ----------
+    sizes : voxels of every box.
+    is_checked : whether what was found is decoded and measured in the end.
+    begun, done : boxes coded, in all rounds.
+    done_at : seconds when the last of them was done.
+    """
+
+    sizes: list[int]
+    is_checked: bool
+    begun: int = 0
+    done: int = 0
+    done_at: float = 0.0
+
+    def progress(self, seconds: float) -> Progress:
+        most = residual_search.MAX_ENCODES * len(self.sizes)
+        left = self.seconds_left(seconds)
+        return Progress("searching", min(max(self.begun, 1), most), most, seconds, left, math.nan, math.nan, None)
+
+    def seconds_left(self, seconds: float) -> float:
+        """Expected until the end of the search, after so many seconds."""
+        n, usual = len(self.sizes), costs.coding_seconds(self.sizes)
+        a_round = n * self.done_at / self.done if self.done else max(usual, n * seconds)
+        checks = a_round / usual * costs.checking_seconds(self.sizes) if self.is_checked else 0.0
+        rounds = self.done / n
+        if self.done < self.begun or not self.done:  # else there are no more
+            rounds = max(costs.USUAL_ROUNDS, self.done // n + 1)
+        return max(0.0, rounds * a_round + checks - seconds)
+
+
 def _watched(
-    work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float
-) -> Iterator[Progress | T]:
+    work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
+    *, is_checked: bool,
+) -> Iterator[Progress | T]:  # fmt: skip
     """Work on boxes in a thread, with progress from here; it ends soon after it is cancelled, or nobody listens.
 
     What was encoded before is among the ``pieces``.
     """
-    encoded, gone, most = 0, threading.Event(), residual_search.MAX_ENCODES * len(boxes)
+    search, gone = _Search([box.size for box in boxes], is_checked), threading.Event()
 
     def check() -> None:
         if gone.is_set():
@@ -183,23 +230,21 @@ def _watched(
         control.check()
 
     def encode(index: int, bound: float, taper: int, dead_zone: float) -> Coded:
-        nonlocal encoded
-        encoded += 1
+        search.begun += 1
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
         if (left := pieces.get(name)) is not None:
-            return Coded(**left)
-        coded = residual_search.encode_box(boxes[index], bound, taper, dead_zone, check)
-        pieces.put(name, asdict(coded))
+            coded = Coded(**left)
+        else:
+            coded = residual_search.encode_box(boxes[index], bound, taper, dead_zone, check)
+            pieces.put(name, asdict(coded))
+        search.done, search.done_at = search.done + 1, time.perf_counter() - began
         return coded
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(work, encode, check)
         try:
             while not wait([future], POLL_SECONDS).done:
-                seconds = time.perf_counter() - began
-                part = min(1.0, max(encoded, 1) / most)
-                left = seconds * (1 - part) / part
-                yield Progress("searching", min(encoded, most), most, seconds, left, math.nan, math.nan, None)
+                yield search.progress(time.perf_counter() - began)
         finally:
             gone.set()
         try:

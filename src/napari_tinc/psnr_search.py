@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 
 from .allocation import NotWithNetworks
-from .blocks import Job, block_tree
+from .blocks import Job, block_tree, estimate_blocks
 from .choice import GivenUp, fit_once, reason_without, settled_method
+from .costs import pace, with_more
 from .pipeline import Finished, Preview
-from .plain import NotPredictive, fit_plain
+from .plain import NotPredictive, fit_plain, usual_seconds
 from .training import Progress
 
 LEAST_RATIO = 8  # No larger file is tried,
@@ -21,6 +22,7 @@ MOST_ATTEMPTS = 6  # After as many fits the best file so far is taken.
 NEAR_DB = 0.1  # A file with at most as much more than is wanted ends the search.
 PILOT_SHARE = 0.15  # Of the preset's steps, in a first fit that only tells where to begin,
 PILOT_LOSS_DB = 1.5  # and by how much a whole fit is better.
+USUAL_FITS = 2  # Whole fits that a search usually takes.
 DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
 
 
@@ -39,22 +41,23 @@ def reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
     if method == "auto":
         plain = yield from _without_networks(job, wanted)
     if not job.control.cancel.is_set():
-        for event in _search(job, wanted, plain):
+        for event in _search(job, wanted, plain, began):
             yield replace(event, seconds=time.perf_counter() - began) if isinstance(event, Finished) else event
 
 
 def _without_networks(job: Job, wanted: float) -> Generator[Progress, None, Finished | None]:
-    made = None
+    began, made, usual = time.perf_counter(), None, usual_seconds(job)
+    one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
     with suppress(NotPredictive):
         for event in fit_plain(job, wanted=wanted):
             if isinstance(event, Finished):
                 made = event
             else:
-                yield event
+                yield with_more(event, began, pace(event, usual) * one_fit)
     return made
 
 
-def _search(job: Job, wanted: float, plain: Finished | None) -> Iterator[Progress | Preview | Finished]:
+def _search(job: Job, wanted: float, plain: Finished | None, began: float) -> Iterator[Progress | Preview | Finished]:
     """Fits of networks, beside a file without them.
 
     PSNR is taken to be linear in log2(bytes) between the fits nearest to what is wanted.
@@ -79,7 +82,9 @@ def _search(job: Job, wanted: float, plain: Finished | None) -> Iterator[Progres
                 elif isinstance(found, GivenUp):
                     given_up = found
                 elif isinstance(found, Progress):
-                    yield replace(found, attempt=attempt)
+                    whole = (found.seconds + found.seconds_left) / (PILOT_SHARE if pilot else 1)
+                    ahead = USUAL_FITS if pilot else max(0, USUAL_FITS - 1 - len(tried))
+                    yield with_more(replace(found, attempt=attempt), began, ahead * whole)
                 else:
                     yield found
         except NotWithNetworks:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, BinaryIO, Protocol
 
-from .framing import MAX_FILE, MIN_FILE, TincError
+from .framing import TincError, check_size
 
 READ_WHOLE = 2**20  # bytes; smaller files are read at once
 FIRST_BYTES = 2**13  # that the first request fetches from a server: the head of most files
@@ -94,7 +94,7 @@ class Remote:
         size = system.info(path)["size"]
         if size is None:
             raise TincError("the server does not tell the file's size, expected one that serves ranges of bytes")
-        _check_size(size)
+        check_size(size)
         self.size = size
         self._first = self.read(0, min(FIRST_BYTES, size))
 
@@ -135,7 +135,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     status = os.stat(path)
     # Opening a folder says what is wrong; opening a pipe would wait for its writer.
     if not stat.S_ISDIR(status.st_mode):
-        _check_size(status.st_size)
+        check_size(status.st_size)
     file = open(path, "rb")  # noqa: SIM115 - kept by what is returned
     store = Local(file, status.st_size)
     return store if status.st_size > READ_WHOLE else Memory(store.read(0, status.st_size))
@@ -151,11 +151,6 @@ def _open_url(url: str) -> Store:
     except FileNotFoundError as error:  # which says only the URL, whatever the reason
         reason = str(error.__cause__ or error.__context__ or "not found")
         raise FileNotFoundError(errno.ENOENT, f"cannot be read ({reason})", url) from error
-
-
-def _check_size(size: int) -> None:
-    if not MIN_FILE <= size <= MAX_FILE:
-        raise TincError(f"file size is {size}, expected {MIN_FILE} to {MAX_FILE}")
 
 
 def save(path: str | os.PathLike[str], data: bytes) -> None:

@@ -93,7 +93,7 @@ class Progress:
     ----------
     phase : "training", then "packing".
     step, steps : optimiser steps done and planned.
-    seconds, seconds_left : since the fit began, and expected until its end.
+    seconds, seconds_left : since the fit began, and expected until its end; nan where that cannot be said yet.
     loss : mean squared error over recent batches, in units of the volume's variance.
     psnr : dB, from ``loss``.
     nbytes : expected size of the weights; None before rounding begins.
@@ -294,13 +294,14 @@ class _Trainer:
         import torch
 
         schedule, halvings = self.schedule, 0
-        first, last = self.step, round(schedule.end * schedule.steps)
+        last = round(schedule.end * schedule.steps)
         stopping, pace = False, 1 / schedule.steps  # a share of the schedule, that a step takes
         if (left := journal.load("training.state")) is not None:
             self.restore(left)
             yield self.progress(last, math.nan)
         reported = time.perf_counter()
         began = reported - self.seconds
+        warm = (math.nan, self.step)  # when the first step, which is slower, was done
         while self.step < last and not control.cancel.is_set():
             if control.stop.is_set() and not stopping:
                 if schedule.end < 1:
@@ -332,9 +333,12 @@ class _Trainer:
             if self.step % max(1, schedule.steps // MARKS) == 0:
                 yield Mark(self.step / steps, psnr(math.sqrt(self.loss + self.fixed), self.peak))
             self.seconds = time.perf_counter() - began
+            if math.isnan(warm[0]):
+                warm = (self.seconds, self.step)
             if began + self.seconds - reported > REPORT_SECONDS or self.step == last:
                 reported = began + self.seconds
-                yield self.progress(steps, self.seconds / (self.step - first) * (steps - self.step))
+                pace_seconds = (self.seconds - warm[0]) / (self.step - warm[1]) if self.step > warm[1] else math.nan
+                yield self.progress(steps, pace_seconds * (steps - self.step) if self.step < steps else 0.0)
             # Not amid what is to be learnt of; and not what a stop makes of it, which nobody can ask for again.
             due = RESULT_SECONDS if self.step == last else CHECKPOINT_SECONDS
             if not stopping and (self.step % LEARNING_STEPS == 0 or self.step == last) and journal.is_due(due):
