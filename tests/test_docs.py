@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 
 import napari_tinc as tinc
+from napari_tinc import samples
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -24,7 +27,7 @@ import links  # noqa: E402
 
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
 WITH_CODE = ["README.md", *(page for page in PAGES if re.match("docs/(index|tutorials|how-to)", page))]
-EDGE = 64  # voxels of the sample's corner on which the code runs, with few steps: seconds instead of minutes
+EDGE = 48  # voxels of the sample's corner on which the code runs, with few steps: seconds instead of minutes
 SMALLER = {"size = 192": "size = 96", "--block 96": "--block 48"}  # of the volume that is larger than memory
 NOT_RUN = (
     "pip install", "make ", "napari ", "napari\n", "napari-tinc demo",  # tests of their own
@@ -105,27 +108,39 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the pages name; the sample is a corner of itself, and training is short."""
-    from napari_tinc import pipeline, samples
+@pytest.fixture(scope="module")
+def corner() -> NDArray[np.uint8]:
+    """A corner of the sample."""
+    return np.ascontiguousarray(np.asarray(samples.mri().array)[:EDGE, :EDGE, :EDGE])
 
+
+@pytest.fixture(scope="module")
+def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the pages name."""
+    folder = tmp_path_factory.mktemp("files")
+    tifffile.imwrite(folder / "brain.tif", corner)
+    tifffile.imwrite(folder / "ct.tif", corner.astype(np.int16))
+    tifffile.imwrite(folder / "cells.ome.tif", np.stack([corner, corner]), metadata={"axes": "CZYX"})
+    tinc.compress(corner, max_error=20).save(folder / "brain.tinc")
+    tinc.compress(corner.astype(np.int16), max_error=20).save(folder / "ct.tinc")
+    return folder
+
+
+@pytest.fixture
+def workplace(files: Path, corner: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the code runs: those files are there, the sample is small, and training is short."""
+    from napari_tinc import pipeline
+
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     sample = samples.mri()
-    corner = np.ascontiguousarray(np.asarray(sample.array)[:EDGE, :EDGE, :EDGE])
     monkeypatch.setattr(samples, "mri", lambda: replace(sample, array=corner))
-    monkeypatch.setattr(pipeline, "STEPS", dict.fromkeys(pipeline.STEPS, 30))
+    monkeypatch.setattr(pipeline, "STEPS", dict.fromkeys(pipeline.STEPS, 10))
     monkeypatch.chdir(tmp_path)
-    tifffile.imwrite("brain.tif", corner)
-    tifffile.imwrite("ct.tif", corner.astype(np.int16))
-    tifffile.imwrite("cells.ome.tif", np.stack([corner, corner]), metadata={"axes": "CZYX"})
-    tinc.compress(corner, max_error=2).save("brain.tinc")
-    tinc.compress(corner.astype(np.int16), max_error=5).save("ct.tinc")
-    return tmp_path
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", WITH_CODE)
-def test_the_code_of_a_page_runs(page: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_code_of_a_page_runs(page: str, workplace: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Python in one namespace a page; of the shell, our own command."""
     from napari_tinc.cli import main
 
