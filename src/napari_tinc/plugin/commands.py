@@ -11,13 +11,15 @@ from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
 from ..framing import TincError
+from . import dialogs
+from .door import unproxied
 from .layers import VOLUME, edited
 from .leaf_view import ERRORS, LeafView, compressed_image, leaf_view, refusal
 from .originals import Shown, is_calibrated, show, toggled
-from .reader import get_reader
 from .worker import start_task
 
 
+@unproxied
 def show_leaves(viewer: Viewer) -> None:
     """Show or hide the leaves of the active compressed layer."""
     view = _active_view(viewer)
@@ -25,6 +27,7 @@ def show_leaves(viewer: Viewer) -> None:
         view.hide_leaves() if view.leaves_shown else view.show_leaves()
 
 
+@unproxied
 def show_error(viewer: Viewer) -> None:
     """Show or hide the error of every leaf of the active compressed layer."""
     view = _active_view(viewer)
@@ -39,6 +42,7 @@ def show_error(viewer: Viewer) -> None:
         notify(str(error))
 
 
+@unproxied
 def toggle_calibration(viewer: Viewer) -> None:
     """Take the calibration of the active compressed layer away, or give it back."""
     image = _active(viewer)
@@ -81,15 +85,7 @@ def _active_view(viewer: Any) -> LeafView | None:
         return None
 
 
+@unproxied
 def open_url(viewer: Viewer) -> None:
     """Ask for a URL, and open what it names."""
-    from qtpy.QtWidgets import QInputDialog
-
-    window = getattr(viewer.window, "_qt_window", None)
-    url, accepted = QInputDialog.getText(window, "Open a compressed volume", "URL of a .tinc file:")
-    if not accepted or not url.strip():
-        return
-    if "://" not in url or get_reader(url.strip()) is None:
-        notify(f"{url.strip()} is no URL of a .tinc file, such as https://example.org/brain.tinc")
-        return
-    viewer.open(url.strip(), plugin="napari-tinc")
+    dialogs.open_url(viewer)

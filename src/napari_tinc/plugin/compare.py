@@ -9,9 +9,10 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 
 from .comparison import Comparison, Mode
+from .door import unproxied
 from .forms import labelled, plot, roomy, row, show_focus, watch_end, wrapped
 from .layers import edited
-from .leaf_view import refusal, unwrapped
+from .leaf_view import refusal
 from .originals import Measured, summary
 from .pair import Pair
 
@@ -23,8 +24,9 @@ LABELS = "Labels are kept bit for bit: there is nothing to compare."
 class CompareWidget(Container):
     """Side by side, blinking, under a curtain, as a difference; and in figures."""
 
+    @unproxied
     def __init__(self, napari_viewer: Any) -> None:
-        self._viewer = unwrapped(napari_viewer)
+        self._viewer = napari_viewer
         self._comparison: Comparison | None = None
         self._said = self._doing = ""  # what the status says after, and during, some work
         self._shown = ""  # what it says of a mode

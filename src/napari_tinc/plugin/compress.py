@@ -35,10 +35,11 @@ from ..pipeline import STEPS, Estimate, Settings
 from ..sources import Source
 from ..training import Control, Progress
 from . import texts
+from .door import unproxied
 from .forms import fold, labelled, named, narrow, plot, roomy, row, show_focus, watch_end, wrapped
 from .jobs import JobError, Request
 from .layers import as_it_is, geometry, names_of, promise_of, together, volumes_of
-from .leaf_view import OVERLAY, unwrapped
+from .leaf_view import OVERLAY
 from .looks import is_mask, look_of, look_of_all
 from .preferences import read_preferences, remember
 from .queue import Job, Queue
@@ -62,6 +63,7 @@ class CompressWidget(Container):
     if that layer is gone it is added on top, and if the widget or its viewer is gone all jobs are cancelled.
     """
 
+    @unproxied
     def __init__(self, napari_viewer: Any) -> None:
         preferences = read_preferences()
         self.image = ComboBox(
@@ -145,7 +147,7 @@ class CompressWidget(Container):
                 self.status,
             ],
         )  # fmt: skip
-        self._viewer = unwrapped(napari_viewer)
+        self._viewer = napari_viewer
         self._before_labels: tuple[str, str] | None = None  # target and max error, while labels choose their own
         self.queue = Queue(self._viewer, self._start_job)
         self._asked: Any = None  # the layer whose parts are listed

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import Container, Label, Widget
-from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QAbstractSlider, QAbstractSpinBox, QComboBox, QPushButton, QSizePolicy, QWidget
+from magicgui.widgets import Container, Label, PushButton, Widget
+from qtpy.QtCore import QEvent, QObject, Qt, QUrl
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QDialog,
+    QPushButton,
+    QSizePolicy,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
 
 LEAST_HEIGHT = 200  # pixels of a panel
+GUIDE = Path(__file__).with_name("guide")  # a page in Markdown for each dock
+GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
 
 # napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
@@ -74,6 +87,29 @@ def fold(title: str, content: QWidget) -> QPushButton:
     button.toggled.connect(show)
     show(False)
     return button
+
+
+def help_button(page: str) -> PushButton:
+    """Make the "?" button that opens a page of the guide: "compress", "leaves" or "compare"."""
+    button = PushButton(text="?", tooltip="What is in this dock, and how to use it.")
+    button.native.setAccessibleName("Help")
+    button.native.setFixedWidth(28)
+    button.clicked.connect(lambda: show_guide(page, button.native.window()))
+    return button
+
+
+def show_guide(page: str, parent: QWidget) -> QDialog:
+    """Open a page of the guide in a window of its own, beside the one that is in use. It needs no network."""
+    dialog = QDialog(parent)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setWindowTitle("TINC guide")
+    text = QTextBrowser()
+    text.setSource(QUrl.fromLocalFile(str(GUIDE / f"{page}.md")))
+    layout = QVBoxLayout(dialog)
+    layout.addWidget(text)
+    dialog.resize(*GUIDE_SIZE)
+    dialog.show()
+    return dialog
 
 
 def row(*widgets: Widget) -> Container:

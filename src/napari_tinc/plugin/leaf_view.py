@@ -59,14 +59,8 @@ def refusal(layer: Layer | None) -> str:
     return f"{layer.name} is {count} volumes (axes {', '.join(volume.axis_labels)}): leaves and comparisons are of one"
 
 
-def unwrapped(viewer: Any) -> Any:
-    """The viewer itself: the proxy that napari hands out is another each time, and would wrap our own classes too."""
-    return getattr(viewer, "__wrapped__", viewer)
-
-
 def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:
     """The one view of an image layer's leaves in a viewer."""
-    viewer = unwrapped(viewer)
     view = _views.get(image)
     if view is None or view.viewer is not viewer:
         view = _views[image] = LeafView(viewer, image)

@@ -13,10 +13,11 @@ from ..calibration import WORTH_DB
 from ..framing import TincError
 from ..volume import TincVolume
 from .commands import start_toggle
+from .door import unproxied
 from .forms import labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
 from .layers import VOLUME, promise
 from .leaf_maps import COLUMNS
-from .leaf_view import MOST_BOXES, LeafView, leaf_view, refusal, unwrapped
+from .leaf_view import MOST_BOXES, LeafView, leaf_view, refusal
 from .originals import Measured, Shown, is_calibrated, measure, recalibrate, show, summary
 from .pair import Pair
 
@@ -27,8 +28,9 @@ NOT_WORTH_IT = f"No calibration would give {WORTH_DB} dB."
 class LeavesWidget(Container):
     """Leaves of one compressed layer, that which is active when another is not chosen."""
 
+    @unproxied
     def __init__(self, napari_viewer: Any) -> None:
-        self._viewer = unwrapped(napari_viewer)
+        self._viewer = napari_viewer
         self._gone = False
         self._failure = ""  # why the leaves of the chosen layer cannot be read
         self._followed: LeafView | None = None

@@ -8,19 +8,32 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from napari import current_viewer
+from napari.utils.notifications import show_error, show_warning
+
 from ..framing import Kind, TincError
 from ..parts import Blocks
 from ..tree import Tree
 from ..volume import TincVolume
 from ..volume import open as open_tinc
+from .door import unproxied
 from .layers import kind, to_layers
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]
 
 
-def get_reader(path: str | Sequence[str]) -> Callable[..., list[Any]] | None:
-    """:func:`read` if all paths are of ``.tinc`` files, else None. Does not look into them."""
+@unproxied
+def get_reader(path: str | Sequence[str] | None = None) -> Callable[..., list[Any]] | None:
+    """Return :func:`read` if all paths are of ``.tinc`` files, else None. Does not look into them.
+
+    Without a path, which is how napari's command palette calls it, ask for files and open them.
+    """
+    if path is None:
+        from .dialogs import open_files
+
+        open_files(current_viewer())
+        return None
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     return read if paths and all(Path(_place(str(p))).suffix.lower() == ".tinc" for p in paths) else None
 
@@ -36,8 +49,6 @@ def read(path: str | Sequence[str]) -> list[Any]:
     TincError, OSError
         For the first file that cannot be opened, without a window.
     """
-    import napari
-
     preferences = read_preferences()
     eager_voxels, cache_bytes = preferences.eager_megavoxels * 10**6, preferences.cache_megabytes * 10**6
     layers: list[Any] = []
@@ -45,11 +56,11 @@ def read(path: str | Sequence[str]) -> list[Any]:
         try:
             layers += read_one(str(item), eager_voxels, cache_bytes)
         except (TincError, OSError, ImportError) as error:
-            if napari.current_viewer() is None:
+            if current_viewer() is None:
                 raise
             # napari would bury the reason under advice to try other plugins.
             reason = getattr(error, "strerror", None) or str(error)
-            napari.utils.notifications.show_error(f"Cannot open {Path(_place(str(item))).name}: {reason}")
+            show_error(f"Cannot open {Path(_place(str(item))).name}: {reason}")
     return layers or [(None,)]  # napari's word for a file that was dealt with and holds no layer
 
 
@@ -62,7 +73,9 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
         _check(volume)
     except TincError as error:
         volume = _opened_in_part(path, most, error)
-        _warn(f"{name} {_what_is_missing(volume)}. What needs that is shown coarsely or grey; it cannot be saved.")
+        show_warning(
+            f"{name} {_what_is_missing(volume)}. What needs that is shown coarsely or grey; it cannot be saved."
+        )
     return [(*layer, kind(volume)) for layer in to_layers(volume, name, eager_voxels, most)]
 
 
@@ -95,12 +108,6 @@ def _what_is_missing(volume: TincVolume) -> str:
     if isinstance(part, Tree) and not part.missing.any():
         return "was cut off: what it says of its axes, or errors, is missing"
     return f"was cut off: {volume.n_missing} of its networks are missing"
-
-
-def _warn(text: str) -> None:
-    from napari.utils.notifications import show_warning
-
-    show_warning(text)
 
 
 def _place(path: str) -> str:

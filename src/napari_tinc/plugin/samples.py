@@ -5,10 +5,12 @@ from __future__ import annotations
 from ..samples import mri as mri_image
 from ..samples import mri_tinc_path
 from ..volume import CACHE_BYTES
+from .door import unproxied
 from .reader import LayerData, read_one
 from .viewing import OVERVIEW_VOXELS
 
 
+@unproxied
 def mri() -> list[LayerData]:
     """The volume as it was published."""
     image = mri_image()
@@ -16,6 +18,7 @@ def mri() -> list[LayerData]:
     return [(image.array, arguments, "image")]
 
 
+@unproxied
 def mri_tinc() -> list[LayerData]:
     """The same, from its compressed file."""
     ((data, arguments, kind),) = read_one(str(mri_tinc_path()), OVERVIEW_VOXELS, CACHE_BYTES)

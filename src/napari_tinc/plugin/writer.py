@@ -14,6 +14,7 @@ from ..framing import TincError
 from ..training import Control, Progress
 from ..volume import TincVolume
 from .activity import activity_bar, advance
+from .door import unproxied
 from .jobs import JobError, Request, Result, compress_layer
 from .layers import (
     VOLUME,
@@ -39,6 +40,7 @@ class SaveError(Exception):
     """
 
 
+@unproxied
 def write(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
     """Write one image layer, given as its data and arguments; returns the path written, with its suffix.
 
@@ -50,6 +52,7 @@ def write(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
     return _write(path, data, arguments, labels=False)
 
 
+@unproxied
 def write_labels(path: str, data: Any, arguments: Mapping[str, Any]) -> list[str]:
     """The same for a labels layer, which is kept bit for bit."""
     return _write(path, data, arguments, labels=True)
