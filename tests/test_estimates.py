@@ -141,6 +141,23 @@ def test_a_search_for_a_psnr_tells_the_fits_after_this_one(monkeypatch: pytest.M
     assert isinstance(second, tinc.Finished)
 
 
+def test_what_a_fit_by_each_method_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "MOST_RATIO", 300)
+    source = Source.of(np.zeros((128, 128, 128), "u1"))
+
+    def estimated(**options: Any) -> pipeline.Estimate:
+        return choice.estimate_fit(source, source.nbytes // 64, Settings("fast", **options))
+
+    auto, networks, coder, bound = (
+        estimated(**options) for options in ({}, {"method": "networks"}, {"method": "predictive"}, {"bound": 3.0})
+    )
+    samples = costs.USUAL_ROUNDS * plain.N_SAMPLES * costs.coding_seconds([64**3])
+    assert auto.seconds == pytest.approx(networks.seconds + samples + coder.seconds)
+    assert auto.n_parameters == networks.n_parameters > 0 and auto.steps == 800
+    assert (coder.steps, coder.n_parameters, coder.widths, coder.n_blocks) == (0, 0, (), 1)
+    assert 0 < bound.seconds < coder.seconds and coder.memory > 0
+
+
 def test_costs_grow_with_the_work() -> None:
     assert costs.step_seconds(25_800, 4096) > costs.step_seconds(7_200, 4096) > costs.STEP_SECONDS
     assert costs.packing_seconds(128**3, 25_800) > costs.packing_seconds(64**3, 25_800)

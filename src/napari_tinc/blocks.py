@@ -147,7 +147,7 @@ def run_blocks(
             if isinstance(event, Survey):
                 job.surveys[n_blocks, edge] = event
             elif isinstance(event, Progress):
-                yield with_more(event, began, _usual_seconds(job, tree, budget))
+                yield with_more(event, began, usual_block_seconds(job, tree, budget))
             else:
                 yield event
     if control.cancel.is_set():
@@ -197,7 +197,7 @@ def run_blocks(
     yield replace(finished, seconds=time.perf_counter() - began)
 
 
-def _usual_seconds(job: Job, tree: Octree, budget: int) -> float:
+def usual_block_seconds(job: Job, tree: Octree, budget: int) -> float:
     """What fitting all blocks usually takes, on the machine of :mod:`.costs`."""
     if job.settings.bound is None:
         return estimate_blocks(job.source, budget, job.settings, job.edge).seconds

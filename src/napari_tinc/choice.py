@@ -15,11 +15,14 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 
 from .allocation import NotWithNetworks
-from .blocks import Job, block_tree, estimate_blocks, run_blocks
+from .blocks import Job, block_tree, estimate_blocks, run_blocks, usual_block_seconds
 from .checkpoint import Journal
-from .costs import pace, with_more
-from .pipeline import Finished, Preview, Task, make_header, run
+from .costs import USUAL_ROUNDS, pace, with_more
+from .needs import memory_needed
+from .pipeline import Estimate, Finished, Preview, Settings, Task, make_header, run
 from .plain import (
+    LARGE,
+    N_SAMPLES,
     NotPredictive,
     estimate_plain,
     fit_plain,
@@ -27,6 +30,7 @@ from .plain import (
     usual_sample_seconds,
     usual_seconds,
 )
+from .sources import Source
 from .training import Control, Mark, Progress
 
 SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by as much.
@@ -58,6 +62,25 @@ def settled_method(job: Job, ratio: float) -> str:
     if job.settings.without_networks:
         return "predictive"
     return "auto" if is_candidate(job, ratio) else "networks"
+
+
+def estimate_fit(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+    """What compressing takes by the method of the settings, or within their bound; without looking at the values.
+
+    ``nbytes`` is of no meaning with a bound. ValueError if that cannot be with the chosen widths.
+    """
+    job = Job(source, {}, [], settings, edge=edge)
+    method = settled_method(job, source.nbytes / max(1, nbytes))
+    if method == "predictive":
+        tree = block_tree(source, nbytes, settings, edge)
+        n_blocks, memory = source.n_volumes * len(tree.leaves), memory_needed(tree, source, nbytes, settings)
+        seconds = usual_seconds(job) if settings.bound is None else usual_block_seconds(job, tree, nbytes)
+        return Estimate(0, (), n_blocks, 0, seconds, n_blocks, memory)
+    found = estimate_blocks(source, nbytes, settings, edge)
+    if method == "networks":
+        return found
+    samples = USUAL_ROUNDS * N_SAMPLES * source.n_volumes * usual_sample_seconds(job) * (source.size > LARGE)
+    return replace(found, seconds=found.seconds + samples + usual_seconds(job))
 
 
 def run_for_size(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:

@@ -33,7 +33,9 @@ from .residual_search import Coded, Encoder, Found
 from .training import Control, Progress
 
 MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
-SAMPLE_EDGE, LARGE = 64, 2**20  # of the two boxes that stand for a volume of more than so many voxels
+LARGE = 2**20  # A volume of more voxels is judged by boxes in it,
+N_SAMPLES = 2  # of this number
+SAMPLE_EDGE = 64  # and this edge.
 POLL_SECONDS = 0.2
 
 T = TypeVar("T")
@@ -151,8 +153,8 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
     began = time.perf_counter()
     boxes = []
     for volume in range(source.n_volumes):
-        for third in (1, 2):
-            middle = [n * third // 3 for n in source.shape]
+        for number in range(1, N_SAMPLES + 1):
+            middle = [n * number // (N_SAMPLES + 1) for n in source.shape]
             place = [
                 slice(max(0, at - SAMPLE_EDGE // 2), min(n, at + SAMPLE_EDGE // 2))
                 for at, n in zip(middle, source.shape, strict=True)
