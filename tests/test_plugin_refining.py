@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from napari.settings import get_settings
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QTimer
 from volumes import small_volume
@@ -21,6 +23,7 @@ from volumes import small_volume
 import napari_tinc as tinc
 from napari_tinc import blocks as compressing
 from napari_tinc import exact, residual
+from napari_tinc.cancel import never
 from napari_tinc.framing import Kind
 from napari_tinc.lazy import LazyArray
 from napari_tinc.plugin import drawing, lazy_pairs, originals, reader, refining, viewing
@@ -119,6 +122,18 @@ def test_what_takes_no_time_is_true_at_once(refiner: Refiner[Any]) -> None:
     assert (values == 40).all() and complete and not rows.began
 
 
+def test_a_single_step_waits_a_moment_and_a_drag_does_not(
+    refiner: Refiner[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(refining, "PATIENCE_SECONDS", 10.0)
+    monkeypatch.setattr(refining, "STEP_SECONDS", 10.0)
+    rows = Rows()
+    rows.gate.set()
+    assert refiner.draw("a", rows, 1, view(0))[1]
+    rows.gate.clear()
+    assert not refiner.draw("a", rows, 1, view(1))[1]
+
+
 def test_the_latest_wins_and_what_was_not_begun_is_dropped(refiner: Refiner[Any]) -> None:
     rows = Rows()
     for row in range(20):
@@ -203,20 +218,25 @@ def array() -> np.ndarray:
 
 
 @cache
-def blocks(labels: bool = False) -> tinc.TincVolume:
+def blocks() -> tinc.TincVolume:
     """16 blocks, four a row, and an overview."""
-    values = array() // 1000 if labels else array()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compressing, "OVERVIEW_BLOCKS", 16)
-        volume = tinc.compress(values, max_error=0 if labels else 40, labels=labels, block=BLOCK)
-    assert volume.parts.edge and len(volume.parts.start) == 4 * ROW
+        patch.setattr(compressing, "OVERVIEW_CELLS", 16)
+        volume = tinc.compress(array(), max_error=40, block=BLOCK)
+    assert volume.parts.edge == 4 and len(volume.parts.start) == 4 * ROW
     return volume
 
 
 @cache
 def few() -> tinc.TincVolume:
-    """16 blocks without an overview."""
-    return tinc.compress(array(), max_error=40, block=BLOCK)
+    """Two blocks without an overview."""
+    return tinc.compress(array(), max_error=40, block=2 * BLOCK)
+
+
+@cache
+def labels() -> tinc.TincVolume:
+    return tinc.compress(array() // 1000, max_error=0, labels=True, block=2 * BLOCK)
 
 
 @pytest.fixture(autouse=True)
@@ -234,7 +254,7 @@ class Decoded(list[int]):
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
     """Slow blocks."""
-    blocks(), blocks(True), few()  # Compressing decodes, too.
+    blocks(), labels(), few()  # Compressing decodes, too.
     sizes = Decoded()
     decode = residual.decode
 
@@ -244,6 +264,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
         return decode(data, shape, dtype)
 
     monkeypatch.setattr(exact.residual, "decode", slow)
+    monkeypatch.setattr(refining, "PATIENCE_SECONDS", 0.0)
     return sizes
 
 
@@ -268,24 +289,24 @@ def shown(layer: Any) -> np.ndarray:
     return np.asarray(layer._slice.image.raw)
 
 
-@pytest.mark.parametrize("kind", ["overview", "sketches", "labels"])
 def test_a_slice_is_drawn_at_once_and_then_as_it_is(
-    viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded, kind: str
-) -> None:
+    viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded
+) -> None:  # fmt: skip
     """Entering another row of blocks froze the window until all of them were decoded."""
-    volume = few() if kind == "sketches" else blocks(kind == "labels")
-    layer = opened(viewer, volume, tmp_path / "a.tinc")
-    layer.locked_data_level = 0
-    qtbot.waitUntil(lambda: layer.loaded, timeout=20_000)
-    right = np.asarray(volume)
-    for z in (5, 37):
-        viewer.dims.set_current_step(0, z)
-        assert z == 5 or not layer.loaded
-        far = np.abs(shown(layer).astype(float) - right[z]).mean()
-        qtbot.waitUntil(lambda: layer.loaded, timeout=20_000)
-        np.testing.assert_array_equal(shown(layer), right[z])
+    for kind, volume in (("overview", blocks()), ("sketches", few()), ("labels", labels())):
+        layer = opened(viewer, volume, tmp_path / f"{kind}.tinc")
+        layer.locked_data_level = 0
+        viewer.dims.set_current_step(0, 5)
+        qtbot.waitUntil(lambda layer=layer: layer.loaded, timeout=20_000)
+        right = np.asarray(volume)
+        np.testing.assert_array_equal(shown(layer), right[5])
+        viewer.dims.set_current_step(0, 37)
         if kind == "overview":
-            assert far < 0.2 * np.ptp(array())
+            assert not layer.loaded
+            assert np.abs(shown(layer).astype(float) - right[37]).mean() < 0.2 * np.ptp(right)
+        qtbot.waitUntil(lambda layer=layer: layer.loaded, timeout=20_000)
+        np.testing.assert_array_equal(shown(layer), right[37])
+        viewer.layers.clear()
 
 
 def test_data_is_true_for_everybody(viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded) -> None:
@@ -323,42 +344,50 @@ def test_3d_shows_something_at_once(viewer: Any, tmp_path: Path, qtbot: Any, dec
     assert len(decoded) == n_decoded  # It was kept.
 
 
-@pytest.mark.parametrize("case", ["order", "rotated", "zoomed", "async", "grid", "thick"])
-def test_however_it_is_looked_at(viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded, case: str) -> None:
-    from napari.settings import get_settings
-
+def test_however_it_is_looked_at(viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded) -> None:
     layer = opened(viewer, blocks(), tmp_path / "a.tinc")
     layer.locked_data_level = 0
-    right = np.asarray(blocks())[33]
-    if case == "order":
-        viewer.dims.order = (2, 0, 1)
-        right = np.asarray(blocks())[:, :, 23]
-    elif case == "rotated":
-        layer.rotate = (0, 0, 30)
-    elif case == "zoomed":
-        layer.locked_data_level = None
-        viewer.scene.camera.zoom = 60
-    elif case == "grid":
-        viewer.canvas.grid.enabled = True
-    elif case == "thick":
-        layer.projection_mode = "max"
-        viewer.dims.thickness = (4, 1, 1)
-        right = None
-    try:
-        get_settings().experimental.async_ = case == "async"
-        viewer.dims.set_current_step(*((2, 23) if case == "order" else (0, 33)))
+    whole = np.asarray(blocks())
+
+    def settled() -> np.ndarray:
         qtbot.waitUntil(lambda: layer.loaded and not drawing.painter().refiner.clients(), timeout=20_000)
+        return shown(layer)
+
+    layer.rotate = (0, 0, 30)
+    viewer.canvas.grid.enabled = True
+    viewer.dims.set_current_step(0, 33)
+    np.testing.assert_array_equal(settled(), whole[33])
+    layer.rotate = (0, 0, 0)
+    viewer.canvas.grid.enabled = False
+    viewer.dims.order = (2, 0, 1)
+    viewer.dims.set_current_step(2, 23)
+    np.testing.assert_array_equal(settled(), whole[:, :, 23])
+    viewer.dims.order = (0, 1, 2)
+    with asynchronous():
+        viewer.dims.set_current_step(0, 50)
+        np.testing.assert_array_equal(settled(), whole[50])
+    layer.projection_mode = "max"
+    viewer.dims.set_current_step(0, 8)
+    viewer.dims.thickness = (4, 1, 1)
+    assert any((settled() == whole[a:b].max(axis=0)).all() for a in (6, 7) for b in (9, 10, 11))
+    layer.projection_mode = "none"
+    layer.locked_data_level = None
+    viewer.scene.camera.zoom = 60
+    qtbot.waitUntil(lambda: layer.data_level == 0, timeout=5000)
+    (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:].tolist()
+    np.testing.assert_array_equal(settled(), whole[8, y0 : y1 + 1, x0 : x1 + 1])
+    assert shown(layer).size < whole[8].size
+
+
+@contextmanager
+def asynchronous() -> Iterator[None]:
+    """Let napari slice in its own thread."""
+    settings = get_settings().experimental
+    settings.async_ = True
+    try:
+        yield
     finally:
-        get_settings().experimental.async_ = False
-    if case == "zoomed":
-        (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:]
-        assert layer.data_level == 0 and shown(layer).size < right.size
-        right = right[y0 : y1 + 1, x0 : x1 + 1]
-    if case == "thick":
-        slab = shown(layer)
-        assert any((slab == np.asarray(blocks())[a:b].max(axis=0)).all() for a in (31, 32) for b in (34, 35, 36))
-    else:
-        np.testing.assert_array_equal(shown(layer), right)
+        settings.async_ = False
 
 
 def test_layers_and_viewers_that_go_are_forgotten(
@@ -526,6 +555,17 @@ def test_lazy_pairs_are_arrays() -> None:
 def test_only_lazy_volumes_are_refined() -> None:
     assert drawing.refinable(np.zeros((4, 4, 4))) is None and drawing.refinable([]) is None
     assert drawing.refinable(LazyArray(lazy_pairs.seen(few()), 1, (range(2),) * 3)) is not None
+
+
+def test_blocks_without_an_overview_are_sketched() -> None:
+    seen = viewing.Seen(tinc.TincVolume(few().parts.data()), 10**7, print)
+    ranges = (range(40, 41), range(32), range(32))
+    assert np.ptp(seen.quick(1, ranges)) == 0
+    (piece,) = seen.sketches(1, ranges)
+    sketch = seen.sketch(1, piece.ranges, never)
+    assert np.abs(sketch.astype(float) - np.asarray(few())[40]).mean() < 0.2 * np.ptp(array())
+    np.testing.assert_array_equal(seen.quick(1, ranges), sketch)
+    assert not any(part.decoded for part in (seen.parts.at_hand(0, box) for box in (0, 1)) if part is not None)
 
 
 def test_a_sketch_has_every_eighth_voxel() -> None:

@@ -214,12 +214,17 @@ class Seen(TincVolume):
             if all(self._cache.get(key) is not None for key in keys):
                 return True
         points, seconds = _count(ranges) * self._points_per_axis(factor) ** 3, 0.0
-        for box, _ in self._boxes_met(self._centres(factor, ranges)):
-            part = self._parts.at_hand(self._number(place), box)
+        for part in self._parts_of(self._number(place), factor, ranges):
             if part is None or not _is_ready(part):
                 return False
             seconds = max(seconds, points * self._seconds(part))
         return seconds < AT_ONCE_SECONDS
+
+    def _parts_of(self, volume: int, factor: int, ranges: Ranges) -> list[Part | None]:
+        """What the values of a view come from, as far as it is at hand."""
+        if self._parts.edge and factor >= self._parts.edge:
+            return [self._parts.overview_at_hand(volume)]
+        return [self._parts.at_hand(volume, box) for box, _ in self._boxes_met(self._centres(factor, ranges))]
 
     def _seconds(self, part: Part) -> float:
         """What a point of a part takes, about."""
@@ -238,7 +243,7 @@ class Seen(TincVolume):
 
     def _needs(self, factor: int, ranges: Ranges) -> frozenset[Hashable]:
         """Blocks that have to be decoded as a whole for a piece."""
-        if self.header.error_bound is None:
+        if self.header.error_bound is None or factor >= self._parts.edge > 0:
             return frozenset()
         met = [box for box, _ in self._boxes_met(self._centres(factor, ranges[-3:]))]
         numbers = [self._number(place) for place in self._places(ranges)]
