@@ -13,11 +13,10 @@ from test_recalibration import brighter
 from volumes import small_array, small_volume, wide_array, wide_volume
 
 import napari_tinc as tinc
-from napari_tinc.plugin import originals
+from napari_tinc.plugin import layers, originals
 from napari_tinc.plugin.layers import to_layer, unchanged
 from napari_tinc.plugin.originals import (
     NO_NETWORKS,
-    SOURCE,
     Shown,
     difference,
     is_calibrated,
@@ -151,7 +150,7 @@ def test_an_original_is_chosen_by_its_name(name: str) -> None:
 
 def test_an_original_is_the_layer_that_was_compressed_whatever_its_name() -> None:
     layer, source, namesake = image(small_volume()), Image(small_array(), name="b"), Image(small_array(), name="a")
-    layer.metadata[SOURCE] = weakref.ref(source)
+    layer.metadata[layers.SOURCE] = weakref.ref(source)
     assert likely_original([layer, namesake, source], layer) is source
     assert possible_originals([layer, namesake, source], layer) == [source, namesake]
     assert likely_original([layer, namesake], layer) is None  # another one of that name
