@@ -22,4 +22,4 @@ def mri() -> list[LayerData]:
 def mri_tinc() -> list[LayerData]:
     """The same, from its compressed file."""
     ((data, arguments, kind),) = read_one(str(mri_tinc_path()), OVERVIEW_VOXELS, CACHE_BYTES)
-    return [(data, arguments | {"name": "brain (tinc)"}, kind)]
+    return [(data, arguments | {"name": "brain (tinc 64x)"}, kind)]
