@@ -244,7 +244,7 @@ def test_the_palette_saves_the_selected_layers(
     opened: Any, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dialogs, "get_save_history", lambda: [str(tmp_path)])
-    monkeypatch.setattr(dialogs, "update_save_history", lambda path: None)
+    monkeypatch.setattr(writer, "update_save_history", lambda path: None)
     settings = Preferences("Max error", max_error=0, isolate=False)
     monkeypatch.setattr(writer, "read_preferences", lambda: settings)
     viewer, _ = opened

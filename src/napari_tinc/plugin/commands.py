@@ -16,6 +16,7 @@ from .door import unproxied
 from .layers import VOLUME, edited
 from .leaf_view import ERRORS, LeafView, compressed_image, leaf_view, refusal
 from .originals import Shown, is_calibrated, show, toggled
+from .reader import get_reader
 from .worker import start_task
 
 
@@ -88,4 +89,10 @@ def _active_view(viewer: Any) -> LeafView | None:
 @unproxied
 def open_url(viewer: Viewer) -> None:
     """Ask for a URL, and open what it names."""
-    dialogs.open_url(viewer)
+    url = dialogs.ask_url(viewer)
+    if not url:
+        return
+    if "://" not in url or get_reader(url) is None:
+        notify(f"{url} is no URL of a .tinc file, such as https://example.org/brain.tinc")
+        return
+    viewer.open(url, plugin="napari-tinc")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
-from napari.utils.notifications import show_error
+from napari.utils.history import get_open_history, get_save_history, update_open_history
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QWidget
 
@@ -23,18 +23,10 @@ def open_files(viewer: Any) -> None:
         viewer.open(paths, plugin="napari-tinc")
 
 
-def open_url(viewer: Any) -> None:
-    """Ask for the URL of a ``.tinc`` file, and open that."""
-    from .reader import get_reader
-
+def ask_url(viewer: Any) -> str:
+    """Ask for the URL of a ``.tinc`` file; "" where none is given."""
     text, accepted = QInputDialog.getText(_window(viewer), "Open a compressed volume", "URL of a .tinc file:")
-    url = text.strip()
-    if not accepted or not url:
-        return
-    if "://" not in url or get_reader(url) is None:
-        show_error(f"{url} is no URL of a .tinc file, such as https://example.org/brain.tinc")
-        return
-    viewer.open(url, plugin="napari-tinc")
+    return text.strip() if accepted else ""
 
 
 def save_dialog(parent: QWidget, name: str) -> QFileDialog:
@@ -56,29 +48,11 @@ def folder_dialog(parent: QWidget, count: int) -> QFileDialog:
     return dialog
 
 
-def save_selected(viewer: Any) -> None:
-    """Ask for a ``.tinc`` file, and save the selected layers: one into it, each of several into one beside it."""
-    selected = [layer for layer in viewer.layers if layer in viewer.layers.selection]
-    if not selected:
-        show_error("Select the layers to save first.")
-        return
-    dialog = save_dialog(_window(viewer), selected[0].name)
-    dialog.fileSelected.connect(lambda path: _save(viewer, path))
+def ask_where_to_save(viewer: Any, name: str, save: Callable[[str], None]) -> None:
+    """Ask for the file of a layer of that name, and hand the answer over."""
+    dialog = save_dialog(_window(viewer), name)
+    dialog.fileSelected.connect(save)
     dialog.open()
-
-
-def _save(viewer: Any, path: str) -> None:
-    from .writer import SaveError
-
-    try:
-        written = viewer.layers.save(path, selected=True, plugin="napari-tinc")
-    except SaveError as error:
-        show_error(str(error))
-        return
-    if written:
-        update_save_history(written[0])
-    else:
-        show_error("Nothing was saved: a .tinc file holds an image or labels. Select such a layer.")
 
 
 def _window(viewer: Any) -> Any:

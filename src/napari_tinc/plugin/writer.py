@@ -11,6 +11,7 @@ from typing import Any
 import napari
 import numpy as np
 from napari.utils import notifications
+from napari.utils.history import update_save_history
 
 from ..framing import TincError
 from ..training import Control, Progress
@@ -65,9 +66,7 @@ def write_layers(path: str | None = None, layers: Sequence[LayerData] = ()) -> l
         If nothing was written.
     """
     if path is None:
-        from .dialogs import save_selected
-
-        save_selected(napari.current_viewer())
+        _ask_and_save(napari.current_viewer())
         return []
     kept = [layer for layer in layers if layer[2] in ("image", "labels") and not _is_overlay(layer[1])]
     if len(layers) == 1 and layers[0][2] in ("image", "labels"):
@@ -79,6 +78,29 @@ def write_layers(path: str | None = None, layers: Sequence[LayerData] = ()) -> l
         return write(path, data, arguments, labels=kind == "labels")
     left_out = [str(layer[1].get("name")) for layer in layers if not any(layer is each for each in kept)]
     return _write_several(_with_suffix(path), kept, left_out)
+
+
+def _ask_and_save(viewer: Any) -> None:
+    """Ask for a file, and save the selected layers: one into it, each of several into one beside it."""
+    from .dialogs import ask_where_to_save
+
+    selected = [layer for layer in viewer.layers if layer in viewer.layers.selection]
+    if selected:
+        ask_where_to_save(viewer, selected[0].name, lambda path: _save_selected(viewer, path))
+    else:
+        notifications.show_error("Select the layers to save first.")
+
+
+def _save_selected(viewer: Any, path: str) -> None:
+    try:
+        written = viewer.layers.save(path, selected=True, plugin="napari-tinc")
+    except SaveError as error:
+        notifications.show_error(str(error))
+        return
+    if written:
+        update_save_history(written[0])
+    else:
+        notifications.show_error("Nothing was saved: a .tinc file holds an image or labels. Select such a layer.")
 
 
 def write(path: str, data: Any, arguments: Mapping[str, Any], *, labels: bool = False) -> list[str]:
