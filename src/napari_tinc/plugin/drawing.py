@@ -102,12 +102,15 @@ class Drawn:
     def __call__(self) -> Any:
         request = self._request
         picture = _PictureOf(self._layer, request.data_at_data_level.volume)
-        thumbnail = _ThumbnailOf(request.data_at_thumbnail_level.volume)
+        whole = _shows_all(request)
+        thumbnail = _ThumbnailOf(request.data_at_thumbnail_level.volume, whole)
         response = replace(
             request,
             data_at_data_level=replace(request.data_at_data_level, volume=picture),
             data_at_thumbnail_level=replace(request.data_at_thumbnail_level, volume=thumbnail),
         )()
+        if whole and not response.empty:
+            response = replace(response, thumbnail=response.image)
         if threading.current_thread() is threading.main_thread():
             if (layer := self._layer()) is not None:
                 layer._slicing_state._set_loaded(picture.complete)
@@ -130,17 +133,28 @@ class _PictureOf:
         return values
 
 
-class _ThumbnailOf:
-    """A source whose values are good enough for 32 x 32 pixels."""
+def _shows_all(request: Any) -> bool:
+    """Whether the picture of a request is of all of its plane, not only of what a camera sees of it."""
+    level = request.data_at_data_level.shape
+    displayed = list(request.slice_input.displayed)
+    (first, last) = (np.asarray(corner)[displayed] for corner in request.corner_pixels)
+    shape = np.array(level)[displayed]
+    return not request.multiscale or request.slice_input.ndisplay == 3 or bool(((last - first + 1) >= shape).all())
 
-    def __init__(self, source: Refinable) -> None:
-        self._source = source
+
+class _ThumbnailOf:
+    """A source whose values are good enough for 32 x 32 pixels; ``unused`` ones are only of the right shape."""
+
+    def __init__(self, source: Refinable, unused: bool) -> None:
+        self._source, self._unused = source, unused
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._source.dtype
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        if self._unused:
+            return np.zeros([len(axis) for axis in ranges], self.dtype)
         return self._source.quick(factor, tuple(ranges))
 
 
