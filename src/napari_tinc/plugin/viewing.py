@@ -248,7 +248,7 @@ class Seen(TincVolume):
         met = [box for box, _ in self._boxes_met(self._centres(factor, ranges[-3:]))]
         first = np.array([[axis[0] for axis in part[-3:]] for part in parts]) * factor
         last = np.array([[axis[-1] + 1 for axis in part[-3:]] for part in parts]) * factor
-        meets = (self._parts.start[met] < last[:, None]) & (self._parts.stop[met] > first[:, None])
+        meets = ((self._parts.start[met] < last[:, None]) & (self._parts.stop[met] > first[:, None])).all(axis=-1)
         undecoded = {
             volume: np.array([not self._is_decoded(volume, box) for box in met])
             for volume in map(self._number, self._places(ranges))
@@ -259,7 +259,7 @@ class Seen(TincVolume):
                 for volume in map(self._number, self._places(part))
                 for at in np.flatnonzero(of_part & undecoded[volume]).tolist()
             )
-            for part, of_part in zip(parts, meets.all(axis=2), strict=True)
+            for part, of_part in zip(parts, np.asarray(meets), strict=True)
         ]
 
     def _is_decoded(self, volume: int, box: int) -> bool:
