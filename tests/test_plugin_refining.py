@@ -486,6 +486,7 @@ def test_napari_still_asks_for_slices_as_we_think(tmp_path: Path) -> None:
     assert layer._slicing_state._slice_request_class.func is drawing._request
     request = layer._slicing_state._slice_request_class
     assert request.args[0]() is layer and drawing.refinable(layer.data) is finest(layer).volume
+    assert drawing._fields_of(request.args[1]) >= drawing.NEEDED
     plain = Image(np.zeros((4, 4, 4)))
     assert not hasattr(plain._slicing_state._slice_request_class, "func")
     assert callable(layer._slicing_state._set_loaded)

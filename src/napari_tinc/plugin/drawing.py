@@ -14,7 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ SHARE = 4  # A canvas that took a second to draw is not drawn again for so many 
 LEAST_SECONDS = 0.1  # Pictures that are being refined are drawn this far apart at least.
 TELL_SECONDS = 0.3  # Work that takes longer is named in the status bar.
 IDLE_TICKS = 20  # The timer stops after so many ticks without work.
+NEEDED = {"id", "slice_input", "data_at_data_level", "data_at_thumbnail_level", "corner_pixels", "multiscale"}
 UNLOADED = -2  # The id of a slice that is not the one napari waits for.
 
 
@@ -47,12 +48,16 @@ def _wrapped(make: Callable[..., Any]) -> Callable[..., Any]:
     def _get_layer_slicing_state(layer: Any, data: Any, cache: bool) -> Any:
         state = make(layer, data, cache)
         request = getattr(state, "_slice_request_class", None)
-        if request is not None and refinable(data) is not None:
+        if refinable(data) is not None and hasattr(state, "_set_loaded") and _fields_of(request) >= NEEDED:
             state._slice_request_class = partial(_request, weakref.ref(layer), request)
         return state
 
     _get_layer_slicing_state.tinc = True  # type: ignore[attr-defined]
     return _get_layer_slicing_state
+
+
+def _fields_of(request: Any) -> set[str]:
+    return {field.name for field in fields(request)} if is_dataclass(request) else set()
 
 
 def refinable(data: Any) -> Refinable | None:
@@ -63,9 +68,9 @@ def refinable(data: Any) -> Refinable | None:
     return None
 
 
-def _request(layer: weakref.ref[Any], kind: Any, **fields: Any) -> Any:
+def _request(layer: weakref.ref[Any], kind: Any, **values: Any) -> Any:
     """What napari calls for a slice; made in the window's thread."""
-    request = kind(**fields)
+    request = kind(**values)
     if refinable(request.data_at_data_level) is None or not _has_window():
         return request
     painter().start()

@@ -178,6 +178,8 @@ class Seen(TincVolume):
                 for box, _ in self._boxes_met(self._centres(factor, ranges[-3:])):
                     check()
                     self._parts.sketch(number, box)
+            elif isinstance(tree := self._parts.part(number, 0), Tree):
+                _ = tree.network
             out[at] = self._coarsely(place, factor, ranges[-3:], not self._parts.edge)
         return out
 
