@@ -26,7 +26,7 @@ from .refining import Refinable, Refiner, give_way
 
 T = TypeVar("T")
 TICK_MS = 50  # Between two looks whether pictures have become better.
-SHARE = 4  # A canvas that took a second to draw is not drawn again for so many seconds, unless a picture is finished.
+SHARE = 8  # A canvas that took a second to draw is not drawn again for so many seconds, unless a picture is finished.
 LEAST_SECONDS = 0.1  # Pictures that are being refined are drawn this far apart at least.
 TELL_SECONDS = 0.3  # Work that takes longer is named in the status bar.
 IDLE_TICKS = 20  # The timer stops after so many ticks without work.
