@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -27,10 +27,11 @@ from .refining import Refinable, Refiner, give_way
 
 T = TypeVar("T")
 TICK_MS = 50  # Between two looks whether pictures have become better.
-SHARE = 4  # A canvas that took a second to draw is not drawn again for so many seconds, unless a picture is finished.
+SHARE = 8  # A canvas that took a second to draw is not drawn again for so many seconds, unless a picture is finished.
 LEAST_SECONDS = 0.1  # Pictures that are being refined are drawn this far apart at least.
 TELL_SECONDS = 0.3  # Work that takes longer is named in the status bar.
 IDLE_TICKS = 20  # The timer stops after so many ticks without work.
+NEEDED = {"id", "slice_input", "data_at_data_level", "data_at_thumbnail_level", "corner_pixels", "multiscale"}
 UNLOADED = -2  # The id of a slice that is not the one napari waits for.
 
 
@@ -53,12 +54,16 @@ def _wrapped(make: Callable[..., Any]) -> Callable[..., Any]:
     def _get_layer_slicing_state(layer: Any, data: Any, cache: bool) -> Any:
         state = make(layer, data, cache)
         request = getattr(state, "_slice_request_class", None)
-        if request is not None and refinable(data) is not None:
+        if refinable(data) is not None and hasattr(state, "_set_loaded") and _fields_of(request) >= NEEDED:
             state._slice_request_class = partial(_request, weakref.ref(layer), request)
         return state
 
     _get_layer_slicing_state.tinc = True  # type: ignore[attr-defined]
     return _get_layer_slicing_state
+
+
+def _fields_of(request: Any) -> set[str]:
+    return {field.name for field in fields(request)} if is_dataclass(request) else set()
 
 
 def refinable(data: Any) -> Refinable | None:
@@ -69,9 +74,9 @@ def refinable(data: Any) -> Refinable | None:
     return None
 
 
-def _request(layer: weakref.ref[Any], kind: Any, **fields: Any) -> Any:
+def _request(layer: weakref.ref[Any], kind: Any, **values: Any) -> Any:
     """What napari calls for a slice; made in the window's thread."""
-    request = kind(**fields)
+    request = kind(**values)
     if refinable(request.data_at_data_level) is None or not _has_window():
         return request
     painter().start()
@@ -111,12 +116,15 @@ class Drawn:
     def __call__(self) -> Any:
         request = self._request
         picture = _PictureOf(self._layer, request.data_at_data_level.volume)
-        thumbnail = _ThumbnailOf(request.data_at_thumbnail_level.volume)
+        whole = _shows_all(request)
+        thumbnail = _ThumbnailOf(request.data_at_thumbnail_level.volume, whole)
         response = replace(
             request,
             data_at_data_level=replace(request.data_at_data_level, volume=picture),
             data_at_thumbnail_level=replace(request.data_at_thumbnail_level, volume=thumbnail),
         )()
+        if whole and not response.empty:
+            response = replace(response, thumbnail=response.image)
         if threading.current_thread() is threading.main_thread():
             if (layer := self._layer()) is not None:
                 layer._slicing_state._set_loaded(picture.complete)
@@ -139,17 +147,28 @@ class _PictureOf:
         return values
 
 
-class _ThumbnailOf:
-    """A source whose values are good enough for 32 x 32 pixels."""
+def _shows_all(request: Any) -> bool:
+    """Whether the picture of a request is of all of its plane, not only of what a camera sees of it."""
+    level = request.data_at_data_level.shape
+    displayed = list(request.slice_input.displayed)
+    (first, last) = (np.asarray(corner)[displayed] for corner in request.corner_pixels)
+    shape = np.array(level)[displayed]
+    return not request.multiscale or request.slice_input.ndisplay == 3 or bool(((last - first + 1) >= shape).all())
 
-    def __init__(self, source: Refinable) -> None:
-        self._source = source
+
+class _ThumbnailOf:
+    """A source whose values are good enough for 32 x 32 pixels; ``unused`` ones are only of the right shape."""
+
+    def __init__(self, source: Refinable, unused: bool) -> None:
+        self._source, self._unused = source, unused
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._source.dtype
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        if self._unused:
+            return np.zeros([len(axis) for axis in ranges], self.dtype)
         return self._source.quick(factor, tuple(ranges))
 
 

@@ -20,7 +20,7 @@ from ..decode import cpu_count
 from ..lazy import Source
 
 MOST_THREADS = 4  # More threads wait for Python's lock longer than they decode.
-NICENESS = 10  # On two busy cores a step in the window took 190 ms at 0 and 65 ms at 10.
+NICENESS = 5  # A step in a busy window took 190 ms at 0, 80 ms at 5, and 65 ms at 10, which starves the threads.
 PATIENCE_SECONDS = 0.06  # A single step waits this long for its true values, so that no coarse picture flashes.
 STEP_SECONDS = 0.25  # A request that follows the last one sooner is part of a drag, and does not wait at all.
 

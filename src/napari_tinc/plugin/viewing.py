@@ -178,6 +178,8 @@ class Seen(TincVolume):
                 for box, _ in self._boxes_met(self._centres(factor, ranges[-3:])):
                     check()
                     self._parts.sketch(number, box)
+            elif isinstance(tree := self._parts.part(number, 0), Tree):
+                _ = tree.network
             out[at] = self._coarsely(place, factor, ranges[-3:], not self._parts.edge)
         return out
 
@@ -241,14 +243,26 @@ class Seen(TincVolume):
             took = (time.perf_counter() - began) / points
             self._seconds_per_point += (took - self._seconds_per_point) / 4
 
-    def _needs(self, factor: int, ranges: Ranges) -> frozenset[Hashable]:
-        """Blocks that have to be decoded as a whole for a piece."""
+    def _needs(self, factor: int, ranges: Ranges, parts: Sequence[Ranges]) -> list[frozenset[Hashable]]:
+        """Blocks that have to be decoded as a whole for each part of a view."""
         if self.header.error_bound is None or factor >= self._parts.edge > 0:
-            return frozenset()
+            return [frozenset()] * len(parts)
         met = [box for box, _ in self._boxes_met(self._centres(factor, ranges[-3:]))]
-        numbers = [self._number(place) for place in self._places(ranges)]
-        undecoded = [(number, box) for number in numbers for box in met if not self._is_decoded(number, box)]
-        return frozenset((id(self), *pair) for pair in undecoded)
+        first = np.array([[axis[0] for axis in part[-3:]] for part in parts]) * factor
+        last = np.array([[axis[-1] + 1 for axis in part[-3:]] for part in parts]) * factor
+        meets = ((self._parts.start[met] < last[:, None]) & (self._parts.stop[met] > first[:, None])).all(axis=-1)
+        undecoded = {
+            volume: np.array([not self._is_decoded(volume, box) for box in met])
+            for volume in map(self._number, self._places(ranges))
+        }
+        return [
+            frozenset(
+                (id(self), volume, met[at])
+                for volume in map(self._number, self._places(part))
+                for at in np.flatnonzero(of_part & undecoded[volume]).tolist()
+            )
+            for part, of_part in zip(parts, np.asarray(meets), strict=True)
+        ]
 
     def _is_decoded(self, volume: int, box: int) -> bool:
         part = self._parts.at_hand(volume, box)
@@ -313,7 +327,8 @@ class Seen(TincVolume):
         for axis in ranges[-3:]:
             ends = [axis.start, *range(axis.start - axis.start % edge + edge, axis.stop, edge), axis.stop]
             spans.append([range(a, b) for a, b in itertools.pairwise(ends)])
-        return [Piece(part, self._needs(factor, part)) for part in itertools.product(*spans)]
+        parts = list(itertools.product(*spans))
+        return [Piece(part, needs) for part, needs in zip(parts, self._needs(factor, ranges, parts), strict=True)]
 
     def _thumbnail(self, place: tuple[int, ...], ranges: Sequence[range]) -> NDArray[Any]:
         """A slice of the coarsest level from the middle of each cell, an eighth of the work of their means.
