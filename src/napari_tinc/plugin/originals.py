@@ -5,6 +5,7 @@ What takes seconds is a function of arrays and volumes, for a thread. No viewers
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -225,7 +226,12 @@ def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | N
 
 def _is_likely(layer: Image, image: Image | Labels) -> bool:
     source = source_of(image)
-    return source is layer if source is not None else base_name(layer.name) == base_name(image.name)
+    return source is layer if source is not None else _plain_name(layer.name) == _plain_name(image.name)
+
+
+def _plain_name(name: str) -> str:
+    """Strip what tells layers of one image apart: "brain" of "brain (tinc 64x)", and of napari's "brain [1]"."""
+    return base_name(re.sub(r"( \[\d+\])+$", "", base_name(name)))
 
 
 def summary(found: Measured) -> str:
