@@ -24,7 +24,7 @@ from napari_tinc.samples import mri
 
 FIRST = """
 import time, resource
-from napari_tinc import codec, isolation
+from napari_tinc.encoding import compress as codec; from napari_tinc.isolation import caller as isolation
 from napari_tinc.samples import mri
 array, began = mri().array, time.perf_counter()
 events = {fit}(array, {options})

@@ -26,7 +26,7 @@ import tifffile
 from common import computer, markdown
 
 from napari_tinc import samples
-from napari_tinc.checkpoint import files
+from napari_tinc.storage.checkpoint import files
 
 JOBS = {  # name -> edge of the part of the sample, options
     "ratio 64": (64, "--ratio 64 --preset fast"),
@@ -38,8 +38,8 @@ JOBS = {  # name -> edge of the part of the sample, options
 }
 RUN = """
 import sys
-from napari_tinc import checkpoint, cli, training
-seconds = float(sys.argv[1])
+from napari_tinc.storage import checkpoint; from napari_tinc.cli import main as cli; from napari_tinc.training import
+trainer as training seconds = float(sys.argv[1])
 if seconds:
     checkpoint.CHECKPOINT_SECONDS = training.CHECKPOINT_SECONDS = seconds
     checkpoint.RESULT_SECONDS = training.RESULT_SECONDS = min(seconds, checkpoint.RESULT_SECONDS)

@@ -28,9 +28,10 @@ import numpy as np
 from common import machine, markdown
 
 import napari_tinc as tinc
-from napari_tinc import cli, storage
-from napari_tinc.export import write_image
-from napari_tinc.images import read_image
+from napari_tinc.cli import main as cli_main
+from napari_tinc.io.image import read_image
+from napari_tinc.io.write import write_image
+from napari_tinc.storage import stores
 
 EDGES = (16, 64, 160)  # voxels of noise: files of 5 kB, 260 kB and 4 MB
 ROUNDS = 4  # of writing, in which the moment of the kill lies
@@ -43,13 +44,13 @@ def killed(write: Write, seconds: float, signal_first: bool = False) -> None:
     child = os.fork()
     if not child:
         if signal_first:
-            save = storage.save
+            save = stores.save
 
             def told(path: object, data: bytes) -> None:
                 os.write(tell, b".")
                 save(path, data)  # type: ignore[arg-type]
 
-            storage.save = told  # type: ignore[assignment]
+            stores.save = told  # type: ignore[assignment]
         else:
             write(1)  # the first one copies memory that was the parent's, between the two calls, too
             os.write(tell, b".")
@@ -141,10 +142,10 @@ def compressing(folder: Path, kills: int) -> list[str]:
     def write(version: int) -> None:
         arguments = ["compress", str(folder / f"{version}.npy"), str(path), "--max-error", "0"]
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
-            if cli.main(arguments):
+            if cli_main.main(arguments):
                 raise RuntimeError(said.getvalue())
 
-    span = 2 * seconds_of(lambda version: storage.save(folder / "x.tinc", data[version]))
+    span = 2 * seconds_of(lambda version: stores.save(folder / "x.tinc", data[version]))
     return campaign("compress", path.parent, write, lambda path: path.read_bytes() in data, kills, span, True)
 
 

@@ -60,10 +60,10 @@ def compress(source: str, target: str, steps: int, ratio: float) -> None:
     import zarr
 
     import napari_tinc as tinc
-    from napari_tinc import pipeline
-    from napari_tinc.blocks import Planned
+    from napari_tinc.encoding.blocks import Planned
+    from napari_tinc.training import fit_tree
 
-    pipeline.count_steps = lambda *_: steps
+    fit_tree.count_steps = lambda *_: steps
     for event in tinc.fit(zarr.open_array(source, mode="r"), ratio=ratio, preset="fast"):
         if isinstance(event, Planned):
             planned = event

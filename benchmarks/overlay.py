@@ -21,10 +21,10 @@ import numpy as np  # noqa: E402
 from common import machine, markdown  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+from napari_tinc.decoding.network_box import LEAF_FIELDS  # noqa: E402
 from napari_tinc.octree import Octree  # noqa: E402
-from napari_tinc.plugin.layers import VOLUME  # noqa: E402
-from napari_tinc.plugin.leaf_view import leaf_view  # noqa: E402
-from napari_tinc.volume import LEAF_FIELDS  # noqa: E402
+from napari_tinc.plugin.layers.from_volume import VOLUME  # noqa: E402
+from napari_tinc.plugin.leaves.overlays import leaf_view  # noqa: E402
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ import numpy as np
 import tifffile
 
 import napari_tinc as tinc
-from napari_tinc import pipeline, storage
+from napari_tinc.storage import stores
+from napari_tinc.training import fit_tree
 
 
 def serve(data: bytes) -> tuple[str, list[int]]:
@@ -57,7 +58,7 @@ def serve(data: bytes) -> tuple[str, list[int]]:
 def stack(corpus: Path) -> bytes:
     tile = tifffile.imread(corpus / "ct_thorax.tif")[:128, :126, :120].astype(np.int32)
     tile = np.pad(tile - tile.min(), ((0, 0), (0, 2), (0, 8)), mode="symmetric").astype(np.uint16)
-    pipeline.STEPS["fast"] = 1
+    fit_tree.STEPS["fast"] = 1
     volume = tinc.compress(np.concatenate([tile, tile[::-1]] * 8), ratio=64, preset="fast", block=64, levels=2)
     return volume.parts.data()
 
@@ -77,7 +78,7 @@ def main() -> None:
             sent.clear()
             began = time.perf_counter()
             np.asarray(volume[(slice(None),) * axis + (volume.shape[axis] // 3,)])
-            share = 100 * (sum(sent) + min(storage.FIRST_BYTES, len(data))) / len(data)
+            share = 100 * (sum(sent) + min(stores.FIRST_BYTES, len(data))) / len(data)
             seconds = time.perf_counter() - began
             what = f"one slice across {what}: {len(sent)} requests"
             print(f"{what}, with opening {share:.1f} % of the file, {seconds:.3f} s")

@@ -27,7 +27,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_tinc import labels, metrics, residual, residual_search
+from napari_tinc import metrics
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded import labels, search
 
 NAMES = [
     "ct_thorax", "fluo_nuclei", "sim_turbulence", "microct_snow", "cryoem_betagal", "mri_t1_ch2", "mri_mni152",
@@ -54,13 +56,13 @@ def boxes(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
 
 
 def encode(volume: NDArray[Any], bound: float, taper: int = 0) -> list[bytes]:
-    return [residual.encode(volume[box], bound, taper) for box in boxes(volume.shape)]
+    return [bounded_box.encode(volume[box], bound, taper) for box in boxes(volume.shape)]
 
 
 def decode(parts: list[bytes], like: NDArray[Any]) -> NDArray[Any]:
     out = np.empty_like(like)
     for part, box in zip(parts, boxes(like.shape), strict=True):
-        out[box] = residual.decode(part, out[box].shape, like.dtype)
+        out[box] = bounded_box.decode(part, out[box].shape, like.dtype)
     return out
 
 
@@ -126,7 +128,7 @@ def ratio_rows(name: str, volume: NDArray[Any], others: dict[tuple[str, int], di
         target, began = volume.nbytes // ratio, time.perf_counter()
         row = [name, str(ratio)]
         try:
-            found = residual_search.best_within(cuts, target)
+            found = search.best_within(cuts, target)
             seconds = time.perf_counter() - began
             out = decode(found.parts, volume)
             psnr = metrics.measure(volume, out, found.nbytes).psnr
@@ -159,8 +161,8 @@ def label_row(name: str, volume: NDArray[Any]) -> list[str]:
     out = [labels.decode(part, cut.shape, cut.dtype) for part, cut in zip(parts, cuts, strict=True)]
     decoded = time.perf_counter()
     assert all((a == b).all() for a, b in zip(out, cuts, strict=True))
-    numbers = [residual._as_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
-    chosen = sum(len(residual.encode(cut, 0)) for cut in cuts)
+    numbers = [bounded_box._as_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
+    chosen = sum(len(bounded_box.encode(cut, 0)) for cut in cuts)
     others = {"as numbers": sum(map(len, numbers)), **lossless_peers(volume)}
     if volume.dtype == np.uint8:
         packed = np.packbits(volume.astype(bool), axis=-1)

@@ -22,12 +22,12 @@ from qtpy.QtCore import Qt  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
 import napari_tinc as tinc  # noqa: E402
-from napari_tinc.plugin import compress  # noqa: E402
-from napari_tinc.plugin.compare import CompareWidget  # noqa: E402
-from napari_tinc.plugin.comparison import Mode  # noqa: E402
-from napari_tinc.plugin.compress import CompressWidget  # noqa: E402
-from napari_tinc.plugin.layers import to_layer  # noqa: E402
-from napari_tinc.plugin.leaves import LeavesWidget  # noqa: E402
+from napari_tinc.plugin.compare.modes import Mode  # noqa: E402
+from napari_tinc.plugin.compare.widget import CompareWidget  # noqa: E402
+from napari_tinc.plugin.compress import widget as compress_widget  # noqa: E402
+from napari_tinc.plugin.compress.widget import CompressWidget  # noqa: E402
+from napari_tinc.plugin.layers.from_volume import to_layer  # noqa: E402
+from napari_tinc.plugin.leaves.widget import LeavesWidget  # noqa: E402
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = 1080, 680  # of the window, in pixels
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--preset", default="balanced")
     arguments = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    compress.LOOK_SECONDS = 5  # so that a preview is in the picture
+    compress_widget.LOOK_SECONDS = 5  # so that a preview is in the picture
 
     viewer = new_viewer()
     viewer.open_sample("napari-tinc", "sample_mri")

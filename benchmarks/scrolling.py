@@ -31,16 +31,16 @@ def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> Non
     import tifffile
 
     import napari_tinc as tinc
-    from napari_tinc import pipeline
-    from napari_tinc.allocation import allocate
-    from napari_tinc.container import WeightsFormat
+    from napari_tinc.format.networks_file import WeightsFormat
+    from napari_tinc.training import fit_tree
+    from napari_tinc.training.allocation import allocate
 
     brain = tifffile.imread(corpus / "mri_mni152.tif")
     while min(brain.shape) < edge:
         brain = np.pad(brain, [(0, n) for n in brain.shape], mode="symmetric")
     brain = brain[:edge, :edge, :edge]
     folder.mkdir(parents=True, exist_ok=True)
-    pipeline.STEPS["fast"] = steps
+    fit_tree.STEPS["fast"] = steps
     for name, block in (("one", edge), ("eight", edge // 2)):
         octree, *_ = allocate((block,) * 3, brain.nbytes / ratio * (block / edge) ** 3, WeightsFormat.ENTROPY)
         levels = octree.depth + 1  # as it would be by itself; but asked for, there are networks whatever is better
@@ -53,11 +53,11 @@ def scroll(path: str) -> None:
     import napari
     from napari.qt import get_qapp
 
-    from napari_tinc import residual
-    from napari_tinc.decode import Network
+    from napari_tinc.bounded import box
+    from napari_tinc.networks.evaluate import Network
 
     evaluated = [0]
-    on_grid, decode = Network.on_grid, residual.decode
+    on_grid, decode = Network.on_grid, box.decode
 
     def counting(self: Network, axes: list[np.ndarray], *arguments: Any, **options: Any) -> np.ndarray:
         evaluated[0] += int(np.prod([len(axis) for axis in axes]))
@@ -68,7 +68,7 @@ def scroll(path: str) -> None:
         return decode(data, shape, *arguments)
 
     Network.on_grid = counting  # type: ignore[method-assign]
-    residual.decode = counting_voxels
+    box.decode = counting_voxels
     viewer = napari.Viewer()
     application = get_qapp()
     began = time.perf_counter()

@@ -26,7 +26,7 @@ from napari._app_model import get_app_model  # noqa: E402
 from qtpy.QtCore import QTimer  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
-from napari_tinc.plugin import compress  # noqa: E402
+from napari_tinc.plugin.compress import widget as compress_widget  # noqa: E402
 from napari_tinc.samples import mri  # noqa: E402
 
 TICK_MS = 5
@@ -38,7 +38,7 @@ def in_a_window(preset: str, isolate: bool) -> tuple[float, float, list[float], 
     viewer.open_sample("napari-tinc", "sample_mri")
     get_app_model().commands.execute_command("napari-tinc.compress_widget")
     widget = viewer.window.dock_widgets["Compress (TINC)"]
-    assert isinstance(widget, compress.CompressWidget)
+    assert isinstance(widget, compress_widget.CompressWidget)
     widget.preset.value, widget.isolate.value = preset, isolate
     QTest.qWait(4000)  # torch is asked for devices
     gaps: list[float] = []

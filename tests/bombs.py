@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from fields import File, Row, sealed, uv
 
-from napari_tinc import residual
-from napari_tinc.exact import checksum
-from napari_tinc.framing import DTYPES
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.decoding.bounded_box import checksum
+from napari_tinc.format.head import DTYPES
 from napari_tinc.octree import Octree
 
 MOST = 2**49 - 1  # in 7 bytes
@@ -91,7 +91,7 @@ def box(
     """A file of one residual; its CRC-32 is that of ``values``, or whatever the residual decodes to."""
     if values is None:
         try:
-            values = residual.decode(data, shape, dtype)
+            values = bounded_box.decode(data, shape, dtype)
         except ValueError:
             values = np.zeros(1)
     rows = [Row(0x41, 0, data), Row(0x30, 0, struct.pack("<I", checksum(values)))]

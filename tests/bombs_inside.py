@@ -11,10 +11,11 @@ import numpy as np
 from bombs import Case, Cases, blocks, box, f4, f8, rooted, split_bits
 from fields import Row, uv
 
-from napari_tinc import labels, lattice, residual, tokens
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded import entropy, interpolation, labels
+from napari_tinc.bounded.box import HEAD
+from napari_tinc.bounded.entropy import STEEP, Tables, Writer
 from napari_tinc.octree import Octree
-from napari_tinc.residual import HEAD
-from napari_tinc.tokens import STEEP, Tables, Writer
 
 
 def model(form: int, kind: int, payload: bytes, values: bytes, **changes: bytes) -> bytes:
@@ -157,7 +158,7 @@ def head(**changes: Any) -> bytes:
 
 def words(high: int = 200, first: int = 7, bound: int = 0) -> bytes:
     """A box of one value, 4 x 5 x 6."""
-    return lattice.encode(np.full((4, 5, 6), first), high, bound)[0]
+    return interpolation.encode(np.full((4, 5, 6), first), high, bound)[0]
 
 
 def residuals() -> Cases:
@@ -235,7 +236,7 @@ def residuals() -> Cases:
             of(head(low=low) + body, f"bits shifted out and low bits are 0, {low}, expected those of", dtype),
         )
     for room in (9, 10):  # ranks of 200 * 2^20 and some more
-        low_bits = residual._pack_low(np.full((4, 5, 6), 10), 20)
+        low_bits = bounded_box._pack_low(np.full((4, 5, 6), 10), 20)
         data = head(low=20, low_bits=len(low_bits), lowest=2**63 - 1 - room - (200 << 20)) + low_bits + words(first=200)
         message = None if room == 10 else "low bits of the highest rank are 10, expected at most 9 of float64"
         yield f"low bits past the largest rank but {room}", of(data, message, "f8")
@@ -270,13 +271,13 @@ def residuals() -> Cases:
     for first in (-1, 201, 2**35):
         yield (
             f"first voxel {first}",
-            of(head() + stream(([first], tokens.FLAT)), f"first voxel is {first}, expected 0 to 200"),
+            of(head() + stream(([first], entropy.FLAT)), f"first voxel is {first}, expected 0 to 200"),
         )
     for background in (-2, 201):
-        data = stream(([0], tokens.FLAT), ([background], tokens.FLAT))
+        data = stream(([0], entropy.FLAT), ([background], entropy.FLAT))
         yield f"background {background}", of(head() + data, f"background is {background}, expected -1 to 200")
     for count in (-1, 201, 2**30):
-        data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([count], STEEP))
+        data = stream(([0], entropy.FLAT), ([-1], entropy.FLAT), ([count], STEEP))
         yield f"{count} tables", of(head() + data, f"number of tables is {count}, expected 0 to 200")
     for runs, message in (
         ([[0]], "classes of a table is 0, expected 1 to 200"),
@@ -286,14 +287,14 @@ def residuals() -> Cases:
         ([[1, 160]], "tokens of a table is 160, expected 1 to"),
     ):  # fmt: skip
         flat = [(run[i : i + 1], STEEP) for run in runs for i in range(len(run))]
-        data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([len(runs)], STEEP), *flat)
+        data = stream(([0], entropy.FLAT), ([-1], entropy.FLAT), ([len(runs)], STEEP), *flat)
         yield f"tables {runs}", of(head() + data, message)
     for cost in (-1, 128, 2**20):
         data = stream(
-            ([0], tokens.FLAT), ([-1], tokens.FLAT), ([1], STEEP), ([9], STEEP), ([2], STEEP), ([cost, 0], STEEP)
+            ([0], entropy.FLAT), ([-1], entropy.FLAT), ([1], STEEP), ([9], STEEP), ([2], STEEP), ([cost, 0], STEEP)
         )
         yield f"cost {cost}", of(head() + data, "costs of tokens are .*, expected 0 to 127")
-    data = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([0], STEEP))
+    data = stream(([0], entropy.FLAT), ([-1], entropy.FLAT), ([0], STEEP))
     yield "no tables", of(head() + data, "class of a voxel is .*, expected one below 0")
     yield from boxes()
     yield from rank_tables()
@@ -310,7 +311,7 @@ def stream(*runs: tuple[list[int], Any]) -> bytes:
 
 def boxes() -> Cases:
     """Of a few bytes, and as large as they may be."""
-    empty = stream(([0], tokens.FLAT), ([-1], tokens.FLAT), ([1], STEEP), ([200], STEEP), ([1], STEEP))
+    empty = stream(([0], entropy.FLAT), ([-1], entropy.FLAT), ([1], STEEP), ([200], STEEP), ([1], STEEP))
     for shape, dtype in (
         ((4096, 1, 1), "f8"),
         ((1, 1024, 4096), "f8"),
@@ -351,10 +352,10 @@ def rank_tables() -> Cases:
 
     def table(gaps: list[int], n: int | None = None) -> bytes:
         writer = Writer()
-        found, n_bits, rest = tokens.tokens_of(np.array(gaps))
+        found, n_bits, rest = entropy.tokens_of(np.array(gaps))
         laws = Tables.of(np.zeros(len(found), np.int64), found)
         laws.put(writer)
-        writer.put(found, laws.models()[0] or tokens.categorical([0, 0]))
+        writer.put(found, laws.models()[0] or entropy.categorical([0, 0]))
         writer.rest(n_bits, rest)
         return writer.to_bytes()
 
@@ -420,17 +421,20 @@ def names() -> Cases:
 
     yield "labels", case(labels.encode(values), None)
     for count in (0, -1, 121, 257, 2**30):
-        yield f"{count} labels", case(stream(([count], tokens.FLAT)), f"number of labels is {count}, expected 1 to 120")
+        yield (
+            f"{count} labels",
+            case(stream(([count], entropy.FLAT)), f"number of labels is {count}, expected 1 to 120"),
+        )
     for gaps in ([256], [0, 255], [100, 100, 100], [255, 0]):
-        data = stream(([len(gaps)], tokens.FLAT), (gaps, tokens.MEDIUM))
+        data = stream(([len(gaps)], entropy.FLAT), (gaps, entropy.MEDIUM))
         yield f"labels {gaps}", case(data, "labels do not ascend within uint8")
     for gap in (-1, 2**32, 2**35):
-        data = stream(([1], tokens.FLAT), ([gap], tokens.MEDIUM))
+        data = stream(([1], entropy.FLAT), ([gap], entropy.MEDIUM))
         yield f"gap {gap}", case(data, "half of a gap between labels is .*, expected 32 bits")
     for number in (3,):
         writer = Writer()
-        writer.integers([3], tokens.FLAT)
-        writer.integers([0, 0, 0], tokens.MEDIUM)
+        writer.integers([3], entropy.FLAT)
+        writer.integers([0, 0, 0], entropy.MEDIUM)
         writer.bits(np.array([number]), 2)
         yield f"number {number} of 3", case(writer.to_bytes(), "number of a label is 3, expected one below 3")
     good = labels.encode(values)

@@ -40,9 +40,9 @@ def _fixed_seeds() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _always_networks() -> None:
     """The small volumes of tests would mostly be better without networks; test_plain.py is about that."""
-    from napari_tinc import plain
+    from napari_tinc.encoding import without_networks
 
-    plain.MOST_RATIO = 0
+    without_networks.MOST_RATIO = 0
 
 
 @pytest.fixture(autouse=True)

@@ -7,19 +7,20 @@ import random
 
 import numpy as np
 
-from napari_tinc import container, framing, mosaic, residual
-from napari_tinc.container import INHERITS, SCALAR, Calibration, Header, WeightsFormat
-from napari_tinc.exact import checksum
-from napari_tinc.framing import DTYPES, Chunk, TincError
-from napari_tinc.mosaic import Mosaic, Payload
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.decoding.bounded_box import checksum
+from napari_tinc.format import blocks_file, head, networks_file
+from napari_tinc.format.blocks_file import Mosaic, Payload
+from napari_tinc.format.head import DTYPES, Chunk, TincError
+from napari_tinc.format.networks_file import INHERITS, SCALAR, Calibration, Header, WeightsFormat
+from napari_tinc.networks.scalars import Scalars
+from napari_tinc.networks.weights import Corrections, architecture_of, round_trip, to_chunks
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
-from napari_tinc.scalars import Scalars
-from napari_tinc.weights import Corrections, architecture_of, round_trip, to_chunks
 
 
 def random_splits(rng: random.Random, shape: tuple[int, ...], most: int = 80) -> list[bool]:
     """Breadth-first, of a tree that closes; of a volume that cannot be, one node."""
-    if not 0 < math.prod(shape) <= framing.MAX_VOXELS:
+    if not 0 < math.prod(shape) <= head.MAX_VOXELS:
         return [False]
     counts = split_counts(shape, MAX_DEPTH).sum(axis=1).tolist()
     split: list[bool] = []
@@ -99,7 +100,7 @@ def _one_tree(rng: random.Random, shape: tuple[int, int, int] | None, dtype: str
         layers=rng.choice((1, 2, 2, 3, 8)), omega0=rng.choice((0.0, 5.0, 30.0)),
         weights_format=rng.choice(list(WeightsFormat)), calibration=rng.choice(list(Calibration)),
     )  # fmt: skip
-    container._check_networks(tree, header.widths)
+    networks_file._check_networks(tree, header.widths)
     architecture = architecture_of(header)
     if architecture.n_parameters > 2**16:
         raise TincError("too large to be a seed")
@@ -116,7 +117,7 @@ def _one_tree(rng: random.Random, shape: tuple[int, int, int] | None, dtype: str
         corrections = Corrections.none(n)
     scalars = Scalars.of(numbers.normal(size=int((header.widths == SCALAR).sum())), 0.01)
     chunks = to_chunks(architecture, vector, steps, header.weights_format, corrections, scalars)
-    return container.pack(header, chunks)
+    return networks_file.pack(header, chunks)
 
 
 def _blocks(rng: random.Random) -> bytes:
@@ -136,10 +137,10 @@ def _blocks(rng: random.Random) -> bytes:
         if rng.random() < 0.3:
             box = np.sort(np.rint(box / 20) * 20, axis=None).reshape(size)
         box = box.astype("i4").astype(dtype) if np.dtype(dtype).kind != "f" else box.astype(dtype)
-        data, decoded = residual.encode_and_decode(box, bound, rng.choice((0, 0, 2)), rng.choice((0, 0, 0.3)))
+        data, decoded = bounded_box.encode_and_decode(box, bound, rng.choice((0, 0, 2)), rng.choice((0, 0, 0.3)))
         return Payload(data, checksum(decoded))
 
     n = header.n_volumes
     overviews = [part(tuple(header.overview_shape())) for _ in range(n if edge else 0)]
-    extra = [Chunk.of(framing.Ancillary.META, rng.choice((b"{", b"{}")))] if rng.random() < 0.3 else []
-    return mosaic.pack(header, overviews, [part(tuple(size)) for _ in range(n) for size in sizes], extra)
+    extra = [Chunk.of(head.Ancillary.META, rng.choice((b"{", b"{}")))] if rng.random() < 0.3 else []
+    return blocks_file.pack(header, overviews, [part(tuple(size)) for _ in range(n) for size in sizes], extra)

@@ -7,8 +7,8 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from napari_tinc import container, mosaic
-from napari_tinc.framing import DTYPES, Feature
+from napari_tinc.format import blocks_file, networks_file
+from napari_tinc.format.head import DTYPES, Feature
 
 PREFIX = struct.Struct("<4sBBIHI")
 MODEL, WEIGHTS, VERIFY, BLOCK, OVERVIEW = 0, 1, 3, 4, 5
@@ -56,12 +56,12 @@ class File:
         _, version, features, length, _, _ = PREFIX.unpack_from(data)
         head = data[16 : 16 + length]
         if features & Feature.BLOCKS:
-            _, layout = mosaic.parse(Feature(features), head, len(data))
+            _, layout = blocks_file.parse(Feature(features), head, len(data))
             verify = [] if layout.verify is None else [layout.verify]
             entries = sorted([*layout.overviews, *layout.blocks, *layout.ancillary, *verify], key=lambda e: e.start)
             rows = [Row(e.code, e.n_nodes, data[e.start : e.start + e.length], e.crc) for e in entries]
         else:
-            _, chunks = container.parse(data)
+            _, chunks = networks_file.parse(data)
             rows = [Row(c.ancillary << 7 | c.kind << 4 | c.level, c.n_nodes, c.payload, c.crc) for c in chunks]
         for row in rows:
             row.crc = None if row.crc == zlib.crc32(row.payload) else row.crc

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from mutator import DECODED, Mutator
 
-from napari_tinc import container
-from napari_tinc.framing import Feature, TincError
-from napari_tinc.volume import TincVolume
+from napari_tinc.decoding.volume import TincVolume
+from napari_tinc.format import networks_file
+from napari_tinc.format.head import Feature, TincError
 
 GOLDEN = Path(__file__).parent / "golden"
 SECONDS = 1.0  # of CPU, for any input
@@ -70,8 +70,8 @@ def decoded(data: bytes) -> str:
 
 def written_again(data: bytes) -> None:
     """What is accepted means exactly one thing: a file of one tree is written again as it was."""
-    header, chunks = container.parse(data)
-    again = container.pack(header, chunks)
+    header, chunks = networks_file.parse(data)
+    again = networks_file.pack(header, chunks)
     assert again[5:10] + again[16:] == data[5:10] + data[16:], "a file that is accepted is written otherwise"
 
 

@@ -18,9 +18,11 @@ import numpy as np
 from drawn import generated, random_splits, random_widths
 from fields import BLOCK, META, MODEL, OVERVIEW, PROVENANCE, VERIFY, WEIGHTS, File, Row, sealed, uv
 
-from napari_tinc import container, framing, residual
-from napari_tinc.exact import checksum
-from napari_tinc.framing import DTYPES, TincError
+from napari_tinc.bounded import box
+from napari_tinc.decoding.bounded_box import checksum
+from napari_tinc.format import head as format_head
+from napari_tinc.format import networks_file
+from napari_tinc.format.head import DTYPES, TincError
 from napari_tinc.octree import Octree
 
 DECODED = 2**16  # voxels of a volume that is decoded whole
@@ -167,9 +169,9 @@ class Mutator:
         split = random_splits(rng, shape)
         file.fields["nodes"] = uv(len(split))
         file.fields["split"] = np.packbits(split, bitorder="little").tobytes()
-        if "widths" in file.fields and rng.random() < 0.7 and 0 < math.prod(shape) <= framing.MAX_VOXELS:
+        if "widths" in file.fields and rng.random() < 0.7 and 0 < math.prod(shape) <= format_head.MAX_VOXELS:
             tree = Octree.from_splits(shape, np.array(split, bool))
-            file.fields["widths"] = container._pack_widths(tree, random_widths(rng, tree))
+            file.fields["widths"] = networks_file._pack_widths(tree, random_widths(rng, tree))
             counts = np.bincount(tree.level).tolist()
             kept = [row for row in file.rows if row.role != WEIGHTS]
             weights = [row for row in file.rows if row.role == WEIGHTS] or [Row(0x10, 1, b"")]
@@ -264,10 +266,10 @@ class Mutator:
         rng = self.rng
         if not data or rng.random() < 0.05:
             return bytes([rng.randrange(6)]) + data[1:]
-        if data[0] not in (1, 2) or len(data) < residual.HEAD.size:
+        if data[0] not in (1, 2) or len(data) < box.HEAD.size:
             return data[:1] + self.words(data[1:], 4 if data[0] == 4 else 1)
-        head = list(residual.HEAD.unpack_from(data))
-        ends = np.cumsum([residual.HEAD.size, head[8], head[9]]).tolist()
+        head = list(box.HEAD.unpack_from(data))
+        ends = np.cumsum([box.HEAD.size, head[8], head[9]]).tolist()
         ends.append(ends[-1])  # corrections stay at the words' front, unless lengths are damaged
         parts = [data[a:b] for a, b in zip(ends, [*ends[1:], len(data)], strict=True)]
         if rng.random() < 0.5:
@@ -289,7 +291,7 @@ class Mutator:
             parts[at] = self.words(parts[at], 4)
             if at < 2:
                 head[8 + at] = len(parts[at])
-        return residual.HEAD.pack(*head) + b"".join(parts)
+        return box.HEAD.pack(*head) + b"".join(parts)
 
 
 def packed(values: list[float], dtype: Any) -> bytes:
@@ -305,7 +307,7 @@ def repair_verify(file: File) -> None:
     if not rows or not 0 < math.prod(sizes) <= DECODED or len(residuals) != 1 or file.fields["dtype"][0] > 8:
         return
     try:
-        values = residual.decode(residuals[0].payload, tuple(sizes), DTYPES[file.fields["dtype"][0]])
+        values = box.decode(residuals[0].payload, tuple(sizes), DTYPES[file.fields["dtype"][0]])
     except ValueError:
         return
     rows[0].payload = struct.pack("<I", checksum(values))

@@ -7,8 +7,8 @@ import zlib
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_tinc.container import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
-from napari_tinc.framing import DTYPES, Ancillary, Chunk, Kind
+from napari_tinc.format.head import DTYPES, Ancillary, Chunk, Kind
+from napari_tinc.format.networks_file import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import blocks, pipeline
-from napari_tinc.blocks import Planned, block_tree
-from napari_tinc.framing import Kind
-from napari_tinc.parts import Blocks
-from napari_tinc.pipeline import Settings
-from napari_tinc.sources import Source
-from napari_tinc.storage import Memory
-from napari_tinc.survey import LEAST_BLOCK, Survey, detail_of, shares
+from napari_tinc.decoding.contents import Blocks
+from napari_tinc.encoding import blocks
+from napari_tinc.encoding.blocks import Planned, block_tree
+from napari_tinc.encoding.sources import Source
+from napari_tinc.encoding.survey import LEAST_BLOCK, Survey, detail_of, shares
+from napari_tinc.format.head import Kind
+from napari_tinc.storage.stores import Memory
+from napari_tinc.training import fit_tree
+from napari_tinc.training.fit_tree import Settings
 
 SHAPE = (20, 22, 44)  # two blocks, cut along x
 OPTIONS: dict[str, Any] = {"ratio": 8, "preset": "fast", "block": 24}
@@ -30,14 +31,17 @@ def smooth(shape: tuple[int, ...] = SHAPE, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for preset in ("fast", "balanced"):  # in place: codec.py, if this imports it first, keeps the dictionary
-        monkeypatch.setitem(pipeline.STEPS, preset, 100)
+    for preset in (
+        "fast",
+        "balanced",
+    ):  # in place: encoding/compress.py, if this imports it first, keeps the dictionary
+        monkeypatch.setitem(fit_tree.STEPS, preset, 100)
 
 
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STEPS, "fast", 100)
+        patch.setitem(fit_tree.STEPS, "fast", 100)
         return tinc.compress(smooth(), **OPTIONS, spacing=(2, 1, 1), units="mm")
 
 

@@ -16,9 +16,9 @@ from bombs_inside import inner, payloads, residuals, texts
 from fields import File, sealed, uv
 from fuzz import MEMORY, MEMORY_PER_BYTE
 
-from napari_tinc.framing import TincError
-from napari_tinc.storage import Memory
-from napari_tinc.volume import TincVolume
+from napari_tinc.decoding.volume import TincVolume
+from napari_tinc.format.head import TincError
+from napari_tinc.storage.stores import Memory
 
 SECONDS = 3.0  # of CPU, ten times what the dearest takes: other machines are slower
 DECODE_MEMORY = 2**28

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import checkpoint, pipeline, plain, training
-from napari_tinc.checkpoint import Journal, Pieces, pack, unpack
+from napari_tinc.encoding import without_networks
+from napari_tinc.storage import checkpoint, stores
+from napari_tinc.storage.checkpoint import Journal, Pieces, pack, unpack
+from napari_tinc.training import fit_tree, trainer
 
 JOBS: dict[str, dict[str, Any]] = {
     "tree": {"ratio": 12},
@@ -32,10 +34,10 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is kept as often as can be."""
-    monkeypatch.setitem(pipeline.STEPS, "fast", 150)
-    monkeypatch.setitem(pipeline.BATCH, "fast", 512)
-    monkeypatch.setattr(training, "LEARNING_STEPS", 20)
-    for module in (checkpoint, training):
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 150)
+    monkeypatch.setitem(fit_tree.BATCH, "fast", 512)
+    monkeypatch.setattr(trainer, "LEARNING_STEPS", 20)
+    for module in (checkpoint, trainer):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
         monkeypatch.setattr(module, "RESULT_SECONDS", 0.0)
 
@@ -51,7 +53,7 @@ def fit(
     name: str, folder: Path | None, monkeypatch: pytest.MonkeyPatch, array: np.ndarray | None = None
 ) -> Iterator[Any]:
     options = dict(JOBS[name])
-    monkeypatch.setattr(plain, "MOST_RATIO", 300 if options.pop("plain", False) else 0)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300 if options.pop("plain", False) else 0)
     return tinc.fit(volume() if array is None else array, **options, preset="fast", device="cpu", resume=folder)
 
 
@@ -60,7 +62,7 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *_, expected = fit(name, None, monkeypatch)
-    save, folder = checkpoint.storage.save, tmp_path / "parts"
+    save, folder = stores.save, tmp_path / "parts"
     saved: list[str] = []
     each = 8 if name == "psnr" else 3  # several fits take long enough
 
@@ -71,7 +73,7 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
         if len(saved) % each == 0:
             raise Killed
 
-    monkeypatch.setattr(checkpoint.storage, "save", killed)
+    monkeypatch.setattr(stores, "save", killed)
     for kills in itertools.count():  # noqa: B007
         before = len(saved)
         try:
@@ -87,7 +89,7 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
 
 
 def test_states_amid_training_are_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
     for event in fit("tree", tmp_path / "parts", monkeypatch):
         if isinstance(event, tinc.Progress) and event.step == 70:
             break
@@ -149,7 +151,7 @@ def test_what_a_kill_leaves_of_a_file_amid_being_written(tmp_path: Path, monkeyp
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint.storage, "save", lambda *_: pytest.fail("saved"))
+    monkeypatch.setattr(stores, "save", lambda *_: pytest.fail("saved"))
     list(fit("tree", None, monkeypatch))
 
 

@@ -22,16 +22,25 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import checkpoint, cli, codec, container, isolation, pipeline, plain, reports, samples, training
-from napari_tinc import volume as volume_module
-from napari_tinc.export import write_image
-from napari_tinc.framing import Ancillary, Chunk
-from napari_tinc.images import Image, read_image
-from napari_tinc.locks import held
+from napari_tinc import samples
+from napari_tinc.cli import main as cli_main
+from napari_tinc.cli import tables
+from napari_tinc.cli.main import main
+from napari_tinc.decoding import volume as decoding_volume
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.encoding import without_networks
+from napari_tinc.format import networks_file
+from napari_tinc.format.head import Ancillary, Chunk
+from napari_tinc.io.image import Image, read_image
+from napari_tinc.io.write import write_image
+from napari_tinc.isolation import caller
+from napari_tinc.storage import checkpoint
+from napari_tinc.storage.locks import held
+from napari_tinc.training import fit_tree, trainer
 
 SPACING = (3.0, 1.5, 1.5)
 SHAPE = (40, 24, 28)
-MODULE = [sys.executable, "-W", "error", "-m", "napari_tinc.cli"]
+MODULE = [sys.executable, "-W", "error", "-m", "napari_tinc.cli.main"]
 FIGURES = ("file", "bytes", "ratio", "bits_per_voxel", "psnr", "ssim", "rmse", "max_error")
 
 
@@ -41,8 +50,8 @@ def wave(shape: tuple[int, ...] = SHAPE, dtype: Any = "uint8") -> np.ndarray[Any
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "STEPS", dict.fromkeys(pipeline.STEPS, 1))
-    monkeypatch.setattr(pipeline, "BATCH", dict.fromkeys(pipeline.BATCH, 512))
+    monkeypatch.setattr(fit_tree, "STEPS", dict.fromkeys(fit_tree.STEPS, 1))
+    monkeypatch.setattr(fit_tree, "BATCH", dict.fromkeys(fit_tree.BATCH, 512))
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +91,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command that succeeds; what it printed."""
 
     def run(*arguments: object) -> str:
-        assert cli.main(list(map(str, arguments))) == 0, capsys.readouterr().err
+        assert main(list(map(str, arguments))) == 0, capsys.readouterr().err
         return capsys.readouterr().out
 
     return run
@@ -108,7 +117,7 @@ def fail(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command that fails; its reason."""
 
     def fail(*arguments: object) -> str:
-        assert cli.main(list(map(str, arguments))) == 1
+        assert main(list(map(str, arguments))) == 1
         out, err = capsys.readouterr()
         assert out == ""
         *planned, reason = err.splitlines()
@@ -153,7 +162,7 @@ def listing(folder: Path) -> list[str]:
 )
 def test_usage_errors_are_one_line_and_code_2(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments.split())
+        main(arguments.split())
     out, err = capsys.readouterr()
     assert (caught.value.code, out) == (2, "")
     assert err.startswith("napari-tinc")
@@ -163,21 +172,21 @@ def test_usage_errors_are_one_line_and_code_2(arguments: str, capsys: pytest.Cap
 @pytest.mark.parametrize("command", ["", "compress", "decompress", "info", "verify", "compare", "demo"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main([*command.split(), "--help"])
+        main([*command.split(), "--help"])
     assert caught.value.code == 0
     assert f"usage: napari-tinc {command}".strip() in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--version"])
+        main(["--version"])
     assert (caught.value.code, capsys.readouterr().out.split()[0]) == (0, "napari-tinc")
 
 
 def test_the_choices_are_those_of_the_codec() -> None:
-    assert tuple(pipeline.STEPS) == cli.PRESETS
-    assert pipeline.METHODS == cli.METHODS
-    assert set(cli.WEIGHTS) == set(codec.WEIGHTS)
+    assert tuple(fit_tree.STEPS) == cli_main.PRESETS
+    assert fit_tree.METHODS == cli_main.METHODS
+    assert set(cli_main.WEIGHTS) == set(encoding_compress.WEIGHTS)
 
 
 # --- compress --------------------------------------------------------------------------------------------------------
@@ -202,7 +211,7 @@ def test_compress_json(tmp_path: Path, image: str, run_json: Callable[..., Any])
     assert (volume.provenance["seed"], volume.provenance["preset"]) == (3, "fast")
 
 
-@pytest.mark.parametrize("weights", cli.WEIGHTS)
+@pytest.mark.parametrize("weights", cli_main.WEIGHTS)
 def test_compress_to_a_number_of_bytes(tmp_path: Path, image: str, run_json: Callable[..., Any], weights: str) -> None:
     out = tmp_path / "v.tinc"
     assert run_json("compress", image, out, "--bytes", 3000, "--weights", weights)["bytes"] <= 3000
@@ -216,7 +225,7 @@ def test_the_method_is_told_before_and_after(
 ) -> None:
     out, log = tmp_path / "v.tinc", tmp_path / "log"
     command = ["compress", image, str(out), "--ratio", "8", "--method", method, "--log", str(log)]
-    assert cli.main(command) == 0
+    assert main(command) == 0
     planned, *_, made = capsys.readouterr().err.splitlines()
     with_or_without = "with networks" if method == "networks" else "with the predictive coder, without networks"
     assert f" {with_or_without}, at most about" in planned and made == f"made {with_or_without}"
@@ -228,7 +237,7 @@ def test_the_method_is_told_before_and_after(
 def test_why_a_method_was_chosen(
     tmp_path: Path, image: str, run_json: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plain, "MOST_RATIO", 300)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
     result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8)
     assert result["method"] == "predictive" and result["reason"].startswith("networks were given up after 30% of")
 
@@ -363,7 +372,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(
     (tmp_path / "folder.tinc").mkdir()
     (tmp_path / "folder.tif").mkdir()
     before = listing(tmp_path)
-    for module, name in ((codec, "fit"), (tinc.TincVolume, "__init__")):
+    for module, name in ((encoding_compress, "fit"), (tinc.TincVolume, "__init__")):
         monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("work was begun"))
     arguments = {"compress": [image], "decompress": [file], "demo": ["--out"]}[command]
     out = out.replace(".tinc", ".tif") if command == "decompress" else out
@@ -392,7 +401,7 @@ def test_too_little_memory_is_one_line(
     def short_of_memory(*_: object, **__: object) -> None:
         raise MemoryError(text) if text else MemoryError
 
-    monkeypatch.setattr(pipeline, "normalise", short_of_memory)
+    monkeypatch.setattr(fit_tree, "normalise", short_of_memory)
     assert fail("compress", image, tmp_path / "v.tinc") == "not enough memory" + bool(text) * f": {text}"
 
 
@@ -411,7 +420,7 @@ def test_cancelling_leaves_nothing_behind(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reports.Ticker, "show", interrupt)
+    monkeypatch.setattr(tables.Ticker, "show", interrupt)
     assert fail("compress", image, file) == "cancelled"
     assert Path(file).read_bytes() == content
     assert listing(Path(file).parent) == ["v.tif", "v.tinc"]
@@ -456,7 +465,7 @@ def test_the_end_of_another_process_is_one_line(
         return subprocess.Popen([python, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     assert "no such file" in fail("compress", tmp_path / "none.npy", tmp_path / "w.tinc", "--isolate")
-    monkeypatch.setattr(isolation, "_start", start)
+    monkeypatch.setattr(caller, "_start", start)
     assert "the compression process" in fail("compress", image, tmp_path / "w.tinc", "--isolate")
     assert listing(tmp_path) == ["v.tif"]
 
@@ -508,7 +517,7 @@ def series(tmp_path: Path) -> str:
 def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture[str], run_json: Any) -> None:
     out, log = tmp_path / "v.tinc", tmp_path / "log"
     arguments = ["compress", long, str(out), "--ratio", "8", "--block", "24", "--log", str(log)]
-    assert cli.main(arguments) == 0
+    assert main(arguments) == 0
     assert capsys.readouterr().err.startswith(PLANNED)
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     needed = {key: lines[0][key] for key in ("memory", "disk")}
@@ -523,15 +532,15 @@ def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture
 @contextlib.contextmanager
 def interrupted_after_a_block(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As by Ctrl-C, when the first block is finished."""
-    entry = cli.log_entry
+    entry = tables.log_entry
 
-    def interrupt(event: training.Progress) -> dict[str, Any]:
+    def interrupt(event: trainer.Progress) -> dict[str, Any]:
         if event.phase == "blocks" and event.step == 1:
             raise KeyboardInterrupt
         return entry(event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "log_entry", interrupt)
+        patch.setattr(cli_main, "log_entry", interrupt)
         yield
 
 
@@ -541,7 +550,7 @@ def test_an_interrupted_compression_goes_on(
     out = tmp_path / "v.tinc"
     command = ["compress", long, str(out), "--ratio", "8", "--block", "24"]
     with interrupted_after_a_block(monkeypatch):
-        assert cli.main(command) == 1
+        assert main(command) == 1
     reason = f"cancelled; 1 finished block is kept in {out}.parts, the same command goes on from there"
     planned, said = capsys.readouterr().err.splitlines()
     assert (
@@ -550,7 +559,7 @@ def test_an_interrupted_compression_goes_on(
         and said == f"napari-tinc: {reason}"
     )
     assert listing(tmp_path) == ["v.tif", "v.tinc.parts"]
-    assert cli.main(command) == 0
+    assert main(command) == 0
     assert f"goes on from what is kept in {out}.parts" in capsys.readouterr().err
     assert listing(tmp_path) == ["v.tif", "v.tinc"]
     run(*command[:2], tmp_path / "w.tinc", *command[3:])
@@ -562,35 +571,35 @@ def test_an_interrupted_training_is_kept(
 ) -> None:
     for name in ("CHECKPOINT_SECONDS", "RESULT_SECONDS"):
         monkeypatch.setattr(checkpoint, name, 0.0)
-        monkeypatch.setattr(training, name, 0.0)
+        monkeypatch.setattr(trainer, name, 0.0)
     out = tmp_path / "v.tinc"
     command = ["compress", image, str(out), "--ratio", "8"]
-    entry = cli.log_entry
+    entry = tables.log_entry
 
-    def interrupt(event: training.Progress) -> dict[str, Any]:
+    def interrupt(event: trainer.Progress) -> dict[str, Any]:
         if event.phase == "packing":
             raise KeyboardInterrupt
         return entry(event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli, "log_entry", interrupt)
+        patch.setattr(cli_main, "log_entry", interrupt)
         reason = fail(*command)
     kept = f" seconds ago is kept in {out}.parts, the same command goes on from there"
     assert reason.startswith("cancelled; what was done until ") and reason.endswith(kept)
-    assert cli.main([*command, "--resume"]) == 0 and listing(tmp_path) == ["v.tif", "v.tinc"]
+    assert main([*command, "--resume"]) == 0 and listing(tmp_path) == ["v.tif", "v.tinc"]
 
 
 def test_a_process_that_was_killed_leaves_what_it_did(
     tmp_path: Path, long: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, entry = tmp_path / "v.tinc", cli.log_entry
+    out, entry = tmp_path / "v.tinc", tables.log_entry
 
-    def kill(event: training.Progress) -> dict[str, Any]:
+    def kill(event: trainer.Progress) -> dict[str, Any]:
         if event.phase == "blocks" and event.step == 1:
             raise tinc.ChildError("killed")
         return entry(event)
 
-    monkeypatch.setattr(cli, "log_entry", kill)
+    monkeypatch.setattr(cli_main, "log_entry", kill)
     reason = fail("compress", long, out, "--ratio", "8", "--block", "24")
     assert reason == f"killed; 1 finished block is kept in {out}.parts, the same command goes on from there"
 
@@ -603,7 +612,7 @@ def test_a_link_to_a_file_that_is_being_written(tmp_path: Path, image: str, fail
     folder = Path(f"{out}.parts")
     with held(folder):
         assert "another process is compressing to it" in fail("compress", image, link, "--max-error", "0")
-    assert cli.main(["compress", image, str(link), "--max-error", "0"]) == 0 and link.is_symlink() and out.exists()
+    assert main(["compress", image, str(link), "--max-error", "0"]) == 0 and link.is_symlink() and out.exists()
 
 
 def test_resume_wants_something_to_go_on_from(
@@ -614,9 +623,9 @@ def test_resume_wants_something_to_go_on_from(
     assert fail(*command).startswith(f"--resume: {out}.parts holds nothing of this volume with these options")
     assert listing(tmp_path) == ["v.tif"]
     with interrupted_after_a_block(monkeypatch):
-        assert cli.main(command[:-1]) == 1
-    assert cli.main([*command, "--seed", "1"]) == 1
-    assert cli.main(command) == 0
+        assert main(command[:-1]) == 1
+    assert main([*command, "--seed", "1"]) == 1
+    assert main(command) == 0
     assert listing(tmp_path) == ["v.tif", "v.tinc"]
 
 
@@ -628,7 +637,7 @@ def test_finished_blocks_need_a_folder(image: str, fail: Callable[..., str], tmp
 def test_a_scheduler_that_does_not_answer(image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("distributed")
     command = ["compress", image, str(tmp_path / "v.tinc"), "--ratio", "8", "--scheduler", "tcp://127.0.0.1:9"]
-    assert cli.main(command) == 0
+    assert main(command) == 0
     assert "only blocks go to a scheduler" in capsys.readouterr().err
 
 
@@ -695,7 +704,7 @@ def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, r
 def test_compare_says_what_is_too_large(
     image: str, file: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(volume_module, "MAX_EAGER_VOXELS", 1000)
+    monkeypatch.setattr(decoding_volume, "MAX_EAGER_VOXELS", 1000)
     assert "has 26880 voxels, expected at most 1000, as it is compared in memory" in fail("compare", image, file)
 
 
@@ -792,7 +801,7 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "n_levels": volume.header.tree.depth + 1,
         "n_leaves": len(volume.leaves),
         "n_scalars": int((volume.leaves["network"] < 0).sum()),
-        "n_parameters": int(container.parameter_counts(volume.header).sum()),
+        "n_parameters": int(networks_file.parameter_counts(volume.header).sum()),
         "widths": info["widths"],
         "weights": "entropy",
         "calibration": volume.header.calibration.name.lower(),
@@ -830,15 +839,15 @@ def test_info_leaves(file: str, run: Callable[..., str], run_json: Callable[...,
 
 
 def test_info_of_a_file_by_others(tmp_path: Path, content: bytes, run: Any, run_json: Callable[..., Any]) -> None:
-    header, chunks = container.parse(content)
+    header, chunks = networks_file.parse(content)
     chunks = tuple(chunk for chunk in chunks if not chunk.ancillary)
-    (tmp_path / "bare.tinc").write_bytes(container.pack(header, chunks))
+    (tmp_path / "bare.tinc").write_bytes(networks_file.pack(header, chunks))
     assert run_json("info", tmp_path / "bare.tinc")["provenance"] == {"psnr": None, "ssim": None}
     assert run_json("info", tmp_path / "bare.tinc", "--leaves")["leaves"][0]["psnr"] is None
     assert "provenance    PSNR (dB) -, SSIM -\n" in run("info", tmp_path / "bare.tinc", "--leaves")
     unknown = replace(Chunk.of(Ancillary.META, b"?"), kind=7)
     odd = Chunk.of(Ancillary.PROVENANCE, b'{"encoder": "\\u001b[31mred\\n", "psnr": [Infinity], "seed": NaN}')
-    (tmp_path / "odd.tinc").write_bytes(container.pack(replace(header, unit="\u2102m"), [*chunks, unknown, odd]))
+    (tmp_path / "odd.tinc").write_bytes(networks_file.pack(replace(header, unit="\u2102m"), [*chunks, unknown, odd]))
     info = run_json("info", tmp_path / "odd.tinc")
     assert info["provenance"] == {"encoder": "\x1b[31mred\n", "psnr": None, "seed": None, "ssim": None}
     assert [row["kind"] for row in info["chunks"][-2:]] == ["unknown (7)", "PROVENANCE"]
@@ -849,7 +858,7 @@ def test_info_of_a_file_by_others(tmp_path: Path, content: bytes, run: Any, run_
 
 def test_text_that_stdout_cannot_encode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    reports.put("1 \u00b5m")
+    tables.put("1 \u00b5m")
     assert sys.stdout.buffer.getvalue() == f"1 ?m{os.linesep}".encode()
 
 
@@ -862,7 +871,7 @@ def test_verify(file: str, run: Callable[..., str], run_json: Callable[..., Any]
         "bytes": os.path.getsize(file),
         "n_chunks": len(volume.parts.entries()),
         "n_leaves": len(volume.leaves),
-        "n_parameters": int(container.parameter_counts(volume.header).sum()),
+        "n_parameters": int(networks_file.parameter_counts(volume.header).sum()),
     }
     assert run("verify", file).startswith(f"ok: {result['bytes']:,} bytes, ")
 
@@ -893,7 +902,7 @@ def test_damaged_files(tmp_path: Path, image: str, fail: Callable[..., str], con
 def test_every_flipped_byte_is_found(file: str, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     for at in range(0, len(content), 53):
         Path(file).write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
-        assert cli.main(["verify", file]) == 1, f"byte {at}"
+        assert main(["verify", file]) == 1, f"byte {at}"
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
 
@@ -908,7 +917,7 @@ def test_a_file_is_not_decompressed_onto_itself(tmp_path: Path, content: bytes, 
 def test_stderr_may_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """What belongs there went to stdout, among the JSON."""
     monkeypatch.setattr(sys, "stderr", None)
-    assert cli.main(["info", str(tmp_path / "lost.tinc"), "--json"]) == 1
+    assert main(["info", str(tmp_path / "lost.tinc"), "--json"]) == 1
     sys.stderr.close()
     assert list(json.loads(capsys.readouterr().out)) == ["error"]
 
@@ -940,7 +949,7 @@ def test_a_failure_in_json(tmp_path: Path, file: str, fail: Any, capsys: pytest.
         ["compare", out, file],
     ):
         reason = fail(*command)
-        assert cli.main([*command, "--json"]) == 1
+        assert main([*command, "--json"]) == 1
         printed, err = capsys.readouterr()
         assert (json.loads(printed), printed.count("\n")) == ({"error": reason}, 1)
         assert err == f"napari-tinc: {reason}\n"
@@ -1002,7 +1011,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Viewer]:
     monkeypatch.setitem(sys.modules, "napari", napari)
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr(cli, "QT_PROBE", "print('xcb')")
+    monkeypatch.setattr(cli_main, "QT_PROBE", "print('xcb')")
     return running
 
 
@@ -1022,8 +1031,8 @@ def test_demo_shows_both_side_by_side(sample: Image, shown: list[Viewer], run: C
 def test_nothing_is_shown_where_qt_cannot_open_a_window(
     file: str, shown: list[Viewer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], probe: str
 ) -> None:
-    monkeypatch.setattr(cli, "QT_PROBE", probe)
-    cli._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
+    monkeypatch.setattr(cli_main, "QT_PROBE", probe)
+    cli_main._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
     assert not shown
     hint = 'napari cannot show it: no Qt binding is installed (pip install "napari-tinc[all]")\n'
     assert capsys.readouterr() == (hint if "ImportError" in probe else "", "")
@@ -1035,7 +1044,7 @@ def test_no_window_is_tried_where_there_is_no_screen(
 ) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it was tried"))
     monkeypatch.setenv(variable, {"CI": "true", "DISPLAY": ""}[variable])
-    cli._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
+    cli_main._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
     assert not shown
 
 
@@ -1043,14 +1052,14 @@ def test_no_window_is_tried_where_there_is_no_screen(
 def test_demo_without_a_window(
     sample: Image, shown: list[Viewer], run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    monkeypatch.setattr(cli, "_show", lambda *_: pytest.fail("it was called"))
+    monkeypatch.setattr(cli_main, "_show", lambda *_: pytest.fail("it was called"))
     run("demo", option)
 
 
 # --- progress, and whole processes -----------------------------------------------------------------------------------
 
 
-PROGRESS = training.Progress("training", 40, 500, 2.0, 95.6, 0.01, 30.123, 32100)
+PROGRESS = trainer.Progress("training", 40, 500, 2.0, 95.6, 0.01, 30.123, 32100)
 
 
 def test_progress_on_a_terminal_is_one_line_that_changes(
@@ -1058,7 +1067,7 @@ def test_progress_on_a_terminal_is_one_line_that_changes(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
-    ticker = reports.Ticker()
+    ticker = tables.Ticker()
     for event in (replace(PROGRESS, nbytes=None), PROGRESS):
         ticker.show(event)
     ticker.clear()
@@ -1079,7 +1088,7 @@ def test_progress_elsewhere_is_a_line_now_and_then(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ticker = reports.Ticker()
+    ticker = tables.Ticker()
     for _ in range(60):
         now[0] += 0.2
         ticker.show(PROGRESS)
@@ -1110,10 +1119,10 @@ def test_the_original_is_never_overwritten(link: Any, tmp_path: Path, capsys: py
     np.save(original, array)
     link(original, tmp_path / "alias.tinc")
     link(original, tmp_path / "alias.log")
-    assert cli.main(["compress", str(original), str(tmp_path / "alias.tinc"), "--max-error", "3"]) == 1
+    assert main(["compress", str(original), str(tmp_path / "alias.tinc"), "--max-error", "3"]) == 1
     assert "itself" in capsys.readouterr().err
     log = ["--log", str(tmp_path / "alias.log")]
-    assert cli.main(["compress", str(original), str(tmp_path / "b.tinc"), "--max-error", "3", *log]) == 1
+    assert main(["compress", str(original), str(tmp_path / "b.tinc"), "--max-error", "3", *log]) == 1
     assert "the volume itself" in capsys.readouterr().err
     np.testing.assert_array_equal(np.load(original), array)
 
@@ -1122,17 +1131,17 @@ def test_what_would_hang_or_be_lost_is_refused(tmp_path: Path, capsys: pytest.Ca
     np.save(tmp_path / "a.npy", np.arange(4000, dtype="u2").reshape(10, 20, 20))
     options = [str(tmp_path / "b.tinc"), "--max-error", "3"]
     os.mkfifo(tmp_path / "pipe.npy")
-    assert cli.main(["compress", str(tmp_path / "pipe.npy"), *options]) == 1
+    assert main(["compress", str(tmp_path / "pipe.npy"), *options]) == 1
     assert "not a regular file" in capsys.readouterr().err
     (tmp_path / "b.tinc.parts").symlink_to(tmp_path / "nowhere")
-    assert cli.main(["compress", str(tmp_path / "a.npy"), *options]) == 1
+    assert main(["compress", str(tmp_path / "a.npy"), *options]) == 1
     (tmp_path / "b.tinc.parts").unlink()
     (tmp_path / "loop.tinc").symlink_to(tmp_path / "loop.tinc")
-    assert cli.main(["compress", str(tmp_path / "a.npy"), str(tmp_path / "loop.tinc")]) == 1
+    assert main(["compress", str(tmp_path / "a.npy"), str(tmp_path / "loop.tinc")]) == 1
     assert "symbolic links" in capsys.readouterr().err and not (tmp_path / "loop.tinc.parts").exists()
-    assert cli.main(["compress", str(tmp_path / "a.npy"), *options]) == 0
+    assert main(["compress", str(tmp_path / "a.npy"), *options]) == 0
     there = tmp_path / "there.ome.zarr"
     for _ in range(2):
-        assert cli.main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 0
+        assert main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 0
     (there / "labels").mkdir()
-    assert cli.main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 1 and (there / "labels").is_dir()
+    assert main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 1 and (there / "labels").is_dir()

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import codec, pipeline, training
-from napari_tinc.calibration import fit_corrections
-from napari_tinc.container import Calibration, WeightsFormat
-from napari_tinc.network import Architecture
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.format.networks_file import Calibration, WeightsFormat
+from napari_tinc.networks.architecture import Architecture
+from napari_tinc.networks.calibration import fit_corrections
 from napari_tinc.octree import Octree
-from napari_tinc.pipeline import Settings
+from napari_tinc.training import fit_tree, trainer
+from napari_tinc.training.fit_tree import Settings
 
 
 def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> np.ndarray:
@@ -31,7 +32,7 @@ def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> n
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
+    monkeypatch.setattr(fit_tree, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
 
 
 def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
@@ -60,7 +61,7 @@ def test_a_volume_in_a_file_out_and_back(tmp_path: Any) -> None:
 
 def test_quality_is_what_a_reader_will_measure() -> None:
     volume = blobs()
-    _, finished = finish(codec.fit(volume, nbytes=4000, preset="fast"))
+    _, finished = finish(encoding_compress.fit(volume, nbytes=4000, preset="fast"))
     assert finished.quality == tinc.compare(volume, finished.volume)
     provenance = finished.volume.provenance
     assert float(provenance["psnr"]) == pytest.approx(finished.quality.psnr, abs=1e-3)
@@ -116,7 +117,7 @@ def test_thin_volumes(shape: tuple[int, int, int]) -> None:
 @pytest.mark.parametrize("value", [0, 17, 255])
 def test_a_constant_volume_is_exact_and_tiny(value: int) -> None:
     volume = np.full((40, 30, 20), value, np.uint8)
-    _, finished = finish(codec.fit(volume))
+    _, finished = finish(encoding_compress.fit(volume))
     np.testing.assert_array_equal(np.asarray(finished.volume), volume)
     assert finished.volume.nbytes_compressed < 250
     assert finished.quality.psnr == np.inf and finished.quality.max_error == 0
@@ -131,7 +132,7 @@ def test_same_seed_same_bytes() -> None:
 @pytest.mark.parametrize("weights", ["int8", "float16"])
 def test_plainer_weights(weights: str) -> None:
     volume = blobs()
-    _, finished = finish(codec.fit(volume, ratio=8, preset="fast", weights=weights))
+    _, finished = finish(encoding_compress.fit(volume, ratio=8, preset="fast", weights=weights))
     assert finished.volume.header.weights_format is WeightsFormat[weights.upper()]
     assert finished.quality == tinc.compare(volume, finished.volume)
     assert finished.quality.psnr > 15
@@ -143,17 +144,17 @@ def test_plainer_weights(weights: str) -> None:
 def test_plainer_weights_fit_any_budget(weights: str, nbytes: int) -> None:
     """The tree's own bytes once made these fail after the whole training."""
     control = tinc.Control()
-    events = codec.fit(blobs((32, 32, 32)), nbytes=nbytes, preset="fast", weights=weights, control=control)
+    events = encoding_compress.fit(blobs((32, 32, 32)), nbytes=nbytes, preset="fast", weights=weights, control=control)
     next(events)
     control.stop.set()
     assert finish(events)[1].volume.nbytes_compressed <= nbytes
 
 
 def test_a_calibration_reaches_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "LANDING", 0.9)  # room for it
-    monkeypatch.setattr(pipeline, "_fitting", lambda size, budget: 1.0)
-    monkeypatch.setattr("napari_tinc.calibration.WORTH_DB", -1.0)
-    finished = finish(codec.fit(blobs(), ratio=8, preset="fast"))[1]
+    monkeypatch.setattr(fit_tree, "LANDING", 0.9)  # room for it
+    monkeypatch.setattr(fit_tree, "_fitting", lambda size, budget: 1.0)
+    monkeypatch.setattr("napari_tinc.networks.calibration.WORTH_DB", -1.0)
+    finished = finish(encoding_compress.fit(blobs(), ratio=8, preset="fast"))[1]
     assert finished.volume.header.calibration is not Calibration.NONE
     assert (finished.volume.leaves["gain"] != 1).any()
     assert finished.quality == tinc.compare(blobs(), tinc.TincVolume(finished.volume.parts.data()))
@@ -187,7 +188,7 @@ def test_calibration_leaves_alone_what_a_decoder_clips(rng: np.random.Generator)
 
 @pytest.mark.parametrize("wanted", [16.0, 22.0])
 def test_a_psnr_is_reached_and_hardly_passed(wanted: float) -> None:
-    progress, finished = finish(codec.fit(blobs(), psnr=wanted, preset="fast"))
+    progress, finished = finish(encoding_compress.fit(blobs(), psnr=wanted, preset="fast"))
     assert wanted <= finished.quality.psnr < wanted + 1.5  # fits of 150 steps are a noisy scale
     assert finished.quality == tinc.compare(blobs(), finished.volume)
     attempts = [event.attempt for event in progress]
@@ -206,16 +207,16 @@ def test_a_constant_volume_has_any_psnr() -> None:
 
 def test_cancel_ends_without_a_result() -> None:
     control = tinc.Control()
-    events = codec.fit(blobs(), ratio=16, preset="best", control=control)
+    events = encoding_compress.fit(blobs(), ratio=16, preset="best", control=control)
     next(events)
     control.cancel.set()
     assert not [event for event in events if isinstance(event, tinc.Finished)]
 
 
 def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "STEPS", {"best": 100_000})
+    monkeypatch.setattr(fit_tree, "STEPS", {"best": 100_000})
     control = tinc.Control()
-    events = codec.fit(blobs(), ratio=16, preset="best", control=control)
+    events = encoding_compress.fit(blobs(), ratio=16, preset="best", control=control)
     next(events)
     control.stop.set()
     progress, finished = finish(events)
@@ -266,7 +267,7 @@ def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_bad_arguments_are_named_before_any_work(volume: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
-        codec.fit(volume, **options)
+        encoding_compress.fit(volume, **options)
 
 
 def test_a_huge_ratio_says_what_is_possible() -> None:
@@ -275,16 +276,16 @@ def test_a_huge_ratio_says_what_is_possible() -> None:
 
 
 def test_a_tiny_file_says_nothing_about_itself() -> None:
-    _, finished = finish(codec.fit(blobs(), nbytes=700, preset="fast"))
+    _, finished = finish(encoding_compress.fit(blobs(), nbytes=700, preset="fast"))
     assert finished.volume.provenance == {}
     assert finished.volume.nbytes_compressed <= 700
 
 
 def test_deep_networks_learn_slowly() -> None:
     # fluo_nuclei at ratio 64, 72 wide and 8 sines deep: 28.4 dB and falling at 0.035, 35.1 dB at 0.020.
-    assert pipeline.muon_rate(72, 8) < 0.021
-    assert pipeline.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
-    assert pipeline.muon_rate(4, 6) == 0.06
+    assert fit_tree.muon_rate(72, 8) < 0.021
+    assert fit_tree.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
+    assert fit_tree.muon_rate(4, 6) == 0.06
 
 
 def test_levels_can_be_chosen() -> None:
@@ -339,22 +340,22 @@ def test_calibration_can_be_left_away(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("calibrated")
 
-    monkeypatch.setattr(pipeline, "fit_corrections", fail)
+    monkeypatch.setattr(fit_tree, "fit_corrections", fail)
     compressed = tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", calibration="none")
     assert compressed.header.calibration.name == "NONE"
 
 
 def test_an_estimate_grows_with_the_work() -> None:
     small, large, long = (
-        pipeline.estimate((64, 64, 64), nbytes, Settings(preset))
+        fit_tree.estimate((64, 64, 64), nbytes, Settings(preset))
         for nbytes, preset in ((4000, "fast"), (16000, "fast"), (16000, "best"))
     )
     assert small.seconds < large.seconds < long.seconds and small.n_parameters < large.n_parameters
-    assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == pipeline.STEPS["fast"]
-    assert len(pipeline.estimate((64, 64, 64), 16000, Settings("fast", levels=3)).widths) == 3
-    coarse = pipeline.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
+    assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == fit_tree.STEPS["fast"]
+    assert len(fit_tree.estimate((64, 64, 64), 16000, Settings("fast", levels=3)).widths) == 3
+    coarse = fit_tree.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
     assert coarse.n_parameters < 16000 / 2 < large.n_parameters
-    assert pipeline.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)
+    assert fit_tree.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs cannot be chosen here")
@@ -362,16 +363,16 @@ def test_one_cpu_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) ->
     script = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "import test_codec as tests\n"
-        "tests.pipeline.STEPS = {'fast': 100}\n"
-        "from napari_tinc import choice\n"
+        "tests.task.STEPS = {'fast': 100}\n"
+        "from napari_tinc.encoding import choice\n"
         "choice.is_candidate = lambda *_: False\n"
         "print(*tests.digests())"
     )
     one = subprocess.run(
         [sys.executable, "-c", script], cwd=os.path.dirname(__file__), capture_output=True, check=True, text=True
     )
-    monkeypatch.setattr(pipeline, "STEPS", {"fast": 100})
-    monkeypatch.setattr(training, "cpu_count", lambda: 2)
+    monkeypatch.setattr(fit_tree, "STEPS", {"fast": 100})
+    monkeypatch.setattr(trainer, "cpu_count", lambda: 2)
     assert digests() == one.stdout.split()
 
 

@@ -19,12 +19,14 @@ from napari.layers import Image
 from volumes import wide_volume
 
 import napari_tinc as tinc
-from napari_tinc import cli, pipeline, storage
-from napari_tinc.framing import Kind
-from napari_tinc.lru import LeastRecentlyUsed
-from napari_tinc.parts import Blocks
-from napari_tinc.plugin import viewing
-from napari_tinc.plugin.layers import to_layer
+from napari_tinc.cli.main import main
+from napari_tinc.decoding.cache import LeastRecentlyUsed
+from napari_tinc.decoding.contents import Blocks
+from napari_tinc.format.head import Kind
+from napari_tinc.plugin.layers import display
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.storage import stores
+from napari_tinc.training import fit_tree
 
 posix = pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced elsewhere")
 SHAPE = (20, 24, 56)
@@ -44,14 +46,14 @@ def exact(seed: int = 0) -> tinc.TincVolume:
 def blocks() -> tinc.TincVolume:
     """Two blocks of networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STEPS, "fast", 1)
+        patch.setitem(fit_tree.STEPS, "fast", 1)
         return tinc.compress(array(), ratio=8, preset="fast", block=28)
 
 
 @pytest.fixture(autouse=True)
 def _never_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files are read at once; large ones, which stay open, are what may be hurt."""
-    monkeypatch.setattr(storage, "READ_WHOLE", 0)
+    monkeypatch.setattr(stores, "READ_WHOLE", 0)
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_many_threads_read_what_one_does(
 
 
 def test_two_viewers_show_one_volume(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 100)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 100)
     volume = tinc.open(path)
     viewers = [ViewerModel(), ViewerModel()]
     layers = []
@@ -170,7 +172,7 @@ def test_an_open_volume_outlives_its_file(path: Path) -> None:
 
 @posix
 def test_a_layer_outlives_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 100)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 100)
     data, arguments = to_layer(tinc.open(path), "v", 0)
     viewer = ViewerModel()
     viewer.add_layer(Image(data, **arguments, multiscale=True))
@@ -250,7 +252,7 @@ def test_two_processes_save_one_file(path: Path, tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from napari_tinc.storage import save
+        from napari_tinc.storage.stores import save
         data = Path(sys.argv[1]).read_bytes()
         for _ in range(60):
             save(sys.argv[2], data)
@@ -289,12 +291,12 @@ def compressions(folder: Path) -> tuple[Iterator[Any], list[str]]:
 def test_a_second_compression_to_the_same_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     events, other = compressions(tmp_path)
     next(events)
-    assert cli.main(other) == 1
+    assert main(other) == 1
     reason = "another process is compressing to it; let it end, or name another file"
     assert capsys.readouterr().err == f"napari-tinc: {tmp_path / 'v.tinc.parts'}: {reason}\n"
     *_, finished = events
     assert (np.asarray(finished.volume) == array()[:6]).all() and os.listdir(tmp_path) == ["v.npy"]
-    assert cli.main(other) == 0
+    assert main(other) == 0
     assert (np.asarray(tinc.open(tmp_path / "v.tinc")) == array()[:6]).all() and sorted(os.listdir(tmp_path)) == [
         "v.npy",
         "v.tinc",
@@ -306,4 +308,4 @@ def test_a_compression_that_is_given_up_lets_the_next_one_in(tmp_path: Path) -> 
     next(events)
     events.close()  # type: ignore[attr-defined]
     assert os.listdir(tmp_path) == ["v.npy"]
-    assert cli.main(other) == 0
+    assert main(other) == 0

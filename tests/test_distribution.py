@@ -65,7 +65,7 @@ def test_the_wheel_is_the_package_and_nothing_else(wheel: Path) -> None:
     points = ConfigParser()
     points.read_string(files[f"{about}/entry_points.txt"].decode())
     assert {name: dict(points[name]) for name in points.sections()} == {
-        "console_scripts": {"napari-tinc": "napari_tinc.cli:main"},
+        "console_scripts": {"napari-tinc": "napari_tinc.cli.main:main"},
         "napari.manifest": {"napari-tinc": "napari_tinc:napari.yaml"},
     }
     for name, data in files.items():

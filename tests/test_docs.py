@@ -129,12 +129,12 @@ def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def workplace(files: Path, corner: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the code runs: those files are there, the sample is small, and training is short."""
-    from napari_tinc import pipeline
+    from napari_tinc.training import fit_tree
 
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     sample = samples.mri()
     monkeypatch.setattr(samples, "mri", lambda: replace(sample, array=corner))
-    monkeypatch.setattr(pipeline, "STEPS", dict.fromkeys(pipeline.STEPS, 10))
+    monkeypatch.setattr(fit_tree, "STEPS", dict.fromkeys(fit_tree.STEPS, 10))
     monkeypatch.chdir(tmp_path)
 
 
@@ -142,7 +142,7 @@ def workplace(files: Path, corner: NDArray[np.uint8], tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("page", WITH_CODE)
 def test_the_code_of_a_page_runs(page: str, workplace: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Python in one namespace a page; of the shell, our own command."""
-    from napari_tinc.cli import main
+    from napari_tinc.cli.main import main
 
     text = (ROOT / page).read_text(encoding="utf-8")
     for old, new in SMALLER.items():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_tinc.entropy import MAX_MAGNITUDE, Geometric, decode, encode
+from napari_tinc.networks.entropy import MAX_MAGNITUDE, Geometric, decode, encode
 
 streams = st.lists(
     st.lists(st.one_of(st.integers(-3, 3), st.integers(-MAX_MAGNITUDE, MAX_MAGNITUDE)), max_size=60), max_size=5

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import choice, costs, pipeline, plain, psnr_search
-from napari_tinc.blocks import estimate_blocks
-from napari_tinc.pipeline import Settings
-from napari_tinc.sources import Source
+from napari_tinc.encoding import choice, psnr_search, without_networks
+from napari_tinc.encoding.blocks import estimate_blocks
+from napari_tinc.encoding.sources import Source
+from napari_tinc.training import costs, fit_tree
+from napari_tinc.training.fit_tree import Settings
 
 Stage = list[tuple[str, int, float, float, float]]  # phase, step, seconds, seconds left, PSNR
 
@@ -36,7 +37,7 @@ def finished(psnr: float) -> Any:
 @pytest.fixture
 def auto(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The events of a fit by both methods, whose stages tell what they are given and take what is usual."""
-    monkeypatch.setattr(plain, "MOST_RATIO", 300)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
     monkeypatch.setattr(choice, "usual_seconds", lambda _: 20.0)
     monkeypatch.setattr(choice, "usual_sample_seconds", lambda _: 2.0)
     monkeypatch.setattr(choice, "estimate_blocks", lambda *_: SimpleNamespace(seconds=50.0))
@@ -100,7 +101,7 @@ def test_packing_goes_at_the_pace_of_the_steps() -> None:
 
 def test_a_search_expects_the_usual_rounds_and_another_where_it_goes_on() -> None:
     sizes = [64**3, 64**3]
-    search = plain._Search(sizes, is_checked=False)
+    search = without_networks._Search(sizes, is_checked=False)
     usual = costs.coding_seconds(sizes)
     assert search.seconds_left(0.1) == pytest.approx(costs.USUAL_ROUNDS * usual - 0.1)
     search.begun, search.done, search.done_at = 3, 2, 10.0
@@ -109,12 +110,12 @@ def test_a_search_expects_the_usual_rounds_and_another_where_it_goes_on() -> Non
     assert search.seconds_left(42.0) == 5 * 10 - 42
     search.begun = 8  # it is over
     assert search.seconds_left(41.0) == 0
-    checked = plain._Search(sizes, is_checked=True, begun=6, done=6, done_at=30.0)
+    checked = without_networks._Search(sizes, is_checked=True, begun=6, done=6, done_at=30.0)
     assert checked.seconds_left(30.0) == pytest.approx(10 / usual * costs.checking_seconds(sizes))
 
 
 def test_a_fit_tells_its_packing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 100)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 100)
     for options in ({}, {"block": 20}):
         events = [
             event for event in tinc.fit(waves(), ratio=8, preset="fast", method="networks", device="cpu", **options)
@@ -142,16 +143,16 @@ def test_a_search_for_a_psnr_tells_the_fits_after_this_one(monkeypatch: pytest.M
 
 
 def test_what_a_fit_by_each_method_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "MOST_RATIO", 300)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
     source = Source.of(np.zeros((128, 128, 128), "u1"))
 
-    def estimated(**options: Any) -> pipeline.Estimate:
+    def estimated(**options: Any) -> fit_tree.Estimate:
         return choice.estimate_fit(source, source.nbytes // 64, Settings("fast", **options))
 
     auto, networks, coder, bound = (
         estimated(**options) for options in ({}, {"method": "networks"}, {"method": "predictive"}, {"bound": 3.0})
     )
-    samples = costs.USUAL_ROUNDS * plain.N_SAMPLES * costs.coding_seconds([64**3])
+    samples = costs.USUAL_ROUNDS * without_networks.N_SAMPLES * costs.coding_seconds([64**3])
     assert auto.seconds == pytest.approx(networks.seconds + samples + coder.seconds)
     assert auto.n_parameters == networks.n_parameters > 0 and auto.steps == 800
     assert (coder.steps, coder.n_parameters, coder.widths, coder.n_blocks) == (0, 0, (), 1)

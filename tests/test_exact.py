@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import napari_tinc as tinc
-from napari_tinc import blocks, exact
-from napari_tinc.cli import main
-from napari_tinc.exact import violations
-from napari_tinc.framing import DTYPES, Ancillary, Kind
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.cli.main import main
+from napari_tinc.decoding import bounded_box as decoding_bounded_box
+from napari_tinc.decoding.bounded_box import violations
+from napari_tinc.decoding.contents import Blocks
+from napari_tinc.encoding import blocks as encoding_blocks
+from napari_tinc.format.head import DTYPES, Ancillary, Kind
 from napari_tinc.octree import box_slices
-from napari_tinc.parts import Blocks
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
@@ -66,13 +68,13 @@ def test_violations_are_counted() -> None:
 
 
 def test_blocks_are_decoded_where_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "EXACT_EDGE", 18)
+    monkeypatch.setattr(encoding_blocks, "EXACT_EDGE", 18)
     array = wave()
     volume = tinc.TincVolume(tinc.compress(array, max_error=0).parts.data())
     assert isinstance(volume.parts, Blocks) and len(volume.parts.start) == 8
     calls = []
-    decode = exact.residual.decode
-    monkeypatch.setattr(exact.residual, "decode", lambda *args: calls.append(1) or decode(*args))
+    decode = bounded_box.decode
+    monkeypatch.setattr(bounded_box, "decode", lambda *args: calls.append(1) or decode(*args))
     np.testing.assert_array_equal(volume[3, :, :], array[3])
     assert len(calls) == 4
     np.testing.assert_array_equal(volume[4:6, 3:8], array[4:6, 3:8])
@@ -167,8 +169,8 @@ def test_wrong_values_are_noticed() -> None:
     volume = tinc.compress(wave(), max_error=0)
     assert isinstance(volume.parts, Blocks)
     part = volume.parts.part(0, 0)
-    assert isinstance(part, exact.Exact)
-    wrong = exact.Exact(part.data, part.shape, part.dtype, part.crc ^ 1)
+    assert isinstance(part, decoding_bounded_box.Exact)
+    wrong = decoding_bounded_box.Exact(part.data, part.shape, part.dtype, part.crc ^ 1)
     with pytest.raises(tinc.TincError, match="values decode to the CRC-32"):
         wrong.verify()
 

@@ -18,13 +18,15 @@ import pytest
 from strategies import SMALL, small_file
 
 import napari_tinc as tinc
-from napari_tinc import cli, export, storage
-from napari_tinc.container import pack
-from napari_tinc.export import write_image
-from napari_tinc.framing import Ancillary, Chunk
-from napari_tinc.images import read_image
-from napari_tinc.reports import Log
-from napari_tinc.storage import save
+from napari_tinc.cli.main import main
+from napari_tinc.cli.tables import Log
+from napari_tinc.format.head import Ancillary, Chunk
+from napari_tinc.format.networks_file import pack
+from napari_tinc.io import write as io_write
+from napari_tinc.io.image import read_image
+from napari_tinc.io.write import write_image
+from napari_tinc.storage import stores
+from napari_tinc.storage.stores import save
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES]
 OLD = b"the old file, whatever it was"
@@ -108,7 +110,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> Iterator
         return open_file(path, flags, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "open", disk.open, raising=False)
+        patch.setattr(stores, "open", disk.open, raising=False)
         patch.setattr(os, "fsync", fsync)
         patch.setattr(os, "open", opened)
         for name in ("chmod", "link", "replace", "listdir"):
@@ -192,7 +194,7 @@ def test_a_limit_on_sizes_leaves_the_old_file(folder: Path) -> None:
 
 def test_a_disk_that_cannot_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "v.tinc").write_bytes(SMALL)
-    store = storage.Local(Disk("read", errno.EIO).open(str(tmp_path / "v.tinc"), "r+b"), len(SMALL))
+    store = stores.Local(Disk("read", errno.EIO).open(str(tmp_path / "v.tinc"), "r+b"), len(SMALL))
     with pytest.raises(OSError, match="Input/output error") as caught:
         store.read(0, 10)
     assert caught.value.filename == str(tmp_path / "v.tinc")
@@ -257,7 +259,7 @@ def test_a_failing_call_of_an_export(
                 disk.check("close")
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "FileIO", Raw)
+        patch.setattr(io_write, "FileIO", Raw)
         for name in ("fsync", "replace"):
             patch.setattr(os, name, disk.wrap(name, getattr(os, name)))
         with pytest.raises(OSError, match=f"cannot save, {ARRAY[:2].nbytes} bytes needed: ") as caught:
@@ -313,7 +315,7 @@ def test_a_log_that_cannot_be_written_costs_nothing_else(tmp_path: Path, capsys:
         "--log",
         "/dev/full",
     ]
-    assert cli.main(arguments) == 1
+    assert main(arguments) == 1
     assert capsys.readouterr().err.endswith("/dev/full: only the log is incomplete: No space left on device\n")
     np.testing.assert_array_equal(tinc.open(tmp_path / "v.tinc"), ARRAY[:, :16, :16])
     assert sorted(os.listdir(tmp_path)) == ["v.npy", "v.tinc"]

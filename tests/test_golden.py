@@ -14,9 +14,9 @@ import pytest
 from fields import File, Row
 
 import napari_tinc as tinc
-from napari_tinc.exact import Exact, checksum
-from napari_tinc.framing import Ancillary, Kind, TincError
-from napari_tinc.parts import Blocks
+from napari_tinc.decoding.bounded_box import Exact, checksum
+from napari_tinc.decoding.contents import Blocks
+from napari_tinc.format.head import Ancillary, Kind, TincError
 
 FOLDER = Path(__file__).parent / "golden"
 RECORDS: dict[str, dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())

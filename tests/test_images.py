@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_tinc import images
-from napari_tinc.export import write_image
-from napari_tinc.images import read_image
-from napari_tinc.sources import Source
-from napari_tinc.views import AxesView
+from napari_tinc.encoding.sources import Source
+from napari_tinc.io import image as io_image
+from napari_tinc.io.arrays import AxesView
+from napari_tinc.io.image import read_image
+from napari_tinc.io.write import write_image
 
 SHAPE = (4, 5, 6)
 SPACING = (0.29, 0.26, 0.13)
@@ -26,7 +26,7 @@ def ramp(shape: tuple[int, ...] = SHAPE, dtype: Any = "uint16") -> np.ndarray[An
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
 
 
-def check_volume(image: images.Image, spacing: Any, units: str | None, expected: Any = None) -> None:
+def check_volume(image: io_image.Image, spacing: Any, units: str | None, expected: Any = None) -> None:
     expected = ramp() if expected is None else expected
     np.testing.assert_array_equal(image.array, expected)
     assert image.array.dtype == expected.dtype
@@ -127,7 +127,7 @@ def test_a_tiff_cut_short_is_refused(tmp_path: Path) -> None:
 def test_planes_that_are_missing_are_not_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     """tifffile takes them for zeros, and `verify --against` had proved them."""
     pytest.importorskip("zarr")
-    monkeypatch.setattr(images, "READ_WHOLE", whole)
+    monkeypatch.setattr(io_image, "READ_WHOLE", whole)
     tifffile.imwrite(tmp_path / "v.tif", ramp((3, 8, 9)), photometric="minisblack", compression="zlib")
     with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
         pages = [page.asarray() for page in tiff.pages]
@@ -147,7 +147,7 @@ def test_large_tiffs_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, compression: str | None
 ) -> None:
     pytest.importorskip("zarr")
-    monkeypatch.setattr(images, "READ_WHOLE", 100)
+    monkeypatch.setattr(io_image, "READ_WHOLE", 100)
     path, array = tmp_path / "v.tif", ramp((7, 8, 9))
     options: dict[str, Any] = {"photometric": "minisblack", "compression": compression}
     if kind == "pages":
@@ -177,7 +177,7 @@ def test_large_tiffs_are_not_read(
 @pytest.mark.parametrize("whole", [0, 2**20])
 def test_the_axes_of_imagej_are_reordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     pytest.importorskip("zarr")
-    monkeypatch.setattr(images, "READ_WHOLE", whole)
+    monkeypatch.setattr(io_image, "READ_WHOLE", whole)
     array = ramp((3, 4, 2, 5, 6))
     table = np.zeros((3, 256), np.uint8)
     luts = [table + np.array(color, np.uint8)[:, None] for color in ((255, 0, 0), (0, 255, 128))]
@@ -517,14 +517,14 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
 # --- units and imports -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(images.UNITS))
+@pytest.mark.parametrize("name", list(io_image.UNITS))
 def test_units_are_those_of_napari(name: str) -> None:
     pint = pytest.importorskip("pint")
     unit = pint.get_application_registry().parse_expression(name).units
-    symbol, metres = images.UNITS[name]
+    symbol, metres = io_image.UNITS[name]
     if name != "pixel":
         assert (1 * unit).to("meter").magnitude == pytest.approx(metres)
-    assert {images.unit_name(text) for text in (name, symbol, f"{name}s", name.title())} == {name}
+    assert {io_image.unit_name(text) for text in (name, symbol, f"{name}s", name.title())} == {name}
 
 
 @pytest.mark.parametrize(
@@ -539,10 +539,10 @@ def test_units_are_those_of_napari(name: str) -> None:
     + [(text, None) for text in (None, "", "Mm", "reference frame", "second", 3)],
 )
 def test_unit_spellings(text: object, name: str | None) -> None:
-    assert images.unit_name(text) == name
+    assert io_image.unit_name(text) == name
 
 
 def test_importing_the_module_imports_no_library() -> None:
     heavy = ["tifffile", "nibabel", "h5py", "zarr", "torch", "napari", "qtpy"]
-    code = f"import sys, napari_tinc.images; sys.exit(', '.join(set({heavy}) & set(sys.modules)) or 0)"
+    code = f"import sys, napari_tinc.io.image; sys.exit(', '.join(set({heavy}) & set(sys.modules)) or 0)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

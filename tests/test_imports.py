@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import pipeline
+from napari_tinc.training import fit_tree
 
 HEAVY = {
     "torch",
@@ -30,14 +30,14 @@ HEAVY = {
 }
 GUI = {"napari", "npe2", "magicgui", "superqt", "qtpy", "PyQt6", "PySide6", "pyqtgraph", "vispy"}
 PACKAGE = Path(tinc.__file__).parent
-CORE = sorted(path for path in PACKAGE.glob("*.py"))
+CORE = sorted(path for path in PACKAGE.rglob("*.py") if "plugin" not in path.relative_to(PACKAGE).parts)
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("imports") / "v.tinc"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STEPS, "fast", 1)
+        patch.setitem(fit_tree.STEPS, "fast", 1)
         tinc.compress(np.random.default_rng(0).normal(size=(24, 24, 24)), ratio=16, preset="fast").save(path)
     return path
 
@@ -50,9 +50,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "import napari_tinc as tinc, numpy as np; assert np.asarray(tinc.open(path)[3]).shape == (24, 24)",
         "import napari_tinc as tinc, numpy as np; np.asarray(tinc.open(path).levels[-1][:2, 3:, ::2])",
         "import napari_tinc as tinc; tinc.open(path).verify()",
-        "from napari_tinc.cli import main; main(['info', path, '--leaves'])",
-        "from napari_tinc.cli import main; main(['verify', path, '--json'])",
-        "from napari_tinc.cli import main; import numpy as np; np.save(path + '.npy', np.ones((3, 4, 5))); "
+        "from napari_tinc.cli.main import main; main(['info', path, '--leaves'])",
+        "from napari_tinc.cli.main import main; main(['verify', path, '--json'])",
+        "from napari_tinc.cli.main import main; import numpy as np; np.save(path + '.npy', np.ones((3, 4, 5))); "
         "assert main(['compress', path + '.npy', path, '--isolate', '--max-error', '0']) == 0",
     ],
 )
@@ -61,7 +61,7 @@ def test_reading_a_file_imports_nothing_heavy(file: Path, code: str) -> None:
     subprocess.run([sys.executable, "-c", check, str(file)], check=True, capture_output=True, timeout=60)
 
 
-@pytest.mark.parametrize("module", ["napari_tinc", "napari_tinc.cli"])
+@pytest.mark.parametrize("module", ["napari_tinc", "napari_tinc.cli.main"])
 def test_importing_alone_imports_not_even_numpy(module: str) -> None:
     code = f"import sys, {module}; sys.exit('numpy' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -82,25 +82,145 @@ def is_gui(module: str) -> bool:
     return module.split(".")[0] in GUI or "plugin" in module.replace("napari_tinc", "").split(".")
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_the_core_imports_no_gui(path: Path) -> None:
     found = [module for module, _ in imported(ast.parse(path.read_text(encoding="utf-8"))) if is_gui(module)]
-    assert found == (["napari"] if path.stem == "cli" else [])
+    assert found == (["napari"] if path == PACKAGE / "cli" / "demo.py" else [])
 
 
 def test_the_only_import_of_napari_is_inside_what_shows_the_demo() -> None:
-    functions = [node for node in ast.parse((PACKAGE / "cli.py").read_text()).body if isinstance(node, ast.FunctionDef)]
+    functions = [
+        node for node in ast.parse((PACKAGE / "cli/demo.py").read_text()).body if isinstance(node, ast.FunctionDef)
+    ]
     assert [f.name for f in functions if any(is_gui(module) for module, _ in imported(f))] == ["_show"]
 
 
 def test_the_check_above_would_find_one() -> None:
     code = "import napari.layers\nfrom .plugin import reader\nfrom . import plugin\nfrom qtpy.QtCore import Qt\n"
     assert len([module for module, _ in imported(ast.parse(code)) if is_gui(module)]) == 6
-    assert not is_gui("napari_tinc.volume")
+    assert not is_gui("napari_tinc.decoding.volume")
 
 
-@pytest.mark.parametrize("path", CORE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_torch_is_imported_inside_functions_only(path: Path) -> None:
     body = ast.parse(path.read_text(encoding="utf-8")).body
     at_import = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.If)]
     assert not [m for node in at_import for m, _ in imported(node) if m.split(".")[0] in ("torch", "skimage")]
+
+
+# --- rooms ------------------------------------------------------------------------------------------------------------
+
+# Lowest first. A room, or a file beside the rooms, imports only what stands on a line above its own.
+ORDER = (
+    (
+        "errors",
+        "octree",
+        "devices",
+        "texts",
+    ),
+    (
+        "control",
+        "format",
+    ),
+    ("storage",),
+    (
+        "io",
+        "bounded",
+        "networks",
+        "metrics",
+    ),
+    (
+        "decoding",
+        "samples",
+    ),
+    ("events",),
+    ("training",),
+    ("encoding",),
+    ("isolation",),
+    (
+        "plugin",
+        "cli",
+    ),
+)
+FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+# Beside the rooms lies only what several of them need.
+GROUND_FLOOR = {"control", "devices", "errors", "events", "metrics", "octree", "samples", "texts"}
+# To be cut. No other file is longer than MOST_LINES, and a file that no longer is goes from this list.
+TOO_LONG = {
+    "bounded/box.py",
+    "cli/main.py",
+    "decoding/volume.py",
+    "format/head.py",
+    "training/fit_tree.py",
+    "training/trainer.py",
+}
+MOST_LINES = 400
+MOST_FILES = 20  # of a room, without those of its panels
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def modules_imported(module: str, code: str) -> Iterator[str]:
+    """What a module imports of this package, in functions and for types, too; named from the package down."""
+    package = module.split(".") if MODULES.get(module, Path()).name == "__init__.py" else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[2] for name in node.names if name.name.startswith("napari_tinc."))
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            absolute = [*start, *(node.module or "").split(".")] if node.module else start
+            if not node.level:
+                if absolute[0] != "napari_tinc":
+                    continue
+                absolute = absolute[1:]
+            for name in node.names:
+                inner = ".".join([*absolute, name.name])
+                target = inner if inner in MODULES else ".".join(absolute)
+                if target:
+                    yield target
+
+
+def against_the_order(module: str, code: str) -> list[str]:
+    room = module.split(".")[0]
+    others = [target for target in modules_imported(module, code) if target.split(".")[0] != room]
+    return [target for target in others if FLOOR[target.split(".")[0]] >= FLOOR[room]]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "__init__"])
+def test_a_room_imports_only_what_stands_before_it(module: str) -> None:
+    assert against_the_order(module, MODULES[module].read_text(encoding="utf-8")) == []
+
+
+def test_wrong_imports_would_be_found() -> None:
+    assert against_the_order("format.head", "from ..decoding import volume\n") == ["decoding.volume"]
+    assert against_the_order("format.head", "def f():\n    from ..decoding.volume import open\n") == ["decoding.volume"]
+    assert against_the_order("errors", "from .encoding.compress import fit\n") == ["encoding.compress"]
+    assert against_the_order("bounded.box", "from napari_tinc.networks.weights import Stored\n") == ["networks.weights"]
+    assert against_the_order("plugin.compress.widget", "from ...cli import tables\n") == ["cli.tables"]
+    assert against_the_order("cli.compress", "from ..io.read import read_image\nfrom .paths import x\n") == []
+
+
+def test_imports_go_in_no_circle() -> None:
+    imports = {
+        module: set(modules_imported(module, path.read_text(encoding="utf-8"))) & set(MODULES) - {module}
+        for module, path in MODULES.items()
+        if module != "__init__"
+    }
+    while leaves := [module for module, targets in imports.items() if not targets & set(imports)]:
+        for module in leaves:
+            del imports[module]
+    assert imports == {}
+
+
+def test_beside_the_rooms_lies_only_the_ground_floor() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == GROUND_FLOOR | {"__init__"}
+
+
+def test_files_and_rooms_are_small() -> None:
+    lines = {path.relative_to(PACKAGE).as_posix(): len(path.read_text().splitlines()) for path in MODULES.values()}
+    assert {name for name, count in lines.items() if count > MOST_LINES} == TOO_LONG
+    rooms = {path.parent for path in MODULES.values() if path.parent != PACKAGE}
+    assert all(len(list(room.glob("*.py"))) <= MOST_FILES for room in rooms)

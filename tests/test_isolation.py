@@ -22,8 +22,8 @@ import zarr
 from volumes import small_array
 
 import napari_tinc as tinc
-from napari_tinc import frames, isolation
-from napari_tinc.isolation import fit_isolated
+from napari_tinc.isolation import caller, messages
+from napari_tinc.isolation.caller import fit_isolated
 
 SLOW = 300.0  # seconds: longer than anybody waits
 
@@ -32,7 +32,7 @@ def children(process: psutil.Process | None = None) -> list[psutil.Process]:
     found = []
     for child in (process or psutil.Process()).children():
         with contextlib.suppress(psutil.Error):  # it has just ended
-            if "napari_tinc.isolated" in child.cmdline():
+            if "napari_tinc.isolation.child" in child.cmdline():
                 found.append(child)
     return found
 
@@ -169,7 +169,7 @@ def test_a_child_that_dies_is_one_line(killed_by: str, reason: str) -> None:
     ],
 )
 def test_causes(code: int, reason: str) -> None:
-    assert isolation.cause_of(code, 2.3e9) == reason
+    assert caller.cause_of(code, 2.3e9) == reason
 
 
 @pytest.mark.parametrize(
@@ -200,8 +200,8 @@ def test_errors_keep_their_kind(error: Exception) -> None:
     try:
         raise error
     except Exception as raised:
-        said = json.loads(json.dumps(frames.pack_error(raised)))
-    found = frames.unpack_error(said)
+        said = json.loads(json.dumps(messages.pack_error(raised)))
+    found = messages.unpack_error(said)
     assert isinstance(error, type(found)) and type(found) is not tinc.ChildError and str(found) == str(error)
 
 
@@ -217,14 +217,14 @@ def test_arguments_that_have_no_text() -> None:
 
 
 def test_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(isolation.find_devices_isolated())[:2] == ["auto", "cpu"]
+    assert list(caller.find_devices_isolated())[:2] == ["auto", "cpu"]
     (tmp_path / "torch.py").write_text("raise OSError('libfoo.so: wrong version')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ImportError, match="PyTorch cannot be imported: libfoo.so: wrong version"):
-        isolation.find_devices_isolated()
+        caller.find_devices_isolated()
     (tmp_path / "torch.py").write_text("import os; os.abort()")
     with pytest.raises(tinc.ChildError, match="PyTorch cannot be imported: .* crashed"):
-        isolation.find_devices_isolated()
+        caller.find_devices_isolated()
 
 
 def test_errors_of_files_and_arrays(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_errors_of_files_and_arrays(tmp_path: Path) -> None:
 def test_other_errors_and_stray_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, warnings\n"
-        "from napari_tinc import codec\n"
+        "from napari_tinc.encoding import compress as codec\n"
         "def fit(*_, **options):\n"
         "    print('stray'); os.system('echo deeper'); warnings.warn('careful')\n"
         "    raise RuntimeError('shapes differ\\nat line 5')\n"

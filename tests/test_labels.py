@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_tinc import labels, residual
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded import labels
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 DTYPES = ("?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8")
@@ -64,18 +65,18 @@ def test_constant_regions_cost_next_to_nothing() -> None:
 @pytest.mark.parametrize("bound", [0, 0.5])
 def test_residual_finds_label_images(dtype: str, bound: float) -> None:
     box = (cells((32, 33, 34), 12) * 777).astype(dtype)
-    data = residual.encode(box, bound)
-    assert data[0] == residual.Kind.LABELS
-    out = residual.decode(data, box.shape, dtype)
+    data = bounded_box.encode(box, bound)
+    assert data[0] == bounded_box.Kind.LABELS
+    out = bounded_box.decode(data, box.shape, dtype)
     assert out.dtype == box.dtype and (np.abs(out - box) <= bound).all()
     ramp = np.indices((20, 20, 20)).sum(0).astype(dtype)
-    assert residual.encode(ramp, bound)[0] != residual.Kind.LABELS
+    assert bounded_box.encode(ramp, bound)[0] != bounded_box.Kind.LABELS
 
 
 def test_damage_is_refused_or_decodes() -> None:
     box = cells((20, 21, 22), 30).astype("u2")
-    data = residual.encode(box, 0)
-    assert data[0] == residual.Kind.LABELS
+    data = bounded_box.encode(box, 0)
+    assert data[0] == bounded_box.Kind.LABELS
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(80):
@@ -85,13 +86,13 @@ def test_damage_is_refused_or_decodes() -> None:
         if rng.random() < 0.2:
             damaged = damaged[: rng.integers(0, len(data))]
         try:
-            assert residual.decode(bytes(damaged), box.shape, box.dtype).shape == box.shape
+            assert bounded_box.decode(bytes(damaged), box.shape, box.dtype).shape == box.shape
         except ValueError:
             refused += 1
     assert refused > 70
     for extra in (b"\0", b"\0\0\0\0", b"abcd"):
         with pytest.raises(ValueError, match=r"."):
-            residual.decode(data + extra, box.shape, box.dtype)
+            bounded_box.decode(data + extra, box.shape, box.dtype)
     with pytest.raises(ValueError, match="number of labels"):
         labels.decode(data[1:], (1, 2, 3), "u2")
     with pytest.raises(ValueError, match="ascend within bool"):

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import entropy, pipeline
-from napari_tinc.container import SCALAR
-from napari_tinc.exact import Exact
-from napari_tinc.framing import Kind
-from napari_tinc.parts import Parts
-from napari_tinc.tree import Tree
+from napari_tinc.decoding.bounded_box import Exact
+from napari_tinc.decoding.contents import Parts
+from napari_tinc.decoding.network_box import Tree
+from napari_tinc.format.head import Kind
+from napari_tinc.format.networks_file import SCALAR
+from napari_tinc.networks import entropy
+from napari_tinc.training import fit_tree
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tinc"))
 OPTIONS: dict[str, Any] = {"preset": "fast", "device": "cpu", "method": "networks"}
@@ -22,7 +23,7 @@ OPTIONS: dict[str, Any] = {"preset": "fast", "device": "cpu", "method": "network
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 200)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 200)
 
 
 def busy_corner() -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_tinc.locks import held, while_held
+from napari_tinc.storage.locks import held, while_held
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -47,7 +47,7 @@ def test_it_is_free_after_an_error_and_after_a_job_that_was_given_up(tmp_path: P
 def test_a_process_that_was_killed_keeps_nobody_out(tmp_path: Path) -> None:
     code = """if True:
         import sys, time
-        from napari_tinc.locks import held
+        from napari_tinc.storage.locks import held
         with held(sys.argv[1]):
             print(flush=True)
             time.sleep(60)

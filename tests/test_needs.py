@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import needs
-from napari_tinc.blocks import estimate_blocks
-from napari_tinc.pipeline import Settings
-from napari_tinc.sources import Source
+from napari_tinc.encoding import resources
+from napari_tinc.encoding.blocks import estimate_blocks
+from napari_tinc.encoding.sources import Source
+from napari_tinc.training.fit_tree import Settings
 
 VOLUME = np.broadcast_to(np.arange(300, dtype="u2"), (300, 300, 300))  # of no memory
 
 
 def free(monkeypatch: pytest.MonkeyPatch, *, memory: float = 1e15, disk: float = 1e15) -> None:
-    monkeypatch.setattr(needs.psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
+    monkeypatch.setattr(resources.psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
     own = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=3.5e8))
-    monkeypatch.setattr(needs.psutil, "Process", lambda: own)
-    monkeypatch.setattr(needs.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+    monkeypatch.setattr(resources.psutil, "Process", lambda: own)
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
 
 
 @pytest.mark.parametrize(

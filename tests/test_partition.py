@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_tinc as tinc
-from napari_tinc import codec, pipeline
-from napari_tinc.container import INHERITS, SCALAR, serving
-from napari_tinc.network import Architecture
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.format.networks_file import INHERITS, SCALAR, serving
+from napari_tinc.networks.architecture import Architecture
 from napari_tinc.octree import Octree
-from napari_tinc.partition import Partition, partition
+from napari_tinc.training import fit_tree
+from napari_tinc.training.partition import Partition, partition
 
 
 def split_and_merge(
@@ -54,7 +55,7 @@ def test_no_more_nodes_than_a_file_may_have(rng: np.random.Generator, monkeypatc
     errors[:20, :20, :20] = 0.5
     whole = split_and_merge(volume, errors)
     assert whole is not None and len(whole.octree.split) > 33
-    monkeypatch.setattr("napari_tinc.partition.MAX_TREE", len(whole.octree.split) - 1)
+    monkeypatch.setattr("napari_tinc.training.partition.MAX_TREE", len(whole.octree.split) - 1)
     fewer = split_and_merge(volume, errors)
     assert fewer is not None and 9 < len(fewer.octree.split) < len(whole.octree.split)
 
@@ -108,8 +109,8 @@ def sparse() -> np.ndarray:
 
 
 def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.partition.WORTH", 1e-4)
-    *_, finished = codec.fit(sparse, nbytes=3000, preset="fast")
+    monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
+    *_, finished = encoding_compress.fit(sparse, nbytes=3000, preset="fast")
     volume = finished.volume
     assert volume.nbytes_compressed <= 3000
     leaves = volume.leaves
@@ -128,20 +129,20 @@ def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.Monke
 
 
 def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.partition.WORTH", 1e-4)
-    monkeypatch.setattr(pipeline, "LEAST_PILOT", 0)
-    monkeypatch.setitem(pipeline.STEPS, "fast", 400)
+    monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
+    monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 400)
     first, again = (tinc.compress(sparse, nbytes=2500, preset="fast") for _ in range(2))
     assert first.parts.data() == again.parts.data() and (first.header.widths == SCALAR).any()
 
 
 def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.partition.WORTH", 1e-4)
-    monkeypatch.setattr(pipeline, "LEAST_PILOT", 0)
-    monkeypatch.setitem(pipeline.STEPS, "fast", 400)
+    monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
+    monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 400)
     volume = tinc.compress(sparse, nbytes=2500, preset="fast")
-    from napari_tinc import container
-    from napari_tinc.framing import Chunk, Kind
+    from napari_tinc.format import networks_file
+    from napari_tinc.format.head import Chunk, Kind
 
     model = volume.parts.entries()[0].payload
     for payload, message in (
@@ -150,6 +151,6 @@ def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.Mon
         (model + b"\1", "scalars of the MODEL chunk"),
     ):
         chunks = (Chunk.of(Kind.MODEL, payload), *volume.parts.entries()[1:])
-        broken = tinc.TincVolume(container.pack(volume.header, chunks))
+        broken = tinc.TincVolume(networks_file.pack(volume.header, chunks))
         with pytest.raises(tinc.TincError, match=message):
             broken.verify()

@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import checkpoint, choice, needs, pipeline, plain, training
-from napari_tinc.allocation import NotWithNetworks
-from napari_tinc.parts import Blocks
+from napari_tinc.bounded import search
+from napari_tinc.decoding.contents import Blocks
+from napari_tinc.encoding import choice, resources, without_networks
+from napari_tinc.storage import checkpoint
+from napari_tinc.training import fit_tree, trainer
+from napari_tinc.training.allocation import NotWithNetworks
 
 
 @pytest.fixture(autouse=True)
 def both(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "MOST_RATIO", 300)
-    monkeypatch.setitem(pipeline.STEPS, "fast", 100)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 100)
 
 
 def noisy() -> np.ndarray:
@@ -80,7 +83,7 @@ def test_a_search_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -
             arguments[-1]()  # the check
             time.sleep(0.01)
 
-    monkeypatch.setattr(plain.residual_search, "encode_box", endless)
+    monkeypatch.setattr(search, "encode_box", endless)
     before = set(threading.enumerate())  # some of which may end meanwhile
     events = tinc.fit(noisy(), ratio=8, preset="fast")
     next(events)
@@ -92,7 +95,7 @@ def test_a_search_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_large_volumes_are_judged_by_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "LARGE", 1000)
+    monkeypatch.setattr(without_networks, "LARGE", 1000)
     volume = tinc.compress(noisy(), ratio=8, preset="fast")
     assert volume.error_bound is not None and 8 <= volume.ratio < 8.6
 
@@ -105,7 +108,7 @@ def test_the_same_bytes_again() -> None:
 @pytest.mark.parametrize("options", [{"ratio": 6}, {"psnr": 35}, {"ratio": 6, "block": 16}])
 def test_a_clock_decides_nothing(options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     """A fit was given up by reports that came when the clock said so: never, on a machine that is slow enough."""
-    monkeypatch.setattr(training, "REPORT_SECONDS", math.inf)
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", math.inf)
     events = list(tinc.fit(noisy(), **options, preset="fast"))  # type: ignore[arg-type]
     assert isinstance(events[-1], tinc.Finished) and events[-1].volume.error_bound is not None
     assert not [event for event in events if isinstance(event, tinc.Progress) and event.phase == "packing"]
@@ -113,16 +116,16 @@ def test_a_clock_decides_nothing(options: dict[str, float], monkeypatch: pytest.
 
 def test_a_fit_that_catches_up_is_not_given_up() -> None:
     """As sim_turbulence did, 91^3 at ratio 64, ``balanced``: 41.5 dB in the end, 40.9 dB without networks."""
-    marks = [training.Mark(0.3, 35.5), training.Mark(0.5, 37.09), training.Mark(0.7, 39.16), training.Mark(0.9, 40.82)]
+    marks = [trainer.Mark(0.3, 35.5), trainer.Mark(0.5, 37.09), trainer.Mark(0.7, 39.16), trainer.Mark(0.9, 40.82)]
     assert not any(choice.is_hopeless(mark, 40.91) for mark in marks)
-    assert choice.is_hopeless(training.Mark(0.3, 30.0), 40.91)
+    assert choice.is_hopeless(trainer.Mark(0.3, 30.0), 40.91)
 
 
 def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was left of the schedule became so little that the fit was given up, and 200 steps were made anew."""
     monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter((36.0,)))  # 28 dB at the stop, 30.5 in the end
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)
-    monkeypatch.setitem(pipeline.STEPS, "fast", 3000)
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 3000)
     control, phases, found = tinc.Control(), [], []
     for event in tinc.fit(noisy(), ratio=40, preset="fast", control=control):
         found += [event] * isinstance(event, tinc.Finished)
@@ -136,7 +139,7 @@ def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_networks_given_up_for_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """That they had been given up was kept in the folder, so that they were not made either."""
-    monkeypatch.setattr(plain, "LARGE", 1000)
+    monkeypatch.setattr(without_networks, "LARGE", 1000)
     monkeypatch.setattr(checkpoint, "RESULT_SECONDS", 0.0)
     monkeypatch.setattr(choice, "fit_plain", lambda *_, **__: iter(()))
     volume = tinc.compress(noisy(), ratio=6, preset="fast", resume=tmp_path / "parts")
@@ -169,7 +172,7 @@ def test_networks_that_are_asked_for_are_never_replaced() -> None:
 
 def test_networks_that_are_asked_for_have_the_bytes_of_those_that_auto_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = fitted(noisy(), ratio=20, method="networks")[1]
-    monkeypatch.setattr(plain, "MOST_RATIO", 0)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 0)
     planned, auto = fitted(noisy(), ratio=20)
     assert planned.method == "networks" and auto.volume.parts.data() == asked.volume.parts.data()
 
@@ -234,7 +237,7 @@ def test_a_mask_and_networks() -> None:
 
 
 def test_too_many_voxels_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs, "MOST_AT_ONCE", 1000)
+    monkeypatch.setattr(resources, "MOST_AT_ONCE", 1000)
     with pytest.raises(ValueError, match="28800 voxels and method='predictive' given, expected at most 1000"):
         tinc.fit(noisy(), method="predictive")
     assert tinc.compress(noisy(), method="predictive", max_error=3).method == "predictive"

@@ -12,13 +12,14 @@ from napari.layers.utils._link_layers import link_layers
 from vispy.visuals.axis import _get_ticks_talbot
 from volumes import small_array, small_volume, wide_array, wide_volume
 
-from napari_tinc.plugin import comparison as module
-from napari_tinc.plugin.comparison import Comparison, Curtain, Mode, add_difference
-from napari_tinc.plugin.layers import to_layer
-from napari_tinc.plugin.leaf_maps import round_limit
-from napari_tinc.plugin.leaf_view import compressed_image
-from napari_tinc.plugin.originals import difference, show, toggled
-from napari_tinc.recalibration import recalibrated
+from napari_tinc.encoding.recalibration import recalibrated
+from napari_tinc.plugin.compare import modes
+from napari_tinc.plugin.compare.lazy_pairs import Curtain
+from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
+from napari_tinc.plugin.compare.original import difference, show, toggled
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.leaves.maps import round_limit
+from napari_tinc.plugin.leaves.overlays import compressed_image
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_a_curtain_hangs_in_what_is_displayed(viewer: ViewerModel) -> None:
 
 
 def test_a_curtain_of_a_large_volume_has_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OVERVIEW_VOXELS", 2000)
+    monkeypatch.setattr(modes, "OVERVIEW_VOXELS", 2000)
     viewer = ViewerModel()
     data, arguments = to_layer(wide_volume(), "b (tinc)", 10**6)
     original, image = viewer.add_image(wide_array(), name="b"), viewer.add_image(data, **arguments)

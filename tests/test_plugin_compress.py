@@ -18,14 +18,17 @@ from superqt.utils import WorkerBase
 from volumes import small_array
 
 import napari_tinc as tinc
-from napari_tinc import codec, isolation, pipeline
-from napari_tinc.plugin import compress, writer
-from napari_tinc.plugin.compress import CompressWidget
-from napari_tinc.plugin.jobs import JobError, Request
-from napari_tinc.plugin.layers import Geometry
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.isolation import caller
+from napari_tinc.plugin import writer
+from napari_tinc.plugin.compress import widget as compress_widget
+from napari_tinc.plugin.compress.widget import CompressWidget
+from napari_tinc.plugin.jobs.job import JobError, Request
+from napari_tinc.plugin.jobs.worker import start_job
+from napari_tinc.plugin.layers.from_volume import Geometry
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.plugin.worker import start_job
-from napari_tinc.training import Control, Progress
+from napari_tinc.training import fit_tree
+from napari_tinc.training.trainer import Control, Progress
 
 LONG = 10**6  # steps: a job that lasts until it is ended
 QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)  # where tests can reach it
@@ -33,8 +36,8 @@ QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)  # whe
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
-    monkeypatch.setattr(compress, "read_preferences", lambda: QUICK)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setattr(compress_widget, "read_preferences", lambda: QUICK)
 
 
 @pytest.fixture
@@ -137,7 +140,7 @@ def test_the_result_is_saved_at_once(
 
 
 def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.cancel.native.click()
@@ -147,7 +150,7 @@ def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: 
 
 
 def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.stop.native.click()
@@ -163,7 +166,7 @@ def test_errors_of_the_job_are_shown_once(
         yield Progress("training", 1, 2, 0.0, 0.0, 1.0, 10.0, None)
         raise RuntimeError("CUDA out of memory\nlong story")
 
-    monkeypatch.setattr(codec, "fit", fail)
+    monkeypatch.setattr(encoding_compress, "fit", fail)
     widget = make_widget(viewer)
     before = len(notification_manager.records)
     widget.start()
@@ -233,7 +236,7 @@ def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make
 
 
 def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     widget = CompressWidget(viewer)
     started(qtbot, widget)
     running = widget.queue.running
@@ -250,7 +253,7 @@ def test_closing_the_dock_cancels_its_job(qtbot: Any, viewer: ViewerModel, monke
     """napari takes a closed dock's widget out of it and keeps it: once, its job ran on unseen and added a layer."""
     from qtpy.QtWidgets import QDockWidget
 
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     widget, dock = CompressWidget(viewer), QDockWidget()
     qtbot.addWidget(dock)
     dock.setWidget(widget.native)
@@ -290,7 +293,7 @@ def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_
 def test_what_waits_goes_on_after_a_cancel_and_not_after_the_widget(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     for _ in range(2):
@@ -342,8 +345,8 @@ def test_colours_of_an_rgb_volume(qtbot: Any, make_widget: Any) -> None:
 def test_a_preview_is_shown_in_place_and_goes(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
-    monkeypatch.setattr(pipeline, "PREVIEW_VOXELS", 2000)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setattr(fit_tree, "PREVIEW_VOXELS", 2000)
     source = viewer.layers["a"]
     source.translate = (1, 2, 3)
     widget = make_widget(viewer)
@@ -367,7 +370,7 @@ def test_a_preview_is_shown_in_place_and_goes(
 def test_looking_at_it_in_2d_and_3d_while_it_runs(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     for ndisplay in (3, 2, 3):
@@ -390,7 +393,7 @@ def test_targets_and_options_reach_the_fit(
         given.append(options)
         yield from ()
 
-    monkeypatch.setattr(codec, "fit", note)
+    monkeypatch.setattr(encoding_compress, "fit", note)
     widget = make_widget(viewer)
     assert "8 leaves, widths " in widget.networks.value
     widget.seed.value, widget.weights.value, widget.levels.value = 7, "int8", 3
@@ -461,7 +464,7 @@ def test_a_process_of_its_own_that_dies_and_one_that_does_not(
     assert not widget.isolate.value
     widget.isolate.value, widget.target.value = True, "Max error"
     with monkeypatch.context() as patch:
-        patch.setattr(isolation, "_start", start)
+        patch.setattr(caller, "_start", start)
         widget.start()
         assert finish(qtbot, widget) == "Failed: the compression process ended without a result (exit code 3)"
     assert widget.queue.running is None and len(viewer.layers) == 1
@@ -474,7 +477,7 @@ def test_where_no_process_can_be_started_none_is_offered(
     viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/opt/napari/napari")
-    monkeypatch.setattr(compress, "read_preferences", lambda: replace(QUICK, isolate=True))
+    monkeypatch.setattr(compress_widget, "read_preferences", lambda: replace(QUICK, isolate=True))
     widget = make_widget(viewer)
     assert not widget.isolate.enabled and not widget.isolate.value
 
@@ -514,7 +517,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     assert viewer.open(tmp_path / "bad.tinc", plugin="napari-tinc") == []
     assert notification_manager.records[-1].message.startswith("Cannot open bad.tinc: not a .tinc file")
 
-    monkeypatch.setitem(pipeline.STEPS, "fast", LONG)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
     started(qtbot, widget)
     control = widget.queue.running.control
     for ndisplay in (3, 2):  # while it runs

@@ -16,23 +16,27 @@ from superqt.utils import WorkerBase
 from volumes import small_array
 
 import napari_tinc as tinc
-from napari_tinc import choice, codec, pipeline, plain
-from napari_tinc.pipeline import Finished
-from napari_tinc.plugin import compress, dialogs, save_results
-from napari_tinc.plugin.compress import CompressWidget
-from napari_tinc.plugin.layers import base_name
-from napari_tinc.plugin.leading_axes import axes_of_file
-from napari_tinc.plugin.leaves import LeavesWidget
+from napari_tinc.encoding import choice, without_networks
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.plugin import dialogs
+from napari_tinc.plugin.compress import save_results
+from napari_tinc.plugin.compress import widget as compress_widget
+from napari_tinc.plugin.compress.widget import CompressWidget
+from napari_tinc.plugin.layers.from_volume import base_name
+from napari_tinc.plugin.layers.leading_axes import axes_of_file
+from napari_tinc.plugin.leaves.widget import LeavesWidget
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.training import Progress
+from napari_tinc.training import fit_tree
+from napari_tinc.training.fit_tree import Finished
+from napari_tinc.training.trainer import Progress
 
 QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
-    monkeypatch.setattr(compress, "read_preferences", lambda: QUICK)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setattr(compress_widget, "read_preferences", lambda: QUICK)
 
 
 @pytest.fixture
@@ -181,7 +185,7 @@ def test_a_result_that_was_edited_is_not_saved_as_it_was(qtbot: Any, make_widget
 
 
 def test_the_method_reaches_the_fit_and_is_told(qtbot: Any, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "MOST_RATIO", 300)  # as outside of tests
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300)  # as outside of tests
     viewer = ViewerModel()
     viewer.add_image(small_array(), name="a")
     widget = make_widget(viewer)
@@ -210,7 +214,9 @@ def test_why_a_method_was_taken(qtbot: Any, make_widget: Any, monkeypatch: pytes
         event for event in tinc.fit(small_array(), ratio=12, preset="fast", device="cpu") if isinstance(event, Finished)
     ]
     reason = choice.reason_without(None)
-    monkeypatch.setattr(codec, "fit", lambda *_, **__: iter([Finished(made.volume, made.quality, 3.0, reason)]))
+    monkeypatch.setattr(
+        encoding_compress, "fit", lambda *_, **__: iter([Finished(made.volume, made.quality, 3.0, reason)])
+    )
     widget.start()
     assert f"An octree of 9 networks ({reason}), in 3 s." in finish(qtbot, widget)
 
@@ -247,7 +253,7 @@ def test_disabled_buttons_say_why(qtbot: Any, make_widget: Any, monkeypatch: pyt
     widget = make_widget(viewer)
     tips = [button.native.toolTip() for button in (widget.stop, widget.cancel)]
     assert tips == ["Nothing is being compressed."] * 2
-    monkeypatch.setattr(codec, "fit", lambda *_, **options: until(options["control"]))
+    monkeypatch.setattr(encoding_compress, "fit", lambda *_, **options: until(options["control"]))
     widget.target.value = "Max error"
     assert "without them" in widget.preset.native.toolTip()
     widget.start()
@@ -261,7 +267,7 @@ def test_disabled_buttons_say_why(qtbot: Any, make_widget: Any, monkeypatch: pyt
 
 
 def test_the_preview_can_be_taken_away(qtbot: Any, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
     viewer = ViewerModel()
     source = viewer.add_image(small_array(), name="a")
     widget = make_widget(viewer)

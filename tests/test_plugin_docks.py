@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QApplication
 from test_recalibration import brighter
 from volumes import small_array, small_volume
 
-from napari_tinc.plugin.comparison import Mode
-from napari_tinc.plugin.layers import to_layer
+from napari_tinc.plugin.compare.modes import Mode
+from napari_tinc.plugin.layers.from_volume import to_layer
 
 TABLE = "Features table widget (napari)"
 

@@ -21,8 +21,8 @@ from npe2 import PluginManager, PluginManifest
 from npe2._command_registry import utils
 
 import napari_tinc as tinc
-from napari_tinc import pipeline
 from napari_tinc.plugin.door import is_unproxied
+from napari_tinc.training import fit_tree
 
 MANIFEST = PluginManifest.from_file(Path(tinc.__file__).with_name("napari.yaml"))
 COMMANDS = {command.id: command for command in MANIFEST.contributions.commands}
@@ -40,8 +40,8 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for preset in pipeline.STEPS:
-        monkeypatch.setitem(pipeline.STEPS, preset, 1)
+    for preset in fit_tree.STEPS:
+        monkeypatch.setitem(fit_tree.STEPS, preset, 1)
 
 
 @pytest.fixture

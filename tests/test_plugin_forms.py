@@ -9,7 +9,7 @@ from magicgui.widgets import FloatSlider, PushButton
 from qtpy.QtWidgets import QAbstractSpinBox
 
 from napari_tinc.plugin.forms import allow
-from napari_tinc.plugin.legend import Legend
+from napari_tinc.plugin.leaves.legend import Legend
 
 
 def test_what_is_disabled_says_why_and_gets_its_tooltip_back(qtbot: Any) -> None:

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 from volumes import small_array
 
-from napari_tinc import codec, devices, isolation, pipeline, training
-from napari_tinc.pipeline import Preview
-from napari_tinc.plugin import jobs
-from napari_tinc.plugin.jobs import JobError, Request, Result, compress_layer
-from napari_tinc.plugin.layers import Geometry
-from napari_tinc.training import Control, Progress
+from napari_tinc import devices
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.isolation import caller
+from napari_tinc.plugin.jobs import job
+from napari_tinc.plugin.jobs.job import JobError, Request, Result, compress_layer
+from napari_tinc.plugin.layers.from_volume import Geometry
+from napari_tinc.training import fit_tree, trainer
+from napari_tinc.training.fit_tree import Preview
+from napari_tinc.training.trainer import Control, Progress
 
 PLACE = Geometry((2, 1, 1), "micrometer", "zyx")
 
@@ -31,7 +34,7 @@ def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: s
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
 
 
 def test_progress_then_the_layer() -> None:
@@ -55,14 +58,14 @@ def test_the_end_of_that_process_is_a_job_error_of_one_line(monkeypatch: pytest.
     def start(python: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([python, "-c", "exit(3)"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    monkeypatch.setattr(isolation, "_start", start)
+    monkeypatch.setattr(caller, "_start", start)
     with pytest.raises(JobError) as caught:
         list(compress_layer(replace(request(), isolate=True), Control(), 10**6))
     assert str(caught.value) == "the compression process ended without a result (exit code 3)"
 
 
 def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
     control = Control()
     events = compress_layer(request(), control, 10**6)
     assert isinstance(next(events), Progress)
@@ -71,7 +74,7 @@ def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stop_gives_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
     control = Control()
     events = compress_layer(request(), control, 10**6)
     next(events)
@@ -112,7 +115,7 @@ def test_any_error_is_a_job_error_and_never_a_runtime_error(
         yield Progress("training", 1, 2, 0.0, 0.0, 1.0, 10.0, None)
         raise error
 
-    monkeypatch.setattr(codec, "fit", fail)
+    monkeypatch.setattr(encoding_compress, "fit", fail)
     events = compress_layer(request(), Control(), 10**6)
     next(events)
     with pytest.raises(JobError) as caught:
@@ -129,14 +132,14 @@ def test_a_kept_error_does_not_keep_the_jobs_memory(monkeypatch: pytest.MonkeyPa
         yield Progress("training", 1, 2, 0.0, 0.0, 1.0, 10.0, None)
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(codec, "fit", fail)
+    monkeypatch.setattr(encoding_compress, "fit", fail)
     with pytest.raises(JobError) as caught:
         list(compress_layer(request(), Control(), 10**6))
     assert caught.value and kept[0]() is None
 
 
 def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
     before = threading.active_count()
     events = compress_layer(request(), Control(), 10**6)
     next(events)
@@ -146,14 +149,14 @@ def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices() -> None:
-    (found,) = jobs.one_result(devices.find_devices)
+    (found,) = job.one_result(devices.find_devices)
     assert list(found)[:2] == ["auto", "cpu"] and "GB free" in found["cpu"] and found["auto"]
 
 
 def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(JobError, match="PyTorch cannot be imported"):
-        list(jobs.one_result(devices.find_devices))
+        list(job.one_result(devices.find_devices))
 
 
 def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,8 +173,8 @@ def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_look_gives_a_preview_that_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 400)
-    monkeypatch.setattr(training, "REPORT_SECONDS", 0.0)  # else a fast machine has but one report
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 400)
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)  # else a fast machine has but one report
     control, previews = Control(), []
     for event in compress_layer(request(), control, 10**6):
         if isinstance(event, Preview):
@@ -184,7 +187,7 @@ def test_a_look_gives_a_preview_that_gets_better(monkeypatch: pytest.MonkeyPatch
 
 
 def test_previews_of_large_volumes_are_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "PREVIEW_VOXELS", 2000)
+    monkeypatch.setattr(fit_tree, "PREVIEW_VOXELS", 2000)
     control = Control()
     control.look.set()
     preview = next(event for event in compress_layer(request(), control, 10**6) if isinstance(event, Preview))

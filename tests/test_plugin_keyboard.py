@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QCom
 from superqt.utils import WorkerBase
 from volumes import small_array, small_volume
 
-from napari_tinc.plugin.compare import CompareWidget
-from napari_tinc.plugin.comparison import Mode
-from napari_tinc.plugin.compress import CompressWidget
-from napari_tinc.plugin.layers import to_layer
-from napari_tinc.plugin.leaves import LeavesWidget
+from napari_tinc.plugin.compare.modes import Mode
+from napari_tinc.plugin.compare.widget import CompareWidget
+from napari_tinc.plugin.compress.widget import CompressWidget
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.leaves.widget import LeavesWidget
 
 
 @pytest.fixture

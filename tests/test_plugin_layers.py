@@ -11,8 +11,16 @@ from napari.layers import Image
 from volumes import small_array, small_volume, wide_volume
 
 import napari_tinc as tinc
-from napari_tinc.plugin import viewing
-from napari_tinc.plugin.layers import Geometry, geometry, intensities, to_layer, unchanged, volumes_of, with_geometry
+from napari_tinc.plugin.layers import display
+from napari_tinc.plugin.layers.from_volume import (
+    Geometry,
+    geometry,
+    intensities,
+    to_layer,
+    unchanged,
+    volumes_of,
+    with_geometry,
+)
 
 
 def image(**more: Any) -> Image:
@@ -34,10 +42,10 @@ def test_a_small_volume_becomes_an_array_with_its_place_in_the_world() -> None:
 
 
 def test_a_large_volume_becomes_lazy_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 2000)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 2000)
     data, arguments = to_layer(tinc.compress(np.zeros((8, 40, 50), np.int8), ratio=8), "a", 2000)
     assert [level.shape for level in data] == [(8, 40, 50), (4, 20, 25)]
-    assert [type(level) for level in data] == [tinc.volume.LazyArray, tinc.volume.LazyArray]
+    assert [type(level) for level in data] == [tinc.decoding.lazy_array.LazyArray, tinc.decoding.lazy_array.LazyArray]
     layer = Image(data, **arguments)
     assert layer.multiscale and layer.data[0].shape == (8, 40, 50)
     assert unchanged(*state(layer)) is arguments["metadata"]["tinc"]
@@ -114,7 +122,7 @@ def test_what_cannot_be_compressed_is_named() -> None:
 
 
 def test_a_duplicate_is_still_what_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 2000)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 2000)
     data, arguments = to_layer(wide_volume(), "b", 2000)
     data, arguments, _ = copy.deepcopy(Image(data, **arguments).as_layer_data_tuple())
     assert arguments["multiscale"] and unchanged(data, arguments) is wide_volume()

@@ -13,10 +13,10 @@ from napari.layers import Image, Labels, Vectors
 from volumes import small_array, small_volume
 
 from napari_tinc.octree import Octree
-from napari_tinc.plugin.layers import VOLUME, to_layer
-from napari_tinc.plugin.leaf_view import LeafView, compressed_image, leaf_view
-from napari_tinc.plugin.looks import PLACE
-from napari_tinc.plugin.originals import measure
+from napari_tinc.plugin.compare.original import measure
+from napari_tinc.plugin.layers.appearance import PLACE
+from napari_tinc.plugin.layers.from_volume import VOLUME, to_layer
+from napari_tinc.plugin.leaves.overlays import LeafView, compressed_image, leaf_view
 
 
 @pytest.fixture

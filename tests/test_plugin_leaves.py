@@ -16,13 +16,15 @@ from test_recalibration import brighter
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.plugin import commands, pair
-from napari_tinc.plugin.compare import CompareWidget
-from napari_tinc.plugin.comparison import Mode
-from napari_tinc.plugin.layers import VOLUME, to_layer
-from napari_tinc.plugin.leaves import LeavesWidget
-from napari_tinc.plugin.originals import NO_NETWORKS, is_calibrated
-from napari_tinc.recalibration import recalibrated
+from napari_tinc.encoding.recalibration import recalibrated
+from napari_tinc.plugin import commands
+from napari_tinc.plugin.compare import pair
+from napari_tinc.plugin.compare.modes import Mode
+from napari_tinc.plugin.compare.original import NO_NETWORKS, is_calibrated
+from napari_tinc.plugin.compare.widget import CompareWidget
+from napari_tinc.plugin.layers.from_volume import VOLUME, to_layer
+from napari_tinc.plugin.leaves import overlays
+from napari_tinc.plugin.leaves.widget import LeavesWidget
 
 
 @pytest.fixture
@@ -345,7 +347,7 @@ def test_calibration_is_toggled_by_a_command(viewer: ViewerModel, qtbot: Any) ->
     commands.toggle_calibration(viewer)
     qtbot.waitUntil(lambda: "c: calibration off" in notified(), timeout=30_000)
     assert not np.array_equal(image.data, values)
-    assert (commands.leaf_view(viewer, image).rows["gain"] == 1).all()
+    assert (overlays.leaf_view(viewer, image).rows["gain"] == 1).all()
     commands.toggle_calibration(viewer)
     qtbot.waitUntil(lambda: "c: calibration on" in notified(), timeout=30_000)
     assert image.data is values

@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Image
 from volumes import small_array, small_volume
 
-from napari_tinc.plugin.not_kept import not_kept
+from napari_tinc.plugin.layers.not_kept import not_kept
 
 
 def told(**changed: Any) -> str:

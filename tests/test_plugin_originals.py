@@ -13,9 +13,10 @@ from test_recalibration import brighter
 from volumes import small_array, small_volume, wide_array, wide_volume
 
 import napari_tinc as tinc
-from napari_tinc.plugin import layers, originals
-from napari_tinc.plugin.layers import to_layer, unchanged
-from napari_tinc.plugin.originals import (
+from napari_tinc.encoding import recalibration
+from napari_tinc.encoding.recalibration import recalibrated
+from napari_tinc.plugin.compare import original
+from napari_tinc.plugin.compare.original import (
     NO_NETWORKS,
     Shown,
     difference,
@@ -29,7 +30,8 @@ from napari_tinc.plugin.originals import (
     summary,
     toggled,
 )
-from napari_tinc.recalibration import recalibrated
+from napari_tinc.plugin.layers import from_volume
+from napari_tinc.plugin.layers.from_volume import to_layer, unchanged
 
 
 def image(volume: tinc.TincVolume, eager: int = 10**6) -> Image:
@@ -92,7 +94,7 @@ def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeyp
     assert not is_calibrated(layer) and not np.array_equal(layer.data, values)
     kept = unchanged(*layer.as_layer_data_tuple()[:2])  # what File > Save writes is what is seen
     np.testing.assert_array_equal(np.asarray(kept), layer.data)
-    monkeypatch.setattr(originals, "to_layer", None)
+    monkeypatch.setattr(original, "to_layer", None)
     show(layer, toggled(layer), other=True)
     assert is_calibrated(layer) and layer.data is values
     assert unchanged(*layer.as_layer_data_tuple()[:2]) is volume
@@ -102,7 +104,7 @@ def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeyp
 
 
 def test_lazy_layers_are_toggled_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.plugin.viewing.OVERVIEW_VOXELS", 2000)
+    monkeypatch.setattr("napari_tinc.plugin.layers.display.OVERVIEW_VOXELS", 2000)
     layer = image(recalibrated(wide_volume(), wide_array() // 2 + 30), 2000)
     assert layer.multiscale
     before = np.asarray(layer.data[0][3])
@@ -124,7 +126,7 @@ def test_a_recalibrated_volume_replaces_what_was_shown() -> None:
     show(layer, shown, other=False)
     assert tinc.compare(brighter(), layer.data).psnr > tinc.compare(brighter(), small_volume()).psnr + 1
     assert unchanged(*layer.as_layer_data_tuple()[:2]) is shown.volume
-    assert not is_calibrated(image(originals.uncalibrated(shown.volume)))
+    assert not is_calibrated(image(recalibration.uncalibrated(shown.volume)))
 
 
 def test_originals_are_plain_images_of_the_same_shape_and_the_namesake_comes_first() -> None:
@@ -150,7 +152,7 @@ def test_an_original_is_chosen_by_its_name(name: str) -> None:
 
 def test_an_original_is_the_layer_that_was_compressed_whatever_its_name() -> None:
     layer, source, namesake = image(small_volume()), Image(small_array(), name="b"), Image(small_array(), name="a")
-    layer.metadata[layers.SOURCE] = weakref.ref(source)
+    layer.metadata[from_volume.SOURCE] = weakref.ref(source)
     assert likely_original([layer, namesake, source], layer) is source
     assert possible_originals([layer, namesake, source], layer) == [source, namesake]
     assert likely_original([layer, namesake], layer) is None  # another one of that name

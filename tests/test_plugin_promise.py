@@ -11,8 +11,8 @@ from napari.layers import Labels
 from volumes import small_array
 
 import napari_tinc as tinc
-from napari_tinc.plugin import layers, viewing
-from napari_tinc.plugin.leaves import LeavesWidget
+from napari_tinc.plugin.layers import display, from_volume
+from napari_tinc.plugin.leaves.widget import LeavesWidget
 
 
 def leaves_of(viewer: Any) -> LeavesWidget:
@@ -31,8 +31,8 @@ def look_around(viewer: Any) -> None:
 
 
 def test_a_file_of_blocks(make_napari_viewer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 2**14)  # so that it is lazy, and has levels
-    monkeypatch.setattr(layers, "MOST_BLOCKS", 1)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 2**14)  # so that it is lazy, and has levels
+    monkeypatch.setattr(from_volume, "MOST_BLOCKS", 1)
     array = np.tile(small_array(), (2, 2, 2))
     tinc.compress(array, max_error=0.5, block=16).save(tmp_path / "a.tinc")
     viewer = make_napari_viewer()

@@ -15,7 +15,8 @@ from volumes import small_volume
 
 import napari_tinc as tinc
 from napari_tinc import samples
-from napari_tinc.plugin import reader, viewing
+from napari_tinc.plugin import reader
+from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.preferences import Preferences
 
 
@@ -113,7 +114,7 @@ def test_of_a_large_volume_only_the_plane_in_view_is_decoded(
 ) -> None:
     decoded: list[tuple[int, Any]] = []
     decode = tinc.TincVolume._decode
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 4000)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 4000)
     monkeypatch.setattr(reader, "read_preferences", lambda: Preferences(eager_megavoxels=0))
     monkeypatch.setattr(
         tinc.TincVolume, "_decode", lambda self, *request: decoded.append(request) or decode(self, *request)

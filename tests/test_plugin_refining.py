@@ -21,17 +21,21 @@ from qtpy.QtCore import QTimer
 from volumes import small_volume
 
 import napari_tinc as tinc
-from napari_tinc import blocks as compressing
-from napari_tinc import exact, residual
-from napari_tinc.cancel import never
-from napari_tinc.framing import Kind
-from napari_tinc.lazy import LazyArray
-from napari_tinc.plugin import drawing, lazy_pairs, originals, reader, refining, viewing
-from napari_tinc.plugin.comparison import Comparison, Mode, add_difference
-from napari_tinc.plugin.layers import finest, to_layer, unchanged
-from napari_tinc.plugin.lazy_pairs import Curtain, Difference
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.control import never
+from napari_tinc.decoding import bounded_box as decoding_bounded_box
+from napari_tinc.decoding.lazy_array import LazyArray
+from napari_tinc.encoding import blocks as encoding_blocks
+from napari_tinc.format.head import Kind
+from napari_tinc.plugin import reader
+from napari_tinc.plugin.compare import lazy_pairs
+from napari_tinc.plugin.compare import original as compare_original
+from napari_tinc.plugin.compare.lazy_pairs import Curtain, Difference
+from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
+from napari_tinc.plugin.layers import display, drawing, refining
+from napari_tinc.plugin.layers.from_volume import finest, to_layer, unchanged
+from napari_tinc.plugin.layers.refining import Piece, Refiner
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.plugin.refining import Piece, Refiner
 
 SHAPE, BLOCK = (64, 32, 32), 16
 ROW = 4  # blocks
@@ -221,8 +225,8 @@ def array() -> np.ndarray:
 def blocks() -> tinc.TincVolume:
     """16 blocks, four a row, and an overview."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compressing, "OVERVIEW_BLOCKS", 16)
-        patch.setattr(compressing, "OVERVIEW_CELLS", 16)
+        patch.setattr(encoding_blocks, "OVERVIEW_BLOCKS", 16)
+        patch.setattr(encoding_blocks, "OVERVIEW_CELLS", 16)
         volume = tinc.compress(array(), max_error=40, block=BLOCK)
     assert volume.parts.edge == 4 and len(volume.parts.start) == 4 * ROW
     return volume
@@ -241,7 +245,7 @@ def labels() -> tinc.TincVolume:
 
 @pytest.fixture(autouse=True)
 def _lazily(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 8192)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 8192)
     monkeypatch.setattr(reader, "read_preferences", lambda: Preferences(eager_megavoxels=0))
 
 
@@ -256,14 +260,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
     """Slow blocks."""
     blocks(), labels(), few()  # Compressing decodes, too.
     sizes = Decoded()
-    decode = residual.decode
+    decode = bounded_box.decode
 
     def slow(data: bytes, shape: tuple[int, ...], dtype: Any, check: Any = None) -> np.ndarray:
         sizes.append(int(np.prod(shape)))
         time.sleep(sizes.seconds)
         return decode(data, shape, dtype)
 
-    monkeypatch.setattr(exact.residual, "decode", slow)
+    monkeypatch.setattr(bounded_box, "decode", slow)
     monkeypatch.setattr(refining, "PATIENCE_SECONDS", 0.0)
     return sizes
 
@@ -316,7 +320,7 @@ def test_data_is_true_for_everybody(viewer: Any, tmp_path: Path, qtbot: Any, dec
         viewer.dims.set_current_step(0, z)
         np.testing.assert_array_equal(np.asarray(layer.data[0][z]), np.asarray(blocks())[z])
         np.testing.assert_array_equal(
-            np.asarray(layer.data[1][z // 2]), viewing.Seen(blocks(), 0, print).levels[1][z // 2]
+            np.asarray(layer.data[1][z // 2]), display.Seen(blocks(), 0, print).levels[1][z // 2]
         )
     qtbot.waitUntil(lambda: layer.loaded, timeout=20_000)
 
@@ -493,8 +497,8 @@ def test_napari_still_asks_for_slices_as_we_think(tmp_path: Path) -> None:
 
 
 def test_networks_are_drawn_at_once(viewer: Any, tmp_path: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "AT_ONCE_SECONDS", 1e-9)
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 4000)
+    monkeypatch.setattr(display, "AT_ONCE_SECONDS", 1e-9)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 4000)
     monkeypatch.setattr(refining, "PATIENCE_SECONDS", 0.0)
     volume = small_volume()
     layer = opened(viewer, volume, tmp_path / "a.tinc")
@@ -507,8 +511,8 @@ def test_networks_are_drawn_at_once(viewer: Any, tmp_path: Path, qtbot: Any, mon
 def test_a_curtain_and_a_difference_are_drawn_at_once(
     viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(originals, "LAZY_VOXELS", 1000)
-    monkeypatch.setattr("napari_tinc.plugin.comparison.OVERVIEW_VOXELS", 8192)
+    monkeypatch.setattr(compare_original, "LAZY_VOXELS", 1000)
+    monkeypatch.setattr("napari_tinc.plugin.compare.modes.OVERVIEW_VOXELS", 8192)
     original = viewer.add_image(array(), name="a")
     image = opened(viewer, blocks(), tmp_path / "b.tinc")
     comparison = Comparison(viewer, original, image)
@@ -525,7 +529,7 @@ def test_a_curtain_and_a_difference_are_drawn_at_once(
     right[:, 8] = blocks().value_range[1]
     np.testing.assert_array_equal(shown(curtain), right)
     comparison.leave()
-    off, far = originals.difference(array(), image.metadata["tinc"])
+    off, far = compare_original.difference(array(), image.metadata["tinc"])
     assert isinstance(off, Difference) and 0 < far <= 40
     for absolute in (False, True):
         layer = add_difference(viewer, image, off, far, absolute)
@@ -559,7 +563,7 @@ def test_only_lazy_volumes_are_refined() -> None:
 
 
 def test_blocks_without_an_overview_are_sketched() -> None:
-    seen = viewing.Seen(tinc.TincVolume(few().parts.data()), 10**7, print)
+    seen = display.Seen(tinc.TincVolume(few().parts.data()), 10**7, print)
     ranges = (range(40, 41), range(32), range(32))
     assert np.ptp(seen.quick(1, ranges)) == 0
     (piece,) = seen.sketches(1, ranges)
@@ -572,8 +576,8 @@ def test_blocks_without_an_overview_are_sketched() -> None:
 
 def test_a_sketch_has_every_eighth_voxel() -> None:
     part = few().parts.part(0, 0)
-    assert isinstance(part, exact.Exact)
-    fresh = exact.Exact(part.data, part.shape, part.dtype, part.crc)
+    assert isinstance(part, decoding_bounded_box.Exact)
+    fresh = decoding_bounded_box.Exact(part.data, part.shape, part.dtype, part.crc)
     fresh.make_sketch()
     assert not fresh.decoded
     np.testing.assert_array_equal(fresh.sketch, part.array[::8, ::8, ::8])

@@ -14,21 +14,24 @@ from npe2 import PluginManager, PluginManifest
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc import decode, pipeline
-from napari_tinc.framing import Kind
-from napari_tinc.lazy import LazyArray
-from napari_tinc.plugin import commands, reader, viewing, writer
-from napari_tinc.plugin.layers import PROMISE, ColorsFirst, Part, to_layer, to_layers, together, unchanged, volumes_of
+from napari_tinc.decoding.lazy_array import LazyArray
+from napari_tinc.encoding.recalibration import recalibrated
+from napari_tinc.format.head import Kind
+from napari_tinc.networks import evaluate
+from napari_tinc.plugin import commands, reader, writer
+from napari_tinc.plugin.layers import display
+from napari_tinc.plugin.layers.array_views import ColorsFirst, Part
+from napari_tinc.plugin.layers.from_volume import PROMISE, to_layer, to_layers, together, unchanged, volumes_of
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.recalibration import recalibrated
-from napari_tinc.storage import Memory
+from napari_tinc.storage.stores import Memory
+from napari_tinc.training import fit_tree
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
 
 
 def compressed(array: np.ndarray, **options: Any) -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STEPS, "fast", 1)
+        patch.setitem(fit_tree.STEPS, "fast", 1)
         return tinc.compress(array, ratio=8, preset="fast", **options)
 
 
@@ -47,7 +50,7 @@ def timed() -> tinc.TincVolume:
 
 @pytest.fixture(autouse=True)
 def _lazily(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 5000)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 5000)
     monkeypatch.setattr(reader, "read_preferences", lambda: Preferences(eager_megavoxels=0))
 
 
@@ -55,13 +58,13 @@ def _lazily(monkeypatch: pytest.MonkeyPatch) -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Points evaluated, a number a request."""
     found: list[int] = []
-    on_grid = decode.Network.on_grid
+    on_grid = evaluate.Network.on_grid
 
     def counting(self: Any, axes: Any, *arguments: Any, **options: Any) -> Any:
         found.append(int(np.prod([len(axis) for axis in axes])))
         return on_grid(self, axes, *arguments, **options)
 
-    monkeypatch.setattr(decode.Network, "on_grid", counting)
+    monkeypatch.setattr(evaluate.Network, "on_grid", counting)
     return found
 
 
@@ -133,7 +136,7 @@ def test_3d_shows_a_level_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for edge, shown in ((256, 128), (322, 161), (512, 128), (1024, 128), (2048, 128)):
         volume = tinc.TincVolume.of_parts(type("Parts", (), {"header": Header(edge), "leading": ()})())
-        assert viewing.Seen(volume, 0, print).shown_levels[-1].shape == (shown,) * 3
+        assert display.Seen(volume, 0, print).shown_levels[-1].shape == (shown,) * 3
 
 
 def test_damage_is_told_once_and_the_rest_is_shown(viewer: ViewerModel, tmp_path: Path, said: list[str]) -> None:
@@ -374,5 +377,5 @@ def test_a_channel_that_begins_dark_is_not_shown_saturated() -> None:
     pair = np.stack([small_array(), small_array() // 2])
     volume = tinc.compress(np.stack([np.zeros_like(pair), pair]), max_error=0, block=16, axis_labels="tczyx")
     for index, factor in enumerate((1, 2)):
-        low, high = viewing.brightness(volume.select(None, index))
+        low, high = display.brightness(volume.select(None, index))
         assert low < 300 and high > 1500 // factor

@@ -18,19 +18,21 @@ from npe2 import PluginManager, PluginManifest
 from volumes import small_array, small_volume, wide_array
 
 import napari_tinc as tinc
-from napari_tinc import codec, pipeline
-from napari_tinc.plugin import viewing, writer
-from napari_tinc.plugin.layers import edited, to_layer
-from napari_tinc.plugin.leaf_view import OVERLAY
+from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.plugin import writer
+from napari_tinc.plugin.layers import display
+from napari_tinc.plugin.layers.from_volume import edited, to_layer
+from napari_tinc.plugin.leaves.overlays import OVERLAY
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.writer import SaveError
+from napari_tinc.training import fit_tree
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pipeline.STEPS, "fast", 1)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
     monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast", isolate=False))
 
 
@@ -138,7 +140,7 @@ def test_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             super().update(n)
             self.cancel()  # as the button in napari's activity does
 
-    monkeypatch.setitem(pipeline.STEPS, "fast", 10**6)
+    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
     monkeypatch.setattr("napari.utils.cancelable_progress", Cancelled)
     with pytest.raises(SaveError, match=r"a\.tinc was not saved: cancelled$"):
         save(Image(small_array()), tmp_path / "a.tinc")
@@ -149,7 +151,7 @@ def test_the_trainers_own_errors_are_one_line(tmp_path: Path, monkeypatch: pytes
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA out of memory.\nTried to allocate")
 
-    monkeypatch.setattr(codec, "fit", fail)
+    monkeypatch.setattr(encoding_compress, "fit", fail)
     with pytest.raises(SaveError, match=r"a\.tinc was not saved: RuntimeError: CUDA out of memory\.$"):
         save(Image(small_array()), tmp_path / "a.tinc")
 
@@ -211,7 +213,7 @@ def test_what_was_changed_of_a_file_with_a_bound_is_kept_exactly(tmp_path: Path)
 
 def test_a_lazy_layer_that_was_flipped_is_saved_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is still of the volume, and of its shape: what had been opened was written, and nobody told."""
-    monkeypatch.setattr(viewing, "OVERVIEW_VOXELS", 0)
+    monkeypatch.setattr(display, "OVERVIEW_VOXELS", 0)
     volume = tinc.compress(wide_array(), max_error=0)
     data, arguments = to_layer(volume, "a", 0)
     layer = Image(data, **arguments)

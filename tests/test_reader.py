@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mutator import VERIFY, File, generated
+from drawn import generated
+from fields import VERIFY, File
 
 import napari_tinc as tinc
-from napari_tinc import residual
-from napari_tinc.framing import DTYPES
-from napari_tinc.volume import TincVolume
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.decoding.volume import TincVolume
+from napari_tinc.format.head import DTYPES
 
 PATH = Path(__file__).parents[1] / "docs" / "reader.py"
 GOLDEN = Path(__file__).parent / "golden"
@@ -135,13 +136,13 @@ def test_residuals() -> None:
         spread = min(float(np.ptp(finite)), 1e300) if finite.size else 1.0
         bound = float(rng.choice([0, 0, 0, 1, 5, 1e-3 * spread, 0.03 * spread]))
         with np.errstate(all="ignore"):
-            data = residual.encode(box, bound, int(rng.integers(5)), float(rng.choice([0, 0, 0.3])))
+            data = bounded_box.encode(box, bound, int(rng.integers(5)), float(rng.choice([0, 0, 0.3])))
         found = reader.residual(data, box.shape, f"<{dtype}")
-        values = residual.decode(data, box.shape, dtype)
+        values = bounded_box.decode(data, box.shape, dtype)
         assert (found.shape, found.dtype, found.tobytes()) == (values.shape, values.dtype, values.tobytes()), seed
         seen.add(f"kind {data[0]}")
-        if data[0] in (residual.Kind.ORDERED, residual.Kind.GRID):
-            _, taper, shift, low, _, _, bound, _, table, _, wrong = residual.HEAD.unpack_from(data)
+        if data[0] in (bounded_box.Kind.ORDERED, bounded_box.Kind.GRID):
+            _, taper, shift, low, _, _, bound, _, table, _, wrong = bounded_box.HEAD.unpack_from(data)
             parts = {"taper": taper and bound, "shift": shift, "low": low, "table": table, "corrections": wrong}
             seen |= {name for name, there in parts.items() if there}
     assert seen == {f"kind {kind}" for kind in range(6)} | {"taper", "shift", "low", "table", "corrections"}

@@ -7,9 +7,9 @@ import pytest
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.container import Calibration
-from napari_tinc.framing import Ancillary
-from napari_tinc.recalibration import recalibrated, uncalibrated
+from napari_tinc.encoding.recalibration import recalibrated, uncalibrated
+from napari_tinc.format.head import Ancillary
+from napari_tinc.format.networks_file import Calibration
 
 
 def brighter() -> np.ndarray:

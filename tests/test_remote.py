@@ -12,7 +12,8 @@ import pytest
 from test_blocks import OPTIONS, smooth
 
 import napari_tinc as tinc
-from napari_tinc import pipeline, storage
+from napari_tinc.storage import stores
+from napari_tinc.training import fit_tree
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -21,7 +22,7 @@ pytest.importorskip("aiohttp")
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STEPS, "fast", 100)
+        patch.setitem(fit_tree.STEPS, "fast", 100)
         return tinc.compress(smooth((24, 24, 192)), **OPTIONS)  # eight blocks along x
 
 
@@ -64,7 +65,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(storage, "FIRST_BYTES", 256)
+    monkeypatch.setattr(stores, "FIRST_BYTES", 256)
     with Server(compressed.parts.data()) as server:
         yield server
         server.shutdown()
@@ -99,7 +100,7 @@ def test_a_file_that_was_replaced_is_refused(server: Server, compressed: tinc.Ti
 
 
 def test_a_server_without_ranges(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "FIRST_BYTES", 256)
+    monkeypatch.setattr(stores, "FIRST_BYTES", 256)
     with Server(compressed.parts.data(), ranges=False) as server:
         with pytest.raises((tinc.TincError, OSError), match="ranges"):
             tinc.open(server.url)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_tinc import lattice, residual
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded import interpolation
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 FLOATS = ("f2", "f4", "f8")
@@ -21,8 +22,8 @@ FLOATS = ("f2", "f4", "f8")
 
 def check(box: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0) -> bytes:
     """Encode, decode and compare, in float64."""
-    data = residual.encode(box, bound, taper, dead_zone)
-    out = residual.decode(data, box.shape, box.dtype)
+    data = bounded_box.encode(box, bound, taper, dead_zone)
+    out = bounded_box.decode(data, box.shape, box.dtype)
     assert out.dtype == box.dtype and out.shape == box.shape
     bits = f"u{box.dtype.itemsize}"
     same = out.view(bits) == np.ascontiguousarray(box).view(bits)
@@ -41,7 +42,7 @@ def smooth(shape: tuple[int, int, int], seed: int = 0, noise: float = 0.02) -> N
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data())
 def test_any_bits_of_any_dtype_come_back_within_any_bound(data: st.DataObject) -> None:
-    dtype = np.dtype(data.draw(st.sampled_from(residual.DTYPES)))
+    dtype = np.dtype(data.draw(st.sampled_from(bounded_box.DTYPES)))
     shape = data.draw(SHAPES)
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     few = data.draw(st.booleans())
@@ -64,7 +65,7 @@ def test_floats_of_any_scale_and_offset_keep_their_bound(data: st.DataObject) ->
     check(box, bound, data.draw(st.integers(0, 4)))
 
 
-@pytest.mark.parametrize("dtype", residual.DTYPES)
+@pytest.mark.parametrize("dtype", bounded_box.DTYPES)
 def test_extremes(dtype: str) -> None:
     info: Any = np.iinfo(dtype) if dtype[0] in "iu" else np.finfo(dtype)
     box = np.resize(np.array([info.min, info.max, 0, 1, info.max], dtype), (5, 7, 3))
@@ -104,7 +105,7 @@ def test_what_no_bound_has_a_meaning_for_costs_little(fill: float) -> None:
     outside = z * z + y * y + x * x > 200
     plain = len(check(box, 1e-3))
     data = check(np.where(outside, np.float32(fill), box), 1e-3)
-    assert data[0] == residual.Kind.MASKED and len(data) < 0.7 * plain
+    assert data[0] == bounded_box.Kind.MASKED and len(data) < 0.7 * plain
     box[3, 4, 5] = fill
     assert len(check(box, 1e-3)) < plain + 200
 
@@ -118,17 +119,17 @@ def test_a_bound_costs_labels_nothing() -> None:
 def test_behind_a_mask_is_no_other_mask() -> None:
     box = smooth((8, 9, 10)).astype("f4")
     box[:3] = np.nan
-    data = residual.encode(box, 1e-2)
-    length = residual.MASK.unpack_from(data)[1]
-    end = residual.MASK.size + length
-    for rest in (data, residual.encode(np.zeros_like(box), 0)[:0], b"\4" + data[end + 1 :], b"\3" + data[end + 1 :]):
+    data = bounded_box.encode(box, 1e-2)
+    length = bounded_box.MASK.unpack_from(data)[1]
+    end = bounded_box.MASK.size + length
+    for rest in (data, bounded_box.encode(np.zeros_like(box), 0)[:0], b"\4" + data[end + 1 :], b"\3" + data[end + 1 :]):
         with pytest.raises(ValueError, match="masked residual is"):
-            residual.decode(data[:end] + rest, box.shape, box.dtype)
+            bounded_box.decode(data[:end] + rest, box.shape, box.dtype)
     for cut in (1, 4, end - 1):
         with pytest.raises(ValueError, match="expected"):
-            residual.decode(data[:cut], box.shape, box.dtype)
+            bounded_box.decode(data[:cut], box.shape, box.dtype)
     with pytest.raises(ValueError, match="kind of residual is 5"):
-        residual.decode(data, box.shape, "i4")
+        bounded_box.decode(data, box.shape, "i4")
 
 
 def test_few_distinct_values_are_counted() -> None:
@@ -150,8 +151,8 @@ def test_floats_that_repeat_far_away_are_found() -> None:
 
 
 def test_levels_of_a_taper() -> None:
-    assert [lattice.bound_of_level(256, 0, level) for level in range(3)] == [256, 256, 256]
-    assert [lattice.bound_of_level(256, 4, level) for level in range(4)] == [256, 128, 64, 64]
+    assert [interpolation.bound_of_level(256, 0, level) for level in range(3)] == [256, 256, 256]
+    assert [interpolation.bound_of_level(256, 4, level) for level in range(4)] == [256, 128, 64, 64]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
         "repeats": lambda: np.concatenate([box] * 3),
         "constant": lambda: np.zeros_like(box),
     }.get(kind, lambda: box)()
-    data = residual.encode(box, 1e-2 if kind in ("grid", "masked") else 0)
+    data = bounded_box.encode(box, 1e-2 if kind in ("grid", "masked") else 0)
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(80):
@@ -178,30 +179,30 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
         if rng.random() < 0.2:
             damaged = damaged[: rng.integers(0, len(data))]
         try:
-            out = residual.decode(bytes(damaged), box.shape, box.dtype)
+            out = bounded_box.decode(bytes(damaged), box.shape, box.dtype)
             assert out.shape == box.shape and out.dtype == box.dtype
         except ValueError:
             refused += 1
     assert refused > 12
     for extra in (b"\0", b"\0\0\0\0", b"abcd"):
         with pytest.raises(ValueError, match=r"."):
-            residual.decode(data + extra, box.shape, box.dtype)
+            bounded_box.decode(data + extra, box.shape, box.dtype)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(st.binary(max_size=120), st.sampled_from(residual.DTYPES), SHAPES)
+@given(st.binary(max_size=120), st.sampled_from(bounded_box.DTYPES), SHAPES)
 def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[int, int, int]) -> None:
     with contextlib.suppress(ValueError):
-        assert residual.decode(data, shape, dtype).shape == shape
+        assert bounded_box.decode(data, shape, dtype).shape == shape
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    bomb = bytes([residual.Kind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
+    bomb = bytes([bounded_box.Kind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
     with pytest.raises(ValueError, match="holds 9 bytes, expected exactly 8"):
-        residual.decode(bomb, (1, 1, 2), "f4")
-    memory = bytes([residual.Kind.REPEATS]) + lzma.compress(bytes(8), preset=8)
+        bounded_box.decode(bomb, (1, 1, 2), "f4")
+    memory = bytes([bounded_box.Kind.REPEATS]) + lzma.compress(bytes(8), preset=8)
     with pytest.raises(ValueError, match=r"no \.xz stream"):
-        residual.decode(memory, (1, 1, 2), "f4")
+        bounded_box.decode(memory, (1, 1, 2), "f4")
 
 
 @pytest.mark.parametrize(
@@ -211,23 +212,23 @@ def test_a_bomb_is_not_unpacked() -> None:
 )  # fmt: skip
 def test_a_head_that_does_not_fit_is_refused(field: int, value: Any) -> None:
     box = np.rint(50 * smooth((5, 6, 7))).astype("i2")
-    data = residual.encode(box, 0)
-    fields = [*residual.HEAD.unpack_from(data)]
+    data = bounded_box.encode(box, 0)
+    fields = [*bounded_box.HEAD.unpack_from(data)]
     fields[field] = value
     with pytest.raises(ValueError, match="expected"):
-        residual.decode(residual.HEAD.pack(*fields) + data[residual.HEAD.size :], box.shape, box.dtype)
+        bounded_box.decode(bounded_box.HEAD.pack(*fields) + data[bounded_box.HEAD.size :], box.shape, box.dtype)
 
 
 def test_bad_arguments_are_named() -> None:
     box = np.zeros((2, 3, 4), "u1")
     for bound in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="bound"):
-            residual.encode(box, bound)
+            bounded_box.encode(box, bound)
     with pytest.raises(ValueError, match="taper"):
-        residual.encode(box, 0, 5)
+        bounded_box.encode(box, 0, 5)
     with pytest.raises(ValueError, match="dtype"):
-        residual.encode(box.astype("i8"), 0)
+        bounded_box.encode(box.astype("i8"), 0)
     with pytest.raises(ValueError, match="shape"):
-        residual.encode(box[0], 0)
+        bounded_box.encode(box[0], 0)
     with pytest.raises(ValueError, match="shape"):
-        residual.decode(b"\0\0", (0, 1, 1), "u1")
+        bounded_box.decode(b"\0\0", (0, 1, 1), "u1")

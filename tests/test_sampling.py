@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_tinc.octree import Octree
-from napari_tinc.sampling import Draws, Sampler
+from napari_tinc.training.sampling import Draws, Sampler
 
 
 def drawn(sampler: Sampler, counts: int, shards: int = 2) -> list[Draws]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tinc import training
-from napari_tinc.allocation import allocate
-from napari_tinc.container import WeightsFormat, count_parameters
-from napari_tinc.network import Architecture
+from napari_tinc.format.networks_file import WeightsFormat, count_parameters
+from napari_tinc.networks.architecture import Architecture
 from napari_tinc.octree import Octree
-from napari_tinc.optimizer import orthogonalize
-from napari_tinc.training import Control, Fitted, Progress, Schedule, train
+from napari_tinc.training import shards, trainer
+from napari_tinc.training.allocation import allocate
+from napari_tinc.training.optimizer import orthogonalize
+from napari_tinc.training.trainer import Control, Fitted, Progress, Schedule, train
 
 
 def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:
@@ -87,7 +87,7 @@ def test_allocation_spends_the_budget_and_no_more(shape: tuple[int, int, int], f
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_batch_that_does_not_fit_is_halved_twice(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, raised, sizes = training.Shard.step, 0, []
+    step, raised, sizes = shards.Shard.step, 0, []
 
     def short_of_memory(shard: Any, weights: Any) -> float:
         nonlocal raised
@@ -97,8 +97,8 @@ def test_a_batch_that_does_not_fit_is_halved_twice(times: int, monkeypatch: pyte
             raise torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
         return step(shard, weights)
 
-    monkeypatch.setattr(training, "n_shards", lambda: 1)
-    monkeypatch.setattr(training.Shard, "step", short_of_memory)
+    monkeypatch.setattr(trainer, "n_shards", lambda: 1)
+    monkeypatch.setattr(shards.Shard, "step", short_of_memory)
     if times == 3:
         with pytest.raises(ValueError, match=r"^training needs more memory than cpu has; use device='cpu', or smaller"):
             run()

@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import napari_tinc as tinc
-from napari_tinc import container, mosaic, pipeline, residual, volume
-from napari_tinc.exact import checksum
-from napari_tinc.framing import Ancillary, Chunk
-from napari_tinc.mosaic import Mosaic, Payload
+from napari_tinc.bounded import box
+from napari_tinc.decoding import volume as decoding_volume
+from napari_tinc.decoding.bounded_box import checksum
+from napari_tinc.decoding.network_box import Tree
+from napari_tinc.format import blocks_file, networks_file
+from napari_tinc.format.blocks_file import Mosaic, Payload
+from napari_tinc.format.head import Ancillary, Chunk
 from napari_tinc.octree import Octree
-from napari_tinc.tree import Tree
+from napari_tinc.training import fit_tree
 
 SHAPE = (20, 18, 33)
 
@@ -25,7 +28,7 @@ SHAPE = (20, 18, 33)
 def compressed() -> tinc.TincVolume:
     z, y, x = np.meshgrid(*[np.linspace(0, 6, n) for n in SHAPE], indexing="ij")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(pipeline.STEPS, "fast", 100)
+        patch.setitem(fit_tree.STEPS, "fast", 100)
         return tinc.compress((100 + 90 * np.sin(z + y) * np.cos(x)).astype("int16"), ratio=12, preset="fast")
 
 
@@ -63,7 +66,7 @@ def test_other_indices_are_refused(compressed: tinc.TincVolume, index: Any) -> N
 
 
 def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_tinc.decode import Network
+    from napari_tinc.networks.evaluate import Network
 
     points = []
     original = Network._tile
@@ -88,7 +91,7 @@ def test_levels_halve_down_to_32_voxels(compressed: tinc.TincVolume, whole: np.n
 
 
 def test_an_absurd_request_is_refused(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume, "MAX_EAGER_VOXELS", 1000)
+    monkeypatch.setattr(decoding_volume, "MAX_EAGER_VOXELS", 1000)
     for ask in (np.asarray, tinc.TincVolume.decode):
         with pytest.raises(tinc.TincError, match="11880 voxels asked for at once, expected at most 1000"):
             ask(compressed)
@@ -124,10 +127,10 @@ def test_damage_is_not_saved(compressed: tinc.TincVolume, tmp_path: Path) -> Non
 
 def test_only_bytes_are_bool(compressed: tinc.TincVolume) -> None:
     """Other values would be lost."""
-    header, chunks = container.parse(compressed.parts.data())
+    header, chunks = networks_file.parse(compressed.parts.data())
     meta = Chunk.of(Ancillary.META, b'{"bool": true}')
     rows = [chunk for chunk in chunks if chunk.role is not Ancillary.META]
-    wrong = tinc.TincVolume(container.pack(header, [rows[0], meta, *rows[1:]]))
+    wrong = tinc.TincVolume(networks_file.pack(header, [rows[0], meta, *rows[1:]]))
     with pytest.raises(tinc.TincError, match="bool of int16, expected uint8"):
         np.asarray(wrong)
 
@@ -160,18 +163,18 @@ def test_coarse_levels_of_thin_volumes_look_at_no_more_points_than_voxels(monkey
 
 def test_a_coarse_level_is_the_same_from_pieces(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.asarray(compressed.levels[1])
-    monkeypatch.setattr(volume, "POINTS", 10)
+    monkeypatch.setattr(decoding_volume, "POINTS", 10)
     np.testing.assert_allclose(np.asarray(compressed.levels[1]), whole, atol=1)
 
 
 def exact(array: np.ndarray) -> tinc.TincVolume:
     """A file of one box, bit for bit, whose values nobody measures."""
-    payload = Payload(residual.encode(array, 0), checksum(array))
+    payload = Payload(box.encode(array, 0), checksum(array))
     finite = array[np.isfinite(array)]
     header = Mosaic(
         tree=Octree.full(array.shape, 0), dtype=array.dtype, value_range=(finite.min().item(), finite.max().item())
     )  # fmt: skip
-    return tinc.TincVolume(mosaic.pack(header, [], [payload], []))
+    return tinc.TincVolume(blocks_file.pack(header, [], [payload], []))
 
 
 def test_means_of_the_largest_numbers_are_finite_and_those_of_infinite_ones_no_warning() -> None:

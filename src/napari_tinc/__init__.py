@@ -12,21 +12,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .blocks import Planned
-    from .cancel import ChildError
-    from .codec import compress, fit
-    from .framing import TincError
-    from .isolation import fit_isolated
+    from .control import ChildError
+    from .decoding.volume import TincVolume, compare, open
+    from .encoding.blocks import Planned
+    from .encoding.compress import compress, fit
+    from .format.head import TincError
+    from .isolation.caller import fit_isolated
     from .metrics import Quality
-    from .pipeline import Finished, Preview
-    from .training import Control, Progress
-    from .volume import TincVolume, compare, open
+    from .training.fit_tree import Finished, Preview
+    from .training.trainer import Control, Progress
 
 _HOMES = {
-    "ChildError": "cancel", "Control": "training", "Finished": "pipeline", "Planned": "blocks",
-    "Preview": "pipeline", "Progress": "training", "Quality": "metrics", "TincError": "framing", "TincVolume": "volume",
-    "compare": "volume", "compress": "codec", "fit": "codec", "fit_isolated": "isolation", "open": "volume",
-}  # fmt: skip
+    "ChildError": "control",
+    "Control": "training.trainer",
+    "Finished": "training.fit_tree",
+    "Planned": "encoding.blocks",
+    "Preview": "training.fit_tree",
+    "Progress": "training.trainer",
+    "Quality": "metrics",
+    "TincError": "format.head",
+    "TincVolume": "decoding.volume",
+    "compare": "decoding.volume",
+    "compress": "encoding.compress",
+    "fit": "encoding.compress",
+    "fit_isolated": "isolation.caller",
+    "open": "decoding.volume",
+}
 
 __all__ = [
     "ChildError", "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume",

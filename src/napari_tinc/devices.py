@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .decode import cpu_count
+from .networks.evaluate import cpu_count
 
 
 def find_devices() -> dict[str, str]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .cancel import Check, never
-from .decode import cpu_count
-from .framing import span_of
+from .control import Check, never
+from .format.head import span_of
+from .networks.evaluate import cpu_count
 from .octree import box_slices
 
 SLAB = 32  # rows of the first axis

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from .images import Image, read_image
+from .io.image import Image, read_image
 
 
 def mri_path() -> Path:

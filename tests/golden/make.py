@@ -17,15 +17,19 @@ from typing import Any
 import numpy as np
 
 import napari_tinc as tinc
-from napari_tinc import mosaic, pipeline, plain, residual, weights
-from napari_tinc.container import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
-from napari_tinc.exact import Exact, checksum
-from napari_tinc.framing import Ancillary, Chunk
-from napari_tinc.mosaic import Mosaic, Payload
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.decoding.bounded_box import Exact, checksum
+from napari_tinc.decoding.contents import Blocks, Part
+from napari_tinc.encoding import without_networks
+from napari_tinc.format import blocks_file
+from napari_tinc.format.blocks_file import Mosaic, Payload
+from napari_tinc.format.head import Ancillary, Chunk
+from napari_tinc.format.networks_file import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
+from napari_tinc.networks import weights
+from napari_tinc.networks.scalars import Scalars
+from napari_tinc.networks.weights import Corrections, round_trip, to_chunks
 from napari_tinc.octree import Octree
-from napari_tinc.parts import Blocks, Part
-from napari_tinc.scalars import Scalars
-from napari_tinc.weights import Corrections, round_trip, to_chunks
+from napari_tinc.training import fit_tree
 
 FOLDER = Path(__file__).parent
 N_PROBES = 32
@@ -107,13 +111,13 @@ def many_chunks() -> bytes:
 
 def trained(array: np.ndarray, **options: Any) -> bytes:
     """What the encoder of this version makes of it, with a few steps of training."""
-    before = dict(pipeline.STEPS), plain.MOST_RATIO
-    pipeline.STEPS["fast"], plain.MOST_RATIO = 100, 0
+    before = dict(fit_tree.STEPS), without_networks.MOST_RATIO
+    fit_tree.STEPS["fast"], without_networks.MOST_RATIO = 100, 0
     try:
         return tinc.compress(array, preset="fast", device="cpu", **options).parts.data()
     finally:
-        pipeline.STEPS.update(before[0])
-        plain.MOST_RATIO = before[1]
+        fit_tree.STEPS.update(before[0])
+        without_networks.MOST_RATIO = before[1]
 
 
 def bounded(array: np.ndarray, max_error: float = 0, **options: Any) -> bytes:
@@ -125,11 +129,11 @@ def of_blocks(
     overviews: Sequence[Payload] = (), extra: Sequence[Chunk] = (), **facts: Any,
 ) -> bytes:  # fmt: skip
     header = Mosaic(tree=Octree.full(shape, depth), dtype=np.dtype(dtype), value_range=(low, high), **facts)
-    return mosaic.pack(header, overviews, blocks, extra)
+    return blocks_file.pack(header, overviews, blocks, extra)
 
 
 def coded(array: np.ndarray, bound: float, taper: int = 0, dead_zone: float = 0) -> Payload:
-    data, decoded = residual.encode_and_decode(array, bound, taper, dead_zone)
+    data, decoded = bounded_box.encode_and_decode(array, bound, taper, dead_zone)
     return Payload(data, checksum(decoded))
 
 

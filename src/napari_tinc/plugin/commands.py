@@ -10,14 +10,14 @@ from napari.utils.notifications import show_error as notify
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
-from ..framing import TincError
+from ..format.head import TincError
 from . import dialogs
+from .compare.original import Shown, is_calibrated, show, toggled
 from .door import unproxied
-from .layers import VOLUME, edited
-from .leaf_view import ERRORS, LeafView, compressed_image, leaf_view, refusal
-from .originals import Shown, is_calibrated, show, toggled
+from .jobs.worker import start_task
+from .layers.from_volume import VOLUME, edited
+from .leaves.overlays import ERRORS, LeafView, compressed_image, leaf_view, refusal
 from .reader import get_reader
-from .worker import start_task
 
 
 @unproxied

@@ -9,8 +9,8 @@ from napari.utils.history import get_open_history, get_save_history, update_open
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QWidget
 
-from .file_names import file_name
-from .layers import base_name
+from .layers.file_names import file_name
+from .layers.from_volume import base_name
 
 FILTER = "TINC compressed volume (*.tinc)"  # the one type of file that these dialogs list
 

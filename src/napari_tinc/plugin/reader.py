@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 import napari
 from napari.utils import notifications
 
-from ..framing import Kind, TincError
-from ..parts import Blocks
-from ..tree import Tree
-from ..volume import TincVolume
-from ..volume import open as open_tinc
+from ..decoding.contents import Blocks
+from ..decoding.network_box import Tree
+from ..decoding.volume import TincVolume
+from ..decoding.volume import open as open_tinc
+from ..format.head import Kind, TincError
 from .door import unproxied
-from .layers import kind, to_layers
+from .layers.from_volume import kind, to_layers
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ..decoding.volume import CACHE_BYTES
 from ..samples import mri as mri_image
 from ..samples import mri_tinc_path
-from ..volume import CACHE_BYTES
 from .door import unproxied
+from .layers.display import OVERVIEW_VOXELS
 from .reader import LayerData, read_one
-from .viewing import OVERVIEW_VOXELS
 
 
 @unproxied

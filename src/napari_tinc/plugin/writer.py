@@ -13,15 +13,16 @@ import numpy as np
 from napari.utils import notifications
 from napari.utils.history import update_save_history
 
-from ..framing import TincError
-from ..training import Control, Progress
-from ..volume import TincVolume
-from . import texts
-from .activity import activity_bar, advance
+from ..decoding.volume import TincVolume
+from ..format.head import TincError
+from ..training.trainer import Control, Progress
+from .compress import texts
 from .door import unproxied
-from .file_names import file_name, free_path
-from .jobs import JobError, Request, Result, compress_layer
-from .layers import (
+from .jobs.activity import activity_bar, advance
+from .jobs.job import JobError, Request, Result, compress_layer
+from .layers.display import OVERVIEW_VOXELS
+from .layers.file_names import file_name, free_path
+from .layers.from_volume import (
     VOLUME,
     as_it_is,
     base_name,
@@ -35,10 +36,9 @@ from .layers import (
     volumes_of,
     with_geometry,
 )
-from .leaf_view import OVERLAY
-from .not_kept import not_kept
+from .layers.not_kept import not_kept
+from .leaves.overlays import OVERLAY
 from .preferences import read_preferences
-from .viewing import OVERVIEW_VOXELS
 
 LayerData = tuple[Any, dict[str, Any], str]
 

@@ -1,0 +1,1 @@
+"""Boxes within an error bound, or bit for bit: docs/residual-format.md in code."""

@@ -1,0 +1,312 @@
+"""Boxes of integers to bytes and back, each within a bound: interpolation from coarse to fine, in integers only.
+
+Every second voxel along each axis is a coarser box, coded first, by the same rule down to a single voxel. The seven
+other parities follow one by one, each all at once (prediction.py), with weights that the encoder fits, and coded under
+one of a few tables (entropy.py), chosen by how well the neighbourhood has been predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import Check, never
+from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
+from .prediction import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, part_of
+
+MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
+MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
+ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
+MIN_BACKGROUND = 0.01  # of the voxels
+FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
+BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """ValueError where a box has not three axes, is empty, or too large."""
+    if len(shape) != 3 or not all(1 <= n <= MAX_EDGE for n in shape) or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
+        limits = f"expected three axes of 1 to {MAX_EDGE}, and at most {MAX_VOXELS} voxels"
+        raise ValueError(f"shape is {tuple(shape)}, {limits}")
+
+
+def _run(
+    shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
+    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check, last: int = 0,
+) -> Ints:  # fmt: skip
+    """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices.
+
+    It ends with level ``last``, which has every 2^last-th voxel along each axis.
+    """
+    dtype = np.int32 if high < 2**24 else np.int64
+    values, errors = np.full((1, 1, 1), first, dtype), np.zeros((1, 1, 1), dtype)
+    for level in range((max(shape) - 1).bit_length() - 1, last - 1, -1):
+        stride = 2**level
+        size = tuple(-(-n // stride) for n in shape)
+        known = Level(high, 2 * bounds(level) + 1, background=background)
+        known.add((0, 0, 0), values, errors)
+        finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
+        part_of(finer, (0, 0, 0))[:], part_of(finer_errors, (0, 0, 0))[:] = values, errors
+        for parity in ORDER:
+            part = part_of(finer, parity)
+            check()
+            if part.size:
+                stage = Stage(known, parity, part.shape)
+                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
+                part[:], part_of(finer_errors, parity)[:] = code(stage, where)
+                if parity != ORDER[-1]:
+                    known.add(parity, part, part_of(finer_errors, parity))
+        values, errors = finer, finer_errors
+    return values
+
+
+def bound_of_level(bound: int, taper: int, level: int) -> int:
+    """Coarser levels are finer by 1 + taper / 4 each, at most by 4: others are predicted from them."""
+    return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
+
+
+class _Weights:
+    """Weights of the prediction and of the activity, by parity: those of the coarser level until there are others."""
+
+    def __init__(self) -> None:
+        self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
+
+    def get(self, stage: Stage) -> tuple[list[int], list[int]]:
+        terms, weights, activity = self._of.get(stage.parity, ([], [], []))
+        if terms == stage.terms:
+            return weights, activity
+        counts = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in stage.shells]
+        first = 2**ACTIVITY_BITS // 2 // counts[0]
+        return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
+
+    def set(self, stage: Stage, weights: list[int], activity: list[int]) -> None:
+        self._of[stage.parity] = (stage.terms, weights, activity)
+
+
+def decode(
+    data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never, last: int = 0
+) -> Ints:  # fmt: skip
+    """The integers that :func:`encode` returned for the same shape, high, bound and taper.
+
+    With ``last`` above 0 only every 2^last-th voxel along each axis, in a fraction of the time.
+
+    Raises
+    ------
+    ValueError
+        If the data are not exactly those of such a box.
+    """
+    reader = Reader(data)
+    first = reader.number("first voxel", 0, high)
+    background = reader.number("background", -1, high)
+    tables = Tables.get(reader)
+    empty_tables = Tables.get(reader) if background >= 0 else Tables([], [])
+    models, empty_models = tables.models(), empty_tables.models()
+    known_weights = _Weights()
+
+    def code(stage: Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+        weights, activity_weights = known_weights.get(stage)
+        count = stage.base.size
+        if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
+            weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
+            activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
+            known_weights.set(stage, weights, activity_weights)
+        prediction = stage.predict(weights)
+        centre = (prediction + 4) >> 3
+        classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        check()
+        empty = None
+        if background < 0:
+            integers = reader.rest(reader.tokens(tables, models, classes))
+        else:
+            emptiness = stage.emptiness()
+            near = np.flatnonzero(emptiness)
+            empty = np.zeros(count, bool)
+            empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
+            others = np.flatnonzero(~empty)
+            integers = np.zeros(count, np.int64)
+            integers[others] = reader.rest(reader.tokens(tables, models, classes[others]))
+        np.negative(integers, out=integers, where=flipped)
+        return _apply(stage, prediction, centre, integers, empty)
+
+    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check, last)
+    if not last:
+        reader.end()
+    return box
+
+
+def _apply(
+    stage: Stage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
+) -> tuple[Ints, Ints]:
+    """Values and errors of a stage. Those of background are as if well predicted."""
+    steps = integers.reshape(stage.shape) * stage.known.step
+    steps += centre
+    values = np.clip(steps, 0, stage.known.high).astype(centre.dtype)
+    errors = (values << 3) - prediction
+    if empty is not None:
+        values.reshape(-1)[empty] = stage.known.background
+        errors.reshape(-1)[empty] = 0
+    return values, errors
+
+
+def encode(
+    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
+) -> tuple[bytes, Ints]:
+    """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by ``bound`` or less.
+
+    Parameters
+    ----------
+    box : (z, y, x) of 0 to ``high`` < 2^36.
+    taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
+    dead_zone : 0 to 0.5, what errors round towards zero by, of a step; they are then up to 2 dead_zone bounds larger.
+    """
+    known_weights, background = _Weights(), _background(box, bound)
+    stages: list[_Coded] = []
+
+    def code(stage: Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+        wanted = box[where].astype(stage.base.dtype)
+        emptiness, empty = np.zeros(0, np.int64), None
+        if background >= 0:
+            emptiness = stage.emptiness()
+            empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
+        weights, activity_weights = known_weights.get(stage)
+        fitted = None
+        if wanted.size >= FIT_VOXELS:
+            fitted = _fit(
+                stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights, check
+            )
+            if fitted is not None:
+                weights, activity_weights = fitted
+                known_weights.set(stage, weights, activity_weights)
+        check()
+        prediction = stage.predict(weights)
+        centre = (prediction + 4) >> 3
+        check()
+        classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        step = stage.known.step
+        errors = (wanted.astype(np.int64) - centre).ravel()
+        towards_zero = int(2 * dead_zone * (step // 2))
+        integers = np.sign(errors) * ((np.abs(errors) + (step // 2 - towards_zero)) // step)
+        coded = tokens_of(np.where(flipped, -integers, integers))
+        if empty is not None:
+            classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
+        near = emptiness > 0
+        flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
+        stages.append(_Coded(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
+        return _apply(stage, prediction, centre, integers, empty)
+
+    first = int(box[0, 0, 0])
+    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
+    tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
+    empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
+    models, empty_models = tables.models(), empty_tables.models()
+    writer = Writer()
+    writer.integers([first], FLAT)
+    writer.integers([background], FLAT)
+    tables.put(writer)
+    if background >= 0:
+        empty_tables.put(writer)
+    for stage in stages:
+        check()
+        if stage.may_be_fitted:
+            writer.integers([int(stage.fitted is not None)], STEEP)
+        for weights in stage.fitted or ():
+            writer.integers(weights, MEDIUM)
+        writer.tokens(empty_tables, empty_models, stage.emptiness, stage.empty)
+        writer.tokens(tables, models, stage.classes, stage.tokens)
+        writer.rest(stage.n_bits, stage.rest)
+    return writer.to_bytes(), values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coded:
+    """What the encoder keeps of a stage until the tables are made."""
+
+    may_be_fitted: bool
+    fitted: tuple[list[int], list[int]] | None
+    emptiness: NDArray[np.int64]  # of voxels near background, and whether they are it
+    empty: NDArray[np.int64]
+    classes: NDArray[np.int64]  # of the others
+    tokens: NDArray[np.int64]
+    n_bits: NDArray[np.int64]
+    rest: NDArray[np.int64]
+
+
+def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, np.int64), *arrays])
+
+
+def _background(box: Ints, bound: int) -> int:
+    """A value that fills regions exactly, as behind a mask, or -1."""
+    part = box[::2, ::2, ::2]
+    values, counts = np.unique(part, return_counts=True)
+    value = int(values[np.argmax(counts)])
+    same = part == value
+    n_same, pairs = int(same.sum()), int((same[..., 1:] & same[..., :-1]).sum())
+    n_near = int((np.abs(part - value) <= bound).sum())
+    return value if n_same >= MIN_BACKGROUND * part.size and 2 * pairs >= n_same and n_near <= 1.2 * n_same else -1
+
+
+def _fit(
+    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
+) -> tuple[list[int], list[int]] | None:
+    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
+    count = len(voxels)
+    if count < len(stage.terms):
+        return None
+    if count > FIT_SAMPLES:
+        voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
+    terms = _sampled((stage.term(*term) for term in stage.terms), voxels, check)
+    target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
+    unit = 8.0 * stage.known.step
+
+    def bits(weights: NDArray[np.float64]) -> float:
+        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
+
+    old = np.array(before) / 2**WEIGHT_BITS
+    weights = old
+    for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
+        sizes = np.abs(target - terms @ weights)
+        weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
+        weights = _solve(_product(weighted, terms), weighted.T @ target)
+    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
+    if bits(old) < 20 * len(stored):
+        return None
+    prediction = stage.predict(stored.tolist())
+    centre = (prediction + 4) >> 3
+    shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
+    step = stage.known.step  # what is coded counts: errors of less than half a step are none
+    steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
+    sizes = 8.0 * step * steps.ravel()[voxels]
+    activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
+    for _ in range(FIT_ROUNDS):  # relative errors count
+        weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
+        activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
+    quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
+    return stored.tolist(), quantized.tolist()
+
+
+def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
+    """Some voxels of each array, (n_voxels, n_arrays)."""
+    columns = []
+    for array in arrays:
+        check()
+        columns.append(array.ravel()[voxels])
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a.T @ b, a few rows at a time: BLAS runs what is larger on threads, which wait longer than they work."""
+    rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
+    total = np.zeros((a.shape[1], b.shape[1]))
+    for first in range(0, len(a), rows):
+        total += a[first : first + rows].T @ b[first : first + rows]
+    return total
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares, drawn towards zero a little, so that equal terms share."""
+    scale = float(np.trace(matrix)) / len(right)
+    return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

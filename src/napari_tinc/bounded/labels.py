@@ -1,0 +1,265 @@
+"""Label images to bytes and back, without loss: which of the labels around it has a voxel?
+
+Coarse to fine, as in interpolation.py, all voxels of a parity at once. Where all known neighbours are alike, nearly
+every voxel is like them and costs next to nothing. Elsewhere the labels found around a voxel are its candidates,
+ordered by the votes of the neighbours, near ones before far; what is coded is the place of its label in that order,
+under one of a few tables (entropy.py), chosen by how clear the vote is. A label that is none of them is named by its
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import Check, never
+from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
+from .interpolation import ORDER, check_shape
+from .prediction import NEAR, Ints, Level, Parity, Stage, pad, part_of
+
+VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
+OTHER = 3  # candidates; this place is that of any other label
+MARGIN_STEP, N_MARGINS = 8, (MAX_CLASSES - len(ORDER)) // len(ORDER)
+
+
+def _votes(offset: Parity) -> int:
+    z, y, x = sorted(offset)
+    return VOTES.get((z, y, x), 0)
+
+
+OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes((z, y, x))]
+
+
+def encode(labels: NDArray[Any]) -> bytes:
+    """The bytes from which :func:`decode` makes the same labels.
+
+    Parameters
+    ----------
+    labels : (z, y, x) of integers or bool.
+
+    Raises
+    ------
+    ValueError
+        If the shape or the dtype is none of these.
+    """
+    dtype = _checked(labels.shape, labels.dtype)
+    names, indices = np.unique(np.asarray(labels, dtype), return_inverse=True)
+    return encode_indices(names, indices.reshape(labels.shape))
+
+
+def encode_indices(names: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
+    """As :func:`encode`, of ``names[indices]``; names ascend and each is used."""
+    writer = Writer()
+    _put_names(writer, names)
+    box = indices.astype(np.min_scalar_type(len(names) - 1))
+    if len(names) > 1:
+        _put_box(writer, box, len(names), check)
+    return writer.to_bytes()
+
+
+def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
+    """The labels, (z, y, x), given their shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        If the data are damaged or not those of such a box.
+    """
+    dtype = _checked(shape, dtype)
+    reader = Reader(data)
+    names = _get_names(reader, shape[0] * shape[1] * shape[2], dtype)
+    indices = _get_box(reader, shape, len(names), check) if len(names) > 1 else np.zeros(shape, np.uint8)
+    reader.end()
+    return names[indices]
+
+
+def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+    dtype = np.dtype(dtype).newbyteorder("<")
+    if dtype.kind not in "iub":
+        raise ValueError(f"dtype of labels is {dtype}, expected integers or bool")
+    check_shape(shape)
+    return dtype
+
+
+def _put_names(writer: Writer, names: NDArray[Any]) -> None:
+    """How many, and each less the one before and 1, the first less the smallest of the dtype; in halves of 32 bits."""
+    lowest = np.iinfo(names.dtype).min if names.dtype.kind == "i" else 0
+    offsets = names.astype(np.uint64) - np.uint64(lowest % 2**64)
+    gaps = np.diff(offsets, prepend=np.uint64(0)) - np.uint64(1)
+    gaps[0] = offsets[0]
+    writer.integers([len(names)], FLAT)
+    for shift, model in _halves(names.dtype):
+        writer.integers((gaps >> np.uint64(shift) & np.uint64(2**32 - 1)).astype(np.int64), model)
+
+
+def _halves(dtype: np.dtype[Any]) -> list[tuple[int, Any]]:
+    """First bits of the halves of gaps, and the models of these."""
+    return [(0, MEDIUM), (32, STEEP)][: 2 if dtype.itemsize == 8 else 1]
+
+
+def _get_names(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    lowest, highest = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    count = reader.number("number of labels", 1, min(n_voxels, highest - lowest + 1))
+    gaps = np.zeros(count, np.uint64)
+    for shift, model in _halves(dtype):
+        half = reader.integers(model, count)
+        if half.min() < 0 or half.max() >= 2**32:
+            raise ValueError(f"half of a gap between labels is {half.min()} to {half.max()}, expected 32 bits")
+        gaps |= half.astype(np.uint64) << np.uint64(shift)
+    gaps[1:] += np.uint64(1)
+    offsets = np.cumsum(gaps)
+    if offsets[-1] > highest - lowest or (gaps[1:] == 0).any() or (offsets[1:] <= offsets[:-1]).any():
+        raise ValueError(f"labels do not ascend within {dtype}")
+    return (offsets + np.uint64(lowest % 2**64)).astype(dtype)
+
+
+def _run(
+    shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, tuple[slice, ...]], Ints], check: Check
+) -> Ints:
+    """The box, level by level; ``code`` gives the labels of a stage, whose voxels are at the slices."""
+    labels = np.full((1, 1, 1), first, dtype)
+    for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
+        stride = 2**level
+        finer = np.empty([-(-n // stride) for n in shape], dtype)
+        part_of(finer, (0, 0, 0))[:] = labels
+        known = Level(0, 1, {(0, 0, 0): pad(labels)})
+        for parity in ORDER:
+            part = part_of(finer, parity)
+            check()
+            if part.size:
+                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
+                part[:] = code(_Vote(Stage(known, parity, part.shape)), where).reshape(part.shape)
+                known.values[parity] = pad(part)
+        labels = finer
+    return labels
+
+
+class _Vote:
+    """Candidates of all voxels of a stage.
+
+    Attributes
+    ----------
+    likely : (n,) the label around, or the one with the most votes.
+    mixed : (m,) the voxels with more than one label around.
+    candidates : (3, m) their labels around, most votes first; labels that are missing repeat the one before.
+    classes : (n,) see tokens.Tables.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        views, votes = [], []
+        for offset in _offsets(stage):
+            for view in stage.views(stage.known.values, offset):
+                views.append(view)
+                votes.append(_votes(offset))
+        differs = np.zeros(stage.shape, np.bool_)
+        for view, n in zip(views[1:], votes[1:], strict=True):
+            if n > 0:
+                differs |= view != views[0]
+        self.likely = views[0].flatten()
+        self.mixed = np.flatnonzero(differs)
+        around = [view.ravel()[self.mixed] if view.flags.c_contiguous else view[differs] for view in views]
+        place = ORDER.index(stage.parity)
+        self.classes = np.full(self.likely.size, place, np.int64)
+        self.candidates, margin = _ranked(around, votes)
+        margins = np.minimum(margin // MARGIN_STEP, N_MARGINS - 1)
+        self.classes[self.mixed] = len(ORDER) * (1 + margins) + place
+        self.likely[self.mixed] = self.candidates[0]
+
+    def places(self, labels: Ints) -> NDArray[np.int64]:
+        """(n,) where each label is among the candidates."""
+        places = np.where(labels == self.likely, 0, OTHER)
+        mine = labels[self.mixed]
+        for place in (2, 1):
+            is_new = self.candidates[place] != self.candidates[place - 1]
+            places[self.mixed[(self.candidates[place] == mine) & is_new]] = place
+        return places
+
+    def labels(self, places: NDArray[np.int64]) -> Ints:
+        """(n,) of places; those of other labels are yet to be filled in. ValueError where a place has none."""
+        labels = self.likely.copy()
+        mine = places[self.mixed]
+        for place in (1, 2):
+            at = mine == place
+            chosen = self.candidates[place][at]
+            if (chosen == self.candidates[place - 1][at]).any():
+                raise ValueError(f"a voxel has candidate {place} for its label, expected one of fewer")
+            labels[self.mixed[at]] = chosen
+        if np.count_nonzero(places % OTHER) != np.count_nonzero(mine % OTHER) or (places > OTHER).any():
+            raise ValueError(f"place of a label is one of 1 to {places.max()}, expected 0 or {OTHER} where all agree")
+        return labels
+
+
+def _offsets(stage: Stage) -> list[Parity]:
+    """Those with votes: two voxels away only along axes that no near neighbour is off along."""
+    near = [offset for offset in NEAR if stage.is_known(offset)]
+    reached = np.any(near, axis=0)
+    far = [offset for offset in OFFSETS if offset not in NEAR and stage.is_known(offset)]
+    return near + [offset for offset in far if not (reached & (np.array(offset) == 2)).any()]
+
+
+def _ranked(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int64]]:
+    """(3, m) labels by their votes, and by how many the first leads; the earlier one wins a tie."""
+    first = around[0]
+    second, third = first.copy(), first.copy()
+    for labels in around[1:]:
+        np.copyto(second, labels, where=second == first)
+    for labels in around[1:]:
+        np.copyto(third, labels, where=(third == first) & (labels != second))
+    candidates = np.stack([first, second, third])
+    counts = np.zeros(candidates.shape, np.int64)
+    for labels, n in zip(around, votes, strict=True):
+        counts += (candidates == labels) * np.int64(n)
+    counts[2, third == first] = -(2**30)
+    order = np.argsort(-counts, axis=0, kind="stable")
+    candidates, counts = np.take_along_axis(candidates, order, 0), np.take_along_axis(counts, order, 0)
+    candidates[2] = np.where(counts[2] == -(2**30), candidates[1], candidates[2])
+    return candidates, counts[0] - counts[1]
+
+
+def _put_box(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
+    coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
+
+    def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+        check()
+        labels = box[where].ravel()
+        places = vote.places(labels)
+        coded.append((vote.classes, places, labels[places == OTHER]))
+        return labels
+
+    n_bits = (n_labels - 1).bit_length()
+    _run(box.shape, int(box[0, 0, 0]), box.dtype, code, check)
+    tables = Tables.of(np.concatenate([c for c, _, _ in coded]), np.concatenate([p for _, p, _ in coded]))
+    models = tables.models()
+    writer.bits(box[:1, 0, 0].astype(np.int64), n_bits)
+    tables.put(writer)
+    for classes, places, others in coded:
+        check()
+        writer.tokens(tables, models, classes, places)
+        writer.bits(others.astype(np.int64), n_bits)
+
+
+def _get_box(reader: Reader, shape: tuple[int, ...], n_labels: int, check: Check) -> Ints:
+    n_bits = (n_labels - 1).bit_length()
+
+    def numbers(count: int) -> NDArray[np.int64]:
+        found = reader.bits(n_bits, count)
+        if found.size and found.max() >= n_labels:
+            raise ValueError(f"number of a label is {found.max()}, expected one below {n_labels}")
+        return found
+
+    first = int(numbers(1)[0])
+    tables = Tables.get(reader)
+    models = tables.models()
+
+    def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+        check()
+        places = reader.tokens(tables, models, vote.classes)
+        labels = vote.labels(places)
+        others = np.flatnonzero(places == OTHER)
+        labels[others] = numbers(len(others))
+        return labels
+
+    return _run(shape, first, np.min_scalar_type(n_labels - 1), code, check)

@@ -1,0 +1,283 @@
+"""The bound at which boxes take so many bytes, or reach a quality: one for all boxes, so that each byte does as much.
+
+Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all
+boxes a few times, each time between what was too much and what was too little. Bounds of integers are integers, with
+gaps between their sizes; other dead zones then fill these, as far as they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import Check, never
+from . import box as bounded_box
+
+TAPER = 3  # the best PSNR on average, at ratios 32 to 128
+DEAD_ZONE = 0.15  # of a step: the best PSNR on average, as the taper
+MORE = 0.3  # of a dead zone, for fewer bytes at the same bound
+MAX_ENCODES = 6
+LEAST = 0.97  # of the bytes that are allowed are used, where that can be
+MOST_DECIBELS = 0.1  # above the quality that is wanted
+UNIFORM = 4.8  # dB: errors are about evenly spread up to the bound, where this is small
+SAMPLES = 30_000  # a level
+BYTES_A_BOX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A box encoded: its bytes, and the sum of squared errors of so many finite voxels."""
+
+    data: bytes
+    squares: float
+    count: int
+
+
+class OutOfReach(ValueError):
+    """Boxes that take more than they may even at the largest bound: ``nbytes`` at least."""
+
+    def __init__(self, message: str, nbytes: int) -> None:
+        super().__init__(message)
+        self.nbytes = nbytes
+
+
+Encoder = Callable[[int, float, int, float], Coded]  # of the number of a box, bound, taper and dead zone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Boxes encoded under one bound, taper and dead zone; ``mse`` over all finite voxels.
+
+    Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact where the bound is 0.
+    """
+
+    parts: list[bytes]
+    bound: float
+    taper: int
+    dead_zone: float
+    mse: float
+
+    @property
+    def nbytes(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> Found:
+    """All boxes in at most so many bytes, and in 97 % of these or more if that was found; lossless where that fits.
+
+    Parameters
+    ----------
+    boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
+    encode : instead of :func:`encode_box`, and with what it returns; what it raises ends the search.
+
+    Raises
+    ------
+    OutOfReach
+        If they take more bytes even at the largest bound.
+    """
+    encode = encode or _encoder(boxes)
+    estimate = _estimate(boxes)
+    if estimate(0) <= 2 * nbytes:
+        found = exactly(boxes, encode)
+        if found.nbytes <= nbytes:
+            return found
+    goal = float(np.log2(nbytes * (1 + LEAST) / 2))
+    search = _Search(
+        boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)), encode
+    )
+    search.run(goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes)
+    while not search.reach_further(lambda found: found.nbytes <= nbytes):
+        pass
+    within = [found for found in search.tried if found.nbytes <= nbytes]
+    if not within:
+        least = min(search.tried, key=lambda found: found.nbytes)
+        said = f"boxes take {least.nbytes} bytes at bound {least.bound:g}, expected at most {nbytes}"
+        raise OutOfReach(said, least.nbytes)
+    return min(within, key=lambda found: found.mse)
+
+
+def exactly(boxes: Sequence[NDArray[Any]], encode: Encoder | None = None) -> Found:
+    """All boxes, every voxel bit for bit."""
+    return _encode(boxes, encode or _encoder(boxes), 0, 0)
+
+
+def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float, encode: Encoder | None = None) -> Found:
+    """The fewest bytes found in which all boxes together reach a PSNR, at most 0.1 dB above it if that was found.
+
+    Parameters
+    ----------
+    boxes : (z, y, x) each, of one dtype that :func:`residual.encode` takes.
+    psnr : in dB, of the mean squared error over all boxes.
+    span : the peak of the PSNR, in units of the values.
+
+    Raises
+    ------
+    ValueError
+        If the PSNR is not finite or the span not above 0.
+    """
+
+    if not (np.isfinite(psnr) and 0 < span < np.inf):
+        raise ValueError(f"PSNR is {psnr} and span {span}, expected a number and one above 0")
+
+    encode = encode or _encoder(boxes)
+
+    def reached(found: Found) -> float:
+        return 20 * float(np.log10(span)) - 10 * float(np.log10(max(found.mse, 1e-300)))
+
+    def expected(bound: float) -> float:
+        return 20 * float(np.log10(span / bound)) + UNIFORM
+
+    search = _Search(boxes, expected, reached, encode)
+    search.run(
+        psnr + MOST_DECIBELS / 2,
+        lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
+        lambda found: reached(found) >= psnr,
+    )
+    enough = [found for found in search.tried if reached(found) >= psnr] or [exactly(boxes, encode)]
+    return min(enough, key=lambda found: found.nbytes)
+
+
+def encode_box(box: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check = never) -> Coded:
+    """One box under one setting."""
+    data, decoded = bounded_box.encode_and_decode(box, bound, taper, dead_zone, check)
+    finite = np.isfinite(box)
+    with np.errstate(over="ignore"):
+        differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
+        return Coded(data, float(differences @ differences), differences.size)
+
+
+def _encoder(boxes: Sequence[NDArray[Any]]) -> Encoder:
+    return lambda index, bound, taper, dead_zone: encode_box(boxes[index], bound, taper, dead_zone)
+
+
+def _encode(boxes: Sequence[NDArray[Any]], encode: Encoder, bound: float, taper: int, dead_zone: float = 0) -> Found:
+    coded = [encode(index, bound, taper, dead_zone) for index in range(len(boxes))]
+    squares, count = sum(one.squares for one in coded), sum(one.count for one in coded)
+    return Found([one.data for one in coded], bound, taper, dead_zone, squares / max(count, 1))
+
+
+class _Search:
+    """A bound whose size (or quality) meets a goal. Both fall with the bound."""
+
+    def __init__(
+        self,
+        boxes: Sequence[NDArray[Any]],
+        expected: Callable[[float], float],
+        measured: Callable[[Found], float],
+        encode: Encoder,
+    ) -> None:
+        self.boxes, self.expected, self.measured = boxes, expected, measured
+        self.tried: list[Found] = []
+        self._encode = encode
+        self._integers = boxes[0].dtype.kind in "iu"
+        finite = [box[np.isfinite(box)] for box in boxes]
+        with np.errstate(over="ignore"):
+            extents = [float(np.ptp(values.astype(np.float64))) for values in finite if values.size]
+        self._largest = min(max(*extents, 0.0, 1.0 if self._integers else 1e-300), 1e308)
+        self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
+
+    def run(self, goal: float, is_met: Callable[[Found], bool], is_high: Callable[[Found], bool]) -> None:
+        """Try bounds until the goal is met, at most MAX_ENCODES."""
+        lows: list[tuple[float, float]] = []  # logarithm of the bound, and what was measured: bounds too small
+        highs: list[tuple[float, float]] = []
+        bound: float | None = self._guess(goal)
+        while bound is not None and len(self.tried) < MAX_ENCODES:
+            found = self._try(bound, TAPER)
+            if is_met(found):
+                return
+            (lows if is_high(found) else highs).append((float(np.log2(bound)), self.measured(found)))
+            bound = self._following(goal, lows, highs, self.measured(found) - self.expected(bound))
+        if bound is None and lows and highs:  # integers, with none between
+            below, above = (float(np.rint(2.0**logarithm)) for logarithm in (max(lows)[0], min(highs)[0]))
+            for setting in ((below, TAPER, MORE), (above, TAPER, 0.0), (below, 1, MORE)):
+                if len(self.tried) == MAX_ENCODES or is_met(self._try(*setting)):
+                    return
+
+    def reach_further(self, is_enough: Callable[[Found], bool]) -> bool:
+        """Try a larger bound, unless one was enough or there is none; whether that is so."""
+        largest = max(found.bound for found in self.tried)
+        if largest >= self._largest or any(map(is_enough, self.tried)):
+            return True
+        self._try(self._rounded(float(np.log2(largest)) + 0.5), TAPER)
+        return False
+
+    def _try(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> Found:
+        self.tried.append(_encode(self.boxes, self._encode, bound, taper, dead_zone))
+        return self.tried[-1]
+
+    def _guess(self, goal: float) -> float:
+        """Where the estimate meets the goal."""
+        low, high = np.log2(self._smallest), np.log2(self._largest)
+        for _ in range(12):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.expected(2.0**middle) > goal else (low, middle)
+        return self._rounded(float(low + high) / 2)
+
+    def _rounded(self, logarithm: float) -> float:
+        bound = min(max(2.0**logarithm, self._smallest), self._largest)
+        return float(np.rint(bound)) if self._integers else bound
+
+    def _following(
+        self, goal: float, lows: list[tuple[float, float]], highs: list[tuple[float, float]], offset: float
+    ) -> float | None:
+        """Between the nearest bounds on either side, or where the estimate leads; None where nothing is between."""
+        if not (lows and highs):
+            points = sorted(lows + highs, key=lambda point: abs(point[1] - goal))
+            bound = self._guess(goal - offset)
+            if len(points) > 1 and points[0][1] != points[1][1]:
+                (one, first), (other, second) = points[:2]
+                step = (goal - first) * (other - one) / (second - first)
+                bound = self._rounded(one + float(np.clip(step, -2, 2)))
+            tried = [2.0**b for b, _ in points]
+            if any(abs(bound / b - 1) < 1e-3 for b in tried):
+                bound = self._rounded(points[0][0] + (0.3 if lows else -0.3))
+            return None if any(abs(bound / b - 1) < 1e-6 for b in tried) else bound
+        (small, above), (large, below) = max(lows), min(highs)
+        part = np.clip((above - goal) / max(above - below, 1e-9), 0.03, 0.97)
+        bound = self._rounded(small + float(part) * (large - small))
+        if not self._integers:
+            return bound
+        first, last = round(2.0**small) + 1, round(2.0**large) - 1
+        return float(min(max(bound, first), last)) if first <= last else None
+
+
+def _estimate(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
+    """About how many bytes boxes take at a bound: the entropy of what linear interpolation leaves, level by level."""
+    details: list[list[NDArray[np.float64]]] = []
+    counts: list[float] = []
+    for box in boxes:
+        level, known = 0, box
+        while max(known.shape) > 2 and level < 6:
+            if len(details) == level:
+                details.append([])
+                counts.append(0)
+            counts[level] += known.size * 7 / 8
+            wanted = max(1, 3 * len(boxes) * known.size // (2 * SAMPLES))
+            for axis in range(3):
+                line = np.moveaxis(known, axis, 0)
+                n = (len(line) - 1) // 2
+                ends = line[: 2 * n + 1 : 2].astype(np.float64)
+                with np.errstate(all="ignore"):
+                    left = (line[1 : 2 * n : 2] - (ends[:-1] + ends[1:]) / 2).ravel()[::wanted]
+                details[level].append(left[np.isfinite(left)])
+            level, known = level + 1, known[::2, ::2, ::2]
+    joined = [np.concatenate(parts) for parts in details]
+    least = 0.5 if boxes[0].dtype.kind in "iu" else 1e-300
+
+    def estimate(bound: float) -> float:
+        bits = 0.0
+        for level, (left, count) in enumerate(zip(joined, counts, strict=True)):
+            if not left.size:
+                continue
+            step = 2 * max(bound / 4, bound * (4 / (4 + TAPER)) ** level, least)
+            with np.errstate(all="ignore"):
+                steps = np.rint(left / step)
+            frequencies = np.unique(steps, return_counts=True)[1] / left.size
+            bits += count * float(-(frequencies * np.log2(frequencies)).sum())
+        return bits / 8 + BYTES_A_BOX * len(boxes)
+
+    return estimate

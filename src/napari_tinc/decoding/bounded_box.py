@@ -1,0 +1,129 @@
+"""A box of voxels as a file holds it without networks: within a bound of the original, or bit for bit.
+
+The bytes are those of bounded/box.py, decoded to the same bits on any machine; their CRC-32 is in the file.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bounded import box
+from ..control import Check, never
+from ..format.head import TincError, span_of
+from .network_box import LEAF_FIELDS
+
+SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: a 512th of the voxels, in a 50th of the time.
+
+
+class Exact:
+    """A box whose values are decoded at once, when the first is needed.
+
+    Parameters
+    ----------
+    crc : CRC-32 of the values, little-endian, as the encoder decoded them; None where that was cut off.
+
+    Attributes
+    ----------
+    sketch : every 2^SKETCH_LEVEL-th voxel, about, once :meth:`make_sketch` was called; None where it cannot be made.
+    """
+
+    calibrated = False
+    n_missing = 0
+
+    def __init__(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None) -> None:
+        self.data, self.shape, self.dtype, self.crc = data, shape, dtype, crc
+        self._array: NDArray[Any] | None = None
+        self.sketch: NDArray[Any] | None = None
+        self._lock = threading.Lock()  # Two threads that need the same box decode it once.
+
+    @property
+    def decoded(self) -> bool:
+        """Whether :attr:`array` is there already and costs nothing."""
+        return self._array is not None
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """All values."""
+        return self.decode()
+
+    def decode(self, check: Check = never) -> NDArray[Any]:
+        """All values. What ``check`` raises ends the work."""
+        with self._lock:
+            if self._array is None:
+                self._array = self._decode(check)
+            return self._array
+
+    def make_sketch(self, check: Check = never) -> None:
+        """Decode the coarse levels only. What is damaged shows when all is decoded."""
+        if self.sketch is None and not self.decoded:
+            with suppress(ValueError):
+                self.sketch = box.sketch(self.data, self.shape, self.dtype, SKETCH_LEVEL, check)
+
+    def _decode(self, check: Check) -> NDArray[Any]:
+        try:
+            values = box.decode(self.data, self.shape, self.dtype, check)
+        except ValueError as error:
+            raise TincError(f"residual: {error}") from error
+        if self.crc is not None and (found := checksum(values)) != self.crc:
+            raise TincError(f"values decode to the CRC-32 {found:08x}, expected {self.crc:08x}")
+        return values
+
+    def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
+        """Values of the voxels that a grid of coordinates lies in, in voxels from the corner of the box."""
+        return self.array[np.ix_(*(axis.astype(np.int64) for axis in axes))]
+
+    def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
+        """The same as float64."""
+        with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+            return self.values(axes).astype(np.float64)
+
+    def leaves(self, value_range: tuple[float, float], errors: tuple[float, float]) -> NDArray[Any]:
+        """One row, see :attr:`TincVolume.leaves`; ``errors`` are its root mean squared and its largest one."""
+        rows = np.zeros(1, LEAF_FIELDS)
+        rows["stop"], rows["network"], rows["bytes"], rows["gain"] = self.shape, -1, len(self.data), 1
+        rmse, rows["max_error"] = errors
+        rows["rmse"] = rmse
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows["psnr"] = np.inf if rmse == 0 else 20 * np.log10(span_of(value_range) / np.float64(rmse))
+        return rows
+
+    def verify(self) -> None:
+        """Decode everything; :class:`TincError` if anything is wrong."""
+        _ = self.array
+
+
+def checksum(values: NDArray[Any]) -> int:
+    return zlib.crc32(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view(np.uint8).data)
+
+
+def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> int:
+    """Voxels that are further than ``bound`` from the original, in float64; for 0, of other bits.
+
+    NaN has to stay NaN, and an infinite value what it is.
+    """
+    count = 0
+    for plane, other in zip(original, values, strict=True):
+        with np.errstate(all="ignore"):
+            near = np.abs(other.astype(np.float64) - plane.astype(np.float64)) <= bound
+        same = np.ascontiguousarray(plane).view(f"u{plane.dtype.itemsize}") == np.ascontiguousarray(other).view(
+            f"u{plane.dtype.itemsize}"
+        )
+        count += int((~(same if bound == 0 else same | near)).sum())
+    return count
+
+
+def largest_difference(original: NDArray[Any], values: NDArray[Any]) -> float:
+    """Of the voxels that are finite in both, in float64."""
+    largest = 0.0
+    for plane, other in zip(original, values, strict=True):
+        with np.errstate(all="ignore"):
+            difference = np.abs(other.astype(np.float64) - plane.astype(np.float64))
+        largest = max(largest, float(difference[np.isfinite(difference)].max(initial=0)))
+    return largest

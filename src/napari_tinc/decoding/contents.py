@@ -1,0 +1,340 @@
+"""What a file consists of, whatever its kind: boxes of voxels, each with a tree of networks, read when asked for.
+
+bytes or a Store -> read_parts -> OneTree, or Blocks of channels, points in time and boxes
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format import blocks_file, networks_file
+from ..format import head as format_head
+from ..format.blocks_file import Layout, Mosaic, Payload
+from ..format.head import Ancillary, Chunk, Entry, Facts, Feature, TincError, read_head
+from ..storage.stores import Memory, Store
+from .bounded_box import Exact
+from .cache import LeastRecentlyUsed
+from .network_box import Tree, unpack_errors
+
+TREE_BYTES = 30_000  # of a tree in memory, beside its weights
+Part = Tree | Exact
+
+
+class Parts(Protocol):
+    """The boxes of a file, which tile z, y, x alike for every channel and point in time ("volume")."""
+
+    @property
+    def header(self) -> Facts: ...
+
+    @property
+    def leading(self) -> tuple[int, ...]:
+        """Sizes of the axes before z, y, x."""
+
+    @property
+    def edge(self) -> int:
+        """Voxels along a cell of the overviews, 0 where there are none."""
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether any box is a tree of networks."""
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """First voxel of every box, (n, 3)."""
+
+    @property
+    def stop(self) -> NDArray[np.int64]:
+        """One past the last voxel of every box, (n, 3)."""
+
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        """Read and parse the networks of several boxes. Of what is damaged :meth:`part` will tell."""
+
+    def part(self, volume: int, box: int) -> Part | None:
+        """What a box holds; None where the file ends before."""
+
+    def overview(self, volume: int) -> Part | None:
+        """The whole volume at a coarser sampling."""
+
+    def at_hand(self, volume: int, box: int) -> Part | None:
+        """What a box holds, if it has been read and parsed before: never reads the file."""
+
+    def overview_at_hand(self, volume: int) -> Part | None:
+        """The overview, if it has been read and parsed before."""
+
+    def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
+        """See :attr:`TincVolume.leaves`; they count from the corner of the box. None where the file ends before."""
+
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        """What a reader may skip; only that of a ``role``, if it is given."""
+
+    def entries(self) -> Sequence[Chunk | Entry]:
+        """What the table of chunks says."""
+
+    def levels_above(self) -> NDArray[np.int64]:
+        """Levels of the octree above every box, (n,)."""
+
+    def nbytes(self) -> int:
+        """Of the whole file."""
+
+    def check(self) -> None:
+        """Compare the CRC-32 of every chunk; :class:`TincError` names the first that differs."""
+
+    def data(self) -> bytes:
+        """The whole file, as it was opened; :class:`TincError` if it has changed since, or is damaged."""
+
+    def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
+        """The file with other facts and ancillary chunks."""
+
+
+class OneTree:
+    """A file of a single tree: one box, the whole volume."""
+
+    leading: tuple[int, ...] = ()
+    edge = 0
+    has_networks = True
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self.header = tree.header
+        self.start, self.stop = np.zeros((1, 3), np.int64), np.array([tree.shape])
+
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        pass
+
+    def part(self, volume: int, box: int) -> Tree:
+        return self._tree
+
+    def overview(self, volume: int) -> None:
+        return None
+
+    def at_hand(self, volume: int, box: int) -> Tree:
+        return self._tree
+
+    def overview_at_hand(self, volume: int) -> None:
+        return None
+
+    def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any]:
+        return self._tree.leaves(value_range)
+
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        return [chunk for chunk in self._tree.chunks if chunk.ancillary and role in (None, chunk.role)]
+
+    def entries(self) -> Sequence[Chunk]:
+        return self._tree.chunks
+
+    def levels_above(self) -> NDArray[np.int64]:
+        return np.zeros(1, np.int64)
+
+    def nbytes(self) -> int:
+        return len(self._tree.data)
+
+    def check(self) -> None:
+        format_head.verify(self._tree.chunks)
+
+    def data(self) -> bytes:
+        self.check()
+        return self._tree.data
+
+    def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
+        if self._tree.n_missing:
+            raise TincError("a part of the file is missing: it was cut off, and cannot be written again")
+        critical = [chunk for chunk in self._tree.chunks if not chunk.ancillary]
+        return networks_file.pack(replace(self._tree.header, **facts), [*critical, *ancillary])
+
+
+class Blocks:
+    """A file of blocks, each of which is read, checked and parsed when it is first needed."""
+
+    def __init__(
+        self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed, head_crc: int
+    ) -> None:  # fmt: skip
+        self.header = header
+        self.leading, self.edge = header.leading, header.edge
+        self._store, self._layout, self._cache, self._head_crc = store, layout, cache, head_crc
+        self._ancillary: list[Chunk] | None = None  # of a part of a file; else those of the file
+
+    @property
+    def has_networks(self) -> bool:
+        return any(not entry.level for entry in self._layout.blocks) or self._layout.residuals.size == 0
+
+    @cached_property
+    def start(self) -> NDArray[np.int64]:
+        return self.header.tree.start[self.header.tree.leaves]
+
+    @cached_property
+    def stop(self) -> NDArray[np.int64]:
+        return self.header.tree.stop[self.header.tree.leaves]
+
+    @property
+    def n_missing(self) -> int:
+        """Blocks that were cut off, and what the values of those that were not are compared with."""
+        unproved = bool(len(self._layout.residuals)) and self._layout.verify is None
+        return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks) + unproved
+
+    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
+        indices = [(box, volume * len(self.start) + box) for box in boxes]
+        entries = [(box, self._layout.blocks[index]) for box, index in indices if index < len(self._layout.blocks)]
+        wanted = [(box, entry) for box, entry in entries if self._cache.get(entry.start) is None]
+        payloads = self._store.read_many([(entry.start, entry.start + entry.length) for _, entry in wanted])
+        for (box, entry), payload in zip(wanted, payloads, strict=True):
+            with suppress(TincError):
+                part = self._parsed(entry, self._box_shape(box), payload)
+                if isinstance(part, Tree):
+                    _ = part.network
+
+    def part(self, volume: int, box: int) -> Part | None:
+        index = volume * len(self.start) + box
+        if index >= len(self._layout.blocks):
+            return None
+        return self._parsed(self._layout.blocks[index], self._box_shape(box))
+
+    def _box_shape(self, box: int) -> tuple[int, ...]:
+        return tuple((self.stop[box] - self.start[box]).tolist())
+
+    def overview(self, volume: int) -> Part | None:
+        entries = self._layout.overviews
+        return self._parsed(entries[volume], self.header.overview_shape()) if volume < len(entries) else None
+
+    def at_hand(self, volume: int, box: int) -> Part | None:
+        index, blocks = volume * len(self.start) + box, self._layout.blocks
+        return self._cache.get(blocks[index].start) if index < len(blocks) else None
+
+    def overview_at_hand(self, volume: int) -> Part | None:
+        entries = self._layout.overviews
+        return self._cache.get(entries[volume].start) if volume < len(entries) else None
+
+    def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
+        part = self.part(volume, box)
+        if isinstance(part, Exact):
+            place = self._layout.blocks[volume * len(self.start) + box].start
+            return part.leaves(value_range, self._errors.get(place, (np.nan, np.nan)))
+        return None if part is None else part.leaves(value_range)
+
+    def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
+        if self._ancillary is not None:
+            return [chunk for chunk in self._ancillary if role in (None, chunk.role)]
+        return [self._chunk(entry) for entry in self._layout.ancillary if role in (None, entry.role)]
+
+    def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> Blocks:
+        """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
+        n = len(self.start)
+        overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
+        blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
+        layout = replace(self._layout, overviews=overviews, blocks=blocks)
+        selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0)
+        places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
+        kept = {entry.start for entry in blocks}
+        selected._ancillary = [
+            Chunk.of(Ancillary.QUALITY, b"".join(
+                chunk.checked()[2 * at : 2 * at + 2] for at, place in enumerate(places) if place in kept
+            )) if chunk.role is Ancillary.QUALITY else chunk
+            for chunk in ancillary
+        ]  # fmt: skip
+        return selected
+
+    def nbytes(self) -> int:
+        if self._ancillary is None:
+            return self._store.size
+        parts = [*self._layout.overviews, *self._layout.blocks]  # not all of it is read for this
+        return sum(entry.length for entry in parts) + sum(len(chunk.payload) for chunk in self._ancillary)
+
+    def check(self) -> None:
+        format_head.verify(map(self._chunk, self.entries()))
+        format_head.verify(self.ancillary())
+        _ = self._errors
+
+    def data(self) -> bytes:
+        if self._ancillary is not None:
+            return self.rewritten(self._ancillary)
+        data = self._store.read(0, self._store.size)
+        _, head = read_head(Memory(data).read, len(data))
+        if (found := zlib.crc32(head)) != self._head_crc:
+            raise TincError(f"head: CRC-32 is {found:08x}, expected {self._head_crc:08x}: the file has been changed")
+        format_head.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
+        return data
+
+    def entries(self) -> Sequence[Entry]:
+        verify = [] if self._layout.verify is None else [self._layout.verify]
+        return [*self._layout.overviews, *self._layout.ancillary, *self._layout.blocks, *verify]
+
+    def levels_above(self) -> NDArray[np.int64]:
+        return self.header.tree.level[self.header.tree.leaves].astype(np.int64)
+
+    def payloads(self, volume: int) -> tuple[list[Payload], list[Payload]]:
+        """Overviews and blocks of a channel or point in time, as the file has them."""
+        n = len(self.start)
+        blocks = self._layout.blocks[volume * n : (volume + 1) * n]
+        if self.n_missing:
+            raise TincError(f"file holds {len(blocks)} of {n} blocks: it was cut off, and cannot be written again")
+
+        def payload(entry: Entry) -> Payload:
+            return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level else None)
+
+        return [payload(e) for e in self._layout.overviews[volume : volume + 1]], [payload(e) for e in blocks]
+
+    def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
+        volumes = [self.payloads(volume) for volume in range(self.header.n_volumes)]
+        overviews, blocks = ([payload for pair in volumes for payload in pair[i]] for i in (0, 1))
+        return blocks_file.pack(replace(self.header, **facts), overviews, blocks, ancillary)
+
+    @cached_property
+    def _checksums(self) -> dict[int, int]:
+        """By the place of every residual, the CRC-32 of its values; empty where that was cut off."""
+        verify = self._layout.verify
+        if verify is None:
+            return {}
+        found = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
+        return dict(zip(self._layout.residuals.tolist(), found, strict=True))
+
+    @cached_property
+    def _errors(self) -> dict[int, tuple[float, float]]:
+        """By the place of every residual that is a block, its RMSE and largest error; empty where it is not said."""
+        places = [entry.start for entry in self._layout.blocks if entry.level]
+        for chunk in self.ancillary(Ancillary.QUALITY):
+            n_parts = chunk.length // 2 if self.n_missing else len(places)  # those that were cut off among them
+            errors = unpack_errors(chunk.checked(), n_parts, self.header.value_range)
+            return dict(zip(places, map(tuple, errors.tolist()), strict=False))
+        return {}
+
+    def _chunk(self, entry: Entry) -> Chunk:
+        return entry.chunk(self._store.read(entry.start, entry.start + entry.length))
+
+    def _parsed(self, entry: Entry, shape: tuple[int, ...], payload: bytes | None = None) -> Part:
+        part = self._cache.get(entry.start)
+        if part is not None:
+            return part
+        data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
+        dtype = self.header.dtype
+        if entry.level:
+            part = Exact(data, shape, dtype, self._checksums.get(entry.start))
+            self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
+            return part
+        tree = Tree(data)
+        if tree.shape != shape or tree.header.dtype != dtype:
+            raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
+        n_weights = int(networks_file.parameter_counts(tree.header).sum())
+        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 8 * n_weights)  # as they were and as stacked
+        return tree
+
+
+def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Parts:
+    """The parts of a file; all of it is read only where it is a single tree.
+
+    Raises
+    ------
+    TincError
+        If it is not a good file, or cut off and ``partial`` is not set.
+    """
+    features, head = read_head(store.read, store.size)
+    if features & Feature.BLOCKS:
+        return Blocks(store, *blocks_file.parse(features, head, store.size, partial=partial), cache, zlib.crc32(head))
+    return OneTree(Tree(store.read(0, store.size), partial=partial))

@@ -1,0 +1,156 @@
+"""One tree of networks as a file holds it: its values at any coordinates, its leaves, its checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format import head, networks_file
+from ..format.head import Ancillary, Kind, TincError
+from ..format.networks_file import Calibration, Header
+
+if TYPE_CHECKING:
+    from ..networks.evaluate import Network
+
+BLOCK = 2**13  # values turned into the dtype at a time
+LEAF_FIELDS = np.dtype(
+    [
+        ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("network", "<i8"), ("parameters", "<i8"),
+        ("bytes", "<f8"),
+        ("rmse", "<f8"), ("psnr", "<f8"), ("max_error", "<f8"), ("gain", "<f8"), ("offset", "<f8"),
+    ]
+)  # fmt: skip
+
+
+class Tree:
+    """A box of voxels z, y, x and the networks that give their values.
+
+    With ``partial`` the data may be cut off anywhere after the first chunk; leaves without their networks have the
+    mean of the volume.
+    """
+
+    def __init__(self, data: bytes, *, partial: bool = False) -> None:
+        self.data = data
+        self.cut_off = False
+        try:
+            self.header, self.chunks = networks_file.parse(data)
+        except TincError:
+            if not partial:
+                raise
+            self.header, self.chunks = networks_file.parse(data, partial=True)
+            self.cut_off = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.header.shape
+
+    @property
+    def calibrated(self) -> bool:
+        return self.header.calibration is not Calibration.NONE
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which nodes have a network that was cut off, (n_nodes,)."""
+        present = sum(chunk.n_nodes for chunk in self.chunks if chunk.role is Kind.WEIGHTS)
+        return (self.header.widths > 0) & ((self.header.widths > 0).cumsum() > present)
+
+    @cached_property
+    def network(self) -> Network:
+        from ..networks.weights import from_chunks
+
+        return from_chunks(self.header, self.chunks).network(self.missing)
+
+    @property
+    def n_missing(self) -> int:
+        """Networks that were cut off; 1 if it was what else the file says."""
+        return int(self.missing.sum()) or int(self.cut_off)
+
+    def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
+        """Values at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
+        finish = partial(to_values, header=self.header)
+        return self.network.on_grid(axes, threads, dtype=self.header.dtype, finish=finish)
+
+    def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
+        """The same, not rounded."""
+        return self.network.on_grid(axes, threads, dtype=np.float64, finish=partial(to_floats, header=self.header))
+
+    def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
+        """See :attr:`TincVolume.leaves`; boxes count from the corner of this one. The range is what PSNR is of."""
+        from ..networks.leaf_bytes import bytes_of_leaves
+
+        header, tree = self.header, self.header.tree
+        counts = networks_file.parameter_counts(header)
+        rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
+        rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
+        rows["level"] = tree.level[tree.leaves]
+        rows["network"] = network = networks_file.serving(tree, header.widths)[tree.leaves]
+        rows["parameters"] = np.where(network < 0, 0, counts[network])
+        rows["bytes"] = bytes_of_leaves(header, self.chunks)
+        rows["rmse"], rows["max_error"] = self._errors().T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rows["psnr"] = 20 * np.log10(head.span_of(value_range) / rows["rmse"])
+        rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
+        rows["gain"] = self.network.gain
+        with np.errstate(over="ignore"):  # of the largest floats
+            rows["offset"] = self.network.offset * header.std
+        return rows
+
+    def _errors(self) -> NDArray[np.float64]:
+        """RMSE and largest error of every leaf, as the file says them; nan where it does not. (n_leaves, 2)."""
+        part = networks_file.parts_of_leaves(self.header)
+        errors = np.full((len(part), 2), np.nan)
+        for chunk in self.chunks:
+            if chunk.role is Ancillary.QUALITY:
+                errors = unpack_errors(chunk.checked(), int(part.max()) + 1, self.header.value_range)[part]
+        return errors
+
+    def verify(self) -> None:
+        """Check all chunks and decode all weights; :class:`TincError` if anything is wrong."""
+        head.verify(self.chunks)
+        _ = self.network, self._errors()
+
+
+def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:
+    """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
+    lo, hi = header.value_range
+    values = outputs.astype(np.float64)
+    with np.errstate(over="ignore"):  # infinite values are clipped too
+        values *= header.std
+        values += header.mean
+    return np.clip(values, lo, hi, out=values)
+
+
+def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
+    """:func:`to_floats`, rounded to the dtype."""
+    values = np.empty(outputs.shape, header.dtype)
+    flat, into = outputs.reshape(-1), values.reshape(-1)
+    for first in range(0, flat.size, BLOCK):
+        part = to_floats(flat[first : first + BLOCK], header)
+        into[first : first + BLOCK] = np.rint(part, out=part) if header.dtype.kind in "iub" else part
+    return values
+
+
+def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """To the nearest that the dtype has, half to even."""
+    return (np.rint(values) if dtype.kind in "iub" else values).astype(dtype)
+
+
+def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
+    """RMSE and largest error of every part in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
+    span = max(head.span_of(value_range), np.finfo(float).tiny)
+    with np.errstate(divide="ignore"):
+        codes = np.ceil(255 + 12 * np.log2(errors / span))
+    return bytes(np.where(errors > 0, np.clip(codes, 1, 255), 0).astype(np.uint8).tobytes())
+
+
+def unpack_errors(data: bytes, n_parts: int, value_range: tuple[float, float]) -> NDArray[np.float64]:
+    """The inverse of :func:`pack_errors`, to 6 %; float64 (n_parts, 2)."""
+    if len(data) != 2 * n_parts:
+        raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_parts}: 2 a head, and 2 for scalars")
+    codes = np.frombuffer(data, np.uint8).reshape(n_parts, 2)
+    span = head.span_of(value_range)
+    return np.where(codes > 0, span * 2.0 ** ((codes - 255.0) / 12), 0.0)

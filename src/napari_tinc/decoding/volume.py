@@ -1,0 +1,589 @@
+"""TincVolume: a compressed volume as a lazy array. Nothing is decoded before values are asked for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..format.head import Ancillary, Chunk, Facts, TincError
+from ..networks.evaluate import cpu_count
+from ..octree import box_slices
+from ..storage import stores
+from ..storage.stores import Memory, Store
+from .cache import LeastRecentlyUsed
+from .contents import Blocks, Part, Parts, read_parts
+from .lazy_array import LazyArray
+from .network_box import LEAF_FIELDS, Tree, rounded, to_values
+
+if TYPE_CHECKING:
+    from ..metrics import Quality
+
+MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
+CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
+THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
+POINTS, MOST_POINTS = 2**22, 128  # evaluated at a time for coarse levels; along a cell's edge, whatever a file declares
+AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would empty the cache of each other
+# Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
+# more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
+SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
+
+
+class TincVolume:
+    """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
+
+    Any number of threads may read it. ``cache_bytes`` bounds what it keeps of what it has decoded.
+    """
+
+    def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
+        self._cache = LeastRecentlyUsed(cache_bytes)
+        store = Memory(source) if isinstance(source, bytes) else source
+        self._parts: Parts = read_parts(store, self._cache, partial=partial)
+
+    @classmethod
+    def of_parts(cls, parts: Parts, cache_bytes: int = CACHE_BYTES) -> TincVolume:
+        """Around what has been read already."""
+        volume = cls.__new__(cls)
+        volume._cache, volume._parts = LeastRecentlyUsed(cache_bytes), parts
+        return volume
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TincVolume:
+        return self  # nothing of it can change; napari copies layers deeply
+
+    @property
+    def header(self) -> Facts:
+        return self._parts.header
+
+    @property
+    def parts(self) -> Parts:
+        """The trees of networks that it consists of."""
+        return self._parts
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels and points in time, where there are such axes, and voxels along z, y, x."""
+        return (*self._parts.leading, *self.header.shape)
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values; bool is stored as uint8."""
+        if self.meta.get("bool") is not True:
+            return self.header.dtype
+        if self.header.dtype != np.uint8:
+            raise TincError(f"META chunk says bool of {self.header.dtype}, expected uint8")
+        return np.dtype(bool)
+
+    @property
+    def labels(self) -> bool:
+        """Whether values are names, not intensities: of a label image, or a mask."""
+        return any(self.meta.get(key) is True for key in ("labels", "bool"))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value of the original."""
+        return self.header.value_range
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Edge lengths of a voxel along z, y, x, in :attr:`units`; ones where the file says nothing."""
+        return self.header.spacing or (1.0, 1.0, 1.0)
+
+    @property
+    def units(self) -> str | None:
+        return self.header.unit or None
+
+    @cached_property
+    def axis_labels(self) -> str:
+        """One letter an axis, "zyx" where the file says nothing else."""
+        labels = self.meta.get("axes", usual_labels(len(self._parts.leading)))
+        if not (isinstance(labels, str) and len(labels) == len(set(labels)) == self.ndim and labels.isprintable()):
+            raise TincError(f"META chunk names the axes {labels!r:.80}, expected {self.ndim} different letters")
+        return labels
+
+    @cached_property
+    def channels(self) -> list[dict[str, str]]:
+        """Name and color ("#rrggbb") of every channel, as far as the file says; empty where it does not."""
+        found = self.meta.get("channels", [])
+        count = self.shape[self.axis_labels.index("c")] if "c" in self.axis_labels[:-3] else 0
+        texts = isinstance(found, list) and all(
+            isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in found
+        )
+        if not texts or (found and len(found) != count):
+            raise TincError(f"META chunk has the channels {found!r:.80}, expected {count} objects of texts")
+        return found
+
+    @property
+    def error_bound(self) -> float | None:
+        """No voxel is further than this from the original, 0 for bit for bit; None where nothing is promised.
+
+        Of a file that was cut off (:attr:`n_missing`), no voxel of the blocks that are there.
+        """
+        return self.header.error_bound
+
+    @property
+    def method(self) -> str:
+        """What gives the values: "networks", or "predictive" where all blocks are of the predictive coder."""
+        return "networks" if self._parts.has_networks else "predictive"
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether gains and offsets correct the networks, of any of its trees."""
+        return any(part is not None and part.calibrated for _, _, part in self.boxes())
+
+    @property
+    def n_missing(self) -> int:
+        """Networks (of a file of blocks: blocks) that were cut off; their voxels come from what is coarser.
+
+        1 if only what a file says about itself was cut off.
+        """
+        if isinstance(self._parts, Blocks):
+            return self._parts.n_missing
+        return sum(part.n_missing for _, _, part in self.boxes() if part)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the raw array."""
+        return self.size * self.dtype.itemsize
+
+    @cached_property
+    def nbytes_compressed(self) -> int:
+        """Bytes of the whole ``.tinc`` file."""
+        return self._parts.nbytes()
+
+    @property
+    def ratio(self) -> float:
+        return self.nbytes / self.nbytes_compressed
+
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """What the file says about axes and channels; empty if nothing."""
+        return self._json(Ancillary.META)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What the encoder wrote about itself: version, seed, options, measured quality. Empty if nothing."""
+        return self._json(Ancillary.PROVENANCE)
+
+    @cached_property
+    def levels(self) -> list[LazyArray]:
+        """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis; lazy.
+
+        A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail; of labels
+        it is one from the middle.
+        """
+        levels, factor = [], 1
+        while True:
+            shape = [-(-n // factor) for n in self.header.shape]
+            levels.append(LazyArray(self, factor, tuple(range(n) for n in (*self._parts.leading, *shape))))
+            if max(shape) <= 32:
+                return levels
+            factor *= 2
+
+    @cached_property
+    def leaves(self) -> NDArray[Any]:
+        """One row a leaf; block after block, coarse level first, Morton order inside a level.
+
+        Fields: start, stop (voxels, half open), level, network (number of the node whose network gives its values, -1
+        for a scalar leaf), parameters (of that network's node), bytes (below), rmse and max_error (data units) and
+        psnr (dB, range of the whole volume) as measured when the file was written, of all leaves together that share a
+        network, or are scalars, nan where it does not say; gain and offset (data units) of the calibration. Of several
+        channels or points in time, one after the other.
+
+        ``bytes``, a float, is the code length of the numbers that serve this leaf alone, and the leaf's share, by
+        voxels, of what it has in common with others: networks above it, or shared with it, and tables. Over a tree
+        they sum up to its MODEL and WEIGHTS chunks. Of a block without networks they are all its bytes.
+        """
+        above, parts = self._parts.levels_above(), self._parts
+        found = []
+        for volume, box in itertools.product(range(math.prod(parts.leading)), range(len(parts.start))):
+            rows = parts.leaves(volume, box, self.value_range)
+            if rows is not None:
+                rows["start"] += parts.start[box]
+                rows["stop"] += parts.start[box]
+                rows["level"] += above[box]
+                found.append(rows)
+        return np.concatenate([np.zeros(0, LEAF_FIELDS), *found])
+
+    def boxes(self) -> Iterator[tuple[int, int, Part | None]]:
+        """Of every channel or point in time and every box: their numbers, and what it holds; None if it was cut off."""
+        for volume, box in itertools.product(range(math.prod(self._parts.leading)), range(len(self._parts.start))):
+            yield volume, box, self._parts.part(volume, box)
+
+    def select(self, *index: int | None) -> TincVolume:
+        """One channel or point in time as a volume z, y, x; itself where there are no such axes. None keeps an axis.
+
+        Raises
+        ------
+        IndexError
+            If that is none.
+        """
+        parts = self._parts
+        if not isinstance(parts, Blocks) or not parts.leading:
+            if index:
+                raise IndexError(f"{len(index)} indices for a volume of 3 axes, expected none")
+            return self
+        if len(index) != len(parts.leading):
+            raise IndexError(f"{len(index)} indices, expected {len(parts.leading)}: {self.axis_labels[:-3]}")
+        numbers = np.arange(math.prod(parts.leading)).reshape(parts.leading)
+        volumes = numbers[tuple(slice(None) if at is None else at for at in index)]
+        kept = "".join(label for label, at in zip(self.axis_labels[:-3], index, strict=True) if at is None)
+        meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
+        if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
+            meta["axes"] = axes
+        return TincVolume.of_parts(parts.selected(volumes, with_meta(parts.ancillary(), meta)), self._cache.most)
+
+    def rewritten(
+        self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
+    ) -> TincVolume:  # fmt: skip
+        """The same networks in a file that says another spacing, unit and axes."""
+        meta = self.meta | {"axes": axis_labels}
+        if meta == {"axes": "zyx"}:
+            meta = {}
+        data = self._parts.rewritten(with_meta(self._parts.ancillary(), meta), spacing=spacing, unit=units or "")
+        return TincVolume(data, cache_bytes=self._cache.most)
+
+    def decode(self, device: str = "auto") -> NDArray[Any]:
+        """Everything, evaluated by torch on a device: for bulk work on a GPU.
+
+        Values may differ by one rounding from ``np.asarray(volume)``, which sums in another order.
+
+        Raises
+        ------
+        ValueError
+            If torch cannot use the device.
+        TincError
+            If there are more than 2^30 voxels.
+        """
+        from ..training.trainer import pick_device
+
+        _check_eager(self.size)
+        where = pick_device(device)
+        out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
+        for volume, box, part in self.boxes():
+            start, stop = self._parts.start[box], self._parts.stop[box]
+            place: tuple[Any, ...] = (volume, *box_slices(start, stop))
+            if isinstance(part, Tree):
+                grid = [np.arange(n, dtype=np.float64) + 0.5 for n in part.shape]
+                out[place] = to_values(part.network.to(where).on_grid(grid), part.header)
+            else:
+                out[place] = self._values(volume, [range(along.start, along.stop) for along in place[1:]])
+        return out.reshape(self.shape)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file; the old one of that name stays intact until the new one is whole.
+
+        Raises
+        ------
+        TincError
+            If it is damaged, or was cut off: it is not written.
+        OSError
+            If it cannot be written.
+        """
+        if self.n_missing:
+            raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off: not saved")
+        stores.save(path, self._parts.data())
+
+    def verify(self) -> None:
+        """Check every chunk and decode every weight; :class:`TincError` if anything is wrong, or missing."""
+        if self.n_missing:
+            raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off")
+        self._parts.check()
+        overviews = (self._parts.overview(volume) for volume in range(math.prod(self._parts.leading)))
+        for part in itertools.chain((part for _, _, part in self.boxes()), overviews):
+            if part is not None:
+                part.verify()
+        _ = self.axis_labels, self.channels, self.provenance
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> LazyArray:
+        return self.levels[0][index]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.levels[0].__array__(dtype, copy)
+
+    def __repr__(self) -> str:
+        return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
+
+    def _json(self, role: Ancillary) -> dict[str, Any]:
+        for chunk in self._parts.ancillary(role):
+            try:
+                value = json.loads(chunk.checked())
+            except (ValueError, RecursionError) as error:
+                raise TincError(f"{role.name} chunk is not JSON: {error}") from error
+            if not isinstance(value, dict):
+                raise TincError(f"{role.name} chunk holds a JSON {type(value).__name__}, expected an object")
+            return value
+        return {}
+
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        wanted = math.prod(len(axis) for axis in ranges)
+        _check_eager(wanted)
+        leading, space = ranges[:-3], ranges[-3:]
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        if not wanted:
+            return out
+        for place in itertools.product(*(range(len(axis)) for axis in leading)):
+            index = [axis[at] for axis, at in zip(leading, place, strict=True)]
+            volume = int(np.ravel_multi_index(index, self._parts.leading)) if index else 0
+            thin = min(len(axis) for axis in space) <= THIN and all(axis.step == 1 for axis in space)
+            out[place] = self._tiled(volume, factor, space) if thin else self._cells(volume, factor, space)
+        return out
+
+    def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
+        edges, spans = self._tile_spans(factor, ranges)
+        tiles = list(itertools.product(*spans))
+        found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
+        missing = np.array([tile for tile in tiles if found[tile] is None])
+        if len(missing):
+            ends = list(zip(missing.min(axis=0).tolist(), missing.max(axis=0).tolist(), strict=True))
+            box = [range(span[low].start, span[high].stop) for span, (low, high) in zip(spans, ends, strict=True)]
+            values = self._cells(volume, factor, box)
+            places = [
+                {at: slice(cells.start - along.start, cells.stop - along.start) for at, cells in span.items()}
+                for span, along in zip(spans, box, strict=True)
+            ]
+            for tile in itertools.product(*(range(low, high + 1) for low, high in ends)):
+                part = values[tuple(place[at] for place, at in zip(places, tile, strict=True))].copy()
+                found[tile] = part
+                self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
+            if len(missing) == len(tiles):
+                return values[_within(ranges, box)]
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        for tile in tiles:
+            where = [span[at] for span, at in zip(spans, tile, strict=True)]
+            both = [
+                range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
+            ]  # fmt: skip
+            out[_within(both, ranges)] = found[tile][_within(both, where)]
+        return out
+
+    def _tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
+        """Edges of the tiles of a slice, and along each axis the cells of every tile that it meets."""
+        edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
+        spans = [
+            {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
+             for at in range(axis.start // edge, (axis.stop - 1) // edge + 1)}
+            for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
+        ]  # fmt: skip
+        return edges, spans
+
+    def _cells(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of cells of ``factor`` voxels."""
+        if factor == 1:
+            return self._values(volume, ranges)
+        if self.labels:
+            return rounded(self._floats(volume, factor, cell_centres(ranges, factor, self.header.shape)), self.dtype)
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+        k = min(self._points_per_axis(factor), MOST_POINTS)
+        unit = 2.0**-24 if max(map(abs, self.value_range)) > 2.0**990 else 1.0  # so that sums are finite
+        most, edges = POINTS // math.prod(min(k, n) for n in self.header.shape), [0, 0, 0]
+        for along in (2, 1, 0):
+            edges[along] = min(len(ranges[along]), max(1, most))
+            most //= max(1, edges[along])
+        pieces = [
+            _alike(axis, edge, n // factor) for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
+        ]
+        for where in itertools.product(*pieces):
+            part = [axis[along] for axis, along in zip(ranges, where, strict=True)]
+            z, y, x = (len(axis) for axis in part)
+            kz, ky, kx = (min(k, n - axis[0] * factor) for axis, n in zip(part, self.header.shape, strict=True))
+            points = self._floats(volume, factor, [
+                spread_points(axis, factor, n, own)
+                for axis, n, own in zip(part, self.header.shape, (kz, ky, kx), strict=True)
+            ])  # fmt: skip
+            with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
+                points *= unit
+                means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
+            out[where] = rounded(means, self.dtype)
+        return out
+
+    def _points_per_axis(self, factor: int) -> int:
+        """Points along an edge of a cell of ``factor`` voxels at which it is evaluated."""
+        if self._parts.edge and factor >= self._parts.edge:
+            return factor // self._parts.edge  # all that the overview has
+        if self.header.error_bound is not None:
+            return factor  # all voxels, which are decoded anyway
+        weights = 8 * self.nbytes_compressed / BITS_PER_WEIGHT
+        spacing = max(SPACING, SPACING_PER_WEIGHT * (self.size / weights) ** (1 / 3))
+        return min(factor, math.ceil(factor / spacing))
+
+    def _values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of voxels."""
+        axes = [np.array(axis, np.float64) + 0.5 for axis in ranges]
+        out = np.empty([len(axis) for axis in ranges], self.dtype)
+
+        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if part is None:
+                out[place] = rounded(self._coarser(volume, local), self.dtype)
+            else:
+                out[place] = part.values(local, threads)
+
+        self._each_box(volume, axes, put)
+        return out
+
+    def _floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Values at any coordinates, for cells of ``factor`` voxels: from the overview where that is as coarse."""
+        if self._parts.edge and factor >= self._parts.edge:
+            return self._coarser(volume, axes)
+        out = np.empty([len(axis) for axis in axes])
+
+        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if part is None:
+                out[place] = self._coarser(volume, local)
+            else:
+                out[place] = part.floats(local, threads)
+
+        self._each_box(volume, axes, put)
+        return out
+
+    def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Values from the overview; without one the middle of the range."""
+        overview = self._parts.overview(volume)
+        if overview is None:
+            return np.full([len(axis) for axis in axes], sum(self.value_range) / 2)
+        return overview.floats([axis / self._parts.edge for axis in axes])
+
+    def _boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
+        """Every box that a grid of coordinates meets, and the part of the grid that lies in it."""
+        start, stop = self._parts.start, self._parts.stop
+        met = [(high > axis[0]) & (low <= axis[-1]) for axis, low, high in zip(axes, start.T, stop.T, strict=True)]
+        boxes = []
+        for box in np.flatnonzero(np.all(met, axis=0)).tolist():
+            ends = np.stack([start[box], stop[box]], axis=1)
+            place = tuple(slice(*np.searchsorted(axis, pair).tolist()) for axis, pair in zip(axes, ends, strict=True))
+            if all(part.stop > part.start for part in place):
+                boxes.append((box, place))
+        return boxes
+
+    def _each_box(
+        self, volume: int, axes: list[NDArray[np.float64]],
+        put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
+    ) -> None:  # fmt: skip
+        """Call ``put`` for each box that a grid of coordinates meets, with its part of the grid, from threads.
+
+        Coordinates count from the corner of the box where it has a tree, else from that of the volume.
+        """
+        parts, jobs = self._parts, self._boxes_met(axes)
+        threads = cpu_count() if len(jobs) < cpu_count() else 1
+
+        def work(job: tuple[int, tuple[slice, ...]]) -> None:
+            box, place = job
+            part = parts.part(volume, box)
+            corner = np.zeros(3) if part is None else parts.start[box]
+            put(place, part, [axis[along] - low for axis, along, low in zip(axes, place, corner, strict=True)], threads)
+
+        if threads > 1:
+            for job in jobs:
+                work(job)
+            return
+        from concurrent.futures import ThreadPoolExecutor  # not needed for a slice of a small file, and slow to import
+
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for at in range(0, len(jobs), AT_ONCE):
+                group = jobs[at : at + AT_ONCE]
+                parts.prepare(volume, [box for box, _ in group])
+                list(pool.map(work, group))
+
+
+def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> TincVolume:
+    """Open a ``.tinc`` file. Only its header is decoded; torch is not imported.
+
+    Parameters
+    ----------
+    path : of a file, or a URL, of which only the parts are fetched that are looked at.
+    partial : accept a file that is cut off: what is missing is shown coarsely (see :attr:`TincVolume.n_missing`).
+    cache_bytes : bounds what the volume keeps of what it has decoded.
+
+    Raises
+    ------
+    TincError
+        If it is not a good ``.tinc`` file.
+    OSError
+        If it cannot be read.
+    """
+    return TincVolume(stores.open_store(path), partial=partial, cache_bytes=cache_bytes)
+
+
+def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
+    """Measure a volume (or any array) against its original, see :class:`napari_tinc.metrics.Quality`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or one of them has NaN or infinite values that the other has not.
+    """
+    from ..metrics import measure
+
+    reconstruction = np.asarray(volume)
+    if not isinstance(volume, TincVolume):
+        return measure(original, reconstruction, reconstruction.nbytes)
+    return quality_of(original, reconstruction, volume)
+
+
+def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) -> Quality:
+    """:func:`compare` of a volume whose values have been decoded."""
+    from ..metrics import measure
+
+    quality = measure(original, values, volume.nbytes_compressed)
+    return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now
+
+
+def _check_eager(wanted: int) -> None:
+    if wanted > MAX_EAGER_VOXELS:
+        raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
+
+
+def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Voxel coordinates of the centres of cells of ``factor`` voxels, kept inside the volume, along each axis."""
+    return [
+        np.minimum((np.array(axis, np.float64) + 0.5) * factor, n - 0.5) for axis, n in zip(ranges, shape, strict=True)
+    ]
+
+
+def _alike(cells: range, most: int, n_full: int) -> list[slice]:
+    """Slices of at most so many cells, which are the ``n_full`` whole ones of an axis, or its last, which is not."""
+    full = len(cells) - (cells[-1] >= n_full)
+    ends = [*range(0, full, most), full]
+    return [slice(a, b) for a, b in itertools.pairwise(ends)] + [slice(full, None)] * (full < len(cells))
+
+
+def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float64]:
+    """``k`` coordinates a cell of ``factor`` voxels of an axis of ``n``, evenly. The last cell ends with the axis."""
+    low = np.array(cells, np.float64) * factor
+    size = np.minimum(low + factor, n) - low
+    return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
+
+
+def usual_labels(n_leading: int) -> str:
+    """What the axes are called where a file does not say it."""
+    return "qtc"[3 - n_leading :] + "zyx"
+
+
+def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:
+    """Ancillary chunks with another META, or none where it is empty."""
+    kept = [chunk for chunk in ancillary if chunk.role is not Ancillary.META]
+    return [*kept, Chunk.of(Ancillary.META, json.dumps(meta, separators=(",", ":")).encode())] if meta else kept
+
+
+def _within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
+    """Where ranges lie in larger ones."""
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))

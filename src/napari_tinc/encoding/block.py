@@ -1,0 +1,123 @@
+"""One block: its task, its compression by a function of nothing but its voxels and settings, its place in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import metrics
+from ..bounded import box as bounded_box
+from ..control import Check, never
+from ..decoding.bounded_box import Exact, checksum, violations
+from ..decoding.network_box import Tree
+from ..format.blocks_file import Payload
+from ..storage.checkpoint import Journal, State
+from ..training.fit_tree import Finished, Preview, Settings, Task, make_header, run
+from ..training.trainer import Control, Mark, Progress
+from .sources import Source
+
+SAMPLE = 2**16  # voxels
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A finished block: its bytes, and its errors in data units; SSIM by the range of the whole volume.
+
+    ``measured`` voxels are finite, and what the errors are of. ``crc`` is that of the decoded values where the bytes
+    are a residual, None where they are a tree of networks.
+    """
+
+    data: bytes
+    rmse: float
+    max_error: float
+    ssim: float
+    measured: int
+    crc: int | None = None
+
+    def state(self) -> State:
+        return asdict(self)
+
+    @property
+    def payload(self) -> Payload:
+        return Payload(self.data, self.crc)
+
+    def part(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tree | Exact:
+        """What decodes it."""
+        return Tree(self.data) if self.crc is None else Exact(self.data, shape, dtype, self.crc)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockTask:
+    """A box of a source, and the bytes it may become where no bound is set."""
+
+    source: Source
+    volume: int
+    box: tuple[slice, ...]
+    budget: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(part.stop - part.start for part in self.box)
+
+    def read(self, settings: Settings) -> NDArray[Any]:
+        return self.source.read(self.volume, self.box, finite=settings.bound is None)
+
+
+def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float) -> Block:
+    """One block from its voxels; a function of its arguments alone, so that any machine may do it."""
+    for event in fit_events(values, settings, budget, span, share, Control()):
+        if isinstance(event, Block):
+            return event
+    raise AssertionError("a fit that nobody cancelled ends with a block")
+
+
+def fit_events(
+    values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control,
+    journal: Journal | None = None,
+) -> Iterator[Progress | Preview | Block]:  # fmt: skip
+    """The same as a generator, which ends without a block where it is cancelled."""
+    values = np.ascontiguousarray(values)
+    if settings.bound is not None:
+        yield code_block(values, settings.bound, span, control.check)
+        return
+    task = Task(
+        values, make_header(values, settings.form), budget, settings, control=control, span=span, inner=True,
+        journal=journal or Journal(),
+    )  # fmt: skip
+    for event in run(task, share):
+        if isinstance(event, Finished):
+            found = event.quality
+            yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim, values.size)
+        elif not isinstance(event, Mark):
+            yield event
+
+
+def code_block(values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
+    """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
+    data = bounded_box.encode(values, bound, check=check)
+    if bound and values.dtype.kind == "f" and _repeats(values):  # integers in disguise: exact may be smaller
+        data = min(data, bounded_box.encode(values, 0, check=check), key=len)
+    return coded_block(data, values, bound, span, check)
+
+
+def _repeats(values: NDArray[Any]) -> bool:
+    """Whether most values occur again, by a sample of them."""
+    sample = values.ravel()[:: max(1, values.size // SAMPLE)]
+    return len(np.unique(sample)) <= sample.size // 2
+
+
+def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
+    """A block around what bounded/box.py made of its values."""
+    decoded = bounded_box.decode(data, values.shape, values.dtype, check)
+    check()
+    wrong = violations(values, decoded, bound)
+    if wrong:
+        raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
+    check()
+    rmse, largest = metrics.rmse_and_largest(values, decoded)
+    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(*metrics.filled(values, decoded), span, check)
+    return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), checksum(decoded))

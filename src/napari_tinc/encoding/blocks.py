@@ -1,0 +1,392 @@
+"""Compressing block by block: volumes larger than memory, of channels and points in time, on one machine or many.
+
+    source --survey--> range, detail of each block, overview --shares--> bytes of each block
+           --fit_block, in any order, here or on a cluster--> blocks --mosaic--> file
+
+Every block is a fit of its own (training/fit_tree.py), so that its bytes depend on nothing but its voxels and its
+budget.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..decoding.network_box import pack_errors, rounded
+from ..decoding.volume import TincVolume, cell_centres
+from ..format import blocks_file
+from ..format.blocks_file import Mosaic, Payload
+from ..format.head import MAX_FILE, Ancillary, Chunk, span_of
+from ..metrics import Quality, psnr
+from ..octree import MAX_DEPTH, Octree, box_slices, split_counts
+from ..storage.checkpoint import Journal, key_of
+from ..training import costs
+from ..training.allocation import NotWithNetworks
+from ..training.costs import with_more
+from ..training.fit_tree import Estimate, Finished, Preview, Settings, compact, estimate, figures, preview_factor
+from ..training.trainer import MARKS, Control, Mark, Progress
+from .block import Block, BlockTask, fit_events
+from .cluster import fit_on_cluster
+from .resources import EXACT_EDGE, MOST_AT_ONCE, memory_needed
+from .sources import Source
+from .survey import LEAST_BLOCK, Survey, shares, survey
+
+BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
+BLOCK_VOXELS = 2**22  # of a block at most, where there are more
+WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
+OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planned:
+    """The first event of every compression: what will be done.
+
+    Attributes
+    ----------
+    n_blocks : in all channels and points in time; 1 for a single tree of networks.
+    block_shape : voxels along z, y, x of the largest.
+    memory, disk : bytes of main memory, and of the disk for what is kept and the file, needed at most, about.
+    kept : files in the job's folder that it goes on from.
+    others : files there that are the work of other jobs.
+    method : "networks" or "predictive"; "auto" where both will be tried.
+    """
+
+    n_blocks: int
+    block_shape: tuple[int, int, int]
+    memory: int
+    disk: int = 0
+    kept: int = 0
+    others: int = 0
+    method: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """What is to be compressed block by block, and how.
+
+    Attributes
+    ----------
+    facts : what the file says; its tree and value range are still to be found.
+    extra : ancillary chunks to put into the file.
+    edge : voxels along a block at most, None for what suits size and ratio.
+    journal : keeps what is done until all is, so that a job can be resumed.
+    scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
+    names : values are labels, which have no means.
+    surveys : what a pass over all voxels has told, by the number of blocks and the edge of the overview's cells.
+    """
+
+    source: Source
+    facts: dict[str, Any]
+    extra: list[Chunk]
+    settings: Settings
+    control: Control = field(default_factory=Control)
+    edge: int | None = None
+    journal: Journal = field(default_factory=Journal)
+    scheduler: Any = None
+    names: bool = False
+    surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
+
+    def exact_settings(self, bound: float) -> Settings:
+        """The same for blocks without networks."""
+        return replace(self.settings, bound=bound)
+
+
+def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
+    """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
+
+    A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks.md), where a single
+    fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
+    """
+    if settings.without_networks:
+        edge = min(edge or EXACT_EDGE, EXACT_EDGE)
+    depths = split_counts(source.shape, MAX_DEPTH)
+    depth = 0
+    while depth < MAX_DEPTH and (depths[depth + 1] > depths[depth]).any():
+        extent = np.ceil(np.array(source.shape) / 2.0 ** depths[depth])
+        voxels = math.prod(extent)
+        most = MOST_AT_ONCE if depth == 0 and not source.leading else BLOCK_VOXELS
+        if edge is not None:
+            enough = extent.max() <= edge
+        else:
+            n_blocks = 2 ** int(depths[depth + 1].sum())
+            chosen = settings.levels is not None or settings.widths is not None
+            enough = voxels <= most and (chosen or nbytes / source.n_volumes / n_blocks < BLOCK_BYTES)
+        if enough:
+            break
+        depth += 1
+    return Octree.full(source.shape, depth)
+
+
+def run_blocks(
+    job: Job, tree: Octree, budget: int, share: float = 1.0
+) -> Generator[Progress | Mark | Preview | Finished]:  # fmt: skip
+    """Compress in the blocks of a tree; ends without :class:`Finished` where it is cancelled.
+
+    ``share`` is that of the preset's steps.
+    """
+    began = time.perf_counter()
+    source, control = job.source, job.control
+    n_volumes, n_blocks = source.n_volumes, len(tree.leaves)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    edge = _overview_edge(source, n_volumes * n_blocks, budget)
+    exact = job.settings.bound is not None
+    if (n_blocks, edge) not in job.surveys:
+        for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
+            if isinstance(event, Survey):
+                job.surveys[n_blocks, edge] = event
+            elif isinstance(event, Progress):
+                yield with_more(event, began, usual_block_seconds(job, tree, budget))
+            else:
+                yield event
+    if control.cancel.is_set():
+        return
+    seen = job.surveys[n_blocks, edge]
+    low, high = seen.low.min(), seen.high.max()
+    span = span_of((low, high))
+    header = Mosaic(
+        tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, edge=edge,
+        error_bound=job.settings.bound, **job.facts,
+    )  # fmt: skip
+    overviews: list[Block] = []
+    journal = job.journal.under(_stage(tree, edge, budget, share, seen))
+    for found in _fit_overviews(job, seen, budget, journal) if edge else ():
+        if isinstance(found, Block):
+            overviews.append(found)
+        else:
+            yield found
+    if control.cancel.is_set():
+        return
+    budgets = np.zeros(seen.low.shape, np.int64)
+    if not exact:
+        said = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
+        rest = head_bytes(header, [*job.extra, said], n_volumes * (n_blocks + bool(edge)))
+        budgets = shares(seen, budget - rest - sum(len(block.data) for block in overviews))
+    tasks = [
+        BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
+        for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
+    ]  # fmt: skip
+    blocks: list[Block] = []
+    for step in _fit_all(job, tasks, journal, span, share * block_share(z * y * x)):
+        if isinstance(step, list):
+            blocks = step
+        elif isinstance(step, Progress):
+            yield replace(step, seconds=time.perf_counter() - began)
+        else:
+            yield step
+    if control.cancel.is_set():
+        return
+    finished = assemble(job, header, overviews, blocks)
+    nbytes = finished.volume.nbytes_compressed
+    if nbytes > budget and not exact:
+        raise NotWithNetworks(
+            f"a volume of {source.nbytes} bytes cannot become {budget}: {nbytes} bytes in {len(tasks)} blocks, "
+            f"a ratio of {source.nbytes / nbytes:.3g}"
+        )
+    yield replace(finished, seconds=time.perf_counter() - began)
+
+
+def usual_block_seconds(job: Job, tree: Octree, budget: int) -> float:
+    """What fitting all blocks usually takes, on the machine of :mod:`.costs`."""
+    if job.settings.bound is None:
+        return estimate_blocks(job.source, budget, job.settings, job.edge).seconds
+    sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
+    return costs.coding_seconds(sizes) + costs.checking_seconds(sizes)
+
+
+def assemble(
+    job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block]
+) -> Finished:  # fmt: skip
+    """The file of finished blocks, and its quality; the seconds are left to the caller."""
+    quality = _quality(blocks, span_of(header.value_range))
+    ancillary = [
+        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
+        *_errors_of(blocks, header.value_range),
+    ]  # fmt: skip
+    data = blocks_file.pack(header, [b.payload for b in overviews], [b.payload for b in blocks], ancillary)
+    source = job.source
+    quality = replace(quality, ratio=source.nbytes / len(data), bits_per_voxel=8 * len(data) / source.size)
+    return Finished(TincVolume(data), quality, math.nan)
+
+
+def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
+    """Voxels along a cell of the overview; 0 for none, where there are few blocks or few bytes."""
+    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
+    if n_blocks < OVERVIEW_BLOCKS or few:
+        return 0
+    return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))
+
+
+def _fit_all(
+    job: Job, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
+) -> Iterator[Progress | Mark | Preview | list[Block]]:
+    """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them.
+
+    A :class:`Mark` says how good the first of them are, in their own order, whatever order they are made in.
+    """
+    canvas = _Canvas(job.source)
+    done: dict[int, Block] = {}
+    for index in range(len(tasks)):
+        if (left := journal.load(_block_name(index))) is not None:
+            done[index] = Block(**left)
+    pending = [index for index in range(len(tasks)) if index not in done]
+    began = time.perf_counter()
+    control = job.control
+    marked = 0
+
+    def marks() -> Iterator[Mark]:
+        nonlocal marked
+        while marked in done:
+            marked += 1
+            if marked * MARKS // len(tasks) > (marked - 1) * MARKS // len(tasks):
+                yield Mark(marked / len(tasks), _quality([done[i] for i in range(marked)], span).psnr)
+
+    yield from marks()
+    if job.scheduler is None:
+        events: Iterator[Any] = _fit_here(job, tasks, pending, span, share, journal)
+    else:
+        events = fit_on_cluster(job.scheduler, tasks, pending, job.settings, span, share, control)
+    for event in events:
+        inner = 0.0
+        if isinstance(event, Progress):
+            total = event.seconds + event.seconds_left
+            inner = event.seconds / total if total > 0 else 0.0  # of this block; nan amid its first steps
+        elif isinstance(event, Preview):
+            yield canvas.preview([(tasks[index], block) for index, block in done.items()])
+            continue
+        else:
+            index, block = event
+            done[index] = block
+            if (nbytes := sum(len(block.data) for block in done.values())) > MAX_FILE:
+                raise ValueError(
+                    f"{len(done)} of {len(tasks)} blocks are {nbytes} bytes, and a file has at most {MAX_FILE}: write "
+                    "several files, or allow larger errors"
+                )
+            if not control.stop.is_set():
+                journal.save(_block_name(index), block.state())
+                journal.under(f"{index:06d}").remove()
+            yield from marks()
+        part = (len(done) - len(tasks) + len(pending) + inner) / len(pending)
+        seconds = time.perf_counter() - began
+        known = _quality(list(done.values()), span) if done else None
+        yield Progress(
+            "blocks", len(done), len(tasks), seconds, seconds * (1 - part) / part if part else math.nan,
+            (known.rmse / span) ** 2 if known and span else math.nan, known.psnr if known else math.nan,
+            sum(len(block.data) for block in done.values()) or None,
+        )  # fmt: skip
+    if not control.cancel.is_set():
+        yield [done[index] for index in range(len(tasks))]
+
+
+def _errors_of(blocks: Sequence[Block], value_range: tuple[float, float]) -> list[Chunk]:
+    """QUALITY of blocks without networks; those with networks speak for themselves."""
+    errors = np.array([(block.rmse, block.max_error) for block in blocks if block.crc is not None])
+    return [Chunk.of(Ancillary.QUALITY, pack_errors(errors, value_range))] if len(errors) else []
+
+
+def _quality(blocks: Sequence[Block], span: float) -> Quality:
+    """Of all blocks together; without their bytes."""
+    voxels = [block.measured for block in blocks]
+    if not any(voxels):
+        voxels = [1] * len(blocks)
+    largest = max(block.rmse for block in blocks) or 1.0  # in units of which no square overflows or vanishes
+    rmse = largest * math.sqrt(np.average([(block.rmse / largest) ** 2 for block in blocks], weights=voxels))
+    ssim = float(np.average([block.ssim for block in blocks], weights=voxels))
+    return Quality(psnr(rmse, span), ssim, rmse, max(block.max_error for block in blocks), math.nan, math.nan)
+
+
+def estimate_blocks(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
+    tree = block_tree(source, nbytes, settings, edge)
+    n_blocks = source.n_volumes * len(tree.leaves)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    share = block_share(z * y * x) if n_blocks > 1 else 1.0
+    one = estimate((z, y, x), nbytes // n_blocks, settings, share)
+    return replace(
+        one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
+        seconds=n_blocks * one.seconds, memory=memory_needed(tree, source, nbytes, settings),
+    )  # fmt: skip
+
+
+def block_share(n_voxels: int) -> float:
+    """The share of a preset's steps that a block of that size is trained for."""
+    return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))
+
+
+def _fit_here(
+    job: Job, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
+) -> Iterator[Progress | Preview | tuple[int, Block]]:
+    for index in pending:
+        for event in fit_events(
+            tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control,
+            journal.under(f"{index:06d}"),
+        ):  # fmt: skip
+            if isinstance(event, Block):
+                yield index, event
+            else:
+                yield event
+        if job.control.cancel.is_set():
+            return
+
+
+def _fit_overviews(job: Job, seen: Survey, budget: int, journal: Journal) -> Iterator[Progress | Preview | Block]:
+    assert seen.overview is not None
+    each = int(OVERVIEW_SHARE * budget / len(seen.overview))
+    settings = job.settings if job.settings.bound is None else job.exact_settings(0.0)
+    for number, means in enumerate(seen.overview):
+        part = journal.under(f"overview-{number}")
+        if (left := part.load("result.done")) is not None:
+            yield Block(**left)
+            continue
+        for event in fit_events(rounded(means, job.source.dtype), settings, each, None, 1.0, job.control, part):
+            if isinstance(event, Block):
+                if not job.control.stop.is_set():
+                    part.save_result(event.state())
+                yield event
+            elif isinstance(event, Progress):
+                yield replace(event, phase="overview")
+
+
+def head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int:
+    """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
+    empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
+    bare = len(blocks_file.pack(empty, [], [Payload(b"")], ancillary))
+    return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks
+
+
+def _stage(tree: Octree, edge: int, budget: int, share: float, seen: Survey) -> str:
+    """What tells the blocks of one stage of a job from those of another."""
+    return f"blocks-{key_of(len(tree.leaves), edge, budget, share, seen.digest)}"
+
+
+def _block_name(index: int) -> str:
+    return f"{index:06d}.block"
+
+
+class _Canvas:
+    """The volume coarsely, with the blocks that are done; the first, of several channels and points in time."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.factor = preview_factor(source.shape)
+        ranges = [range(-(-n // self.factor)) for n in source.shape]
+        self.centres = cell_centres(ranges, self.factor, source.shape)
+        self.values = np.zeros([len(cells) for cells in ranges], source.dtype)
+        self.painted: set[int] = set()
+
+    def preview(self, done: Sequence[tuple[BlockTask, Block]]) -> Preview:
+        for number, (task, block) in enumerate(done):
+            if number in self.painted or task.volume:
+                continue
+            self.painted.add(number)
+            cells, local = [], []
+            for centre, part in zip(self.centres, task.box, strict=True):
+                inside = np.flatnonzero((centre >= part.start) & (centre < part.stop))
+                cells.append(inside)
+                local.append(centre[inside] - part.start)
+            self.values[np.ix_(*cells)] = block.part(task.shape, self.source.dtype).values(local)
+        return Preview(self.values.copy(), self.factor)

@@ -1,0 +1,264 @@
+"""Networks, the predictive coder, or whichever of the two is better for a size; and what was chosen, and why.
+
+method="networks"    one fit, as one tree or in blocks
+method="predictive"  the predictive coder, at the bound with which it takes the bytes
+method="auto"        the predictive coder's PSNR, measured or estimated from samples; networks, given up as soon
+                     as they cannot come up to it; the predictive coder where it may still be better
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, replace
+
+from ..storage.checkpoint import Journal
+from ..training.allocation import NotWithNetworks
+from ..training.costs import USUAL_ROUNDS, pace, with_more
+from ..training.fit_tree import Estimate, Finished, Preview, Settings, Task, make_header, run
+from ..training.trainer import Control, Mark, Progress
+from .blocks import Job, block_tree, estimate_blocks, run_blocks, usual_block_seconds
+from .resources import memory_needed
+from .sources import Source
+from .without_networks import (
+    LARGE,
+    N_SAMPLES,
+    NotPredictive,
+    estimate_plain,
+    fit_plain,
+    is_candidate,
+    usual_sample_seconds,
+    usual_seconds,
+)
+
+SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by as much.
+LEAST_DONE = 0.3  # Networks are not given up before this share of their work is done.
+# Networks are given up if even this much improvement over the rest of their schedule would not do: sim_turbulence at
+# ratio 64 gained 8.6 dB.
+GAIN_DB = 9.0
+USUAL_GAIN_DB = 4.0  # The usual improvement over a whole schedule,
+USUAL_RISE_DB = 14.0  # besides that of the first steps,
+RISE_STEPS = 100  # which has fallen to a third after as many.
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The end of a fit of networks that will not come up to a PSNR.
+
+    Attributes
+    ----------
+    done : share of its work.
+    behind : dB that it lacked then.
+    """
+
+    done: float
+    behind: float
+
+
+def settled_method(job: Job, ratio: float) -> str:
+    """The method as far as it is known before the work: "auto" only if both will be tried."""
+    if job.settings.without_networks:
+        return "predictive"
+    return "auto" if is_candidate(job, ratio) else "networks"
+
+
+def estimate_fit(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+    """What compressing takes by the method of the settings, or within their bound; without looking at the values.
+
+    ``nbytes`` is of no meaning with a bound. ValueError if that cannot be with the chosen widths.
+    """
+    job = Job(source, {}, [], settings, edge=edge)
+    method = settled_method(job, source.nbytes / max(1, nbytes))
+    if method == "predictive":
+        tree = block_tree(source, nbytes, settings, edge)
+        n_blocks, memory = source.n_volumes * len(tree.leaves), memory_needed(tree, source, nbytes, settings)
+        seconds = usual_seconds(job) if settings.bound is None else usual_block_seconds(job, tree, nbytes)
+        return Estimate(0, (), n_blocks, 0, seconds, n_blocks, memory)
+    found = estimate_blocks(source, nbytes, settings, edge)
+    if method == "networks":
+        return found
+    samples = USUAL_ROUNDS * N_SAMPLES * source.n_volumes * usual_sample_seconds(job) * (source.size > LARGE)
+    return replace(found, seconds=found.seconds + samples + usual_seconds(job))
+
+
+def run_for_size(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
+    """A file of at most ``budget`` bytes by the job's method; within the job's bound, if it has one."""
+    if job.settings.bound is not None:
+        return _completed(fit_once(job, budget))
+    match settled_method(job, job.source.nbytes / budget):
+        case "predictive":
+            return fit_plain(job, nbytes=budget)
+        case "auto":
+            return _better(job, budget)
+    return _completed(fit_once(job, budget))
+
+
+def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
+    """Networks are given up as soon as they cannot come up to a file without any; that is made if it may be better."""
+    began = time.perf_counter()
+    control = job.control
+    expected = -math.inf  # PSNR of a file without networks
+    ahead = _Ahead(job, budget, began)
+    for event in estimate_plain(job, budget):
+        if isinstance(event, float):
+            expected = event
+        else:
+            yield ahead.of_samples(event)
+    plain: Finished | None = None
+    networks: Finished | None = None
+    given_up: GivenUp | None = None
+    is_small = expected == math.inf  # making the file is as cheap as an estimate
+    if is_small:
+        plain = yield from _predictive(job, budget, ahead.of_first)
+        expected = plain.quality.psnr if plain else -math.inf
+    if control.cancel.is_set():
+        return
+    try:
+        for found in fit_once(job, budget, wanted=expected - (0 if plain else SAMPLE_DB)):
+            if isinstance(found, Finished):
+                networks = found
+            elif isinstance(found, GivenUp):
+                given_up = found
+            elif isinstance(found, Progress):
+                yield ahead.of_networks(found, -math.inf if plain else expected + SAMPLE_DB)
+            else:
+                yield found
+    except NotWithNetworks:
+        if plain is None and math.isinf(expected):
+            raise
+    if control.cancel.is_set():
+        return
+    may_be_better = networks is None or (not control.stop.is_set() and expected + SAMPLE_DB > networks.quality.psnr)
+    if plain is None and may_be_better:
+        plain = yield from _predictive(job, budget, ahead.of_last)
+    if control.cancel.is_set():
+        return
+    made = [finished for finished in ((plain, networks) if is_small else (networks, plain)) if finished]
+    if not made:
+        again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
+        yield from _completed(fit_once(again, budget))  # for what could not be made after all
+        return
+    best = max(made, key=lambda finished: finished.quality.psnr)
+    reason = "" if plain is None and control.stop.is_set() else _reason(plain, networks, given_up, expected)
+    yield replace(best, reason=reason, seconds=time.perf_counter() - began)
+
+
+class _Ahead:
+    """The seconds of a stage of :func:`_better`, and those of the stages after it."""
+
+    def __init__(self, job: Job, budget: int, began: float) -> None:
+        self._began, self._stop = began, job.control.stop
+        self._sample, self._plain = usual_sample_seconds(job), usual_seconds(job)
+        self._networks = estimate_blocks(job.source, budget, job.settings, job.edge).seconds
+        self._coder_pace = math.nan  # how many times as long as usual the predictive coder takes here
+
+    def of_samples(self, event: Progress) -> Progress:
+        self._coder_pace = event.seconds / (event.step * self._sample)
+        return with_more(event, self._began, self._coder_pace * (self._networks + self._plain))
+
+    def of_first(self, event: Progress) -> Progress:
+        """Of the predictive coder, before networks."""
+        return with_more(event, self._began, pace(event, self._plain) * self._networks)
+
+    def of_networks(self, event: Progress, rival: float) -> Progress:
+        """The predictive coder comes after them, unless they will be better than ``rival`` dB."""
+        done = event.seconds / (event.seconds + event.seconds_left)
+        gain = USUAL_GAIN_DB * (1 - done)
+        if event.phase == "training":
+            gain += USUAL_RISE_DB * math.exp(-event.step / RISE_STEPS)
+        will_be_better = event.psnr + gain > rival
+        coder_pace = pace(event, self._networks) if math.isnan(self._coder_pace) else self._coder_pace
+        more = 0.0 if will_be_better or self._stop.is_set() else coder_pace * self._plain
+        return with_more(event, self._began, more)
+
+    def of_last(self, event: Progress) -> Progress:
+        """Of the predictive coder, after networks."""
+        return with_more(event, self._began, 0.0)
+
+
+def _predictive(
+    job: Job, budget: int, told: Callable[[Progress], Progress]
+) -> Generator[Progress, None, Finished | None]:  # fmt: skip
+    """A file without networks; None where it cannot be as small."""
+    made = None
+    with contextlib.suppress(NotPredictive):
+        for event in fit_plain(job, nbytes=budget):
+            if isinstance(event, Finished):
+                made = event
+            else:
+                yield told(event)
+    return made
+
+
+def _reason(plain: Finished | None, networks: Finished | None, given_up: GivenUp | None, expected: float) -> str:
+    """Why the better of two files is that; ``expected`` is the PSNR of one without networks, by samples."""
+    if networks is None:
+        return reason_without(given_up)
+    if math.isinf(networks.quality.psnr):
+        return ""  # as of a constant volume: there is nothing to compare
+    gain = networks.quality.psnr - (plain.quality.psnr if plain else expected)
+    if plain:
+        return f"{'the predictive coder was' if gain > 0 else 'networks were'} {abs(gain):.1f} dB behind"
+    if gain <= SAMPLE_DB or math.isinf(expected):
+        return "the predictive coder cannot make so small a file"
+    return f"the predictive coder was {gain:.1f} dB behind in samples of the volume"
+
+
+def reason_without(given_up: GivenUp | None) -> str:
+    """Why there is no file with networks."""
+    if given_up is None:
+        return "networks cannot make so small a file"
+    return f"networks were given up after {given_up.done:.0%} of their training: {given_up.behind:.1f} dB behind"
+
+
+def is_hopeless(mark: Mark, wanted: float) -> bool:
+    """Whether a fit under way will not come up to a PSNR: what is left of its schedule gives a few dB."""
+    return mark.done >= LEAST_DONE and mark.psnr + GAIN_DB * (1 - mark.done) + 1 < wanted
+
+
+def fit_once(
+    job: Job, budget: int, share: float = 1.0, wanted: float = -math.inf
+) -> Iterator[Progress | Preview | GivenUp | Finished]:  # fmt: skip
+    """One fit of networks, as one tree or in blocks; or of blocks within the job's bound, where it has one.
+
+    It ends with :class:`GivenUp` where it will not come up to a PSNR.
+    """
+    tree = block_tree(job.source, budget, job.settings, job.edge)
+    if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
+        return _unless_hopeless(run_blocks(job, tree, budget, share), wanted, job.control, Journal())
+    volume = job.source.read(0, (slice(None),) * 3)
+    header = make_header(volume, job.settings.form, **job.facts)
+    journal = job.journal.under(f"tree-{budget}-{share}")
+    task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
+    return _unless_hopeless(run(task, share), wanted, job.control, journal)
+
+
+def _unless_hopeless(
+    events: Generator[Progress | Mark | Preview | Finished], wanted: float, control: Control, journal: Journal
+) -> Iterator[Progress | Preview | GivenUp | Finished]:  # fmt: skip
+    if (kept := journal.load("result.done")) is not None:
+        yield Finished.restored(kept) if "data" in kept else GivenUp(**kept)
+        return
+    with contextlib.closing(events):
+        for event in events:
+            if isinstance(event, Mark):
+                if not control.stop.is_set() and is_hopeless(event, wanted):  # after stop, what there is will do
+                    given_up = GivenUp(event.done, wanted - event.psnr)
+                    journal.save_result(asdict(given_up))
+                    yield given_up
+                    return
+            else:
+                if isinstance(event, Finished) and not control.stop.is_set():
+                    journal.save_result(event.state())
+                yield event
+
+
+def _completed(
+    events: Iterator[Progress | Preview | GivenUp | Finished],
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
+    """The events of a fit that nothing is compared with, so that it is never given up."""
+    for event in events:
+        assert not isinstance(event, GivenUp)
+        yield event

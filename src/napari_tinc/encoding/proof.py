@@ -1,0 +1,40 @@
+"""Whether a file keeps its promise: every voxel compared with the original, box by box."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..decoding.bounded_box import largest_difference, violations
+from ..decoding.volume import TincVolume
+from ..octree import box_slices
+from .sources import Source
+
+
+def prove(volume: TincVolume, original: Any) -> tuple[int, float]:
+    """How many voxels are further from the original than the file promises, and how far off the worst finite one is.
+
+    Raises
+    ------
+    ValueError
+        If the file promises nothing, or the shapes or dtypes differ.
+    """
+    bound = volume.error_bound
+    if bound is None:
+        raise ValueError("the file promises no bound: it was written for a size or a PSNR, without max_error")
+    source = Source.of(original, exact=True)
+    dtype = np.dtype(original.dtype).newbyteorder("=")
+    if ((*source.leading, *source.shape), dtype) != (volume.shape, volume.dtype):
+        raise ValueError(
+            f"original is {(*source.leading, *source.shape)} of {dtype}, expected {volume.shape} of {volume.dtype}"
+        )
+    wrong, largest = 0, 0.0
+    for number, index, part in volume.boxes():
+        assert part is not None  # the file was opened whole
+        place = box_slices(volume.parts.start[index], volume.parts.stop[index])
+        truth = source.read(number, place, finite=False)
+        values = part.values([np.arange(n, dtype=np.float64) + 0.5 for n in truth.shape])
+        wrong += violations(truth, values, bound)
+        largest = max(largest, largest_difference(truth, values))
+    return wrong, largest

@@ -1,0 +1,139 @@
+"""The search for a PSNR: fits of several sizes, until one has it and hardly more."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+from ..training.allocation import NotWithNetworks
+from ..training.costs import pace, with_more
+from ..training.fit_tree import Finished, Preview
+from ..training.trainer import Progress
+from .blocks import Job, block_tree, estimate_blocks
+from .choice import GivenUp, fit_once, reason_without, settled_method
+from .without_networks import NotPredictive, fit_plain, usual_seconds
+
+LEAST_RATIO = 8  # No larger file is tried,
+LEAST_BYTES = 600  # nor blocks of fewer bytes.
+MOST_ATTEMPTS = 6  # After as many fits the best file so far is taken.
+NEAR_DB = 0.1  # A file with at most as much more than is wanted ends the search.
+PILOT_SHARE = 0.15  # Of the preset's steps, in a first fit that only tells where to begin,
+PILOT_LOSS_DB = 1.5  # and by how much a whole fit is better.
+USUAL_FITS = 2  # Whole fits that a search usually takes.
+DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
+
+
+def reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
+    """The smallest file found with a PSNR, by the job's method.
+
+    Where both methods may serve, a file without networks comes first. Only if networks are better in as many bytes,
+    their size is searched.
+    """
+    method = settled_method(job, LEAST_RATIO)
+    if method == "predictive":
+        yield from fit_plain(job, wanted=wanted)
+        return
+    began = time.perf_counter()
+    plain: Finished | None = None
+    if method == "auto":
+        plain = yield from _without_networks(job, wanted)
+    if not job.control.cancel.is_set():
+        for event in _search(job, wanted, plain, began):
+            yield replace(event, seconds=time.perf_counter() - began) if isinstance(event, Finished) else event
+
+
+def _without_networks(job: Job, wanted: float) -> Generator[Progress, None, Finished | None]:
+    began, made, usual = time.perf_counter(), None, usual_seconds(job)
+    one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
+    with suppress(NotPredictive):
+        for event in fit_plain(job, wanted=wanted):
+            if isinstance(event, Finished):
+                made = event
+            else:
+                yield with_more(event, began, pace(event, usual) * one_fit)
+    return made
+
+
+def _search(job: Job, wanted: float, plain: Finished | None, began: float) -> Iterator[Progress | Preview | Finished]:
+    """Fits of networks, beside a file without them.
+
+    PSNR is taken to be linear in log2(bytes) between the fits nearest to what is wanted.
+    """
+    raw, control, best = job.source.nbytes, job.control, plain
+    given_up: GivenUp | None = None
+    tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
+    n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.settings, job.edge).leaves)
+    least = math.log2(LEAST_BYTES * n_blocks)
+    most = max(least, math.log2(raw / LEAST_RATIO))
+    size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
+            break
+        finished = None
+        pilot = attempt == 1 and not plain
+        enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
+        try:
+            for found in fit_once(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
+                if isinstance(found, Finished):
+                    finished = found
+                elif isinstance(found, GivenUp):
+                    given_up = found
+                elif isinstance(found, Progress):
+                    whole = (found.seconds + found.seconds_left) / (PILOT_SHARE if pilot else 1)
+                    ahead = USUAL_FITS if pilot else max(0, USUAL_FITS - 1 - len(tried))
+                    yield with_more(replace(found, attempt=attempt), began, ahead * whole)
+                else:
+                    yield found
+        except NotWithNetworks:
+            if best is None:
+                raise
+        if control.cancel.is_set():
+            return
+        if finished is None:
+            break  # given up, or too small for networks
+        reached = finished.quality.psnr
+        if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
+            best = finished
+        if control.stop.is_set() or 0 <= reached - wanted <= NEAR_DB or math.isinf(reached):
+            best = best or finished
+            break
+        if pilot:
+            size += (wanted - reached - PILOT_LOSS_DB) / DB_PER_DOUBLING
+        else:
+            tried.append((size, reached))
+            if plain and len(tried) == 1 and reached < wanted:
+                break  # more bytes than without networks
+            if (size >= most and reached < wanted) or (size <= least and reached >= wanted):
+                break
+            size = _size_for(wanted + NEAR_DB / 2, tried)
+        size = min(most, max(least, size))
+    if best is None:
+        size, reached = max(tried)
+        raise ValueError(
+            f"a PSNR of {wanted:g} dB was not reached: {reached:.2f} dB in {round(2**size)} bytes, a ratio of "
+            f"{raw / 2**size:.3g}"
+        )
+    yield replace(best, reason=_reason(best, plain, given_up, tried))
+
+
+def _reason(best: Finished, plain: Finished | None, given_up: GivenUp | None, tried: list[tuple[float, float]]) -> str:
+    """Why that file, where there is one by each method."""
+    if plain is None or math.isinf(plain.quality.psnr):
+        return ""
+    if best is not plain:
+        return f"the predictive coder needs {plain.volume.nbytes_compressed:,} bytes"
+    if given_up or not tried:
+        return reason_without(given_up)
+    return f"networks reach {max(reached for _, reached in tried):.1f} dB in as many bytes"
+
+
+def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
+    """log2(bytes) of that PSNR, from the two fits nearest to it, or from one and the usual slope."""
+    (size, reached), *others = sorted(tried, key=lambda fit: abs(fit[1] - wanted))
+    slope = DB_PER_DOUBLING
+    if others and abs(size - others[0][0]) > 1e-3:
+        slope = min(8.0, max(1.0, (reached - others[0][1]) / (size - others[0][0])))
+    return size + (wanted - reached) / slope

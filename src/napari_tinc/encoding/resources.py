@@ -1,0 +1,82 @@
+"""What a job needs, memory and disk, before it starts; and a refusal where that is not there.
+
+The figures are measured peaks (docs/benchmarks.md), of the whole process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import psutil
+
+from ..cli.tables import amount
+from ..octree import Octree
+from ..training.fit_tree import Settings
+from .sources import Source
+
+MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
+PROCESS = 4.2e8  # bytes: of Python and torch
+PER_VOXEL, PER_EXACT_VOXEL = 50, 60  # of the largest block, with networks and without
+PER_WEIGHT = 60  # of its fit
+BYTES_A_WEIGHT = 5 / 8  # in a file
+STATE = 5 * 4  # bytes a weight, that a state of the training takes
+EXACT_EDGE = 128  # voxels along a block without networks, at most
+SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
+PARTS = 6  # encodings of a search without networks
+
+
+def memory_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -> int:
+    """Bytes of main memory that compressing in the blocks of a tree takes at most, about; besides the array itself."""
+    voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
+    if settings.bound is not None:
+        return int(PROCESS + PER_EXACT_VOXEL * voxels + 2 * SHARE * source.nbytes)
+    weights = nbytes / BYTES_A_WEIGHT / (source.n_volumes * len(tree.leaves))
+    networks = PER_VOXEL * voxels + PER_WEIGHT * weights + 3 * nbytes
+    searched = 0.0
+    if _is_searched(source, settings):  # all of it is read
+        searched = 3 * source.nbytes + PARTS * nbytes + PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
+    return int(PROCESS + max(0 if settings.without_networks else networks, searched))
+
+
+def disk_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -> int:
+    """Bytes on the disk for a file, and for what is kept until it is saved; about."""
+    if settings.bound is not None:
+        return int(2 * SHARE * source.nbytes)
+    weights = nbytes / BYTES_A_WEIGHT / (source.n_volumes * len(tree.leaves))
+    return int(2 * nbytes + STATE * weights + 2**21 + (PARTS * nbytes if _is_searched(source, settings) else 0))
+
+
+def _is_searched(source: Source, settings: Settings) -> bool:
+    """Whether a file without networks may be made for a size."""
+    return settings.method != "networks" and source.size <= MOST_AT_ONCE
+
+
+def free_memory() -> float:
+    """Bytes that a job can have: what is available, and what this process has of Python and torch already."""
+    return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS)
+
+
+def check_memory(needed: int, way_out: str) -> None:
+    """ValueError where there is less than needed."""
+    free = free_memory()
+    if needed > free:
+        raise ValueError(f"about {amount(needed)} of memory needed, {amount(free)} free: {way_out}close other programs")
+
+
+def give_back_memory() -> None:
+    """Return what was freed to the system: glibc keeps hundreds of MB that the threads of a job had."""
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def check_disk(needed: int, folder: Path) -> None:
+    """ValueError where the disk of a folder has less room."""
+    free = shutil.disk_usage(folder if folder.exists() else os.path.dirname(os.path.abspath(folder))).free
+    if needed > free:
+        raise ValueError(f"about {amount(needed)} needed on the disk of {folder}, {amount(free)} free there")

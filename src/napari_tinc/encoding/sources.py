@@ -1,0 +1,125 @@
+"""What is to be compressed: an array of any kind, checked, and read box by box.
+
+NumPy arrays, memory maps, Zarr arrays, HDF5 datasets, dask arrays: whatever has a shape, a dtype and slices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format import head
+from ..format.blocks_file import MAX_LEADING
+
+FEW_VOXELS, SAMPLE_EDGE = 2**25, 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Volumes z, y, x, maybe of several channels and points in time.
+
+    Attributes
+    ----------
+    array : with axes (..., z, y, x).
+    leading : sizes of the axes before z, y, x.
+    shape : voxels along z, y, x.
+    dtype : in native byte order.
+    """
+
+    array: Any
+    leading: tuple[int, ...]
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, array: Any, *, exact: bool = False) -> Source:
+        """Any array, or what becomes one; of bool only where every value will survive (``exact``).
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is no volume that a file can hold.
+        """
+        if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
+            array = np.asarray(array)
+        dtype = np.dtype(array.dtype)
+        if dtype.kind == "b" and exact:
+            dtype = np.dtype("u1")
+        elif dtype.kind == "b":
+            raise TypeError(
+                "volume is bool; a mask or label image is not an intensity, and would survive with max_error=0 only"
+            )
+        if dtype.newbyteorder("<").str[1:] not in head.DTYPES:
+            known = ", ".join(str(np.dtype(code)) for code in head.DTYPES)
+            raise TypeError(f"volume has dtype {dtype}, expected one of {known}")
+        shape = tuple(map(int, array.shape))
+        if not 3 <= len(shape) <= 3 + MAX_LEADING:
+            raise ValueError(
+                f"volume has {len(shape)} axes, shape {shape}; expected 3: z, y, x, after at most {MAX_LEADING} others"
+            )
+        if not math.prod(shape):
+            raise ValueError(f"volume is empty, shape {shape}")
+        if max(shape) > head.MAX_AXIS or math.prod(shape) > head.MAX_VOXELS:
+            raise ValueError(
+                f"volume has shape {shape}, expected at most {head.MAX_AXIS} voxels an axis and "
+                f"{head.MAX_VOXELS} in all"
+            )
+        return cls(array, shape[:-3], (shape[-3], shape[-2], shape[-1]), dtype.newbyteorder("="))
+
+    @property
+    def n_volumes(self) -> int:
+        """Channels times points in time."""
+        return math.prod(self.leading)
+
+    @property
+    def size(self) -> int:
+        """Voxels."""
+        return self.n_volumes * math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def index(self, volume: int, box: Sequence[slice]) -> tuple[Any, ...]:
+        """Where the array has a box of one channel or point in time."""
+        place = np.unravel_index(volume, self.leading) if self.leading else ()
+        return (*map(int, place), *box)
+
+    def read(self, volume: int, box: Sequence[slice], *, finite: bool = True) -> NDArray[Any]:
+        """A box as an array of its own; see :meth:`checked`."""
+        return self.checked(np.asarray(self.array[self.index(volume, box)]), finite=finite)
+
+    def fingerprint(self) -> str:
+        """A hash of all values; of more than :data:`FEW_VOXELS`, of some boxes."""
+        digest = hashlib.blake2b(digest_size=8)
+        whole = self.size <= FEW_VOXELS
+        for volume in range(self.n_volumes) if whole else sorted({0, self.n_volumes // 2, self.n_volumes - 1}):
+            for part in range(1) if whole else range(4):
+                edge = [n if whole else min(n, SAMPLE_EDGE) for n in self.shape]
+                first = [(n - size) * part // 3 for n, size in zip(self.shape, edge, strict=True)]
+                box = [slice(at, at + size) for at, size in zip(first, edge, strict=True)]
+                digest.update(self.read(volume, box, finite=False).reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
+
+    def checked(self, values: NDArray[Any], *, finite: bool = True) -> NDArray[Any]:
+        """A box as a contiguous array of the dtype.
+
+        Raises
+        ------
+        ValueError
+            If ``finite`` is set and a value is not.
+        """
+        values = np.ascontiguousarray(values, self.dtype)
+        if finite and self.dtype.kind == "f":
+            bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
+            if bad:
+                raise ValueError(
+                    f"volume has {bad} voxels that are NaN or infinite; expected finite values; max_error= keeps them"
+                )
+        return values

@@ -1,0 +1,146 @@
+"""One pass over all voxels of a volume, block by block: what it takes to share out bytes and to make an overview."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.head import span_of
+from ..octree import Octree, box_slices
+from ..training.allocation import NotWithNetworks
+from ..training.trainer import Control, Progress
+from .sources import Source
+
+DETAIL = 8  # edge of the cells within which a block's detail is measured
+LEAST_BLOCK, LEAST_FLAT = 450, 120  # bytes that hold a network of a few weights, and a constant block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """What one pass over all voxels tells.
+
+    Attributes
+    ----------
+    low, high : smallest and largest finite value of every block, (n_volumes, n_blocks); where it has none, the
+        smallest of all.
+    detail : root of the sum of squared differences from the means of small cells, of every block.
+    overview : mean of every cell, float64 (n_volumes, z, y, x); None where none is wanted.
+    digest : a hash of all values.
+    """
+
+    low: NDArray[Any]
+    high: NDArray[Any]
+    detail: NDArray[np.float64]
+    overview: NDArray[np.float64] | None
+    digest: str = ""
+
+
+def survey(
+    source: Source, tree: Octree, edge: int, control: Control, *, finite: bool = True, names: bool = False
+) -> Iterator[Progress | Survey]:
+    """Read every block once; ends without a :class:`Survey` where it is cancelled.
+
+    The overview has means, or of ``names`` the value in the middle of each cell.
+    """
+    began = time.perf_counter()
+    shape = source.n_volumes, len(tree.leaves)
+    low, high, detail = np.zeros(shape, source.dtype), np.zeros(shape, source.dtype), np.zeros(shape)
+    sums = [np.zeros([-(-n // edge) for n in source.shape]) for _ in range(source.n_volumes)] if edge else []
+    digest = hashlib.blake2b(digest_size=8)
+    empty = np.zeros(shape, bool)
+    for done, (volume, index) in enumerate(np.ndindex(*shape)):
+        if control.cancel.is_set():
+            return
+        start, stop = tree.start[tree.leaves[index]], tree.stop[tree.leaves[index]]
+        values = source.read(volume, box_slices(start, stop), finite=finite)
+        digest.update(values.reshape(-1).view(np.uint8).data)
+        known = np.isfinite(values)
+        if not known.all():
+            empty[volume, index] = not known.any()
+            values = np.where(known, values, _mean(values[known])).astype(source.dtype)
+        low[volume, index], high[volume, index] = values.min(), values.max()
+        scale = span_of((low[volume, index], high[volume, index])) or 1.0
+        detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
+        if edge and names:
+            middles = [
+                (cell, np.minimum(cell * edge + edge // 2, n - 1))
+                for n in source.shape for cell in [np.arange(-(-n // edge))]
+            ]  # fmt: skip
+            met = [(at >= low_) & (at < high_) for (_, at), low_, high_ in zip(middles, start, stop, strict=True)]
+            place = np.ix_(*(cell[inside] for (cell, _), inside in zip(middles, met, strict=True)))
+            local = np.ix_(*(at[inside] - low_ for (_, at), inside, low_ in zip(middles, met, start, strict=True)))
+            sums[volume][place] = values[local]
+        elif edge:
+            cells = [np.unique(np.append(low_, np.arange(-(-low_ // edge) * edge, high_, edge)))
+                     for low_, high_ in zip(start.tolist(), stop.tolist(), strict=True)]  # fmt: skip
+            part = values.astype(np.float64)
+            for axis, edges in enumerate(cells):
+                part = np.add.reduceat(part, edges - start[axis], axis=axis)
+            sums[volume][tuple(slice(e[0] // edge, e[-1] // edge + 1) for e in cells)] += part
+        seconds = time.perf_counter() - began
+        n = shape[0] * shape[1]
+        yield Progress("reading", done + 1, n, seconds, seconds / (done + 1) * (n - done - 1), math.nan, math.nan, None)
+    if finite and not math.isfinite(float(high.max()) - float(low.min())):
+        raise NotWithNetworks("volume spans more than the largest floating-point number")
+    if not empty.all():
+        low[empty] = high[empty] = low[~empty].min()
+    overview = None
+    if edge:
+        sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]
+        overview = np.stack(sums) / (1 if names else np.einsum("z,y,x->zyx", *sizes))
+    yield Survey(low, high, detail, overview, digest.hexdigest())
+
+
+def detail_of(values: NDArray[Any], scale: float) -> float:
+    """Sum of squared differences from the means of cells of :data:`DETAIL` voxels, in units of ``scale``."""
+    total = 0.0
+    edges = [np.arange(0, n, DETAIL) for n in values.shape]
+    for first in range(0, len(values), DETAIL):
+        slab = values[first : first + DETAIL].astype(np.float64) / scale
+        sums = slab.sum(axis=0, keepdims=True)
+        count = np.array(float(len(slab)))
+        for axis in (1, 2):
+            sums = np.add.reduceat(sums, edges[axis], axis=axis)
+            length = np.minimum(DETAIL, values.shape[axis] - edges[axis])
+            count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
+        total += float(np.square(slab).sum() - (sums**2 / count).sum())
+    return max(0.0, total)
+
+
+def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
+    """Bytes of every block, (n_volumes, n_blocks).
+
+    Where twice the bytes halve the squared error D, D_i = A_i / b_i, the sum of D_i is least for b_i ~ sqrt(A_i) (as
+    for any convex D: equal slopes). The root of A_i is taken to be the block's detail.
+
+    Raises
+    ------
+    ValueError
+        If the blocks cannot be made so small.
+    """
+    flat = survey.low == survey.high
+    least = np.where(flat, LEAST_FLAT, LEAST_BLOCK)
+    left = nbytes - least.sum()
+    if left < 0:
+        raise NotWithNetworks(
+            f"{survey.low.size} blocks cannot become {max(0, round(nbytes))} bytes: about {least.sum()} are needed; "
+            "ask for a lower ratio, or for larger blocks"
+        )
+    weight = np.where(flat, 0.0, survey.detail / max(survey.detail.max(), 1e-300))
+    total = weight.sum()
+    return np.floor(least + (left * weight / total if total else 0.0)).astype(np.int64)
+
+
+def _mean(values: NDArray[Any]) -> float:
+    """0 where there are none. In units of the largest, so that no sum is infinite."""
+    largest = float(np.abs(values).max(initial=0))
+    if not largest:
+        return 0.0
+    return float(np.clip((values / np.float64(largest)).mean() * largest, values.min(), values.max()))

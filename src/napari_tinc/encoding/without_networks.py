@@ -1,0 +1,256 @@
+"""A volume without networks for a size or a quality: best where there are many bytes a voxel (docs/benchmarks.md).
+
+bounded/box.py codes its blocks, all under one bound, which bounded/search.py finds.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bounded import search as bounded_search
+from ..bounded.search import Coded, Encoder, Found
+from ..control import Cancelled, Check
+from ..format.blocks_file import Mosaic
+from ..format.head import Ancillary, Chunk
+from ..format.networks_file import WeightsFormat
+from ..metrics import psnr
+from ..octree import box_slices
+from ..storage.checkpoint import Pieces
+from ..training import costs
+from ..training.fit_tree import Finished, compact, figures
+from ..training.trainer import Control, Progress
+from .block import Block, BlockTask, coded_block
+from .blocks import Job, assemble, block_tree, head_bytes
+from .resources import MOST_AT_ONCE
+
+MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
+LARGE = 2**20  # A volume of more voxels is judged by boxes in it,
+N_SAMPLES = 2  # of this number
+SAMPLE_EDGE = 64  # and this edge.
+POLL_SECONDS = 0.2
+
+T = TypeVar("T")
+
+
+class NotPredictive(ValueError):
+    """A volume, or a size, that cannot be done without networks."""
+
+
+def is_candidate(job: Job, ratio: float) -> bool:
+    """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
+    settings = job.settings
+    chosen = (
+        settings.method != "auto" or settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
+    )
+    return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
+
+
+def usual_seconds(job: Job) -> float:
+    """What :func:`fit_plain` usually takes, on the machine of :mod:`.costs`."""
+    tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
+    sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
+    return costs.USUAL_ROUNDS * costs.coding_seconds(sizes) + costs.checking_seconds(sizes)
+
+
+def usual_sample_seconds(job: Job) -> float:
+    """What coding one box of :func:`estimate_plain` once usually takes."""
+    return costs.coding_seconds([math.prod(min(SAMPLE_EDGE, n) for n in job.source.shape)])
+
+
+def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = None) -> Iterator[Progress | Finished]:
+    """In at most ``nbytes``, or with a PSNR of at least ``wanted``. Ends without :class:`Finished` if it is cancelled.
+
+    Raises
+    ------
+    NotPredictive
+        If the bytes are too few; if values span more than the largest floating-point number; or if they are constant,
+        which networks need no search for, unless the method is "predictive".
+    """
+    began = time.perf_counter()
+    source = job.source
+    journal = job.journal.under(f"plain-{nbytes or wanted}")
+    if (left := journal.load("result.done")) is not None:
+        yield Finished.restored(left)
+        return
+    pieces = Pieces(journal)
+    tree = block_tree(source, 0, job.exact_settings(0.0), job.edge)
+    tasks = [
+        BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), 0)
+        for volume in range(source.n_volumes) for leaf in tree.leaves
+    ]  # fmt: skip
+    boxes = [task.read(job.settings) for task in tasks]
+    low, high = min(box.min() for box in boxes), max(box.max() for box in boxes)
+    span = float(high) - float(low)
+    if not span < math.inf:
+        raise NotPredictive("volume spans more than the largest floating-point number: ask for max_error")
+    if not span and job.settings.method != "predictive":
+        raise NotPredictive("volume is constant")
+    header = Mosaic(
+        tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
+    )
+
+    report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
+    rest = head_bytes(header, [*job.extra, report], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
+
+    def search(encode: Encoder) -> Found:
+        if not span:
+            return bounded_search.exactly(boxes, encode)
+        if wanted is not None:
+            return bounded_search.best_reaching(boxes, wanted, span, encode)
+        assert nbytes is not None
+        return bounded_search.best_within(boxes, max(1, nbytes - rest), encode)
+
+    def work(encode: Encoder, check: Check) -> Finished:
+        found = search(encode)
+        bound = found.bound * (1 + 2 * found.dead_zone)
+        if np.dtype(source.dtype).kind in "iu":
+            bound = float(math.floor(bound))
+
+        def block(index: int) -> Block:
+            if (left := pieces.get(f"block {index}")) is not None:
+                return Block(**left)
+            made = coded_block(found.parts[index], boxes[index], bound, span, check)
+            pieces.put(f"block {index}", made.state())
+            return made
+
+        blocks = [block(index) for index in range(len(boxes))]
+        finished = assemble(job, replace(header, error_bound=bound), [], blocks)
+        return replace(finished, seconds=time.perf_counter() - began)
+
+    try:
+        for event in _watched(work, boxes, pieces, job.control, began, is_checked=True):
+            if isinstance(event, Finished):
+                _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
+                journal.save_result(event.state())
+            yield event
+    except bounded_search.OutOfReach as error:
+        _check_size(source.nbytes, rest + error.nbytes, nbytes)
+
+
+def _check_size(raw: int, least: int, nbytes: int | None) -> None:
+    if nbytes is not None and least > nbytes:
+        raise NotPredictive(
+            f"a volume of {raw} bytes cannot become {nbytes} without networks: the smallest file is about {least} "
+            f"bytes, a ratio of {raw / least:.3g}. Ask for a lower ratio, or for networks"
+        )
+
+
+def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
+    """About the PSNR that :func:`fit_plain` would reach, from two boxes of the volume: a dB or two too low."""
+    source = job.source
+    if source.size <= LARGE:
+        yield math.inf  # as cheap to know
+        return
+    began = time.perf_counter()
+    boxes = []
+    for volume in range(source.n_volumes):
+        for number in range(1, N_SAMPLES + 1):
+            middle = [n * number // (N_SAMPLES + 1) for n in source.shape]
+            place = [
+                slice(max(0, at - SAMPLE_EDGE // 2), min(n, at + SAMPLE_EDGE // 2))
+                for at, n in zip(middle, source.shape, strict=True)
+            ]
+            boxes.append(source.read(volume, place))
+    span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
+    if not 0 < span < math.inf:
+        yield -math.inf
+        return
+    share = sum(box.size for box in boxes) / source.size
+    expected = -math.inf
+    budget = max(1, round(share * nbytes))
+    pieces = Pieces(job.journal.under(f"sample-{nbytes}"))
+
+    def work(encode: Encoder, _: Check) -> Found | None:
+        with suppress(bounded_search.OutOfReach):  # networks may get there
+            return bounded_search.best_within(boxes, budget, encode)
+        return None
+
+    for event in _watched(work, boxes, pieces, job.control, began, is_checked=False):
+        if isinstance(event, Progress):
+            yield event
+        elif event:
+            expected = psnr(math.sqrt(event.mse), span)
+    yield expected
+
+
+@dataclass(slots=True)
+class _Search:
+    """How far a search on boxes has come.
+
+    Attributes
+    ----------
+    sizes : voxels of every box.
+    is_checked : whether what was found is decoded and measured in the end.
+    begun, done : boxes coded, in all rounds.
+    done_at : seconds when the last of them was done.
+    """
+
+    sizes: list[int]
+    is_checked: bool
+    begun: int = 0
+    done: int = 0
+    done_at: float = 0.0
+
+    def progress(self, seconds: float) -> Progress:
+        most = bounded_search.MAX_ENCODES * len(self.sizes)
+        left = self.seconds_left(seconds)
+        return Progress("searching", min(max(self.begun, 1), most), most, seconds, left, math.nan, math.nan, None)
+
+    def seconds_left(self, seconds: float) -> float:
+        """Expected until the end of the search, after so many seconds."""
+        n, usual = len(self.sizes), costs.coding_seconds(self.sizes)
+        a_round = n * self.done_at / self.done if self.done else max(usual, n * seconds)
+        checks = a_round / usual * costs.checking_seconds(self.sizes) if self.is_checked else 0.0
+        rounds = self.done / n
+        if self.done < self.begun or not self.done:  # else there are no more
+            rounds = max(costs.USUAL_ROUNDS, self.done // n + 1)
+        return max(0.0, rounds * a_round + checks - seconds)
+
+
+def _watched(
+    work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
+    *, is_checked: bool,
+) -> Iterator[Progress | T]:  # fmt: skip
+    """Work on boxes in a thread, with progress from here; it ends soon after it is cancelled, or nobody listens.
+
+    What was encoded before is among the ``pieces``.
+    """
+    search, gone = _Search([box.size for box in boxes], is_checked), threading.Event()
+
+    def check() -> None:
+        if gone.is_set():
+            raise Cancelled
+        control.check()
+
+    def encode(index: int, bound: float, taper: int, dead_zone: float) -> Coded:
+        search.begun += 1
+        name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
+        if (left := pieces.get(name)) is not None:
+            coded = Coded(**left)
+        else:
+            coded = bounded_search.encode_box(boxes[index], bound, taper, dead_zone, check)
+            pieces.put(name, asdict(coded))
+        search.done, search.done_at = search.done + 1, time.perf_counter() - began
+        return coded
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, encode, check)
+        try:
+            while not wait([future], POLL_SECONDS).done:
+                yield search.progress(time.perf_counter() - began)
+        finally:
+            gone.set()
+        try:
+            yield future.result()
+        except Cancelled:
+            del future  # and its error, whose frames hold the boxes and this frame, a cycle

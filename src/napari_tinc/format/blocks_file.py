@@ -1,0 +1,188 @@
+"""A file of blocks: boxes of a large volume, of channels and of points in time, each a tree of networks of its own.
+
+A block is decoded without any other, so that of a file only what a view meets is read; and is compressed without any
+other, so that a volume need not fit in memory, nor the work on one machine. An overview is the volume at a coarser
+sampling. See head.py for the notation::
+
+    HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | optional facts
+                  | uv leading axes, uv size of each | uv nodes, a split bit a node | uv edge of an overview's cell
+                  | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
+    BODY          an OVERVIEW a channel and point in time, or none; then a BLOCK for each of these and each leaf of the
+                  tree, leaves fastest; ancillary chunks anywhere
+
+A payload of OVERVIEW or BLOCK is, at level 0, a file as networks_file.py has it, without spacing; at level 1 the bytes
+of bounded/box.py. If there are such, a chunk VERIFY ends the critical ones: a u32 CRC-32 of the values of each, in
+order.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .head import (
+    MAX_CHUNKS,
+    MAX_VOXELS,
+    Chunk,
+    Cursor,
+    Entries,
+    Entry,
+    Facts,
+    Feature,
+    Kind,
+    TincError,
+    pack_entry,
+    pack_optional,
+    pack_start,
+    pack_tree,
+    read_optional,
+    read_start,
+    read_table,
+    read_tree,
+    seal,
+    uv,
+    within,
+)
+
+MAX_LEADING = 3  # axes before z, y, x
+MAX_EDGE = 2**16
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Mosaic(Facts):
+    """What a file of blocks says before its chunks.
+
+    Attributes
+    ----------
+    tree : the octree whose leaves are the blocks.
+    leading : sizes of the axes before z, y, x.
+    edge : voxels along a cell of the overview, 0 where there is none.
+    """
+
+    leading: tuple[int, ...] = ()
+    edge: int = 0
+
+    @property
+    def n_volumes(self) -> int:
+        """Channels times points in time."""
+        return math.prod(self.leading)
+
+    def overview_shape(self) -> tuple[int, ...]:
+        return tuple(-(-n // self.edge) for n in self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Of a block or an overview: a file of a tree of networks; or a residual, with the CRC-32 of its values."""
+
+    data: bytes
+    crc: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where the parts of a file are.
+
+    Attributes
+    ----------
+    overviews : one a volume, or none.
+    blocks : leaves fastest; shorter than it should be where the file is cut off.
+    ancillary : all that a reader may skip.
+    verify : None where all blocks have networks, or where the file is cut off.
+    residuals : where the payloads begin that VERIFY is of, in order.
+    """
+
+    overviews: Sequence[Entry]
+    blocks: Sequence[Entry]
+    ancillary: Sequence[Entry]
+    verify: Entry | None
+    residuals: NDArray[np.uint32]
+
+
+def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[Mosaic, Layout]:
+    """Read the head of a file of ``size`` bytes. With ``partial`` it may be cut off anywhere after the head.
+
+    Raises
+    ------
+    TincError
+        If anything is not as the format demands.
+    """
+    cursor = Cursor(head)
+    flags, dtype, shape, value_range = read_start(cursor)
+    optional = read_optional(cursor, flags)
+    leading = tuple(cursor.uv("leading axis", 1, MAX_VOXELS) for _ in range(cursor.uv("leading axes", 0, MAX_LEADING)))
+    within("number of voxels", math.prod(leading) * math.prod(shape), 1, MAX_VOXELS)
+    if bool(leading) != bool(features & Feature.LEADING_AXES):
+        raise TincError(f"has {len(leading)} leading axes, and the features {features!r}, expected these to say so")
+    tree = read_tree(cursor, shape)
+    edge = cursor.uv("edge of the overview", 0, MAX_EDGE)
+    mosaic = Mosaic(
+        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
+    )  # fmt: skip
+    n_blocks = mosaic.n_volumes * tree.n_leaves
+    within("number of blocks", n_blocks, 1, MAX_CHUNKS)
+    table = read_table(cursor, (Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY))
+    end = int(table.stop[-1])
+    within("file size", size, int(table.start[0]) if partial else end, end)
+    ancillary, critical = table[np.flatnonzero(table.code >= 128)], table
+    critical.keep(table.code < 128)
+    levels = critical.code & 15
+    places = np.array([2, 2, 2, 2, 1, 0, 2, 2], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW
+    if (places[1:] < places[:-1]).any():
+        raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
+    for entry in (critical[int(at)] for at in np.flatnonzero((levels > (places < 2)) | (critical.n_nodes > 0))[:1]):
+        within("level of a critical chunk", entry.level, 0, int(entry.role is not Kind.VERIFY))
+        within("nodes of a critical chunk", entry.n_nodes, 0, 0)
+    first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
+    overviews, found, verify = critical[:first], critical[first:second], critical[second:]
+    within("number of BLOCK chunks", len(found), n_blocks, n_blocks)
+    wanted = mosaic.n_volumes if edge else 0
+    within("number of OVERVIEW chunks", len(overviews), wanted, wanted)
+    residuals = critical.start[levels > 0]
+    if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
+        raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
+    within("number of VERIFY chunks", len(verify), int(len(residuals) > 0), int(len(residuals) > 0))
+    for entry in verify:
+        within("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
+
+    def whole(entries: Entries) -> Entries:
+        return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
+
+    layout = Layout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
+    return mosaic, layout
+
+
+def pack(
+    mosaic: Mosaic, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
+) -> bytes:  # fmt: skip
+    """The bytes of a file.
+
+    Raises
+    ------
+    TincError
+        If the file could not be read back as it was given.
+    """
+    checks = [payload.crc for payload in (*overviews, *blocks) if payload.crc is not None]
+    chunks = [
+        *(Chunk.of(Kind.OVERVIEW, payload.data, int(payload.crc is not None)) for payload in overviews), *ancillary,
+        *(Chunk.of(Kind.BLOCK, payload.data, int(payload.crc is not None)) for payload in blocks),
+        *([Chunk.of(Kind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
+    ]  # fmt: skip
+    features = Feature.BLOCKS
+    features |= Feature.LEADING_AXES if mosaic.leading else Feature(0)
+    features |= Feature.RESIDUAL if checks else Feature(0)
+    try:
+        head = b"".join([
+            pack_start(mosaic), pack_optional(mosaic), uv(len(mosaic.leading)), *map(uv, mosaic.leading),
+            pack_tree(mosaic.tree), uv(mosaic.edge), uv(len(chunks)), *map(pack_entry, chunks),
+        ])  # fmt: skip
+        data = seal(features, head, (chunk.payload for chunk in chunks))
+    except (struct.error, ValueError, OverflowError) as error:
+        raise TincError(f"header cannot be stored: {error}") from error
+    parse(features, head, len(data))
+    return data

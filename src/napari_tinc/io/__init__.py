@@ -1,0 +1,1 @@
+"""Images of other formats: read and written."""

@@ -1,0 +1,245 @@
+"""A fit in a process of its own: want of memory, or a crash of torch, ends that process and not the caller's.
+
+    caller                                                     child: python -m napari_tinc.isolation.child
+    fit_isolated(array, ...)  --- shape, dtype, options --->   fit(values, ...)
+    array[box]               <--- box ----------------------   values[box]
+                              --- its voxels -------------->
+    yield event              <--- event --------------------   event
+    Control                   --- cancel, stop, look ------>   Control
+
+A fresh interpreter, which never imports the caller's main module: a script needs no guard. Voxels are asked for as
+they are needed, so nothing is copied to a disk, and lazy arrays stay lazy. The child ends by itself when its input
+does: with its caller, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..control import ChildError
+from ..devices import find_devices
+from ..encoding.compress import fit
+from ..encoding.sources import Source
+from ..training.fit_tree import Finished
+from ..training.trainer import Control
+from .child import fit_file
+from .messages import Event, Frame, Frames, raw, unpack, unpack_error
+
+GRACE_SECONDS = 0.5  # that a child is given to end by itself
+POLL_SECONDS, MEMORY_SECONDS = 0.05, 0.5  # between two looks at the control, at the child's memory
+SIGKILL, ENDED = 9, ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")  # by somebody; by other signals it crashed
+
+
+def fit_isolated(source: ArrayLike | str | os.PathLike[str], *, control: Control | None = None, **options: Any) -> (
+    Iterator[Event]
+):  # fmt: skip
+    """:func:`napari_tinc.fit` in a process of its own, with the same options, events and bytes.
+
+    Costs the start of an interpreter and the import of torch. Where this program's Python cannot be started by itself,
+    a warning says so and it is fitted here.
+
+    Parameters
+    ----------
+    source : array, read here as the child asks for it; or an image file's path, which the child opens, and which says
+        spacing, units, axes and channels.
+    control : the iteration ends at most a second after ``cancel``.
+    scheduler : of the options, an address.
+
+    Raises
+    ------
+    ValueError, TypeError, TincError, ImportError, OSError, MemoryError
+        As the child raised it.
+    ChildError
+        If the child ended without a result, or raised anything else.
+    """
+    control = control or Control()
+    array = None
+    if isinstance(source, str | os.PathLike):
+        task: dict[str, Any] = {"path": os.fspath(source)}
+    else:
+        array = Source.of(source, exact=options.get("max_error") == 0).array
+        task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
+    python = find_python()
+    if python is not None:
+        return _events(python, task | {"options": options}, array, control)
+    warnings.warn(
+        f"{sys.executable or 'this program'} is no Python that can be started: compressing in this process",
+        RuntimeWarning, stacklevel=2,
+    )  # fmt: skip
+    return fit_file(task["path"], control, options) if array is None else fit(array, control=control, **options)
+
+
+def find_devices_isolated() -> dict[str, str]:
+    """:func:`~.devices.find_devices` without importing torch here; raises as :func:`fit_isolated` does."""
+    python = find_python()
+    if python is None:
+        return find_devices()
+    with _Child(python, {}) as child:
+        try:
+            ((said, _),) = child.told(Control())
+        except ChildError as error:
+            raise ChildError(f"PyTorch cannot be imported: {error}") from None
+    return said["devices"]
+
+
+def find_python() -> str | None:
+    """What starts a Python like this one; None in a program that has it built in."""
+    name = Path(sys.executable or "").name.lower()
+    return sys.executable if name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False) else None
+
+
+def _events(python: str, task: Mapping[str, Any], array: Any, control: Control) -> Iterator[Event]:
+    with _Child(python, task, array) as child:
+        for frame in child.told(control):
+            event = unpack(*frame)
+            yield event
+            if isinstance(event, Finished):  # and saved by now, where who asked for it does that before going on
+                child.tell("saved")
+
+
+class _Child:
+    """A process that does one task; ended with the block of a ``with`` statement."""
+
+    def __init__(self, python: str, task: Mapping[str, Any], array: Any = None) -> None:
+        self._process = _start(python)
+        assert self._process.stdin and self._process.stdout
+        self._frames = Frames(self._process.stdout, self._process.stdin)
+        self._task, self._array = task, array
+        self._arrived: queue.SimpleQueue[Frame | Exception | None] = queue.SimpleQueue()
+        self._server = threading.Thread(target=self._serve, name="tinc-child", daemon=True)
+        self._server.start()
+
+    def __enter__(self) -> _Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask it to end, and kill it if it does not."""
+        killer = threading.Timer(GRACE_SECONDS, self._process.kill)  # if it does not even listen
+        killer.start()
+        self.tell("cancel")
+        try:
+            self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # in a system call that cannot be interrupted
+                self._process.wait(GRACE_SECONDS / 2)
+        killer.cancel()
+        self._server.join(GRACE_SECONDS / 2)  # not for ever: it may be reading a slow array
+
+    def tell(self, what: str) -> None:
+        """Set an event there."""
+        self._send({"set": what})
+
+    def told(self, control: Control) -> Iterator[Frame]:
+        """What it tells until it has ended, or until ``control.cancel``; it hears of the rest of ``control``.
+
+        Raises
+        ------
+        Exception
+            What it raised; what the array raised; or :class:`ChildError` if it died.
+        """
+        self._send(self._task)
+        stopped = False
+        memory = looked = 0.0
+        while not control.cancel.is_set():
+            if control.stop.is_set() and not stopped:
+                stopped = True
+                self.tell("stop")
+            if control.look.is_set():
+                control.look.clear()
+                self.tell("look")
+            if time.monotonic() - looked > MEMORY_SECONDS:
+                looked, memory = time.monotonic(), max(memory, _memory(self._process.pid))
+            try:
+                found = self._arrived.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                continue
+            if isinstance(found, Exception):
+                raise found
+            if found is not None:
+                yield found
+            elif code := self._process.wait():
+                raise ChildError(cause_of(code, memory))
+            else:
+                return
+
+    def _send(self, said: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # it is gone, as the end of what it tells will say
+            self._frames.send(said)
+
+    def _serve(self) -> None:
+        """Answer what it asks, hand on what it tells; an exception or None is the last."""
+        last = None
+        try:
+            while (found := self._frames.receive()) is not None:
+                said, _ = found
+                if "read" in said:
+                    index = tuple(slice(*item) if isinstance(item, list) else item for item in said["read"])
+                    values = np.asarray(self._array[index]).astype(self._array.dtype, copy=False)
+                    with contextlib.suppress(OSError):
+                        self._frames.send({"shape": values.shape}, raw(values))
+                elif "error" in said:
+                    last = unpack_error(said)
+                else:
+                    self._arrived.put(found)
+        except Exception as error:  # of the array: it goes to who iterates
+            last = error
+        self._arrived.put(last)
+        self._frames.close()
+        self._process.wait()
+
+
+def _start(python: str) -> subprocess.Popen[bytes]:
+    """A child that is not interrupted by Ctrl-C, which is its caller's to answer.
+
+    It finds modules where this process does, and not in its working directory (-P).
+    """
+    places = os.pathsep.join(place or os.getcwd() for place in sys.path)
+    mask = getattr(signal, "pthread_sigmask", None)
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else None  # which the child inherits
+    try:
+        return subprocess.Popen(
+            [python, "-P", "-m", "napari_tinc.isolation.child"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": places},
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )  # fmt: skip
+    finally:
+        if mask:
+            mask(signal.SIG_SETMASK, before)
+
+
+def _memory(pid: int) -> int:
+    """Bytes of main memory that a process uses; 0 if it is gone."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def cause_of(code: int, memory: float) -> str:
+    """Why a child ended with that exit code, after having used so many bytes."""
+    if code == -SIGKILL:
+        used = f": it used {memory / 1e9:.1f} GB or more" if memory else ""
+        return f"compression was killed by the system (SIGKILL), most likely for want of memory{used}"
+    if code < 0:
+        known = {number.value: number.name for number in signal.Signals}
+        name = known.get(-code, f"signal {-code}")
+        return f"the compression process {'was ended' if name in ENDED else 'crashed'} ({name})"
+    number = f"{code:#x}" if code > 255 else code  # Windows tells crashes so
+    return f"the compression process ended without a result (exit code {number})"

@@ -1,0 +1,106 @@
+"""The process that caller.py starts: python -m napari_tinc.isolation.child. Does one task that comes over stdin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..devices import find_devices
+from ..encoding.compress import fit
+from ..io.image import read_volumes
+from ..training.fit_tree import Finished
+from ..training.trainer import Control
+from .messages import Event, Frame, Frames, pack, pack_error
+
+FIRST_TO_GO = "1000"  # of -1000 to 1000: where memory runs out, Linux is to end this process
+
+
+def fit_file(path: str, control: Control, options: Mapping[str, Any]) -> Iterator[Event]:
+    """:func:`~.encoding.compress.fit` of an image file, which says spacing, units, axes and channels."""
+    image = read_volumes(path)
+    return fit(image.array, control=control, **image.options() | dict(options))
+
+
+class _Values:
+    """The caller's array: what it is indexed for is asked for."""
+
+    def __init__(self, frames: Frames, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.answers: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._frames = frames
+
+    def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
+        self._frames.send(
+            {"read": [[item.start, item.stop, item.step] if isinstance(item, slice) else item for item in index]}
+        )
+        said, body = self.answers.get()
+        return np.frombuffer(body, self.dtype).reshape(said["shape"])
+
+
+def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
+    control, saved = Control(), threading.Event()
+    values: Any = None if "path" in task else _Values(frames, tuple(task["shape"]), np.dtype(task["dtype"]))
+
+    def listen() -> None:
+        while (found := frames.receive()) is not None:
+            match found[0].get("set"):
+                case None:
+                    values.answers.put(found)
+                case "saved":
+                    saved.set()
+                case name:
+                    getattr(control, name).set()
+                    if name == "cancel":
+                        saved.set()
+        os._exit(1)  # the caller is gone
+
+    threading.Thread(target=listen, daemon=True).start()
+    if values is None:
+        events = fit_file(task["path"], control, task["options"])
+    else:
+        events = fit(values, control=control, **task["options"])
+    for event in events:
+        frames.send(*pack(event))
+        if isinstance(event, Finished):  # the caller saves it before blocks that were kept are dropped
+            saved.wait()
+            if control.cancel.is_set():
+                return
+
+
+def main() -> None:
+    """Returns when the task is done, however it ended."""
+    frames = Frames(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    try:  # what libraries print must not come between
+        os.dup2(2, 1)
+    except OSError:  # there is no stderr
+        os.dup2(nothing, 1)
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
+    if (received := frames.receive()) is None:
+        return
+    task, _ = received
+    try:
+        if "options" in task:
+            _compress(frames, task)
+        else:
+            frames.send({"devices": find_devices()})
+    except Exception as error:
+        with contextlib.suppress(OSError):  # nobody is there any more
+            frames.send(pack_error(error))
+
+
+if __name__ == "__main__":
+    main()
+    sys.stderr.flush()
+    os._exit(0)  # what torch would tidy up takes longer than anybody wants to wait

@@ -1,0 +1,128 @@
+"""What two processes tell each other over pipes: JSON with raw bytes; events of a fit, and its errors, as such."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import threading
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import ChildError
+from ..decoding.volume import TincVolume
+from ..encoding.blocks import Planned
+from ..format.head import TincError
+from ..metrics import Quality
+from ..training.fit_tree import Finished, Preview
+from ..training.trainer import Progress
+
+Event = Progress | Preview | Planned | Finished
+Frame = tuple[dict[str, Any], bytearray]
+
+LENGTHS = struct.Struct("<IQ")  # of a frame's JSON, of its raw bytes
+COME_BACK = {kind.__name__: kind for kind in (TincError, MemoryError, ImportError, OSError, TypeError, ValueError)}
+
+
+class Frames:
+    """Frames in two directions. Any thread may send, one receives."""
+
+    def __init__(self, source: IO[bytes], sink: IO[bytes]) -> None:
+        self._source, self._sink = source, sink
+        self._lock = threading.Lock()
+
+    def send(self, said: Mapping[str, Any], body: Any = b"") -> None:
+        """OSError where nobody receives any more, TypeError for what JSON cannot say."""
+        text = json.dumps(said, default=_plain).encode()
+        with self._lock:
+            if self._sink.closed:
+                raise BrokenPipeError
+            self._sink.write(LENGTHS.pack(len(text), len(body)) + text)
+            self._sink.write(body)
+            self._sink.flush()
+
+    def receive(self) -> Frame | None:
+        """The next one; None at the end."""
+        lengths = self._source.read(LENGTHS.size)
+        if len(lengths) < LENGTHS.size:
+            return None
+        n_text, n_body = LENGTHS.unpack(lengths)
+        text, body = self._source.read(n_text), bytearray(n_body)
+        if len(text) < n_text or self._source.readinto(body) < n_body:  # type: ignore[attr-defined]
+            return None
+        return json.loads(text), body
+
+    def close(self) -> None:
+        with self._lock:
+            for end in (self._source, self._sink):
+                with contextlib.suppress(OSError):  # what could not be sent
+                    end.close()
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: NumPy's numbers, paths, other mappings."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} cannot be handed to another process; expected numbers and texts")
+
+
+def raw(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of an array, in C order."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+
+
+def pack(event: Event) -> tuple[dict[str, Any], Any]:
+    """An event as JSON and raw bytes."""
+    said = {field.name: getattr(event, field.name) for field in fields(event)}
+    body: Any = b""
+    if isinstance(event, Preview):
+        said["values"], body = [event.values.shape, event.values.dtype.str], raw(event.values)
+    elif isinstance(event, Finished):
+        said["volume"], body = None, event.volume.parts.data()
+        said["quality"] = asdict(event.quality)
+    return {"event": type(event).__name__, "fields": said}, body
+
+
+def unpack(said: Mapping[str, Any], body: bytearray) -> Event:
+    """The event that was packed."""
+    found: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in said["fields"].items()
+    }
+    match said["event"]:
+        case "Preview":
+            shape, dtype = found["values"]
+            return Preview(**found | {"values": np.frombuffer(body, dtype).reshape(shape)})
+        case "Finished":
+            return Finished(**found | {"volume": TincVolume(bytes(body)), "quality": Quality(**found["quality"])})
+        case "Planned":
+            return Planned(**found)
+    return Progress(**found)
+
+
+def pack_error(error: Exception) -> dict[str, Any]:
+    """An exception that is being handled, as JSON."""
+    name = next((name for name, kind in COME_BACK.items() if isinstance(error, kind)), "")
+    arguments: list[Any] = [str(error)]
+    if isinstance(error, OSError) and error.errno is not None:
+        arguments = [error.errno, error.strerror, error.filename]
+    elif not name:
+        first = arguments[0].strip().partition("\n")[0]
+        arguments = [f"{type(error).__name__}: {first}" if first else type(error).__name__]
+    return {"error": name, "arguments": arguments, "trace": traceback.format_exc()}
+
+
+def unpack_error(said: Mapping[str, Any]) -> Exception:
+    """The exception that was packed: of its kind where that is one of :data:`COME_BACK`, else :class:`ChildError`."""
+    found: Exception = COME_BACK.get(said["error"], ChildError)(*said["arguments"])
+    found.add_note(f"In the process that compressed:\n{said['trace']}")
+    return found

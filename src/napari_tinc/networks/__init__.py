@@ -1,0 +1,1 @@
+"""A tree of sine networks: what it is, its values, how its weights are stored."""

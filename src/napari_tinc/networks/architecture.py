@@ -1,0 +1,312 @@
+"""The tree of sine MLPs: which tensors it has, its evaluation, and the gradient of that evaluation.
+
+A node maps (its parent's features, the position in its own box) to features through ``layers`` sine layers; the root
+has positions only, and a linear head gives the intensity of leaves::
+
+    x_0 = sin(features W_f + position W_p)          position = (z, y, x, 1) in [-1, 1], so W_p holds the bias
+    x_k = sin(x_{k-1} W_k + b_k)                    k = 1 .. layers - 1
+    y   = x_{layers-1} w_head + b_head              nodes without a network below
+
+All nodes of one level, width and parent group are stacked and run as one batched matrix product. The evaluation here
+is training's, which keeps what the gradient needs; evaluate.py has that of readers. How parameters are trained, rounded
+or stored is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.networks_file import find_heads, heads_of_leaves, serving
+from ..octree import Octree
+
+MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
+Array = Any  # numpy.ndarray or torch.Tensor
+Weights = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Nodes that run as one batched matrix product.
+
+    Attributes
+    ----------
+    level : their level in the octree.
+    nodes : their node numbers, ascending.
+    parent : index of the group that all their parents are in, -1 for the root.
+    siblings : places, in Morton order, of the children of their parents that are evaluated: of the root those that
+        are networks, of other nodes all.
+    rows : which of the parent group's children at these places they are; None for all of them, in order.
+    head_rows : which of them have a head.
+    fan_in, width : features that come in and go out.
+    """
+
+    level: int
+    nodes: NDArray[np.int64]
+    parent: int
+    siblings: NDArray[np.int64]
+    rows: NDArray[np.int64] | None
+    head_rows: NDArray[np.int64]
+    fan_in: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One stacked parameter of ``shape[0]`` nodes of group ``group``, at ``offset`` in the vector."""
+
+    group: int
+    kind: str
+    shape: tuple[int, int, int]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        return self.shape[0] * self.shape[1] * self.shape[2]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Architecture:
+    """Everything about the network but its parameter values, which live in one flat float32 vector.
+
+    Attributes
+    ----------
+    octree : the tree of boxes.
+    widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`.container`.
+    layers : sine layers a node.
+    omega0 : frequency factor of the root's position weights at initialisation (SIREN, arXiv 2006.09661).
+    heads : node numbers of those with a head, ascending.
+    serving, heads_of_leaves : see :mod:`.container`.
+    group_of, row_of : of every network, the group that it is in and its row there; int64 (n_nodes,).
+    extents : edge lengths in voxels that all cells of a level share, float64 (n_levels, 3).
+    scale : of every level, from voxels off the centre to positions: the longest edge of a box spans [-1, 1].
+    """
+
+    octree: Octree
+    widths: NDArray[np.int64]
+    layers: int
+    omega0: float
+    heads: NDArray[np.int64] = field(init=False)
+    serving: NDArray[np.int64] = field(init=False)
+    heads_of_leaves: NDArray[np.int64] = field(init=False)
+    extents: NDArray[np.float64] = field(init=False)
+    scale: list[float] = field(init=False)
+    groups: tuple[Group, ...] = field(init=False)
+    group_of: NDArray[np.int64] = field(init=False)
+    row_of: NDArray[np.int64] = field(init=False)
+    tensors: tuple[Tensor, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        octree, widths = self.octree, self.widths
+        heads = find_heads(octree, widths)
+        groups, group_of, row_of = _group_nodes(octree, widths, heads)
+        tensors: list[Tensor] = []
+        offset = 0
+        for index, group in enumerate(groups):
+            n, k, v, w = len(group.nodes), len(group.head_rows), group.fan_in, group.width
+            shapes = {"feature": (n, v, w), "position": (n, 4, w)}
+            for layer in range(1, self.layers):
+                shapes |= {f"hidden{layer}": (n, w, w), f"bias{layer}": (n, 1, w)}
+            shapes |= {"head": (k, w, 1), "head_bias": (k, 1, 1)}
+            for kind, shape in shapes.items():
+                tensor = Tensor(index, kind, shape, offset)
+                if tensor.size:
+                    tensors.append(tensor)
+                    offset += tensor.size
+        extents = np.array([octree.extent(level) for level in range(octree.depth + 1)])
+        facts = {
+            "heads": heads, "serving": serving(octree, widths), "heads_of_leaves": heads_of_leaves(octree, widths),
+            "extents": extents, "scale": (2.0 / extents.max(axis=1)).tolist(),
+            "groups": tuple(groups), "group_of": group_of, "row_of": row_of, "tensors": tuple(tensors),
+        }  # fmt: skip
+        for name, fact in facts.items():
+            object.__setattr__(self, name, fact)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.tensors[-1].offset + self.tensors[-1].size
+
+    def views(self, vector: Array) -> list[Weights]:
+        """The flat vector seen as one dictionary of stacked tensors a group. No copies."""
+        views: list[Weights] = [{} for _ in self.groups]
+        for tensor in self.tensors:
+            views[tensor.group][tensor.kind] = vector[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape)
+        return views
+
+    def carry(self, vector: NDArray[np.float32], to: Architecture) -> NDArray[np.float32]:
+        """A vector for another architecture, whose networks are some of this one's, with the values of these."""
+        out = np.zeros(to.n_parameters, np.float32)
+        for group, views in zip(to.groups, to.views(out), strict=True):
+            source = next(i for i, own in enumerate(self.groups) if np.isin(group.nodes, own.nodes).all())
+            own, values = self.groups[source], self.views(vector)[source]
+            for kind, into in views.items():
+                headed = kind.startswith("head")
+                wanted = group.nodes[group.head_rows] if headed else group.nodes
+                into[:] = values[kind][np.searchsorted(own.nodes[own.head_rows] if headed else own.nodes, wanted)]
+        return out
+
+    def centre(self, nodes: Any) -> NDArray[np.float64]:
+        """Centres of the boxes of one or more nodes, in voxel coordinates (voxel i covers i to i + 1)."""
+        centres: NDArray[np.float64] = (self.octree.cell[nodes] + 0.5) * self.extents[self.octree.level[nodes]]
+        return centres
+
+    def initial(self, seed: int) -> NDArray[np.float32]:
+        """Starting values: hidden weights U(+-sqrt(6 / fan_in)) (He et al. 2015), the root's positions times omega0."""
+        rng = np.random.default_rng(seed)
+        vector = np.zeros(self.n_parameters, np.float32)
+        for weights, group in zip(self.views(vector), self.groups, strict=True):
+            bounds = {"feature": 6 / (group.fan_in + 3), "position": 1 / (group.fan_in + 3), "head": 1 / group.width}
+            for kind, value in weights.items():
+                square = bounds.get(kind, (6 if kind.startswith("hidden") else 1) / group.width)
+                if kind == "head_bias":
+                    continue
+                value[:] = rng.uniform(-1, 1, value.shape) * np.sqrt(square)
+                if kind == "position" and group.level == 0:
+                    value[:, :3] = rng.uniform(-1, 1, value[:, :3].shape) * self.omega0
+                    value[:, 3] = rng.uniform(-np.pi, np.pi, value[:, 3].shape)
+        return vector
+
+
+def _group_nodes(
+    octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]
+) -> tuple[list[Group], NDArray[np.int64], NDArray[np.int64]]:
+    """All groups; of every network its group, and its row there."""
+    groups: list[Group] = []
+    group_of = np.full(len(octree.split), -1)
+    row_of = np.zeros(len(octree.split), np.int64)
+    slot = np.zeros(len(octree.split), np.int64)  # which child of its parent a node is
+    for level in range(octree.depth + 1):
+        nodes = np.flatnonzero(octree.level == level)
+        if level:
+            slot[nodes] = np.arange(len(nodes)) % octree.children_per_node(level - 1)
+        nodes = nodes[widths[nodes] > 0]
+        if not nodes.size:
+            break
+        parents = octree.parent[nodes]
+        parent_group = np.where(parents >= 0, group_of[parents], -1)
+        kinds, kind_of = np.unique(np.stack([parent_group, widths[nodes]]), axis=1, return_inverse=True)
+        if len(groups) + kinds.shape[1] > MAX_GROUPS:
+            raise ValueError(f"network has more than {MAX_GROUPS} groups of nodes")
+        for index, (parent, width) in enumerate(kinds.T.tolist()):
+            members = nodes[kind_of == index]
+            group_of[members], row_of[members] = len(groups), np.arange(len(members))
+            siblings, rows = np.zeros(1, np.int64), None
+            if level:
+                siblings = np.arange(octree.children_per_node(level - 1))
+                if level == 1:
+                    siblings = np.unique(slot[nodes])
+                rows = row_of[octree.parent[members]] * len(siblings) + np.searchsorted(siblings, slot[members])
+                if np.array_equal(rows, np.arange(len(groups[parent].nodes) * len(siblings))):
+                    rows = None
+            fan_in = int(widths[octree.parent[members[0]]]) if level else 0
+            head_rows = np.flatnonzero(np.isin(members, heads))
+            groups.append(Group(level, members, parent, siblings, rows, head_rows, fan_in, int(width)))
+    return groups, group_of, row_of
+
+
+class Buffers:
+    """Arrays that live from one evaluation to the next: at these sizes allocation costs as much as arithmetic."""
+
+    def __init__(self, xp: Any, **options: Any) -> None:
+        self._xp, self._options = xp, options
+        self._arrays: dict[Any, Array] = {}
+
+    def __call__(self, key: Any, shape: Sequence[int]) -> Array:
+        array = self._arrays.get(key)
+        if array is None or tuple(array.shape) != tuple(shape):
+            array = self._arrays[key] = self._xp.empty(tuple(shape), dtype=self._xp.float32, **self._options)
+        return array
+
+
+def sine_(x: Array, slope: Array | None = None) -> None:
+    """``x = sin(x)`` in place, ``slope = cos(x)`` first where asked for."""
+    if isinstance(x, np.ndarray) or x.device.type == "cpu":
+        # NumPy's vectorised float32 sine is three times as fast as torch's on one CPU thread; same memory, no copy.
+        x = np.asarray(x)
+        if slope is not None:
+            np.cos(x, out=np.asarray(slope))
+        np.sin(x, out=x)
+    else:
+        if slope is not None:
+            slope.copy_(x).cos_()
+        x.sin_()
+
+
+def evaluate_nodes(
+    xp: Any, weights: Weights, positions: Array, features: Array | None, buffers: Callable[..., Array], key: Any = 0
+) -> Array:  # fmt: skip
+    """Features of n nodes at m points each; the cosine of every layer is kept for :func:`backpropagate_nodes`.
+
+    Parameters
+    ----------
+    weights : the nodes' tensors, each stacked along the first axis.
+    positions : float32 (n, m, 4).
+    features : float32 (n, m, fan_in) of their parents at the same points; None at the root.
+    buffers : where the layers' outputs stand; ``key`` tells this group's from another's.
+
+    Returns
+    -------
+    float32 (n, m, width), a buffer.
+    """
+    n, m = positions.shape[:2]
+    layer, x = 0, features
+    while layer == 0 or f"hidden{layer}" in weights:
+        if layer == 0:
+            w = weights["position"]
+            out = buffers((key, "x", 0), (n, m, w.shape[2]))
+            xp.matmul(positions, w, out=out)
+            if features is not None:
+                product = buffers((key, "product"), out.shape)
+                out += xp.matmul(features, weights["feature"], out=product)
+        else:
+            out = buffers((key, "x", layer), out.shape)
+            xp.matmul(x, weights[f"hidden{layer}"], out=out)
+            out += weights[f"bias{layer}"]
+        sine_(out, buffers((key, "slope", layer), out.shape))
+        layer, x = layer + 1, out
+    return x
+
+
+def evaluate_heads(xp: Any, weights: Weights, features: Array, buffers: Callable[..., Array], key: Any = 0) -> Array:
+    """Intensities of k leaves at m points from their features (k, m, width): float32 (k, m, 1), a buffer."""
+    out = buffers((key, "y"), (*features.shape[:2], 1))
+    xp.matmul(features, weights["head"], out=out)
+    out += weights["head_bias"]
+    return out
+
+
+def backpropagate_nodes(
+    xp: Any, weights: Weights, gradient: Weights, positions: Array, features: Array | None, above: Array,
+    buffers: Callable[..., Array], key: Any = 0,
+) -> Array | None:  # fmt: skip
+    """The gradient of :func:`evaluate_nodes`, by the chain rule.
+
+    Parameters
+    ----------
+    gradient : tensors like ``weights``; overwritten.
+    above : d loss / d output, (n, m, width); overwritten.
+
+    Returns
+    -------
+    d loss / d features (n, m, fan_in), a buffer; None at the root.
+    """
+    layer = max(int(kind[6:]) for kind in weights if kind.startswith("hidden")) if "hidden1" in weights else 0
+    while layer:
+        above *= buffers((key, "slope", layer), above.shape)
+        below = buffers((key, "x", layer - 1), above.shape)
+        xp.matmul(below.transpose(1, 2), above, out=gradient[f"hidden{layer}"])
+        xp.sum(above, 1, keepdim=True, out=gradient[f"bias{layer}"])
+        out = buffers((key, "d", layer - 1), above.shape)
+        above = xp.matmul(above, weights[f"hidden{layer}"].transpose(1, 2), out=out)
+        layer -= 1
+    above *= buffers((key, "slope", 0), above.shape)
+    xp.matmul(positions.transpose(1, 2), above, out=gradient["position"])
+    if features is None:
+        return None
+    xp.matmul(features.transpose(1, 2), above, out=gradient["feature"])
+    out = buffers((key, "d features"), features.shape)
+    return xp.matmul(above, weights["feature"].transpose(1, 2), out=out)

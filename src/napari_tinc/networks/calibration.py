@@ -1,0 +1,74 @@
+"""Affine calibration: the gain and offset that bring decoded leaves closest to the original, where they pay.
+
+For a leaf's outputs x and wanted values y, least squares gives gain = cov(x, y) / var(x) and
+offset = mean(y) - gain * mean(x).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.networks_file import Calibration, WeightsFormat, heads_of_leaves
+from ..octree import box_slices
+from .architecture import Architecture
+from .weights import Corrections
+
+WORTH_DB = 0.005  # a calibration that gives less is left away
+
+
+def fit_corrections(
+    outputs: NDArray[np.float32], wanted: NDArray[Any], architecture: Architecture, form: WeightsFormat, spare: int
+) -> Corrections:
+    """The calibration worth having among those that ``spare`` bytes can hold: none, global or per head.
+
+    Parameters
+    ----------
+    outputs, wanted : the network's values and the normalised volume, both of the octree's shape. Outputs beyond an end
+        of the volume's range are right where that end is wanted, since a decoder clips them; these are left out.
+    """
+    octree, heads = architecture.octree, architecture.heads
+    low, high = wanted.min(), wanted.max()
+    moments = np.zeros((len(heads), 6))
+    head_of = heads_of_leaves(octree, architecture.widths)
+    for leaf, head in zip(octree.leaves[head_of >= 0].tolist(), head_of[head_of >= 0].tolist(), strict=True):
+        box = box_slices(octree.start[leaf], octree.stop[leaf])
+        x, y = outputs[box], wanted[box]
+        clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
+        x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)
+        moments[head] += x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
+    none = Corrections.none(len(heads))
+    everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(heads), 2))
+    candidates = [
+        (none, 0),
+        (Corrections(Calibration.GLOBAL, everything[:, 0].copy(), everything[:, 1].copy()), 8),
+        (
+            Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)),
+            8 + (1 if form is WeightsFormat.ENTROPY else 4) * len(heads),
+        ),
+    ]
+    before = max(_squared_error(moments, none), 1e-30)
+
+    def gain(corrections: Corrections) -> float:
+        return 10 * math.log10(before / max(_squared_error(moments, corrections.stored()), 1e-30))
+
+    best = max((corrections for corrections, cost in candidates if cost <= spare), key=gain)
+    return best.stored() if gain(best) >= WORTH_DB else none
+
+
+def _least_squares(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    n, x, y, xx, xy, _ = moments
+    n = np.maximum(n, 1)
+    variance = xx - x * x / n
+    usable = variance > 1e-9 * n
+    gain = np.where(usable, (xy - x * y / n) / np.where(usable, variance, 1), 1.0)
+    return np.stack([gain, (y - gain * x) / n], axis=-1 if moments.ndim == 1 else 0)
+
+
+def _squared_error(moments: NDArray[np.float64], corrections: Corrections) -> float:
+    n, x, y, xx, xy, yy = moments.T
+    a, b = corrections.gain, corrections.offset
+    return float((a * a * xx + 2 * a * b * x + b * b * n - 2 * a * xy - 2 * b * y + yy).sum())

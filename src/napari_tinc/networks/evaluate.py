@@ -1,0 +1,312 @@
+"""Values from the network: at any voxels, of any box, at any sampling.
+
+A request is three lists of coordinates, one an axis, whose grid is wanted. Only the leaves that the grid meets are
+evaluated, each along its path from the root, in tiles that stay in cache; leaves run in parallel threads.
+
+Points are columns here, not rows as in training: a layer is then one product of matrices with its bias among them, and
+what NumPy does to a row is long enough to be worth its call.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..control import Check, never
+from ..octree import box_slices
+from .architecture import Architecture, Array, sine_
+
+TILE = 4096  # points whose features of two layers stay in a core's cache
+GPU_TILE = 2**18
+# Points of one matrix product, and its most multiplications: OpenBLAS runs what is larger on threads of its own, which
+# wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
+LEAST_BLOCK, BLOCK, BLOCK_PRODUCTS = 48, 256, 2**18
+MOST_STEPS = 64  # kinds of tiles that a thread remembers
+VECTOR = 8  # points that a processor multiplies at once
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+class Step(NamedTuple):
+    """Where a layer's outputs go; views of :class:`Scratch`.
+
+    Attributes
+    ----------
+    whole : (parts, outputs and what follows them, points), what the next layer takes.
+    outputs : (outputs, parts, points).
+    pieces : rows of the matrix, and what is to hold their products.
+    positions : z, y, x that the node below takes, each of the grid's shape; empty where none is below.
+    ones : that the next layer's bias is for.
+    """
+
+    whole: Array
+    outputs: Array
+    pieces: list[tuple[slice, Array]]
+    positions: list[Array]
+    ones: Array
+
+
+class Scratch(threading.local):
+    """Arrays of each thread that layers are evaluated between. What is in them is finite.
+
+    They live from one evaluation to the next: new memory would cost a fifth of the arithmetic.
+    """
+
+    def __init__(self, xp: Any = np, **options: Any) -> None:
+        self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
+        self._whole = bool(options)  # a device has no threads to mind
+        self._flat = [self._zeros(0) for _ in range(4)]
+        self._steps: dict[Any, list[Step]] = {}
+
+    def __call__(self, which: int, *shape: int) -> Array:
+        size = math.prod(shape)
+        if len(self._flat[which]) < size:
+            self._flat[which] = self._zeros(size)
+        return self._flat[which][:size].reshape(shape)
+
+    def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[Step]:
+        """For layers of (outputs, inputs, whether another node is below), at the points of a grid."""
+        if (sizes, shape) in self._steps:
+            return self._steps[sizes, shape]
+        count = block = math.prod(shape)
+        if not self._whole:
+            block = points_at_once(count, max(rows * columns for rows, columns, _ in sizes))
+        steps = []
+        for index, (rows, columns, below) in enumerate(sizes):
+            array = self(index % 2, rows + (4 if below else 1), -(-count // block), block)
+            whole, most = array.swapaxes(0, 1), rows if self._whole else rows_at_once(rows, columns, block)
+            cuts = [slice(at, min(at + most, rows)) for at in range(0, rows, most)]
+            positions = [row.reshape(-1)[:count].reshape(shape) for row in array[rows:-1]]
+            steps.append(Step(whole, array[:rows], [(cut, whole[:, cut]) for cut in cuts], positions, array[-1]))
+        if len(self._steps) >= MOST_STEPS:
+            self._steps.clear()
+        self._steps[sizes, shape] = steps
+        return steps
+
+
+SCRATCH = Scratch()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A network ready to be evaluated, by NumPy or, moved with :meth:`to`, by torch.
+
+    Attributes
+    ----------
+    vector : float32 parameters, laid out as the architecture says.
+    gain, offset : of every leaf, float64 (n_leaves,): y = gain * x + offset, where x is 0 for a scalar.
+    device : None for NumPy, else a torch device.
+    """
+
+    architecture: Architecture
+    vector: Any
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    device: Any = None
+    _xp: Any = field(init=False)
+    _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
+    _heads: list[Array] = field(init=False)  # of every group, the same
+
+    def __post_init__(self) -> None:
+        xp: Any = np
+        if self.device is not None:
+            import torch as xp
+        layers, heads = [], []
+        names = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, self.architecture.layers))]
+        for weights in self.architecture.views(self.vector):
+            whole = [[weights[name] for name in pair if name in weights] for pair in (*names, ("head", "head_bias"))]
+            stacked = [xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in whole]
+            layers.append(stacked[:-1])
+            heads.append(stacked[-1])
+        object.__setattr__(self, "_xp", xp)
+        object.__setattr__(self, "_layers", layers)
+        object.__setattr__(self, "_heads", heads)
+
+    def to(self, device: Any) -> Network:
+        """The same network on a torch device."""
+        import torch
+
+        return Network(
+            self.architecture, torch.from_numpy(self.vector).to(device), self.gain, self.offset, torch.device(device)
+        )
+
+    def on_grid(
+        self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
+        finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray, check: Check = never,
+    ) -> NDArray[Any]:  # fmt: skip
+        """Calibrated outputs, in units of the normalised volume, on the grid of three ascending coordinate lists.
+
+        Parameters
+        ----------
+        axes : voxel coordinates along z, y, x; voxel i covers i to i + 1, its centre is i + 0.5.
+        finish : from outputs to values of ``dtype``, a tile at a time.
+        check : called every few milliseconds; what it raises ends the work.
+
+        Returns
+        -------
+        float32, or ``dtype``, of shape (len(z), len(y), len(x)).
+        """
+        octree, served = self.architecture.octree, self.architecture.serving
+        out = np.empty([len(axis) for axis in axes], dtype)
+        if not out.size:
+            return out
+        start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
+        first, last = np.stack(
+            [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
+        )
+        jobs = np.flatnonzero((last > first).all(axis=1)).tolist()
+        grid = Grid(axes)
+
+        def work(leaves: Sequence[int]) -> None:
+            scratch = SCRATCH if self.device is None else Scratch(self._xp, device=self.device)
+            for leaf in leaves:
+                where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
+                gain, offset = self.gain[leaf], self.offset[leaf]
+                if head < 0:
+                    out[where] = finish(np.full(1, offset, np.float32))
+                    continue
+                for tile, values in self._head(head, grid, where, scratch):
+                    check()
+                    if (gain, offset) != (1, 0):
+                        values = (values * gain + offset).astype(np.float32)
+                    out[tile] = finish(values)
+
+        threads = threads or cpu_count()
+        if threads == 1 or out.size <= 4 * TILE or self.device is not None:
+            work(jobs)
+        else:
+            from concurrent.futures import ThreadPoolExecutor  # not needed for a slice, and slow to import
+
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(work, [jobs[i::threads] for i in range(threads)]))
+        return out
+
+    def calibrate(self, outputs: NDArray[np.float32]) -> None:
+        """Give all voxels' outputs of the same network without calibration, in place, the values this one has."""
+        octree = self.architecture.octree
+        for leaf, gain, offset in zip(octree.leaves.tolist(), self.gain, self.offset, strict=True):
+            box = box_slices(octree.start[leaf], octree.stop[leaf])
+            if self.architecture.serving[leaf] >= 0:
+                outputs[box] = outputs[box] * gain + offset
+
+    def _head(
+        self, head: int, grid: Grid, where: tuple[slice, ...], scratch: Scratch
+    ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
+        """Outputs of a node with a head at a part of the grid inside its box, tile by tile, not calibrated."""
+        architecture = self.architecture
+        layers: list[Array] = []
+        positions: list[list[Array]] = []  # of the nodes from the root
+        ends: list[int] = []  # of their layers
+        for node in architecture.octree.path(head):
+            index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
+            group = architecture.groups[index]
+            along = grid.positions(architecture.centre(node), architecture.scale[group.level])
+            positions.append(along if self.device is None else [self._xp.from_numpy(x).to(self.device) for x in along])
+            layers += [layer[row] for layer in self._layers[index]]
+            ends.append(len(layers))
+        layers.append(self._heads[index][int(group.head_rows.searchsorted(row))])
+        sizes = tuple([(*layer.shape, at in ends[:-1]) for at, layer in enumerate(layers, 1)])
+        # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
+        most = TILE if self.device is None else GPU_TILE
+        z, y, x = where
+        columns = min(most, x.stop - x.start)
+        rows = min(most // columns, y.stop - y.start)
+        planes = most // (columns * rows)
+        for tile in itertools.product(_cut(z, planes), _cut(y, rows), _cut(x, columns)):
+            values = self._tile(layers, sizes, positions, tile, scratch)
+            yield tile, values if self.device is None else values.cpu().numpy()
+
+    def _tile(
+        self, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...], positions: list[list[Array]],
+        tile: tuple[slice, ...], scratch: Scratch,
+    ) -> Array:  # fmt: skip
+        """Outputs at a few points of a grid, of layers from the root, with the positions of each node."""
+        shape = tuple([part.stop - part.start for part in tile])
+        count = math.prod(shape)
+        nodes = iter(positions)
+        z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
+        *steps, last = scratch.steps(sizes, shape)
+        below: Array = None
+        for layer, step in zip(layers, steps, strict=False):
+            if below is None:
+                self._waves(layer, [z, y, x], step.outputs.reshape(len(layer), -1)[:, :count], scratch)
+            else:
+                for rows, out in step.pieces:
+                    self._xp.matmul(layer[rows], below, out=out)
+                sine_(step.outputs)
+            if step.positions:
+                z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
+                for into, along in zip(step.positions, (z[:, None, None], y[:, None], x), strict=True):
+                    into[:] = along
+            step.ones[:] = 1
+            below = step.whole
+        self._xp.matmul(layers[-1], below, out=last.pieces[0][1])
+        return last.outputs.reshape(-1)[:count].reshape(shape)
+
+    def _waves(self, layer: Array, positions: list[Array], out: Array, scratch: Scratch) -> None:
+        """The root's first layer on a grid, (width, points), from two sides of the grid: a sine a point costs more.
+
+        sin(a + b) = sin a cos b + cos a sin b, of a the angles that the axes of one side give, of b those of the other.
+        """
+        z, y, x = (layer[:, i, None] * along for i, along in enumerate(positions))
+        z += layer[:, 3, None]
+        width, (nz, ny, nx) = len(layer), (len(along) for along in positions)
+        if nz * ny + nx <= nz + ny * nx:
+            a, b = (z[:, :, None] + y[:, None, :]).reshape(width, -1), x
+        else:
+            a, b = z, (y[:, :, None] + x[:, None, :]).reshape(width, -1)
+        left, right = scratch(2, width, a.shape[1], 2), scratch(3, width, 2, b.shape[1])
+        for angles, sines, cosines in ((a, left[:, :, 0], left[:, :, 1]), (b, right[:, 1], right[:, 0])):
+            self._xp.sin(angles, out=sines)
+            self._xp.cos(angles, out=cosines)
+        self._xp.matmul(left, right, out=out.reshape(width, a.shape[1], b.shape[1]))
+
+
+class Grid:
+    """Coordinates along z, y, x, and what they are in the box of a node."""
+
+    def __init__(self, axes: Sequence[NDArray[np.float64]]) -> None:
+        self._all = np.concatenate(axes)
+        self._axis = np.repeat(np.arange(3), [len(along) for along in axes])
+        self._ends = np.cumsum([len(along) for along in axes])[:-1].tolist()
+
+    def positions(self, centre: NDArray[np.float64], scale: float) -> list[NDArray[np.float32]]:
+        """Along each axis, the longest edge of the box as [-1, 1]."""
+        found = ((self._all - centre[self._axis]) * scale).astype(np.float32)
+        first, second = self._ends
+        return [found[:first], found[first:second], found[second:]]
+
+
+def _cut(along: slice, size: int) -> list[slice]:
+    return [slice(at, min(at + size, along.stop)) for at in range(along.start, along.stop, size)]
+
+
+@lru_cache(maxsize=256)
+def points_at_once(count: int, products: int) -> int:
+    """Points of one matrix product, whole vectors, so that ``count`` are cut into few and hardly any are added.
+
+    ``products`` is how many the largest layer takes a point. A product takes about as long as a vector of points more.
+    """
+    most = min(BLOCK, max(LEAST_BLOCK, BLOCK_PRODUCTS // products)) // VECTOR
+    fewest = -(-count // (most * VECTOR))
+    blocks = (-(-count // (parts * VECTOR)) * VECTOR for parts in range(fewest, 2 * fewest + 1))
+    return min(blocks, key=lambda block: -(-count // block) * (block + VECTOR))
+
+
+@lru_cache(maxsize=256)
+def rows_at_once(rows: int, columns: int, points: int) -> int:
+    """Rows of a matrix that one product takes, so that these are few and about equal."""
+    return -(-rows // -(-rows * columns * points // BLOCK_PRODUCTS))

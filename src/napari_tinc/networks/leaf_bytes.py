@@ -1,0 +1,105 @@
+"""How many of a tree's bytes each leaf takes: the code length of its own numbers, and its share of what is common.
+
+A network's bytes are those of its numbers in its WEIGHTS chunk: exact where they are of fixed size; else their code
+lengths, -log2 of the probabilities they are decoded with, scaled to the length of the chunk, as no chunk ends amid a
+word. All leaves that a network serves, itself or through the networks below it, share its bytes by their voxels. The
+tables of the MODEL chunk are shared like the root's weights, by all leaves but scalars. A scalar has its own code
+length, and an equal share of its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.head import Chunk
+from ..format.networks_file import Header, WeightsFormat, serving
+from .architecture import Architecture
+from .entropy import Geometric
+from .scalars import SCALAR_ITEM
+from .weights import Model, Run, read_model, read_runs, readable_architecture
+
+NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}
+HEAD_NUMBER_BYTES = 2  # of a gain or an offset beside these
+
+
+def bytes_of_leaves(header: Header, chunks: Sequence[Chunk]) -> NDArray[np.float64]:
+    """Bytes of every leaf, float64 (n_leaves,); their sum is that of all MODEL and WEIGHTS payloads.
+
+    Raises
+    ------
+    TincError
+        If a payload is damaged.
+    """
+    architecture = readable_architecture(header)
+    model = read_model(header, architecture, chunks)
+    per_node = np.zeros(len(header.widths))
+    per_node[0] = model.n_common
+    for run in read_runs(header, architecture, model, chunks):
+        lengths = np.zeros(len(header.widths))
+        for nodes, of_nodes in _lengths(header, architecture, model, run):
+            lengths[nodes] += of_nodes
+        per_node += _scaled(lengths, len(run.chunk.payload))
+    per_leaf = _shared(header, per_node)
+    is_scalar = architecture.serving[header.tree.leaves] < 0
+    per_leaf[is_scalar] = _bytes_of_scalars(model, len(chunks[0].payload) - model.n_common)
+    return per_leaf
+
+
+def _lengths(
+    header: Header, architecture: Architecture, model: Model, run: Run
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Of every stream of a chunk the nodes whose numbers it holds, and the length of each one's, in any unit."""
+    form = header.weights_format
+    for (index, place), values in zip(run.parts, run.values, strict=False):
+        tensor = architecture.tensors[index]
+        group = architecture.groups[tensor.group]
+        nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
+        size = tensor.shape[1] * tensor.shape[2]
+        first, stop = (place.start - tensor.offset) // size, (place.stop - tensor.offset) // size
+        law = model.laws[index] if form is WeightsFormat.ENTROPY else None
+        yield nodes[first:stop], _numbers(values, law, NUMBER_BYTES.get(form, 0)).reshape(-1, size).sum(axis=1)
+    heads = architecture.heads[run.heads]
+    for number, values in enumerate(run.values[len(run.parts) :]):
+        law = model.head_laws[number] if form is WeightsFormat.ENTROPY else None
+        yield heads, _numbers(values, law, HEAD_NUMBER_BYTES)
+
+
+def _numbers(values: NDArray[np.int32], law: Geometric | None, size: int) -> NDArray[np.float64]:
+    """The length of each number: by its law in bits, or of a fixed number of bytes."""
+    return np.full(len(values), float(size)) if law is None else law.bits(values)
+
+
+def _scaled(lengths: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
+    """The same in bytes, whose sum is ``nbytes``; zeros where all are, as no bytes are stored then."""
+    total = lengths.sum()
+    return lengths * (nbytes / total) if total else lengths
+
+
+def _shared(header: Header, per_node: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bytes of networks to those of the leaves that they serve, by their voxels; 0 for scalars. (n_leaves,)."""
+    tree = header.tree
+    voxels = (tree.stop - tree.start)[tree.leaves].prod(axis=1).astype(np.float64)
+    node = serving(tree, header.widths)[tree.leaves]
+    is_served = node >= 0
+    total = np.zeros(len(per_node))  # voxels that a network serves
+    np.add.at(total, node[is_served], voxels[is_served])
+    for level in range(tree.depth, 0, -1):
+        nodes = tree.at_level(level)
+        np.add.at(total, tree.parent[nodes], np.where(header.widths[nodes] > 0, total[nodes], 0))
+    a_voxel = np.divide(per_node, total, out=np.zeros(len(per_node)), where=total > 0)
+    for level in range(1, tree.depth + 1):
+        nodes = tree.at_level(level)
+        a_voxel[nodes] += a_voxel[tree.parent[nodes]]
+    return np.where(is_served, a_voxel[node] * voxels, 0.0)
+
+
+def _bytes_of_scalars(model: Model, nbytes: int) -> NDArray[np.float64]:
+    """Bytes of every scalar, of ``nbytes`` in all."""
+    integers = model.scalars.integers
+    if not integers.size:
+        return np.zeros(0)
+    lengths = Geometric.of(integers).bits(integers)
+    return SCALAR_ITEM.itemsize / integers.size + _scaled(lengths, nbytes - SCALAR_ITEM.itemsize)

@@ -1,0 +1,346 @@
+"""A trained network to the chunks of a file, and back.
+
+MODEL holds what all chunks share, for every tensor its rounding step and the distribution of its integers; and the
+values of scalar leaves. Each WEIGHTS chunk holds a run of a level's networks, tensor by tensor, so that it decodes
+without the others of its level.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.head import Chunk, Kind, TincError, of_small_trees
+from ..format.networks_file import SCALAR, Calibration, Header, WeightsFormat
+from ..octree import Octree
+from ..training.learned_rounding import quantize, storable
+from . import entropy
+from .architecture import Architecture
+from .evaluate import Network
+from .scalars import Scalars, read_law, read_steps
+
+CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
+CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
+MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
+TABLE_ITEMS, TABLE_ITEMS_PER_BYTE = 2**22, 64  # of all tables of tensors together: making them is most of the work
+MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
+GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
+ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
+INT8_ITEM = np.dtype([("step", "<u2")])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corrections:
+    """Calibration of the heads, in the order of ``architecture.heads``: y = gain * x + offset. Float64, (n_heads,)."""
+
+    kind: Calibration
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, n_heads: int) -> Corrections:
+        return cls(Calibration.NONE, np.ones(n_heads), np.zeros(n_heads))
+
+    def stored(self) -> Corrections:
+        """The same as a file will say it."""
+        if self.kind is Calibration.PER_LEAF:
+            gain, offset = (
+                quantize_correction(values) * np.float64(CALIBRATION_STEP) for values in (self.gain - 1, self.offset)
+            )
+            return Corrections(self.kind, 1 + gain, offset)
+        gain, offset = (values.astype(np.float32).astype(np.float64) for values in (self.gain, self.offset))
+        return Corrections(self.kind, gain, offset)
+
+
+def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.clip(np.rint(values / CALIBRATION_STEP), -1024, 1024).astype(np.int32)
+
+
+def architecture_of(header: Header) -> Architecture:
+    found: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    return found
+
+
+@of_small_trees
+def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
+    return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
+
+
+def round_trip(
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], form: WeightsFormat
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The parameters as a reader will see them, and the stored steps (ones where the format has none)."""
+    stored = np.ones(len(architecture.tensors), np.float32)
+    out = vector.astype(np.float16).astype(np.float32)
+    if form is WeightsFormat.FLOAT16:
+        return out, stored
+    for index, tensor in enumerate(architecture.tensors):
+        part = slice(tensor.offset, tensor.offset + tensor.size)
+        largest = 127 if form is WeightsFormat.INT8 else entropy.MAX_MAGNITUDE
+        # One per cent more, because storing may round the step down and the largest value must still fit.
+        coarse_enough = 1.01 * np.abs(vector[part]).max() / largest
+        step = coarse_enough if form is WeightsFormat.INT8 else max(coarse_enough, steps[index])
+        stored[index] = storable(np.array(step))
+        out[part] = quantize(vector[part], stored[index], largest) * stored[index]
+    return out, stored
+
+
+def to_chunks(
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], form: WeightsFormat,
+    corrections: Corrections, scalars: Scalars,
+) -> list[Chunk]:  # fmt: skip
+    """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
+    integers = [
+        quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE)
+        for tensor, step in zip(architecture.tensors, steps, strict=True)
+    ]
+    model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
+    numbers: NDArray[Any] = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
+    if form is WeightsFormat.ENTROPY:
+        table = np.zeros(len(steps), ENTROPY_ITEM)
+        table["step"] = steps.view(np.uint32) >> 16
+        table["decay"] = [distribution.decay for distribution in distributions]
+        table["largest"] = [distribution.largest for distribution in distributions]
+        model = table.tobytes()
+    elif form is WeightsFormat.INT8:
+        model = (steps.view(np.uint32) >> 16).astype("<u2").tobytes()
+    head_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
+    head_distributions = [entropy.Geometric.of(values) for values in head_values]
+    if corrections.kind is Calibration.GLOBAL:
+        model += np.array((corrections.gain[0], corrections.offset[0]), GLOBAL_ITEM).tobytes()
+    elif corrections.kind is Calibration.PER_LEAF:
+        model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
+    chunks = [Chunk.of(Kind.MODEL, model + scalars.pack())]
+    for level, first, count in _runs(architecture, form):
+        parts, heads = _places(architecture, level, first, count)
+        streams = [(numbers[place], distributions[index]) for index, place in parts]
+        if corrections.kind is Calibration.PER_LEAF:
+            streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
+        if form is WeightsFormat.ENTROPY:
+            payload = entropy.encode(streams)
+        else:
+            dtype = "<f2" if form is WeightsFormat.FLOAT16 else "i1"
+            payload = b"".join(numbers[place].astype(dtype).tobytes() for _, place in parts)
+            if corrections.kind is Calibration.PER_LEAF:
+                payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
+        chunks.append(Chunk.of(Kind.WEIGHTS, payload, level, count))
+    return chunks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """What the chunks of a file say; rounding steps are ones where the format has none."""
+
+    architecture: Architecture
+    vector: NDArray[np.float32]
+    steps: NDArray[np.float32]
+    corrections: Corrections
+    scalars: Scalars
+
+    def network(self, missing: NDArray[np.bool_] | None = None) -> Network:
+        """What is to be evaluated. Leaves whose network, or one above it, is ``missing`` (n_nodes,) are 0: the mean."""
+        network = to_network(self.architecture, self.vector, self.corrections, self.scalars)
+        if missing is None or not missing.any():
+            return network
+        tree = self.architecture.octree
+        lacking = missing.copy()
+        for node in range(1, len(lacking)):  # parents come first
+            lacking[node] |= lacking[tree.parent[node]]
+        kept = ~lacking[tree.leaves] | (self.architecture.widths[tree.leaves] == SCALAR)
+        return replace(network, gain=network.gain * kept, offset=network.offset * kept)
+
+    def uncalibrated(self) -> Stored:
+        return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
+
+    def to_chunks(self, form: WeightsFormat) -> list[Chunk]:
+        return to_chunks(self.architecture, self.vector, self.steps, form, self.corrections, self.scalars)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """What the MODEL chunk says.
+
+    Attributes
+    ----------
+    n_common : its bytes before the scalars.
+    steps : float32 (n_tensors,), ones where the format has none.
+    laws, head_laws : of the integers of every tensor, and of gains and offsets; empty where the format has none.
+    overall : gain and offset of all heads.
+    """
+
+    n_common: int
+    steps: NDArray[np.float32]
+    laws: list[entropy.Geometric]
+    head_laws: list[entropy.Geometric]
+    overall: tuple[float, float]
+    scalars: Scalars
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """What a WEIGHTS chunk holds: numbers of some tensors, as stored, for a run of a level's networks.
+
+    Attributes
+    ----------
+    parts : the number of every such tensor, and its place in the vector.
+    heads : which of the architecture's heads are among the networks.
+    values : one array a part; then the gains and offsets of ``heads``, where they are calibrated one by one.
+    """
+
+    chunk: Chunk
+    parts: list[tuple[int, slice]]
+    heads: slice
+    values: Sequence[NDArray[Any]]
+
+
+def read_model(header: Header, architecture: Architecture, chunks: Sequence[Chunk]) -> Model:
+    """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
+    form, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
+    if len(chunks) * n_tensors > MAX_PIECES:
+        raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
+    model = chunks[0].checked()
+    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
+    own = 0 if item is None else item.itemsize * n_tensors
+    expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
+    n_scalars = int((header.widths == SCALAR).sum())
+    if len(model) < expected or (len(model) > expected and not n_scalars):
+        raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {n_tensors} tensors")
+    scalars = Scalars.parse(model[expected:], n_scalars)
+    model = model[:expected]
+    steps = np.ones(n_tensors, np.float32)
+    laws: list[entropy.Geometric] = []
+    if item is not None:
+        table = np.frombuffer(model[:own], item)
+        steps = read_steps(table["step"])
+        if form is WeightsFormat.ENTROPY:
+            pairs = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
+            laws = [read_law(*pair) for pair in pairs]
+            n_items = sum(2 * law.largest + 1 for law in laws)
+            most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
+            if n_items > most:
+                raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
+    overall, head_laws = (1.0, 0.0), []
+    if kind is Calibration.GLOBAL:
+        overall = struct.unpack("<2f", model[own:])
+    elif kind is Calibration.PER_LEAF:
+        head_laws = [read_law(*pair) for pair in np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()]
+    return Model(expected, steps, laws, head_laws, overall, scalars)
+
+
+def read_runs(header: Header, architecture: Architecture, model: Model, chunks: Sequence[Chunk]) -> Iterator[Run]:
+    """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
+    form, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
+    first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
+    for chunk in chunks:
+        if chunk.role is not Kind.WEIGHTS:
+            continue
+        parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        first[chunk.level] += chunk.n_nodes
+        sizes = [place.stop - place.start for _, place in parts]
+        n_heads = [heads.stop - heads.start] * (2 * is_calibrated)
+        payload = chunk.checked()
+        values: Sequence[NDArray[Any]]
+        try:
+            if form is WeightsFormat.ENTROPY:
+                laws = [*(model.laws[index] for index, _ in parts), *model.head_laws]
+                values = entropy.decode(payload, list(zip([*sizes, *n_heads], laws, strict=True)))
+            else:
+                values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", sizes, n_heads)
+        except ValueError as error:
+            raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
+        yield Run(chunk, parts, heads, values)
+
+
+def readable_architecture(header: Header) -> Architecture:
+    """:func:`architecture_of` what a file says; :class:`TincError` if that is none."""
+    try:
+        return architecture_of(header)
+    except ValueError as error:
+        raise TincError(str(error)) from error
+
+
+def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
+    """The parameters of a file.
+
+    Raises
+    ------
+    TincError
+        If a payload is damaged, or does not hold exactly what the header says it does.
+    """
+    architecture = readable_architecture(header)
+    model = read_model(header, architecture, chunks)
+    gain, offset = (np.full(len(architecture.heads), value, np.float64) for value in model.overall)
+    vector = np.zeros(architecture.n_parameters, np.float32)
+    for run in read_runs(header, architecture, model, chunks):
+        for (_, place), values in zip(run.parts, run.values, strict=False):
+            vector[place] = values
+        for base, correction, values in zip((1.0, 0.0), (gain, offset), run.values[len(run.parts) :], strict=False):
+            correction[run.heads] = base + values * CALIBRATION_STEP
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        vector *= np.repeat(model.steps, [tensor.size for tensor in architecture.tensors])
+    for found in (vector, gain, offset, model.scalars.values):
+        worst = float(np.abs(found).max(initial=0))
+        if not worst <= MAX_WEIGHT:  # nor NaN
+            raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
+    return Stored(architecture, vector, model.steps, Corrections(header.calibration, gain, offset), model.scalars)
+
+
+def to_network(
+    architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
+) -> Network:
+    """The network that a reader of these will have."""
+    head = architecture.heads_of_leaves
+    gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
+    gain[head < 0], offset[head < 0] = 0, scalars.values
+    return Network(architecture, vector, gain, offset)
+
+
+def _fixed(payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Numbers of fixed size, one after the other; the corrections as 16-bit integers behind them."""
+    streams = [(size, np.dtype(dtype)) for size in sizes] + [(count, np.dtype("<i2")) for count in n_heads]
+    expected = sum(count * kind.itemsize for count, kind in streams)
+    if len(payload) != expected:
+        raise ValueError(f"payload is {len(payload)} bytes, expected {expected}")
+    out, at = [], 0
+    for count, kind in streams:
+        out.append(np.frombuffer(payload, kind, count, at).astype(np.float32))
+        at += count * kind.itemsize
+    return out
+
+
+def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int, int, int]]:
+    """How every level is cut into chunks: (level, first node in it, number of nodes)."""
+    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[form]
+    sizes = np.zeros(architecture.octree.depth + 1)
+    for tensor in architecture.tensors:
+        sizes[architecture.groups[tensor.group].level] += tensor.size * bits / 8
+    networks = np.bincount(architecture.octree.level[architecture.widths > 0])
+    for level, n_nodes in enumerate(networks.tolist()):
+        size = sizes[level]
+        n_chunks = int(np.clip(size // CHUNK_BYTES, 1, n_nodes))
+        edges = np.arange(n_chunks + 1) * n_nodes // n_chunks
+        for first, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            yield level, first, stop - first
+
+
+@of_small_trees
+def _places(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
+    """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
+    networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
+    ends = networks[first], networks[first + count - 1] + 1
+    parts = []
+    for index, tensor in enumerate(architecture.tensors):
+        group = architecture.groups[tensor.group]
+        if group.level != level:
+            continue
+        nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
+        start, stop = np.searchsorted(nodes, ends).tolist()
+        if stop > start:
+            size = tensor.shape[1] * tensor.shape[2]
+            parts.append((index, slice(tensor.offset + start * size, tensor.offset + stop * size)))
+    return parts, slice(*np.searchsorted(architecture.heads, ends).tolist())

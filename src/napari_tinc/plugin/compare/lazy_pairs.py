@@ -1,0 +1,238 @@
+"""Lazy arrays of an original and its compressed volume: under a curtain, and their difference. No napari, no Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...control import Check
+from ...decoding.lazy_array import LazyArray
+from ...decoding.volume import CACHE_BYTES, TincVolume
+from ..layers.display import Seen
+from ..layers.refining import Piece, Ranges
+
+FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+
+
+def _silent(reason: str) -> None:
+    """Say nothing: the layer of the volume reports its damage."""
+
+
+def seen(volume: TincVolume) -> Seen:
+    """The volume as napari looks at it, which can be drawn before it is decoded."""
+    return volume if isinstance(volume, Seen) else Seen(volume, CACHE_BYTES // 2, _silent)
+
+
+class Curtain:
+    """An array that is the original up to a place along one axis, and the compressed volume from there on.
+
+    It may be hung elsewhere while threads read it.
+    """
+
+    def __init__(self, original: Any, volume: TincVolume) -> None:
+        self.original, self.volume = original, volume
+        self._hang = 2, volume.shape[2] // 2  # One object, so that a thread never sees half of a change.
+
+    @property
+    def axis(self) -> int:
+        return self._hang[0]
+
+    @axis.setter
+    def axis(self, axis: int) -> None:
+        self._hang = axis, self._hang[1]
+
+    @property
+    def place(self) -> int:
+        return self._hang[1]
+
+    @place.setter
+    def place(self, place: int) -> None:
+        self._hang = self._hang[0], place
+
+    @property
+    def volume(self) -> TincVolume:
+        return self._seen.of
+
+    @volume.setter
+    def volume(self, volume: TincVolume) -> None:
+        self._seen = seen(volume)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.result_type(np.dtype(self.original.dtype), self.volume.dtype)
+
+    def levels(self, most: int) -> list[LazyArray]:
+        levels = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))]
+        for coarse in self.volume.levels[1:]:
+            if levels[-1].size <= most:
+                break
+            levels.append(LazyArray(self, coarse.factor, coarse.axes))
+        return levels
+
+    @property
+    def state(self) -> Hashable:
+        """See :class:`~.refining.Refinable`."""
+        return self._hang, id(self._seen)
+
+    @property
+    def losses(self) -> int:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.losses
+
+    def at_hand(self, factor: int, ranges: Ranges) -> NDArray[Any] | None:
+        """See :class:`~.refining.Refinable`."""
+        if not isinstance(self.original, np.ndarray):
+            return None  # It may be a file.
+        hang = self._hang
+        part = _behind(hang, factor, ranges)
+        compressed = self._seen.at_hand(factor, part) if part[hang[0]] else np.zeros(0)
+        return None if compressed is None else self._hung(hang, factor, ranges, compressed)
+
+    def quick(self, factor: int, ranges: Ranges) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        if not isinstance(self.original, np.ndarray):
+            return self._seen.quick(factor, ranges).astype(self.dtype)
+        hang = self._hang
+        part = _behind(hang, factor, ranges)
+        compressed = self._seen.quick(factor, part) if part[hang[0]] else np.zeros(0)
+        return self._hung(hang, factor, ranges, compressed)
+
+    def sketches(self, factor: int, ranges: Ranges) -> list[Piece]:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.sketches(factor, ranges)
+
+    def sketch(self, factor: int, ranges: Ranges, check: Check) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        self._seen.sketch(factor, ranges, check)
+        return self.quick(factor, ranges)
+
+    def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.pieces(factor, ranges)
+
+    def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        return self._decode(factor, piece.ranges)
+
+    def keep(self, factor: int, ranges: Ranges, values: NDArray[Any]) -> None:
+        """See :class:`~.refining.Refinable`: another place of the curtain needs other values."""
+
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        hang = self._hang
+        part = _behind(hang, factor, ranges)
+        values = np.asarray(LazyArray(self._seen, factor, part)) if part[hang[0]] else np.zeros(0)
+        return self._hung(hang, factor, ranges, values)
+
+    def _hung(
+        self, hang: tuple[int, int], factor: int, ranges: Sequence[range], compressed: NDArray[Any]
+    ) -> NDArray[Any]:  # fmt: skip
+        """The original, and behind the curtain the compressed values, with a bright line between them."""
+        axis, cut = hang[0], hang[1] // factor
+        out = np.empty([len(along) for along in ranges], self.dtype)
+        n_before = len(ranges[axis]) - len(_behind(hang, factor, ranges)[axis])
+        before, behind, line = ([slice(None)] * 3 for _ in range(3))
+        before[axis], behind[axis] = slice(n_before), slice(n_before, None)
+        if out.size and n_before:
+            part = [*ranges]
+            part[axis] = ranges[axis][:n_before]
+            out[tuple(before)] = sampled(self.original, factor, part, self.volume.shape)
+        if out.size and n_before < len(ranges[axis]):
+            out[tuple(behind)] = compressed
+        if cut > 0 and cut in ranges[axis]:
+            at = ranges[axis].index(cut)
+            line[axis] = slice(at, at + 1)
+            out[tuple(line)] = self.volume.value_range[1]  # so that one sees where it hangs
+        return out
+
+
+class Difference:
+    """Compressed minus original as float32, or how far off each voxel is; at coarse levels of a voxel in each cell.
+
+    What is not decoded yet is drawn as if nothing differed.
+    """
+
+    def __init__(self, original: Any, volume: TincVolume, absolute: bool = False) -> None:
+        self.original, self.volume, self.absolute = original, volume, absolute
+        self._seen = seen(volume)
+        self.dtype = np.dtype(np.float32)
+
+    def levels(self, most: int) -> list[LazyArray]:
+        """All voxels, then half along each axis and so on, until no more than ``most`` are left."""
+        levels, factor = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))], 1
+        while levels[-1].size > most:
+            factor *= 2
+            levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.volume.shape)))
+        return levels
+
+    @property
+    def state(self) -> Hashable:
+        """See :class:`~.refining.Refinable`."""
+        return self.absolute
+
+    @property
+    def losses(self) -> int:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.losses
+
+    def at_hand(self, factor: int, ranges: Ranges) -> NDArray[Any] | None:
+        """See :class:`~.refining.Refinable`."""
+        if not isinstance(self.original, np.ndarray):
+            return None  # It may be a file.
+        values = self._seen.at_hand(1, _voxels(factor, ranges))
+        return None if values is None else self._less(factor, ranges, values)
+
+    def quick(self, factor: int, ranges: Ranges) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        return np.zeros([len(axis) for axis in ranges], self.dtype)
+
+    def sketches(self, factor: int, ranges: Ranges) -> list[Piece]:
+        """See :class:`~.refining.Refinable`: a coarse difference would be none."""
+        return []
+
+    def sketch(self, factor: int, ranges: Ranges, check: Check) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        return self.quick(factor, ranges)
+
+    def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.pieces(factor, ranges)
+
+    def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        return self._decode(factor, piece.ranges)
+
+    def keep(self, factor: int, ranges: Ranges, values: NDArray[Any]) -> None:
+        """See :class:`~.refining.Refinable`: blocks are cached where they are decoded."""
+
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        return self._less(factor, ranges, np.asarray(LazyArray(self._seen, 1, _voxels(factor, ranges))))
+
+    def _less(self, factor: int, ranges: Sequence[range], values: NDArray[Any]) -> NDArray[Any]:
+        original = sampled(self.original, 1, _voxels(factor, ranges), self.volume.shape)
+        with np.errstate(invalid="ignore"):  # of infinite values
+            off = values.astype(np.float64) - original
+        off = np.clip(np.nan_to_num(off), *FLOAT32).astype(np.float32)
+        return np.abs(off) if self.absolute else off
+
+
+def _behind(hang: tuple[int, int], factor: int, ranges: Sequence[range]) -> Ranges:
+    """The part of a view that lies behind a curtain, which hangs along an axis at a voxel."""
+    axis, place = hang
+    part = [*ranges]
+    part[axis] = ranges[axis][sum(at < place // factor for at in ranges[axis]) :]
+    return tuple(part)
+
+
+def sampled(original: Any, factor: int, ranges: Sequence[range], shape: Sequence[int]) -> NDArray[Any]:
+    """Values of an array at a voxel near the middle of each cell of ``factor`` voxels."""
+    index = [np.minimum(np.array(axis) * factor + factor // 2, n - 1) for axis, n in zip(ranges, shape, strict=True)]
+    # Plane by plane along the first axis: what is not an array in memory may take one fancy index at most.
+    return np.stack([np.asarray(original[z])[np.ix_(index[1], index[2])] for z in index[0]])
+
+
+def _voxels(factor: int, ranges: Sequence[range]) -> Ranges:
+    """The first voxel of every cell."""
+    return tuple(range(a.start * factor, (a[-1]) * factor + 1, factor * a.step) for a in ranges)

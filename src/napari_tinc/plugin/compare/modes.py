@@ -1,0 +1,212 @@
+"""Two image layers of one shape beside, after or over each other. Works on a viewer and its layers; no Qt."""
+
+from __future__ import annotations
+
+import weakref
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from napari.layers.utils._link_layers import link_layers, unlink_layers
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from ...decoding.lazy_array import LazyArray
+from ..layers.appearance import PLACE
+from ..layers.display import OVERVIEW_VOXELS
+from ..layers.from_volume import VOLUME, base_name, finest
+from ..leaves.maps import round_limit
+from ..leaves.overlays import DIFFERENCE, OVERLAY, above_images
+from .curtain_drag import CurtainDrag
+from .lazy_pairs import Curtain, Difference
+
+LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
+BESIDE = (*LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
+
+
+class Mode(StrEnum):
+    """How two layers are compared."""
+
+    OFF = "as they are"
+    SIDE = "side by side"
+    BLINK = "blink"
+    CURTAIN = "curtain"
+
+
+class Comparison:
+    """Shows a pair of layers in one of the modes, and gives the viewer back as it was.
+
+    Attributes
+    ----------
+    mode : the present one.
+    curtain : the layer that stands for both, in that mode.
+    moved : emitted with the share of the way, 0..1, when the mouse has dragged the curtain there.
+    """
+
+    moved = Signal(float)
+
+    def __init__(self, viewer: Any, original: Image, image: Image) -> None:
+        self.viewer, self.original, self.image = viewer, original, image
+        self.mode = Mode.OFF
+        self.curtain: Image | None = None
+        self._restore: dict[Any, dict[str, Any]] = {}
+        self._names: dict[Image, bool] = {}
+        self._links: list[Any] = []
+        self._camera: dict[str, Any] = {}
+        self._ndisplay = 2
+        self._grid: tuple[bool, int, tuple[int, int]] | None = None
+        self._share = 0.5
+        self._drag: CurtainDrag | None = None
+
+    def show(self, mode: Mode) -> None:
+        """Change to another mode."""
+        self.leave()
+        if mode is Mode.OFF:
+            return
+        self.mode = mode
+        layers = self.viewer.layers
+        self._restore = {layer: {"visible": layer.visible} for layer in layers}
+        self._restore[self.image] |= {key: getattr(self.image, key) for key in BESIDE}
+        self._names = {layer: layer.name_overlay.visible for layer in (self.original, self.image)}
+        self._camera = {key: getattr(self.viewer.scene.camera, key) for key in ("center", "zoom", "angles")}
+        self._ndisplay = self.viewer.dims.ndisplay
+        for layer in layers:
+            layer.visible = layer in (self.original, self.image)
+        for key in BESIDE:
+            setattr(self.image, key, getattr(self.original, key))
+        self._links = link_layers([self.original, self.image], LOOK)  # those that the user had not made before
+        self.image.events.data.connect(self._on_data)
+        if mode is Mode.SIDE:
+            grid = self.viewer.canvas.grid
+            self._grid = grid.enabled, grid.stride, grid.shape
+            grid.shape = (1, 2)
+            grid.stride = 1 if layers.index(self.original) < layers.index(self.image) else -1
+            grid.enabled = True
+            for layer in (self.original, self.image):
+                layer.name_overlay.visible = True
+        elif mode is Mode.BLINK:
+            self.image.visible = False
+        else:
+            self._hang()
+        if mode is Mode.SIDE:
+            self.viewer.reset_view()
+
+    def leave(self) -> None:
+        """Everything back to where it was before."""
+        if self.mode is Mode.OFF:
+            return
+        self.mode = Mode.OFF
+        layers = self.viewer.layers
+        active = layers.selection.active
+        curtain, self.curtain = self.curtain, None
+        if self._drag is not None:
+            self._drag.stop()
+            self._drag = None
+        if curtain is not None:
+            self.viewer.dims.events.order.disconnect(self._on_dims)
+            self.viewer.dims.events.ndisplay.disconnect(self._on_dims)
+            if curtain in layers:
+                layers.remove(curtain)
+        if self._grid is not None:
+            grid = self.viewer.canvas.grid
+            grid.enabled, grid.stride, grid.shape = self._grid
+            self._grid = None
+        self.image.events.data.disconnect(self._on_data)
+        if linked := {key for *_, key in self._links}:
+            unlink_layers([self.original, self.image], linked)
+        for layer, name in self._names.items():
+            layer.name_overlay.visible = name
+        for layer, state in self._restore.items():
+            if layer in layers:
+                for key, value in state.items():
+                    setattr(layer, key, value)
+        self._restore = {}
+        if self.viewer.dims.ndisplay == self._ndisplay:  # in 3D, a centre from 2D would be on the first slice
+            for key, value in self._camera.items():
+                setattr(self.viewer.scene.camera, key, value)
+        if active is curtain and self.image in layers:  # else the user may have gone on to another layer
+            layers.selection.active = self.image
+
+    def blink(self) -> str:
+        """Show the other of the two; its name."""
+        self.image.visible, self.original.visible = self.original.visible, self.image.visible
+        return self.image.name if self.image.visible else self.original.name
+
+    def move(self, share: float) -> None:
+        """Hang the curtain at a share of the way, 0..1, along the axis that runs to the right."""
+        if self.curtain is None:
+            return
+        self._share = share
+        source = self.curtain.metadata["curtain"]
+        # In 3D, x is what the camera shows at first; in 2D what the slice shows.
+        dims = self.viewer.dims
+        source.axis = max(0, dims.displayed[-1] - (dims.ndim - 3)) if dims.ndisplay == 2 else 2
+        source.place = round(share * source.volume.shape[source.axis])
+        self.curtain.refresh()
+
+    def _hang(self) -> None:
+        source = Curtain(finest(self.original), self._volume())
+        levels = source.levels(OVERVIEW_VOXELS)
+        self.curtain = Image(
+            levels if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,
+            name=f"{base_name(self.image.name)} curtain",
+            metadata={OVERLAY: weakref.ref(self.image), "curtain": source},
+            **{key: getattr(self.original, key) for key in (*PLACE, *BESIDE)},
+        )  # fmt: skip
+        self.original.visible = self.image.visible = False
+        self.viewer.layers.append(self.curtain)
+        link_layers([self.original, self.curtain], LOOK)
+        self.move(0.5)
+        self._drag = CurtainDrag(self.viewer, self.curtain, self._on_drag)
+        self.viewer.dims.events.order.connect(self._on_dims)
+        self.viewer.dims.events.ndisplay.connect(self._on_dims)
+
+    def _volume(self) -> Any:
+        """The compressed volume, as its layer looks at it where that is lazy: what is decoded is shared."""
+        shown = finest(self.image)
+        return shown.volume if isinstance(shown, LazyArray) else self.image.metadata[VOLUME]
+
+    def _on_data(self) -> None:
+        """The volume was calibrated otherwise."""
+        if self.curtain is not None:
+            self.curtain.metadata["curtain"].volume = self._volume()
+            self.move(self._share)
+
+    def _on_dims(self) -> None:
+        self.move(self._share)
+
+    def _on_drag(self, share: float) -> None:
+        self.move(share)
+        self.moved.emit(share)
+
+
+def add_difference(
+    viewer: Any, image: Image, off: NDArray[np.float32] | Difference, far: float, absolute: bool
+) -> Image:  # fmt: skip
+    """Add a difference as a layer: signed around 0 in two colours, or how far off each voxel is.
+
+    It takes the place of the difference before. ``far`` is what the colours reach to; a few voxels that are farther
+    off would hide all others.
+    """
+    name, far = base_name(image.name), round_limit(far)
+    data: Any = off
+    if isinstance(off, Difference):
+        data = Difference(off.original, off.volume, absolute).levels(OVERVIEW_VOXELS)
+    elif absolute:
+        data = np.abs(off)
+    layer = Image(
+        data,
+        multiscale=isinstance(data, list),
+        name=f"{name} {'absolute difference' if absolute else 'difference'}",
+        colormap="magma" if absolute else "PiYG",
+        contrast_limits=(0, far) if absolute else (-far, far),
+        metadata={OVERLAY: weakref.ref(image), DIFFERENCE: absolute},
+        **{key: getattr(image, key) for key in PLACE},
+    )
+    layer.colorbar.visible = True
+    ours = [other for other in viewer.layers if DIFFERENCE in other.metadata and other.metadata[OVERLAY]() is image]
+    for old in ours:
+        viewer.layers.remove(old)
+    viewer.layers.insert(above_images(viewer.layers, maps=False), layer)
+    return layer

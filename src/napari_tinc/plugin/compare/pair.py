@@ -1,0 +1,223 @@
+"""The choice of a compressed layer and its original, and work on both: what the leaves and compare widgets share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from magicgui.widgets import ComboBox, Container, ProgressBar, PushButton
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QApplication, QSizePolicy
+
+from ...decoding.volume import TincVolume
+from ..forms import allow, row
+from ..jobs.worker import start_task
+from ..layers.from_volume import VOLUME, edited, finest
+from ..leaves.overlays import compressed_image, leaf_view
+from .modes import add_difference
+from .original import Measured, difference, likely_original, measure, possible_originals, summary
+
+T = TypeVar("T")
+BAR_HEIGHT = 14  # pixels
+LABELS = "Labels are kept bit for bit: there is nothing to compare."
+NO_VOLUME = "Open a .tinc file, or compress a layer, first."
+NO_ORIGINAL = "Open the volume that it was made from first: an image of the same shape."
+CHOOSE = "Choose the original."
+
+
+class Pair:
+    """Two lists of layers, of which that of compressed ones follows the active layer; tells of every change.
+
+    Attributes
+    ----------
+    busy : what is being done in a thread, "" for nothing; ``on_busy`` is called when it changes.
+    failure : why the last of it was not done, or "".
+    buttons : Measure, Difference and Absolute difference, which need both layers.
+    progress : a bar and a Cancel button, shown while something is being done.
+    """
+
+    def __init__(self, viewer: Any, on_change: Callable[[], None], on_busy: Callable[[], None]) -> None:
+        self._viewer, self._on_change, self._on_busy = viewer, on_change, on_busy
+        self.busy = self.failure = ""
+        self._gone = False
+        self._end: Callable[..., None] | None = None  # of what is being done
+        self.image = ComboBox(choices=self._images, tooltip="A layer opened from a .tinc file, or made by Compress.")
+        self.original = ComboBox(
+            choices=self._originals, nullable=True, tooltip="The layer that was compressed, of the same shape."
+        )
+        for box in (self.image, self.original):
+            box.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.signed = PushButton(text="Difference", tooltip="Compressed minus original, voxel by voxel.")
+        self.absolute = PushButton(text="Absolute difference", tooltip="How far off each voxel is, without its sign.")
+        self.signed.clicked.connect(lambda: self.subtract(False))
+        self.absolute.clicked.connect(lambda: self.subtract(True))
+        self._bar = ProgressBar(min=0, max=0)
+        self._bar.native.setFixedHeight(BAR_HEIGHT)
+        self._bar.native.setTextVisible(False)
+        self.cancel = PushButton(text="Cancel", tooltip="Stop waiting. What has been computed is dropped.")
+        self.cancel.clicked.connect(self._on_cancel)
+        self.progress: Container = row(self._bar, self.cancel)
+        self.progress.visible = False
+        self.image.changed.connect(self._on_image)
+        self.original.changed.connect(self._on_either)
+        self._last: tuple[Any, Any] | None = None
+
+    def start(self) -> None:
+        """Begin to follow the viewer, once all of the widget is there."""
+        self._viewer.layers.selection.events.active.connect(self._on_active)
+        self.image.reset_choices()
+        self._on_active()
+        self._on_image()
+
+    def reset_choices(self) -> None:
+        """Layers have come or gone."""
+        before = len(self.original.choices)
+        self.image.reset_choices()
+        self.original.reset_choices()
+        if len(self.original.choices) > before:
+            self._choose()
+        self._on_either()
+
+    def stop(self) -> None:
+        """The widget is gone: nothing of it may be touched again."""
+        self._gone = True
+        self._viewer.layers.selection.events.active.disconnect(self._on_active)
+
+    @property
+    def layers(self) -> tuple[Image, Image] | None:
+        """Original and compressed, if both are chosen and in the viewer."""
+        original, image = self.original.value, self.image.value
+        found = original in self._viewer.layers and image in self._viewer.layers
+        return (original, image) if found else None
+
+    @property
+    def wanting(self) -> str:
+        """What has to be done before the two can be compared, or why they never can; "" where they can."""
+        if self.busy:
+            return f"Wait for this to end: {self.busy}"
+        if self.image.value is None:
+            return NO_VOLUME
+        if isinstance(self.image.value, Labels):
+            return LABELS
+        if self.layers is None:
+            return CHOOSE if any(choice is not None for choice in self.original.choices) else NO_ORIGINAL
+        return ""
+
+    def allow(self, *others: PushButton) -> None:
+        """Enable the buttons, and others that need both layers, where they can do something."""
+        for button in (self.signed, self.absolute, *others):
+            allow(button, self.wanting)
+
+    def measure(self, on_result: Callable[[Image, Measured], None]) -> None:
+        """The compressed layer against its original, unless another of them is chosen meanwhile.
+
+        The errors of its leaves become known to all that show them.
+        """
+        pair = self.layers
+
+        def land(image: Image, found: Measured) -> None:
+            if pair is None or self.layers != pair:
+                return
+            if len(found.rows):
+                leaf_view(self._viewer, image).measured(found.rows, found.before, summary(found), pair[0])
+            on_result(image, found)
+
+        self.work("Measuring ...", measure, land)
+
+    def subtract(self, absolute: bool) -> None:
+        """Add a layer of the difference."""
+        self.work(
+            "Subtracting ...",
+            lambda volume, original: difference(original, volume),
+            lambda image, found: add_difference(self._viewer, image, *found, absolute),
+        )
+
+    def work(
+        self, text: str, work: Callable[[TincVolume, Any], T], on_result: Callable[[Image, T], Any]
+    ) -> None:  # fmt: skip
+        """Do work on the volume and its original in a thread, and hand over the layer and what came of it.
+
+        That is dropped if it was cancelled, or if the layer is gone by then or shows another volume.
+        """
+        if self.layers is None or self.busy:
+            return
+        original, image = self.layers
+        volume = image.metadata[VOLUME]
+        if reason := edited(image):
+            show_error(reason)
+            return
+
+        def end(action: Callable[[], Any], failure: str = "") -> None:
+            if self._gone or self._end is not end:
+                return
+            self._set_busy("", failure)
+            try:
+                action()
+            finally:
+                self._on_busy()
+            if focused is not None and QApplication.focusWidget() is handed_on:  # nobody has gone elsewhere
+                focused.setFocus()
+
+        def land(found: T) -> None:
+            if image in self._viewer.layers and image.metadata[VOLUME] is volume:
+                on_result(image, found)
+
+        focused = QApplication.focusWidget()
+        self._end = end
+        self._set_busy(text)
+        self._on_busy()
+        if QApplication.focusWidget() is self.cancel.native:  # a key pressed twice would throw away what it began
+            self.image.native.setFocus()
+        handed_on = QApplication.focusWidget()  # Qt takes the keyboard from a button that is disabled
+        start_task(
+            lambda: work(volume, finest(original)),
+            lambda found: end(lambda: land(found)),
+            lambda error: end(lambda: show_error(str(error)), str(error)),
+        )
+
+    def _on_cancel(self) -> None:
+        """Wait no longer for what is being done. Its thread ends by itself."""
+        if self._end is not None:
+            self._end(lambda: None, "Cancelled.")
+
+    def _set_busy(self, text: str, failure: str = "") -> None:
+        self.busy, self.failure = text, failure
+        self.progress.visible = bool(text)
+        if not text:
+            self._end = None
+
+    def _images(self, _: Any = None) -> list[Image | Labels]:
+        return [layer for layer in self._viewer.layers if compressed_image(self._viewer, layer) is layer]
+
+    def _originals(self, _: Any = None) -> list[Image]:
+        image = self.image.value
+        return [] if image is None else possible_originals(self._viewer.layers, image)
+
+    def _on_active(self) -> None:
+        image = compressed_image(self._viewer, self._viewer.layers.selection.active)
+        if image is not None and image in self.image.choices:
+            self.image.value = image
+
+    def _on_image(self) -> None:
+        """Another volume has another original. The list also tells of a change where it was only filled anew."""
+        if self._last is not None and self.image.value is self._last[0]:
+            self.original.reset_choices()
+            return
+        with self.original.changed.blocked():
+            self.original.value = None
+            self.original.reset_choices()
+        self._choose()
+        self._on_either()
+
+    def _choose(self) -> None:
+        """Choose the original where the name, or where it came from, says which it is."""
+        if self.original.value is None and self.image.value is not None:
+            self.original.value = likely_original(self._viewer.layers, self.image.value)
+
+    def _on_either(self) -> None:
+        """Lists also tell of a change where they were only filled anew."""
+        now = self.image.value, self.original.value
+        if self._last is None or now[0] is not self._last[0] or now[1] is not self._last[1]:
+            self._last = now
+            self._on_change()

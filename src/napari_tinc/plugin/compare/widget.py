@@ -1,0 +1,205 @@
+"""The dock widget that compares a compressed layer with its original."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
+from napari.layers import Image
+from qtpy.QtCore import QTimer
+
+from ..door import unproxied
+from ..forms import allow, help_button, labelled, plot, roomy, row, show_focus, watch_end, wrapped
+from ..layers.from_volume import edited
+from ..leaves.overlays import refusal
+from .modes import Comparison, Mode
+from .original import Measured, summary
+from .pair import Pair
+
+BLINK_MS = 600
+HINT = "Contrast, colours and cameras are shared while two layers are compared."
+
+
+class CompareWidget(Container):
+    """Side by side, blinking, under a curtain, as a difference; and in figures."""
+
+    @unproxied
+    def __init__(self, napari_viewer: Any) -> None:
+        self._viewer = napari_viewer
+        self._comparison: Comparison | None = None
+        self._said = self._doing = ""  # what the status says after, and during, some work
+        self._shown = ""  # what it says of a mode
+        self._followed: Any = None
+        self.pair = Pair(self._viewer, self._on_pair, self._on_busy)
+        self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
+        self.place = FloatSlider(value=0.5, min=0, max=1, step=0.01, tooltip="Where the curtain hangs.")
+        self.signed, self.absolute = self.pair.signed, self.pair.absolute
+        self.measure = PushButton(text="Measure", tooltip="PSNR, SSIM, largest error; how errors are distributed.")
+        self.status = Label(value="")
+        super().__init__(
+            scrollable=True, labels=False,
+            widgets=[
+                row(labelled("Volume", self.pair.image), help_button("compare")),
+                labelled("Original", self.pair.original),
+                self.mode, labelled("Curtain", self.place), row(self.measure, self.signed, self.absolute),
+                self.pair.progress, self.status,
+            ],
+        )  # fmt: skip
+        show_focus(self.root_native_widget)
+        watch = roomy(self.root_native_widget)
+        watch.hidden.connect(self._leave)
+        watch.in_sight.connect(self._on_sight)
+        wrapped(self.status)
+        self._plot = plot("error", "% of voxels")
+        layout = self.root_native_widget.widget().layout()
+        if self._plot is not None:
+            layout.addWidget(self._plot)
+        layout.addStretch()
+        self._timer = QTimer(self.root_native_widget)
+        self._timer.timeout.connect(self._on_blink)
+        self.mode.changed.connect(self._on_mode)
+        self.place.changed.connect(self._on_place)
+        self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.layers.events.inserted.connect(self._on_inserted)
+        watch_end(self.root_native_widget, self._leave, self._on_destroyed)
+        self.pair.start()
+
+    @property
+    def native(self) -> Any:
+        """The scroll area; magicgui would give napari only what is inside of it."""
+        return self.root_native_widget
+
+    def reset_choices(self, *_: Any) -> None:
+        """Called by napari when layers come and go. Filling the modes anew would choose the first."""
+        self.pair.reset_choices()
+
+    def _on_pair(self) -> None:
+        """Another pair: back to how the viewer was, and nothing known of it."""
+        self._leave()
+        there = self.pair.layers is not None
+        self._allow()
+        if self._followed is not None:
+            self._followed.events.data.disconnect(self._forget)
+        self._followed = self.pair.image.value
+        if self._followed is not None:
+            self._followed.events.data.connect(self._forget)
+        self._forget()
+        if not there:
+            why = refusal(self._viewer.layers.selection.active)
+            if self.pair.image.value is not None:
+                why = self.pair.wanting
+            self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
+
+    def _forget(self) -> None:
+        """Figures are of another pair, or of another calibration."""
+        if self._plot is not None:
+            self._plot.hide()
+        self.status.value = HINT
+
+    def _on_mode(self, chosen: str) -> None:
+        pair, mode = self.pair.layers, Mode(chosen)
+        self._timer.stop()
+        self._tell("")
+        if pair is None:
+            return
+        if reason := edited(pair[1]):
+            self._leave()
+            self.status.value = reason
+            return
+        if self._comparison is None:
+            self._comparison = Comparison(self._viewer, *pair)
+            self._comparison.moved.connect(self._on_dragged)
+        self._comparison.show(mode)
+        self._allow()
+        if mode is Mode.CURTAIN:
+            self._tell(f"Left of the line: {pair[0].name}. Right of it: {pair[1].name}. Drag the line, or the slider.")
+            self._comparison.move(self.place.value)
+        elif mode is Mode.BLINK:
+            self._timer.start(BLINK_MS)
+            self._on_blink()
+
+    def _on_place(self, share: float) -> None:
+        if self._comparison is not None:
+            self._comparison.move(share)
+
+    def _on_dragged(self, share: float) -> None:
+        with self.place.changed.blocked():
+            self.place.value = share
+
+    def _on_sight(self, in_sight: bool) -> None:
+        """Pause blinking behind another tab, where nothing could stop it; a still picture stays."""
+        blinks = self._comparison is not None and self._comparison.mode is Mode.BLINK
+        if blinks and in_sight:
+            self._timer.start(BLINK_MS)
+        else:
+            self._timer.stop()
+
+    def _on_blink(self) -> None:
+        if self._comparison is not None and self._comparison.mode is Mode.BLINK:
+            self._tell(f"Now: {self._comparison.blink()}")
+
+    def _on_removed(self, event: Any) -> None:
+        comparison = self._comparison
+        if comparison is not None and event.value in (comparison.original, comparison.image, comparison.curtain):
+            self._leave()
+
+    def _on_inserted(self, event: Any) -> None:
+        """It would lie over one of the two, under the curtain, or in a pane of its own."""
+        if self._comparison is not None and event.value is not self._comparison.curtain:
+            self._leave()
+
+    def _tell(self, text: str) -> None:
+        """Of the mode; without a text what was said of the last one goes."""
+        if text or self.status.value == self._shown:
+            self.status.value = text or HINT
+        if self._said == self._shown:  # for after some work
+            self._said = text or HINT
+        self._shown = text
+
+    def _leave(self) -> None:
+        self._timer.stop()
+        self._tell("")
+        comparison, self._comparison = self._comparison, None
+        if comparison is not None:
+            comparison.leave()
+        with self.mode.changed.blocked():
+            self.mode.value = str(Mode.OFF)
+        self._allow()
+
+    def _on_destroyed(self) -> None:
+        """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
+        self._comparison = None
+        self._viewer.layers.events.removed.disconnect(self._on_removed)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+        self.pair.stop()
+
+    def _on_busy(self) -> None:
+        """Say what is being done, and then what was said before."""
+        self._allow()
+        if self.pair.busy:
+            self._said, self._doing = self.status.value, self.pair.busy
+            self.status.value = self._doing
+        elif self.status.value == self._doing:
+            self.status.value = self.pair.failure or self._said
+
+    def _allow(self) -> None:
+        """Enable what can do something now; the others say why they cannot."""
+        self.pair.allow(self.measure)
+        allow(self.mode, "" if self.pair.layers is not None else self.pair.wanting)
+        hangs = self._comparison is not None and self._comparison.mode is Mode.CURTAIN
+        allow(self.place, "" if hangs else "Choose the curtain first.")
+
+    def _on_measured(self, _: Image, found: Measured) -> None:
+        self.status.value = summary(found)
+        if self._plot is not None:
+            _draw(self._plot, found)
+
+
+def _draw(plot: Any, found: Measured) -> None:
+    import pyqtgraph
+
+    plot.clear()
+    left, right = found.edges[:-1], found.edges[1:]
+    plot.addItem(pyqtgraph.BarGraphItem(x0=left, x1=right, height=100 * found.counts, brush="#33bb99", pen=None))
+    plot.show()

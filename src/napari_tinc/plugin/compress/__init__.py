@@ -1,0 +1,1 @@
+"""The Compress panel."""

@@ -1,0 +1,54 @@
+"""The question that is asked when the Compress dock is closed while a job runs."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+from ..jobs.queue import Job, Queue
+from . import texts
+
+GO_ON, STOP, CANCEL = "Go on in the background", "Stop && keep", "Cancel the job"
+
+
+def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
+    """Ask whether the job under way goes on without its dock. It does until there is an answer, and without one."""
+    job = queue.running
+    if job is None or job.control.cancel.is_set():
+        return None
+    box = QMessageBox(window)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setWindowTitle("A compression is under way")
+    box.setText(f"{texts.headline(job)}\nThe Compress dock is closed. What is to become of this job?")
+    box.setInformativeText(
+        "If it goes on, the status bar shows its progress and the result appears as a layer. "
+        "Open Compress again to stop it later."
+    )
+    go_on = box.addButton(GO_ON, QMessageBox.ButtonRole.AcceptRole)
+    stop = box.addButton(STOP, QMessageBox.ButtonRole.ActionRole) if is_stoppable(job) else None
+    cancel = box.addButton(CANCEL, QMessageBox.ButtonRole.DestructiveRole)
+    box.setDefaultButton(go_on)
+    box.setEscapeButton(go_on)
+
+    def on_ended(ended: Job) -> None:
+        if ended is job:
+            box.reject()  # there is nothing left to ask
+
+    def on_finished() -> None:
+        queue.ended.disconnect(on_ended)
+        if job is not queue.running:
+            return
+        if stop is not None and box.clickedButton() is stop:
+            queue.stop()
+        elif box.clickedButton() is cancel:
+            queue.cancel_all()
+
+    queue.ended.connect(on_ended)
+    box.finished.connect(on_finished)
+    box.open()
+    return box
+
+
+def is_stoppable(job: Job) -> bool:
+    """Tell whether a job can end early with a result: not where it codes every voxel within a bound."""
+    return "max_error" not in job.request.target and not job.control.stop.is_set()

@@ -1,0 +1,265 @@
+"""The controls of the Compress dock, and what they say as numbers. Knows nothing of viewers, layers or jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FloatSpinBox,
+    Label,
+    LineEdit,
+    ProgressBar,
+    PushButton,
+    SpinBox,
+)  # fmt: skip
+
+from ...format.networks_file import WeightsFormat
+from ...isolation.caller import find_python
+from ...training.allocation import MAX_LEVELS, parse_widths
+from ...training.fit_tree import STEPS, Settings
+from ..forms import allow, fold, help_button, labelled, named, narrow, plot, roomy, row, show_focus, wrapped
+from ..preferences import Preferences
+from .texts import METHODS
+
+RATIO, SIZE, PSNR, MAX_ERROR = TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)", "Max error"]
+LOSSLESS = "lossless"
+ALL, TOGETHER = "all, one file each", "all, in one file"
+AUTO = "auto"
+NO_NETWORKS = "Only for networks: a largest error is kept without them."
+CHOSEN_BY_LABELS = "Labels and masks are always kept bit for bit."
+CHOSEN_BY_PSNR = "Chosen by the search for a PSNR."
+CHOSEN_BY_WIDTHS = "The widths say how many levels there are."
+WITHOUT_NETWORKS = "Only for networks: the method is predictive."
+
+
+class CompressForm(Container):
+    """The controls of the Compress dock in their rows."""
+
+    def __init__(self, preferences: Preferences, layers: Any) -> None:
+        """``layers`` is what magicgui calls for the choices of the list of layers."""
+        self.image = ComboBox(
+            choices=layers, tooltip="The layer to compress. It follows the selected layer until you choose one here."
+        )
+        self.part = ComboBox(choices=[ALL], tooltip="This layer holds several volumes: all of them, or a single one.")
+        self.axes = ComboBox(choices=[""], tooltip="What the axes before z, y, x are. Channels become a layer each.")
+        narrow(self.image, self.part, self.axes)
+        self._make_targets(preferences)
+        self.preset = ComboBox(
+            value=preferences.preset, choices=list(STEPS),
+            tooltip="How long to train. Longer training gives a better image of the same size.",
+        )  # fmt: skip
+        self.preview = CheckBox(
+            value=True, text="Show a preview",
+            tooltip="Show what has been learnt as a layer above the original, a few times a minute.",
+        )  # fmt: skip
+        self._make_advanced(preferences)
+        self.sizes, self.how, self.status = Label(value=""), Label(value=""), Label(value="")
+        self.compress = PushButton(text="Compress", tooltip="Start to compress this layer.")
+        self.stop = PushButton(text="Stop && keep", tooltip="Finish now, with what has been learnt so far.")
+        self.cancel = PushButton(text="Cancel", tooltip="Give this job up. Nothing of it is kept.")
+        self.save = PushButton(text="Save...", tooltip="Write the result to a .tinc file.")
+        self.bar = ProgressBar(value=0, min=0, max=1)
+        top = labelled("Layer", self.image)
+        top.append(help_button("compress"))
+        self._part_row, self._axes_row = labelled("Volumes", self.part), labelled("Axes", self.axes)
+        advanced = Container(
+            labels=False,
+            widgets=[
+                labelled("Method", self.method), labelled("Device", self.device), self.memory,
+                labelled("Seed", self.seed), labelled("Weights", self.weights), labelled("Levels", self.levels),
+                labelled("Widths", self.widths), self.networks, labelled("Calibration", self.calibration),
+                labelled("Log", self.log), self.isolate,
+            ],
+        )  # fmt: skip
+        advanced.margins = (0, 0, 0, 0)
+        super().__init__(
+            scrollable=True, labels=False,
+            widgets=[
+                top, self._part_row, self._axes_row, self._target_row, labelled("Preset", self.preset), self.sizes,
+                self.how, row(self.compress, self.stop, self.cancel), self.preview, self.bar, self.status, self.save,
+            ],
+        )  # fmt: skip
+        self._lay_out(advanced)
+
+    @property
+    def native(self) -> Any:
+        """The scroll area; magicgui would give napari only what is inside of it."""
+        return self.root_native_widget
+
+    def _make_targets(self, preferences: Preferences) -> None:
+        self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
+        self.ratio = SpinBox(
+            value=preferences.ratio, min=1, max=100_000,
+            tooltip="Bytes of the raw volume / bytes of the file. 64 to 512 is common.",
+        )  # fmt: skip
+        self.size = FloatSpinBox(value=preferences.size, min=0.2, max=1e7, step=10, tooltip="Largest size of the file.")
+        self.psnr = FloatSpinBox(
+            value=preferences.psnr, min=1, max=120, step=1,
+            tooltip="Least quality, in the smallest file found; up to six fits.",
+        )  # fmt: skip
+        self.max_error = LineEdit(
+            value=bound_text(preferences.max_error),
+            tooltip="No voxel will be further than this from the original, in units of the data. 0 is lossless: every "
+            "voxel bit for bit. Checked before the file is written; NaN and infinite values survive.",
+        )
+        for number in (self.size, self.psnr, self.max_error):
+            number.visible = False  # before the row is laid out, or it is as wide as all of them
+        self._target_row = row(self.target, self.ratio, self.size, self.psnr, self.max_error)
+
+    def _make_advanced(self, preferences: Preferences) -> None:
+        self.method = ComboBox(
+            choices=list(METHODS),
+            tooltip="networks: an octree of networks. predictive: a coder without networks. auto: the better of the "
+            "two for this image and size.",
+        )
+        self.device = ComboBox(value="auto", choices=["auto", "cpu"], tooltip='"auto" takes a GPU if there is one.')
+        self.seed = SpinBox(value=0, min=0, max=2**31 - 1, tooltip="The same seed gives the same bytes, on a CPU.")
+        self.weights = ComboBox(
+            choices=["entropy", "int8", "float16"], tooltip="How weights are stored; entropy-coded ones are smallest."
+        )
+        self.levels = ComboBox(
+            choices=[AUTO, *range(1, MAX_LEVELS + 1)],
+            tooltip="Of the octree of networks; two are best but for large files.",
+        )
+        self.widths = LineEdit(
+            value="", tooltip="Features of a node on each level, from the root, such as 48, 16; empty for what suits."
+        )
+        self.widths.native.setPlaceholderText(AUTO)
+        self.calibration = ComboBox(
+            choices=[AUTO, "none"], tooltip="Gains and offsets of the leaves: where they pay, or none."
+        )
+        self.networks = Label(value="", tooltip="Features of a node on each level, from the root.")
+        self.log = LineEdit(value="", tooltip="A file for progress as lines of JSON, or empty.")
+        self.isolate = CheckBox(
+            value=preferences.isolate and find_python() is not None, text="Separate process",
+            tooltip="napari goes on if memory runs out or PyTorch crashes. Starts two seconds later.",
+        )  # fmt: skip
+        allow(self.isolate, "" if find_python() else "This napari has no Python that could be started separately.")
+        self.memory = Label(value="")
+
+    def _lay_out(self, advanced: Container) -> None:
+        show_focus(self.root_native_widget)
+        roomy(self.root_native_widget)
+        named("Target", self.target)
+        for title, widget in self._numbers():
+            named(title, widget)
+        named("Progress", self.bar)
+        wrapped(self.sizes, self.how, self.status, self.memory, self.networks)
+        layout = self.root_native_widget.widget().layout()
+        self._plot = plot("seconds", "PSNR (dB)")
+        if self._plot is not None:
+            layout.addWidget(self._plot)
+        self._advanced = advanced  # or magicgui lets go of its widgets
+        self.fold = fold("Advanced", advanced.native)
+        layout.addWidget(self.fold)
+        layout.addWidget(advanced.native)
+        layout.addStretch()
+
+    def _numbers(self) -> list[tuple[str, Any]]:
+        return list(zip(TARGETS, [self.ratio, self.size, self.psnr, self.max_error], strict=True))
+
+    def show_target(self, holds_labels: bool) -> None:
+        """Show the number of the chosen target; let only what has a meaning with it be chosen, and say why."""
+        for title, widget in self._numbers():
+            widget.visible = title == self.target.value
+        bounded = self.target.value == MAX_ERROR
+        labels = CHOSEN_BY_LABELS if holds_labels else ""
+        allow(self.target, labels)
+        allow(self.max_error, labels)
+        allow(self.method, NO_NETWORKS if bounded else "")
+        no_networks = NO_NETWORKS if bounded else WITHOUT_NETWORKS if self.method.value == "predictive" else ""
+        for widget in (self.preset, self.device, self.seed, self.weights, self.calibration, self.preview):
+            allow(widget, no_networks)
+        allow(self.widths, no_networks or (CHOSEN_BY_PSNR if self.target.value == PSNR else ""))
+        widths = self.widths.enabled and self.widths.value.strip()
+        allow(self.levels, no_networks or (CHOSEN_BY_WIDTHS if widths else ""))
+
+    def target_options(self) -> dict[str, Any]:
+        """Return the target as an option of :func:`napari_tinc.fit`. ValueError where it is not a number."""
+        match self.target.value:
+            case "Ratio":
+                return {"ratio": self.ratio.value}
+            case "Size (kB)":
+                return {"nbytes": int(1000 * self.size.value)}
+            case "PSNR (dB)":
+                return {"psnr": self.psnr.value}
+        return {"max_error": parse_bound(self.max_error.value)}
+
+    def chosen_method(self) -> str:
+        """Return the method; "auto" for a largest error, which settles it."""
+        return str(self.method.value) if self.method.enabled else AUTO
+
+    def chosen_weights(self) -> str:
+        """Return how weights are stored; "entropy" where there are none to store."""
+        return str(self.weights.value) if self.weights.enabled else "entropy"
+
+    def chosen_levels(self) -> int | None:
+        """Return the levels of the octree; None for what suits."""
+        return None if self.levels.value == AUTO or not self.levels.enabled else self.levels.value
+
+    def chosen_widths(self) -> tuple[int, ...] | None:
+        """Return the widths of the networks; None for what suits. ValueError where they are none."""
+        text = self.widths.value.replace(",", " ").split()
+        if not text or not self.widths.enabled:
+            return None
+        if not all(word.isdecimal() for word in text):
+            raise ValueError(f"widths are {self.widths.value}, expected numbers from the root on, such as 48, 16")
+        return parse_widths([int(word) for word in text])
+
+    def log_file(self, count: int) -> Path | None:
+        """Return the file for the log of ``count`` volumes; None for none. ValueError where it cannot be."""
+        if not self.log.value.strip():
+            return None
+        path = Path(self.log.value.strip()).expanduser()
+        if not path.parent.is_dir() or path.is_dir():
+            raise ValueError(f"log {path}: there is no folder {path.parent}, or it is one itself")
+        if count > 1 and self.part.value == ALL:
+            raise ValueError("a log is of one job: choose a single volume, or leave the log empty")
+        return path
+
+    def settings(self) -> Settings:
+        """Return the settings of the networks. ValueError for unusable widths."""
+        return Settings(
+            self.preset.value, form=WeightsFormat[self.chosen_weights().upper()], levels=self.chosen_levels(),
+            widths=self.chosen_widths(), method=self.chosen_method(),
+        )  # fmt: skip
+
+    def tidy_bound(self) -> None:
+        """Show a largest error of 0 as what it is."""
+        with contextlib.suppress(ValueError):  # a text that is no number stays, and is refused where it is used
+            self.max_error.value = bound_text(parse_bound(self.max_error.value))
+
+    def release_focus(self, *buttons: Any) -> None:
+        """Take the keyboard from buttons that are about to be disabled: Qt would hand it on, to Cancel."""
+        if any(button.native.hasFocus() for button in buttons):
+            self.root_native_widget.setFocus()
+
+
+def parse_bound(text: str) -> float:
+    """Return a largest error as it was typed.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if text.strip().lower() in ("", LOSSLESS):
+        return 0.0
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = math.nan
+    if not 0 <= bound < math.inf:
+        raise ValueError(f'max error is "{text.strip()}", expected a number such as 0.5, or 0 for lossless')
+    return bound
+
+
+def bound_text(bound: float) -> str:
+    """Show a largest error as a user types it."""
+    return repr(bound).removesuffix(".0") if bound else LOSSLESS

@@ -1,0 +1,107 @@
+"""The list of layers in the Compress dock: it follows the active layer, and greys out what cannot be compressed."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image, Labels
+from qtpy.QtCore import Qt
+
+from ...encoding.sources import Source
+from ..jobs.queue import Queue
+from ..layers.appearance import is_mask
+from ..layers.from_volume import VOLUME, names_of, source_of, volumes_of
+from ..leaves.overlays import OVERLAY
+
+
+def compressible_layers(viewer: Any) -> list[Image | Labels]:
+    """Return the layers of the kinds that are compressed, without those that only lie over another."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image | Labels) and OVERLAY not in layer.metadata]
+
+
+def why_not(layer: Image | Labels) -> str:
+    """Say why a layer cannot be compressed, whatever the target is; "" where it can."""
+    try:
+        kind = {"name": layer.name, "rgb": getattr(layer, "rgb", False), "multiscale": layer.multiscale}
+        volume = volumes_of(layer.data, kind)[0][1]
+        exact = isinstance(layer, Labels)
+        Source.of(names_of(volume) if exact else volume, exact=exact or is_mask(layer))
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return ""
+
+
+class LayerChoice:
+    """Which layer the dock is about.
+
+    It follows the active layer of the viewer until the user takes another from the list. That choice stays until its
+    layer is gone, or until the user takes the active layer. For a compressed copy it takes the layer that the copy was
+    made from. Nobody means to compress a compressed layer again: one is followed only where there is nothing else.
+    """
+
+    def __init__(self, viewer: Any, box: ComboBox, queue: Queue) -> None:
+        self._viewer, self._box, self._queue = weakref.ref(viewer), box, queue
+        self._taken: weakref.ref[Any] | None = None  # by the user, from the list
+        self._wanted: weakref.ref[Any] | None = None
+        box.native.activated.connect(self._on_taken)
+        box.changed.connect(self._on_changed)
+        viewer.layers.selection.events.active.connect(self.follow)
+        self.refresh()
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        if (viewer := self._viewer()) is not None:
+            viewer.layers.selection.events.active.disconnect(self.follow)
+
+    def refresh(self) -> None:
+        """List the layers anew, and keep the one that is chosen, even if its name or place has changed."""
+        before, wanted = self._box.value, self._wanted() if self._wanted else None
+        with self._box.changed.blocked():
+            self._box.reset_choices()
+            if self._taken is not None and self._taken() not in self._box.choices:
+                self._taken = None
+            if wanted is not None and wanted in self._box.choices:
+                self._box.value = wanted
+            else:
+                self._prefer_original()
+                self.follow()
+        self._grey_out()
+        if self._box.value is not before:
+            self._box.changed.emit(self._box.value)
+
+    def follow(self) -> None:
+        """Take the active layer, unless the user has taken another from the list."""
+        viewer = self._viewer()
+        if viewer is None or self._taken is not None or self._queue.landing:
+            return
+        layer: Any = viewer.layers.selection.active
+        source = source_of(layer) if layer is not None else None
+        if source is not None and source in viewer.layers:
+            layer = source
+        if layer is not None and layer in (self._originals() or self._box.choices):
+            self._box.value = layer
+
+    def _originals(self) -> list[Any]:
+        listed: tuple[Any, ...] = self._box.choices
+        return [layer for layer in listed if VOLUME not in layer.metadata]
+
+    def _prefer_original(self) -> None:
+        if originals := self._originals():
+            self._box.value = originals[0]
+
+    def _on_taken(self) -> None:
+        viewer, layer = self._viewer(), self._box.value
+        taken = viewer is not None and layer is not None and layer is not viewer.layers.selection.active
+        self._taken = weakref.ref(layer) if taken else None
+
+    def _on_changed(self, layer: Any) -> None:
+        self._wanted = None if layer is None else weakref.ref(layer)
+
+    def _grey_out(self) -> None:
+        native = self._box.native
+        for index in range(native.count()):
+            item, reason = native.model().item(index), why_not(native.itemData(index))
+            item.setEnabled(not reason)
+            native.setItemData(index, reason or None, Qt.ItemDataRole.ToolTipRole)

@@ -1,0 +1,105 @@
+"""The one queue of jobs of a viewer, and what napari's status bar and notices tell of it.
+
+They outlive the Compress dock, which may be closed while a job goes on.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QLabel
+
+from ...training.trainer import Control, Progress
+from ..compress import texts
+from ..compress.save_results import Outcome, Saveable
+from ..preferences import read_preferences
+from .job import Request
+from .queue import Job, Queue
+from .worker import start_job
+
+# Seconds between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms;
+# that is why there is no bar in napari's activity: the animation that comes with it doubled the time of a fit.
+DRAW_SECONDS = 1.0
+NAME_LENGTH = 32  # Characters of a layer's name in the status bar; longer ones are cut.
+
+_jobs: weakref.WeakKeyDictionary[Any, StatusLine] = weakref.WeakKeyDictionary()
+
+
+def queue_of(viewer: Any) -> Queue:
+    """Return the one queue of a viewer, with whatever is under way in it."""
+    if viewer not in _jobs:
+        _jobs[viewer] = StatusLine(viewer)
+    return _jobs[viewer].queue
+
+
+def outcomes_of(viewer: Any) -> weakref.WeakKeyDictionary[Any, Outcome]:
+    """Return how the last job of each layer of a viewer ended."""
+    queue_of(viewer)
+    return _jobs[viewer].outcomes
+
+
+def main_window(viewer: Any) -> Any:
+    """Return the Qt window of a viewer; None where it has none, or it was closed."""
+    return getattr(getattr(viewer, "window", None), "_qt_window", None)
+
+
+class StatusLine:
+    """Tells of a viewer's jobs in its status bar while they run, and with a notice at their end."""
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = weakref.ref(viewer)
+        self.queue = Queue(viewer, self._start)
+        self.outcomes: weakref.WeakKeyDictionary[Any, Outcome] = weakref.WeakKeyDictionary()
+        self.label: QLabel | None = None
+        self._drawn = 0.0
+        if (window := main_window(viewer)) is not None:
+            self.label = QLabel()
+            self.label.setObjectName("napari-tinc job")
+            self.label.hide()
+            window.statusBar().insertPermanentWidget(1, self.label)  # left of the button for activity
+            window.destroyed.connect(self._on_window_gone)
+        self.queue.started.connect(self._on_started)
+        self.queue.progressed.connect(self._on_progress)
+        self.queue.ended.connect(self._on_ended)
+
+    def _start(self, request: Request, control: Control, **callbacks: Any) -> None:
+        start_job(self._viewer(), request, control, read_preferences().eager_megavoxels * 10**6, **callbacks)
+
+    def _on_window_gone(self) -> None:
+        self.label = None
+        self.queue.abandon(window_is_gone=True)
+
+    def _on_started(self, job: Job) -> None:
+        self._drawn = 0.0
+        self._show(job)
+
+    def _on_progress(self, job: Job, event: Progress) -> None:
+        now = time.monotonic()
+        if now - self._drawn >= DRAW_SECONDS:
+            self._drawn = now
+            self._show(job)
+
+    def _on_ended(self, job: Job) -> None:
+        if self.label is not None:
+            self.label.hide()
+        self._record(job)
+        if job.result:
+            show_info(texts.notice(job.request.name, job.result))
+
+    def _record(self, job: Job) -> None:
+        text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
+        outcome, known = Outcome(job.request.target, job.click, text, job.curve), self.outcomes.get(job.source)
+        if known and known.click == job.click:
+            outcome.results = known.results
+        if job.result:
+            layers = [weakref.ref(layer) for layer in job.layers]
+            outcome.results.append(Saveable(job.request.name, job.result.volume, layers))
+        self.outcomes[job.source] = outcome
+
+    def _show(self, job: Job) -> None:
+        if self.label is not None:
+            self.label.setText(texts.headline(job, NAME_LENGTH))
+            self.label.show()

@@ -1,0 +1,175 @@
+"""A compression as a job that yields events, in terms of layers. No Qt here: worker.py runs jobs in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numpy.typing import ArrayLike
+
+from ...cli.tables import Log, log_entry
+from ...control import ChildError
+from ...encoding.blocks import Planned
+from ...isolation.caller import fit_isolated
+from ...training.fit_tree import Finished, Preview
+from ...training.trainer import Control, Progress
+from ..layers.from_volume import Geometry, to_layers
+
+T = TypeVar("T")
+
+
+class JobError(Exception):
+    """A job failed; the text is one line for the user.
+
+    Never a RuntimeError, which is what torch raises and what superqt's generator workers swallow without a signal.
+    """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What to compress, and how.
+
+    Attributes
+    ----------
+    data : may be lazy; it is read by the job.
+    channels : "name" and "color" of those that data has.
+    labels : data are names, not intensities.
+    target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
+    log : file for a line of JSON an event; None for none.
+    isolate : in a process of its own, whose end napari survives.
+    method : "auto", "networks" or "predictive".
+    """
+
+    name: str
+    data: ArrayLike
+    geometry: Geometry
+    target: dict[str, Any]
+    preset: str
+    device: str
+    seed: int = 0
+    weights: str = "entropy"
+    levels: int | None = None
+    widths: tuple[int, ...] | None = None
+    calibration: str = "auto"
+    log: Path | None = None
+    channels: Sequence[Mapping[str, str]] = ()
+    labels: bool = False
+    isolate: bool = False
+    method: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """A compressed volume, how good it is, and data and arguments of the layers that show it.
+
+    ``reason`` says why it has networks or none, where both were tried.
+    """
+
+    volume: Any
+    quality: Any
+    seconds: float
+    layers: list[tuple[Any, dict[str, Any]]]
+    reason: str = ""
+
+
+def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Preview | Result]:
+    """Compress; yields :class:`Progress`, several a second, and at last, unless cancelled, a :class:`Result`.
+
+    Raises
+    ------
+    JobError
+        Whatever went wrong.
+    """
+    from ...encoding.compress import fit
+
+    try:
+        geometry = request.geometry
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(Log(request.log)) if request.log else None
+            events = (fit_isolated if request.isolate else fit)(
+                request.data, **request.target, preset=request.preset, device=request.device,
+                seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
+                calibration=request.calibration, method=request.method, spacing=geometry.spacing,
+                units=geometry.units,
+                axis_labels=geometry.axis_labels, channels=request.channels or None, labels=request.labels,
+                control=control,
+            )  # fmt: skip
+            stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
+            for event in events:
+                if log:
+                    log.add(_log_entry(event))
+                if isinstance(event, Progress | Preview):
+                    yield event
+                if not isinstance(event, Finished):
+                    continue
+                layers = to_layers(event.volume, request.name, eager_voxels)
+                suffix = copy_suffix(request.target, event)
+                layers = [(data, arguments | {"name": arguments["name"] + suffix}) for data, arguments in layers]
+                yield Result(event.volume, event.quality, event.seconds, layers, event.reason)
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
+        raise JobError(one_line(error)) from error
+    finally:
+        free_memory()
+
+
+def copy_suffix(target: Mapping[str, Any], event: Finished) -> str:
+    """What tells a compressed copy from its original and from other copies: " (tinc 64x)", " (tinc ±5)".
+
+    The ratio is the one asked for, or that of the file where something else was.
+    """
+    if (bound := target.get("max_error")) is not None:
+        return f" (tinc ±{bound:g})" if bound else " (tinc lossless)"
+    ratio = target.get("ratio") or event.quality.ratio
+    return f" (tinc {ratio:.0f}x)" if ratio >= 10 else f" (tinc {ratio:.2g}x)"
+
+
+def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]:
+    if isinstance(event, Progress):
+        return log_entry(event)
+    if isinstance(event, Preview):
+        return {"phase": "preview", "factor": event.factor}
+    if isinstance(event, Planned):
+        return {"phase": "planned", **asdict(event)}
+    return {
+        "phase": "finished", "bytes": event.volume.nbytes_compressed, "seconds": event.seconds, **asdict(event.quality)
+    }  # fmt: skip
+
+
+def one_result(work: Callable[[], T]) -> Iterator[T]:
+    """A piece of work as a job: yields what it returns.
+
+    Raises
+    ------
+    JobError
+        Whatever went wrong.
+    """
+    try:
+        yield work()
+    except Exception as error:
+        traceback.clear_frames(error.__traceback__)  # see compress_layer
+        raise JobError(one_line(error)) from error
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, with the error's name where the text alone says little."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    text = str(error).strip().partition("\n")[0]
+    if isinstance(error, ValueError | TypeError | OSError | ImportError | ChildError | JobError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def free_memory() -> None:
+    """Give the memory of a finished job back to the GPU."""
+    if torch := sys.modules.get("torch"):
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        if torch.backends.mps.is_available():
+            torch.mps.empty_cache()

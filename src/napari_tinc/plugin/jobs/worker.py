@@ -1,0 +1,79 @@
+"""Run a job's generator in a thread of napari's pool; its events arrive as signals in the window's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from napari.qt.threading import GeneratorWorker
+from napari.utils.task_status import Status
+
+from ...training.trainer import Control
+from .job import JobError, Request, compress_layer, one_result
+
+T = TypeVar("T")
+
+
+class JobWorker(GeneratorWorker):
+    """A worker that napari can quit at any moment, not only when the job yields its next event.
+
+    Made without napari's ``create_worker``, which has the window that is current quit it, whoever it belongs to.
+    """
+
+    control: Control | None = None
+
+    def quit(self) -> None:
+        if self.control:
+            self.control.cancel.set()
+        super().quit()
+
+    def run(self) -> None:
+        """Like superqt's, which also swaps the process's warning handler for that of this thread.
+
+        Where two workers overlap, that leaves the handler of one that is long deleted.
+        """
+        self.started.emit()
+        self._running = True
+        try:
+            result = self.work()
+            if isinstance(result, Exception):
+                raise result
+        except Exception as error:
+            self.errored.emit(error)
+        self._running = False
+        self.finished.emit()
+        self._finished.emit(self)
+
+
+def start_job(
+    viewer: Any, request: Request, control: Control, eager_voxels: int, *, on_event: Callable[[Any], None],
+    on_error: Callable[[JobError], None], on_end: Callable[[], None],
+) -> None:  # fmt: skip
+    """Start to compress. ``on_end`` comes last, whatever happened.
+
+    The window of ``viewer``, where it has one, asks before it is closed meanwhile, and then cancels the job.
+    """
+    worker = JobWorker(compress_layer, request, control, eager_voxels)
+    worker.control = control
+    if window := getattr(viewer, "window", None):
+        task = window._register_task_status(
+            "TINC",
+            Status.BUSY,
+            f"{request.name} is still being compressed. Closing now throws that away.",
+            cancel_callback=worker.quit,
+        )
+        worker.finished.connect(lambda: window._update_task_status(task, Status.COMPLETED))
+    worker.yielded.connect(on_event)
+    worker.errored.connect(on_error)
+    worker.finished.connect(on_end)
+    worker.start()
+
+
+def start_task(
+    work: Callable[[], T], on_result: Callable[[T], None], on_error: Callable[[JobError], None]
+) -> None:  # fmt: skip
+    """Do a piece of work that takes seconds, and hand over what it returns."""
+    worker = JobWorker(one_result, work)
+    worker.yielded.connect(on_result)
+    worker.errored.connect(on_error)
+    worker.start()

@@ -1,0 +1,1 @@
+"""Volumes as layers, and layers as volumes."""

@@ -1,0 +1,41 @@
+"""What the axes before z, y, x of a layer are: channels, points in time; from its labels, its file, or the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...io.image import read_image
+
+# What the dock offers for one and for two axes without names: the letters that a file gets.
+CHOICES = {
+    1: {"points in time": "t", "channels": "c", "something else": "q"},
+    2: {"time, then channels": "tc", "channels, then time": "ct", "something else": "qt"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LeadingAxes:
+    """The letters of the axes before z, y, x, and "name" and "color" of every channel; empty where not known."""
+
+    letters: str = ""
+    channels: list[dict[str, str]] = field(default_factory=list)
+
+
+def file_path(layer: Any) -> str:
+    """Return the file that a layer was opened from; "" if there is none."""
+    path = layer.source.path
+    return path if isinstance(path, str) else ""
+
+
+def axes_of_file(path: str, shape: tuple[int, ...]) -> LeadingAxes:
+    """Look up the axes and channels that an image file names, for a layer of that shape that was opened from it."""
+    try:
+        image = read_image(path)
+    except (ValueError, OSError, ImportError):
+        return LeadingAxes()  # another plugin of napari has read it: the user is asked instead
+    letters = image.axes[:-3].lower()
+    same = tuple(image.array.shape) == shape and image.axes.endswith("ZYX")
+    if not same or "q" in letters or len(set(letters)) < len(letters) or not letters.isalpha():
+        return LeadingAxes()
+    return LeadingAxes(letters, [dict(channel) for channel in image.channels])

@@ -1,0 +1,57 @@
+"""What of a layer a ``.tinc`` file cannot keep: where it lies, and how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ...decoding.volume import TincVolume
+
+SAME_LIMIT = 0.01  # Share of the range of values, up to which contrast limits count as those of the reopened file.
+
+
+def not_kept(arguments: Mapping[str, Any], volume: TincVolume, *, with_look: bool = True) -> str:
+    """Say in one line what of a layer's arguments a file does not keep; "" where it keeps all that matters."""
+    place, look = _place(arguments), _look(arguments, volume) if with_look else []
+    lines = []
+    if place:
+        lines.append(f"The file does not keep {_listed(place)}: opened again, the layer lies elsewhere.")
+    if look:
+        lines.append(f"{'Nor does it' if place else 'The file does not'} keep {_listed(look)}.")
+    return " ".join(lines)
+
+
+def _place(arguments: Mapping[str, Any]) -> list[str]:
+    changed = [name for name in ("translate", "shear") if np.any(np.asarray(arguments.get(name, 0.0), float))]
+    changed += [name for name in ("rotate", "affine") if not _is_identity(arguments.get(name))]
+    if np.any(np.asarray(arguments.get("scale", 1.0), float) < 0):
+        changed.append("the flip by a negative scale")
+    return changed
+
+
+def _look(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
+    if "contrast_limits" not in arguments:  # labels have colours of their own, alike in every layer
+        return []
+    changed = [] if _colormap_name(arguments.get("colormap")) in ("", "gray") else ["the colormap"]
+    low, high = map(float, volume.value_range)
+    limits = arguments["contrast_limits"]
+    if limits is not None and not np.allclose(limits, (low, high), rtol=0, atol=SAME_LIMIT * (high - low)):
+        changed.append("contrast limits")
+    return changed if arguments.get("gamma", 1.0) == 1.0 else [*changed, "gamma"]
+
+
+def _is_identity(value: Any) -> bool:
+    matrix = np.asarray(0.0 if value is None else value, float)
+    return bool(np.allclose(matrix, np.eye(len(matrix)))) if matrix.ndim == 2 else not matrix.any()
+
+
+def _colormap_name(colormap: Any) -> str:
+    if isinstance(colormap, Mapping):
+        return str(colormap.get("name", ""))
+    return str(getattr(colormap, "name", colormap or ""))
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

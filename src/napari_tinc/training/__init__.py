@@ -1,0 +1,1 @@
+"""Fitting one tree of networks."""

@@ -1,0 +1,134 @@
+"""Rounding parameters to integers: steps, what the integers will cost, and learning both during training.
+
+A tensor's integers are priced as the two-sided geometric distribution of their mean magnitude m that
+networks/entropy.py codes them with: theta = (sqrt(1 + m^2) - 1) / m, and h(m) = -log2((1 - theta) / (1 + theta)) - m
+log2(theta) bits an integer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..networks.architecture import Architecture
+
+if TYPE_CHECKING:
+    import torch
+
+OPENING_PRICE = 0.02  # of a bit for every parameter, in units of the loss
+PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a schedule, on a logarithmic scale
+HOLD = 0.1  # how fast all steps together follow the bits, which the price alone would steer too slowly
+
+
+def storable(steps: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Steps as a file stores them: float32 with the lower 16 bits zero (bfloat16), rounded to nearest."""
+    bits = np.asarray(steps, np.float32).view(np.uint32)
+    bits = (bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
+    return np.asarray(np.maximum(bits, np.uint32(0x00800000)).view(np.float32))
+
+
+def quantize(values: NDArray[np.float32], step: np.float32, largest: int) -> NDArray[np.int32]:
+    """round(values / step), kept within +-largest."""
+    return np.clip(np.rint(values.astype(np.float64) / step), -largest, largest).astype(np.int32)
+
+
+class LearnedRounding:
+    """Rounding that is trained with the network: one step a tensor, and a price for every bit.
+
+    The price (squared error, in units of the volume's variance, for all parameters growing by one bit) is steered so
+    that the bits meet a target. Rounding is passed straight through to the parameters; a step's gradient is that of
+    LSQ (Esser et al. 2020, arXiv 1902.08153), taken on log(step).
+    """
+
+    TENSORS, NUMBERS = ("log_steps", "momentum", "square"), ("updates", "price", "gain", "learning_rate", "bits")
+
+    def __init__(self, architecture: Architecture, vector: torch.Tensor) -> None:
+        import torch
+
+        sizes = torch.tensor([tensor.size for tensor in architecture.tensors], device=vector.device)
+        self.sizes = sizes.float()
+        self.tensor_of = torch.repeat_interleave(torch.arange(len(sizes), device=vector.device), sizes)
+        self.log_steps = torch.zeros_like(self.sizes)
+        self.momentum, self.square, self.updates = torch.zeros_like(self.sizes), torch.zeros_like(self.sizes), 0
+        self.price, self.gain, self.learning_rate, self.bits = 0.0, 0.0, 0.0, 0.0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums over each tensor, (n_tensors,)."""
+        import torch
+
+        return torch.zeros_like(self.sizes).index_add_(0, self.tensor_of, values)
+
+    def begin(
+        self, vector: torch.Tensor, squared_gradient: torch.Tensor, bits: float, loss: float, updates: int
+    ) -> None:
+        """Set steps that spend ``bits`` where they matter, and a price that fits ``loss`` and ``updates`` to come.
+
+        For a given rate, distortion is least where step^2 times the mean curvature is the same for all tensors; the
+        mean squared gradient stands for the curvature (the empirical Fisher information).
+        """
+        self.price, self.gain = OPENING_PRICE * loss, min(0.1, PRICE_GAIN / max(1, updates))
+        self.learning_rate = min(0.05, STEP_TRAVEL / max(1, updates))
+        sensitivity = (self.sum(squared_gradient) / self.sizes).sqrt() + 1e-12
+        low, high = -40.0, 40.0
+        for _ in range(40):
+            middle = (low + high) / 2
+            self.log_steps.copy_(middle - sensitivity.log())
+            self.apply(vector)
+            low, high = (middle, high) if float(self.rate()[0].sum()) > bits else (low, middle)
+
+    def apply(self, vector: torch.Tensor) -> torch.Tensor:
+        """The parameters as a decoder would see them."""
+        self.step = self.log_steps.exp().bfloat16().float()[self.tensor_of]
+        self.scaled = vector / self.step
+        self.integers = self.scaled.round()
+        return self.integers * self.step
+
+    def rate(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """For every tensor: its bits, its mean magnitude m, and dh / dm = -log2(theta)."""
+        import torch
+
+        magnitude = self.sum(self.integers.abs()) / self.sizes + 1e-3
+        theta = ((1 + magnitude * magnitude).sqrt() - 1) / magnitude
+        slope = -theta.log2()
+        return self.sizes * (magnitude * slope - torch.log2((1 - theta) / (1 + theta))), magnitude, slope
+
+    def update(self, gradient: torch.Tensor, target_bits: float, rate: float) -> torch.Tensor:
+        """Move the steps and the price; return the gradient of distortion + price x rate for the parameters.
+
+        ``gradient`` is that of the distortion at the rounded parameters, ``rate`` the schedule's share of the peak
+        learning rate.
+        """
+        bits, magnitude, slope = self.rate()
+        self.bits = float(bits.sum())
+        # Slower as the learning rate falls: a price that outruns the parameters' answer to it would overshoot.
+        excess = max(-0.1, min(0.1, self.bits / target_bits - 1))
+        self.price *= math.exp(10 * self.gain * rate * excess)
+        price = self.price / len(gradient)
+        toward = self.sum(gradient * (self.integers - self.scaled) * self.step) - price * self.sizes * slope * magnitude
+        self.updates += 1
+        self.momentum.lerp_(toward, 0.1)
+        self.square.lerp_(toward * toward, 0.01)
+        denominator = (self.square / (1 - 0.99**self.updates)).sqrt_().add_(1e-12)
+        learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
+        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(HOLD * rate * excess)
+        return gradient + price * slope[self.tensor_of] * self.integers.sign() / self.step
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs to go on from here, between two updates."""
+        tensors = {name: getattr(self, name).cpu().numpy() for name in self.TENSORS}
+        return tensors | {name: getattr(self, name) for name in self.NUMBERS}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        import torch
+
+        for name in self.TENSORS:
+            getattr(self, name).copy_(torch.from_numpy(state[name]))
+        for name in self.NUMBERS:
+            setattr(self, name, state[name])
+
+    def steps(self) -> NDArray[np.float64]:
+        """One step a tensor of the architecture."""
+        return self.log_steps.exp().cpu().numpy().astype(np.float64)

@@ -1,0 +1,177 @@
+"""Which boxes below a network become scalars: split or stop by the distortion and the bits that each costs.
+
+A pilot fit says what squared error the network will leave where. With J in units of squared error and a price for a
+bit, a box may be
+
+    left to the network     J = N + price * bits      N: the network's expected squared error there
+    one scalar              J = V + price * bits      V: squared deviation from the box's mean
+    split                   J = price * bits + the sum over its children
+
+of which the least is taken, from the smallest boxes up to the networks' own (as Sullivan and Baker 1994 do for
+quadtrees). Where squared error falls as 1 / bits, its total S makes a bit worth S / bits. What a network could do
+elsewhere with what it need not learn in a scalar's box is left out: counting it, N twice, lost up to 1 dB
+(docs/benchmarks.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..format.networks_file import INHERITS, MAX_TREE, SCALAR
+from ..octree import MAX_DEPTH, Octree, child_offsets, split_counts
+
+LEAST_VOXELS = 64  # of a box
+SPLIT_BITS, FLAG_BITS, VALUE_BITS = 1.0, 1.0, 3.0
+WORTH = 0.02  # of the total squared error, that a partition must gain to be made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partition:
+    """A tree whose networks share boxes with scalars.
+
+    Attributes
+    ----------
+    octree, widths : as in a header; a network that has no box left is gone.
+    values : of the scalar leaves, in node order, normalised units.
+    squares : sum of their squared deviations.
+    """
+
+    octree: Octree
+    widths: NDArray[np.int64]
+    values: NDArray[np.float64]
+    squares: float
+
+
+def partition(
+    volume: NDArray[np.float32], errors: NDArray[np.float32], stride: int, octree: Octree, widths: NDArray[np.int64],
+    network_bits: float, bits: float,
+) -> Partition | None:  # fmt: skip
+    """The cheapest partition below the leaves of a full octree; None where none is worth it.
+
+    Parameters
+    ----------
+    volume : normalised, (z, y, x).
+    errors : squared errors expected of the network at every ``stride``-th voxel of each axis, from 0.
+    octree, widths : networks on all nodes of a full octree.
+    network_bits, bits : of the network of one leaf, and of the whole file.
+    """
+    counts = split_counts(octree.shape, MAX_DEPTH)
+    finest = octree.depth
+    while finest < MAX_DEPTH and (counts[finest + 1] > counts[finest]).any():
+        if np.prod(np.array(octree.shape) / 2.0 ** counts[finest + 1]) < LEAST_VOXELS:
+            break
+        finest += 1
+    n, total, squares = _moments(volume, counts[finest])
+    network = _sums(errors, octree.shape, counts[finest], stride)
+    network *= n / _sums(np.ones_like(errors), octree.shape, counts[finest], stride)
+    price = float(network.sum()) / bits
+    scalars: list[NDArray[np.bool_]] = []
+    splits: list[NDArray[np.bool_]] = []
+    means: list[NDArray[np.float64]] = []
+    deviations: list[NDArray[np.float64]] = []
+    cost: NDArray[np.float64] | None = None
+    for level in range(finest, octree.depth - 1, -1):
+        if cost is not None:
+            n, total, squares, network, cost = (
+                _merge(values, counts[level + 1] - counts[level]) for values in (n, total, squares, network, cost)
+            )
+        mean = total / n
+        deviation = np.maximum(squares - total * mean, 0)
+        # Where the networks' own boxes are, one that is a scalar saves its network; above that all else has to pay it.
+        own = level == octree.depth
+        inherit = network + price * (network_bits if own else SPLIT_BITS + FLAG_BITS)
+        scalar = deviation + price * (SPLIT_BITS + FLAG_BITS + VALUE_BITS)
+        split = np.full(n.shape, np.inf) if cost is None else cost + price * (SPLIT_BITS + network_bits * own)
+        cost = np.minimum(np.minimum(inherit, scalar), split)
+        splits.insert(0, (split < inherit) & (split < scalar))
+        scalars.insert(0, (scalar < inherit) & ~splits[0])
+        means.insert(0, mean)
+        deviations.insert(0, deviation)
+    assert cost is not None
+    gain = float(network.sum()) + price * network_bits * network.size - float(cost.sum())
+    if gain < WORTH * float(network.sum()):
+        return None
+    return _grow(octree, widths, counts, splits, scalars, means, deviations)
+
+
+def _grow(
+    octree: Octree, widths: NDArray[np.int64], counts: NDArray[np.int64], splits: list[NDArray[np.bool_]],
+    scalars: list[NDArray[np.bool_]], means: list[NDArray[np.float64]], deviations: list[NDArray[np.float64]],
+) -> Partition | None:  # fmt: skip
+    """The tree of the boxes chosen, from what was found on the lattices of the levels from the networks' down."""
+    cells = octree.cell[octree.leaves]
+    flags = [np.ones(octree.leaves[0], bool)]
+    for depth, split in enumerate(splits):
+        level, here = octree.depth + depth, split[tuple(cells.T)]
+        offsets = child_offsets(counts, level) if here.any() else np.zeros((0, 3), np.int64)
+        if sum(map(len, flags)) + len(here) + int(here.sum()) * len(offsets) > MAX_TREE:
+            here[:] = False  # no more than a file may have
+        flags.append(here)
+        if not here.any():
+            break
+        cells = ((cells[here] << counts[level + 1] - counts[level])[:, None] + offsets).reshape(-1, 3)
+    tree = Octree.from_splits(octree.shape, np.concatenate(flags))
+    out = np.full(len(tree.split), INHERITS, np.int64)
+    inner = octree.leaves[0]  # a full tree: nodes above its leaves keep their numbers, and so do these
+    out[: len(widths)] = widths
+    values, squares = [], 0.0
+    for leaf in tree.leaves[tree.leaves >= inner].tolist():
+        depth, cell = int(tree.level[leaf]) - octree.depth, tuple(tree.cell[leaf])
+        if scalars[depth][cell]:
+            out[leaf] = SCALAR
+            values.append(means[depth][cell])
+            squares += float(deviations[depth][cell])
+    # A network whose leaves are all scalars is gone, and so is one above it that has no network below any more.
+    used = np.zeros(len(tree.split), bool)
+    used[tree.leaves[out[tree.leaves] != SCALAR]] = True
+    for level in range(tree.depth, 0, -1):
+        used[tree.parent[(tree.level == level) & used]] = True
+    if not used[0]:
+        return None
+    out[(out > 0) & ~used] = INHERITS
+    return Partition(tree, out, np.array(values), squares)
+
+
+def _edges(length: int, cuts: int) -> NDArray[np.int64]:
+    """First voxels of the cells of a lattice along an axis."""
+    return np.arange(2**cuts) * length >> cuts
+
+
+def _sums(
+    values: NDArray[np.floating[Any]], shape: tuple[int, ...], cuts: NDArray[np.int64], stride: int
+) -> NDArray[np.float64]:
+    """Sums over the cells of a lattice of what is known at every ``stride``-th voxel."""
+    out: NDArray[np.float64] = values.astype(np.float64)
+    for axis, (length, cut) in enumerate(zip(shape, cuts.tolist(), strict=True)):
+        out = np.add.reduceat(out, -(-_edges(length, cut) // stride), axis=axis)
+    return out
+
+
+def _moments(
+    volume: NDArray[np.float32], cuts: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Voxels, sums and sums of squares of the cells of a lattice; slab by slab, as float64 takes room."""
+    z_edges = np.append(_edges(volume.shape[0], int(cuts[0])), volume.shape[0])
+    flat = cuts.copy()
+    flat[0] = 0
+    parts: list[list[NDArray[np.float64]]] = [[], []]
+    for low, high in zip(z_edges[:-1].tolist(), z_edges[1:].tolist(), strict=True):
+        slab = volume[low:high].astype(np.float64)
+        for part, values in zip(parts, (slab, slab * slab), strict=True):
+            part.append(_sums(values, slab.shape, flat, 1))
+    sizes = [np.diff(np.append(_edges(n, c), n)) for n, c in zip(volume.shape, cuts.tolist(), strict=True)]
+    n = sizes[0][:, None, None] * sizes[1][:, None] * sizes[2].astype(np.float64)
+    return n, np.concatenate(parts[0]), np.concatenate(parts[1])
+
+
+def _merge(values: NDArray[np.float64], halved: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums over the children of every cell of the lattice above."""
+    for axis, cut in enumerate(halved.tolist()):
+        if cut:
+            shape = (*values.shape[:axis], -1, 2, *values.shape[axis + 1 :])
+            values = values.reshape(shape).sum(axis=axis + 1)
+    return values

@@ -1,0 +1,172 @@
+"""Where the voxels of a batch come from: one of each stratum, and more strata where the error is.
+
+The volume is cut into blocks of 4 x 4 x 4 voxels, which stand along a Morton curve inside every region (the leaves
+that use one network). A region's curve is cut into strata of equal mass, a block's mass being 0.2 plus 0.8 of its
+share of the error: errors of neighbours are alike, so that a voxel a stratum takes much of the noise out of a batch,
+and drawing where the error is takes more. Weights, voxels / expected draws, keep the expectation of the loss what it is
+(importance sampling). NumPy only; all devices see the same voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..octree import Octree, box_slices
+
+EDGE = 4  # voxels along a block; twice as many and so on where there would be too many blocks to learn about
+MANY_BLOCKS = 2**16
+EVENLY = 0.2  # share of the mass that every voxel has, whatever its error
+POWER = 0.75  # of a block's mean squared error; 0.5 would give the least noise if errors were known exactly
+MEMORY = 0.5  # of what was learnt before, each time new errors come in
+PRIOR = 2.0  # draws of average error that every block is given on top
+
+
+class Sampler:
+    """Blocks of all regions, and how often each is to be drawn.
+
+    Parameters
+    ----------
+    volume : float32, (z, y, x).
+    octree : its leaves make the regions.
+    region_of : which region each leaf belongs to, from 0; -1 for a leaf that nothing is to be drawn from.
+    """
+
+    def __init__(self, volume: NDArray[np.float32], octree: Octree, region_of: NDArray[np.int64]) -> None:
+        self.volume, self.n_regions = volume, int(region_of.max()) + 1
+        leaves = octree.leaves[region_of >= 0]
+        edge = EDGE
+        while volume.size > MANY_BLOCKS * edge**3:
+            edge *= 2
+        boxes = [
+            _blocks(volume, low, high, edge)
+            for low, high in zip(octree.start[leaves], octree.stop[leaves], strict=True)
+        ]
+        start, size, squares = (np.concatenate(parts) for parts in zip(*boxes, strict=True))
+        region = np.repeat(region_of[region_of >= 0], [len(first) for first, *_ in boxes])
+        code = np.zeros(len(start), np.int64)
+        for axis in range(3):
+            code |= _spread(start[:, axis] // edge, 2 - axis)
+        order = np.lexsort((code, region))
+        self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
+        self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
+        # Before anything is learnt the network is near 0 everywhere, the volume's mean.
+        self.error, self.draws = PRIOR * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR)
+        self._spread_draws()
+
+    def _set(self, mass: NDArray[np.float64]) -> None:
+        """Take over a mass for every block; that of a region becomes 1."""
+        mass = mass / np.bincount(self.region, mass)[self.region]
+        begins = np.searchsorted(self.region, np.arange(self.n_regions))
+        ends = np.cumsum(mass)
+        before = np.append(0.0, ends[:-1])
+        self.mass_before = before - before[begins][self.region] + self.region  # region r spans r to r + 1
+        self.voxels_per_mass = self.voxels / mass
+
+    def learn(self, shares: Sequence[Draws]) -> None:
+        """Draw more where the errors noted since the last time, and to a lesser part those before, are large."""
+        self.error *= MEMORY
+        self.draws *= MEMORY
+        for share in shares:
+            blocks, errors = share.take_notes()
+            self.error += np.bincount(blocks, errors, len(self.error))
+            self.draws += np.bincount(blocks, minlength=len(self.draws))
+        self._spread_draws()
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs to go on from here, right after :meth:`learn`."""
+        return {"error": self.error, "draws": self.draws}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.error[:], self.draws[:] = state["error"], state["draws"]
+        self._spread_draws()
+
+    def _spread_draws(self) -> None:
+        mean = np.average(self.error / np.maximum(self.draws, 1), weights=self.voxels)
+        relative = np.ones(len(self.voxels))
+        if mean > 0:
+            relative = ((self.error + PRIOR * mean) / (self.draws + PRIOR) / mean) ** POWER
+        self._set(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
+
+
+class Draws:
+    """One thread's share of every batch.
+
+    Parameters
+    ----------
+    order : regions, in the order in which their points shall stand.
+    counts : points of each of these, alike in all shards.
+    shard, shards : which of how many shares this is: they take turns along a region's strata.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        order: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        seed: tuple[int, ...],
+        shard: int,
+        shards: int,
+    ) -> None:
+        self.sampler = sampler
+        places = [
+            region + (np.arange(n) * shards + shard) / (n * shards) for region, n in zip(order, counts, strict=True)
+        ]
+        self.place = np.concatenate(places)
+        self.width = np.repeat(1 / (counts * shards), counts)
+        # Times voxels / mass of a block: the weight with which the mean over a batch is that over the volume.
+        self.weight = np.repeat(counts.sum() / sampler.volume.size / counts, counts).astype(np.float32)
+        self.at = np.zeros((len(self.place), 4), np.float32)
+        self.rng = np.random.default_rng((*seed, shard))
+        self.blocks: list[NDArray[np.int64]] = []
+        self.errors: list[NDArray[np.float32]] = []
+
+    def draw(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Voxel coordinates (n, 4), the last of them 0, intensities (n,) and weights (n,)."""
+        sampler = self.sampler
+        place = self.rng.random(len(self.place)) * self.width + self.place
+        block = np.searchsorted(sampler.mass_before, place, side="right") - 1
+        inside = ((place - sampler.mass_before.take(block)) * sampler.voxels_per_mass.take(block)).astype(np.int32)
+        rest, x = np.divmod(np.minimum(inside, sampler.voxels.take(block) - 1), sampler.size[2].take(block))
+        z, y = np.divmod(rest, sampler.size[1].take(block))
+        for axis, offset in enumerate((z, y, x)):
+            self.at[:, axis] = np.add(sampler.start[axis].take(block), offset, out=offset)
+        self.blocks.append(block)
+        index = np.ravel_multi_index((z, y, x), sampler.volume.shape)
+        intensity = sampler.volume.reshape(-1)[index]
+        weight = sampler.voxels_per_mass.take(block).astype(np.float32)
+        weight *= self.weight
+        return self.at, intensity, weight
+
+    def note(self, errors: NDArray[np.float32]) -> None:
+        """The squared errors at the points drawn last."""
+        self.errors.append(errors.copy())
+
+    def take_notes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Blocks and squared errors since the last time."""
+        blocks, errors = np.concatenate(self.blocks), np.concatenate(self.errors)
+        self.blocks, self.errors = [], []
+        return blocks, errors
+
+
+def _blocks(
+    volume: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64], edge: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """First voxels and sizes of the blocks of a box, (n, 3) each, and their sums of squared intensities, (n,)."""
+    edges = [np.arange(low, high, edge) for low, high in zip(start, stop, strict=True)]
+    first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
+    sums = np.square(volume[box_slices(start, stop)])
+    for axis in range(3):
+        sums = np.add.reduceat(sums, edges[axis] - start[axis], axis=axis)
+    return first, np.minimum(stop - first, edge), sums.reshape(-1).astype(np.float64)
+
+
+def _spread(index: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+    """The lower 21 bits of an index at every third place, from ``offset``."""
+    out = np.zeros_like(index)
+    for bit in range(min(21, int(index.max()).bit_length())):
+        out |= (index >> bit & 1) << (3 * bit + offset)
+    return out

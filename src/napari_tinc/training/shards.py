@@ -1,0 +1,171 @@
+"""A share of every batch on one thread or one GPU: its voxels, drawn by sampling.py, its loss and its gradient.
+
+Every array lives in a buffer that is made once. Points stand so that those of a node are next to each other at all
+levels: what a level's parents gave is what its children see, by a reshape.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..networks.architecture import (
+    Architecture,
+    Array,
+    Buffers,
+    Weights,
+    backpropagate_nodes,
+    evaluate_heads,
+    evaluate_nodes,
+)
+from .sampling import Draws, Sampler
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Shard:
+    """A share of every batch: its own random points, buffers and gradient."""
+
+    def __init__(
+        self, sampler: Sampler, architecture: Architecture, batch: int, device: torch.device,
+        seed: tuple[int, ...], shard: int, shards: int,
+    ) -> None:  # fmt: skip
+        import torch
+
+        self.architecture, self.device = architecture, device
+        octree = architecture.octree
+        siblings = {group.level: len(group.siblings) for group in architecture.groups}
+        below = [math.prod(siblings[finer] for finer in siblings if finer > level) for level in siblings]
+        points = [max(1, batch // below[0]) * n for n in below]  # of a node, at each level
+        # Points stand in depth-first order, so that those of a node are contiguous at every level.
+        first = np.zeros(len(octree.split), np.int64)
+        for index, group in enumerate(architecture.groups):
+            if group.level:
+                rows = self.rows_of(index)
+                parents = architecture.groups[group.parent].nodes[rows // len(group.siblings)]
+                first[group.nodes] = first[parents] + rows % len(group.siblings) * points[group.level]
+        heads = architecture.heads
+        order = np.argsort(first[heads])
+        counts = np.array(points)[octree.level[heads[order]]]
+        self.draws = Draws(sampler, order, counts, seed, shard, shards)
+        drawn = np.concatenate([start + np.arange(n) for start, n in zip(first[heads[order]], counts, strict=True)])
+        # Where the points drawn stand in a batch; some places stay empty where a node has children without network.
+        self.places = None if len(drawn) == points[0] else torch.from_numpy(drawn).to(device)
+        self.voxels = torch.zeros((points[0], 4), device=device)
+        self.low, self.high = float(sampler.volume.min()), float(sampler.volume.max())
+        self.errors = np.empty(counts.sum(), np.float32)
+        self.buffers = Buffers(torch, device=device)
+        self.gradient = torch.zeros(architecture.n_parameters, device=device)
+        self.gradients = architecture.views(self.gradient)
+
+        def put(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
+
+        # A group's positions from its parent group's: u_child = u * ratio + shift.
+        self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for group in architecture.groups:
+            scale, above = architecture.scale[group.level], architecture.scale[max(group.level - 1, 0)]
+            shift = np.zeros((len(group.nodes), 1, 4))
+            shift[:, 0, 3] = 1
+            if group.level:
+                from_parent = architecture.centre(octree.parent[group.nodes]) - architecture.centre(group.nodes)
+                shift[:, 0, :3] = from_parent * scale
+            else:
+                shift[:, 0, :3] = (0.5 - architecture.centre(group.nodes)) * scale
+                above = 1.0
+            ratio = np.array([scale / above] * 3 + [0.0])
+            self.moves.append((put(ratio), put(shift)))
+        self.rows = [
+            None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
+        ]
+        self.head_rows = [torch.from_numpy(group.head_rows).to(device) for group in architecture.groups]
+        # Which of the points drawn a group's heads are trained at, (heads, points).
+        begins = np.searchsorted(drawn, first)
+        self.points = [
+            begins[group.nodes[group.head_rows], None] + np.arange(points[group.level]) for group in architecture.groups
+        ]
+
+    def rows_of(self, index: int) -> NDArray[np.int64]:
+        """The rows of a group among its parent group's children."""
+        group = self.architecture.groups[index]
+        return np.arange(len(group.nodes)) if group.rows is None else group.rows
+
+    def route(self, x: torch.Tensor, index: int) -> torch.Tensor:
+        """What stands at the parent group's points, (n, m, k), as its children in group ``index`` see it."""
+        group = self.architecture.groups[index]
+        children = len(group.siblings)
+        x = x.reshape(x.shape[0] * children, x.shape[1] // children, x.shape[2])
+        rows = self.rows[index]
+        return x if rows is None else x[rows]
+
+    def step(self, weights: list[Weights]) -> float:
+        """Loss of one batch; leaves its gradient in ``self.gradient``."""
+        import torch
+
+        groups = self.architecture.groups
+        at, intensity, weight = self.draws.draw()
+        voxel = torch.from_numpy(at).to(self.device)[None]
+        if self.places is not None:
+            self.voxels[self.places] = voxel[0]
+            voxel = self.voxels[None]
+        positions: list[Array] = []
+        features: list[Array] = []
+        inputs: list[Array] = []
+        above: dict[int, Array] = {}
+        loss, count = 0.0, len(intensity)
+        for index, group in enumerate(groups):
+            ratio, shift = self.moves[index]
+            source = voxel if group.parent < 0 else self.route(positions[group.parent], index)
+            out = self.buffers((index, "position"), (*source.shape[:2], 4))
+            positions.append(torch.addcmul(shift, source, ratio, out=out))
+            inputs.append(None if group.parent < 0 else self.route(features[group.parent], index))
+            x = evaluate_nodes(torch, weights[index], out, inputs[index], self.buffers, index)
+            features.append(x)
+            if len(group.head_rows):
+                whole = len(group.head_rows) == len(group.nodes)
+                rows = slice(None) if whole else self.head_rows[index]
+                x = x[rows]
+                outputs = evaluate_heads(torch, weights[index], x, self.buffers, index)
+                points = self.points[index]
+                errors = self.deviations(outputs.cpu().numpy()[..., 0], intensity[points])
+                squares = errors * errors
+                self.errors[points] = squares
+                loss += float((squares * weight[points]).sum())
+                errors *= weight[points] * np.float32(2 / count)
+                y = torch.from_numpy(errors[..., None]).to(self.device)
+                into = self.gradients[index]
+                torch.matmul(x.transpose(1, 2), y, out=into["head"])
+                torch.sum(y, 1, keepdim=True, out=into["head_bias"])
+                back = y * weights[index]["head"].transpose(1, 2)
+                if whole:
+                    above[index] = back
+                else:
+                    above[index] = torch.zeros_like(features[index])
+                    above[index][rows] = back
+        self.draws.note(self.errors)
+        for index in reversed(range(len(groups))):
+            group = groups[index]
+            back = backpropagate_nodes(
+                torch, weights[index], self.gradients[index], positions[index], inputs[index], above.pop(index),
+                self.buffers, index,
+            )  # fmt: skip
+            if back is None:
+                continue
+            shape = features[group.parent].shape
+            if self.rows[index] is None:
+                above[group.parent] = back.reshape(shape)
+            else:
+                if group.parent not in above:
+                    above[group.parent] = torch.zeros(shape, device=back.device)
+                above[group.parent].view(-1, *back.shape[1:])[self.rows[index]] = back
+        return loss / count
+
+    def deviations(self, outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What outputs are off by. None where a decoder would clip them to what is wanted, the end of the range."""
+        off = outputs - wanted
+        off[((wanted <= self.low) & (off < 0)) | ((wanted >= self.high) & (off > 0))] = 0
+        return off
