@@ -20,7 +20,7 @@ from common import load, machine, markdown, timed_fit
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 RATIO = 66
 TIMES = (3, 5, 10, 20, 30, 45, 60)
@@ -47,7 +47,7 @@ def run_ours(volume: NDArray[Any], preset: str, steps: int | None = None) -> dic
     ``steps`` instead of the preset's, with weights of 8 bits: so short a fit has no use for more of them.
     """
     if steps:
-        fit_tree.STEPS = {**fit_tree.STEPS, preset: steps}
+        task.STEPS = {**task.STEPS, preset: steps}
     finished, progress, seconds = timed_fit(volume, ratio=RATIO, preset=preset, weights="int8" if steps else "entropy")
     quality = tinc.compare(volume, finished.volume)
     print(f"{preset}: {progress[-1].step} steps, {seconds:.1f} s, {quality.psnr:.2f} dB", file=sys.stderr)

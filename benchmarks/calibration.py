@@ -17,10 +17,9 @@ from common import VOLUMES, load, machine, markdown, timed_fit
 from numpy.typing import NDArray
 
 from napari_tinc import metrics
-from napari_tinc.decoding.network_box import to_values
-from napari_tinc.networks.calibration import fit_corrections
-from napari_tinc.networks.weights import Corrections, from_chunks
-from napari_tinc.training.fit_tree import normalise
+from napari_tinc.networks.calibration import Corrections, fit_corrections
+from napari_tinc.networks.values import normalise, to_values
+from napari_tinc.networks.weights import from_chunks
 
 
 def row(name: str, volume: NDArray[Any], ratio: float, preset: str) -> list[str]:

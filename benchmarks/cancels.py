@@ -23,9 +23,9 @@ import psutil
 from common import machine, markdown
 
 from napari_tinc import samples
+from napari_tinc.control import Control
 from napari_tinc.plugin.jobs.job import Request, compress_layer
-from napari_tinc.plugin.layers.from_volume import Geometry
-from napari_tinc.training.trainer import Control
+from napari_tinc.plugin.layers.geometry import Geometry
 
 MRI = samples.mri().array
 LABELS = (MRI >> 4).astype("u2")

@@ -16,7 +16,7 @@ import tifffile
 from common import machine, markdown, timed_fit
 
 from napari_tinc.metrics import measure
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 FILE = "mri_stroke_3contrast.tif"  # (channel, z, y, x)
 
@@ -29,15 +29,15 @@ def main() -> None:
     args = parser.parse_args()
     image = np.ascontiguousarray(tifffile.imread(args.corpus / FILE))
     stacked = image.reshape(-1, *image.shape[2:])
-    usual, rows = fit_tree.STEPS[args.preset], []
+    usual, rows = task.STEPS[args.preset], []
     whole = max(stacked.shape)  # an edge of block at which nothing is cut
 
     def fit(what: str, volume: np.ndarray, steps: float) -> int:
-        fit_tree.STEPS[args.preset] = round(steps)
+        task.STEPS[args.preset] = round(steps)
         finished, _, seconds = timed_fit(volume, ratio=args.ratio, preset=args.preset, block=whole)
         n_trees = len(volume) if volume.ndim > 3 else 1
         shape = volume.shape[-3:]
-        each = fit_tree.estimate(shape, finished.volume.nbytes_compressed // n_trees, settings).steps
+        each = task.estimate(shape, finished.volume.nbytes_compressed // n_trees, settings).steps
         found = np.asarray(finished.volume).reshape(image.shape)
         nbytes = finished.volume.nbytes_compressed
         psnr = [measure(a, b, nbytes).psnr for a, b in zip(image, found, strict=True)]
@@ -48,7 +48,7 @@ def main() -> None:
         print(f"  {rows[-1]}", flush=True)
         return n_trees * each
 
-    settings = fit_tree.Settings(args.preset)
+    settings = task.Settings(args.preset)
     separate = fit("a tree a channel", image, usual)
     shared = fit("one tree", stacked, usual)
     fit("one tree, steps of the first", stacked, usual * separate / shared)

@@ -19,14 +19,14 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
-from napari_tinc.encoding.blocks import Planned
-from napari_tinc.training import fit_tree
+from napari_tinc.events import Planned
+from napari_tinc.training import task
 
 OPTIONS: dict[str, Any] = {"ratio": 16, "preset": "fast", "block": 64, "levels": 2}
 
 
 def few_steps(steps: int) -> None:
-    fit_tree.STEPS["fast"] = steps
+    task.STEPS["fast"] = steps
 
 
 def run(volume: NDArray, scheduler: Any, kill: int = 0) -> tuple[bytes, float, int]:

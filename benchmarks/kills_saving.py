@@ -29,9 +29,9 @@ from common import machine, markdown
 
 import napari_tinc as tinc
 from napari_tinc.cli import main as cli_main
-from napari_tinc.io.image import read_image
+from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image
-from napari_tinc.storage import stores
+from napari_tinc.storage import atomic
 
 EDGES = (16, 64, 160)  # voxels of noise: files of 5 kB, 260 kB and 4 MB
 ROUNDS = 4  # of writing, in which the moment of the kill lies
@@ -44,13 +44,13 @@ def killed(write: Write, seconds: float, signal_first: bool = False) -> None:
     child = os.fork()
     if not child:
         if signal_first:
-            save = stores.save
+            save = atomic.save
 
             def told(path: object, data: bytes) -> None:
                 os.write(tell, b".")
                 save(path, data)  # type: ignore[arg-type]
 
-            stores.save = told  # type: ignore[assignment]
+            atomic.save = told  # type: ignore[assignment]
         else:
             write(1)  # the first one copies memory that was the parent's, between the two calls, too
             os.write(tell, b".")
@@ -145,7 +145,7 @@ def compressing(folder: Path, kills: int) -> list[str]:
             if cli_main.main(arguments):
                 raise RuntimeError(said.getvalue())
 
-    span = 2 * seconds_of(lambda version: stores.save(folder / "x.tinc", data[version]))
+    span = 2 * seconds_of(lambda version: atomic.save(folder / "x.tinc", data[version]))
     return campaign("compress", path.parent, write, lambda path: path.read_bytes() in data, kills, span, True)
 
 

@@ -60,10 +60,10 @@ def compress(source: str, target: str, steps: int, ratio: float) -> None:
     import zarr
 
     import napari_tinc as tinc
-    from napari_tinc.encoding.blocks import Planned
-    from napari_tinc.training import fit_tree
+    from napari_tinc.events import Planned
+    from napari_tinc.training import task
 
-    fit_tree.count_steps = lambda *_: steps
+    task.count_steps = lambda *_: steps
     for event in tinc.fit(zarr.open_array(source, mode="r"), ratio=ratio, preset="fast"):
         if isinstance(event, Planned):
             planned = event

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
-from napari_tinc.io.image import read_image
+from napari_tinc.io.read import read_image
 from napari_tinc.metrics import psnr
 
 

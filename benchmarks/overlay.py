@@ -21,9 +21,9 @@ import numpy as np  # noqa: E402
 from common import machine, markdown  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
-from napari_tinc.decoding.network_box import LEAF_FIELDS  # noqa: E402
+from napari_tinc.decoding.leaf_table import LEAF_FIELDS  # noqa: E402
 from napari_tinc.octree import Octree  # noqa: E402
-from napari_tinc.plugin.layers.from_volume import VOLUME  # noqa: E402
+from napari_tinc.plugin.layers.origin import VOLUME  # noqa: E402
 from napari_tinc.plugin.leaves.overlays import leaf_view  # noqa: E402
 
 

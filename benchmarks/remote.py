@@ -21,7 +21,7 @@ import tifffile
 
 import napari_tinc as tinc
 from napari_tinc.storage import stores
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 
 def serve(data: bytes) -> tuple[str, list[int]]:
@@ -58,7 +58,7 @@ def serve(data: bytes) -> tuple[str, list[int]]:
 def stack(corpus: Path) -> bytes:
     tile = tifffile.imread(corpus / "ct_thorax.tif")[:128, :126, :120].astype(np.int32)
     tile = np.pad(tile - tile.min(), ((0, 0), (0, 2), (0, 8)), mode="symmetric").astype(np.uint16)
-    fit_tree.STEPS["fast"] = 1
+    task.STEPS["fast"] = 1
     volume = tinc.compress(np.concatenate([tile, tile[::-1]] * 8), ratio=64, preset="fast", block=64, levels=2)
     return volume.parts.data()
 

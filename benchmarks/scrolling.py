@@ -32,7 +32,7 @@ def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> Non
 
     import napari_tinc as tinc
     from napari_tinc.format.networks_file import WeightsFormat
-    from napari_tinc.training import fit_tree
+    from napari_tinc.training import task
     from napari_tinc.training.allocation import allocate
 
     brain = tifffile.imread(corpus / "mri_mni152.tif")
@@ -40,7 +40,7 @@ def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> Non
         brain = np.pad(brain, [(0, n) for n in brain.shape], mode="symmetric")
     brain = brain[:edge, :edge, :edge]
     folder.mkdir(parents=True, exist_ok=True)
-    fit_tree.STEPS["fast"] = steps
+    task.STEPS["fast"] = steps
     for name, block in (("one", edge), ("eight", edge // 2)):
         octree, *_ = allocate((block,) * 3, brain.nbytes / ratio * (block / edge) ** 3, WeightsFormat.ENTROPY)
         levels = octree.depth + 1  # as it would be by itself; but asked for, there are networks whatever is better

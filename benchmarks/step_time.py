@@ -21,7 +21,7 @@ from common import load, machine, markdown
 
 from napari_tinc.format.networks_file import WeightsFormat
 from napari_tinc.networks.architecture import Architecture
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 from napari_tinc.training.allocation import allocate
 from napari_tinc.training.optimizer import orthogonalize
 from napari_tinc.training.trainer import Fitted, Schedule, _Trainer, learning_rate
@@ -75,7 +75,7 @@ def bare(architecture: Architecture, batch: int) -> Callable[[], None]:
 def row(volume: np.ndarray, ratio: float, preset: str) -> list[str]:
     tree, widths, layers = allocate(volume.shape, volume.nbytes / ratio, WeightsFormat.ENTROPY)
     architecture = Architecture(tree, widths, layers, 8.0)
-    batch = fit_tree.BATCH[preset]
+    batch = task.BATCH[preset]
     start = Fitted.initial(architecture, 0)
     normalised = ((volume - volume.mean()) / volume.std()).astype(np.float32)
     with _Trainer(normalised, architecture, Schedule(10_000, batch), 1e9, 5.0, torch.device("cpu"), 0, start, 0.0) as t:

@@ -19,8 +19,8 @@ import tifffile
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
-from napari_tinc.decoding.bounded_box import violations
-from napari_tinc.format import head
+from napari_tinc.bounded.check import violations
+from napari_tinc.format import quality
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 KINDS = ("plain", "noise", "offset", "tiny", "denormal", "extreme", "broken")
@@ -93,7 +93,7 @@ def main() -> None:
         kind, code, share = next(cases)
         array = numbers(crops(args.corpus, rng), code, kind, rng)
         finite = array[np.isfinite(array)].astype(np.float64)
-        bound = share * head.span_of((finite.min(), finite.max()))
+        bound = share * quality.span_of((finite.min(), finite.max()))
         volume = tinc.TincVolume(tinc.compress(array, max_error=bound).parts.data())
         found = violations(array, np.asarray(volume), bound)
         if found:

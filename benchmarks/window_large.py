@@ -61,7 +61,7 @@ def synthetic(edge: int) -> np.ndarray:
 def make(folder: Path, edge: int) -> dict[str, Path]:
     """The two files."""
     import napari_tinc as tinc
-    from napari_tinc.training import fit_tree
+    from napari_tinc.training import task
 
     folder.mkdir(parents=True, exist_ok=True)
     half = edge // 2
@@ -69,7 +69,7 @@ def make(folder: Path, edge: int) -> dict[str, Path]:
     if not files["blocks"].exists():
         tinc.compress(synthetic(edge), max_error=BOUND).save(files["blocks"])
     if not files["networks"].exists():
-        fit_tree.STEPS["fast"] = STEPS
+        task.STEPS["fast"] = STEPS
         tinc.compress(synthetic(half), ratio=RATIO, preset="fast", levels=3, block=half).save(files["networks"])
     return files
 

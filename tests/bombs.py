@@ -12,8 +12,8 @@ import numpy as np
 from fields import File, Row, sealed, uv
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.decoding.bounded_box import checksum
-from napari_tinc.format.head import DTYPES
+from napari_tinc.bounded.check import checksum
+from napari_tinc.format.limits import DTYPES
 from napari_tinc.octree import Octree
 
 MOST = 2**49 - 1  # in 7 bytes

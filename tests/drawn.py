@@ -8,19 +8,25 @@ import random
 import numpy as np
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.decoding.bounded_box import checksum
-from napari_tinc.format import blocks_file, head, networks_file
+from napari_tinc.bounded.check import checksum
+from napari_tinc.errors import TincError
+from napari_tinc.format import blocks_file, limits, networks_file
+from napari_tinc.format import chunks as format_chunks
+from napari_tinc.format import widths as format_widths
 from napari_tinc.format.blocks_file import Mosaic, Payload
-from napari_tinc.format.head import DTYPES, Chunk, TincError
-from napari_tinc.format.networks_file import INHERITS, SCALAR, Calibration, Header, WeightsFormat
+from napari_tinc.format.chunks import Chunk
+from napari_tinc.format.limits import DTYPES
+from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat
+from napari_tinc.format.widths import INHERITS, SCALAR
+from napari_tinc.networks.calibration import Corrections
 from napari_tinc.networks.scalars import Scalars
-from napari_tinc.networks.weights import Corrections, architecture_of, round_trip, to_chunks
+from napari_tinc.networks.weights import architecture_of, round_trip, to_chunks
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
 
 def random_splits(rng: random.Random, shape: tuple[int, ...], most: int = 80) -> list[bool]:
     """Breadth-first, of a tree that closes; of a volume that cannot be, one node."""
-    if not 0 < math.prod(shape) <= head.MAX_VOXELS:
+    if not 0 < math.prod(shape) <= limits.MAX_VOXELS:
         return [False]
     counts = split_counts(shape, MAX_DEPTH).sum(axis=1).tolist()
     split: list[bool] = []
@@ -100,7 +106,7 @@ def _one_tree(rng: random.Random, shape: tuple[int, int, int] | None, dtype: str
         layers=rng.choice((1, 2, 2, 3, 8)), omega0=rng.choice((0.0, 5.0, 30.0)),
         weights_format=rng.choice(list(WeightsFormat)), calibration=rng.choice(list(Calibration)),
     )  # fmt: skip
-    networks_file._check_networks(tree, header.widths)
+    format_widths._check_networks(tree, header.widths)
     architecture = architecture_of(header)
     if architecture.n_parameters > 2**16:
         raise TincError("too large to be a seed")
@@ -142,5 +148,5 @@ def _blocks(rng: random.Random) -> bytes:
 
     n = header.n_volumes
     overviews = [part(tuple(header.overview_shape())) for _ in range(n if edge else 0)]
-    extra = [Chunk.of(head.Ancillary.META, rng.choice((b"{", b"{}")))] if rng.random() < 0.3 else []
+    extra = [Chunk.of(format_chunks.Ancillary.META, rng.choice((b"{", b"{}")))] if rng.random() < 0.3 else []
     return blocks_file.pack(header, overviews, [part(tuple(size)) for _ in range(n) for size in sizes], extra)

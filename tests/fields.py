@@ -8,7 +8,8 @@ import zlib
 from dataclasses import dataclass, field
 
 from napari_tinc.format import blocks_file, networks_file
-from napari_tinc.format.head import DTYPES, Feature
+from napari_tinc.format.head import Feature
+from napari_tinc.format.limits import DTYPES
 
 PREFIX = struct.Struct("<4sBBIHI")
 MODEL, WEIGHTS, VERIFY, BLOCK, OVERVIEW = 0, 1, 3, 4, 5

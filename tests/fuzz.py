@@ -27,8 +27,9 @@ import numpy as np
 from mutator import DECODED, Mutator
 
 from napari_tinc.decoding.volume import TincVolume
+from napari_tinc.errors import TincError
 from napari_tinc.format import networks_file
-from napari_tinc.format.head import Feature, TincError
+from napari_tinc.format.head import Feature
 
 GOLDEN = Path(__file__).parent / "golden"
 SECONDS = 1.0  # of CPU, for any input

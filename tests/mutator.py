@@ -19,10 +19,11 @@ from drawn import generated, random_splits, random_widths
 from fields import BLOCK, META, MODEL, OVERVIEW, PROVENANCE, VERIFY, WEIGHTS, File, Row, sealed, uv
 
 from napari_tinc.bounded import box
-from napari_tinc.decoding.bounded_box import checksum
-from napari_tinc.format import head as format_head
-from napari_tinc.format import networks_file
-from napari_tinc.format.head import DTYPES, TincError
+from napari_tinc.bounded import numbers as bounded_numbers
+from napari_tinc.bounded.check import checksum
+from napari_tinc.errors import TincError
+from napari_tinc.format import limits, widths
+from napari_tinc.format.limits import DTYPES
 from napari_tinc.octree import Octree
 
 DECODED = 2**16  # voxels of a volume that is decoded whole
@@ -169,9 +170,9 @@ class Mutator:
         split = random_splits(rng, shape)
         file.fields["nodes"] = uv(len(split))
         file.fields["split"] = np.packbits(split, bitorder="little").tobytes()
-        if "widths" in file.fields and rng.random() < 0.7 and 0 < math.prod(shape) <= format_head.MAX_VOXELS:
+        if "widths" in file.fields and rng.random() < 0.7 and 0 < math.prod(shape) <= limits.MAX_VOXELS:
             tree = Octree.from_splits(shape, np.array(split, bool))
-            file.fields["widths"] = networks_file._pack_widths(tree, random_widths(rng, tree))
+            file.fields["widths"] = widths._pack_widths(tree, random_widths(rng, tree))
             counts = np.bincount(tree.level).tolist()
             kept = [row for row in file.rows if row.role != WEIGHTS]
             weights = [row for row in file.rows if row.role == WEIGHTS] or [Row(0x10, 1, b"")]
@@ -266,10 +267,10 @@ class Mutator:
         rng = self.rng
         if not data or rng.random() < 0.05:
             return bytes([rng.randrange(6)]) + data[1:]
-        if data[0] not in (1, 2) or len(data) < box.HEAD.size:
+        if data[0] not in (1, 2) or len(data) < bounded_numbers.HEAD.size:
             return data[:1] + self.words(data[1:], 4 if data[0] == 4 else 1)
-        head = list(box.HEAD.unpack_from(data))
-        ends = np.cumsum([box.HEAD.size, head[8], head[9]]).tolist()
+        head = list(bounded_numbers.HEAD.unpack_from(data))
+        ends = np.cumsum([bounded_numbers.HEAD.size, head[8], head[9]]).tolist()
         ends.append(ends[-1])  # corrections stay at the words' front, unless lengths are damaged
         parts = [data[a:b] for a, b in zip(ends, [*ends[1:], len(data)], strict=True)]
         if rng.random() < 0.5:
@@ -291,7 +292,7 @@ class Mutator:
             parts[at] = self.words(parts[at], 4)
             if at < 2:
                 head[8 + at] = len(parts[at])
-        return box.HEAD.pack(*head) + b"".join(parts)
+        return bounded_numbers.HEAD.pack(*head) + b"".join(parts)
 
 
 def packed(values: list[float], dtype: Any) -> bytes:

@@ -7,8 +7,10 @@ import zlib
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_tinc.format.head import DTYPES, Ancillary, Chunk, Kind
-from napari_tinc.format.networks_file import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
+from napari_tinc.format.chunks import Ancillary, Chunk, Kind
+from napari_tinc.format.limits import DTYPES
+from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat, pack
+from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,14 +10,16 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.decoding.contents import Blocks
-from napari_tinc.encoding import blocks
-from napari_tinc.encoding.blocks import Planned, block_tree
+from napari_tinc.encoding import blocks, plan
+from napari_tinc.encoding.budgets import LEAST_BLOCK, shares
+from napari_tinc.encoding.plan import block_tree
 from napari_tinc.encoding.sources import Source
-from napari_tinc.encoding.survey import LEAST_BLOCK, Survey, detail_of, shares
-from napari_tinc.format.head import Kind
+from napari_tinc.encoding.survey import Survey, detail_of
+from napari_tinc.events import Planned
+from napari_tinc.format.chunks import Kind
 from napari_tinc.storage.stores import Memory
-from napari_tinc.training import fit_tree
-from napari_tinc.training.fit_tree import Settings
+from napari_tinc.training import task
+from napari_tinc.training.task import Settings
 
 SHAPE = (20, 22, 44)  # two blocks, cut along x
 OPTIONS: dict[str, Any] = {"ratio": 8, "preset": "fast", "block": 24}
@@ -35,13 +37,13 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         "fast",
         "balanced",
     ):  # in place: encoding/compress.py, if this imports it first, keeps the dictionary
-        monkeypatch.setitem(fit_tree.STEPS, preset, 100)
+        monkeypatch.setitem(task.STEPS, preset, 100)
 
 
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 100)
+        patch.setitem(task.STEPS, "fast", 100)
         return tinc.compress(smooth(), **OPTIONS, spacing=(2, 1, 1), units="mm")
 
 
@@ -192,8 +194,9 @@ def test_how_a_volume_is_cut(shape: tuple[int, int, int], nbytes: int, n_blocks:
 
 
 def test_an_overview_serves_the_coarse_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "OVERVIEW_BLOCKS", 2)
-    monkeypatch.setattr(blocks, "OVERVIEW_CELLS", 12)
+    monkeypatch.setattr(plan, "OVERVIEW_BLOCKS", 2)
+    monkeypatch.setattr(plan, "OVERVIEW_CELLS", 12)
+    monkeypatch.setattr(plan, "OVERVIEW_SHARE", 0.2)
     monkeypatch.setattr(blocks, "OVERVIEW_SHARE", 0.2)
     volume = tinc.compress(smooth(), **OPTIONS)
     assert volume.header.edge == 4 and len(volume.levels) == 2  # type: ignore[attr-defined]

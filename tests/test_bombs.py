@@ -17,7 +17,7 @@ from fields import File, sealed, uv
 from fuzz import MEMORY, MEMORY_PER_BYTE
 
 from napari_tinc.decoding.volume import TincVolume
-from napari_tinc.format.head import TincError
+from napari_tinc.errors import TincError
 from napari_tinc.storage.stores import Memory
 
 SECONDS = 3.0  # of CPU, ten times what the dearest takes: other machines are slower

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc.decoding.bounded_box import violations
-from napari_tinc.format.head import DTYPES
+from napari_tinc.bounded.check import violations
+from napari_tinc.format.limits import DTYPES
 
 SHAPE = (96, 96, 96)
 

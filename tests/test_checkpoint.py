@@ -12,9 +12,9 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.encoding import without_networks
-from napari_tinc.storage import checkpoint, stores
+from napari_tinc.storage import atomic, checkpoint
 from napari_tinc.storage.checkpoint import Journal, Pieces, pack, unpack
-from napari_tinc.training import fit_tree, trainer
+from napari_tinc.training import task, trainer
 
 JOBS: dict[str, dict[str, Any]] = {
     "tree": {"ratio": 12},
@@ -34,8 +34,8 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is kept as often as can be."""
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 150)
-    monkeypatch.setitem(fit_tree.BATCH, "fast", 512)
+    monkeypatch.setitem(task.STEPS, "fast", 150)
+    monkeypatch.setitem(task.BATCH, "fast", 512)
     monkeypatch.setattr(trainer, "LEARNING_STEPS", 20)
     for module in (checkpoint, trainer):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
@@ -62,7 +62,7 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *_, expected = fit(name, None, monkeypatch)
-    save, folder = stores.save, tmp_path / "parts"
+    save, folder = atomic.save, tmp_path / "parts"
     saved: list[str] = []
     each = 8 if name == "psnr" else 3  # several fits take long enough
 
@@ -73,7 +73,7 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
         if len(saved) % each == 0:
             raise Killed
 
-    monkeypatch.setattr(stores, "save", killed)
+    monkeypatch.setattr(atomic, "save", killed)
     for kills in itertools.count():  # noqa: B007
         before = len(saved)
         try:
@@ -151,7 +151,7 @@ def test_what_a_kill_leaves_of_a_file_amid_being_written(tmp_path: Path, monkeyp
 
 
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "save", lambda *_: pytest.fail("saved"))
+    monkeypatch.setattr(atomic, "save", lambda *_: pytest.fail("saved"))
     list(fit("tree", None, monkeypatch))
 
 

@@ -22,21 +22,26 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc import samples
+from napari_tinc import events, samples
+from napari_tinc.cli import compress, demo, tables
 from napari_tinc.cli import main as cli_main
-from napari_tinc.cli import tables
+from napari_tinc.cli import progress as cli_progress
 from napari_tinc.cli.main import main
-from napari_tinc.decoding import volume as decoding_volume
+from napari_tinc.decoding import values as decoding_values
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.encoding import log as encoding_log
+from napari_tinc.encoding import options as encoding_options
 from napari_tinc.encoding import without_networks
 from napari_tinc.format import networks_file
-from napari_tinc.format.head import Ancillary, Chunk
-from napari_tinc.io.image import Image, read_image
+from napari_tinc.format.chunks import Ancillary, Chunk
+from napari_tinc.io.image import Image
+from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image
 from napari_tinc.isolation import caller
+from napari_tinc.networks import values
 from napari_tinc.storage import checkpoint
 from napari_tinc.storage.locks import held
-from napari_tinc.training import fit_tree, trainer
+from napari_tinc.training import fit_tree, task, trainer
 
 SPACING = (3.0, 1.5, 1.5)
 SHAPE = (40, 24, 28)
@@ -50,8 +55,9 @@ def wave(shape: tuple[int, ...] = SHAPE, dtype: Any = "uint8") -> np.ndarray[Any
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_tree, "STEPS", dict.fromkeys(fit_tree.STEPS, 1))
-    monkeypatch.setattr(fit_tree, "BATCH", dict.fromkeys(fit_tree.BATCH, 512))
+    monkeypatch.setattr(task, "STEPS", dict.fromkeys(task.STEPS, 1))
+    monkeypatch.setattr(task, "BATCH", dict.fromkeys(task.BATCH, 512))
+    monkeypatch.setattr(fit_tree, "BATCH", dict.fromkeys(task.BATCH, 512))
 
 
 @pytest.fixture(autouse=True)
@@ -184,9 +190,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_choices_are_those_of_the_codec() -> None:
-    assert tuple(fit_tree.STEPS) == cli_main.PRESETS
-    assert fit_tree.METHODS == cli_main.METHODS
-    assert set(cli_main.WEIGHTS) == set(encoding_compress.WEIGHTS)
+    assert tuple(task.STEPS) == cli_main.PRESETS
+    assert task.METHODS == cli_main.METHODS
+    assert set(cli_main.WEIGHTS) == set(encoding_options.WEIGHTS)
 
 
 # --- compress --------------------------------------------------------------------------------------------------------
@@ -401,6 +407,7 @@ def test_too_little_memory_is_one_line(
     def short_of_memory(*_: object, **__: object) -> None:
         raise MemoryError(text) if text else MemoryError
 
+    monkeypatch.setattr(values, "normalise", short_of_memory)
     monkeypatch.setattr(fit_tree, "normalise", short_of_memory)
     assert fail("compress", image, tmp_path / "v.tinc") == "not enough memory" + bool(text) * f": {text}"
 
@@ -420,7 +427,7 @@ def test_cancelling_leaves_nothing_behind(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tables.Ticker, "show", interrupt)
+    monkeypatch.setattr(cli_progress.Ticker, "show", interrupt)
     assert fail("compress", image, file) == "cancelled"
     assert Path(file).read_bytes() == content
     assert listing(Path(file).parent) == ["v.tif", "v.tinc"]
@@ -532,15 +539,15 @@ def test_block_by_block(tmp_path: Path, long: str, capsys: pytest.CaptureFixture
 @contextlib.contextmanager
 def interrupted_after_a_block(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As by Ctrl-C, when the first block is finished."""
-    entry = tables.log_entry
+    entry = encoding_log.log_entry
 
-    def interrupt(event: trainer.Progress) -> dict[str, Any]:
+    def interrupt(event: events.Progress) -> dict[str, Any]:
         if event.phase == "blocks" and event.step == 1:
             raise KeyboardInterrupt
         return entry(event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli_main, "log_entry", interrupt)
+        patch.setattr(compress, "log_entry", interrupt)
         yield
 
 
@@ -574,15 +581,15 @@ def test_an_interrupted_training_is_kept(
         monkeypatch.setattr(trainer, name, 0.0)
     out = tmp_path / "v.tinc"
     command = ["compress", image, str(out), "--ratio", "8"]
-    entry = tables.log_entry
+    entry = encoding_log.log_entry
 
-    def interrupt(event: trainer.Progress) -> dict[str, Any]:
+    def interrupt(event: events.Progress) -> dict[str, Any]:
         if event.phase == "packing":
             raise KeyboardInterrupt
         return entry(event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli_main, "log_entry", interrupt)
+        patch.setattr(compress, "log_entry", interrupt)
         reason = fail(*command)
     kept = f" seconds ago is kept in {out}.parts, the same command goes on from there"
     assert reason.startswith("cancelled; what was done until ") and reason.endswith(kept)
@@ -592,14 +599,14 @@ def test_an_interrupted_training_is_kept(
 def test_a_process_that_was_killed_leaves_what_it_did(
     tmp_path: Path, long: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, entry = tmp_path / "v.tinc", tables.log_entry
+    out, entry = tmp_path / "v.tinc", encoding_log.log_entry
 
-    def kill(event: trainer.Progress) -> dict[str, Any]:
+    def kill(event: events.Progress) -> dict[str, Any]:
         if event.phase == "blocks" and event.step == 1:
             raise tinc.ChildError("killed")
         return entry(event)
 
-    monkeypatch.setattr(cli_main, "log_entry", kill)
+    monkeypatch.setattr(compress, "log_entry", kill)
     reason = fail("compress", long, out, "--ratio", "8", "--block", "24")
     assert reason == f"killed; 1 finished block is kept in {out}.parts, the same command goes on from there"
 
@@ -704,7 +711,7 @@ def test_what_is_left_of_a_file_of_blocks(tmp_path: Path, long: str, run: Any, r
 def test_compare_says_what_is_too_large(
     image: str, file: str, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding_volume, "MAX_EAGER_VOXELS", 1000)
+    monkeypatch.setattr(decoding_values, "MAX_EAGER_VOXELS", 1000)
     assert "has 26880 voxels, expected at most 1000, as it is compared in memory" in fail("compare", image, file)
 
 
@@ -1011,7 +1018,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Viewer]:
     monkeypatch.setitem(sys.modules, "napari", napari)
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr(cli_main, "QT_PROBE", "print('xcb')")
+    monkeypatch.setattr(demo, "QT_PROBE", "print('xcb')")
     return running
 
 
@@ -1031,8 +1038,8 @@ def test_demo_shows_both_side_by_side(sample: Image, shown: list[Viewer], run: C
 def test_nothing_is_shown_where_qt_cannot_open_a_window(
     file: str, shown: list[Viewer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], probe: str
 ) -> None:
-    monkeypatch.setattr(cli_main, "QT_PROBE", probe)
-    cli_main._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
+    monkeypatch.setattr(demo, "QT_PROBE", probe)
+    demo._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
     assert not shown
     hint = 'napari cannot show it: no Qt binding is installed (pip install "napari-tinc[all]")\n'
     assert capsys.readouterr() == (hint if "ImportError" in probe else "", "")
@@ -1044,7 +1051,7 @@ def test_no_window_is_tried_where_there_is_no_screen(
 ) -> None:
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it was tried"))
     monkeypatch.setenv(variable, {"CI": "true", "DISPLAY": ""}[variable])
-    cli_main._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
+    demo._show(Image(wave(), "ZYX", None, None, "v"), tinc.open(file))
     assert not shown
 
 
@@ -1052,14 +1059,14 @@ def test_no_window_is_tried_where_there_is_no_screen(
 def test_demo_without_a_window(
     sample: Image, shown: list[Viewer], run: Callable[..., str], monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    monkeypatch.setattr(cli_main, "_show", lambda *_: pytest.fail("it was called"))
+    monkeypatch.setattr(demo, "_show", lambda *_: pytest.fail("it was called"))
     run("demo", option)
 
 
 # --- progress, and whole processes -----------------------------------------------------------------------------------
 
 
-PROGRESS = trainer.Progress("training", 40, 500, 2.0, 95.6, 0.01, 30.123, 32100)
+PROGRESS = events.Progress("training", 40, 500, 2.0, 95.6, 0.01, 30.123, 32100)
 
 
 def test_progress_on_a_terminal_is_one_line_that_changes(
@@ -1067,7 +1074,7 @@ def test_progress_on_a_terminal_is_one_line_that_changes(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
-    ticker = tables.Ticker()
+    ticker = cli_progress.Ticker()
     for event in (replace(PROGRESS, nbytes=None), PROGRESS):
         ticker.show(event)
     ticker.clear()
@@ -1088,7 +1095,7 @@ def test_progress_elsewhere_is_a_line_now_and_then(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ticker = tables.Ticker()
+    ticker = cli_progress.Ticker()
     for _ in range(60):
         now[0] += 0.2
         ticker.show(PROGRESS)

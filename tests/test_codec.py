@@ -18,8 +18,8 @@ from napari_tinc.format.networks_file import Calibration, WeightsFormat
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.calibration import fit_corrections
 from napari_tinc.octree import Octree
-from napari_tinc.training import fit_tree, trainer
-from napari_tinc.training.fit_tree import Settings
+from napari_tinc.training import fit_tree, packing, task, trainer
+from napari_tinc.training.task import Settings
 
 
 def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> np.ndarray:
@@ -32,7 +32,7 @@ def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> n
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_tree, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
+    monkeypatch.setattr(task, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
 
 
 def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
@@ -152,7 +152,7 @@ def test_plainer_weights_fit_any_budget(weights: str, nbytes: int) -> None:
 
 def test_a_calibration_reaches_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_tree, "LANDING", 0.9)  # room for it
-    monkeypatch.setattr(fit_tree, "_fitting", lambda size, budget: 1.0)
+    monkeypatch.setattr(packing, "_fitting", lambda size, budget: 1.0)
     monkeypatch.setattr("napari_tinc.networks.calibration.WORTH_DB", -1.0)
     finished = finish(encoding_compress.fit(blobs(), ratio=8, preset="fast"))[1]
     assert finished.volume.header.calibration is not Calibration.NONE
@@ -214,7 +214,7 @@ def test_cancel_ends_without_a_result() -> None:
 
 
 def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_tree, "STEPS", {"best": 100_000})
+    monkeypatch.setattr(task, "STEPS", {"best": 100_000})
     control = tinc.Control()
     events = encoding_compress.fit(blobs(), ratio=16, preset="best", control=control)
     next(events)
@@ -283,9 +283,9 @@ def test_a_tiny_file_says_nothing_about_itself() -> None:
 
 def test_deep_networks_learn_slowly() -> None:
     # fluo_nuclei at ratio 64, 72 wide and 8 sines deep: 28.4 dB and falling at 0.035, 35.1 dB at 0.020.
-    assert fit_tree.muon_rate(72, 8) < 0.021
-    assert fit_tree.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
-    assert fit_tree.muon_rate(4, 6) == 0.06
+    assert task.muon_rate(72, 8) < 0.021
+    assert task.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
+    assert task.muon_rate(4, 6) == 0.06
 
 
 def test_levels_can_be_chosen() -> None:
@@ -340,22 +340,22 @@ def test_calibration_can_be_left_away(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("calibrated")
 
-    monkeypatch.setattr(fit_tree, "fit_corrections", fail)
+    monkeypatch.setattr(packing, "fit_corrections", fail)
     compressed = tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", calibration="none")
     assert compressed.header.calibration.name == "NONE"
 
 
 def test_an_estimate_grows_with_the_work() -> None:
     small, large, long = (
-        fit_tree.estimate((64, 64, 64), nbytes, Settings(preset))
+        task.estimate((64, 64, 64), nbytes, Settings(preset))
         for nbytes, preset in ((4000, "fast"), (16000, "fast"), (16000, "best"))
     )
     assert small.seconds < large.seconds < long.seconds and small.n_parameters < large.n_parameters
-    assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == fit_tree.STEPS["fast"]
-    assert len(fit_tree.estimate((64, 64, 64), 16000, Settings("fast", levels=3)).widths) == 3
-    coarse = fit_tree.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
+    assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == task.STEPS["fast"]
+    assert len(task.estimate((64, 64, 64), 16000, Settings("fast", levels=3)).widths) == 3
+    coarse = task.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
     assert coarse.n_parameters < 16000 / 2 < large.n_parameters
-    assert fit_tree.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)
+    assert task.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPUs cannot be chosen here")
@@ -371,7 +371,7 @@ def test_one_cpu_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) ->
     one = subprocess.run(
         [sys.executable, "-c", script], cwd=os.path.dirname(__file__), capture_output=True, check=True, text=True
     )
-    monkeypatch.setattr(fit_tree, "STEPS", {"fast": 100})
+    monkeypatch.setattr(task, "STEPS", {"fast": 100})
     monkeypatch.setattr(trainer, "cpu_count", lambda: 2)
     assert digests() == one.stdout.split()
 

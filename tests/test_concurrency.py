@@ -22,11 +22,11 @@ import napari_tinc as tinc
 from napari_tinc.cli.main import main
 from napari_tinc.decoding.cache import LeastRecentlyUsed
 from napari_tinc.decoding.contents import Blocks
-from napari_tinc.format.head import Kind
+from napari_tinc.format.chunks import Kind
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.storage import stores
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 posix = pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced elsewhere")
 SHAPE = (20, 24, 56)
@@ -46,7 +46,7 @@ def exact(seed: int = 0) -> tinc.TincVolume:
 def blocks() -> tinc.TincVolume:
     """Two blocks of networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 1)
+        patch.setitem(task.STEPS, "fast", 1)
         return tinc.compress(array(), ratio=8, preset="fast", block=28)
 
 
@@ -252,7 +252,7 @@ def test_two_processes_save_one_file(path: Path, tmp_path: Path) -> None:
     code = """if True:
         import sys
         from pathlib import Path
-        from napari_tinc.storage.stores import save
+        from napari_tinc.storage.atomic import save
         data = Path(sys.argv[1]).read_bytes()
         for _ in range(60):
             save(sys.argv[2], data)

@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies import SMALL, files, headers, small_file
 
-from napari_tinc.format.head import Chunk, Kind, TincError, verify
-from napari_tinc.format.networks_file import SCALAR, Calibration, Header, WeightsFormat, pack, parameter_counts, parse
+from napari_tinc.errors import TincError
+from napari_tinc.format.chunks import Chunk, Kind, verify
+from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat, pack, parameter_counts, parse
+from napari_tinc.format.widths import SCALAR
 from napari_tinc.octree import Octree
 
 few = settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))

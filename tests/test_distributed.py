@@ -13,7 +13,7 @@ from test_blocks import OPTIONS, smooth
 
 import napari_tinc as tinc
 from napari_tinc.encoding import cluster
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
@@ -21,7 +21,7 @@ dask = pytest.importorskip("dask")
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 100)
+    monkeypatch.setitem(task.STEPS, "fast", 100)
 
 
 @pytest.fixture(scope="module")

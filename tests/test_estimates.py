@@ -12,10 +12,10 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.encoding import choice, psnr_search, without_networks
-from napari_tinc.encoding.blocks import estimate_blocks
+from napari_tinc.encoding.plan import estimate_blocks
 from napari_tinc.encoding.sources import Source
-from napari_tinc.training import costs, fit_tree
-from napari_tinc.training.fit_tree import Settings
+from napari_tinc.training import costs, task
+from napari_tinc.training.task import Settings
 
 Stage = list[tuple[str, int, float, float, float]]  # phase, step, seconds, seconds left, PSNR
 
@@ -115,7 +115,7 @@ def test_a_search_expects_the_usual_rounds_and_another_where_it_goes_on() -> Non
 
 
 def test_a_fit_tells_its_packing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 100)
+    monkeypatch.setitem(task.STEPS, "fast", 100)
     for options in ({}, {"block": 20}):
         events = [
             event for event in tinc.fit(waves(), ratio=8, preset="fast", method="networks", device="cpu", **options)
@@ -146,7 +146,7 @@ def test_what_a_fit_by_each_method_will_take(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
     source = Source.of(np.zeros((128, 128, 128), "u1"))
 
-    def estimated(**options: Any) -> fit_tree.Estimate:
+    def estimated(**options: Any) -> task.Estimate:
         return choice.estimate_fit(source, source.nbytes // 64, Settings("fast", **options))
 
     auto, networks, coder, bound = (

@@ -13,12 +13,13 @@ from hypothesis.extra import numpy as hnp
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded.check import violations
 from napari_tinc.cli.main import main
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
-from napari_tinc.decoding.bounded_box import violations
 from napari_tinc.decoding.contents import Blocks
-from napari_tinc.encoding import blocks as encoding_blocks
-from napari_tinc.format.head import DTYPES, Ancillary, Kind
+from napari_tinc.encoding import plan
+from napari_tinc.format.chunks import Ancillary, Kind
+from napari_tinc.format.limits import DTYPES
 from napari_tinc.octree import box_slices
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -68,7 +69,7 @@ def test_violations_are_counted() -> None:
 
 
 def test_blocks_are_decoded_where_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding_blocks, "EXACT_EDGE", 18)
+    monkeypatch.setattr(plan, "EXACT_EDGE", 18)
     array = wave()
     volume = tinc.TincVolume(tinc.compress(array, max_error=0).parts.data())
     assert isinstance(volume.parts, Blocks) and len(volume.parts.start) == 8

@@ -10,8 +10,9 @@ import pytest
 import tifffile
 from test_images import SHAPE, SPACING, check_volume, ramp
 
-from napari_tinc.io import write
-from napari_tinc.io.image import read_image
+from napari_tinc.io import arrays, ome_zarr
+from napari_tinc.io import tiff as io_tiff
+from napari_tinc.io.read import read_image
 from napari_tinc.io.write import OUTPUT_SUFFIXES, write_image
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64", "int64", "bool")
@@ -55,7 +56,7 @@ def test_tiff_kinds(tmp_path: Path) -> None:
 
 
 def test_a_volume_too_large_for_imagej_is_written_as_ome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "_CLASSIC_BYTES", 100)
+    monkeypatch.setattr(io_tiff, "_CLASSIC_BYTES", 100)
     write_image(tmp_path / "v.tif", ramp(), SPACING, "mm")
     with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
         assert tiff.series[0].kind == "ome" and tiff.is_bigtiff
@@ -89,8 +90,8 @@ class Broken:
 
 @pytest.mark.parametrize("suffix", [*OUTPUT_SUFFIXES, ".ome.tif", ".ome.zarr"])
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    monkeypatch.setattr(write, "SLAB", 30)
-    monkeypatch.setattr(write, "CHUNK", 2)
+    monkeypatch.setattr(arrays, "SLAB", 30)
+    monkeypatch.setattr(ome_zarr, "CHUNK", 2)
     if suffix.endswith("zarr"):
         pytest.importorskip("zarr")
     path = tmp_path / f"v{suffix}"
@@ -117,8 +118,8 @@ def test_volumes_are_read_slab_by_slab(tmp_path: Path, monkeypatch: pytest.Monke
             asked.append(part.size)
             return part
 
-    monkeypatch.setattr(write, "SLAB", 70)
-    monkeypatch.setattr(write, "CHUNK", 2)
+    monkeypatch.setattr(arrays, "SLAB", 70)
+    monkeypatch.setattr(ome_zarr, "CHUNK", 2)
     write_image(tmp_path / f"v{suffix}", Counting(), None, None, axes="tzyx")
     np.testing.assert_array_equal(read_image(tmp_path / f"v{suffix}").array, ramp((2, 7, 5, 6)))
     assert max(asked) <= 70 and sum(asked) == 420
@@ -146,7 +147,7 @@ def test_ome_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     zarr = pytest.importorskip("zarr")
     path = tmp_path / "v.ome.zarr"
     array = ramp((2, 3, *SHAPE))  # channels first, which goes second
-    monkeypatch.setattr(write, "CHUNK", 4)
+    monkeypatch.setattr(ome_zarr, "CHUNK", 4)
     options: dict[str, Any] = {"axes": "ctzyx", "channels": [{"color": "red"}, {"name": "GFP"}]}
     write_image(path, array, SPACING, "um", **options, coarser=[array[..., ::2, ::2, ::2]], value_range=(0, 719))
     group = zarr.open_group(path, mode="r")

@@ -19,14 +19,14 @@ from strategies import SMALL, small_file
 
 import napari_tinc as tinc
 from napari_tinc.cli.main import main
-from napari_tinc.cli.tables import Log
-from napari_tinc.format.head import Ancillary, Chunk
+from napari_tinc.encoding.log import Log
+from napari_tinc.format.chunks import Ancillary, Chunk
 from napari_tinc.format.networks_file import pack
 from napari_tinc.io import write as io_write
-from napari_tinc.io.image import read_image
+from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image
-from napari_tinc.storage import stores
-from napari_tinc.storage.stores import save
+from napari_tinc.storage import atomic, stores
+from napari_tinc.storage.atomic import save
 
 ERRORS = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES]
 OLD = b"the old file, whatever it was"
@@ -111,6 +111,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> Iterator
 
     with monkeypatch.context() as patch:
         patch.setattr(stores, "open", disk.open, raising=False)
+        patch.setattr(atomic, "open", disk.open, raising=False)
         patch.setattr(os, "fsync", fsync)
         patch.setattr(os, "open", opened)
         for name in ("chmod", "link", "replace", "listdir"):

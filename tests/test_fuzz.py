@@ -11,7 +11,7 @@ import fuzz
 import pytest
 from mutator import Mutator
 
-from napari_tinc.format.head import TincError
+from napari_tinc.errors import TincError
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tinc"))
 

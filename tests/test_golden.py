@@ -14,9 +14,11 @@ import pytest
 from fields import File, Row
 
 import napari_tinc as tinc
-from napari_tinc.decoding.bounded_box import Exact, checksum
+from napari_tinc.bounded.check import checksum
+from napari_tinc.decoding.bounded_box import Exact
 from napari_tinc.decoding.contents import Blocks
-from napari_tinc.format.head import Ancillary, Kind, TincError
+from napari_tinc.errors import TincError
+from napari_tinc.format.chunks import Ancillary, Kind
 
 FOLDER = Path(__file__).parent / "golden"
 RECORDS: dict[str, dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())

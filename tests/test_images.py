@@ -14,8 +14,10 @@ import tifffile
 
 from napari_tinc.encoding.sources import Source
 from napari_tinc.io import image as io_image
+from napari_tinc.io import tiff as io_tiff
+from napari_tinc.io import units as io_units
 from napari_tinc.io.arrays import AxesView
-from napari_tinc.io.image import read_image
+from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image
 
 SHAPE = (4, 5, 6)
@@ -127,7 +129,7 @@ def test_a_tiff_cut_short_is_refused(tmp_path: Path) -> None:
 def test_planes_that_are_missing_are_not_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     """tifffile takes them for zeros, and `verify --against` had proved them."""
     pytest.importorskip("zarr")
-    monkeypatch.setattr(io_image, "READ_WHOLE", whole)
+    monkeypatch.setattr(io_tiff, "READ_WHOLE", whole)
     tifffile.imwrite(tmp_path / "v.tif", ramp((3, 8, 9)), photometric="minisblack", compression="zlib")
     with tifffile.TiffFile(tmp_path / "v.tif") as tiff:
         pages = [page.asarray() for page in tiff.pages]
@@ -147,7 +149,7 @@ def test_large_tiffs_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, compression: str | None
 ) -> None:
     pytest.importorskip("zarr")
-    monkeypatch.setattr(io_image, "READ_WHOLE", 100)
+    monkeypatch.setattr(io_tiff, "READ_WHOLE", 100)
     path, array = tmp_path / "v.tif", ramp((7, 8, 9))
     options: dict[str, Any] = {"photometric": "minisblack", "compression": compression}
     if kind == "pages":
@@ -177,7 +179,7 @@ def test_large_tiffs_are_not_read(
 @pytest.mark.parametrize("whole", [0, 2**20])
 def test_the_axes_of_imagej_are_reordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     pytest.importorskip("zarr")
-    monkeypatch.setattr(io_image, "READ_WHOLE", whole)
+    monkeypatch.setattr(io_tiff, "READ_WHOLE", whole)
     array = ramp((3, 4, 2, 5, 6))
     table = np.zeros((3, 256), np.uint8)
     luts = [table + np.array(color, np.uint8)[:, None] for color in ((255, 0, 0), (0, 255, 128))]
@@ -517,14 +519,14 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
 # --- units and imports -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(io_image.UNITS))
+@pytest.mark.parametrize("name", list(io_units.UNITS))
 def test_units_are_those_of_napari(name: str) -> None:
     pint = pytest.importorskip("pint")
     unit = pint.get_application_registry().parse_expression(name).units
-    symbol, metres = io_image.UNITS[name]
+    symbol, metres = io_units.UNITS[name]
     if name != "pixel":
         assert (1 * unit).to("meter").magnitude == pytest.approx(metres)
-    assert {io_image.unit_name(text) for text in (name, symbol, f"{name}s", name.title())} == {name}
+    assert {io_units.unit_name(text) for text in (name, symbol, f"{name}s", name.title())} == {name}
 
 
 @pytest.mark.parametrize(
@@ -539,7 +541,7 @@ def test_units_are_those_of_napari(name: str) -> None:
     + [(text, None) for text in (None, "", "Mm", "reference frame", "second", 3)],
 )
 def test_unit_spellings(text: object, name: str | None) -> None:
-    assert io_image.unit_name(text) == name
+    assert io_units.unit_name(text) == name
 
 
 def test_importing_the_module_imports_no_library() -> None:

@@ -12,10 +12,10 @@ import napari_tinc as tinc
 from napari_tinc.decoding.bounded_box import Exact
 from napari_tinc.decoding.contents import Parts
 from napari_tinc.decoding.network_box import Tree
-from napari_tinc.format.head import Kind
-from napari_tinc.format.networks_file import SCALAR
+from napari_tinc.format.chunks import Kind
+from napari_tinc.format.widths import SCALAR
 from napari_tinc.networks import entropy
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.tinc"))
 OPTIONS: dict[str, Any] = {"preset": "fast", "device": "cpu", "method": "networks"}
@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {"preset": "fast", "device": "cpu", "method": "network
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 200)
+    monkeypatch.setitem(task.STEPS, "fast", 200)
 
 
 def busy_corner() -> np.ndarray:

@@ -11,9 +11,9 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.encoding import resources
-from napari_tinc.encoding.blocks import estimate_blocks
+from napari_tinc.encoding.plan import estimate_blocks
 from napari_tinc.encoding.sources import Source
-from napari_tinc.training.fit_tree import Settings
+from napari_tinc.training.task import Settings
 
 VOLUME = np.broadcast_to(np.arange(300, dtype="u2"), (300, 300, 300))  # of no memory
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import napari_tinc as tinc
 from napari_tinc.encoding import compress as encoding_compress
-from napari_tinc.format.networks_file import INHERITS, SCALAR, serving
+from napari_tinc.format.widths import INHERITS, SCALAR, serving
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.octree import Octree
-from napari_tinc.training import fit_tree
+from napari_tinc.training import fit_tree, task
 from napari_tinc.training.partition import Partition, partition
 
 
@@ -131,7 +131,7 @@ def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.Monke
 def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
     monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 400)
+    monkeypatch.setitem(task.STEPS, "fast", 400)
     first, again = (tinc.compress(sparse, nbytes=2500, preset="fast") for _ in range(2))
     assert first.parts.data() == again.parts.data() and (first.header.widths == SCALAR).any()
 
@@ -139,10 +139,10 @@ def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.Mon
 def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
     monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 400)
+    monkeypatch.setitem(task.STEPS, "fast", 400)
     volume = tinc.compress(sparse, nbytes=2500, preset="fast")
     from napari_tinc.format import networks_file
-    from napari_tinc.format.head import Chunk, Kind
+    from napari_tinc.format.chunks import Chunk, Kind
 
     model = volume.parts.entries()[0].payload
     for payload, message in (

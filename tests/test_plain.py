@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
+from napari_tinc import events as napari_tinc_events
 from napari_tinc.bounded import search
 from napari_tinc.decoding.contents import Blocks
 from napari_tinc.encoding import choice, resources, without_networks
+from napari_tinc.errors import NotWithNetworks
 from napari_tinc.storage import checkpoint
-from napari_tinc.training import fit_tree, trainer
-from napari_tinc.training.allocation import NotWithNetworks
+from napari_tinc.training import task, trainer
 
 
 @pytest.fixture(autouse=True)
 def both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 100)
+    monkeypatch.setitem(task.STEPS, "fast", 100)
 
 
 def noisy() -> np.ndarray:
@@ -116,16 +117,21 @@ def test_a_clock_decides_nothing(options: dict[str, float], monkeypatch: pytest.
 
 def test_a_fit_that_catches_up_is_not_given_up() -> None:
     """As sim_turbulence did, 91^3 at ratio 64, ``balanced``: 41.5 dB in the end, 40.9 dB without networks."""
-    marks = [trainer.Mark(0.3, 35.5), trainer.Mark(0.5, 37.09), trainer.Mark(0.7, 39.16), trainer.Mark(0.9, 40.82)]
+    marks = [
+        napari_tinc_events.Mark(0.3, 35.5),
+        napari_tinc_events.Mark(0.5, 37.09),
+        napari_tinc_events.Mark(0.7, 39.16),
+        napari_tinc_events.Mark(0.9, 40.82),
+    ]
     assert not any(choice.is_hopeless(mark, 40.91) for mark in marks)
-    assert choice.is_hopeless(trainer.Mark(0.3, 30.0), 40.91)
+    assert choice.is_hopeless(napari_tinc_events.Mark(0.3, 30.0), 40.91)
 
 
 def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was left of the schedule became so little that the fit was given up, and 200 steps were made anew."""
     monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter((36.0,)))  # 28 dB at the stop, 30.5 in the end
     monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 3000)
+    monkeypatch.setitem(task.STEPS, "fast", 3000)
     control, phases, found = tinc.Control(), [], []
     for event in tinc.fit(noisy(), ratio=40, preset="fast", control=control):
         found += [event] * isinstance(event, tinc.Finished)

@@ -12,9 +12,10 @@ from volumes import small_array
 import napari_tinc as tinc
 from napari_tinc.plugin.compare.modes import Mode
 from napari_tinc.plugin.compare.widget import CompareWidget
-from napari_tinc.plugin.layers.from_volume import VOLUME, to_layer, to_layers
+from napari_tinc.plugin.layers.from_volume import to_layer, to_layers
+from napari_tinc.plugin.layers.origin import VOLUME
 from napari_tinc.plugin.leaves.widget import LeavesWidget
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 
 def two() -> np.ndarray:
@@ -24,7 +25,7 @@ def two() -> np.ndarray:
 
 @pytest.mark.parametrize("how", [{"ratio": 12, "preset": "fast"}, {"max_error": 3, "block": 16}])
 def test_each_channel_has_leaves_and_is_compared(qtbot: Any, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setitem(task.STEPS, "fast", 1)
     viewer = ViewerModel()
     channels = [{"name": "DAPI"}, {"name": "GFP"}]
     volume = tinc.compress(two(), axis_labels="czyx", channels=channels, **how)

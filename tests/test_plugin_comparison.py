@@ -17,9 +17,9 @@ from napari_tinc.plugin.compare import modes
 from napari_tinc.plugin.compare.lazy_pairs import Curtain
 from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
 from napari_tinc.plugin.compare.original import difference, show, toggled
+from napari_tinc.plugin.layers.compressed import compressed_image
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.leaves.maps import round_limit
-from napari_tinc.plugin.leaves.overlays import compressed_image
 
 
 @pytest.fixture

@@ -18,17 +18,18 @@ from superqt.utils import WorkerBase
 from volumes import small_array
 
 import napari_tinc as tinc
+from napari_tinc.control import Control
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.events import Progress
 from napari_tinc.isolation import caller
 from napari_tinc.plugin import writer
 from napari_tinc.plugin.compress import widget as compress_widget
 from napari_tinc.plugin.compress.widget import CompressWidget
 from napari_tinc.plugin.jobs.job import JobError, Request
 from napari_tinc.plugin.jobs.worker import start_job
-from napari_tinc.plugin.layers.from_volume import Geometry
+from napari_tinc.plugin.layers.geometry import Geometry
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.training import fit_tree
-from napari_tinc.training.trainer import Control, Progress
+from napari_tinc.training import fit_tree, task
 
 LONG = 10**6  # steps: a job that lasts until it is ended
 QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)  # where tests can reach it
@@ -36,7 +37,7 @@ QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)  # whe
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setitem(task.STEPS, "fast", 1)
     monkeypatch.setattr(compress_widget, "read_preferences", lambda: QUICK)
 
 
@@ -140,7 +141,7 @@ def test_the_result_is_saved_at_once(
 
 
 def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.cancel.native.click()
@@ -150,7 +151,7 @@ def test_cancel(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: 
 
 
 def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     widget.stop.native.click()
@@ -236,7 +237,7 @@ def test_two_widgets_work_at_the_same_time(qtbot: Any, viewer: ViewerModel, make
 
 
 def test_a_widget_that_is_gone_is_not_touched(qtbot: Any, viewer: ViewerModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     widget = CompressWidget(viewer)
     started(qtbot, widget)
     running = widget.queue.running
@@ -253,7 +254,7 @@ def test_closing_the_dock_cancels_its_job(qtbot: Any, viewer: ViewerModel, monke
     """napari takes a closed dock's widget out of it and keeps it: once, its job ran on unseen and added a layer."""
     from qtpy.QtWidgets import QDockWidget
 
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     widget, dock = CompressWidget(viewer), QDockWidget()
     qtbot.addWidget(dock)
     dock.setWidget(widget.native)
@@ -293,7 +294,7 @@ def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_
 def test_what_waits_goes_on_after_a_cancel_and_not_after_the_widget(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     for _ in range(2):
@@ -345,7 +346,7 @@ def test_colours_of_an_rgb_volume(qtbot: Any, make_widget: Any) -> None:
 def test_a_preview_is_shown_in_place_and_goes(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     monkeypatch.setattr(fit_tree, "PREVIEW_VOXELS", 2000)
     source = viewer.layers["a"]
     source.translate = (1, 2, 3)
@@ -370,7 +371,7 @@ def test_a_preview_is_shown_in_place_and_goes(
 def test_looking_at_it_in_2d_and_3d_while_it_runs(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     widget = make_widget(viewer)
     started(qtbot, widget)
     for ndisplay in (3, 2, 3):
@@ -517,7 +518,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     assert viewer.open(tmp_path / "bad.tinc", plugin="napari-tinc") == []
     assert notification_manager.records[-1].message.startswith("Cannot open bad.tinc: not a .tinc file")
 
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     started(qtbot, widget)
     control = widget.queue.running.control
     for ndisplay in (3, 2):  # while it runs

@@ -18,24 +18,23 @@ from volumes import small_array
 import napari_tinc as tinc
 from napari_tinc.encoding import choice, without_networks
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.events import Finished, Progress
 from napari_tinc.plugin import dialogs
 from napari_tinc.plugin.compress import save_results
 from napari_tinc.plugin.compress import widget as compress_widget
 from napari_tinc.plugin.compress.widget import CompressWidget
-from napari_tinc.plugin.layers.from_volume import base_name
 from napari_tinc.plugin.layers.leading_axes import axes_of_file
+from napari_tinc.plugin.layers.origin import base_name
 from napari_tinc.plugin.leaves.widget import LeavesWidget
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.training import fit_tree
-from napari_tinc.training.fit_tree import Finished
-from napari_tinc.training.trainer import Progress
+from napari_tinc.training import task
 
 QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setitem(task.STEPS, "fast", 1)
     monkeypatch.setattr(compress_widget, "read_preferences", lambda: QUICK)
 
 
@@ -267,7 +266,7 @@ def test_disabled_buttons_say_why(qtbot: Any, make_widget: Any, monkeypatch: pyt
 
 
 def test_the_preview_can_be_taken_away(qtbot: Any, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
+    monkeypatch.setitem(task.STEPS, "fast", 10**6)
     viewer = ViewerModel()
     source = viewer.add_image(small_array(), name="a")
     widget = make_widget(viewer)

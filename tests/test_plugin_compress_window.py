@@ -22,7 +22,7 @@ from napari_tinc.plugin.compress import closing, save_results
 from napari_tinc.plugin.compress import widget as compress_widget
 from napari_tinc.plugin.compress.widget import CompressWidget
 from napari_tinc.plugin.preferences import Preferences
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 LONG = 10**6  # steps: a job that lasts until it is ended
 WINDOW = (900, 700)  # pixels: without a GPU, a larger one takes longer to draw
@@ -31,7 +31,7 @@ LEFT = Qt.MouseButton.LeftButton
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setitem(task.STEPS, "fast", 1)
     settings = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)
     monkeypatch.setattr(compress_widget, "read_preferences", lambda: settings)
     QApplication.setAttribute(Qt.ApplicationAttribute.AA_DontUseNativeDialogs)
@@ -64,7 +64,7 @@ def run(qtbot: Any, widget: CompressWidget) -> None:
 
 
 def start_long(qtbot: Any, widget: CompressWidget, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", LONG)
+    monkeypatch.setitem(task.STEPS, "fast", LONG)
     click(widget.compress)
     qtbot.waitUntil(lambda: "step" in widget.status.value, timeout=30_000)
 

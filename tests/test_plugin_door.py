@@ -22,7 +22,7 @@ from npe2._command_registry import utils
 
 import napari_tinc as tinc
 from napari_tinc.plugin.door import is_unproxied
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 MANIFEST = PluginManifest.from_file(Path(tinc.__file__).with_name("napari.yaml"))
 COMMANDS = {command.id: command for command in MANIFEST.contributions.commands}
@@ -40,8 +40,8 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for preset in fit_tree.STEPS:
-        monkeypatch.setitem(fit_tree.STEPS, preset, 1)
+    for preset in task.STEPS:
+        monkeypatch.setitem(task.STEPS, preset, 1)
 
 
 @pytest.fixture

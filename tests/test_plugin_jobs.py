@@ -16,14 +16,14 @@ import pytest
 from volumes import small_array
 
 from napari_tinc import devices
+from napari_tinc.control import Control
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.events import Preview, Progress
 from napari_tinc.isolation import caller
 from napari_tinc.plugin.jobs import job
 from napari_tinc.plugin.jobs.job import JobError, Request, Result, compress_layer
-from napari_tinc.plugin.layers.from_volume import Geometry
-from napari_tinc.training import fit_tree, trainer
-from napari_tinc.training.fit_tree import Preview
-from napari_tinc.training.trainer import Control, Progress
+from napari_tinc.plugin.layers.geometry import Geometry
+from napari_tinc.training import fit_tree, task, trainer
 
 PLACE = Geometry((2, 1, 1), "micrometer", "zyx")
 
@@ -34,7 +34,7 @@ def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: s
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setitem(task.STEPS, "fast", 1)
 
 
 def test_progress_then_the_layer() -> None:
@@ -65,7 +65,7 @@ def test_the_end_of_that_process_is_a_job_error_of_one_line(monkeypatch: pytest.
 
 
 def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
+    monkeypatch.setitem(task.STEPS, "fast", 10**6)
     control = Control()
     events = compress_layer(request(), control, 10**6)
     assert isinstance(next(events), Progress)
@@ -74,7 +74,7 @@ def test_cancel_gives_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_stop_gives_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
+    monkeypatch.setitem(task.STEPS, "fast", 10**6)
     control = Control()
     events = compress_layer(request(), control, 10**6)
     next(events)
@@ -139,7 +139,7 @@ def test_a_kept_error_does_not_keep_the_jobs_memory(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
+    monkeypatch.setitem(task.STEPS, "fast", 10**6)
     before = threading.active_count()
     events = compress_layer(request(), Control(), 10**6)
     next(events)
@@ -173,7 +173,7 @@ def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_look_gives_a_preview_that_gets_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 400)
+    monkeypatch.setitem(task.STEPS, "fast", 400)
     monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)  # else a fast machine has but one report
     control, previews = Control(), []
     for event in compress_layer(request(), control, 10**6):

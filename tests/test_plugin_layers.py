@@ -12,15 +12,10 @@ from volumes import small_array, small_volume, wide_volume
 
 import napari_tinc as tinc
 from napari_tinc.plugin.layers import display
-from napari_tinc.plugin.layers.from_volume import (
-    Geometry,
-    geometry,
-    intensities,
-    to_layer,
-    unchanged,
-    volumes_of,
-    with_geometry,
-)
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.layers.geometry import Geometry, geometry, with_geometry
+from napari_tinc.plugin.layers.origin import unchanged
+from napari_tinc.plugin.layers.to_volumes import intensities, volumes_of
 
 
 def image(**more: Any) -> Image:

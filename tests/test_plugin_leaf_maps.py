@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from strategies import octrees
 from volumes import small_array, small_volume
 
-from napari_tinc.decoding.network_box import LEAF_FIELDS
+from napari_tinc.decoding.leaf_table import LEAF_FIELDS
 from napari_tinc.octree import Octree
-from napari_tinc.plugin.leaves.maps import LeafMap, limits, measured, shade, table, wireframes
+from napari_tinc.plugin.compare.original import measured
+from napari_tinc.plugin.leaves.maps import LeafMap, limits, shade, table, wireframes
 
 
 def leaf_map(octree: Octree, values: np.ndarray) -> LeafMap:

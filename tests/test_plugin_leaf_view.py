@@ -15,8 +15,10 @@ from volumes import small_array, small_volume
 from napari_tinc.octree import Octree
 from napari_tinc.plugin.compare.original import measure
 from napari_tinc.plugin.layers.appearance import PLACE
-from napari_tinc.plugin.layers.from_volume import VOLUME, to_layer
-from napari_tinc.plugin.leaves.overlays import LeafView, compressed_image, leaf_view
+from napari_tinc.plugin.layers.compressed import compressed_image
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.layers.origin import VOLUME
+from napari_tinc.plugin.leaves.overlays import LeafView, leaf_view
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from napari_tinc.plugin.compare import pair
 from napari_tinc.plugin.compare.modes import Mode
 from napari_tinc.plugin.compare.original import NO_NETWORKS, is_calibrated
 from napari_tinc.plugin.compare.widget import CompareWidget
-from napari_tinc.plugin.layers.from_volume import VOLUME, to_layer
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.layers.origin import VOLUME
 from napari_tinc.plugin.leaves import overlays
 from napari_tinc.plugin.leaves.widget import LeavesWidget
 

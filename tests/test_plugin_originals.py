@@ -30,8 +30,9 @@ from napari_tinc.plugin.compare.original import (
     summary,
     toggled,
 )
-from napari_tinc.plugin.layers import from_volume
-from napari_tinc.plugin.layers.from_volume import to_layer, unchanged
+from napari_tinc.plugin.layers import origin
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.layers.origin import unchanged
 
 
 def image(volume: tinc.TincVolume, eager: int = 10**6) -> Image:
@@ -152,7 +153,7 @@ def test_an_original_is_chosen_by_its_name(name: str) -> None:
 
 def test_an_original_is_the_layer_that_was_compressed_whatever_its_name() -> None:
     layer, source, namesake = image(small_volume()), Image(small_array(), name="b"), Image(small_array(), name="a")
-    layer.metadata[from_volume.SOURCE] = weakref.ref(source)
+    layer.metadata[origin.SOURCE] = weakref.ref(source)
     assert likely_original([layer, namesake, source], layer) is source
     assert possible_originals([layer, namesake, source], layer) == [source, namesake]
     assert likely_original([layer, namesake], layer) is None  # another one of that name

@@ -10,13 +10,12 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
-from napari_tinc.control import ChildError
+from napari_tinc.errors import ChildError
+from napari_tinc.events import Preview, Progress
 from napari_tinc.plugin.jobs.job import JobError, Request, Result
 from napari_tinc.plugin.jobs.queue import Job, Queue
 from napari_tinc.plugin.layers.appearance import look_of
-from napari_tinc.plugin.layers.from_volume import Geometry
-from napari_tinc.training.fit_tree import Preview
-from napari_tinc.training.trainer import Progress
+from napari_tinc.plugin.layers.geometry import Geometry
 
 VALUES = np.zeros((4, 4, 4), np.uint8)
 PROGRESS = Progress("training", 1, 2, seconds=0.5, seconds_left=0.5, loss=1.0, psnr=10.0, nbytes=None)

@@ -25,15 +25,16 @@ from napari_tinc.bounded import box as bounded_box
 from napari_tinc.control import never
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
 from napari_tinc.decoding.lazy_array import LazyArray
-from napari_tinc.encoding import blocks as encoding_blocks
-from napari_tinc.format.head import Kind
+from napari_tinc.encoding import plan
+from napari_tinc.format.chunks import Kind
 from napari_tinc.plugin import reader
 from napari_tinc.plugin.compare import lazy_pairs
 from napari_tinc.plugin.compare import original as compare_original
 from napari_tinc.plugin.compare.lazy_pairs import Curtain, Difference
 from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
 from napari_tinc.plugin.layers import display, drawing, refining
-from napari_tinc.plugin.layers.from_volume import finest, to_layer, unchanged
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.layers.origin import finest, unchanged
 from napari_tinc.plugin.layers.refining import Piece, Refiner
 from napari_tinc.plugin.preferences import Preferences
 
@@ -225,8 +226,8 @@ def array() -> np.ndarray:
 def blocks() -> tinc.TincVolume:
     """16 blocks, four a row, and an overview."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding_blocks, "OVERVIEW_BLOCKS", 16)
-        patch.setattr(encoding_blocks, "OVERVIEW_CELLS", 16)
+        patch.setattr(plan, "OVERVIEW_BLOCKS", 16)
+        patch.setattr(plan, "OVERVIEW_CELLS", 16)
         volume = tinc.compress(array(), max_error=40, block=BLOCK)
     assert volume.parts.edge == 4 and len(volume.parts.start) == 4 * ROW
     return volume

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from napari_tinc.events import Progress
 from napari_tinc.plugin.jobs.remaining import Remaining
-from napari_tinc.training.trainer import Progress
 
 
 class Clock:

@@ -16,22 +16,25 @@ from volumes import small_array, small_volume
 import napari_tinc as tinc
 from napari_tinc.decoding.lazy_array import LazyArray
 from napari_tinc.encoding.recalibration import recalibrated
-from napari_tinc.format.head import Kind
+from napari_tinc.format.chunks import Kind
 from napari_tinc.networks import evaluate
 from napari_tinc.plugin import commands, reader, writer
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.array_views import ColorsFirst, Part
-from napari_tinc.plugin.layers.from_volume import PROMISE, to_layer, to_layers, together, unchanged, volumes_of
+from napari_tinc.plugin.layers.from_volume import to_layer, to_layers
+from napari_tinc.plugin.layers.origin import PROMISE, unchanged
+from napari_tinc.plugin.layers.to_volumes import together, volumes_of
+from napari_tinc.plugin.leaves import calibration
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.storage.stores import Memory
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
 
 
 def compressed(array: np.ndarray, **options: Any) -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 1)
+        patch.setitem(task.STEPS, "fast", 1)
         return tinc.compress(array, ratio=8, preset="fast", **options)
 
 
@@ -80,6 +83,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("napari.utils.notifications.show_error", found.append)
     monkeypatch.setattr("napari.utils.notifications.show_warning", found.append)
     monkeypatch.setattr(commands, "notify", found.append)
+    monkeypatch.setattr(calibration, "notify", found.append)
     return found
 
 

@@ -21,18 +21,19 @@ import napari_tinc as tinc
 from napari_tinc.encoding import compress as encoding_compress
 from napari_tinc.plugin import writer
 from napari_tinc.plugin.layers import display
-from napari_tinc.plugin.layers.from_volume import edited, to_layer
-from napari_tinc.plugin.leaves.overlays import OVERLAY
+from napari_tinc.plugin.layers.compressed import OVERLAY
+from napari_tinc.plugin.layers.from_volume import to_layer
+from napari_tinc.plugin.layers.origin import edited
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.writer import SaveError
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 1)
+    monkeypatch.setitem(task.STEPS, "fast", 1)
     monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast", isolate=False))
 
 
@@ -140,7 +141,7 @@ def test_cancel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             super().update(n)
             self.cancel()  # as the button in napari's activity does
 
-    monkeypatch.setitem(fit_tree.STEPS, "fast", 10**6)
+    monkeypatch.setitem(task.STEPS, "fast", 10**6)
     monkeypatch.setattr("napari.utils.cancelable_progress", Cancelled)
     with pytest.raises(SaveError, match=r"a\.tinc was not saved: cancelled$"):
         save(Image(small_array()), tmp_path / "a.tinc")

@@ -8,7 +8,7 @@ from volumes import small_array, small_volume
 
 import napari_tinc as tinc
 from napari_tinc.encoding.recalibration import recalibrated, uncalibrated
-from napari_tinc.format.head import Ancillary
+from napari_tinc.format.chunks import Ancillary
 from napari_tinc.format.networks_file import Calibration
 
 

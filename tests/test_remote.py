@@ -13,7 +13,7 @@ from test_blocks import OPTIONS, smooth
 
 import napari_tinc as tinc
 from napari_tinc.storage import stores
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -22,7 +22,7 @@ pytest.importorskip("aiohttp")
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 100)
+        patch.setitem(task.STEPS, "fast", 100)
         return tinc.compress(smooth((24, 24, 192)), **OPTIONS)  # eight blocks along x
 
 

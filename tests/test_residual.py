@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import interpolation
+from napari_tinc.bounded import interpolation, numbers, special_values
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 FLOATS = ("f2", "f4", "f8")
@@ -105,7 +105,7 @@ def test_what_no_bound_has_a_meaning_for_costs_little(fill: float) -> None:
     outside = z * z + y * y + x * x > 200
     plain = len(check(box, 1e-3))
     data = check(np.where(outside, np.float32(fill), box), 1e-3)
-    assert data[0] == bounded_box.Kind.MASKED and len(data) < 0.7 * plain
+    assert data[0] == numbers.Kind.MASKED and len(data) < 0.7 * plain
     box[3, 4, 5] = fill
     assert len(check(box, 1e-3)) < plain + 200
 
@@ -120,8 +120,8 @@ def test_behind_a_mask_is_no_other_mask() -> None:
     box = smooth((8, 9, 10)).astype("f4")
     box[:3] = np.nan
     data = bounded_box.encode(box, 1e-2)
-    length = bounded_box.MASK.unpack_from(data)[1]
-    end = bounded_box.MASK.size + length
+    length = special_values.MASK.unpack_from(data)[1]
+    end = special_values.MASK.size + length
     for rest in (data, bounded_box.encode(np.zeros_like(box), 0)[:0], b"\4" + data[end + 1 :], b"\3" + data[end + 1 :]):
         with pytest.raises(ValueError, match="masked residual is"):
             bounded_box.decode(data[:end] + rest, box.shape, box.dtype)
@@ -197,10 +197,10 @@ def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[i
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    bomb = bytes([bounded_box.Kind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
+    bomb = bytes([numbers.Kind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
     with pytest.raises(ValueError, match="holds 9 bytes, expected exactly 8"):
         bounded_box.decode(bomb, (1, 1, 2), "f4")
-    memory = bytes([bounded_box.Kind.REPEATS]) + lzma.compress(bytes(8), preset=8)
+    memory = bytes([numbers.Kind.REPEATS]) + lzma.compress(bytes(8), preset=8)
     with pytest.raises(ValueError, match=r"no \.xz stream"):
         bounded_box.decode(memory, (1, 1, 2), "f4")
 
@@ -213,10 +213,10 @@ def test_a_bomb_is_not_unpacked() -> None:
 def test_a_head_that_does_not_fit_is_refused(field: int, value: Any) -> None:
     box = np.rint(50 * smooth((5, 6, 7))).astype("i2")
     data = bounded_box.encode(box, 0)
-    fields = [*bounded_box.HEAD.unpack_from(data)]
+    fields = [*numbers.HEAD.unpack_from(data)]
     fields[field] = value
     with pytest.raises(ValueError, match="expected"):
-        bounded_box.decode(bounded_box.HEAD.pack(*fields) + data[bounded_box.HEAD.size :], box.shape, box.dtype)
+        bounded_box.decode(numbers.HEAD.pack(*fields) + data[numbers.HEAD.size :], box.shape, box.dtype)
 
 
 def test_bad_arguments_are_named() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from strategies import SMALL
 
-from napari_tinc.format.head import TincError
-from napari_tinc.storage.stores import open_store, save
+from napari_tinc.errors import TincError
+from napari_tinc.storage.atomic import save
+from napari_tinc.storage.stores import open_store
 
 
 def load(path: object) -> bytes:
@@ -202,7 +203,7 @@ def test_temporary_files_of_dead_processes_are_swept(old: Path) -> None:
 def test_a_killed_save_leaves_the_old_file_and_the_next_one_tidies_up(old: Path) -> None:
     code = """if True:
         import os, signal, sys
-        from napari_tinc.storage.stores import save
+        from napari_tinc.storage.atomic import save
         os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
         save(sys.argv[1], bytes.fromhex(sys.argv[2]))
     """

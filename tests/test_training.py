@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_tinc.format.networks_file import WeightsFormat, count_parameters
+from napari_tinc.control import Control
+from napari_tinc.events import Progress
+from napari_tinc.format.networks_file import WeightsFormat
+from napari_tinc.format.widths import count_parameters
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.octree import Octree
 from napari_tinc.training import shards, trainer
 from napari_tinc.training.allocation import allocate
 from napari_tinc.training.optimizer import orthogonalize
-from napari_tinc.training.trainer import Control, Fitted, Progress, Schedule, train
+from napari_tinc.training.trainer import Fitted, Schedule, train
 
 
 def run(seed: int = 0, **options: Any) -> tuple[list[Progress], Fitted]:

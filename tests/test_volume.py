@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box
+from napari_tinc.bounded.check import checksum
+from napari_tinc.decoding import values
 from napari_tinc.decoding import volume as decoding_volume
-from napari_tinc.decoding.bounded_box import checksum
 from napari_tinc.decoding.network_box import Tree
 from napari_tinc.format import blocks_file, networks_file
 from napari_tinc.format.blocks_file import Mosaic, Payload
-from napari_tinc.format.head import Ancillary, Chunk
+from napari_tinc.format.chunks import Ancillary, Chunk
 from napari_tinc.octree import Octree
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 SHAPE = (20, 18, 33)
 
@@ -28,7 +29,7 @@ SHAPE = (20, 18, 33)
 def compressed() -> tinc.TincVolume:
     z, y, x = np.meshgrid(*[np.linspace(0, 6, n) for n in SHAPE], indexing="ij")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 100)
+        patch.setitem(task.STEPS, "fast", 100)
         return tinc.compress((100 + 90 * np.sin(z + y) * np.cos(x)).astype("int16"), ratio=12, preset="fast")
 
 
@@ -91,7 +92,7 @@ def test_levels_halve_down_to_32_voxels(compressed: tinc.TincVolume, whole: np.n
 
 
 def test_an_absurd_request_is_refused(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding_volume, "MAX_EAGER_VOXELS", 1000)
+    monkeypatch.setattr(values, "MAX_EAGER_VOXELS", 1000)
     for ask in (np.asarray, tinc.TincVolume.decode):
         with pytest.raises(tinc.TincError, match="11880 voxels asked for at once, expected at most 1000"):
             ask(compressed)
@@ -163,6 +164,7 @@ def test_coarse_levels_of_thin_volumes_look_at_no_more_points_than_voxels(monkey
 
 def test_a_coarse_level_is_the_same_from_pieces(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.asarray(compressed.levels[1])
+    monkeypatch.setattr(values, "POINTS", 10)
     monkeypatch.setattr(decoding_volume, "POINTS", 10)
     np.testing.assert_allclose(np.asarray(compressed.levels[1]), whole, atol=1)
 

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from test_network import mixed
 
-from napari_tinc.format.head import Chunk, Kind, TincError
+from napari_tinc.errors import TincError
+from napari_tinc.format.chunks import Chunk, Kind
 from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat
 from napari_tinc.networks import entropy, weights
+from napari_tinc.networks.calibration import Corrections
 from napari_tinc.networks.entropy import MAX_MAGNITUDE
+from napari_tinc.networks.rounding import quantize, storable
 from napari_tinc.networks.scalars import Scalars
-from napari_tinc.networks.weights import Corrections, from_chunks, round_trip, to_chunks
+from napari_tinc.networks.weights import from_chunks, round_trip, to_chunks
 from napari_tinc.octree import Octree
-from napari_tinc.training.learned_rounding import quantize, storable
 
 
 def header(form: WeightsFormat, calibration: Calibration) -> Header:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 
 def small_array() -> np.ndarray:
@@ -21,7 +21,7 @@ def small_array() -> np.ndarray:
 def small_volume() -> tinc.TincVolume:
     """The same at ratio 12, spacing 2, 0.5, 0.5 micrometer."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 1)
+        patch.setitem(task.STEPS, "fast", 1)
         return tinc.compress(small_array(), ratio=12, preset="fast", spacing=(2, 0.5, 0.5), units="um")
 
 
@@ -34,5 +34,5 @@ def wide_array() -> np.ndarray:
 def wide_volume() -> tinc.TincVolume:
     """The same at ratio 10."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(fit_tree.STEPS, "fast", 1)
+        patch.setitem(task.STEPS, "fast", 1)
         return tinc.compress(wide_array(), ratio=10, preset="fast")

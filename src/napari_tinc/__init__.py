@@ -12,25 +12,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .control import ChildError
+    from .control import Control
     from .decoding.volume import TincVolume, compare, open
-    from .encoding.blocks import Planned
     from .encoding.compress import compress, fit
-    from .format.head import TincError
+    from .errors import ChildError, TincError
+    from .events import Finished, Planned, Preview, Progress
     from .isolation.caller import fit_isolated
     from .metrics import Quality
-    from .training.fit_tree import Finished, Preview
-    from .training.trainer import Control, Progress
 
 _HOMES = {
-    "ChildError": "control",
-    "Control": "training.trainer",
-    "Finished": "training.fit_tree",
-    "Planned": "encoding.blocks",
-    "Preview": "training.fit_tree",
-    "Progress": "training.trainer",
+    "ChildError": "errors",
+    "Control": "control",
+    "Finished": "events",
+    "Planned": "events",
+    "Preview": "events",
+    "Progress": "events",
     "Quality": "metrics",
-    "TincError": "format.head",
+    "TincError": "errors",
     "TincVolume": "decoding.volume",
     "compare": "decoding.volume",
     "compress": "encoding.compress",

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
-
-class Cancelled(Exception):
-    """The work was given up."""
-
-
-class ChildError(Exception):
-    """Another process ended without a result, or raised what has no counterpart here; one line.
-
-    A note has that process's traceback. Never a RuntimeError: see :class:`napari_tinc.plugin.jobs.job.JobError`.
-    """
-
+from .errors import Cancelled
 
 Check = Callable[[], None]
 
 
 def never() -> None:
     """The check of work that nobody gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How another thread steers a fit.
+
+    Attributes
+    ----------
+    cancel : gives it up.
+    stop : finishes in short what has been learnt so far.
+    look : asks for what has been learnt so far, once each time it is set.
+    """
+
+    cancel: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
+    look: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raises :class:`~.errors.Cancelled` after ``cancel``."""
+        if self.cancel.is_set():
+            raise Cancelled

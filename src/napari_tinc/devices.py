@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .networks.evaluate import cpu_count
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def find_devices() -> dict[str, str]:
@@ -30,3 +35,31 @@ def find_devices() -> dict[str, str]:
         found["mps"] = "Apple GPU, memory shared with the CPU"
     best = next(name for name in ("cuda", "mps", "cpu") if name in found)
     return {"auto": f"{best}: {found[best]}", **found}
+
+
+def cpu_count() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of that name; "auto" takes CUDA, then MPS, then the CPU. ValueError where torch cannot use it."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return torch.device(device)
+
+
+def release(device: torch.device) -> None:
+    """Give what is cached of a GPU's memory back to it."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

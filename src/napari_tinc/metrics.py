@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .control import Check, never
-from .format.head import span_of
-from .networks.evaluate import cpu_count
+from .devices import cpu_count
+from .format import quality as format_quality
+from .format.networks_file import Header
+from .format.quality import span_of
 from .octree import box_slices
 
 SLAB = 32  # rows of the first axis
@@ -180,3 +182,18 @@ def merge_errors(
     squares = np.bincount(part, (errors[:, 0] / scale[part]) ** 2 * voxels)
     merged[:, 0] = scale * np.sqrt(squares / np.bincount(part, voxels))
     return merged
+
+
+def figures(quality: Quality | None) -> dict[str, str]:
+    """What PROVENANCE says of a quality, zeros for none; of one length."""
+    if quality is None:
+        return {"psnr": "0000.000", "ssim": "0.00000"}
+    return {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
+
+
+def part_errors(original: NDArray[Any], values: NDArray[Any], header: Header) -> NDArray[np.float64]:
+    """What QUALITY says: RMSE and largest error of all leaves that share a network, or are scalars; (n_parts, 2)."""
+    tree = header.tree
+    start, stop = tree.start[tree.leaves], tree.stop[tree.leaves]
+    errors = box_errors(original, values, start, stop)
+    return merge_errors(errors, (stop - start).prod(axis=1), format_quality.parts_of_leaves(header))

@@ -8,7 +8,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from .io.image import Image, read_image
+from .io.image import Image
+from .io.read import read_image
 
 
 def mri_path() -> Path:

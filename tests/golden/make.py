@@ -18,18 +18,21 @@ import numpy as np
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.decoding.bounded_box import Exact, checksum
+from napari_tinc.bounded.check import checksum
+from napari_tinc.decoding.bounded_box import Exact
 from napari_tinc.decoding.contents import Blocks, Part
 from napari_tinc.encoding import without_networks
 from napari_tinc.format import blocks_file
 from napari_tinc.format.blocks_file import Mosaic, Payload
-from napari_tinc.format.head import Ancillary, Chunk
-from napari_tinc.format.networks_file import INHERITS, SCALAR, Calibration, Header, WeightsFormat, pack
+from napari_tinc.format.chunks import Ancillary, Chunk
+from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat, pack
+from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.networks import weights
+from napari_tinc.networks.calibration import Corrections
 from napari_tinc.networks.scalars import Scalars
-from napari_tinc.networks.weights import Corrections, round_trip, to_chunks
+from napari_tinc.networks.weights import round_trip, to_chunks
 from napari_tinc.octree import Octree
-from napari_tinc.training import fit_tree
+from napari_tinc.training import task
 
 FOLDER = Path(__file__).parent
 N_PROBES = 32
@@ -111,12 +114,12 @@ def many_chunks() -> bytes:
 
 def trained(array: np.ndarray, **options: Any) -> bytes:
     """What the encoder of this version makes of it, with a few steps of training."""
-    before = dict(fit_tree.STEPS), without_networks.MOST_RATIO
-    fit_tree.STEPS["fast"], without_networks.MOST_RATIO = 100, 0
+    before = dict(task.STEPS), without_networks.MOST_RATIO
+    task.STEPS["fast"], without_networks.MOST_RATIO = 100, 0
     try:
         return tinc.compress(array, preset="fast", device="cpu", **options).parts.data()
     finally:
-        fit_tree.STEPS.update(before[0])
+        task.STEPS.update(before[0])
         without_networks.MOST_RATIO = before[1]
 
 

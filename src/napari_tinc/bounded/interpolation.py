@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
-from .prediction import ACTIVITY_BITS, ORBITS, WEIGHT_BITS, Ints, Level, Parity, Stage, part_of
+from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, _fit
+from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, Stage, part_of
 
 MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
 MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
 ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
-MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
 MIN_BACKGROUND = 0.01  # of the voxels
-FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
-BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
@@ -247,66 +245,3 @@ def _background(box: Ints, bound: int) -> int:
     n_same, pairs = int(same.sum()), int((same[..., 1:] & same[..., :-1]).sum())
     n_near = int((np.abs(part - value) <= bound).sum())
     return value if n_same >= MIN_BACKGROUND * part.size and 2 * pairs >= n_same and n_near <= 1.2 * n_same else -1
-
-
-def _fit(
-    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
-) -> tuple[list[int], list[int]] | None:
-    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
-    count = len(voxels)
-    if count < len(stage.terms):
-        return None
-    if count > FIT_SAMPLES:
-        voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
-    terms = _sampled((stage.term(*term) for term in stage.terms), voxels, check)
-    target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
-    unit = 8.0 * stage.known.step
-
-    def bits(weights: NDArray[np.float64]) -> float:
-        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
-
-    old = np.array(before) / 2**WEIGHT_BITS
-    weights = old
-    for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
-        sizes = np.abs(target - terms @ weights)
-        weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
-        weights = _solve(_product(weighted, terms), weighted.T @ target)
-    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
-    if bits(old) < 20 * len(stored):
-        return None
-    prediction = stage.predict(stored.tolist())
-    centre = (prediction + 4) >> 3
-    shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
-    step = stage.known.step  # what is coded counts: errors of less than half a step are none
-    steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
-    sizes = 8.0 * step * steps.ravel()[voxels]
-    activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
-    for _ in range(FIT_ROUNDS):  # relative errors count
-        weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
-        activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
-    quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
-    return stored.tolist(), quantized.tolist()
-
-
-def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
-    """Some voxels of each array, (n_voxels, n_arrays)."""
-    columns = []
-    for array in arrays:
-        check()
-        columns.append(array.ravel()[voxels])
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """a.T @ b, a few rows at a time: BLAS runs what is larger on threads, which wait longer than they work."""
-    rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
-    total = np.zeros((a.shape[1], b.shape[1]))
-    for first in range(0, len(a), rows):
-        total += a[first : first + rows].T @ b[first : first + rows]
-    return total
-
-
-def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least squares, drawn towards zero a little, so that equal terms share."""
-    scale = float(np.trace(matrix)) / len(right)
-    return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

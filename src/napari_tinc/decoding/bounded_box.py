@@ -6,7 +6,6 @@ The bytes are those of bounded/box.py, decoded to the same bits on any machine; 
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounded import box
+from ..bounded.check import checksum
 from ..control import Check, never
-from ..format.head import TincError, span_of
-from .network_box import LEAF_FIELDS
+from ..errors import TincError
+from ..format.quality import span_of
+from .leaf_table import LEAF_FIELDS
 
 SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: a 512th of the voxels, in a 50th of the time.
 
@@ -97,33 +98,3 @@ class Exact:
     def verify(self) -> None:
         """Decode everything; :class:`TincError` if anything is wrong."""
         _ = self.array
-
-
-def checksum(values: NDArray[Any]) -> int:
-    return zlib.crc32(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view(np.uint8).data)
-
-
-def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> int:
-    """Voxels that are further than ``bound`` from the original, in float64; for 0, of other bits.
-
-    NaN has to stay NaN, and an infinite value what it is.
-    """
-    count = 0
-    for plane, other in zip(original, values, strict=True):
-        with np.errstate(all="ignore"):
-            near = np.abs(other.astype(np.float64) - plane.astype(np.float64)) <= bound
-        same = np.ascontiguousarray(plane).view(f"u{plane.dtype.itemsize}") == np.ascontiguousarray(other).view(
-            f"u{plane.dtype.itemsize}"
-        )
-        count += int((~(same if bound == 0 else same | near)).sum())
-    return count
-
-
-def largest_difference(original: NDArray[Any], values: NDArray[Any]) -> float:
-    """Of the voxels that are finite in both, in float64."""
-    largest = 0.0
-    for plane, other in zip(original, values, strict=True):
-        with np.errstate(all="ignore"):
-            difference = np.abs(other.astype(np.float64) - plane.astype(np.float64))
-        largest = max(largest, float(difference[np.isfinite(difference)].max(initial=0)))
-    return largest

@@ -16,14 +16,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format import blocks_file, networks_file
-from ..format import head as format_head
+from ..errors import TincError
+from ..format import blocks_file, chunks, networks_file
 from ..format.blocks_file import Layout, Mosaic, Payload
-from ..format.head import Ancillary, Chunk, Entry, Facts, Feature, TincError, read_head
+from ..format.chunks import Ancillary, Chunk, Entry
+from ..format.head import Facts, Feature, read_head
+from ..format.quality import unpack_errors
 from ..storage.stores import Memory, Store
 from .bounded_box import Exact
 from .cache import LeastRecentlyUsed
-from .network_box import Tree, unpack_errors
+from .network_box import Tree
 
 TREE_BYTES = 30_000  # of a tree in memory, beside its weights
 Part = Tree | Exact
@@ -138,7 +140,7 @@ class OneTree:
         return len(self._tree.data)
 
     def check(self) -> None:
-        format_head.verify(self._tree.chunks)
+        chunks.verify(self._tree.chunks)
 
     def data(self) -> bytes:
         self.check()
@@ -248,8 +250,8 @@ class Blocks:
         return sum(entry.length for entry in parts) + sum(len(chunk.payload) for chunk in self._ancillary)
 
     def check(self) -> None:
-        format_head.verify(map(self._chunk, self.entries()))
-        format_head.verify(self.ancillary())
+        chunks.verify(map(self._chunk, self.entries()))
+        chunks.verify(self.ancillary())
         _ = self._errors
 
     def data(self) -> bytes:
@@ -259,7 +261,7 @@ class Blocks:
         _, head = read_head(Memory(data).read, len(data))
         if (found := zlib.crc32(head)) != self._head_crc:
             raise TincError(f"head: CRC-32 is {found:08x}, expected {self._head_crc:08x}: the file has been changed")
-        format_head.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
+        chunks.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
         return data
 
     def entries(self) -> Sequence[Entry]:

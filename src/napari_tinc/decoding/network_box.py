@@ -9,21 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format import head, networks_file
-from ..format.head import Ancillary, Kind, TincError
-from ..format.networks_file import Calibration, Header
+from ..errors import TincError
+from ..format import chunks, networks_file, quality, widths
+from ..format.chunks import Ancillary, Kind
+from ..format.networks_file import Calibration
+from ..format.quality import unpack_errors
+from ..networks.values import to_floats, to_values
+from .leaf_table import LEAF_FIELDS
 
 if TYPE_CHECKING:
     from ..networks.evaluate import Network
-
-BLOCK = 2**13  # values turned into the dtype at a time
-LEAF_FIELDS = np.dtype(
-    [
-        ("start", "<i8", 3), ("stop", "<i8", 3), ("level", "<i8"), ("network", "<i8"), ("parameters", "<i8"),
-        ("bytes", "<f8"),
-        ("rmse", "<f8"), ("psnr", "<f8"), ("max_error", "<f8"), ("gain", "<f8"), ("offset", "<f8"),
-    ]
-)  # fmt: skip
 
 
 class Tree:
@@ -87,12 +82,12 @@ class Tree:
         rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
         rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
         rows["level"] = tree.level[tree.leaves]
-        rows["network"] = network = networks_file.serving(tree, header.widths)[tree.leaves]
+        rows["network"] = network = widths.serving(tree, header.widths)[tree.leaves]
         rows["parameters"] = np.where(network < 0, 0, counts[network])
         rows["bytes"] = bytes_of_leaves(header, self.chunks)
         rows["rmse"], rows["max_error"] = self._errors().T
         with np.errstate(divide="ignore", invalid="ignore"):
-            rows["psnr"] = 20 * np.log10(head.span_of(value_range) / rows["rmse"])
+            rows["psnr"] = 20 * np.log10(quality.span_of(value_range) / rows["rmse"])
         rows["psnr"][rows["rmse"] == 0] = np.inf  # of a constant volume too
         rows["gain"] = self.network.gain
         with np.errstate(over="ignore"):  # of the largest floats
@@ -101,7 +96,7 @@ class Tree:
 
     def _errors(self) -> NDArray[np.float64]:
         """RMSE and largest error of every leaf, as the file says them; nan where it does not. (n_leaves, 2)."""
-        part = networks_file.parts_of_leaves(self.header)
+        part = quality.parts_of_leaves(self.header)
         errors = np.full((len(part), 2), np.nan)
         for chunk in self.chunks:
             if chunk.role is Ancillary.QUALITY:
@@ -110,47 +105,5 @@ class Tree:
 
     def verify(self) -> None:
         """Check all chunks and decode all weights; :class:`TincError` if anything is wrong."""
-        head.verify(self.chunks)
+        chunks.verify(self.chunks)
         _ = self.network, self._errors()
-
-
-def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:
-    """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
-    lo, hi = header.value_range
-    values = outputs.astype(np.float64)
-    with np.errstate(over="ignore"):  # infinite values are clipped too
-        values *= header.std
-        values += header.mean
-    return np.clip(values, lo, hi, out=values)
-
-
-def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
-    """:func:`to_floats`, rounded to the dtype."""
-    values = np.empty(outputs.shape, header.dtype)
-    flat, into = outputs.reshape(-1), values.reshape(-1)
-    for first in range(0, flat.size, BLOCK):
-        part = to_floats(flat[first : first + BLOCK], header)
-        into[first : first + BLOCK] = np.rint(part, out=part) if header.dtype.kind in "iub" else part
-    return values
-
-
-def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """To the nearest that the dtype has, half to even."""
-    return (np.rint(values) if dtype.kind in "iub" else values).astype(dtype)
-
-
-def pack_errors(errors: NDArray[np.float64], value_range: tuple[float, float]) -> bytes:
-    """RMSE and largest error of every part in a byte each: 0, or range * 2^((code - 255) / 12) rounded up."""
-    span = max(head.span_of(value_range), np.finfo(float).tiny)
-    with np.errstate(divide="ignore"):
-        codes = np.ceil(255 + 12 * np.log2(errors / span))
-    return bytes(np.where(errors > 0, np.clip(codes, 1, 255), 0).astype(np.uint8).tobytes())
-
-
-def unpack_errors(data: bytes, n_parts: int, value_range: tuple[float, float]) -> NDArray[np.float64]:
-    """The inverse of :func:`pack_errors`, to 6 %; float64 (n_parts, 2)."""
-    if len(data) != 2 * n_parts:
-        raise TincError(f"QUALITY chunk is {len(data)} bytes, expected {2 * n_parts}: 2 a head, and 2 for scalars")
-    codes = np.frombuffer(data, np.uint8).reshape(n_parts, 2)
-    span = head.span_of(value_range)
-    return np.where(codes > 0, span * 2.0 ** ((codes - 255.0) / 12), 0.0)

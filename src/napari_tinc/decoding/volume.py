@@ -14,27 +14,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..format.head import Ancillary, Chunk, Facts, TincError
-from ..networks.evaluate import cpu_count
+from ..devices import cpu_count
+from ..errors import TincError
+from ..format.chunks import Ancillary
+from ..format.head import Facts
+from ..format.metadata import usual_labels, with_meta
+from ..networks.values import rounded, to_values
 from ..octree import box_slices
-from ..storage import stores
+from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
 from .contents import Blocks, Part, Parts, read_parts
 from .lazy_array import LazyArray
-from .network_box import LEAF_FIELDS, Tree, rounded, to_values
+from .leaf_table import LEAF_FIELDS
+from .network_box import Tree
+from .values import (
+    AT_ONCE,
+    BITS_PER_WEIGHT,
+    MOST_POINTS,
+    POINTS,
+    SPACING,
+    SPACING_PER_WEIGHT,
+    THIN,
+    TILE,
+    _alike,
+    _check_eager,
+    _within,
+    cell_centres,
+    spread_points,
+)
 
 if TYPE_CHECKING:
     from ..metrics import Quality
 
-MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
 CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
-THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
-POINTS, MOST_POINTS = 2**22, 128  # evaluated at a time for coarse levels; along a cell's edge, whatever a file declares
-AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would empty the cache of each other
-# Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
-# more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
-SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
 
 class TincVolume:
@@ -270,7 +283,7 @@ class TincVolume:
         TincError
             If there are more than 2^30 voxels.
         """
-        from ..training.trainer import pick_device
+        from ..devices import pick_device
 
         _check_eager(self.size)
         where = pick_device(device)
@@ -297,7 +310,7 @@ class TincVolume:
         """
         if self.n_missing:
             raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off: not saved")
-        stores.save(path, self._parts.data())
+        atomic.save(path, self._parts.data())
 
     def verify(self) -> None:
         """Check every chunk and decode every weight; :class:`TincError` if anything is wrong, or missing."""
@@ -545,45 +558,3 @@ def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) ->
 
     quality = measure(original, values, volume.nbytes_compressed)
     return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now
-
-
-def _check_eager(wanted: int) -> None:
-    if wanted > MAX_EAGER_VOXELS:
-        raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
-
-
-def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> list[NDArray[np.float64]]:
-    """Voxel coordinates of the centres of cells of ``factor`` voxels, kept inside the volume, along each axis."""
-    return [
-        np.minimum((np.array(axis, np.float64) + 0.5) * factor, n - 0.5) for axis, n in zip(ranges, shape, strict=True)
-    ]
-
-
-def _alike(cells: range, most: int, n_full: int) -> list[slice]:
-    """Slices of at most so many cells, which are the ``n_full`` whole ones of an axis, or its last, which is not."""
-    full = len(cells) - (cells[-1] >= n_full)
-    ends = [*range(0, full, most), full]
-    return [slice(a, b) for a, b in itertools.pairwise(ends)] + [slice(full, None)] * (full < len(cells))
-
-
-def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float64]:
-    """``k`` coordinates a cell of ``factor`` voxels of an axis of ``n``, evenly. The last cell ends with the axis."""
-    low = np.array(cells, np.float64) * factor
-    size = np.minimum(low + factor, n) - low
-    return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
-
-
-def usual_labels(n_leading: int) -> str:
-    """What the axes are called where a file does not say it."""
-    return "qtc"[3 - n_leading :] + "zyx"
-
-
-def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:
-    """Ancillary chunks with another META, or none where it is empty."""
-    kept = [chunk for chunk in ancillary if chunk.role is not Ancillary.META]
-    return [*kept, Chunk.of(Ancillary.META, json.dumps(meta, separators=(",", ":")).encode())] if meta else kept
-
-
-def _within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
-    """Where ranges lie in larger ones."""
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..bounded import box as bounded_box
-from ..control import Check, never
-from ..decoding.bounded_box import Exact, checksum, violations
+from ..bounded.check import checksum, violations
+from ..control import Check, Control, never
+from ..decoding.bounded_box import Exact
 from ..decoding.network_box import Tree
+from ..events import Finished, Mark, Preview, Progress
 from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
-from ..training.fit_tree import Finished, Preview, Settings, Task, make_header, run
-from ..training.trainer import Control, Mark, Progress
+from ..training.fit_tree import run
+from ..training.task import Settings, Task, make_header
 from .sources import Source
 
 SAMPLE = 2**16  # voxels

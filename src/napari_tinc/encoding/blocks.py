@@ -12,114 +12,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..decoding.network_box import pack_errors, rounded
-from ..decoding.volume import TincVolume, cell_centres
+from ..decoding.volume import TincVolume
+from ..errors import NotWithNetworks
+from ..events import Finished, Mark, Preview, Progress
 from ..format import blocks_file
-from ..format.blocks_file import Mosaic, Payload
-from ..format.head import MAX_FILE, Ancillary, Chunk, span_of
-from ..metrics import Quality, psnr
-from ..octree import MAX_DEPTH, Octree, box_slices, split_counts
+from ..format.blocks_file import Mosaic
+from ..format.chunks import Ancillary, Chunk
+from ..format.limits import MAX_FILE
+from ..format.metadata import compact
+from ..format.quality import pack_errors, span_of
+from ..metrics import Quality, figures, psnr
+from ..networks.values import rounded
+from ..octree import Octree, box_slices
 from ..storage.checkpoint import Journal, key_of
 from ..training import costs
-from ..training.allocation import NotWithNetworks
 from ..training.costs import with_more
-from ..training.fit_tree import Estimate, Finished, Preview, Settings, compact, estimate, figures, preview_factor
-from ..training.trainer import MARKS, Control, Mark, Progress
+from ..training.trainer import MARKS
 from .block import Block, BlockTask, fit_events
+from .budgets import shares
 from .cluster import fit_on_cluster
-from .resources import EXACT_EDGE, MOST_AT_ONCE, memory_needed
-from .sources import Source
-from .survey import LEAST_BLOCK, Survey, shares, survey
-
-BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
-BLOCK_VOXELS = 2**22  # of a block at most, where there are more
-WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
-OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Planned:
-    """The first event of every compression: what will be done.
-
-    Attributes
-    ----------
-    n_blocks : in all channels and points in time; 1 for a single tree of networks.
-    block_shape : voxels along z, y, x of the largest.
-    memory, disk : bytes of main memory, and of the disk for what is kept and the file, needed at most, about.
-    kept : files in the job's folder that it goes on from.
-    others : files there that are the work of other jobs.
-    method : "networks" or "predictive"; "auto" where both will be tried.
-    """
-
-    n_blocks: int
-    block_shape: tuple[int, int, int]
-    memory: int
-    disk: int = 0
-    kept: int = 0
-    others: int = 0
-    method: str = "auto"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """What is to be compressed block by block, and how.
-
-    Attributes
-    ----------
-    facts : what the file says; its tree and value range are still to be found.
-    extra : ancillary chunks to put into the file.
-    edge : voxels along a block at most, None for what suits size and ratio.
-    journal : keeps what is done until all is, so that a job can be resumed.
-    scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
-    names : values are labels, which have no means.
-    surveys : what a pass over all voxels has told, by the number of blocks and the edge of the overview's cells.
-    """
-
-    source: Source
-    facts: dict[str, Any]
-    extra: list[Chunk]
-    settings: Settings
-    control: Control = field(default_factory=Control)
-    edge: int | None = None
-    journal: Journal = field(default_factory=Journal)
-    scheduler: Any = None
-    names: bool = False
-    surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
-
-    def exact_settings(self, bound: float) -> Settings:
-        """The same for blocks without networks."""
-        return replace(self.settings, bound=bound)
-
-
-def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
-    """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
-
-    A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks.md), where a single
-    fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
-    """
-    if settings.without_networks:
-        edge = min(edge or EXACT_EDGE, EXACT_EDGE)
-    depths = split_counts(source.shape, MAX_DEPTH)
-    depth = 0
-    while depth < MAX_DEPTH and (depths[depth + 1] > depths[depth]).any():
-        extent = np.ceil(np.array(source.shape) / 2.0 ** depths[depth])
-        voxels = math.prod(extent)
-        most = MOST_AT_ONCE if depth == 0 and not source.leading else BLOCK_VOXELS
-        if edge is not None:
-            enough = extent.max() <= edge
-        else:
-            n_blocks = 2 ** int(depths[depth + 1].sum())
-            chosen = settings.levels is not None or settings.widths is not None
-            enough = voxels <= most and (chosen or nbytes / source.n_volumes / n_blocks < BLOCK_BYTES)
-        if enough:
-            break
-        depth += 1
-    return Octree.full(source.shape, depth)
+from .job import Job
+from .plan import OVERVIEW_SHARE, _overview_edge, block_share, estimate_blocks, head_bytes
+from .preview import _Canvas
+from .survey import Survey, survey
 
 
 def run_blocks(
@@ -213,14 +133,6 @@ def assemble(
     return Finished(TincVolume(data), quality, math.nan)
 
 
-def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
-    """Voxels along a cell of the overview; 0 for none, where there are few blocks or few bytes."""
-    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
-    if n_blocks < OVERVIEW_BLOCKS or few:
-        return 0
-    return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))
-
-
 def _fit_all(
     job: Job, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
 ) -> Iterator[Progress | Mark | Preview | list[Block]]:
@@ -299,24 +211,6 @@ def _quality(blocks: Sequence[Block], span: float) -> Quality:
     return Quality(psnr(rmse, span), ssim, rmse, max(block.max_error for block in blocks), math.nan, math.nan)
 
 
-def estimate_blocks(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
-    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
-    tree = block_tree(source, nbytes, settings, edge)
-    n_blocks = source.n_volumes * len(tree.leaves)
-    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
-    share = block_share(z * y * x) if n_blocks > 1 else 1.0
-    one = estimate((z, y, x), nbytes // n_blocks, settings, share)
-    return replace(
-        one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
-        seconds=n_blocks * one.seconds, memory=memory_needed(tree, source, nbytes, settings),
-    )  # fmt: skip
-
-
-def block_share(n_voxels: int) -> float:
-    """The share of a preset's steps that a block of that size is trained for."""
-    return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))
-
-
 def _fit_here(
     job: Job, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
 ) -> Iterator[Progress | Preview | tuple[int, Block]]:
@@ -351,13 +245,6 @@ def _fit_overviews(job: Job, seen: Survey, budget: int, journal: Journal) -> Ite
                 yield replace(event, phase="overview")
 
 
-def head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int:
-    """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
-    empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
-    bare = len(blocks_file.pack(empty, [], [Payload(b"")], ancillary))
-    return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks
-
-
 def _stage(tree: Octree, edge: int, budget: int, share: float, seen: Survey) -> str:
     """What tells the blocks of one stage of a job from those of another."""
     return f"blocks-{key_of(len(tree.leaves), edge, budget, share, seen.digest)}"
@@ -365,28 +252,3 @@ def _stage(tree: Octree, edge: int, budget: int, share: float, seen: Survey) -> 
 
 def _block_name(index: int) -> str:
     return f"{index:06d}.block"
-
-
-class _Canvas:
-    """The volume coarsely, with the blocks that are done; the first, of several channels and points in time."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.factor = preview_factor(source.shape)
-        ranges = [range(-(-n // self.factor)) for n in source.shape]
-        self.centres = cell_centres(ranges, self.factor, source.shape)
-        self.values = np.zeros([len(cells) for cells in ranges], source.dtype)
-        self.painted: set[int] = set()
-
-    def preview(self, done: Sequence[tuple[BlockTask, Block]]) -> Preview:
-        for number, (task, block) in enumerate(done):
-            if number in self.painted or task.volume:
-                continue
-            self.painted.add(number)
-            cells, local = [], []
-            for centre, part in zip(self.centres, task.box, strict=True):
-                inside = np.flatnonzero((centre >= part.start) & (centre < part.stop))
-                cells.append(inside)
-                local.append(centre[inside] - part.start)
-            self.values[np.ix_(*cells)] = block.part(task.shape, self.source.dtype).values(local)
-        return Preview(self.values.copy(), self.factor)

@@ -14,12 +14,16 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, replace
 
+from ..control import Control
+from ..errors import NotWithNetworks
+from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
-from ..training.allocation import NotWithNetworks
 from ..training.costs import USUAL_ROUNDS, pace, with_more
-from ..training.fit_tree import Estimate, Finished, Preview, Settings, Task, make_header, run
-from ..training.trainer import Control, Mark, Progress
-from .blocks import Job, block_tree, estimate_blocks, run_blocks, usual_block_seconds
+from ..training.fit_tree import run
+from ..training.task import Estimate, Settings, Task, make_header
+from .blocks import run_blocks, usual_block_seconds
+from .job import Job
+from .plan import block_tree, estimate_blocks
 from .resources import memory_needed
 from .sources import Source
 from .without_networks import (

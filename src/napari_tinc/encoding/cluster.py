@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..control import ChildError
-from ..training.fit_tree import Settings
-from ..training.trainer import Control
+from ..control import Control
+from ..errors import ChildError
+from ..training.task import Settings
 from .block import Block, BlockTask, fit_block
 from .sources import Source
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..decoding.bounded_box import largest_difference, violations
+from ..bounded.check import largest_difference, violations
 from ..decoding.volume import TincVolume
 from ..octree import box_slices
 from .sources import Source

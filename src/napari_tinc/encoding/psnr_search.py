@@ -8,12 +8,12 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from ..training.allocation import NotWithNetworks
+from ..errors import NotWithNetworks
+from ..events import Finished, Preview, Progress
 from ..training.costs import pace, with_more
-from ..training.fit_tree import Finished, Preview
-from ..training.trainer import Progress
-from .blocks import Job, block_tree, estimate_blocks
 from .choice import GivenUp, fit_once, reason_without, settled_method
+from .job import Job
+from .plan import block_tree, estimate_blocks
 from .without_networks import NotPredictive, fit_plain, usual_seconds
 
 LEAST_RATIO = 8  # No larger file is tried,

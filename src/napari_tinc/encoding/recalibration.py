@@ -16,15 +16,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import metrics
 from ..decoding.contents import Blocks
-from ..decoding.network_box import Tree, pack_errors, to_values
+from ..decoding.network_box import Tree
 from ..decoding.volume import TincVolume
 from ..format import blocks_file, networks_file
 from ..format.blocks_file import Payload
-from ..format.head import Ancillary, Chunk
+from ..format.chunks import Ancillary, Chunk
+from ..format.metadata import compact
+from ..format.quality import pack_errors
+from ..metrics import figures, part_errors
 from ..networks.calibration import fit_corrections
+from ..networks.values import normalise, to_values
 from ..networks.weights import Stored, from_chunks
 from ..octree import box_slices
-from ..training.fit_tree import compact, figures, normalise, part_errors
 
 
 def uncalibrated(volume: TincVolume) -> TincVolume:

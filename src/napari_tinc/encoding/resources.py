@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
-from ..cli.tables import amount
 from ..octree import Octree
-from ..training.fit_tree import Settings
+from ..texts import amount
+from ..training.task import Settings
 from .sources import Source
 
 MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks

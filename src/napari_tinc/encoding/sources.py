@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format import head
-from ..format.blocks_file import MAX_LEADING
+from ..format import limits
+from ..format.limits import MAX_LEADING
 
 FEW_VOXELS, SAMPLE_EDGE = 2**25, 32
 
@@ -55,8 +55,8 @@ class Source:
             raise TypeError(
                 "volume is bool; a mask or label image is not an intensity, and would survive with max_error=0 only"
             )
-        if dtype.newbyteorder("<").str[1:] not in head.DTYPES:
-            known = ", ".join(str(np.dtype(code)) for code in head.DTYPES)
+        if dtype.newbyteorder("<").str[1:] not in limits.DTYPES:
+            known = ", ".join(str(np.dtype(code)) for code in limits.DTYPES)
             raise TypeError(f"volume has dtype {dtype}, expected one of {known}")
         shape = tuple(map(int, array.shape))
         if not 3 <= len(shape) <= 3 + MAX_LEADING:
@@ -65,10 +65,10 @@ class Source:
             )
         if not math.prod(shape):
             raise ValueError(f"volume is empty, shape {shape}")
-        if max(shape) > head.MAX_AXIS or math.prod(shape) > head.MAX_VOXELS:
+        if max(shape) > limits.MAX_AXIS or math.prod(shape) > limits.MAX_VOXELS:
             raise ValueError(
-                f"volume has shape {shape}, expected at most {head.MAX_AXIS} voxels an axis and "
-                f"{head.MAX_VOXELS} in all"
+                f"volume has shape {shape}, expected at most {limits.MAX_AXIS} voxels an axis and "
+                f"{limits.MAX_VOXELS} in all"
             )
         return cls(array, shape[:-3], (shape[-3], shape[-2], shape[-1]), dtype.newbyteorder("="))
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.head import span_of
+from ..control import Control
+from ..errors import NotWithNetworks
+from ..events import Progress
+from ..format.quality import span_of
 from ..octree import Octree, box_slices
-from ..training.allocation import NotWithNetworks
-from ..training.trainer import Control, Progress
 from .sources import Source
 
 DETAIL = 8  # edge of the cells within which a block's detail is measured
-LEAST_BLOCK, LEAST_FLAT = 450, 120  # bytes that hold a network of a few weights, and a constant block
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,30 +112,6 @@ def detail_of(values: NDArray[Any], scale: float) -> float:
             count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
         total += float(np.square(slab).sum() - (sums**2 / count).sum())
     return max(0.0, total)
-
-
-def shares(survey: Survey, nbytes: float) -> NDArray[np.int64]:
-    """Bytes of every block, (n_volumes, n_blocks).
-
-    Where twice the bytes halve the squared error D, D_i = A_i / b_i, the sum of D_i is least for b_i ~ sqrt(A_i) (as
-    for any convex D: equal slopes). The root of A_i is taken to be the block's detail.
-
-    Raises
-    ------
-    ValueError
-        If the blocks cannot be made so small.
-    """
-    flat = survey.low == survey.high
-    least = np.where(flat, LEAST_FLAT, LEAST_BLOCK)
-    left = nbytes - least.sum()
-    if left < 0:
-        raise NotWithNetworks(
-            f"{survey.low.size} blocks cannot become {max(0, round(nbytes))} bytes: about {least.sum()} are needed; "
-            "ask for a lower ratio, or for larger blocks"
-        )
-    weight = np.where(flat, 0.0, survey.detail / max(survey.detail.max(), 1e-300))
-    total = weight.sum()
-    return np.floor(least + (left * weight / total if total else 0.0)).astype(np.int64)
 
 
 def _mean(values: NDArray[Any]) -> float:

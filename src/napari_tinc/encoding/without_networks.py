@@ -19,18 +19,21 @@ from numpy.typing import NDArray
 
 from ..bounded import search as bounded_search
 from ..bounded.search import Coded, Encoder, Found
-from ..control import Cancelled, Check
+from ..control import Check, Control
+from ..errors import Cancelled
+from ..events import Finished, Progress
 from ..format.blocks_file import Mosaic
-from ..format.head import Ancillary, Chunk
+from ..format.chunks import Ancillary, Chunk
+from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
-from ..metrics import psnr
+from ..metrics import figures, psnr
 from ..octree import box_slices
 from ..storage.checkpoint import Pieces
 from ..training import costs
-from ..training.fit_tree import Finished, compact, figures
-from ..training.trainer import Control, Progress
 from .block import Block, BlockTask, coded_block
-from .blocks import Job, assemble, block_tree, head_bytes
+from .blocks import assemble
+from .job import Job
+from .plan import block_tree, head_bytes
 from .resources import MOST_AT_ONCE
 
 MOST_RATIO = 300  # beyond, networks were better for every volume that was measured

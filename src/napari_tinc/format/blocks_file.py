@@ -25,32 +25,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .head import (
-    MAX_CHUNKS,
-    MAX_VOXELS,
-    Chunk,
-    Cursor,
-    Entries,
-    Entry,
-    Facts,
-    Feature,
-    Kind,
-    TincError,
-    pack_entry,
-    pack_optional,
-    pack_start,
-    pack_tree,
-    read_optional,
-    read_start,
-    read_table,
-    read_tree,
-    seal,
-    uv,
-    within,
-)
-
-MAX_LEADING = 3  # axes before z, y, x
-MAX_EDGE = 2**16
+from ..errors import TincError
+from .chunks import Chunk, Entries, Entry, Kind, pack_entry, read_table
+from .cursor import Cursor, uv, within
+from .head import Facts, Feature, pack_optional, pack_start, read_optional, read_start, seal
+from .limits import MAX_CHUNKS, MAX_EDGE, MAX_LEADING, MAX_VOXELS
+from .tree import pack_tree, read_tree
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

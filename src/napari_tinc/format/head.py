@@ -18,34 +18,22 @@ from __future__ import annotations
 import binascii
 import math
 import struct
-import sys
 import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum, IntFlag
-from functools import lru_cache, wraps
-from typing import Any, overload
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..octree import MAX_NODES, Octree
+from ..errors import TincError
+from ..octree import Octree
+from .cursor import Cursor, uv, within
+from .limits import DTYPES, MAX_AXIS, MAX_FILE, MAX_HEAD, MAX_SPACING, MAX_UNIT, MAX_VOXELS, MIN_FILE, MIN_SPACING
 
 MAGIC, MAJOR, MINOR = b"\x89TNC", 1, 0
 PREFIX = struct.Struct("<4sBBIHI")
-DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")  # a header stores the index
 
-MIN_FILE, MAX_FILE = 16, 2**31  # bytes
-MAX_HEAD = 2**20  # bytes
-MAX_AXIS, MAX_VOXELS = 2**24, 2**40
-MIN_SPACING, MAX_SPACING = 1e-12, 1e12
-MAX_UNIT = 32  # bytes
-MAX_CHUNKS = 2**16
-MAX_CHUNK_NODES = 2**20  # that an ancillary chunk may say; they mean nothing
-MAX_META = 2**16  # bytes
-SMALL_TREE = 1000  # nodes
-MAX_FLOAT = sys.float_info.max
 _SPACING, _ORIGIN, _ERROR_BOUND, _AFFINE = 1, 2, 4, 8  # flags
 
 
@@ -57,71 +45,6 @@ class Feature(IntFlag):
 
 READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)
 FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks")
-
-
-class TincError(Exception):
-    """A file that is not a good ``.tinc`` file of a version we read. Names what was stored and what was expected."""
-
-
-class Kind(IntEnum):
-    """Chunks a reader must understand. Numbers overlap with :class:`Ancillary`: compare roles with ``is``."""
-
-    MODEL, WEIGHTS, RESIDUAL, VERIFY, BLOCK, OVERVIEW = range(6)
-
-
-class Ancillary(IntEnum):
-    """Chunks a reader may skip, and keeps when it writes the file again."""
-
-    META, THUMB, PROVENANCE, QUALITY = range(4)
-
-
-_ROLES: dict[tuple[bool, int], Kind | Ancillary] = {
-    (roles is Ancillary, int(role)): role for roles in (Kind, Ancillary) for role in roles
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One chunk. ``payload`` is as it was found: take it with :meth:`checked` before decoding.
-
-    ``kind`` may be unknown when ``ancillary``; ``n_nodes`` counts the nodes of a WEIGHTS chunk; ``crc`` is stored.
-    """
-
-    kind: int
-    ancillary: bool
-    level: int
-    n_nodes: int
-    payload: bytes = field(repr=False)
-    crc: int
-
-    @classmethod
-    def of(cls, role: Kind | Ancillary, payload: bytes, level: int = 0, n_nodes: int = 0) -> Chunk:
-        """A new chunk with the CRC of its payload."""
-        return cls(int(role), isinstance(role, Ancillary), level, n_nodes, payload, zlib.crc32(payload))
-
-    @property
-    def length(self) -> int:
-        """Bytes of the payload."""
-        return len(self.payload)
-
-    @property
-    def role(self) -> Kind | Ancillary | None:
-        """What the chunk is, None where this version does not know it."""
-        return _ROLES.get((self.ancillary, self.kind))
-
-    def checked(self) -> bytes:
-        """The payload, after its CRC-32 was compared; :class:`TincError` where it differs."""
-        computed = zlib.crc32(self.payload)
-        if computed != self.crc:
-            name = self.role.name if self.role is not None else f"unknown ({self.kind})"
-            raise TincError(f"{name} chunk of level {self.level}: CRC-32 is {computed:08x}, expected {self.crc:08x}")
-        return self.payload
-
-
-def verify(chunks: Iterable[Chunk]) -> None:
-    """Compare the CRC-32 of every chunk; :class:`TincError` names the first that differs."""
-    for chunk in chunks:
-        chunk.checked()
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -151,12 +74,6 @@ class Facts:
     def shape(self) -> tuple[int, int, int]:
         """Voxels along z, y, x."""
         return self.tree.shape
-
-
-def within(what: str, value: float, low: float, high: float) -> None:
-    """Refuse a number out of range; NaN is out of any."""
-    if not low <= value <= high:
-        raise TincError(f"{what} is {value}, expected {low if low == high else f'{low} to {high}'}")
 
 
 def check_size(size: int) -> None:
@@ -195,62 +112,6 @@ def seal(features: Feature, head: bytes, payloads: Iterable[bytes]) -> bytes:
     return b"".join([prefix, head, *payloads])
 
 
-class Cursor:
-    """A cursor over HEAD. Every read is checked; ``what`` names the field in errors."""
-
-    def __init__(self, head: bytes) -> None:
-        self.head = head
-        self.at = 0
-
-    def take(self, what: str, n_bytes: int) -> bytes:
-        if self.at + n_bytes > len(self.head):
-            raise TincError(f"{what}: head is {len(self.head)} bytes, expected at least {self.at + n_bytes}")
-        self.at += n_bytes
-        return self.head[self.at - n_bytes : self.at]
-
-    def unsigned(self, what: str, n_bytes: int, high: int, low: int = 0) -> int:
-        value = int.from_bytes(self.take(what, n_bytes), "little")
-        within(what, value, low, high)
-        return value
-
-    def uv(self, what: str, low: int, high: int) -> int:
-        value = 0
-        for shift in range(0, 49, 7):
-            byte = self.take(what, 1)[0]
-            value |= (byte & 127) << shift
-            if byte < 128:
-                if byte == 0 and shift:
-                    raise TincError(f"{what}: {value} is stored in {shift // 7 + 1} bytes, expected the fewest")
-                within(what, value, low, high)
-                return value
-        raise TincError(f"{what}: number is longer than 7 bytes")
-
-    def floats(self, what: str, code: str, low: float = -MAX_FLOAT, high: float = MAX_FLOAT) -> tuple[float, ...]:
-        values = struct.unpack("<" + code, self.take(what, struct.calcsize("<" + code)))
-        for value in values:
-            within(what, value, low, high)
-        return values
-
-    def bits(self, what: str, n_bits: int) -> NDArray[np.uint8]:
-        packed = np.frombuffer(self.take(what, (n_bits + 7) // 8), np.uint8)
-        bits = np.unpackbits(packed, bitorder="little")
-        if bits[n_bits:].any():
-            raise TincError(f"{what}: padding bits are {bits[n_bits:].tolist()}, expected zeros")
-        return bits[:n_bits]
-
-    def end(self) -> None:
-        """Refuse bytes that are left."""
-        if self.at != len(self.head):
-            raise TincError(f"head is {len(self.head)} bytes, expected {self.at}")
-
-
-def uv(value: int) -> bytes:
-    """A number as minimal LEB128."""
-    within("number", value, 0, 2**49 - 1)
-    groups = [value >> shift & 127 for shift in range(0, max(value.bit_length(), 1), 7)]
-    return bytes([group | 128 for group in groups[:-1]] + groups[-1:])
-
-
 def read_start(cursor: Cursor) -> tuple[int, np.dtype[Any], tuple[int, int, int], tuple[float, float]]:
     """Check 3 and the range of check 4: flags, dtype, shape and value range, with which every head begins."""
     flags = cursor.unsigned("flags", 1, _SPACING | _ORIGIN | _ERROR_BOUND | _AFFINE)
@@ -262,11 +123,6 @@ def read_start(cursor: Cursor) -> tuple[int, np.dtype[Any], tuple[int, int, int]
     if not -math.inf < lo <= hi < math.inf:
         raise TincError(f"value range is {lo} to {hi}, expected it finite and ascending")
     return flags, dtype, (z, y, x), (lo, hi)
-
-
-def span_of(value_range: tuple[Any, Any]) -> float:
-    """What errors are shares of: hi - lo, or the largest number if that is beyond it."""
-    return min(float(value_range[1]) - float(value_range[0]), MAX_FLOAT)
 
 
 def read_optional(cursor: Cursor, flags: int) -> dict[str, Any]:
@@ -313,140 +169,3 @@ def _optional(facts: Facts) -> list[bytes]:
         b"" if facts.error_bound is None else struct.pack("<d", facts.error_bound),
         b"" if facts.affine is None else struct.pack("<12f", *facts.affine),
     ]
-
-
-def read_tree(cursor: Cursor, shape: tuple[int, int, int], most: int = MAX_NODES) -> Octree:
-    """Check 6."""
-    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, most))
-    try:
-        small = len(split) <= SMALL_TREE
-        return _tree_of(shape, split.tobytes()) if small else Octree.from_splits(shape, split.view(bool))
-    except ValueError as error:
-        raise TincError(str(error)) from error
-
-
-@lru_cache(maxsize=64)
-def _tree_of(shape: tuple[int, int, int], split: bytes) -> Octree:
-    """Blocks of a file mostly have the same few trees, which cannot change."""
-    return Octree.from_splits(shape, np.frombuffer(split, np.uint8) > 0)
-
-
-def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Remember what a function of a tree, or of what has an ``octree``, gave last, where that is small.
-
-    Blocks of a file mostly have the same few, which cannot change. Large ones would fill the memory.
-    """
-    remembered = lru_cache(maxsize=256)(function)
-
-    @wraps(function)
-    def chosen(first: Any, *rest: Any) -> Any:
-        small = len(getattr(first, "octree", first).split) <= SMALL_TREE
-        return (remembered if small else function)(first, *rest)
-
-    return chosen
-
-
-def pack_tree(tree: Octree) -> bytes:
-    return uv(len(tree.split)) + np.packbits(tree.split, bitorder="little").tobytes()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A row of the table of chunks. ``start`` is the place of its payload in the file."""
-
-    code: int
-    n_nodes: int
-    start: int
-    length: int
-    crc: int
-
-    @property
-    def kind(self) -> int:
-        return self.code >> 4 & 7
-
-    @property
-    def level(self) -> int:
-        return self.code & 15
-
-    @property
-    def role(self) -> Kind | Ancillary | None:
-        return _ROLES.get((self.code >= 128, self.kind))
-
-    def chunk(self, payload: bytes) -> Chunk:
-        return Chunk(self.kind, self.code >= 128, self.level, self.n_nodes, payload, self.crc)
-
-
-class Entries(Sequence[Entry]):
-    """Rows of a table, made when they are asked for: the head of a file of 458 kB has 65536.
-
-    Attributes
-    ----------
-    code, n_nodes, length, crc : uint8 and uint32 (n,).
-    start, stop : uint32 (n,), where payloads begin and end.
-    """
-
-    def __init__(self, code: NDArray[np.uint8], n_nodes: NDArray[np.uint32], start: NDArray[np.uint32],
-                 length: NDArray[np.uint32], crc: NDArray[np.uint32]) -> None:  # fmt: skip
-        self.code, self.n_nodes, self.start, self.length, self.crc = code, n_nodes, start, length, crc
-
-    def __len__(self) -> int:
-        return len(self.code)
-
-    def __iter__(self) -> Iterator[Entry]:
-        columns = (self.code, self.n_nodes, self.start, self.length, self.crc)
-        return map(Entry, *(column.tolist() for column in columns))
-
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice | NDArray[Any]) -> Entries: ...
-    def __getitem__(self, index: int | slice | NDArray[Any]) -> Entry | Entries:
-        columns: tuple[NDArray[Any], ...] = (self.code, self.n_nodes, self.start, self.length, self.crc)
-        if isinstance(index, int | np.integer):
-            return Entry(*(int(column[index]) for column in columns))
-        return Entries(*(column[index] for column in columns))
-
-    @property
-    def stop(self) -> NDArray[np.uint32]:
-        return self.start + self.length
-
-    def keep(self, rows: NDArray[np.bool_]) -> None:
-        """Drop the others; column by column, as a table may be nearly all that a file is."""
-        for name in ("code", "n_nodes", "start", "length", "crc"):
-            setattr(self, name, getattr(self, name)[rows])
-
-
-def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
-    """The rows of the table, up to the end of the head; critical chunks only of kinds that are ``known``."""
-    known = list(known)
-    codes, n_nodes, lengths, crcs = bytearray(), array("I"), array("I"), array("I")
-    for _ in range(cursor.uv("number of chunks", 1, MAX_CHUNKS)):
-        code = cursor.unsigned("chunk type", 1, 255)
-        codes.append(code)
-        n_nodes.append(cursor.uv("nodes of a chunk", 0, MAX_CHUNK_NODES))
-        lengths.append(cursor.uv("length of a chunk", 0, MAX_FILE))
-        crcs.append(cursor.unsigned("CRC-32 of a chunk", 4, 2**32 - 1))
-        kind = code >> 4 & 7
-        if code < 128 and kind not in known:
-            name = Kind(kind).name if kind in list(Kind) else f"number {kind}"
-            raise TincError(f"needs the chunk kind {name}; this version of napari-tinc cannot read it")
-        if code >> 4 == 8 | Ancillary.META:
-            within("length of META", lengths[-1], 0, MAX_META)
-    cursor.end()
-    length = np.frombuffer(lengths, np.uint32)
-    first = PREFIX.size + len(cursor.head)
-    within("file size by the lengths of chunks", first + int(length.sum(dtype=np.int64)), first, MAX_FILE)
-    start = np.empty(len(length), np.uint32)
-    start[0] = first
-    np.cumsum(length[:-1], out=start[1:])
-    start[1:] += start[0]
-    return Entries(
-        np.frombuffer(codes, np.uint8), np.frombuffer(n_nodes, np.uint32), start, length,
-        np.frombuffer(crcs, np.uint32),
-    )  # fmt: skip
-
-
-def pack_entry(chunk: Chunk) -> bytes:
-    """A chunk's row of the table."""
-    code = chunk.ancillary << 7 | chunk.kind << 4 | chunk.level
-    return struct.pack("<B", code) + uv(chunk.n_nodes) + uv(len(chunk.payload)) + struct.pack("<I", chunk.crc)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+SLAB = 2**24  # voxels read at a time
 
 
 class AxesView:
@@ -64,3 +68,32 @@ class AxesView:
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         values = self[...]
         return values if dtype is None else values.astype(dtype, copy=False)
+
+
+class _OfFile(AxesView):
+    """Failures to read it name the file; libraries have many kinds of them."""
+
+    def __init__(self, array: Any, file: Path, portable: bool) -> None:
+        super().__init__(array, portable=portable)
+        self.file = file
+
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            return super().__getitem__(index)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            raise _unreadable(self.file, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
+
+
+def _slabs(array: Any) -> Iterator[NDArray[Any]]:
+    """The planes of an array in their order, some at a time: (planes, y, x)."""
+    depth, plane = array.shape[-3], math.prod(array.shape[-2:])
+    rows = max(1, SLAB // max(1, plane))
+    for place in np.ndindex(*array.shape[:-3]):
+        for z in range(0, depth, rows):
+            yield np.ascontiguousarray(array[(*place, slice(z, z + rows))])

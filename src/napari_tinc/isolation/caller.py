@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..control import ChildError
+from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.sources import Source
-from ..training.fit_tree import Finished
-from ..training.trainer import Control
+from ..errors import ChildError
+from ..events import Finished
 from .child import fit_file
 from .messages import Event, Frame, Frames, raw, unpack, unpack_error
 

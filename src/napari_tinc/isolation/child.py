@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
-from ..io.image import read_volumes
-from ..training.fit_tree import Finished
-from ..training.trainer import Control
+from ..events import Finished
+from ..io.read import read_volumes
 from .messages import Event, Frame, Frames, pack, pack_error
 
 FIRST_TO_GO = "1000"  # of -1000 to 1000: where memory runs out, Linux is to end this process

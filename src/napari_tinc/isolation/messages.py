@@ -15,13 +15,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..control import ChildError
 from ..decoding.volume import TincVolume
-from ..encoding.blocks import Planned
-from ..format.head import TincError
+from ..errors import ChildError, TincError
+from ..events import Finished, Planned, Preview, Progress
 from ..metrics import Quality
-from ..training.fit_tree import Finished, Preview
-from ..training.trainer import Progress
 
 Event = Progress | Preview | Planned | Finished
 Frame = tuple[dict[str, Any], bytearray]

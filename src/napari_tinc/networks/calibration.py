@@ -7,15 +7,18 @@ offset = mean(y) - gain * mean(x).
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.networks_file import Calibration, WeightsFormat, heads_of_leaves
+from ..format.networks_file import Calibration, WeightsFormat
+from ..format.widths import heads_of_leaves
 from ..octree import box_slices
 from .architecture import Architecture
-from .weights import Corrections
+
+CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
 
 WORTH_DB = 0.005  # a calibration that gives less is left away
 
@@ -72,3 +75,30 @@ def _squared_error(moments: NDArray[np.float64], corrections: Corrections) -> fl
     n, x, y, xx, xy, yy = moments.T
     a, b = corrections.gain, corrections.offset
     return float((a * a * xx + 2 * a * b * x + b * b * n - 2 * a * xy - 2 * b * y + yy).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corrections:
+    """Calibration of the heads, in the order of ``architecture.heads``: y = gain * x + offset. Float64, (n_heads,)."""
+
+    kind: Calibration
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    @classmethod
+    def none(cls, n_heads: int) -> Corrections:
+        return cls(Calibration.NONE, np.ones(n_heads), np.zeros(n_heads))
+
+    def stored(self) -> Corrections:
+        """The same as a file will say it."""
+        if self.kind is Calibration.PER_LEAF:
+            gain, offset = (
+                quantize_correction(values) * np.float64(CALIBRATION_STEP) for values in (self.gain - 1, self.offset)
+            )
+            return Corrections(self.kind, 1 + gain, offset)
+        gain, offset = (values.astype(np.float32).astype(np.float64) for values in (self.gain, self.offset))
+        return Corrections(self.kind, gain, offset)
+
+
+def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.clip(np.rint(values / CALIBRATION_STEP), -1024, 1024).astype(np.int32)

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.head import Chunk
-from ..format.networks_file import Header, WeightsFormat, serving
+from ..format.chunks import Chunk
+from ..format.networks_file import Header, WeightsFormat
+from ..format.widths import serving
 from .architecture import Architecture
 from .entropy import Geometric
 from .scalars import SCALAR_ITEM

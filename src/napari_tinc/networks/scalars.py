@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.head import TincError
-from ..training.learned_rounding import storable
+from ..errors import TincError
 from . import entropy
+from .rounding import storable
 
 SCALAR_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2"), ("base", "<i2")])
 MAX_BASE = 2**15 - 1

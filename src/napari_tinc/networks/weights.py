@@ -15,50 +15,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.head import Chunk, Kind, TincError, of_small_trees
-from ..format.networks_file import SCALAR, Calibration, Header, WeightsFormat
+from ..errors import TincError
+from ..format.chunks import Chunk, Kind
+from ..format.networks_file import Calibration, Header, WeightsFormat
+from ..format.tree import of_small_trees
+from ..format.widths import SCALAR
 from ..octree import Octree
-from ..training.learned_rounding import quantize, storable
 from . import entropy
 from .architecture import Architecture
+from .calibration import CALIBRATION_STEP, Corrections, quantize_correction
 from .evaluate import Network
+from .rounding import quantize, storable
 from .scalars import Scalars, read_law, read_steps
 
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
-CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
 MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
 TABLE_ITEMS, TABLE_ITEMS_PER_BYTE = 2**22, 64  # of all tables of tensors together: making them is most of the work
 MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
 ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
 INT8_ITEM = np.dtype([("step", "<u2")])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Corrections:
-    """Calibration of the heads, in the order of ``architecture.heads``: y = gain * x + offset. Float64, (n_heads,)."""
-
-    kind: Calibration
-    gain: NDArray[np.float64]
-    offset: NDArray[np.float64]
-
-    @classmethod
-    def none(cls, n_heads: int) -> Corrections:
-        return cls(Calibration.NONE, np.ones(n_heads), np.zeros(n_heads))
-
-    def stored(self) -> Corrections:
-        """The same as a file will say it."""
-        if self.kind is Calibration.PER_LEAF:
-            gain, offset = (
-                quantize_correction(values) * np.float64(CALIBRATION_STEP) for values in (self.gain - 1, self.offset)
-            )
-            return Corrections(self.kind, 1 + gain, offset)
-        gain, offset = (values.astype(np.float32).astype(np.float64) for values in (self.gain, self.offset))
-        return Corrections(self.kind, gain, offset)
-
-
-def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
-    return np.clip(np.rint(values / CALIBRATION_STEP), -1024, 1024).astype(np.int32)
 
 
 def architecture_of(header: Header) -> Architecture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Image, Labels
@@ -10,13 +9,13 @@ from napari.utils.notifications import show_error as notify
 from napari.utils.notifications import show_info
 from napari.viewer import Viewer
 
-from ..format.head import TincError
+from ..errors import TincError
 from . import dialogs
-from .compare.original import Shown, is_calibrated, show, toggled
+from .compare.original import is_calibrated
 from .door import unproxied
-from .jobs.worker import start_task
-from .layers.from_volume import VOLUME, edited
-from .leaves.overlays import ERRORS, LeafView, compressed_image, leaf_view, refusal
+from .layers.compressed import compressed_image, refusal
+from .leaves.calibration import start_toggle
+from .leaves.overlays import ERRORS, LeafView, leaf_view
 from .reader import get_reader
 
 
@@ -51,22 +50,6 @@ def toggle_calibration(viewer: Viewer) -> None:
         start_toggle(
             viewer, image, lambda: show_info(f"{image.name}: calibration {'on' if is_calibrated(image) else 'off'}")
         )
-
-
-def start_toggle(viewer: Any, image: Image | Labels, on_done: Callable[[], None]) -> None:
-    """Decode the layer's other form, where that has not been done, and show it; then call ``on_done``."""
-    volume = image.metadata[VOLUME]
-    if reason := edited(image):
-        notify(reason)
-        return
-
-    def on_result(shown: Shown) -> None:
-        if image in viewer.layers and image.metadata[VOLUME] is volume:  # neither gone nor changed meanwhile
-            show(image, shown, other=True)
-            leaf_view(viewer, image).toggle(shown.volume.leaves)
-            on_done()
-
-    start_task(lambda: toggled(image), on_result, lambda error: notify(str(error)))
 
 
 def _active(viewer: Any) -> Image | Labels | None:

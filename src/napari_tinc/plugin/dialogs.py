@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QInputDialog, QWidget
 
 from .layers.file_names import file_name
-from .layers.from_volume import base_name
+from .layers.origin import base_name
 
 FILTER = "TINC compressed volume (*.tinc)"  # the one type of file that these dialogs list
 

@@ -15,7 +15,8 @@ from ..decoding.contents import Blocks
 from ..decoding.network_box import Tree
 from ..decoding.volume import TincVolume
 from ..decoding.volume import open as open_tinc
-from ..format.head import Kind, TincError
+from ..errors import TincError
+from ..format.chunks import Kind
 from .door import unproxied
 from .layers.from_volume import kind, to_layers
 from .preferences import read_preferences

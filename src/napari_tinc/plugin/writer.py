@@ -13,31 +13,22 @@ import numpy as np
 from napari.utils import notifications
 from napari.utils.history import update_save_history
 
+from ..control import Control
 from ..decoding.volume import TincVolume
-from ..format.head import TincError
-from ..training.trainer import Control, Progress
+from ..errors import TincError
+from ..events import Progress
+from ..texts import promise_of
 from .compress import texts
 from .door import unproxied
 from .jobs.activity import activity_bar, advance
 from .jobs.job import JobError, Request, Result, compress_layer
+from .layers.compressed import OVERLAY
 from .layers.display import OVERVIEW_VOXELS
 from .layers.file_names import file_name, free_path
-from .layers.from_volume import (
-    VOLUME,
-    as_it_is,
-    base_name,
-    finest_of,
-    geometry,
-    intensities,
-    names_of,
-    promise_of,
-    together,
-    unchanged,
-    volumes_of,
-    with_geometry,
-)
+from .layers.geometry import geometry, with_geometry
 from .layers.not_kept import not_kept
-from .leaves.overlays import OVERLAY
+from .layers.origin import VOLUME, base_name, finest_of, unchanged
+from .layers.to_volumes import as_it_is, intensities, names_of, together, volumes_of
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]

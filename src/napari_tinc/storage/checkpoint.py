@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from . import stores
+from . import atomic
 
 FORMAT = 2  # of what is kept; part of every key
 CHECKPOINT_SECONDS = 15.0  # between two states of a training
@@ -57,7 +57,7 @@ class Journal:
             return
         self.folder.mkdir(exist_ok=True)
         data = pack(state)
-        stores.save(self._path(name), self._seal(name, data) + data)
+        atomic.save(self._path(name), self._seal(name, data) + data)
         self._saved[0] = time.monotonic()
 
     def save_result(self, state: State) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.networks_file import MAX_WIDTH, WeightsFormat, count_parameters
+from ..format.limits import MAX_WIDTH
+from ..format.networks_file import WeightsFormat
+from ..format.widths import count_parameters
 from ..octree import Octree
 
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
@@ -22,10 +24,6 @@ LEAST_BITS = 1.0  # a weight, of entropy-coded ones: fewer leave hardly a pictur
 GROWTH, SMALL_GROWTH = 4.0, 6.0  # of the width from a leaf to the root of two levels, and to the second level of more
 SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster costs little time
 MAX_LEVELS = 6
-
-
-class NotWithNetworks(ValueError):
-    """A volume, or a size, that networks cannot do; it may be possible without them."""
 
 
 def allocate(

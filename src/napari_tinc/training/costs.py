@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..networks.evaluate import cpu_count
-from .trainer import Progress
+from ..devices import cpu_count
+from ..events import Progress
 
 STEP_SECONDS = 3.5e-3  # A training step takes as long whatever its widths,
 FLOPS = 57e9  # and a core does as much arithmetic a second, in training and in decoding.

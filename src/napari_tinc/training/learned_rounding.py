@@ -23,18 +23,6 @@ PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a s
 HOLD = 0.1  # how fast all steps together follow the bits, which the price alone would steer too slowly
 
 
-def storable(steps: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Steps as a file stores them: float32 with the lower 16 bits zero (bfloat16), rounded to nearest."""
-    bits = np.asarray(steps, np.float32).view(np.uint32)
-    bits = (bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)
-    return np.asarray(np.maximum(bits, np.uint32(0x00800000)).view(np.float32))
-
-
-def quantize(values: NDArray[np.float32], step: np.float32, largest: int) -> NDArray[np.int32]:
-    """round(values / step), kept within +-largest."""
-    return np.clip(np.rint(values.astype(np.float64) / step), -largest, largest).astype(np.int32)
-
-
 class LearnedRounding:
     """Rounding that is trained with the network: one step a tensor, and a price for every bit.
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.networks_file import INHERITS, MAX_TREE, SCALAR
+from ..format.limits import MAX_TREE
+from ..format.widths import INHERITS, SCALAR
 from ..octree import MAX_DEPTH, Octree, child_offsets, split_counts
 
 LEAST_VOXELS = 64  # of a box

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..networks.architecture import (
-    Architecture,
-    Array,
-    Buffers,
-    Weights,
-    backpropagate_nodes,
-    evaluate_heads,
-    evaluate_nodes,
-)
+from ..networks.architecture import Architecture, Array, Weights
+from .gradient import Buffers, backpropagate_nodes, evaluate_heads, evaluate_nodes
 from .sampling import Draws, Sampler
 
 if TYPE_CHECKING:

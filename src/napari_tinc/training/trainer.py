@@ -8,21 +8,21 @@ each with kernels of a single thread: no barriers inside an operation. All param
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..control import Cancelled
-from ..format.networks_file import heads_of_leaves
+from ..control import Control
+from ..devices import cpu_count, pick_device, release
+from ..events import Mark, Progress
+from ..format.widths import heads_of_leaves
 from ..metrics import psnr
 from ..networks.architecture import Architecture
-from ..networks.evaluate import cpu_count
 from ..storage.checkpoint import CHECKPOINT_SECONDS, RESULT_SECONDS, Journal, State
 from .learned_rounding import LearnedRounding
 from .optimizer import Optimizer
@@ -64,69 +64,6 @@ class Schedule:
     end: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """How another thread steers a fit.
-
-    Attributes
-    ----------
-    cancel : gives it up.
-    stop : finishes in short what has been learnt so far.
-    look : asks for what has been learnt so far, once each time it is set.
-    """
-
-    cancel: threading.Event = field(default_factory=threading.Event)
-    stop: threading.Event = field(default_factory=threading.Event)
-    look: threading.Event = field(default_factory=threading.Event)
-
-    def check(self) -> None:
-        """Raises :class:`~.control.Cancelled` after ``cancel``."""
-        if self.cancel.is_set():
-            raise Cancelled
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One look at a running fit.
-
-    Attributes
-    ----------
-    phase : "training", then "packing".
-    step, steps : optimiser steps done and planned.
-    seconds, seconds_left : since the fit began, and expected until its end; nan where that cannot be said yet.
-    loss : mean squared error over recent batches, in units of the volume's variance.
-    psnr : dB, from ``loss``.
-    nbytes : expected size of the weights; None before rounding begins.
-    attempt : which fit this is, from 1; more than one where a PSNR is wanted.
-    """
-
-    phase: str
-    step: int
-    steps: int
-    seconds: float
-    seconds_left: float
-    loss: float
-    psnr: float
-    nbytes: int | None
-    attempt: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far a fit has come at fixed shares of its work: what decisions are made on.
-
-    A :class:`Progress` comes when the clock says so, and would have a slower machine decide otherwise.
-
-    Attributes
-    ----------
-    done : share of the work.
-    psnr : dB.
-    """
-
-    done: float
-    psnr: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """The parameters amid training, rounded where they are by then; what :attr:`Control.look` asks for."""
@@ -164,19 +101,6 @@ class Fitted:
         return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, np.ones(len(architecture.tensors)))
 
 
-def pick_device(device: str) -> torch.device:
-    """The device of that name; "auto" takes CUDA, then MPS, then the CPU. ValueError where torch cannot use it."""
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return torch.device(device)
-
-
 def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
@@ -205,16 +129,6 @@ def train(
         yield from trainer.run(control, journal or Journal())
         if not control.cancel.is_set():
             yield trainer.fitted()
-
-
-def release(device: torch.device) -> None:
-    """Give what is cached of a GPU's memory back to it."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
 
 
 def _too_little(device: torch.device) -> ValueError:

@@ -14,10 +14,11 @@ from psygnal import Signal
 
 from ...decoding.lazy_array import LazyArray
 from ..layers.appearance import PLACE
+from ..layers.compressed import OVERLAY
 from ..layers.display import OVERVIEW_VOXELS
-from ..layers.from_volume import VOLUME, base_name, finest
+from ..layers.origin import VOLUME, base_name, finest
 from ..leaves.maps import round_limit
-from ..leaves.overlays import DIFFERENCE, OVERLAY, above_images
+from ..leaves.overlays import DIFFERENCE, above_images
 from .curtain_drag import CurtainDrag
 from .lazy_pairs import Curtain, Difference
 

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...decoding.volume import TincVolume, quality_of
 from ...encoding.recalibration import recalibrated, uncalibrated
-from ...metrics import Quality
+from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
-from ..layers.from_volume import CHECKSUM, VOLUME, base_name, finest, promise, source_of, to_layer
-from ..leaves.maps import measured
-from ..leaves.overlays import OVERLAY
+from ..layers.compressed import OVERLAY
+from ..layers.from_volume import promise, to_layer
+from ..layers.origin import CHECKSUM, VOLUME, base_name, finest, source_of
 from .lazy_pairs import FLOAT32, Difference
 
 OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
@@ -249,3 +249,14 @@ def summary(found: Measured) -> str:
     if before is not None:
         lines.append(f"Calibration gives {quality.psnr - before.psnr:+.3f} dB")
     return "\n".join(lines)
+
+
+def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
+    """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
+    rows = volume.leaves.copy()
+    errors = box_errors(original, values, rows["start"], rows["stop"])
+    known = original[np.isfinite(original)]
+    span = float(known.max()) - float(known.min()) if known.size else 0.0
+    rows["rmse"], rows["max_error"] = errors.T
+    rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
+    return rows

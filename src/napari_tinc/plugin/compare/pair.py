@@ -13,8 +13,9 @@ from qtpy.QtWidgets import QApplication, QSizePolicy
 from ...decoding.volume import TincVolume
 from ..forms import allow, row
 from ..jobs.worker import start_task
-from ..layers.from_volume import VOLUME, edited, finest
-from ..leaves.overlays import compressed_image, leaf_view
+from ..layers.compressed import compressed_image
+from ..layers.origin import VOLUME, edited, finest
+from ..leaves.overlays import leaf_view
 from .modes import add_difference
 from .original import Measured, difference, likely_original, measure, possible_originals, summary
 

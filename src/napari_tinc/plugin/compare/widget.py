@@ -10,8 +10,8 @@ from qtpy.QtCore import QTimer
 
 from ..door import unproxied
 from ..forms import allow, help_button, labelled, plot, roomy, row, show_focus, watch_end, wrapped
-from ..layers.from_volume import edited
-from ..leaves.overlays import refusal
+from ..layers.compressed import refusal
+from ..layers.origin import edited
 from .modes import Comparison, Mode
 from .original import Measured, summary
 from .pair import Pair

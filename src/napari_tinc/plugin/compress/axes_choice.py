@@ -12,8 +12,9 @@ from napari.utils.notifications import show_error
 
 from ..jobs.job import JobError
 from ..jobs.worker import start_task
-from ..layers.from_volume import finest, leading_letters
 from ..layers.leading_axes import CHOICES, LeadingAxes, axes_of_file, file_path
+from ..layers.origin import finest
+from ..layers.to_volumes import leading_letters
 from .plan import holds_labels, layer_data
 
 

@@ -22,7 +22,7 @@ from magicgui.widgets import (
 from ...format.networks_file import WeightsFormat
 from ...isolation.caller import find_python
 from ...training.allocation import MAX_LEVELS, parse_widths
-from ...training.fit_tree import STEPS, Settings
+from ...training.task import STEPS, Settings
 from ..forms import allow, fold, help_button, labelled, named, narrow, plot, roomy, row, show_focus, wrapped
 from ..preferences import Preferences
 from .texts import METHODS

@@ -12,8 +12,9 @@ from qtpy.QtCore import Qt
 from ...encoding.sources import Source
 from ..jobs.queue import Queue
 from ..layers.appearance import is_mask
-from ..layers.from_volume import VOLUME, names_of, source_of, volumes_of
-from ..leaves.overlays import OVERLAY
+from ..layers.compressed import OVERLAY
+from ..layers.origin import VOLUME, source_of
+from ..layers.to_volumes import names_of, volumes_of
 
 
 def compressible_layers(viewer: Any) -> list[Image | Labels]:

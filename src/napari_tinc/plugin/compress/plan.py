@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 
+from ... import texts as wording
 from ...encoding import choice
-from ...encoding.blocks import Job as EncodingJob
-from ...encoding.blocks import estimate_blocks
+from ...encoding.job import Job as EncodingJob
+from ...encoding.plan import estimate_blocks
 from ...encoding.psnr_search import LEAST_RATIO
 from ...encoding.sources import Source
-from ...training.fit_tree import Estimate
+from ...training.task import Estimate
 from ..jobs.job import Request
 from ..jobs.queue import Job
 from ..layers.appearance import is_mask, look_of, look_of_all
-from ..layers.from_volume import as_it_is, base_name, geometry, names_of, together, volumes_of
+from ..layers.geometry import geometry
 from ..layers.leading_axes import LeadingAxes
+from ..layers.origin import base_name
+from ..layers.to_volumes import as_it_is, names_of, together, volumes_of
 from . import texts
 from .form import ALL, MAX_ERROR, TOGETHER, CompressForm
 
@@ -164,9 +167,11 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
     lines = _sizes(volume, target, count, holds_labels(layer), channels)
     seconds = expected_seconds(form, planned, volume)
     if seconds is not None:
-        lines.append(f"in about {texts.duration(count * (1 if 'max_error' in target else pace) * seconds)} on this CPU")
+        lines.append(
+            f"in about {wording.duration(count * (1 if 'max_error' in target else pace) * seconds)} on this CPU"
+        )
     if planned:
-        lines.append(f"with at most about {texts.size(planned.memory)} of memory")
+        lines.append(f"with at most about {wording.size(planned.memory)} of memory")
     how = "" if reason else texts.METHODS[settled_method(form, volume, target)]
     return Description("\n".join([*lines, reason] if reason else lines), how, networks, reason)
 

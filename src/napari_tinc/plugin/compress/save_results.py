@@ -17,8 +17,9 @@ from ..dialogs import folder_dialog, save_dialog
 from ..jobs.job import JobError
 from ..jobs.worker import start_task
 from ..layers.file_names import file_name, free_path
-from ..layers.from_volume import geometry, unchanged, with_geometry
+from ..layers.geometry import geometry, with_geometry
 from ..layers.not_kept import not_kept
+from ..layers.origin import unchanged
 from . import texts
 
 

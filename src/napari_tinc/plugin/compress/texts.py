@@ -10,9 +10,10 @@ import numpy as np
 
 from ...decoding.contents import Blocks
 from ...decoding.volume import TincVolume
-from ...training.fit_tree import Estimate
-from ...training.trainer import Progress
-from ..layers.from_volume import promise, promise_of
+from ...events import Progress
+from ...texts import duration, promise_of, size
+from ...training.task import Estimate
+from ..layers.from_volume import promise
 
 if TYPE_CHECKING:
     from ..jobs.job import Result
@@ -111,17 +112,3 @@ def notice(name: str, result: Result) -> str:
 def saved_size(volume: TincVolume) -> str:
     """Say how large a file is, and how much smaller than the raw volume."""
     return f"{size(volume.nbytes_compressed)}, ratio {volume.ratio:.1f}"
-
-
-def size(count: float) -> str:
-    """Three digits and an SI prefix: 32.8 kB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, or minutes from 100 seconds on."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

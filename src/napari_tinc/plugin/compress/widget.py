@@ -11,16 +11,16 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
 from ...devices import find_devices
+from ...events import Progress
 from ...isolation.caller import find_devices_isolated
-from ...training.fit_tree import Estimate
-from ...training.trainer import Progress
+from ...training.task import Estimate
 from ..door import unproxied
 from ..forms import allow, watch_end
 from ..jobs.background import DRAW_SECONDS, main_window, outcomes_of, queue_of
 from ..jobs.job import JobError
 from ..jobs.queue import Job
 from ..jobs.worker import start_task
-from ..layers.from_volume import volumes_of
+from ..layers.to_volumes import volumes_of
 from ..preferences import read_preferences, remember
 from . import texts
 from .axes_choice import AxesChoice

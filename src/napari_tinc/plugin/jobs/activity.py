@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...training.trainer import Progress
+from ...events import Progress
 
 
 def activity_bar(name: str) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QLabel
 
-from ...training.trainer import Control, Progress
+from ...control import Control
+from ...events import Progress
 from ..compress import texts
 from ..compress.save_results import Outcome, Saveable
 from ..preferences import read_preferences

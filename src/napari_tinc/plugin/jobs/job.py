@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from numpy.typing import ArrayLike
 
-from ...cli.tables import Log, log_entry
-from ...control import ChildError
-from ...encoding.blocks import Planned
+from ...control import Control
+from ...encoding.log import Log, log_entry
+from ...errors import ChildError
+from ...events import Finished, Planned, Preview, Progress
 from ...isolation.caller import fit_isolated
-from ...training.fit_tree import Finished, Preview
-from ...training.trainer import Control, Progress
-from ..layers.from_volume import Geometry, to_layers
+from ..layers.from_volume import to_layers
+from ..layers.geometry import Geometry
 
 T = TypeVar("T")
 

@@ -15,12 +15,12 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import Notification, notification_manager, show_error
 from psygnal import Signal
 
-from ...control import ChildError
-from ...training.fit_tree import Preview
-from ...training.trainer import Control, Progress
+from ...control import Control
+from ...errors import ChildError
+from ...events import Preview, Progress
 from ..layers.appearance import preview_layer
-from ..layers.from_volume import SOURCE, base_name, is_copy
-from ..leaves.overlays import OVERLAY
+from ..layers.compressed import OVERLAY
+from ..layers.origin import SOURCE, base_name, is_copy
 from .job import JobError, Request, Result
 from .remaining import Remaining
 

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from ...training.trainer import Progress
+from ...events import Progress
 
 TRUSTED_SHARE = 0.15  # From this share of a job on, only what was measured counts, and no longer what was expected.
 SMOOTHED_SHARE = 0.1  # A single look counts for less than the time since the look before, over this share of all time.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from napari.qt.threading import GeneratorWorker
 from napari.utils.task_status import Status
 
-from ...training.trainer import Control
+from ...control import Control
 from .job import JobError, Request, compress_layer, one_result
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Image, Labels
 
-from ...training.fit_tree import Preview
+from ...events import Preview
 
 # Of the original layer, for its compressed copy to look the same at the same place.
 PLACE = ("affine", "axis_labels", "rotate", "scale", "shear", "translate", "units")

@@ -20,9 +20,11 @@ from ...decoding.bounded_box import SKETCH_LEVEL, Exact
 from ...decoding.cache import LeastRecentlyUsed
 from ...decoding.contents import Blocks, Part, Parts
 from ...decoding.lazy_array import LazyArray
-from ...decoding.network_box import Tree, rounded
-from ...decoding.volume import THIN, TILE, TincVolume, cell_centres
-from ...format.head import TincError
+from ...decoding.network_box import Tree
+from ...decoding.values import THIN, TILE, cell_centres
+from ...decoding.volume import TincVolume
+from ...errors import TincError
+from ...networks.values import rounded
 from .refining import Piece, Ranges
 
 OVERVIEW_VOXELS = 2**22  # of the coarsest level: napari's thumbnail and 3D view take it

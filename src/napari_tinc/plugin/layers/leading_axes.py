@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...io.image import read_image
+from ...io.read import read_image
 
 # What the dock offers for one and for two axes without names: the letters that a file gets.
 CHOICES = {

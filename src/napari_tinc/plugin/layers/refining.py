@@ -15,9 +15,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...control import Cancelled, Check
+from ...control import Check
 from ...decoding.lazy_array import Source
-from ...networks.evaluate import cpu_count
+from ...devices import cpu_count
+from ...errors import Cancelled
 
 MOST_THREADS = 4  # More threads wait for Python's lock longer than they decode.
 NICENESS = 5  # A step in a busy window took 190 ms at 0, 80 ms at 5, and 65 ms at 10, which starves the threads.

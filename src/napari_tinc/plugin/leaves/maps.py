@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...decoding.lazy_array import LazyArray
-from ...decoding.volume import TincVolume
-from ...metrics import box_errors, psnr
 
 # Title of a column -> field of ``TincVolume.leaves``; in the order in which they are offered.
 COLUMNS = {
@@ -107,17 +105,6 @@ def round_limit(far: float) -> float:
     """The next round number from ``far`` on: napari's colour bar from its negative to it has three ticks or more."""
     unit = 10.0 ** math.floor(math.log10(far))
     return next(unit * step for step in ROUND_STEPS if unit * step >= far)
-
-
-def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
-    """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
-    rows = volume.leaves.copy()
-    errors = box_errors(original, values, rows["start"], rows["stop"])
-    known = original[np.isfinite(original)]
-    span = float(known.max()) - float(known.min()) if known.size else 0.0
-    rows["rmse"], rows["max_error"] = errors.T
-    rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
-    return rows
 
 
 def table(rows: NDArray[Any], before: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,6 @@ Works on a viewer and its layers; a ``ViewerModel`` without a window will do. No
 
 from __future__ import annotations
 
-import math
 import warnings
 import weakref
 from collections.abc import Iterator, Sequence
@@ -19,13 +18,13 @@ from napari.utils.colormaps import DirectLabelColormap, ensure_colormap
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from ...format.head import TincError
+from ...errors import TincError
 from ..layers.appearance import PLACE
+from ..layers.compressed import OVERLAY
 from ..layers.display import OVERVIEW_VOXELS
-from ..layers.from_volume import VOLUME, base_name, finest
+from ..layers.origin import VOLUME, base_name
 from .maps import COLUMNS, NOTHING, SHADES, LeafMap, badness, limits, shade, table, wireframes
 
-OVERLAY = "tinc_overlay_of"  # in an overlay's metadata: a weak reference to its image layer
 DIFFERENCE = "absolute"  # in the metadata of a difference layer: whether it is one without signs
 COLORMAP = "viridis"  # readable by the colour-blind, and in grey
 ERRORS = ("RMSE", "PSNR (dB)", "max error")  # the columns that are errors
@@ -36,29 +35,6 @@ MOST_BOXES = 256  # more are a fog
 UNCALIBRATED = "Errors measured, without calibration."
 
 _views: weakref.WeakKeyDictionary[Image | Labels, LeafView] = weakref.WeakKeyDictionary()
-
-
-def compressed_image(viewer: Any, layer: Layer | None) -> Image | Labels | None:
-    """The layer itself if it shows a compressed volume, or the one that it is an overlay of, if that is still there."""
-    if layer is not None and OVERLAY in layer.metadata:
-        layer = layer.metadata[OVERLAY]()
-    if not (isinstance(layer, Image | Labels) and VOLUME in layer.metadata and layer in viewer.layers):
-        return None
-    return layer if layer.metadata[VOLUME].ndim == 3 and not refusal(layer) else None
-
-
-def refusal(layer: Layer | None) -> str:
-    """Why leaves and comparisons are not for a layer, or "" where they may be."""
-    if not isinstance(layer, Image | Labels) or VOLUME not in layer.metadata:
-        return ""
-    volume = layer.metadata[VOLUME]
-    if (shape := tuple(finest(layer).shape)) != volume.shape:  # napari's projections and stacks keep metadata
-        return f"{layer.name} is {shape}, and no longer the volume {volume.shape} that it was made from"
-    if volume.ndim == 3:
-        return ""
-    count = math.prod(volume.shape[:-3])
-    axes = ", ".join(volume.axis_labels)
-    return f"{layer.name} holds {count} volumes (axes {axes}): compress one by itself to see its leaves or compare it"
 
 
 def leaf_view(viewer: Any, image: Image | Labels) -> LeafView:

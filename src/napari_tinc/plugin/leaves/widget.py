@@ -9,9 +9,8 @@ from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, S
 from napari.layers import Image, Layer
 
 from ...decoding.volume import TincVolume
-from ...format.head import TincError
+from ...errors import TincError
 from ...networks.calibration import WORTH_DB
-from ..commands import start_toggle
 from ..compare.original import (
     NO_NETWORKS,
     Measured,
@@ -26,11 +25,14 @@ from ..compare.original import (
 from ..compare.pair import CHOOSE, NO_VOLUME, Pair
 from ..door import unproxied
 from ..forms import allow, help_button, labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
-from ..layers.from_volume import VOLUME, promise
+from ..layers.compressed import refusal
+from ..layers.from_volume import promise
+from ..layers.origin import VOLUME
+from .calibration import start_toggle
 from .features import show_table
 from .legend import Legend
 from .maps import COLUMNS
-from .overlays import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view, refusal
+from .overlays import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view
 
 LEGEND_PLACE = 4  # below the choice of the colour
 NOT_WORTH_IT = f"Calibration would gain less than {WORTH_DB} dB here, so none is stored."

@@ -1,0 +1,79 @@
+"""The weights of a prediction stage, fitted to the voxels of a box by least squares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import Check
+from .prediction import ACTIVITY_BITS, WEIGHT_BITS, Ints, Stage
+
+MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
+
+FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
+BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
+
+
+def _fit(
+    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
+) -> tuple[list[int], list[int]] | None:
+    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
+    count = len(voxels)
+    if count < len(stage.terms):
+        return None
+    if count > FIT_SAMPLES:
+        voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
+    terms = _sampled((stage.term(*term) for term in stage.terms), voxels, check)
+    target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
+    unit = 8.0 * stage.known.step
+
+    def bits(weights: NDArray[np.float64]) -> float:
+        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
+
+    old = np.array(before) / 2**WEIGHT_BITS
+    weights = old
+    for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
+        sizes = np.abs(target - terms @ weights)
+        weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
+        weights = _solve(_product(weighted, terms), weighted.T @ target)
+    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
+    if bits(old) < 20 * len(stored):
+        return None
+    prediction = stage.predict(stored.tolist())
+    centre = (prediction + 4) >> 3
+    shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
+    step = stage.known.step  # what is coded counts: errors of less than half a step are none
+    steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
+    sizes = 8.0 * step * steps.ravel()[voxels]
+    activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
+    for _ in range(FIT_ROUNDS):  # relative errors count
+        weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
+        activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
+    quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
+    return stored.tolist(), quantized.tolist()
+
+
+def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
+    """Some voxels of each array, (n_voxels, n_arrays)."""
+    columns = []
+    for array in arrays:
+        check()
+        columns.append(array.ravel()[voxels])
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """a.T @ b, a few rows at a time: BLAS runs what is larger on threads, which wait longer than they work."""
+    rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
+    total = np.zeros((a.shape[1], b.shape[1]))
+    for first in range(0, len(a), rows):
+        total += a[first : first + rows].T @ b[first : first + rows]
+    return total
+
+
+def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares, drawn towards zero a little, so that equal terms share."""
+    scale = float(np.trace(matrix)) / len(right)
+    return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

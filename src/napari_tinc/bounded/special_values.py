@@ -1,0 +1,61 @@
+"""NaN, infinities and repeated values under a bound: a mask of labels, and what stands in their place."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import Check
+from . import labels
+from .numbers import Kind, _as_numbers
+
+VOXELS_A_LABEL = 16
+MASK = struct.Struct("<BI")  # kind; length of the labels
+SWEEPS = 4  # of a relaxation
+
+
+def _masked(
+    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
+) -> tuple[bytes, NDArray[Any]] | None:
+    """Labels, 0 for most voxels and else the bits of the value, and numbers for those of label 0; None where all are.
+
+    Labels have what no bound has a meaning for: NaN, infinities, and floats whose neighbours are further away than the
+    bound, such as a fill value of 1e20.
+    """
+    dtype = original.dtype
+    with np.errstate(all="ignore"):
+        odd = ~(np.spacing(np.abs(original)).astype(np.float64) < bound / 4)
+    if not odd.any() or odd.all() or (odd & (original == 0)).any():
+        return None
+    names, indices = np.unique(np.where(odd, original.view(f"u{original.itemsize}"), 0), return_inverse=True)
+    if len(names) > odd.size / VOXELS_A_LABEL:
+        return None
+    check()
+    mask = labels.encode_indices(names, indices.reshape(odd.shape), check)
+    unit = float(np.abs(original[~odd]).max()) or 1.0  # so that no sum is infinite
+    filled = np.where(odd, _filled(original / np.float64(unit), ~odd) * unit, original).astype(dtype)
+    if (filled == filled[0, 0, 0]).all():
+        rest, decoded = bytes([Kind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
+    else:
+        rest, decoded = _as_numbers(filled, bound, taper, dead_zone, check)
+    return MASK.pack(Kind.MASKED, len(mask)) + mask + rest, np.where(odd, original, decoded)
+
+
+def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What is known, and smooth between: means from as near as there is any, relaxed from coarse to fine."""
+    sums, counts = np.where(known, values, 0), known.astype(np.float64)
+    if counts.all() or sums.size == 1:
+        return values
+    for axis, n in enumerate(values.shape):
+        starts = np.arange(0, n, 2)
+        sums, counts = np.add.reduceat(sums, starts, axis), np.add.reduceat(counts, starts, axis)
+    coarse = _filled(sums / np.maximum(counts, 1), counts > 0)
+    filled = np.where(known, values, coarse[np.ix_(*(np.arange(n) // 2 for n in values.shape))])
+    for _ in range(SWEEPS):
+        z, y, x = (np.pad(filled, [(int(axis == a),) * 2 for a in range(3)], mode="edge") for axis in range(3))
+        means = (z[2:] + z[:-2] + y[:, 2:] + y[:, :-2] + x[..., 2:] + x[..., :-2]) / 6
+        filled = np.where(known, filled, means)
+    return filled

@@ -1,0 +1,135 @@
+"""``napari-tinc compress``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari_tinc as tinc
+
+from ..encoding.log import Log, log_entry, plan_entry
+from .paths import _check_output, _is_inside, _is_same
+from .progress import Ticker, kept_text, method_text, plan_text
+from .tables import _report, table
+
+if TYPE_CHECKING:
+    from ..io.image import Image
+    from ..metrics import Quality
+
+
+def _compress(args: argparse.Namespace) -> None:
+    from ..io.read import file_of, read_volumes
+
+    _check_output(args.file, [".tinc"])
+    original = file_of(args.image)
+    if _is_same(args.file, original) or (Path(original).is_dir() and _is_inside(args.file, original)):
+        raise ValueError(f"cannot write {args.file}: it is, or is in, {args.image} itself")
+    if args.log and any(_is_same(args.log, path) for path in (original, args.file)):
+        raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
+    _check_method(args)
+    folder = Path(f"{os.path.realpath(args.file) if os.path.islink(args.file) else args.file}.parts")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; what is done is kept there")
+    image = args.image if args.isolate else read_volumes(args.image)
+    options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
+    options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block, "method": args.method}
+    options["max_error"] = args.max_error
+    try:
+        figures = _fit(
+            args, image, weights=args.weights or "entropy", resume=folder, scheduler=args.scheduler, **options
+        )
+    except (KeyboardInterrupt, tinc.ChildError) as error:
+        if kept := _kept(folder):
+            reason = f"{str(error) or 'cancelled'}; {kept} kept in {folder}, the same command goes on from there"
+            raise type(error)(reason) from None
+        raise
+    _report(args, figures, _fit_table(figures))
+
+
+def _check_method(args: argparse.Namespace) -> None:
+    """ValueError where options ask for networks and for none."""
+    if args.method == "networks" and args.max_error is not None:
+        raise ValueError("--method networks and --max-error given, expected one: networks keep no bound")
+    other = "--max-error" if args.max_error is not None else "--method predictive"
+    if args.max_error is None and args.method != "predictive":
+        return
+    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
+        if value is not None:
+            raise ValueError(f"--{name} and {other} given, expected one: such a file has no networks")
+
+
+def _kept(folder: Path) -> str:
+    """What is left in the folder of a job, for a reader; empty where nothing is."""
+    from ..storage.checkpoint import files
+
+    left = files(folder)
+    blocks = sum(path.suffix == ".block" for path in left)
+    if blocks:
+        return f"{blocks} finished block{' is' if blocks == 1 else 's are'}"
+    if left:
+        age = max(0.0, time.time() - max(path.stat().st_mtime for path in left))
+        return f"what was done until {age:.0f} seconds ago is"
+    return ""
+
+
+def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[str, Any]:
+    """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures.
+
+    Where only its path is given, another process reads and compresses it.
+    """
+    options["preset"] = args.preset or "balanced"
+    if isinstance(image, str):
+        from ..isolation.caller import fit_isolated
+
+        events = fit_isolated(image, **options)
+    else:
+        events = tinc.fit(image.array, **image.options(), **options)
+    figures: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(Log(args.log)) if args.log else None
+        ticker = Ticker()
+        stack.callback(ticker.clear)
+        stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
+        for event in events:
+            entry: dict[str, Any] = {}
+            if isinstance(event, tinc.Finished):
+                event.volume.save(args.file)
+                figures = _figures(event.volume, event.quality, file=args.file)
+                figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
+                entry = {"phase": "finished", **figures}
+                ticker.say(method_text(event.method, event.reason))
+            elif isinstance(event, tinc.Progress):
+                ticker.show(event)
+                entry = log_entry(event)
+            elif isinstance(event, tinc.Planned):
+                ticker.say(plan_text(event))
+                if options.get("scheduler") and event.n_blocks == 1:
+                    ticker.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
+                if folder := options.get("resume"):
+                    if left := kept_text(event, folder):
+                        ticker.say(left)
+                    if args.resume and not event.kept:
+                        raise ValueError(
+                            f"--resume: {folder} holds nothing of this volume with these options and number of CPUs; "
+                            "without --resume the work is begun anew"
+                        )
+                entry = plan_entry(event)
+            if log and entry:
+                log.add(entry)
+    return figures
+
+
+def _fit_table(figures: Mapping[str, Any]) -> str:
+    """The figures of a fit but for its method, which was told on stderr."""
+    return table([{key: value for key, value in figures.items() if key not in ("method", "reason")}])
+
+
+def _figures(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
+    first = {"ratio": quality.ratio, "bits_per_voxel": quality.bits_per_voxel}
+    return {"file": file, "bytes": volume.nbytes_compressed, **first, **asdict(quality)}

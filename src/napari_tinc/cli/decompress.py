@@ -1,0 +1,53 @@
+"""``napari-tinc decompress``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import napari_tinc as tinc
+
+from .paths import _check_output, _is_same
+from .tables import _report, pairs
+
+
+def _decompress(args: argparse.Namespace) -> None:
+    from ..io.write import OUTPUT_SUFFIXES, size_on_disk, write_image
+
+    _check_output(args.image, OUTPUT_SUFFIXES)
+    if _is_same(args.image, args.file):
+        raise ValueError(f"cannot write {args.image}: it is {args.file} itself")
+    began = time.perf_counter()
+    volume = tinc.open(args.file, partial=args.partial)
+    if not 0 <= args.level < len(volume.levels):
+        raise ValueError(f"level is {args.level}, expected 0 to {len(volume.levels) - 1}")
+    part, *coarser = volume.levels[args.level :]
+    shape = part.shape
+    part = part[(..., *_within(args.region, shape[-3:]))]
+    z, y, x = (size * 2**args.level for size in volume.spacing)
+    spacing = (z, y, x) if volume.header.spacing else None
+    write_image(
+        args.image, part, spacing, volume.units, axes=volume.axis_labels, channels=volume.channels,
+        value_range=volume.value_range, coarser=coarser if part.shape == shape else (),
+    )  # fmt: skip
+    result = {
+        "file": args.image, "shape": part.shape, "axes": volume.axis_labels, "dtype": str(part.dtype),
+        "spacing": spacing, "units": volume.units, "bytes": size_on_disk(args.image),
+        "seconds": time.perf_counter() - began,
+    }  # fmt: skip
+    if volume.n_missing:
+        print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
+    _report(args, result, pairs(result))
+
+
+def _within(region: Sequence[tuple[int | None, int | None]], shape: Sequence[int]) -> tuple[slice, ...]:
+    """A region as slices; ValueError where it is empty or not all in the volume."""
+    slices = []
+    for axis, (low, high), size in zip("zyx", region, shape, strict=True):
+        start, stop = low or 0, size if high is None else high
+        if not start < stop <= size:
+            raise ValueError(f"region has {axis} {start}:{stop}, expected a part of 0:{size}")
+        slices.append(slice(start, stop))
+    return tuple(slices)

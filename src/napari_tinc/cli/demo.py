@@ -1,0 +1,66 @@
+"""``napari-tinc demo``: compress the sample, and show it beside its original."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import napari_tinc as tinc
+
+from .compress import _fit, _fit_table
+from .paths import _check_output
+from .tables import _report, put
+
+if TYPE_CHECKING:
+    from ..io.image import Image
+
+QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.platformName())"
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from .. import samples
+
+    with tempfile.TemporaryDirectory() as folder:
+        args.file = args.out or os.path.join(folder, "mri.tinc")
+        _check_output(args.file, [".tinc"])
+        image = samples.mri()
+        figures = _fit(args, image, ratio=64)
+        volume = tinc.open(args.file)
+        volume.verify()
+    figures |= {"file": args.out, **asdict(tinc.compare(image.array, volume))}
+    _report(args, figures, _fit_table(figures))
+    if args.view and not args.json:
+        _show(image, volume)
+
+
+def _show(image: Image, volume: tinc.TincVolume) -> None:
+    """Original and reconstruction side by side in napari until its window is closed; nothing where there is no screen.
+
+    Whether Qt can open a window is tried in another process, because Qt aborts one where it cannot.
+    """
+    screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if not screen or os.environ.get("CI"):
+        return
+    try:
+        probe = subprocess.run([sys.executable, "-c", QT_PROBE], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return
+    if probe.returncode == 1:  # an ImportError; an abort has another code
+        put('napari cannot show it: no Qt binding is installed (pip install "napari-tinc[all]")')
+    if probe.returncode or probe.stdout.strip() in ("offscreen", "minimal"):
+        return
+    import napari
+    import numpy as np
+
+    viewer = napari.Viewer(title="napari-tinc demo")
+    units = [volume.units or "pixel"] * 3
+    options = {"scale": volume.spacing, "units": units, "contrast_limits": volume.value_range}
+    viewer.add_image(image.array, name=image.name, **options)
+    viewer.add_image(np.asarray(volume), name=f"{image.name} (tinc)", **options)
+    viewer.canvas.grid.enabled = True
+    napari.run()

@@ -1,0 +1,137 @@
+"""``napari-tinc info``, ``verify`` and ``compare``."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+import napari_tinc as tinc
+
+from .compress import _figures
+from .tables import _report, pairs, table
+
+if TYPE_CHECKING:
+    from ..format.chunks import Chunk, Entry
+
+# What info prints of files with networks only.
+OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "weights", "calibration")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from ..decoding.network_box import Tree
+    from ..format.networks_file import parameter_counts
+    from ..format.widths import SCALAR
+
+    volume = tinc.open(args.file, partial=args.partial)
+    header, written = volume.header, volume.provenance
+    above = volume.parts.levels_above()
+    there = [(box, part) for _, box, part in volume.boxes() if part is not None]
+    trees = [(part.header, int(above[box])) for box, part in there if isinstance(part, Tree)]
+    widths: dict[int, set[int]] = {}
+    for own, start in trees:
+        for level in range(own.tree.depth + 1):
+            found = own.widths[(own.tree.level == level) & (own.widths > 0)]
+            widths.setdefault(start + level, set()).update(found.tolist())
+    result = {
+        "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
+        "channels": volume.channels, "spacing": header.spacing, "units": volume.units,
+        "value_range": volume.value_range, "error_bound": None if volume.n_missing else volume.error_bound,
+        "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
+        "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
+        "method": volume.method,
+        "n_blocks": len(above) * math.prod(volume.shape[:-3]),
+        "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
+        "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
+        "n_leaves": len(volume.leaves),
+        "n_scalars": sum(int((own.widths == SCALAR).sum()) for own, _ in trees),
+        "n_parameters": sum(int(parameter_counts(own).sum()) for own, _ in trees),
+        "widths": [sorted(widths.get(level, ())) for level in range(max(widths, default=-1) + 1)],
+        "weights": ", ".join(sorted({own.weights_format.name.lower() for own, _ in trees})),
+        "calibration": ", ".join(sorted({own.calibration.name.lower() for own, _ in trees})),
+        "provenance": {**written, "psnr": _figure(written.get("psnr")), "ssim": _figure(written.get("ssim"))},
+    }  # fmt: skip
+    groups: dict[tuple[str, int], list[Chunk | Entry]] = {}
+    for chunk in volume.parts.entries():
+        kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name
+        groups.setdefault((kind, chunk.level), []).append(chunk)
+    tables = {"chunks": [
+        {"kind": kind, "level": level, "chunks": len(group), "nodes": sum(chunk.n_nodes for chunk in group),
+         "bytes": sum(chunk.length for chunk in group)} for (kind, level), group in groups.items()
+    ]}  # fmt: skip
+    if args.leaves and there:
+        names = volume.leaves.dtype.names or ()
+        tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
+    named = {key: value for key, value in result.items() if volume.method == "networks" or key not in OF_NETWORKS}
+    named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
+    named["method"] = _contents(volume.method, result["n_blocks"])
+    promise = [] if volume.error_bound is None or volume.n_missing else [_promise(volume)]
+    _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))]))
+
+
+def _contents(method: str, n_blocks: int) -> str:
+    """What a file holds, in words."""
+    if method == "predictive":
+        return f"{n_blocks} block{'s'[: n_blocks > 1]} without networks (predictive coder)"
+    return "an octree of networks" if n_blocks == 1 else f"{n_blocks} blocks, each an octree of networks"
+
+
+def _figure(value: Any) -> float:
+    """A number that PROVENANCE holds as text: inf where that is 9999, nan where it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return math.nan
+    return math.inf if number >= 9999 else number
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from ..decoding.network_box import Tree
+    from ..format.networks_file import parameter_counts
+
+    volume = tinc.open(args.file)
+    volume.verify()
+    trees = [part for _, _, part in volume.boxes() if isinstance(part, Tree)]
+    result: dict[str, Any] = {
+        "file": args.file, "ok": True, "bytes": volume.nbytes_compressed, "n_chunks": len(volume.parts.entries()),
+        "n_leaves": len(volume.leaves),
+        "n_parameters": sum(int(parameter_counts(tree.header).sum()) for tree in trees),
+    }  # fmt: skip
+    text = "ok: {bytes:,} bytes, header and {n_chunks} chunks have their checksums, {n_parameters:,} parameters decoded"
+    text = text.format(**result)
+    if volume.error_bound is not None:
+        result["error_bound"] = volume.error_bound
+        text += f"\n{_promise(volume)}; all values decode to what the encoder saw"
+    if args.against is not None:  # an empty name is a mistake, not a wish to prove nothing
+        from ..encoding.proof import prove
+        from ..io.read import read_volumes
+
+        wrong, largest = prove(volume, read_volumes(args.against).array)
+        if wrong:
+            raise ValueError(
+                f"{args.file}: {wrong} voxels differ from {args.against} by more than is promised ({_promise(volume)})"
+            )
+        result |= {"against": args.against, "max_error": largest, "n_violations": 0}
+        text += f"\nproved on all {volume.size:,} voxels of {args.against}: the worst is off by {largest:.6g}"
+    _report(args, result, text)
+
+
+def _promise(volume: tinc.TincVolume) -> str:
+    """What a file says of its errors."""
+    if not volume.error_bound:
+        return "every voxel bit for bit"
+    return f"every voxel within {volume.error_bound:g}"
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from ..decoding.values import MAX_EAGER_VOXELS
+    from ..io.read import read_volumes
+
+    volume = tinc.open(args.file)
+    if volume.size > MAX_EAGER_VOXELS:
+        raise ValueError(
+            f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
+            "info tells the quality that was measured when it was written"
+        )
+    figures = _figures(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
+    _report(args, figures, table([figures]))

@@ -1,0 +1,44 @@
+"""Whether an output can be written, found out before the work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def _is_same(path: str, other: str) -> bool:
+    """Whether two names lead to one file, through links of any kind."""
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+
+
+def _check_output(path: str, suffixes: Sequence[str]) -> None:
+    """Find out before the work, not after it, whether a file can be written."""
+    folder, problem = os.path.dirname(os.path.realpath(path)), None
+    if Path(path).suffix.lower() not in suffixes:
+        problem = f"its suffix must be {' or '.join(suffixes)}"
+    elif not os.path.isdir(folder):
+        problem = f"there is no folder {folder}"
+    elif Path(path).suffix.lower() == ".zarr":
+        from ..io.ome_zarr import is_replaceable_zarr
+
+        problem = None if is_replaceable_zarr(Path(path)) else "it is there, and is no Zarr folder"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        problem = "it is not a regular file"
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(path)  # a name may be too long, or a link to itself
+        if not problem:
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        problem = error.strerror
+    if problem:
+        raise ValueError(f"cannot write {path}: {problem}")

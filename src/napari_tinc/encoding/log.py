@@ -1,0 +1,69 @@
+"""The log of a job: a JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..events import Planned, Progress
+
+
+def log_entry(event: Progress) -> dict[str, Any]:
+    """A line of a log of metrics."""
+    entry = {key: getattr(event, key) for key in ("phase", "attempt", "step", "seconds", "loss", "psnr")}
+    return entry | {"bytes": event.nbytes}
+
+
+def plan_entry(event: Planned) -> dict[str, Any]:
+    """The line of a log that says what will be done."""
+    entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory, "disk": event.disk}
+    return {"phase": "planned", "method": event.method, **entry}
+
+
+class Log:
+    """A file with a line of JSON an event.
+
+    Where it cannot be written to its end the work goes on; OSError comes when it is closed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._failure: OSError | None = None
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        if self._failure is None:
+            self._try(lambda: self._file.write(to_json(entry).encode() + b"\n"), self._file.flush)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._try(self._file.close)
+        if self._failure is not None and kind is None:
+            reason = self._failure.strerror or str(self._failure)
+            raise OSError(self._failure.errno, f"only the log is incomplete: {reason}", os.fspath(self._path))
+
+    def _try(self, *calls: Callable[[], object]) -> None:
+        try:
+            for call in calls:
+                call()
+        except OSError as error:
+            self._failure = self._failure or error
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Strict JSON: null for infinite numbers and nan, which have no other place in it."""
+
+    def strict(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: strict(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(strict(value), allow_nan=False)

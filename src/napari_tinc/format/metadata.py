@@ -1,0 +1,25 @@
+"""JSON in META and PROVENANCE chunks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from .chunks import Ancillary, Chunk
+
+
+def usual_labels(n_leading: int) -> str:
+    """What the axes are called where a file does not say it."""
+    return "qtc"[3 - n_leading :] + "zyx"
+
+
+def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:
+    """Ancillary chunks with another META, or none where it is empty."""
+    kept = [chunk for chunk in ancillary if chunk.role is not Ancillary.META]
+    return [*kept, Chunk.of(Ancillary.META, json.dumps(meta, separators=(",", ":")).encode())] if meta else kept
+
+
+def compact(value: dict[str, Any]) -> bytes:
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,50 @@
+"""Octrees in a head: split flags, a bit a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any
+
+import numpy as np
+
+from ..errors import TincError
+from ..octree import MAX_NODES, Octree
+from .cursor import Cursor, uv
+
+SMALL_TREE = 1000  # nodes
+
+
+def read_tree(cursor: Cursor, shape: tuple[int, int, int], most: int = MAX_NODES) -> Octree:
+    """Check 6."""
+    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, most))
+    try:
+        small = len(split) <= SMALL_TREE
+        return _tree_of(shape, split.tobytes()) if small else Octree.from_splits(shape, split.view(bool))
+    except ValueError as error:
+        raise TincError(str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _tree_of(shape: tuple[int, int, int], split: bytes) -> Octree:
+    """Blocks of a file mostly have the same few trees, which cannot change."""
+    return Octree.from_splits(shape, np.frombuffer(split, np.uint8) > 0)
+
+
+def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Remember what a function of a tree, or of what has an ``octree``, gave last, where that is small.
+
+    Blocks of a file mostly have the same few, which cannot change. Large ones would fill the memory.
+    """
+    remembered = lru_cache(maxsize=256)(function)
+
+    @wraps(function)
+    def chosen(first: Any, *rest: Any) -> Any:
+        small = len(getattr(first, "octree", first).split) <= SMALL_TREE
+        return (remembered if small else function)(first, *rest)
+
+    return chosen
+
+
+def pack_tree(tree: Octree) -> bytes:
+    return uv(len(tree.split)) + np.packbits(tree.split, bitorder="little").tobytes()

@@ -1,0 +1,104 @@
+"""Zarr folders, with the metadata of OME-Zarr."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .arrays import AxesView, _OfFile
+from .image import Spacing, _Content, _default_axes, library, rgb_of
+
+CHUNK = 128  # voxels along an edge of a Zarr chunk
+
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+_AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
+
+
+def _read_zarr(file: Path, inside: str) -> _Content:
+    zarr = library("zarr")
+    node = zarr.open(file, mode="r")
+    if isinstance(node, zarr.Array):
+        # The second is where xarray has them in version 2.
+        names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
+        axes = "".join(name[:1].upper() for name in names if name)
+        array = _OfFile(node, file, portable=True)
+        return _Content(array, axes if len(axes) == node.ndim else _default_axes(node.ndim))
+    attributes = node.attrs.asdict()
+    attributes = attributes.get("ome", attributes)  # v0.5, v0.4
+    multiscales = attributes.get("multiscales")
+    if not multiscales:
+        members = ", ".join(f"{file}/{name}" for name in sorted(node.keys()))
+        raise ValueError(f"a Zarr group that is not an OME-Zarr image; give an array in it: {members or 'none'}")
+    labels, level = multiscales[0]["axes"], multiscales[0]["datasets"][0]
+    axes = "".join(label["name"][:1].upper() for label in labels)
+    transformations = [*level["coordinateTransformations"], *multiscales[0].get("coordinateTransformations", ())]
+    scale = np.prod([step["scale"] for step in transformations if step["type"] == "scale"], axis=0)
+    sizes = {axis: (size, label.get("unit")) for axis, size, label in zip(axes, scale, labels, strict=True)}
+    channels = [(item.get("label"), item.get("color")) for item in attributes.get("omero", {}).get("channels", ())]
+    array = _OfFile(node[level["path"]], file, portable=True)
+    return _Content(array, axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
+
+
+def is_replaceable_zarr(path: Path) -> bool:
+    """Whether there is nothing, or an empty folder, or a Zarr array or group of levels, and nothing else in it."""
+    if not path.is_dir():
+        return not path.exists()
+    names = {entry.name for entry in path.iterdir()}
+    said = names & set(_ZARR_FILES)
+    return not names or (bool(said) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - said))
+
+
+def _write_zarr(
+    folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
+    channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
+) -> None:  # fmt: skip
+    """OME-Zarr 0.5: time first, then channels or an axis of another kind, then space; five axes at most."""
+    zarr = library("zarr")
+    order = sorted(range(len(axes)), key=lambda i: (axes[i] in "zyx", axes[i] != "t"))
+    names = [axes[i] for i in order]
+    if len(axes) > 5 or sum(letter != "t" for letter in names[:-3]) > 1:
+        raise ValueError(f"an OME-Zarr image has time and one other axis before z, y, x, not {', '.join(names[:-3])}")
+    said: list[dict[str, Any]] = []
+    for letter in names:
+        label = {"name": letter} | ({"type": _AXIS_TYPES[letter]} if letter in _AXIS_TYPES else {})
+        said.append(label | ({"unit": units} if units not in (None, "pixel") and letter in "zyx" else {}))
+    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    datasets = []
+    for level, lazy in enumerate(levels):
+        factor, array = 2**level, AxesView(lazy, order)
+        leading = [1.0] * (len(axes) - 3)
+        sizes = spacing or (1.0, 1.0, 1.0)
+        scale: dict[str, Any] = {"type": "scale", "scale": [*leading, *(factor * size for size in sizes)]}
+        # A voxel of a coarser level is a mean, whose place is between those of the voxels it was made of.
+        shift = [*(0.0 for _ in leading), *((factor - 1) / 2 * size for size in sizes)]
+        moved = [{"type": "translation", "translation": shift}] if level else []
+        datasets.append({"path": str(level), "coordinateTransformations": [scale, *moved]})
+        chunks = (*(1 for _ in leading), *(min(CHUNK, n) for n in array.shape[-3:]))
+        target = group.create_array(
+            str(level), shape=array.shape, chunks=chunks, dtype=array.dtype, dimension_names=names
+        )
+        steps = [*(1 for _ in leading), CHUNK, 2 * CHUNK, 2 * CHUNK]  # whole chunks
+        for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
+            box = tuple(slice(low, min(low + step, n)) for low, step, n in zip(corner, steps, array.shape, strict=True))
+            target[box] = array[box]
+    image = {"name": name.split(".")[0], "axes": said, "datasets": datasets}
+    ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
+    if channels:
+        ome["omero"] = {"channels": [_omero(item, i, value_range) for i, item in enumerate(channels)]}
+    group.attrs["ome"] = ome
+
+
+def _omero(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "label": channel.get("name", f"Channel {index}"), "active": True,
+        "color": rgb_of(channel),
+    }  # fmt: skip
+    if value_range:
+        low, high = map(float, value_range)
+        found["window"] = {"min": low, "max": high, "start": low, "end": high}
+    return found

@@ -1,0 +1,87 @@
+"""Reading images of any format that is known, by the suffix of the name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from .arrays import _unreadable
+from .hdf5 import _read_hdf5
+from .image import Image, _channels, _Content, _ordered
+from .nifti import _read_nifti
+from .npy import _read_npy
+from .ome_zarr import _read_zarr
+from .tiff import _read_tiff
+from .units import _calibration
+
+_HDF5_DATASET = re.compile(r"(.+\.(?:h5|hdf5|hdf)):(.*)", re.IGNORECASE)
+
+_READERS: dict[str, Callable[[Path, str], _Content]] = {
+    **dict.fromkeys((".tif", ".tiff"), _read_tiff),
+    **dict.fromkeys((".npy",), _read_npy),
+    **dict.fromkeys((".nii", ".nii.gz"), _read_nifti),
+    **dict.fromkeys((".zarr",), _read_zarr),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), _read_hdf5),
+}
+
+
+def read_volumes(path: str | os.PathLike[str]) -> Image:
+    """Like :func:`read_image`, of an image with axes z, y, x, maybe after others; ValueError where it has not."""
+    image = read_image(path)
+    if not image.axes.endswith("ZYX"):
+        shape = ", ".join(map(str, image.array.shape))
+        raise ValueError(
+            f"{path} has axes {image.axes}, shape {shape}; expected ZYX, maybe after others such as T and C"
+        )
+    return image
+
+
+def file_of(path: str | os.PathLike[str]) -> str:
+    """The file, without what names something in it."""
+    match = _HDF5_DATASET.fullmatch(os.fspath(path))
+    return match[1] if match else os.fspath(path)
+
+
+def read_image(path: str | os.PathLike[str]) -> Image:
+    """Read a TIFF, .npy, NIfTI, Zarr or OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.
+
+    Axes of length one other than z, y, x are dropped; z, y, x come last and in this order. TIFFs of up to
+    :data:`READ_WHOLE` bytes, compressed NIfTI files and nothing else are read into memory.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ImportError : the format's library is not installed.
+    ValueError : the suffix is not supported, or the file cannot be read.
+    """
+    match = _HDF5_DATASET.fullmatch(os.fspath(path))
+    file = Path(file_of(path))
+    owners = (file, *(folder for folder in file.parents if folder.suffix.lower() == ".zarr"))  # x.zarr/0
+    owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
+    if owner is None:
+        problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
+        raise ValueError(f"cannot read {file}: {problem}; supported are {', '.join(_READERS)}")
+    if not file.exists():
+        raise FileNotFoundError(f"cannot read {file}: there is no such file")
+    if not (file.is_file() or file.is_dir()):  # to open a pipe would wait for its writer
+        raise ValueError(f"cannot read {file}: it is not a regular file")
+    suffix = _input_suffix(owner)
+    inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
+    stem = owner.name[: -len(suffix)].removesuffix(".ome")
+    try:
+        content = _READERS[suffix](file, inside)
+        array, axes = _ordered(content.array, content.axes)
+        spacing, units = _calibration(content.sizes)
+        channels = _channels(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # each library has its own for a damaged file
+        raise _unreadable(path, error) from error
+    return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
+
+
+def _input_suffix(file: Path) -> str:
+    """The supported suffix that the file's name ends with, or an empty string."""
+    return next((suffix for suffix in _READERS if file.name.lower().endswith(suffix)), "")

@@ -1,0 +1,31 @@
+"""Sizes, durations and promises in words."""
+
+from __future__ import annotations
+
+import math
+
+
+def amount(nbytes: float) -> str:
+    """As a reader likes it: 1.2 GB, 40 MB, 200 kB."""
+    if nbytes < 1e6:
+        return f"{math.ceil(nbytes / 1e3)} kB"
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{math.ceil(nbytes / 1e6)} MB"
+
+
+def size(count: float) -> str:
+    """Three digits and an SI prefix: 32.8 kB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes from 100 seconds on."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def promise_of(bound: float) -> str:
+    """What a largest error means, in words."""
+    return f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
