@@ -49,7 +49,7 @@ lock:
 MINUTES ?= 10
 SEED ?= 0
 fuzz: $(INSTALLED)
-	$(BIN)/python tests/fuzz.py --minutes $(MINUTES) --seed $(SEED)
+	$(BIN)/python tests/hostile/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 system-packages:
 	@sh .ci/system-packages $(XVFB_PACKAGES)

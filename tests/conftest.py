@@ -39,7 +39,8 @@ def _fixed_seeds() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _always_networks() -> None:
-    """The small volumes of tests would mostly be better without networks; test_plain.py is about that."""
+    """The small volumes of tests would mostly be better without networks; encoding/test_without_networks.py is about
+    that."""
     from napari_tinc.encoding import without_networks
 
     without_networks.MOST_RATIO = 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
+from napari_tinc.storage.stores import open_store
 from napari_tinc.training import task
 
 
@@ -36,3 +37,13 @@ def wide_volume() -> tinc.TincVolume:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(task.STEPS, "fast", 1)
         return tinc.compress(wide_array(), ratio=10, preset="fast")
+
+
+def brighter() -> np.ndarray:
+    """What the networks of :func:`small_volume` were not fitted to."""
+    return np.rint(0.8 * small_array() + 150).astype("uint16")
+
+
+def load(path: object) -> bytes:
+    store = open_store(path)
+    return store.read(0, store.size)

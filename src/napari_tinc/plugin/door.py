@@ -2,7 +2,7 @@
 
 napari's menus, palette and dock widgets hand out a proxy of the viewer. Layers that are reached through it are proxies
 too: they fail ``isinstance`` in odd ways, are not ``in`` a layer list, and a weak reference to one dies at once. So
-every callable that napari.yaml names is marked with :func:`unproxied`. tests/test_plugin_door.py fails for one that
+every callable that napari.yaml names is marked with :func:`unproxied`. tests/plugin/test_door.py fails for one that
 is not.
 """
 

@@ -1,0 +1,163 @@
+"""The written-out gradient against autograd, NumPy against torch, and trees of mixed depths and widths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from architectures import mixed
+
+from napari_tinc.format.widths import INHERITS, SCALAR
+from napari_tinc.networks import evaluate, scratch
+from napari_tinc.networks.architecture import Architecture
+from napari_tinc.networks.evaluate import Network
+from napari_tinc.octree import Octree
+from napari_tinc.training.sampling import Sampler
+from napari_tinc.training.shards import Shard
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("full", [True, False])
+def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
+    architecture = mixed(layers)
+    if full:
+        tree = Octree.full((12, 10, 9), 2)
+        architecture = Architecture(tree, np.array([6, 5, 4])[tree.level], layers, omega0=5.0)
+    octree = architecture.octree
+    volume = np.random.default_rng(1).normal(size=octree.shape).clip(-0.25, 0.25).astype(np.float32)
+    sampler = Sampler(volume, octree, np.arange(len(octree.leaves)))
+    worker = Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
+    vector = torch.from_numpy(architecture.initial(0))
+    loss = worker.step(architecture.views(vector))
+
+    # The same points again, each along its own path, with torch's own derivatives.
+    again = Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
+    at, wanted, weight = map(torch.from_numpy, again.draws.draw())
+    free = vector.clone().requires_grad_(True)
+    outputs = reference(architecture, free, at[:, :3].double() + 0.5)
+    off = torch.where(
+        (wanted.abs() == 0.25) & (outputs * wanted > 0.0625), 0.0, outputs - wanted
+    )  # clipped to what is wanted
+    assert (off == 0).any() and not (off == 0).all()
+    expected = (weight * off**2).mean()
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    torch.testing.assert_close(worker.gradient, free.grad, rtol=2e-4, atol=2e-6)
+
+
+def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
+    """Outputs at voxel coordinates (n, 3), the slow and obvious way."""
+    octree, views = architecture.octree, architecture.views(vector)
+    outputs = [None] * len(points)
+    for leaf in octree.leaves:
+        inside = (
+            (points >= torch.from_numpy(octree.start[leaf])) & (points < torch.from_numpy(octree.stop[leaf]))
+        ).all(1)
+        chosen = torch.nonzero(inside)[:, 0]
+        x = None
+        for node in octree.path(leaf):
+            index = next(i for i, group in enumerate(architecture.groups) if node in group.nodes)
+            group, weights = architecture.groups[index], views[index]
+            row = int(np.searchsorted(group.nodes, node))
+            position = (points[chosen] - torch.from_numpy(architecture.centre(node))) * architecture.scale[group.level]
+            position = torch.cat([position, torch.ones(len(chosen), 1)], 1).float()
+            inputs = position @ weights["position"][row]
+            if x is not None:
+                inputs = inputs + x @ weights["feature"][row]
+            x = torch.sin(inputs)
+            for layer in range(1, architecture.layers):
+                x = torch.sin(x @ weights[f"hidden{layer}"][row] + weights[f"bias{layer}"][row])
+        leaf_row = int(np.searchsorted(group.head_rows, row))
+        values = (x @ weights["head"][leaf_row] + weights["head_bias"][leaf_row])[:, 0]
+        for i, value in zip(chosen.tolist(), values, strict=True):
+            outputs[i] = value
+    return torch.stack(outputs)  # type: ignore[arg-type]
+
+
+def test_numpy_and_torch_evaluate_alike() -> None:
+    architecture = mixed()
+    vector = architecture.initial(2)
+    n_leaves = len(architecture.octree.leaves)
+    network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
+    by_numpy = network.on_grid(grid)
+    np.testing.assert_allclose(by_numpy, network.to("cpu").on_grid(grid), atol=2e-5)
+    points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
+    slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points))
+    np.testing.assert_allclose(by_numpy.ravel(), slow.numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 10, 9), (12, 1, 9), (12, 10, 1), (1, 1, 9), (5, 1, 1), (1, 1, 1)])
+def test_thin_grids_in_small_tiles_have_the_values_of_the_slow_way(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "TILE", 4)
+    architecture = mixed(3)
+    vector = architecture.initial(4)
+    n_leaves = len(architecture.octree.leaves)
+    network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.4 for n in shape]
+    points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
+    slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points)).numpy().reshape(shape)
+    np.testing.assert_allclose(network.on_grid(grid), slow, atol=2e-5)
+    doubled = network.on_grid(grid, dtype=np.float64, finish=lambda outputs: 2.0 * outputs)
+    assert doubled.dtype == np.float64
+    np.testing.assert_allclose(doubled, 2 * slow, atol=4e-5)
+
+
+@pytest.mark.parametrize("width", [1, 7, 32, 48, 96, 160, 256])
+def test_no_product_is_so_large_that_the_blas_takes_threads_of_its_own(width: int) -> None:
+    for count in (1, 9, 1000, 4096):
+        points = scratch.points_at_once(count, width * (width + 1))
+        rows = scratch.rows_at_once(width, width + 1, points)
+        assert rows * (width + 1) * points <= 2**18
+        assert points % 8 == 0
+        assert -(-count // points) * points <= max(8, 1.05 * count + 8)
+
+
+def test_a_part_of_the_grid_is_the_part_of_the_whole(rng: np.random.Generator) -> None:
+    architecture = mixed()
+    n_leaves = len(architecture.octree.leaves)
+    gain, offset = rng.normal(1, 0.1, n_leaves), rng.normal(0, 0.1, n_leaves)
+    network = Network(architecture, architecture.initial(2), gain, offset)
+    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
+    whole = network.on_grid(grid)
+    part = network.on_grid([grid[0][3:9:2], grid[1][4:5], grid[2][1:]])
+    np.testing.assert_allclose(part, whole[3:9:2, 4:5, 1:], atol=1e-5)
+    assert network.on_grid([grid[0][:0], grid[1], grid[2]]).shape == (0, 10, 9)
+    np.testing.assert_array_equal(network.on_grid(grid, threads=1), network.on_grid(grid, threads=3))
+
+
+def test_calibrating_afterwards_is_what_a_calibrated_network_gives(rng: np.random.Generator) -> None:
+    tree = Octree.from_splits((12, 10, 9), np.arange(1 + 8 + 8) < 2)
+    widths = np.array([5, 5, 5, SCALAR, *[5] * 5, *[INHERITS, SCALAR] * 4])
+    architecture = Architecture(tree, widths, 2, omega0=5.0)
+    gain, offset = rng.normal(1, 0.1, len(tree.leaves)), rng.normal(0, 0.1, len(tree.leaves))
+    scalar = widths[tree.leaves] == SCALAR
+    assert scalar.any() and not scalar.all()
+    vector, grid = architecture.initial(2), [np.arange(n) + 0.5 for n in tree.shape]
+    plain = Network(architecture, vector, np.ones(len(gain)), np.where(scalar, offset, 0))
+    outputs = plain.on_grid(grid)
+    calibrated = Network(architecture, vector, gain, offset)
+    calibrated.calibrate(outputs)
+    np.testing.assert_array_equal(outputs, calibrated.on_grid(grid))
+
+
+def test_views_cover_the_vector_exactly() -> None:
+    architecture = mixed(3)
+    vector = np.zeros(architecture.n_parameters, np.float32)
+    for weights in architecture.views(vector):
+        for value in weights.values():
+            value += 1
+    assert (vector == 1).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_evaluates_like_numpy() -> None:
+    architecture = mixed()
+    n_leaves = len(architecture.octree.leaves)
+    network = Network(architecture, architecture.initial(2), np.ones(n_leaves), np.zeros(n_leaves))
+    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
+    np.testing.assert_allclose(network.on_grid(grid), network.to("cuda").on_grid(grid), atol=1e-4)
