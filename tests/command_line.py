@@ -14,7 +14,7 @@ import pytest
 
 from napari_tinc import events
 from napari_tinc.cli import compress
-from napari_tinc.encoding import log as encoding_log
+from napari_tinc.encoding import log
 from napari_tinc.training import fit_tree, task
 
 SPACING = (3.0, 1.5, 1.5)
@@ -44,7 +44,7 @@ def listing(folder: Path) -> list[str]:
 @contextlib.contextmanager
 def interrupted_after_a_block(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As by Ctrl-C, when the first block is finished."""
-    entry = encoding_log.log_entry
+    entry = log.log_entry
 
     def interrupt(event: events.Progress) -> dict[str, Any]:
         if event.phase == "blocks" and event.step == 1:

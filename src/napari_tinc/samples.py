@@ -1,6 +1,6 @@
 """The bundled sample: a 128^3 crop of the ICBM 152 brain template (T1 MRI, uint8, 1 mm), and the same compressed.
 
-Licence and citation stand in ``data/NOTICE-mni152.txt``; ``benchmarks/make_sample.py`` makes both files.
+Licence and citation stand in ``data/NOTICE-mni152.txt``; ``benchmarks/making/make_sample.py`` makes both files.
 """
 
 from __future__ import annotations

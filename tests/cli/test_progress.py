@@ -15,7 +15,7 @@ import pytest
 from command_line import MODULE, SHAPE
 
 from napari_tinc import events
-from napari_tinc.cli import progress as cli_progress
+from napari_tinc.cli import progress
 from napari_tinc.cli.main import main
 
 PROGRESS = events.Progress("training", 40, 500, 2.0, 95.6, 0.01, 30.123, 32100)
@@ -34,7 +34,7 @@ def test_progress_on_a_terminal_is_one_line_that_changes(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "60")
-    ticker = cli_progress.Ticker()
+    ticker = progress.Ticker()
     for event in (replace(PROGRESS, nbytes=None), PROGRESS):
         ticker.show(event)
     ticker.clear()
@@ -55,7 +55,7 @@ def test_progress_elsewhere_is_a_line_now_and_then(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ticker = cli_progress.Ticker()
+    ticker = progress.Ticker()
     for _ in range(60):
         now[0] += 0.2
         ticker.show(PROGRESS)

@@ -17,8 +17,7 @@ from command_line import MODULE, PLANNED, interrupted_after_a_block, listing, wa
 
 import napari_tinc as tinc
 from napari_tinc import events
-from napari_tinc.cli import compress
-from napari_tinc.cli import progress as cli_progress
+from napari_tinc.cli import compress, progress
 from napari_tinc.cli.main import main
 from napari_tinc.encoding import log as encoding_log
 from napari_tinc.isolation import caller
@@ -33,7 +32,7 @@ def test_cancelling_leaves_nothing_behind(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli_progress.Ticker, "show", interrupt)
+    monkeypatch.setattr(progress.Ticker, "show", interrupt)
     assert fail("compress", image, file) == "cancelled"
     assert Path(file).read_bytes() == content
     assert listing(Path(file).parent) == ["v.tif", "v.tinc"]

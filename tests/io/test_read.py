@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from images import ramp, save_hdf5, save_nifti
 
-from napari_tinc.io import units as io_units
+from napari_tinc.io import units
 from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image
 
@@ -80,14 +80,14 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: 
 # --- units and imports -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(io_units.UNITS))
+@pytest.mark.parametrize("name", list(units.UNITS))
 def test_units_are_those_of_napari(name: str) -> None:
     pint = pytest.importorskip("pint")
     unit = pint.get_application_registry().parse_expression(name).units
-    symbol, metres = io_units.UNITS[name]
+    symbol, metres = units.UNITS[name]
     if name != "pixel":
         assert (1 * unit).to("meter").magnitude == pytest.approx(metres)
-    assert {io_units.unit_name(text) for text in (name, symbol, f"{name}s", name.title())} == {name}
+    assert {units.unit_name(text) for text in (name, symbol, f"{name}s", name.title())} == {name}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_units_are_those_of_napari(name: str) -> None:
     + [(text, None) for text in (None, "", "Mm", "reference frame", "second", 3)],
 )
 def test_unit_spellings(text: object, name: str | None) -> None:
-    assert io_units.unit_name(text) == name
+    assert units.unit_name(text) == name
 
 
 def test_importing_the_module_imports_no_library() -> None:

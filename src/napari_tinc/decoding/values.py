@@ -16,7 +16,7 @@ THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, i
 POINTS, MOST_POINTS = 2**22, 128  # evaluated at a time for coarse levels; along a cell's edge, whatever a file declares
 AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would empty the cache of each other
 # Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
-# more, a level falls a dB behind the full decode averaged (benchmarks/levels.py).
+# more, a level falls a dB behind the full decode averaged (benchmarks/quality/levels.py).
 SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
 

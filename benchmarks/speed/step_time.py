@@ -1,4 +1,4 @@
-"""A training step beside its bare arithmetic: python benchmarks/step_time.py CORPUS
+"""A training step beside its bare arithmetic: python -m benchmarks.speed.step_time CORPUS
 
 The arithmetic is that of the same shapes on as many threads: the matrix products forward and back, a sine and a cosine
 for every neuron and point, the products of Muon, into arrays that are there already. What is left is sampling, routing
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import load, machine, markdown
 
+from benchmarks.common import load, machine, markdown
 from napari_tinc.format.networks_file import WeightsFormat
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.training import task

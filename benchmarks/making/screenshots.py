@@ -1,6 +1,8 @@
-"""Drive a real napari through all it can do; saves docs/images/*: python benchmarks/screenshots.py [--preset fast]
+"""Drive a real napari through all it can do; saves docs/images/*:
 
-Needs a screen: Xvfb :9 -screen 0 1400x900x24 & DISPLAY=:9 QT_QPA_PLATFORM=xcb python benchmarks/screenshots.py
+    python -m benchmarks.making.screenshots [--preset fast]
+
+Needs a screen: Xvfb :9 -screen 0 1400x900x24 & DISPLAY=:9 QT_QPA_PLATFORM=xcb python -m benchmarks.making.screenshots
 Works on a settings file of its own, and clicks the buttons a user would click.
 """
 
@@ -29,7 +31,7 @@ from napari_tinc.plugin.compress.widget import CompressWidget  # noqa: E402
 from napari_tinc.plugin.layers.from_volume import to_layer  # noqa: E402
 from napari_tinc.plugin.leaves.widget import LeavesWidget  # noqa: E402
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SIZE = 1080, 680  # of the window, in pixels
 
 

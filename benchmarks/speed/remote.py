@@ -1,6 +1,6 @@
 """What a slice of a file on a server costs: bytes fetched, requests, seconds, over loopback HTTP.
 
-    python benchmarks/remote.py CORPUS [FILE.tinc]
+    python -m benchmarks.speed.remote CORPUS [FILE.tinc]
 
 Without FILE: a stack of 2048 x 128 x 128 uint16, tiled from ct_thorax, at ratio 64 in blocks of 64 voxels (1 MB; a few
 optimiser steps, as the bytes are what counts here).

@@ -1,4 +1,4 @@
-"""Kill a process while it saves, 1,000 times: python benchmarks/kills_saving.py
+"""Kill a process while it saves, 1,000 times: python -m benchmarks.promises.kills_saving
 
 A child (forked from this process, so that it starts in a millisecond) writes two volumes by turns, over one file or to
 two new names, until SIGKILL ends it at a random moment, and then the next child. Each time a file must be the whole of
@@ -25,9 +25,9 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from common import machine, markdown
 
 import napari_tinc as tinc
+from benchmarks.common import machine, markdown
 from napari_tinc.cli import main as cli_main
 from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image

@@ -1,4 +1,4 @@
-"""How long an overlay of 4096 leaves over 256^3 voxels takes in a real window: python benchmarks/overlay.py
+"""How long an overlay of 4096 leaves over 256^3 voxels takes in a real window: python -m benchmarks.speed.overlay
 
 Needs a screen, as screenshots.py does. Times are of the call, and of the call and the drawing after it; the image alone
 is timed first, since most of a switch to 3D is its own.
@@ -18,9 +18,9 @@ os.environ["NAPARI_CONFIG"] = str(Path(scratch.name) / "settings.yaml")
 
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
-from common import machine, markdown  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+from benchmarks.common import machine, markdown  # noqa: E402
 from napari_tinc.decoding.leaf_table import LEAF_FIELDS  # noqa: E402
 from napari_tinc.octree import Octree  # noqa: E402
 from napari_tinc.plugin.layers.origin import VOLUME  # noqa: E402

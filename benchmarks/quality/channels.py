@@ -1,6 +1,6 @@
 """Channels of one image: a tree of networks for each of them, or one for all, in a file of equally many bytes.
 
-    python benchmarks/channels.py CORPUS [--ratio 64] [--preset fast]
+    python -m benchmarks.quality.channels CORPUS [--ratio 64] [--preset fast]
 
 The shared tree is fitted to the channels stacked along z, so that they have the root in common. It is trained for the
 steps that its size asks for, and once more for as many as the separate trees have together. Prints a Markdown table.
@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from common import machine, markdown, timed_fit
 
+from benchmarks.common import machine, markdown, timed_fit
 from napari_tinc.metrics import measure
 from napari_tinc.training import task
 

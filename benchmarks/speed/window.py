@@ -1,4 +1,4 @@
-"""How fluid napari's window stays while a volume is compressed in it: python benchmarks/window.py [--preset fast]
+"""How fluid napari's window stays while a volume is compressed in it: python -m benchmarks.speed.window [--preset fast]
 
 Compresses the bundled MRI (128^3 voxels) from the widget in a real window, in napari's process and in one of its own,
 with a timer of 5 ms whose delays are the gaps of the event loop, then the same without a window, one after the other,
@@ -21,11 +21,11 @@ os.environ["NAPARI_CONFIG"] = str(Path(scratch.name) / "settings.yaml")
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
-from common import machine, markdown, timed_fit  # noqa: E402
 from napari._app_model import get_app_model  # noqa: E402
 from qtpy.QtCore import QTimer  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+from benchmarks.common import machine, markdown, timed_fit  # noqa: E402
 from napari_tinc.plugin.compress import widget as compress_widget  # noqa: E402
 from napari_tinc.samples import mri  # noqa: E402
 

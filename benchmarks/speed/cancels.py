@@ -1,6 +1,6 @@
 """How long a job takes to end after it is cancelled, and what memory it leaves, through the widget's job layer.
 
-    python benchmarks/cancels.py --times 200
+    python -m benchmarks.speed.cancels --times 200
 
 Each cancel comes at a random moment of a job on a volume of 128^3; what is timed is from there to the end of the
 generator, which runs in a thread as the widget's does. The jobs of one target share what the job before has warmed up,
@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-from common import machine, markdown
 
+from benchmarks.common import machine, markdown
 from napari_tinc import samples
 from napari_tinc.control import Control
 from napari_tinc.plugin.jobs.job import Request, compress_layer

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from bjontegaard import Gain, bd_psnr
-from common import markdown
 from matplotlib.figure import Figure
+
+from benchmarks.common import markdown
+from benchmarks.quality.bjontegaard import Gain, bd_psnr
 
 PRESETS = ["fast", "balanced", "best"]
 ORIGINAL = "original TINC"
@@ -24,10 +25,10 @@ FULL = 0.95  # of an interval; less is marked
 NEAR = 0.97  # of the target's bytes; less is marked
 INTRODUCTION = """# Rate and distortion
 
-Made by `benchmarks/rate_distortion.py`, which says how. PSNR = 10 log10(range² / MSE) and SSIM by the range of the
-volume, on values rounded to its dtype and clipped to its range, by the same function for every codec. Ratio = bytes of
-the raw array / bytes of the whole stream. Every peer's parameter is searched for the target; the best of its settings
-counts. JPEG 2000 and JPEG XL code slices, x265 and SVT-AV1 a video along z.
+Made by `benchmarks/quality/rate_distortion.py`, which says how. PSNR = 10 log10(range² / MSE) and SSIM by the range of
+the volume, on values rounded to its dtype and clipped to its range, by the same function for every codec. Ratio = bytes
+of the raw array / bytes of the whole stream. Every peer's parameter is searched for the target; the best of its
+settings counts. JPEG 2000 and JPEG XL code slices, x265 and SVT-AV1 a video along z.
 
 ## BD-PSNR: ours minus the peer's (dB)
 

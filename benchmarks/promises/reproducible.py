@@ -1,6 +1,6 @@
 """Whether the same command gives the same bytes: in many processes, on a busy machine, on one CPU and on two.
 
-    python benchmarks/reproducible.py --times 20
+    python -m benchmarks.promises.reproducible --times 20
 
 A process makes five files; odd ones share the CPUs with a process that keeps one busy; "1 CPU" is pinned to one.
 """
@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from common import computer, markdown
+from benchmarks.common import computer, markdown
 
 JOBS = {
     "ratio 64, fast": "volume, ratio=64, preset='fast'",

@@ -1,4 +1,4 @@
-"""The original TINC recipe and ours at the same bytes: python benchmarks/against_original.py CORPUS
+"""The original TINC recipe and ours at the same bytes: python -m benchmarks.quality.against_original CORPUS
 
 On 128^3 voxels of an MRI (mri_mni152) at ratio 66, one run after the other; also `fast` cut down to --first-steps.
 Writes against_original.json with the curves, against_original.svg where matplotlib is installed, and prints a Markdown
@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import original_recipe
-from common import load, machine, markdown, timed_fit
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
+from benchmarks.common import load, machine, markdown, timed_fit
+from benchmarks.quality import original_recipe
 from napari_tinc.training import task
 
 RATIO = 66
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="how long the original trains")
     parser.add_argument("--first-steps", type=int, default=240, help="of a first look at ours")
     parser.add_argument("--levels", type=int, choices=(2, 3), default=2, help="levels of the original's tree")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results", help="folder to write to")
     arguments = parser.parse_args()
     volume = load(arguments.corpus, "mri_mni152_crop")
     runs = [run_ours(volume, preset) for preset in ("fast", "balanced")]

@@ -1,4 +1,4 @@
-"""What calibration gives, and costs, for every volume: python benchmarks/calibration.py CORPUS
+"""What calibration gives, and costs, for every volume: python -m benchmarks.quality.calibration CORPUS
 
 Fits each volume, takes away the calibration it may have, and finds the best one of each kind for the decoded values.
 What a file gets is that which fits into the bytes the budget has left, if it gives 0.005 dB or more.
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import VOLUMES, load, machine, markdown, timed_fit
 from numpy.typing import NDArray
 
+from benchmarks.common import VOLUMES, load, machine, markdown, timed_fit
 from napari_tinc import metrics
 from napari_tinc.networks.calibration import Corrections, fit_corrections
 from napari_tinc.networks.values import normalise, to_values

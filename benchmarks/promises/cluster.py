@@ -1,6 +1,6 @@
 """One process, two workers, and two workers of which one is killed half-way: the same bytes?
 
-    python benchmarks/cluster.py CORPUS [--steps 200]
+    python -m benchmarks.promises.cluster CORPUS [--steps 200]
 
 Volume: mri_t1_ch2 in blocks of at most 64 voxels along an edge, ratio 16, preset "fast" with fewer steps. Workers are
 processes of one thread each on this machine; their starting time is not counted.

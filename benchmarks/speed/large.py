@@ -1,6 +1,6 @@
 """A volume of 1024^3 voxels that is never in memory: compressing it, opening it, looking at it.
 
-    python benchmarks/large.py CORPUS FOLDER [--steps 100] [--ratio 1024]
+    python -m benchmarks.speed.large CORPUS FOLDER [--steps 100] [--ratio 1024]
 
 Makes FOLDER/large.zarr (2 GB of uint16, tiled from volumes of the corpus, mirrored and under a smooth gain) if it is
 not there, compresses it in a process of its own whose peak of resident memory is reported, and measures the file:
@@ -133,7 +133,8 @@ def main() -> None:
     if not source.exists():
         make(args.corpus, source)
     if not target.exists():
-        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from large import compress; "
+        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+        code += "from benchmarks.speed.large import compress; "
         code += f"compress({str(source)!r}, {str(target)!r}, {args.steps}, {args.ratio})"
         subprocess.run([sys.executable, "-c", code], check=True)
     look(target)

@@ -1,4 +1,4 @@
-"""What a process of its own costs and how soon it ends: python benchmarks/isolation.py [--cancels 50]
+"""What a process of its own costs and how soon it ends: python -m benchmarks.speed.isolation [--cancels 50]
 
 Seconds (wall clock and CPU) from the call of fit and of fit_isolated to their first event, for the bundled MRI and with
 torch not yet imported; voxels a second that the child is handed; how long a cancelled fit takes to end, at random
@@ -17,9 +17,9 @@ import time
 
 import numpy as np
 import psutil
-from common import machine, markdown
 
 import napari_tinc as tinc
+from benchmarks.common import machine, markdown
 from napari_tinc.samples import mri
 
 FIRST = """

@@ -1,4 +1,4 @@
-"""Make the bundled sample from the corpus: python benchmarks/make_sample.py CORPUS
+"""Make the bundled sample from the corpus: python -m benchmarks.making.make_sample CORPUS
 
 Writes src/napari_tinc/data: mri_mni152_crop.tif, mri_mni152_crop.tinc (preset balanced, ratio 64), NOTICE-mni152.txt.
 """

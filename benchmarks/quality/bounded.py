@@ -1,8 +1,8 @@
 """The residual coder against other codecs: without loss, at bounds of the error, and at sizes far below.
 
-    python benchmarks/residual.py CORPUS bounds [NAMES ...]
-    python benchmarks/residual.py CORPUS ratios [NAMES ...]
-    python benchmarks/residual.py CORPUS labels
+    python -m benchmarks.quality.bounded CORPUS bounds [NAMES ...]
+    python -m benchmarks.quality.bounded CORPUS ratios [NAMES ...]
+    python -m benchmarks.quality.bounded CORPUS labels
 
 ``bounds`` prints bytes and speeds; ``ratios`` the PSNR where the bound is chosen for the bytes, of the volumes and
 beside the other codecs of docs/benchmarks/rate-distortion.md; ``labels`` the bytes of label images and masks. Volumes
@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import common
 import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benchmarks import common
 from napari_tinc import metrics
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import labels, search
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     rows = []
-    measured = json.loads((Path(__file__).parents[1] / "docs" / "benchmarks" / "rate-distortion.json").read_text())
+    measured = json.loads((Path(__file__).parents[2] / "docs" / "benchmarks" / "rate-distortion.json").read_text())
     for name, volume in label_images(options.corpus).items() if options.what == "labels" else ():
         rows.append(label_row(name, volume))
         print(*rows[-1], flush=True)

@@ -1,6 +1,6 @@
 """How the coarse levels of a file compare with its full decode, averaged over the same cells.
 
-    python benchmarks/levels.py FILE.tinc ORIGINAL.tif [...]
+    python -m benchmarks.quality.levels FILE.tinc ORIGINAL.tif [...]
 
 PSNR of both against the original averaged over the cells, by the range of the original; a level may be 1 dB below.
 """

@@ -1,6 +1,6 @@
 """Scrolling through compressed volumes in napari: how long a step takes, and how much of the volume it decodes.
 
-    python benchmarks/scrolling.py CORPUS FOLDER [--steps 100] [--edge 256] [--reuse]
+    python -m benchmarks.speed.scrolling CORPUS FOLDER [--steps 100] [--edge 256] [--reuse]
 
 Makes FOLDER/one.tinc (a single tree) and FOLDER/eight.tinc (blocks) of a brain of the corpus, mirrored to EDGE^3
 voxels, at RATIO, with networks, whose widths are those of a whole training; the training itself is cut short, as it
@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import machine, markdown
+
+from benchmarks.common import machine, markdown
 
 
 def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> None:
@@ -121,7 +122,8 @@ def main() -> None:
     rows, columns = [], [""]
     for name in ("one", "eight", "none"):
         for asynchronous in ("0", "1"):
-            code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from scrolling import scroll; "
+            code = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+            code += "from benchmarks.speed.scrolling import scroll; "
             code += f"scroll({str(arguments.folder / name)!r} + '.tinc')"
             done = subprocess.run(
                 [sys.executable, "-c", code], check=True, capture_output=True, text=True,

@@ -1,4 +1,4 @@
-"""Our presets against other codecs over ratios: python benchmarks/rate_distortion.py CORPUS
+"""Our presets against other codecs over ratios: python -m benchmarks.quality.rate_distortion CORPUS
 
 Every row is kept in a JSON file as soon as it is there; a later run makes only those that are missing, unless --again.
 The tables and plots are made anew at the end of every run, from all rows; --presets and --peers with nothing behind
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import original_recipe
-from common import VOLUMES, computer, load, machine, timed_fit
 from numpy.typing import NDArray
-from peers import PEERS, Sweep
-from rate_distortion_report import ORIGINAL, PRESETS, report
 
 import napari_tinc as tinc
+from benchmarks.common import VOLUMES, computer, load, machine, timed_fit
+from benchmarks.quality import original_recipe
+from benchmarks.quality.peers import PEERS, Sweep
+from benchmarks.quality.rate_distortion_report import ORIGINAL, PRESETS, report
 from napari_tinc import metrics
 
 RATIOS = [32, 64, 128, 256, 512, 1024]
@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="also measure what is there already")
     parser.add_argument("--recipe-seconds", type=float, default=60, help="how long the original trains")
     parser.add_argument("--recipe-everywhere", action="store_true", help="the original on all volumes, at all ratios")
-    page = Path(__file__).parents[1] / "docs" / "benchmarks" / "rate-distortion.md"
+    page = Path(__file__).parents[2] / "docs" / "benchmarks" / "rate-distortion.md"
     parser.add_argument("--out", type=Path, default=page, help="JSON beside it, plots in images")
     arguments = parser.parse_args()
     here, there, store, failed = machine(), computer("imagecodecs", "av"), arguments.out.with_suffix(".json"), 0

@@ -1,7 +1,7 @@
 """Jobs of the command line, killed (SIGKILL) at a random moment, go on: to the same bytes, with little lost?
 
-    python benchmarks/kills.py --kills 30
-    python benchmarks/kills.py --kills 30 --seconds 1     # a checkpoint every second, for jobs this short
+    python -m benchmarks.promises.kills --kills 30
+    python -m benchmarks.promises.kills --kills 30 --seconds 1     # a checkpoint every second, for jobs this short
 
 Every job runs once to its end. Then it is killed at a random moment of that time, goes on with ``--resume`` (without,
 where nothing was kept yet), and the bytes are compared. Lost is the CPU time that both runs took beyond that of the
@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from common import computer, markdown
 
+from benchmarks.common import computer, markdown
 from napari_tinc import samples
 from napari_tinc.storage.checkpoint import files
 

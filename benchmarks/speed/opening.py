@@ -1,4 +1,4 @@
-"""How long a file takes to open in a fresh process, and to decode: python benchmarks/opening.py FILE.tinc
+"""How long a file takes to open in a fresh process, and to decode: python -m benchmarks.speed.opening FILE.tinc
 
 Opening is the wall time of a process that imports NumPy, opens the file and decodes its middle slice, less that of a
 process that only imports NumPy: medians of --runs processes of each, in turn. Needs an idle machine; takes seconds.
@@ -13,9 +13,9 @@ import sys
 import time
 
 import numpy as np
-from common import machine, markdown
 
 import napari_tinc as tinc
+from benchmarks.common import machine, markdown
 
 NUMPY = "import numpy as np"
 SLICE = f"""{NUMPY}

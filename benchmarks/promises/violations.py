@@ -1,6 +1,6 @@
 """Whether every voxel keeps its bound: boxes of real and made-up numbers of every dtype, counted in float64.
 
-    python benchmarks/violations.py CORPUS [--voxels 1e9] [--seed 0]
+    python -m benchmarks.promises.violations CORPUS [--voxels 1e9] [--seed 0]
 
 Each box is compressed with napari_tinc.compress(max_error=E), written to bytes, read back and compared. Numbers are:
 crops of the corpus, scaled to the dtype; noise; an offset of 1000 times the range; a scale of 1e-30; denormals; the
