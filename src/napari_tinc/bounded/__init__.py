@@ -1,1 +1,1 @@
-"""Boxes within an error bound, or bit for bit: docs/residual-format.md in code."""
+"""Boxes within an error bound, or bit for bit: docs/reference/residual-format.md in code."""

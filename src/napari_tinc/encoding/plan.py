@@ -26,7 +26,7 @@ OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis,
 def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
     """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
 
-    A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks.md), where a single
+    A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks/), where a single
     fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
     """
     if settings.without_networks:

@@ -1,6 +1,6 @@
 """What a job needs, memory and disk, before it starts; and a refusal where that is not there.
 
-The figures are measured peaks (docs/benchmarks.md), of the whole process.
+The figures are measured peaks (docs/benchmarks/), of the whole process.
 """
 
 from __future__ import annotations

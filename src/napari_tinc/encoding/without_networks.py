@@ -1,4 +1,4 @@
-"""A volume without networks for a size or a quality: best where there are many bytes a voxel (docs/benchmarks.md).
+"""A volume without networks for a size or a quality: best where there are many bytes a voxel (docs/benchmarks/).
 
 bounded/box.py codes its blocks, all under one bound, which bounded/search.py finds.
 """

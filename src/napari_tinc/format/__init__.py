@@ -1,1 +1,1 @@
-"""The bytes of a file: docs/format.md in code."""
+"""The bytes of a file: docs/reference/format.md in code."""

@@ -1,8 +1,8 @@
 """What every ``.tinc`` file begins with: prefix, facts, table of chunks; and their checks.
 
 A file holds either one tree of networks (networks_file.py) or blocks that are such files (blocks_file.py). NumPy and
-the standard library only; docs/format.md is the authority. All is little-endian; ``uv`` is a minimal LEB128 number of
-at most 7 bytes; bits are packed least significant first, padding bits are 0::
+the standard library only; docs/reference/format.md is the authority. All is little-endian; ``uv`` is a minimal LEB128
+number of at most 7 bytes; bits are packed least significant first, padding bits are 0::
 
     PREFIX  16 B  magic 89 54 4E 43 | u8 major<<4 + minor | u8 required features | u32 head length
                   | u16 CRC-16/CCITT of the ten bytes so far | u32 CRC-32 of HEAD

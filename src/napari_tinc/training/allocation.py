@@ -1,6 +1,6 @@
 """A byte budget to an octree, a width for every node and a number of layers.
 
-The measured rules (docs/benchmarks.md): about 5.2 bits a weight; a wide root over few small leaves, six to one, or
+The measured rules (docs/benchmarks/): about 5.2 bits a weight; a wide root over few small leaves, six to one, or
 four to one in larger files and over fewer than eight, of three layers a node; another level, and two layers a node,
 only where the root would get wider than a step can afford.
 Widths are multiples of what the processor's vectors hold, as a product of 64 x 64 takes less time than one of 63 x 63.

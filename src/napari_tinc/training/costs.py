@@ -1,4 +1,4 @@
-"""What the stages of a job take, in seconds on two idle cores of the machine of docs/benchmarks.md.
+"""What the stages of a job take, in seconds on two idle cores of the machine of docs/benchmarks/.
 
 Another machine, or a busy one, takes longer for all of them: what a stage has really taken says how much longer.
 """

@@ -10,7 +10,7 @@ bit, a box may be
 of which the least is taken, from the smallest boxes up to the networks' own (as Sullivan and Baker 1994 do for
 quadtrees). Where squared error falls as 1 / bits, its total S makes a bit worth S / bits. What a network could do
 elsewhere with what it need not learn in a scalar's box is left out: counting it, N twice, lost up to 1 dB
-(docs/benchmarks.md).
+(docs/benchmarks/).
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Estimate:
     widths : features of the nodes of every level.
     n_leaves : boxes of the octree.
     n_parameters : of all networks.
-    seconds : on two CPU cores of the machine of docs/benchmarks.md, to about 30 %.
+    seconds : on two CPU cores of the machine of docs/benchmarks/, to about 30 %.
     n_blocks : into which the volume is cut.
     memory : bytes of main memory needed at most, about.
     """
