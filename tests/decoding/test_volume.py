@@ -14,7 +14,6 @@ import napari_tinc as tinc
 from napari_tinc.bounded import box
 from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding import values
-from napari_tinc.decoding import volume as decoding_volume
 from napari_tinc.decoding.network_box import Tree
 from napari_tinc.format import blocks_file, networks_file
 from napari_tinc.format.blocks_file import Mosaic, Payload
@@ -156,8 +155,8 @@ def test_coarse_levels_of_thin_volumes_look_at_no_more_points_than_voxels(monkey
         points += int(np.prod([len(axis) for axis in axes]))
         return floats(volume, factor, axes)
 
-    floats = found._floats
-    monkeypatch.setattr(found, "_floats", counted)
+    floats = found._decoder.floats
+    monkeypatch.setattr(found._decoder, "floats", counted)
     np.testing.assert_array_equal(found.levels[-1], array.reshape(32, 128, 1, 1, 1, 2).mean(axis=(1, 3, 5)))
     assert points == array.size
 
@@ -165,7 +164,6 @@ def test_coarse_levels_of_thin_volumes_look_at_no_more_points_than_voxels(monkey
 def test_a_coarse_level_is_the_same_from_pieces(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.asarray(compressed.levels[1])
     monkeypatch.setattr(values, "POINTS", 10)
-    monkeypatch.setattr(decoding_volume, "POINTS", 10)
     np.testing.assert_allclose(np.asarray(compressed.levels[1]), whole, atol=1)
 
 

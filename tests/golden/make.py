@@ -332,7 +332,7 @@ def record(data: bytes) -> dict[str, Any]:
         facts["crc32"] = checksum(np.asarray(volume).astype(volume.header.dtype))
     else:
         axes = [np.arange(n) + 0.5 for n in volume.header.shape]
-        facts["probes"] = probes(np.stack([volume._floats(at, 1, axes) for at in range(n_volumes)]))
+        facts["probes"] = probes(np.stack([volume._decoder.floats(at, 1, axes) for at in range(n_volumes)]))
     if isinstance(parts, Blocks) and parts.edge:
         facts["overviews"] = [of_part(parts.overview(at)) for at in range(n_volumes)]
     return facts

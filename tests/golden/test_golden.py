@@ -63,7 +63,7 @@ def test_it_decodes_to_its_record(name: str) -> None:
     else:
         axes = [np.arange(n) + 0.5 for n in volume.header.shape]
         n_volumes = values.size // np.prod(volume.header.shape)
-        near(np.stack([volume._floats(at, 1, axes) for at in range(n_volumes)]), values, record["probes"], span)
+        near(np.stack([volume._decoder.floats(at, 1, axes) for at in range(n_volumes)]), values, record["probes"], span)
     for at, wanted in enumerate(record.get("overviews", [])):
         assert isinstance(volume.parts, Blocks)
         part = volume.parts.overview(at)

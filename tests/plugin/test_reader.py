@@ -15,6 +15,7 @@ from volumes import small_volume
 
 import napari_tinc as tinc
 from napari_tinc import samples
+from napari_tinc.decoding.values import VoxelDecoder
 from napari_tinc.plugin import reader
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.preferences import Preferences
@@ -113,11 +114,11 @@ def test_of_a_large_volume_only_the_plane_in_view_is_decoded(
     viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[tuple[int, Any]] = []
-    decode = tinc.TincVolume._decode
+    decode = VoxelDecoder.decode
     monkeypatch.setattr(display, "OVERVIEW_VOXELS", 4000)
     monkeypatch.setattr(reader, "read_preferences", lambda: Preferences(eager_megavoxels=0))
     monkeypatch.setattr(
-        tinc.TincVolume, "_decode", lambda self, *request: decoded.append(request) or decode(self, *request)
+        VoxelDecoder, "decode", lambda self, *request: decoded.append(request) or decode(self, *request)
     )
     tinc.compress(np.zeros((20, 40, 30), np.uint8), ratio=8).save(tmp_path / "a.tinc")
     (layer,) = viewer.open(tmp_path / "a.tinc", plugin="napari-tinc")

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounded import box
-from ..bounded.check import checksum
 from ..control import Check, never
 from ..errors import TincError
 from ..format.quality import span_of
@@ -63,11 +61,16 @@ class Exact:
 
     def make_sketch(self, check: Check = never) -> None:
         """Decode the coarse levels only. What is damaged shows when all is decoded."""
+        from ..bounded import box
+
         if self.sketch is None and not self.decoded:
             with suppress(ValueError):
                 self.sketch = box.sketch(self.data, self.shape, self.dtype, SKETCH_LEVEL, check)
 
     def _decode(self, check: Check) -> NDArray[Any]:
+        from ..bounded import box  # A file of networks is opened without its modules.
+        from ..bounded.check import checksum
+
         try:
             values = box.decode(self.data, self.shape, self.dtype, check)
         except ValueError as error:

@@ -31,8 +31,8 @@ TREE_BYTES = 30_000  # of a tree in memory, beside its weights
 Part = Tree | Exact
 
 
-class Parts(Protocol):
-    """The boxes of a file, which tile z, y, x alike for every channel and point in time ("volume")."""
+class Boxes(Protocol):
+    """Boxes of voxels, which tile z, y, x alike for every channel and point in time ("volume")."""
 
     @property
     def header(self) -> Facts: ...
@@ -44,10 +44,6 @@ class Parts(Protocol):
     @property
     def edge(self) -> int:
         """Voxels along a cell of the overviews, 0 where there are none."""
-
-    @property
-    def has_networks(self) -> bool:
-        """Whether any box is a tree of networks."""
 
     @property
     def start(self) -> NDArray[np.int64]:
@@ -72,6 +68,17 @@ class Parts(Protocol):
     def overview_at_hand(self, volume: int) -> Part | None:
         """The overview, if it has been read and parsed before."""
 
+    def nbytes(self) -> int:
+        """Of the whole file."""
+
+
+class Parts(Boxes, Protocol):
+    """All of a file: its boxes, and what else it says."""
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether any box is a tree of networks."""
+
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         """See :attr:`TincVolume.leaves`; they count from the corner of the box. None where the file ends before."""
 
@@ -83,9 +90,6 @@ class Parts(Protocol):
 
     def levels_above(self) -> NDArray[np.int64]:
         """Levels of the octree above every box, (n,)."""
-
-    def nbytes(self) -> int:
-        """Of the whole file."""
 
     def check(self) -> None:
         """Compare the CRC-32 of every chunk; :class:`TincError` names the first that differs."""

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+COARSEST_EDGE = 32  # A level of at most so many cells along each axis is the last one.
+
 
 class Source(Protocol):
     """What a :class:`LazyArray` can be of."""
@@ -65,6 +67,17 @@ class LazyArray:
 
     def __repr__(self) -> str:
         return f"<LazyArray shape={self.shape} dtype={self.dtype} of {self.volume!r}>"
+
+
+def levels_of(volume: Source, leading: Sequence[int], shape: Sequence[int]) -> list[LazyArray]:
+    """Full resolution, half, a quarter, ... down to :data:`COARSEST_EDGE` cells along the longest of z, y, x."""
+    levels, factor = [], 1
+    while True:
+        cells = [-(-n // factor) for n in shape]
+        levels.append(LazyArray(volume, factor, tuple(range(n) for n in (*leading, *cells))))
+        if max(cells) <= COARSEST_EDGE:
+            return levels
+        factor *= 2
 
 
 def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:

@@ -1,14 +1,21 @@
-"""Places at which cells of a view are evaluated, and how much is decoded at once."""
+"""VoxelDecoder: values of voxels, and of larger cells, from the boxes of a file."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..devices import cpu_count
 from ..errors import TincError
+from ..networks.values import rounded
+from .cache import LeastRecentlyUsed
+from .contents import Boxes, Part
 
 MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
 
@@ -20,7 +27,7 @@ AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would 
 SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
 
-def _check_eager(wanted: int) -> None:
+def check_eager(wanted: int) -> None:
     if wanted > MAX_EAGER_VOXELS:
         raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
 
@@ -49,3 +56,200 @@ def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float
 def _within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
     """Where ranges lie in larger ones."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+
+
+class VoxelDecoder:
+    """Decodes views of a volume: any part of it, at any sampling. Any number of threads may use it.
+
+    Parameters
+    ----------
+    contents : the boxes of the file.
+    cache : keeps the tiles of slices that were decoded.
+    dtype : of the values.
+    labels : whether values are names, of which there is no mean.
+    """
+
+    def __init__(self, contents: Boxes, cache: LeastRecentlyUsed, *, dtype: np.dtype[Any], labels: bool) -> None:
+        self._contents, self._cache = contents, cache
+        self._dtype, self._labels = dtype, labels
+        self._shape, self._value_range = contents.header.shape, contents.header.value_range
+
+    def decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of an ascending range along every axis; of the last three, in cells of ``factor`` voxels.
+
+        Raises
+        ------
+        TincError
+            If there are more than :data:`MAX_EAGER_VOXELS`, or one of them cannot be read.
+        """
+        wanted = math.prod(len(axis) for axis in ranges)
+        check_eager(wanted)
+        leading, space = ranges[:-3], ranges[-3:]
+        out = np.empty([len(axis) for axis in ranges], self._dtype)
+        if not wanted:
+            return out
+        for place in itertools.product(*(range(len(axis)) for axis in leading)):
+            index = [axis[at] for axis, at in zip(leading, place, strict=True)]
+            volume = int(np.ravel_multi_index(index, self._contents.leading)) if index else 0
+            thin = min(len(axis) for axis in space) <= THIN and all(axis.step == 1 for axis in space)
+            out[place] = self._tiled(volume, factor, space) if thin else self._cells(volume, factor, space)
+        return out
+
+    def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
+        edges, spans = self.tile_spans(factor, ranges)
+        tiles = list(itertools.product(*spans))
+        found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
+        missing = np.array([tile for tile in tiles if found[tile] is None])
+        if len(missing):
+            ends = list(zip(missing.min(axis=0).tolist(), missing.max(axis=0).tolist(), strict=True))
+            box = [range(span[low].start, span[high].stop) for span, (low, high) in zip(spans, ends, strict=True)]
+            values = self._cells(volume, factor, box)
+            places = [
+                {at: slice(cells.start - along.start, cells.stop - along.start) for at, cells in span.items()}
+                for span, along in zip(spans, box, strict=True)
+            ]
+            for tile in itertools.product(*(range(low, high + 1) for low, high in ends)):
+                part = values[tuple(place[at] for place, at in zip(places, tile, strict=True))].copy()
+                found[tile] = part
+                self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
+            if len(missing) == len(tiles):
+                return values[_within(ranges, box)]
+        out = np.empty([len(axis) for axis in ranges], self._dtype)
+        for tile in tiles:
+            where = [span[at] for span, at in zip(spans, tile, strict=True)]
+            both = [
+                range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
+            ]  # fmt: skip
+            out[_within(both, ranges)] = found[tile][_within(both, where)]
+        return out
+
+    def tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
+        """Edges of the tiles of a slice, and along each axis the cells of every tile that it meets."""
+        edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
+        spans = [
+            {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
+             for at in range(axis.start // edge, (axis.stop - 1) // edge + 1)}
+            for axis, edge, n in zip(ranges, edges, self._shape, strict=True)
+        ]  # fmt: skip
+        return edges, spans
+
+    def _cells(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of cells of ``factor`` voxels."""
+        if factor == 1:
+            return self.values(volume, ranges)
+        if self._labels:
+            return rounded(self.floats(volume, factor, cell_centres(ranges, factor, self._shape)), self._dtype)
+        out = np.empty([len(axis) for axis in ranges], self._dtype)
+        k = min(self.points_per_axis(factor), MOST_POINTS)
+        unit = 2.0**-24 if max(map(abs, self._value_range)) > 2.0**990 else 1.0  # so that sums are finite
+        most, edges = POINTS // math.prod(min(k, n) for n in self._shape), [0, 0, 0]
+        for along in (2, 1, 0):
+            edges[along] = min(len(ranges[along]), max(1, most))
+            most //= max(1, edges[along])
+        pieces = [_alike(axis, edge, n // factor) for axis, edge, n in zip(ranges, edges, self._shape, strict=True)]
+        for where in itertools.product(*pieces):
+            part = [axis[along] for axis, along in zip(ranges, where, strict=True)]
+            z, y, x = (len(axis) for axis in part)
+            kz, ky, kx = (min(k, n - axis[0] * factor) for axis, n in zip(part, self._shape, strict=True))
+            points = self.floats(volume, factor, [
+                spread_points(axis, factor, n, own)
+                for axis, n, own in zip(part, self._shape, (kz, ky, kx), strict=True)
+            ])  # fmt: skip
+            with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
+                points *= unit
+                means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
+            out[where] = rounded(means, self._dtype)
+        return out
+
+    def points_per_axis(self, factor: int) -> int:
+        """Points along an edge of a cell of ``factor`` voxels at which it is evaluated."""
+        if self._contents.edge and factor >= self._contents.edge:
+            return factor // self._contents.edge  # all that the overview has
+        if self._contents.header.error_bound is not None:
+            return factor  # all voxels, which are decoded anyway
+        return min(factor, math.ceil(factor / self._spacing))
+
+    @cached_property
+    def _spacing(self) -> float:
+        """Voxels between two points of a cell."""
+        weights = 8 * self._contents.nbytes() / BITS_PER_WEIGHT
+        n_voxels = math.prod((*self._contents.leading, *self._shape))
+        return max(SPACING, SPACING_PER_WEIGHT * (n_voxels / weights) ** (1 / 3))
+
+    def values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Values of voxels."""
+        axes = [np.array(axis, np.float64) + 0.5 for axis in ranges]
+        out = np.empty([len(axis) for axis in ranges], self._dtype)
+
+        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if part is None:
+                out[place] = rounded(self._coarser(volume, local), self._dtype)
+            else:
+                out[place] = part.values(local, threads)
+
+        self.each_box(volume, axes, put)
+        return out
+
+    def floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Values at any coordinates, for cells of ``factor`` voxels: from the overview where that is as coarse."""
+        if self._contents.edge and factor >= self._contents.edge:
+            return self._coarser(volume, axes)
+        out = np.empty([len(axis) for axis in axes])
+
+        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
+            if part is None:
+                out[place] = self._coarser(volume, local)
+            else:
+                out[place] = part.floats(local, threads)
+
+        self.each_box(volume, axes, put)
+        return out
+
+    def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Values from the overview; without one the middle of the range."""
+        overview = self._contents.overview(volume)
+        if overview is None:
+            return np.full([len(axis) for axis in axes], sum(self._value_range) / 2)
+        return overview.floats([axis / self._contents.edge for axis in axes])
+
+    def boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
+        """Every box that a grid of coordinates meets, and the part of the grid that lies in it."""
+        start, stop = self._contents.start, self._contents.stop
+        met = [(high > axis[0]) & (low <= axis[-1]) for axis, low, high in zip(axes, start.T, stop.T, strict=True)]
+        boxes = []
+        for box in np.flatnonzero(np.all(met, axis=0)).tolist():
+            ends = np.stack([start[box], stop[box]], axis=1)
+            place = tuple(slice(*np.searchsorted(axis, pair).tolist()) for axis, pair in zip(axes, ends, strict=True))
+            if all(part.stop > part.start for part in place):
+                boxes.append((box, place))
+        return boxes
+
+    def each_box(
+        self, volume: int, axes: list[NDArray[np.float64]],
+        put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
+    ) -> None:  # fmt: skip
+        """Call ``put`` for each box that a grid of coordinates meets, with its part of the grid, from threads.
+
+        Coordinates count from the corner of the box where it has a tree, else from that of the volume.
+        """
+        contents, jobs = self._contents, self.boxes_met(axes)
+        threads = cpu_count() if len(jobs) < cpu_count() else 1
+
+        def work(job: tuple[int, tuple[slice, ...]]) -> None:
+            box, place = job
+            part = contents.part(volume, box)
+            corner = np.zeros(3) if part is None else contents.start[box]
+            put(place, part, [axis[along] - low for axis, along, low in zip(axes, place, corner, strict=True)], threads)
+
+        if threads > 1:
+            for job in jobs:
+                work(job)
+            return
+        from concurrent.futures import ThreadPoolExecutor  # not needed for a slice of a small file, and slow to import
+
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            for at in range(0, len(jobs), AT_ONCE):
+                group = jobs[at : at + AT_ONCE]
+                contents.prepare(volume, [box for box, _ in group])
+                list(pool.map(work, group))

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,35 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..devices import cpu_count
 from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.head import Facts
 from ..format.metadata import usual_labels, with_meta
-from ..networks.values import rounded, to_values
+from ..networks.values import to_values
 from ..octree import box_slices
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
 from .contents import Blocks, Part, Parts, read_parts
-from .lazy_array import LazyArray
+from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
 from .network_box import Tree
-from .values import (
-    AT_ONCE,
-    BITS_PER_WEIGHT,
-    MOST_POINTS,
-    POINTS,
-    SPACING,
-    SPACING_PER_WEIGHT,
-    THIN,
-    TILE,
-    _alike,
-    _check_eager,
-    _within,
-    cell_centres,
-    spread_points,
-)
+from .values import VoxelDecoder, check_eager
 
 if TYPE_CHECKING:
     from ..metrics import Quality
@@ -200,13 +185,7 @@ class TincVolume:
         A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail; of labels
         it is one from the middle.
         """
-        levels, factor = [], 1
-        while True:
-            shape = [-(-n // factor) for n in self.header.shape]
-            levels.append(LazyArray(self, factor, tuple(range(n) for n in (*self._parts.leading, *shape))))
-            if max(shape) <= 32:
-                return levels
-            factor *= 2
+        return levels_of(self, self._parts.leading, self.header.shape)
 
     @cached_property
     def leaves(self) -> NDArray[Any]:
@@ -285,7 +264,7 @@ class TincVolume:
         """
         from ..devices import pick_device
 
-        _check_eager(self.size)
+        check_eager(self.size)
         where = pick_device(device)
         out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
         for volume, box, part in self.boxes():
@@ -295,7 +274,7 @@ class TincVolume:
                 grid = [np.arange(n, dtype=np.float64) + 0.5 for n in part.shape]
                 out[place] = to_values(part.network.to(where).on_grid(grid), part.header)
             else:
-                out[place] = self._values(volume, [range(along.start, along.stop) for along in place[1:]])
+                out[place] = self._decoder.values(volume, [range(along.start, along.stop) for along in place[1:]])
         return out.reshape(self.shape)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -346,175 +325,12 @@ class TincVolume:
             return value
         return {}
 
+    @cached_property
+    def _decoder(self) -> VoxelDecoder:
+        return VoxelDecoder(self._parts, self._cache, dtype=self.dtype, labels=self.labels)
+
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        wanted = math.prod(len(axis) for axis in ranges)
-        _check_eager(wanted)
-        leading, space = ranges[:-3], ranges[-3:]
-        out = np.empty([len(axis) for axis in ranges], self.dtype)
-        if not wanted:
-            return out
-        for place in itertools.product(*(range(len(axis)) for axis in leading)):
-            index = [axis[at] for axis, at in zip(leading, place, strict=True)]
-            volume = int(np.ravel_multi_index(index, self._parts.leading)) if index else 0
-            thin = min(len(axis) for axis in space) <= THIN and all(axis.step == 1 for axis in space)
-            out[place] = self._tiled(volume, factor, space) if thin else self._cells(volume, factor, space)
-        return out
-
-    def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
-        edges, spans = self._tile_spans(factor, ranges)
-        tiles = list(itertools.product(*spans))
-        found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
-        missing = np.array([tile for tile in tiles if found[tile] is None])
-        if len(missing):
-            ends = list(zip(missing.min(axis=0).tolist(), missing.max(axis=0).tolist(), strict=True))
-            box = [range(span[low].start, span[high].stop) for span, (low, high) in zip(spans, ends, strict=True)]
-            values = self._cells(volume, factor, box)
-            places = [
-                {at: slice(cells.start - along.start, cells.stop - along.start) for at, cells in span.items()}
-                for span, along in zip(spans, box, strict=True)
-            ]
-            for tile in itertools.product(*(range(low, high + 1) for low, high in ends)):
-                part = values[tuple(place[at] for place, at in zip(places, tile, strict=True))].copy()
-                found[tile] = part
-                self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
-            if len(missing) == len(tiles):
-                return values[_within(ranges, box)]
-        out = np.empty([len(axis) for axis in ranges], self.dtype)
-        for tile in tiles:
-            where = [span[at] for span, at in zip(spans, tile, strict=True)]
-            both = [
-                range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
-            ]  # fmt: skip
-            out[_within(both, ranges)] = found[tile][_within(both, where)]
-        return out
-
-    def _tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
-        """Edges of the tiles of a slice, and along each axis the cells of every tile that it meets."""
-        edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
-        spans = [
-            {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
-             for at in range(axis.start // edge, (axis.stop - 1) // edge + 1)}
-            for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
-        ]  # fmt: skip
-        return edges, spans
-
-    def _cells(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of cells of ``factor`` voxels."""
-        if factor == 1:
-            return self._values(volume, ranges)
-        if self.labels:
-            return rounded(self._floats(volume, factor, cell_centres(ranges, factor, self.header.shape)), self.dtype)
-        out = np.empty([len(axis) for axis in ranges], self.dtype)
-        k = min(self._points_per_axis(factor), MOST_POINTS)
-        unit = 2.0**-24 if max(map(abs, self.value_range)) > 2.0**990 else 1.0  # so that sums are finite
-        most, edges = POINTS // math.prod(min(k, n) for n in self.header.shape), [0, 0, 0]
-        for along in (2, 1, 0):
-            edges[along] = min(len(ranges[along]), max(1, most))
-            most //= max(1, edges[along])
-        pieces = [
-            _alike(axis, edge, n // factor) for axis, edge, n in zip(ranges, edges, self.header.shape, strict=True)
-        ]
-        for where in itertools.product(*pieces):
-            part = [axis[along] for axis, along in zip(ranges, where, strict=True)]
-            z, y, x = (len(axis) for axis in part)
-            kz, ky, kx = (min(k, n - axis[0] * factor) for axis, n in zip(part, self.header.shape, strict=True))
-            points = self._floats(volume, factor, [
-                spread_points(axis, factor, n, own)
-                for axis, n, own in zip(part, self.header.shape, (kz, ky, kx), strict=True)
-            ])  # fmt: skip
-            with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
-                points *= unit
-                means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
-            out[where] = rounded(means, self.dtype)
-        return out
-
-    def _points_per_axis(self, factor: int) -> int:
-        """Points along an edge of a cell of ``factor`` voxels at which it is evaluated."""
-        if self._parts.edge and factor >= self._parts.edge:
-            return factor // self._parts.edge  # all that the overview has
-        if self.header.error_bound is not None:
-            return factor  # all voxels, which are decoded anyway
-        weights = 8 * self.nbytes_compressed / BITS_PER_WEIGHT
-        spacing = max(SPACING, SPACING_PER_WEIGHT * (self.size / weights) ** (1 / 3))
-        return min(factor, math.ceil(factor / spacing))
-
-    def _values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of voxels."""
-        axes = [np.array(axis, np.float64) + 0.5 for axis in ranges]
-        out = np.empty([len(axis) for axis in ranges], self.dtype)
-
-        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
-            if part is None:
-                out[place] = rounded(self._coarser(volume, local), self.dtype)
-            else:
-                out[place] = part.values(local, threads)
-
-        self._each_box(volume, axes, put)
-        return out
-
-    def _floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Values at any coordinates, for cells of ``factor`` voxels: from the overview where that is as coarse."""
-        if self._parts.edge and factor >= self._parts.edge:
-            return self._coarser(volume, axes)
-        out = np.empty([len(axis) for axis in axes])
-
-        def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
-            if part is None:
-                out[place] = self._coarser(volume, local)
-            else:
-                out[place] = part.floats(local, threads)
-
-        self._each_box(volume, axes, put)
-        return out
-
-    def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Values from the overview; without one the middle of the range."""
-        overview = self._parts.overview(volume)
-        if overview is None:
-            return np.full([len(axis) for axis in axes], sum(self.value_range) / 2)
-        return overview.floats([axis / self._parts.edge for axis in axes])
-
-    def _boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
-        """Every box that a grid of coordinates meets, and the part of the grid that lies in it."""
-        start, stop = self._parts.start, self._parts.stop
-        met = [(high > axis[0]) & (low <= axis[-1]) for axis, low, high in zip(axes, start.T, stop.T, strict=True)]
-        boxes = []
-        for box in np.flatnonzero(np.all(met, axis=0)).tolist():
-            ends = np.stack([start[box], stop[box]], axis=1)
-            place = tuple(slice(*np.searchsorted(axis, pair).tolist()) for axis, pair in zip(axes, ends, strict=True))
-            if all(part.stop > part.start for part in place):
-                boxes.append((box, place))
-        return boxes
-
-    def _each_box(
-        self, volume: int, axes: list[NDArray[np.float64]],
-        put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
-    ) -> None:  # fmt: skip
-        """Call ``put`` for each box that a grid of coordinates meets, with its part of the grid, from threads.
-
-        Coordinates count from the corner of the box where it has a tree, else from that of the volume.
-        """
-        parts, jobs = self._parts, self._boxes_met(axes)
-        threads = cpu_count() if len(jobs) < cpu_count() else 1
-
-        def work(job: tuple[int, tuple[slice, ...]]) -> None:
-            box, place = job
-            part = parts.part(volume, box)
-            corner = np.zeros(3) if part is None else parts.start[box]
-            put(place, part, [axis[along] - low for axis, along, low in zip(axes, place, corner, strict=True)], threads)
-
-        if threads > 1:
-            for job in jobs:
-                work(job)
-            return
-        from concurrent.futures import ThreadPoolExecutor  # not needed for a slice of a small file, and slow to import
-
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            for at in range(0, len(jobs), AT_ONCE):
-                group = jobs[at : at + AT_ONCE]
-                parts.prepare(volume, [box for box, _ in group])
-                list(pool.map(work, group))
+        return self._decoder.decode(factor, ranges)
 
 
 def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> TincVolume:

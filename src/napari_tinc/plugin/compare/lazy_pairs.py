@@ -21,7 +21,7 @@ def _silent(reason: str) -> None:
     """Say nothing: the layer of the volume reports its damage."""
 
 
-def seen(volume: TincVolume) -> Seen:
+def seen(volume: TincVolume | Seen) -> Seen:
     """The volume as napari looks at it, which can be drawn before it is decoded."""
     return volume if isinstance(volume, Seen) else Seen(volume, CACHE_BYTES // 2, _silent)
 
@@ -32,9 +32,10 @@ class Curtain:
     It may be hung elsewhere while threads read it.
     """
 
-    def __init__(self, original: Any, volume: TincVolume) -> None:
-        self.original, self.volume = original, volume
-        self._hang = 2, volume.shape[2] // 2  # One object, so that a thread never sees half of a change.
+    def __init__(self, original: Any, volume: TincVolume | Seen) -> None:
+        self.original = original
+        self.volume = volume
+        self._hang = 2, self.volume.shape[2] // 2  # One object, so that a thread never sees half of a change.
 
     @property
     def axis(self) -> int:
@@ -57,7 +58,7 @@ class Curtain:
         return self._seen.of
 
     @volume.setter
-    def volume(self, volume: TincVolume) -> None:
+    def volume(self, volume: TincVolume | Seen) -> None:
         self._seen = seen(volume)
 
     @property

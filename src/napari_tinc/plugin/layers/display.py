@@ -9,23 +9,24 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...control import Check, never
+from ...control import Check
 from ...decoding.bounded_box import SKETCH_LEVEL, Exact
 from ...decoding.cache import LeastRecentlyUsed
-from ...decoding.contents import Blocks, Part, Parts
-from ...decoding.lazy_array import LazyArray
+from ...decoding.contents import Blocks, Boxes, Part
+from ...decoding.lazy_array import LazyArray, levels_of
 from ...decoding.network_box import Tree
-from ...decoding.values import THIN, TILE, cell_centres
+from ...decoding.values import THIN, TILE, VoxelDecoder, cell_centres
 from ...decoding.volume import TincVolume
 from ...errors import TincError
 from ...networks.values import rounded
 from .refining import Piece, Ranges
+from .tolerant import Tolerant
 
 OVERVIEW_VOXELS = 2**22  # of the coarsest level: napari's thumbnail and 3D view take it
 LIMIT_BLOCKS = 8  # whose value ranges say how bright a channel is
@@ -37,80 +38,61 @@ SKETCH_POINTS = 2**12  # A coarse view of networks evaluates at most so many poi
 BRICK = 32  # Cells along the pieces of a view of more than a few slices.
 
 
-class Tolerant(Blocks):
-    """Blocks of which one that cannot be read counts as missing, so that what is coarser is shown there.
+class TimedDecoder(VoxelDecoder):
+    """A decoder that knows how long it takes.
 
     Attributes
     ----------
-    n_lost : how often a connection failed, or a disk.
+    seconds_per_point : about, as of late.
     """
 
-    def __init__(self, blocks: Blocks, tell: Callable[[str], None]) -> None:
-        vars(self).update(vars(blocks))
-        self._tell, self._told = tell, False
-        self._damaged: set[tuple[int, int]] = set()
-        self.n_lost = 0
-        self.check: Check = never
+    seconds_per_point = SECONDS_PER_POINT
 
-    def prepare(self, volume: int, boxes: Sequence[int]) -> None:
-        with suppress(TincError, OSError):  # each part will be tried by itself
-            super().prepare(volume, boxes)
-
-    def part(self, volume: int, box: int) -> Part | None:
-        return self._tried((volume, box), super().part)
-
-    def overview(self, volume: int) -> Part | None:
-        return self._tried((volume, -1), lambda volume, _: super(Tolerant, self).overview(volume))
-
-    def sketch(self, volume: int, box: int) -> None:
-        """Make a coarse look at a block possible. What is damaged is reported when all of it is decoded."""
-        with suppress(TincError, OSError):
-            part = super().part(volume, box)
-            if isinstance(part, Exact):
-                part.make_sketch(self.check)
-            elif part is not None:
-                _ = part.network
-
-    def _tried(self, place: tuple[int, int], read: Callable[[int, int], Part | None]) -> Part | None:
-        if place in self._damaged:
-            return None
-        try:
-            part = read(*place)
-            if part is not None:
-                _ = part.network if isinstance(part, Tree) else part.decode(self.check)  # there may be damage, too
-        except (TincError, OSError) as error:
-            if isinstance(error, TincError):
-                self._damaged.add(place)
-            else:
-                self.n_lost += 1  # a connection may come back
-            if not self._told:
-                self._told = True
-                self._tell(str(error))
-            return None
-        return part
+    def each_box(
+        self, volume: int, axes: list[NDArray[np.float64]],
+        put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
+    ) -> None:  # fmt: skip
+        began = time.perf_counter()
+        super().each_box(volume, axes, put)
+        points = math.prod(len(axis) for axis in axes)
+        if points >= SKETCH_POINTS:
+            took = (time.perf_counter() - began) / points
+            self.seconds_per_point += (took - self.seconds_per_point) / 4
 
 
-class Seen(TincVolume):
+class Seen:
     """A volume with a cache of its own, which keeps the coarsest level once 3D has asked for all of it.
 
     Attributes
     ----------
     of : the volume itself, which is strict about damage.
-    shown_levels : finest first; the last has at most :data:`OVERVIEW_VOXELS` voxels at a time.
+    parts : its boxes, tolerant of damage.
+    levels : finest first.
+    shown_levels : those of them that napari gets; the last has at most :data:`OVERVIEW_VOXELS` voxels at a time.
     """
 
     def __init__(self, volume: TincVolume, cache_bytes: int, tell: Callable[[str], None]) -> None:
         self.of = volume
-        self._cache = LeastRecentlyUsed(cache_bytes)
-        self._parts: Parts = Tolerant(volume.parts, tell) if isinstance(volume.parts, Blocks) else volume.parts
+        self.parts: Boxes = Tolerant(volume.parts, tell) if isinstance(volume.parts, Blocks) else volume.parts
+        self.levels = levels_of(self, self.parts.leading, self.parts.header.shape)
         large = [math.prod(level.shape[-3:]) > OVERVIEW_VOXELS for level in self.levels]
         self.shown_levels: list[LazyArray] = self.levels[: sum(large) + 1]
-        self._seconds_per_point = SECONDS_PER_POINT
+        self._cache = LeastRecentlyUsed(cache_bytes)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Seen:
+        return self  # Copies of a layer, which napari makes deeply, share what has been decoded.
+
+    def __repr__(self) -> str:
+        return repr(self.of)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """As napari shows it: masks as integers."""
-        return self.header.dtype
+        return self.parts.header.dtype
+
+    @cached_property
+    def _decoder(self) -> TimedDecoder:
+        return TimedDecoder(self.parts, self._cache, dtype=self.dtype, labels=self.of.labels)
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         before = self._n_lost
@@ -121,20 +103,20 @@ class Seen(TincVolume):
 
     @property
     def _n_lost(self) -> int:
-        return self._parts.n_lost if isinstance(self._parts, Tolerant) else 0
+        return self.parts.n_lost if isinstance(self.parts, Tolerant) else 0
 
     def _decoded(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         coarsest = self.shown_levels[-1]
         if factor != coarsest.factor or factor == 1 or any(len(axis) != 1 for axis in ranges[:-3]):
-            return super()._decode(factor, ranges)
+            return self._decoder.decode(factor, ranges)
         place = tuple(axis[0] for axis in ranges[:-3])
         whole = self._cache.get(("whole", place))
         if whole is None and min(len(axis) for axis in ranges[-3:]) == 1:
             return self._thumbnail(place, ranges)
         if whole is None:
             if any(len(axis) < n for axis, n in zip(ranges[-3:], coarsest.shape[-3:], strict=True)):
-                return super()._decode(factor, ranges)
-            whole = super()._decode(factor, ranges)
+                return self._decoder.decode(factor, ranges)
+            whole = self._decoder.decode(factor, ranges)
             self._cache.put(("whole", place), whole, min(whole.nbytes, self._cache.most))
         index = tuple(slice(axis.start, axis.stop, axis.step) for axis in ranges[-3:])
         return whole[(slice(None),) * (whole.ndim - 3) + index].copy()
@@ -161,9 +143,9 @@ class Seen(TincVolume):
 
     def sketches(self, factor: int, ranges: Ranges) -> list[Piece]:
         """See :class:`~.refining.Refinable`."""
-        if self._parts.edge:
+        if self.parts.edge:
             numbers = map(self._number, self._places(ranges))
-            return [Piece(ranges)] if any(self._parts.overview_at_hand(number) is None for number in numbers) else []
+            return [Piece(ranges)] if any(self.parts.overview_at_hand(number) is None for number in numbers) else []
         if all(self._has_quick_networks(place, factor, ranges[-3:]) for place in self._places(ranges)):
             return []
         return self._cut(factor, ranges, 2 * TILE if _is_thin(ranges[-3:]) else BRICK)
@@ -173,16 +155,16 @@ class Seen(TincVolume):
         out = np.empty([len(axis) for axis in ranges], self.dtype)
         for at, place in zip(np.ndindex(out.shape[:-3]), self._places(ranges), strict=True):
             number = self._number(place)
-            if self._parts.edge:
-                self._parts.overview(number)
-            elif isinstance(self._parts, Tolerant):
-                self._parts.check = check
-                for box, _ in self._boxes_met(self._centres(factor, ranges[-3:])):
+            if self.parts.edge:
+                self.parts.overview(number)
+            elif isinstance(self.parts, Tolerant):
+                self.parts.check = check
+                for box, _ in self._decoder.boxes_met(self._centres(factor, ranges[-3:])):
                     check()
-                    self._parts.sketch(number, box)
-            elif isinstance(tree := self._parts.part(number, 0), Tree):
+                    self.parts.sketch(number, box)
+            elif isinstance(tree := self.parts.part(number, 0), Tree):
                 _ = tree.network
-            out[at] = self._coarsely(place, factor, ranges[-3:], not self._parts.edge)
+            out[at] = self._coarsely(place, factor, ranges[-3:], not self.parts.edge)
         return out
 
     def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
@@ -191,8 +173,8 @@ class Seen(TincVolume):
 
     def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
         """See :class:`~.refining.Refinable`."""
-        if isinstance(self._parts, Tolerant):
-            self._parts.check = check
+        if isinstance(self.parts, Tolerant):
+            self.parts.check = check
         return self._decode(factor, piece.ranges)
 
     def keep(self, factor: int, ranges: Ranges, values: NDArray[Any]) -> None:
@@ -207,17 +189,17 @@ class Seen(TincVolume):
         return itertools.product(*ranges[:-3])
 
     def _number(self, place: tuple[int, ...]) -> int:
-        return int(np.ravel_multi_index(place, self._parts.leading)) if place else 0
+        return int(np.ravel_multi_index(place, self.parts.leading)) if place else 0
 
     def _is_at_hand(self, place: tuple[int, ...], factor: int, ranges: Ranges) -> bool:
         if factor == self.shown_levels[-1].factor and self._cache.get(("whole", place)) is not None:
             return True
         if _is_thin(ranges):
-            edges, spans = self._tile_spans(factor, ranges)
+            edges, spans = self._decoder.tile_spans(factor, ranges)
             keys = ((self._number(place), factor, *edges, *tile) for tile in itertools.product(*spans))
             if all(self._cache.get(key) is not None for key in keys):
                 return True
-        points, seconds = _count(ranges) * self._points_per_axis(factor) ** 3, 0.0
+        points, seconds = _count(ranges) * self._decoder.points_per_axis(factor) ** 3, 0.0
         for part in self._parts_of(self._number(place), factor, ranges):
             if part is None or not _is_ready(part):
                 return False
@@ -226,33 +208,22 @@ class Seen(TincVolume):
 
     def _parts_of(self, volume: int, factor: int, ranges: Ranges) -> list[Part | None]:
         """What the values of a view come from, as far as it is at hand."""
-        if self._parts.edge and factor >= self._parts.edge:
-            return [self._parts.overview_at_hand(volume)]
-        return [self._parts.at_hand(volume, box) for box, _ in self._boxes_met(self._centres(factor, ranges))]
+        if self.parts.edge and factor >= self.parts.edge:
+            return [self.parts.overview_at_hand(volume)]
+        return [self.parts.at_hand(volume, box) for box, _ in self._decoder.boxes_met(self._centres(factor, ranges))]
 
     def _seconds(self, part: Part) -> float:
         """What a point of a part takes, about."""
-        return SECONDS_PER_VOXEL if isinstance(part, Exact) else self._seconds_per_point
-
-    def _each_box(
-        self, volume: int, axes: list[NDArray[np.float64]],
-        put: Callable[[tuple[slice, ...], Part | None, list[NDArray[np.float64]], int], None],
-    ) -> None:  # fmt: skip
-        began = time.perf_counter()
-        super()._each_box(volume, axes, put)
-        points = math.prod(len(axis) for axis in axes)
-        if points >= SKETCH_POINTS:
-            took = (time.perf_counter() - began) / points
-            self._seconds_per_point += (took - self._seconds_per_point) / 4
+        return SECONDS_PER_VOXEL if isinstance(part, Exact) else self._decoder.seconds_per_point
 
     def _needs(self, factor: int, ranges: Ranges, parts: Sequence[Ranges]) -> list[frozenset[Hashable]]:
         """Blocks that have to be decoded as a whole for each part of a view."""
-        if self.header.error_bound is None or factor >= self._parts.edge > 0:
+        if self.parts.header.error_bound is None or factor >= self.parts.edge > 0:
             return [frozenset()] * len(parts)
-        met = [box for box, _ in self._boxes_met(self._centres(factor, ranges[-3:]))]
+        met = [box for box, _ in self._decoder.boxes_met(self._centres(factor, ranges[-3:]))]
         first = np.array([[axis[0] for axis in part[-3:]] for part in parts]) * factor
         last = np.array([[axis[-1] + 1 for axis in part[-3:]] for part in parts]) * factor
-        meets = ((self._parts.start[met] < last[:, None]) & (self._parts.stop[met] > first[:, None])).all(axis=-1)
+        meets = ((self.parts.start[met] < last[:, None]) & (self.parts.stop[met] > first[:, None])).all(axis=-1)
         undecoded = {
             volume: np.array([not self._is_decoded(volume, box) for box in met])
             for volume in map(self._number, self._places(ranges))
@@ -267,28 +238,29 @@ class Seen(TincVolume):
         ]
 
     def _is_decoded(self, volume: int, box: int) -> bool:
-        part = self._parts.at_hand(volume, box)
+        part = self.parts.at_hand(volume, box)
         return part is not None and _is_ready(part)
 
     def _centres(self, factor: int, ranges: Ranges) -> list[NDArray[np.float64]]:
-        return cell_centres(ranges, factor, self.header.shape)
+        return cell_centres(ranges, factor, self.parts.header.shape)
 
     def _coarsely(self, place: tuple[int, ...], factor: int, ranges: Ranges, networks: bool) -> NDArray[Any]:
         """Values from what has been read: decoded blocks, else the overview, few points of networks, or sketches."""
         volume, axes = self._number(place), self._centres(factor, ranges)
-        out = np.full([len(axis) for axis in axes], rounded(np.array(sum(self.value_range) / 2), self.dtype))
-        overview = self._parts.overview_at_hand(volume)
+        middle = rounded(np.array(sum(self.parts.header.value_range) / 2), self.dtype)
+        out = np.full([len(axis) for axis in axes], middle)
+        overview = self.parts.overview_at_hand(volume)
         if isinstance(overview, Exact) and overview.decoded:
-            out[:] = rounded(overview.floats([axis / self._parts.edge for axis in axes]), self.dtype)
+            out[:] = rounded(overview.floats([axis / self.parts.edge for axis in axes]), self.dtype)
         elif isinstance(overview, Tree) and _is_ready(overview):
-            out[:] = self._on_lattice(lambda axes: overview.floats([a / self._parts.edge for a in axes], 1), axes)
+            out[:] = self._on_lattice(lambda axes: overview.floats([a / self.parts.edge for a in axes], 1), axes)
         elif networks and self._are_ready(volume, axes):
-            out[:] = self._on_lattice(lambda axes: self._floats(volume, 1, axes), axes)
-        for box, where in self._boxes_met(axes):
-            part = self._parts.at_hand(volume, box)
+            out[:] = self._on_lattice(lambda axes: self._decoder.floats(volume, 1, axes), axes)
+        for box, where in self._decoder.boxes_met(axes):
+            part = self.parts.at_hand(volume, box)
             if not isinstance(part, Exact):
                 continue
-            corner = self._parts.start[box]
+            corner = self.parts.start[box]
             local = [axis[along] - low for axis, along, low in zip(axes, where, corner, strict=True)]
             if part.decoded:
                 out[where] = part.values(local)
@@ -297,7 +269,7 @@ class Seen(TincVolume):
         return out
 
     def _are_ready(self, volume: int, axes: list[NDArray[np.float64]]) -> bool:
-        parts = [self._parts.at_hand(volume, box) for box, _ in self._boxes_met(axes)]
+        parts = [self.parts.at_hand(volume, box) for box, _ in self._decoder.boxes_met(axes)]
         return all(isinstance(part, Tree) and _is_ready(part) for part in parts)
 
     def _on_lattice(
@@ -314,8 +286,8 @@ class Seen(TincVolume):
     def _has_quick_networks(self, place: tuple[int, ...], factor: int, ranges: Ranges) -> bool:
         """Whether a coarse look at the networks of a view takes no longer than a step may take."""
         seconds = 0.0
-        for box, _ in self._boxes_met(self._centres(factor, ranges)):
-            part = self._parts.at_hand(self._number(place), box)
+        for box, _ in self._decoder.boxes_met(self._centres(factor, ranges)):
+            part = self.parts.at_hand(self._number(place), box)
             if not isinstance(part, Tree) or not _is_ready(part):
                 return False
             seconds += len(part.header.tree.leaves) * SECONDS_PER_LEAF
@@ -341,10 +313,10 @@ class Seen(TincVolume):
         key = ("thumbnail", place, *ranges[-3:])
         found = self._cache.get(key)
         if found is None:
-            volume = int(np.ravel_multi_index(place, self._parts.leading)) if place else 0
+            volume = int(np.ravel_multi_index(place, self.parts.leading)) if place else 0
             factor = self.shown_levels[-1].factor
-            middles = cell_centres(ranges[-3:], factor, self.header.shape)
-            found = rounded(self._floats(volume, factor, middles), self.dtype)
+            middles = cell_centres(ranges[-3:], factor, self.parts.header.shape)
+            found = rounded(self._decoder.floats(volume, factor, middles), self.dtype)
             self._cache.put(key, found, found.nbytes)
         return found.reshape([len(axis) for axis in ranges]).copy()
 

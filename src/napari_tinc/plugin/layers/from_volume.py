@@ -68,7 +68,7 @@ def to_layer(
     seen = Seen(volume, cache_bytes, tell)
     data: Any = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
     if volume.size <= max(eager_voxels, display.OVERVIEW_VOXELS) and _n_blocks(volume) <= MOST_BLOCKS:
-        decoded = drawing.while_drawing(lambda: np.asarray(seen))
+        decoded = drawing.while_drawing(lambda: np.asarray(seen.levels[0]))
         if not unread:
             data, metadata[CHECKSUM] = decoded, _checksum(decoded)
     drawing.install()
