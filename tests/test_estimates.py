@@ -14,6 +14,7 @@ import napari_tinc as tinc
 from napari_tinc.encoding import choice, psnr_search, without_networks
 from napari_tinc.encoding.plan import estimate_blocks
 from napari_tinc.encoding.sources import Source
+from napari_tinc.encoding.without_networks import Forecast
 from napari_tinc.training import costs, task
 from napari_tinc.training.task import Settings
 
@@ -67,7 +68,7 @@ CODING = progress("searching", 1, 15.0, 25.0)
 
 def test_what_comes_after_a_stage_is_told_at_its_pace(auto: Any) -> None:
     sampling, training, packing, coding = auto(
-        [SAMPLING, 30.0], [TRAINING, PACKING, finished(27.0)], [CODING, finished(31.0)]
+        [SAMPLING, Forecast("sampled", 30.0)], [TRAINING, PACKING, finished(27.0)], [CODING, finished(31.0)]
     )
     assert sampling.seconds_left == 4 + 2 * (50 + 20)
     assert training.seconds_left == 60 + 2 * 20 and packing.seconds_left == 10 + 2 * 20
@@ -76,17 +77,22 @@ def test_what_comes_after_a_stage_is_told_at_its_pace(auto: Any) -> None:
 
 def test_a_stage_that_will_not_come_is_not_told(auto: Any) -> None:
     better = [TRAINING, PACKING, finished(27.0)]
-    assert [event.seconds_left for event in auto([SAMPLING, 15.0], better, [])[1:]] == [60, 10]
-    assert [event.seconds_left for event in auto([SAMPLING, 30.0], better, [], stop=True)[1:]] == [60, 10]
+    assert [event.seconds_left for event in auto([SAMPLING, Forecast("sampled", 15.0)], better, [])[1:]] == [60, 10]
+    assert [event.seconds_left for event in auto([SAMPLING, Forecast("sampled", 30.0)], better, [], stop=True)[1:]] == [
+        60,
+        10,
+    ]
 
 
 def test_small_volumes_are_coded_first(auto: Any) -> None:
-    coding, training = auto([math.inf], [TRAINING, finished(27.0)], [CODING, finished(31.0)])
+    coding, training = auto([Forecast("cheap")], [TRAINING, finished(27.0)], [CODING, finished(31.0)])
     assert coding.seconds_left == 25 + 2 * 50 and training.seconds_left == 60
 
 
 def test_nothing_is_made_up_before_a_stage_knows_its_pace(auto: Any) -> None:
-    _, training = auto([SAMPLING, 15.0], [progress("training", 1, 0.2, math.nan, 9.0), finished(27.0)], [])
+    _, training = auto(
+        [SAMPLING, Forecast("sampled", 15.0)], [progress("training", 1, 0.2, math.nan, 9.0), finished(27.0)], []
+    )
     assert math.isnan(training.seconds_left)
 
 

@@ -24,6 +24,7 @@ import psutil
 from benchmarks.common import machine, markdown
 from napari_tinc import samples
 from napari_tinc.control import Control
+from napari_tinc.encoding.options import Options
 from napari_tinc.plugin.jobs.job import Request, compress_layer
 from napari_tinc.plugin.layers.geometry import Geometry
 
@@ -77,10 +78,12 @@ def main() -> None:
     rows, everything = [], []
     process = psutil.Process()
     place = Geometry((1, 1, 1), "", "zyx")
-    cancelled_after(None, Request("a", MRI[::2, ::2, ::2], place, {"ratio": 64}, "fast", "cpu"))
+    small = Options(ratio=64, preset="fast", device="cpu")
+    cancelled_after(None, Request(name="a", data=MRI[::2, ::2, ::2], geometry=place, options=small))
     for name, (volume, target, preset, seconds_busy) in targets.items():
         most = args.share * seconds_busy
-        request = Request("a", volume, place, target, preset, "cpu", labels=name == "labels")
+        options = Options(**target, preset=preset, device="cpu", labels=name == "labels")
+        request = Request(name="a", data=volume, geometry=place, options=options)
         cancelled_after(3, request)
         gc.collect()
         before = process.memory_info().rss

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .control import Control
     from .decoding.volume import TincVolume, compare, open
     from .encoding.compress import compress, fit
+    from .encoding.options import Options
     from .errors import ChildError, TincError
     from .events import Finished, Planned, Preview, Progress
     from .isolation.caller import fit_isolated
@@ -24,6 +25,7 @@ _HOMES = {
     "ChildError": "errors",
     "Control": "control",
     "Finished": "events",
+    "Options": "encoding.options",
     "Planned": "events",
     "Preview": "events",
     "Progress": "events",
@@ -38,8 +40,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "ChildError", "Control", "Finished", "Planned", "Preview", "Progress", "Quality", "TincError", "TincVolume",
-    "compare", "compress", "fit", "fit_isolated", "open",
+    "ChildError", "Control", "Finished", "Options", "Planned", "Preview", "Progress", "Quality", "TincError",
+    "TincVolume", "compare", "compress", "fit", "fit_isolated", "open",
 ]  # fmt: skip
 
 

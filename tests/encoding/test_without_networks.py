@@ -129,7 +129,8 @@ def test_a_fit_that_catches_up_is_not_given_up() -> None:
 
 def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was left of the schedule became so little that the fit was given up, and 200 steps were made anew."""
-    monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter((36.0,)))  # 28 dB at the stop, 30.5 in the end
+    forecast = without_networks.Forecast("sampled", 36.0)  # 28 dB at the stop, 30.5 in the end
+    monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter([forecast]))
     monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
     monkeypatch.setitem(task.STEPS, "fast", 3000)
     control, phases, found = tinc.Control(), [], []
@@ -270,7 +271,7 @@ def test_a_lossless_file_where_networks_are_too_small(monkeypatch: pytest.Monkey
 
 def test_why_networks_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def expected(*_: object) -> Any:
-        yield 5.0
+        yield without_networks.Forecast("sampled", 5.0)
 
     monkeypatch.setattr(choice, "estimate_plain", expected)
     finished = fitted(noisy(), ratio=20)[1]

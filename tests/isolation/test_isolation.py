@@ -174,7 +174,7 @@ def test_causes(code: int, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"ratio": -1}, {"max_error": 0, "size": 3}],
+    [{"axis_labels": "zz"}, {"max_error": 0, "channels": [{"name": "a"}]}],
 )
 def test_bad_arguments_are_the_same_errors(options: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)) as here:
@@ -183,6 +183,18 @@ def test_bad_arguments_are_the_same_errors(options: dict[str, Any]) -> None:
         list(fit_isolated(small_array(), **options))
     assert str(there.value) == str(here.value)
     assert "Traceback" in there.value.__notes__[0]
+
+
+@pytest.mark.parametrize("options", [{"ratio": -1}, {"max_error": 0, "size": 3}])
+def test_bad_options_are_refused_before_a_process_is_started(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caller, "_start", lambda _: pytest.fail("started"))
+    with pytest.raises((ValueError, TypeError)) as here:
+        tinc.fit(small_array(), **options)
+    with pytest.raises(here.type) as there:
+        fit_isolated(small_array(), **options)
+    assert str(there.value) == str(here.value)
 
 
 @pytest.mark.parametrize(

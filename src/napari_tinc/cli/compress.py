@@ -37,13 +37,13 @@ def _compress(args: argparse.Namespace) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; what is done is kept there")
     image = args.image if args.isolate else read_volumes(args.image)
-    options = {"ratio": args.ratio, "nbytes": args.bytes, "psnr": args.psnr, "device": args.device, "seed": args.seed}
-    options |= {"widths": args.widths, "calibration": args.calibration, "block": args.block, "method": args.method}
-    options["max_error"] = args.max_error
+    options = tinc.Options(
+        ratio=args.ratio, nbytes=args.bytes, psnr=args.psnr, max_error=args.max_error, method=args.method,
+        preset=args.preset or "balanced", device=args.device, seed=args.seed, weights=args.weights or "entropy",
+        widths=args.widths, calibration=args.calibration, block=args.block, resume=folder, scheduler=args.scheduler,
+    )  # fmt: skip
     try:
-        figures = _fit(
-            args, image, weights=args.weights or "entropy", resume=folder, scheduler=args.scheduler, **options
-        )
+        figures = _fit(args, image, options)
     except (KeyboardInterrupt, tinc.ChildError) as error:
         if kept := _kept(folder):
             reason = f"{str(error) or 'cancelled'}; {kept} kept in {folder}, the same command goes on from there"
@@ -78,18 +78,17 @@ def _kept(folder: Path) -> str:
     return ""
 
 
-def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[str, Any]:
+def _fit(args: argparse.Namespace, image: Image | str, options: tinc.Options) -> dict[str, Any]:
     """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures.
 
     Where only its path is given, another process reads and compresses it.
     """
-    options["preset"] = args.preset or "balanced"
     if isinstance(image, str):
         from ..isolation.caller import fit_isolated
 
-        events = fit_isolated(image, **options)
+        events = fit_isolated(image, options)
     else:
-        events = tinc.fit(image.array, **image.options(), **options)
+        events = tinc.fit(image.array, options.with_facts(image.options()))
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(Log(args.log)) if args.log else None
@@ -109,10 +108,10 @@ def _fit(args: argparse.Namespace, image: Image | str, **options: Any) -> dict[s
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):
                 ticker.say(plan_text(event))
-                if options.get("scheduler") and event.n_blocks == 1:
+                if options.scheduler and event.n_blocks == 1:
                     ticker.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
-                if folder := options.get("resume"):
-                    if left := kept_text(event, folder):
+                if folder := options.resume:
+                    if left := kept_text(event, Path(folder)):
                         ticker.say(left)
                     if args.resume and not event.kept:
                         raise ValueError(

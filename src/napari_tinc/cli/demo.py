@@ -29,7 +29,7 @@ def _demo(args: argparse.Namespace) -> None:
         args.file = args.out or os.path.join(folder, "mri.tinc")
         _check_output(args.file, [".tinc"])
         image = samples.mri()
-        figures = _fit(args, image, ratio=64)
+        figures = _fit(args, image, tinc.Options(ratio=64, preset=args.preset or "balanced"))
         volume = tinc.open(args.file)
         volume.verify()
     figures |= {"file": args.out, **asdict(tinc.compare(image.array, volume))}

@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from ..control import Control
 from ..errors import NotWithNetworks
@@ -26,6 +27,7 @@ from .job import Job
 from .plan import block_tree, estimate_blocks
 from .resources import memory_needed
 from .sources import Source
+from .stages import run_stage
 from .without_networks import (
     LARGE,
     N_SAMPLES,
@@ -59,6 +61,11 @@ class GivenUp:
 
     done: float
     behind: float
+
+
+End = Finished | GivenUp | None  # what a fit of networks ends with; None where it was cancelled
+Fitting = Generator[Progress | Preview, None, End]
+_Making = Generator[Progress | Preview, None, Finished | None]  # a stage that ends with a file, unless it is cancelled
 
 
 def settled_method(job: Job, ratio: float) -> str:
@@ -100,53 +107,74 @@ def run_for_size(job: Job, budget: int) -> Iterator[Progress | Preview | Finishe
 
 
 def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
-    """Networks are given up as soon as they cannot come up to a file without any; that is made if it may be better."""
+    """The better of a file with networks and one without, of which only those are made that may be it."""
     began = time.perf_counter()
-    control = job.control
-    expected = -math.inf  # PSNR of a file without networks
     ahead = _Ahead(job, budget, began)
-    for event in estimate_plain(job, budget):
-        if isinstance(event, float):
-            expected = event
-        else:
-            yield ahead.of_samples(event)
-    plain: Finished | None = None
-    networks: Finished | None = None
-    given_up: GivenUp | None = None
-    is_small = expected == math.inf  # making the file is as cheap as an estimate
-    if is_small:
-        plain = yield from _predictive(job, budget, ahead.of_first)
-        expected = plain.quality.psnr if plain else -math.inf
-    if control.cancel.is_set():
+    forecast = yield from run_stage(estimate_plain(job, budget), ahead.of_samples)
+    if forecast is None or job.control.cancel.is_set():
         return
-    try:
-        for found in fit_once(job, budget, wanted=expected - (0 if plain else SAMPLE_DB)):
-            if isinstance(found, Finished):
-                networks = found
-            elif isinstance(found, GivenUp):
-                given_up = found
-            elif isinstance(found, Progress):
-                yield ahead.of_networks(found, -math.inf if plain else expected + SAMPLE_DB)
-            else:
-                yield found
-    except NotWithNetworks:
-        if plain is None and math.isinf(expected):
-            raise
+    match forecast.kind:
+        case "cheap":
+            best = yield from _coder_first(job, budget, ahead)
+        case "sampled":
+            best = yield from _networks_first(job, budget, ahead, forecast.psnr)
+        case "none":
+            best = yield from _networks_alone(job, budget, ahead)
+    if best is not None:
+        yield replace(best, seconds=time.perf_counter() - began)
+
+
+def _coder_first(job: Job, budget: int, ahead: _Ahead) -> _Making:
+    """The predictive coder, then networks, given up as soon as they cannot come up to it."""
+    plain = yield from _predictive(job, budget, ahead.of_first)
+    if job.control.cancel.is_set():
+        return None
+    if plain is None:
+        return (yield from _networks_alone(job, budget, ahead))
+    end: End = None
+    with contextlib.suppress(NotWithNetworks):
+        fitting: Fitting = run_stage(fit_once(job, budget, wanted=plain.quality.psnr), ahead.of_networks)
+        end = yield from fitting
+    if job.control.cancel.is_set():
+        return None
+    return _best(job, [plain, end], plain, plain.quality.psnr)
+
+
+def _networks_first(job: Job, budget: int, ahead: _Ahead, expected: float) -> _Making:
+    """Networks, given up below the dB that samples promise of the predictive coder; that, if it may still be better."""
+    control, plain = job.control, None
+    end: End = None
+    with contextlib.suppress(NotWithNetworks):
+        told = partial(ahead.of_networks, rival=expected + SAMPLE_DB)
+        fitting: Fitting = run_stage(fit_once(job, budget, wanted=expected - SAMPLE_DB), told)
+        end = yield from fitting
     if control.cancel.is_set():
-        return
-    may_be_better = networks is None or (not control.stop.is_set() and expected + SAMPLE_DB > networks.quality.psnr)
-    if plain is None and may_be_better:
+        return None
+    networks = end if isinstance(end, Finished) else None
+    if networks is None or (not control.stop.is_set() and expected + SAMPLE_DB > networks.quality.psnr):
         plain = yield from _predictive(job, budget, ahead.of_last)
     if control.cancel.is_set():
-        return
-    made = [finished for finished in ((plain, networks) if is_small else (networks, plain)) if finished]
-    if not made:
+        return None
+    if plain is None and networks is None:  # what could not be made after all
         again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
-        yield from _completed(fit_once(again, budget))  # for what could not be made after all
-        return
-    best = max(made, key=lambda finished: finished.quality.psnr)
-    reason = "" if plain is None and control.stop.is_set() else _reason(plain, networks, given_up, expected)
-    yield replace(best, reason=reason, seconds=time.perf_counter() - began)
+        return (yield from run_stage(_completed(fit_once(again, budget))))
+    return _best(job, [end, plain], plain, expected)
+
+
+def _networks_alone(job: Job, budget: int, ahead: _Ahead) -> _Making:
+    """Networks, where nothing is to be expected of the predictive coder."""
+    made = yield from run_stage(_completed(fit_once(job, budget)), ahead.of_networks)
+    return None if made is None or job.control.cancel.is_set() else _best(job, [made], None, -math.inf)
+
+
+def _best(job: Job, ends: Sequence[End], plain: Finished | None, expected: float) -> Finished:
+    """The better of what was made, the first of equals, and why."""
+    made = [end for end in ends if isinstance(end, Finished)]
+    networks = next((end for end in made if end is not plain), None)
+    given_up = next((end for end in ends if isinstance(end, GivenUp)), None)
+    is_cut_short = plain is not None and job.control.stop.is_set()
+    reason = "" if is_cut_short else _reason(plain, networks, given_up, expected)
+    return replace(max(made, key=lambda end: end.quality.psnr), reason=reason)
 
 
 class _Ahead:
@@ -166,7 +194,7 @@ class _Ahead:
         """Of the predictive coder, before networks."""
         return with_more(event, self._began, pace(event, self._plain) * self._networks)
 
-    def of_networks(self, event: Progress, rival: float) -> Progress:
+    def of_networks(self, event: Progress, rival: float = -math.inf) -> Progress:
         """The predictive coder comes after them, unless they will be better than ``rival`` dB."""
         done = event.seconds / (event.seconds + event.seconds_left)
         gain = USUAL_GAIN_DB * (1 - done)
@@ -182,18 +210,11 @@ class _Ahead:
         return with_more(event, self._began, 0.0)
 
 
-def _predictive(
-    job: Job, budget: int, told: Callable[[Progress], Progress]
-) -> Generator[Progress, None, Finished | None]:  # fmt: skip
+def _predictive(job: Job, budget: int, told: Callable[[Progress], Progress]) -> _Making:
     """A file without networks; None where it cannot be as small."""
-    made = None
     with contextlib.suppress(NotPredictive):
-        for event in fit_plain(job, nbytes=budget):
-            if isinstance(event, Finished):
-                made = event
-            else:
-                yield told(event)
-    return made
+        return (yield from run_stage(fit_plain(job, nbytes=budget), told))
+    return None
 
 
 def _reason(plain: Finished | None, networks: Finished | None, given_up: GivenUp | None, expected: float) -> str:

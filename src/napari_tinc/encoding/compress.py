@@ -1,13 +1,11 @@
-"""Compressing: :func:`compress` and :func:`fit`, and the checks of their arguments."""
+"""Compressing: :func:`compress` and :func:`fit`."""
 
 from __future__ import annotations
 
 import contextlib
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +21,14 @@ from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
-from ..training.allocation import MAX_LEVELS, parse_widths
-from ..training.task import METHODS, STEPS, Settings
 from ..training.trainer import n_shards
 from . import resources
 from .choice import run_for_size, settled_method
 from .job import Job
-from .options import (
-    LEAST_EDGE,
-    WEIGHTS,
-    _check_networks,
-    _check_without_networks,
-    _parse_facts,
-    _parse_labels,
-    _parse_meta,
-    _parse_target,
-)
+from .options import Options
 from .plan import block_tree
 from .psnr_search import LEAST_RATIO, reach
-from .sources import Source
+from .volume_checks import checked_source, meta_of
 
 FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
 SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
@@ -54,7 +41,7 @@ def compress(
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
     method: str = "auto", block: int | None = None,
-    resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
+    resume: str | os.PathLike[str] | None = None, scheduler: Any = None, options: Options | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -93,6 +80,7 @@ def compress(
         bytes, if the number of CPUs is the same, and forgets at most half a minute of work. One call at a time has it;
         another's raises BlockingIOError.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
+    options : instead of all of the keywords above, :class:`Options` made of them.
     on_progress : called with every :class:`Progress`.
 
     Raises
@@ -101,14 +89,16 @@ def compress(
         If an argument is not usable, or the size or quality out of reach; the message names what was found and what is
         expected.
     """
-    events = fit(
-        array, ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
+    given = Options(
+        ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
         max_error=max_error, labels=labels, channels=channels, method=method, block=block, resume=resume,
         scheduler=scheduler,
     )  # fmt: skip
+    if options is not None and given != Options():
+        raise TypeError("options and other keywords given, expected one: dataclasses.replace changes options")
     volume = None
-    for event in events:
+    for event in fit(array, options or given):
         if isinstance(event, Finished):
             volume = event.volume
         if on_progress and isinstance(event, Progress):
@@ -118,63 +108,34 @@ def compress(
 
 
 def fit(
-    array: ArrayLike, *, ratio: float | None = None, nbytes: int | None = None, psnr: float | None = None,
-    preset: str = "balanced", device: str = "auto", seed: int = 0, spacing: Sequence[float] | None = None,
-    units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
-    levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
-    max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
-    method: str = "auto", block: int | None = None,
-    resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
-    control: Control | None = None,
+    array: ArrayLike, options: Options | None = None, *, control: Control | None = None, **keywords: Any
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
 
-    Arguments are checked before the first event. ``control`` ends it early from another thread: after ``cancel``
-    it returns without :class:`Finished`; after ``stop`` it finishes what was learnt so far, in 200 to 600 more steps;
-    after ``look`` a :class:`Preview` comes between. The first event is :class:`Planned`.
+    It takes the keywords of :class:`Options`, or options made of them. Arguments are checked before the first event.
+    ``control`` ends it early from another thread: after ``cancel`` it returns without :class:`Finished`; after ``stop``
+    it finishes what was learnt so far, in 200 to 600 more steps; after ``look`` a :class:`Preview` comes between. The
+    first event is :class:`Planned`.
     """
-    if method == "networks":
-        _check_networks(array, max_error, labels)
-    source = Source.of(array, exact=max_error == 0)
-    budget = _parse_target(source.nbytes, ratio, nbytes, psnr, max_error)
-    for name, value, known in (
-        ("method", method, METHODS), ("preset", preset, STEPS), ("weights", weights, WEIGHTS),
-        ("calibration", calibration, ("auto", "none")),
-    ):  # fmt: skip
-        if value not in tuple(known):
-            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-    for name, number in (("seed", seed), ("levels", levels), ("block", block)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, Integral)):
-            raise TypeError(f"{name} is {number!r}, expected a whole number")
-    seed = operator.index(seed)
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed is {seed}, expected 0 to {2**32 - 1}")
-    if max_error is None and method != "predictive":  # else there is nothing for torch to do
-        pick_device(device)
-    if levels is not None and not 1 <= operator.index(levels) <= MAX_LEVELS:
-        raise ValueError(f"levels is {levels}, expected 1 to {MAX_LEVELS}")
-    if widths is not None and psnr is not None:
-        raise ValueError(f"widths={widths} and psnr={psnr} given, expected one: a search for a PSNR chooses widths")
-    chosen = None if widths is None else parse_widths(widths, levels)
-    if max_error is not None or method == "predictive":
-        other = f"max_error={max_error}" if max_error is not None else f"method={method!r}"
-        _check_without_networks(source, other, max_error, levels=levels, widths=widths, weights=weights)
-    if block is not None and operator.index(block) < LEAST_EDGE:
-        raise ValueError(f"block is {block}, expected at least {LEAST_EDGE} voxels along an edge")
-    meta = _parse_meta(source, axis_labels, channels) | _parse_labels(source, labels, max_error)
+    options = Options.of(options, keywords)
+    source = checked_source(array, options)
+    budget = options.budget(source.nbytes)
+    if not options.without_networks:  # else there is nothing for torch to do
+        pick_device(options.device)
+    meta = meta_of(source, options)
     job = Job(
-        source, _parse_facts(spacing, units), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        Settings(preset, seed, device, WEIGHTS[weights], levels, chosen, calibration == "auto",
-                 source.size > resources.MOST_AT_ONCE, max_error, method),
-        control or Control(), block, scheduler=scheduler, names=bool(meta.get("labels") or meta.get("bool")),
+        source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
+        options.settings(quick=source.size > resources.MOST_AT_ONCE), control or Control(), options.block,
+        scheduler=options.scheduler, names=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
+    psnr = options.psnr
     planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
-    if resume is not None:
-        resources.check_disk(planned.disk, Path(resume))
-        job = replace(job, journal=Journal(Path(resume), _key(job, budget, psnr)))
+    if options.resume is not None:
+        resources.check_disk(planned.disk, Path(options.resume))
+        job = replace(job, journal=Journal(Path(options.resume), _key(job, budget, psnr)))
         planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
     events = run_for_size(job, budget) if psnr is None else reach(job, float(psnr))
-    return while_held(resume, _whole(job, planned, events))
+    return while_held(options.resume, _whole(job, planned, events))
 
 
 def _plan(job: Job, sizes: Sequence[int]) -> Planned:

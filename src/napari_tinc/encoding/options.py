@@ -1,129 +1,243 @@
-"""Arguments of ``compress`` and ``fit``, checked before any work."""
+"""How to compress: one frozen object, checked as it is made, for Python, command line, panel and child process."""
 
 from __future__ import annotations
 
 import math
+import operator
+import os
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 from ..format import limits
 from ..format.networks_file import WeightsFormat
-from . import resources
-from .sources import Source
+from ..training.allocation import MAX_LEVELS, parse_widths
+from ..training.task import METHODS, STEPS, Settings
 
-LEAST_EDGE = 16  # of a block
+DEFAULT_RATIO = 64.0  # The target of who gives none.
+LEAST_EDGE = 16  # Voxels along the edge of a block: smaller blocks are refused.
+MAX_SEED = 2**32 - 1  # Larger seeds are refused.
+SPARE_BYTES = 1024  # A file may be larger than the raw voxels by these, which a header needs, but no larger.
 
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
+CALIBRATIONS = ("auto", "none")
+TARGETS = ("ratio", "nbytes", "psnr", "max_error")
 
 
-def _parse_target(
-    raw: int, ratio: float | None, nbytes: int | None, psnr: float | None, max_error: float | None
-) -> int:  # fmt: skip
-    """The largest size of the file; 0, of no meaning, where a PSNR or a bound is the target."""
-    given = {"ratio": ratio, "nbytes": nbytes, "psnr": psnr, "max_error": max_error}
-    named = [f"{name}={value}" for name, value in given.items() if value is not None]
-    for name, value in given.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-            raise TypeError(f"{name} is {value!r}, expected a number")
-    if len(named) > 1:
-        raise ValueError(f"{len(named)} targets given, {' and '.join(named)}; expected one")
-    if psnr is not None and not 1 <= psnr <= 120:
-        raise ValueError(f"psnr is {psnr}, expected 1 to 120 dB")
-    if max_error is not None and not 0 <= max_error < math.inf:
-        raise ValueError(f"max_error is {max_error}, expected 0 or more")
-    if psnr is not None or max_error is not None:
-        return 0
-    if nbytes is None:
-        ratio = 64.0 if ratio is None else float(ratio)
-        if not (math.isfinite(ratio) and ratio >= 1):
-            raise ValueError(f"ratio is {ratio}, expected at least 1")
-        budget = max(1, math.floor(raw / ratio))
-    elif not 1 <= nbytes < math.inf:
-        raise ValueError(f"nbytes is {nbytes}, expected at least 1")
-    else:
-        budget = min(int(nbytes), raw + 1024)  # more buys nothing but time; a header has to fit all the same
-    if budget > limits.MAX_FILE:
-        raise ValueError(f"a file of {budget} bytes asked for, expected at most {limits.MAX_FILE}: a higher ratio")
-    return budget
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to compress a volume: the keywords of :func:`napari_tinc.compress`, checked when this is made.
+
+    :func:`dataclasses.replace` makes another one that differs in some of them.
+
+    Parameters
+    ----------
+    ratio : bytes of the raw array / bytes of the file; 64 if no target is given. At most one target is given.
+    nbytes : instead of ``ratio``, the largest size of the file.
+    psnr : instead of ``ratio``, the least quality in dB.
+    max_error : instead of ``ratio``, how far any voxel may be from the original; 0 for bit for bit.
+    preset : "fast", "balanced" or "best": how long to train.
+    device : "auto", "cpu", "cuda", "mps", ...
+    seed : 0 to 4,294,967,295; the same seed gives the same bytes.
+    spacing : edges of a voxel along z, y, x; None where they are not known.
+    units : of the spacing, such as "micrometer".
+    axis_labels : one letter an axis; None for the last of "qtczyx".
+    weights : "entropy", "int8" or "float16": how weights are stored.
+    levels : of the octree of networks, 1 to 6; None for what suits the size.
+    widths : of the networks, a level from the root; None for what suits the size. Not with ``psnr``.
+    calibration : "auto", gains and offsets where they pay, or "none".
+    labels : whether values are labels, which only ``max_error=0`` keeps.
+    channels : "name" and "color" ("#rrggbb") of every channel.
+    method : "networks", "predictive", or "auto" for the better of the two.
+    block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
+    resume : folder that keeps what is done until all is.
+    scheduler : address of a dask.distributed scheduler, or its Client, whose workers fit the blocks.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a value is not usable, or two contradict each other. What depends on the volume is checked with it.
+    """
+
+    ratio: float | None = None
+    nbytes: int | None = None
+    psnr: float | None = None
+    max_error: float | None = None
+    preset: str = "balanced"
+    device: str = "auto"
+    seed: int = 0
+    spacing: Sequence[float] | None = None
+    units: str | None = None
+    axis_labels: str | Sequence[str] | None = None
+    weights: str = "entropy"
+    levels: int | None = None
+    widths: Sequence[int] | None = None
+    calibration: str = "auto"
+    labels: bool = False
+    channels: Sequence[Mapping[str, str]] | None = None
+    method: str = "auto"
+    block: int | None = None
+    resume: str | os.PathLike[str] | None = None
+    scheduler: Any = None
+
+    def __post_init__(self) -> None:
+        if self.method == "networks":
+            refuse_networks(self._needs_prediction())
+        self._check_target()
+        self._check_names()
+        self._check_whole_numbers()
+        widths = None if self.widths is None else parse_widths(self.widths, self.levels)
+        if self.without_networks:
+            self._check_without_networks()
+        if self.block is not None and self.block < LEAST_EDGE:
+            raise ValueError(f"block is {self.block}, expected at least {LEAST_EDGE} voxels along an edge")
+        channels = self.channels and tuple(
+            {str(key): str(value) for key, value in channel.items()} for channel in self.channels
+        )
+        checked = {
+            "seed": operator.index(self.seed), "widths": widths, "channels": channels or None,
+            "spacing": None if self.spacing is None else _parse_spacing(self.spacing),
+        }  # fmt: skip
+        _check_units(self.units)
+        for name, value in checked.items():  # what lists were given can change no more
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, options: Options | None, keywords: Mapping[str, Any]) -> Options:
+        """Options that are given as such, or as keywords. TypeError where they are given as both."""
+        if options is None:
+            return cls(**keywords)
+        if keywords:
+            raise TypeError(
+                f"options and {', '.join(keywords)} given, expected one: dataclasses.replace changes options"
+            )
+        return options
+
+    @property
+    def target(self) -> dict[str, float]:
+        """The one target, by its name."""
+        given = {name: getattr(self, name) for name in TARGETS}
+        return {name: value for name, value in given.items() if value is not None} or {"ratio": DEFAULT_RATIO}
+
+    @property
+    def exact(self) -> bool:
+        """Whether every voxel is kept bit for bit."""
+        return self.max_error == 0
+
+    @property
+    def without_networks(self) -> str:
+        """The option that rules networks out, as it was given; "" where there is none."""
+        if self.max_error is not None:
+            return f"max_error={self.max_error}"
+        return f"method={self.method!r}" if self.method == "predictive" else ""
+
+    def budget(self, raw: int) -> int:
+        """The largest size of the file of ``raw`` bytes of voxels; 0 where a PSNR or a bound is the target.
+
+        ValueError where no file can be as large.
+        """
+        if self.psnr is not None or self.max_error is not None:
+            return 0
+        if self.nbytes is None:
+            budget = max(1, math.floor(raw / float(self.target["ratio"])))
+        else:
+            budget = min(int(self.nbytes), raw + SPARE_BYTES)
+        if budget > limits.MAX_FILE:
+            raise ValueError(f"a file of {budget} bytes asked for, expected at most {limits.MAX_FILE}: a higher ratio")
+        return budget
+
+    def settings(self, *, quick: bool = False) -> Settings:
+        """What training is told; ``quick`` where to decode sooner counts more than the last 0.2 dB."""
+        return Settings(
+            preset=self.preset, seed=self.seed, device=self.device, form=WEIGHTS[self.weights], levels=self.levels,
+            widths=None if self.widths is None else tuple(self.widths), calibrate=self.calibration == "auto",
+            quick=quick, bound=self.max_error, method=self.method,
+        )  # fmt: skip
+
+    def facts(self) -> dict[str, Any]:
+        """What the head of a file says of the voxels' size."""
+        spacing = (1.0, 1.0, 1.0) if self.spacing is None and self.units else self.spacing
+        return {"spacing": spacing, "unit": self.units or ""}
+
+    def with_facts(self, facts: Mapping[str, Any]) -> Options:
+        """The same, with an image's spacing, units, axes and channels where none were given."""
+        return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
+
+    def _needs_prediction(self) -> str:
+        if self.max_error is not None:
+            return f"max_error={self.max_error}"
+        return "labels=True" if self.labels else ""
+
+    def _check_target(self) -> None:
+        given = {name: getattr(self, name) for name in TARGETS if getattr(self, name) is not None}
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{name} is {value!r}, expected a number")
+        if len(given) > 1:
+            named = " and ".join(f"{name}={value}" for name, value in given.items())
+            raise ValueError(f"{len(given)} targets given, {named}; expected one")
+        if self.psnr is not None and not 1 <= self.psnr <= 120:
+            raise ValueError(f"psnr is {self.psnr}, expected 1 to 120 dB")
+        if self.max_error is not None and not 0 <= self.max_error < math.inf:
+            raise ValueError(f"max_error is {self.max_error}, expected 0 or more")
+        if self.ratio is not None and not 1 <= float(self.ratio) < math.inf:
+            raise ValueError(f"ratio is {float(self.ratio)}, expected at least 1")
+        if self.nbytes is not None and not 1 <= self.nbytes < math.inf:
+            raise ValueError(f"nbytes is {self.nbytes}, expected at least 1")
+
+    def _check_names(self) -> None:
+        for name, known in (
+            ("method", METHODS), ("preset", STEPS), ("weights", WEIGHTS), ("calibration", CALIBRATIONS)
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value not in tuple(known):
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
+
+    def _check_whole_numbers(self) -> None:
+        for name in ("seed", "levels", "block"):
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, Integral)):
+                raise TypeError(f"{name} is {number!r}, expected a whole number")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed is {self.seed}, expected 0 to {MAX_SEED}")
+        if self.levels is not None and not 1 <= self.levels <= MAX_LEVELS:
+            raise ValueError(f"levels is {self.levels}, expected 1 to {MAX_LEVELS}")
+        if self.widths is not None and self.psnr is not None:
+            raise ValueError(
+                f"widths={self.widths} and psnr={self.psnr} given, expected one: a search for a PSNR chooses widths"
+            )
+
+    def _check_without_networks(self) -> None:
+        """ValueError where networks are described for a file that has none."""
+        weights = self.weights if self.max_error is None else "entropy"
+        for name, value in (("widths", self.widths), ("levels", self.levels), ("weights", weights)):
+            if value is not None and value != "entropy":
+                raise ValueError(
+                    f"{name}={value!r} and {self.without_networks} given, expected one: such a file has no networks"
+                )
 
 
-def _check_networks(array: ArrayLike, max_error: float | None, labels: bool) -> None:
-    """ValueError where networks are asked for, and what they cannot do."""
-    given = f"max_error={max_error}" if max_error is not None else "labels=True" if labels else ""
-    dtype = getattr(array, "dtype", None)
-    if not given and dtype is not None and np.dtype(dtype).kind == "b":
-        given = "a bool volume"
+def refuse_networks(given: str) -> None:
+    """ValueError where something was given that only the predictive coder does, and networks were asked for."""
     if given:
         raise ValueError(
             f"{given} and method='networks' given, expected one: networks keep no bound; the predictive coder does"
         )
 
 
-def _check_without_networks(
-    source: Source, other: str, max_error: float | None, *, levels: int | None, widths: Sequence[int] | None,
-    weights: str,
-) -> None:  # fmt: skip
-    """ValueError where networks are described for a file that has none, or the volume is too large to search."""
-    described = {"widths": widths, "levels": levels, "weights": weights if max_error is None else "entropy"}
-    for name, value in described.items():
-        if value is not None and value != "entropy":
-            raise ValueError(f"{name}={value!r} and {other} given, expected one: such a file has no networks")
-    if max_error is None and source.size > resources.MOST_AT_ONCE:
-        raise ValueError(
-            f"{source.size} voxels and {other} given, expected at most {resources.MOST_AT_ONCE}: the search for a size "
-            "or a PSNR holds all of them in memory. Ask for max_error, or for networks"
-        )
+def _parse_spacing(spacing: Sequence[float]) -> tuple[float, ...]:
+    try:
+        edges = tuple(float(edge) for edge in spacing)
+    except (TypeError, ValueError):
+        raise TypeError(f"spacing is {spacing!r}, expected three positive numbers: z, y, x") from None
+    if len(edges) != 3 or not all(limits.MIN_SPACING <= edge <= limits.MAX_SPACING for edge in edges):
+        raise ValueError(f"spacing is {edges}, expected three positive numbers: z, y, x")
+    return edges
 
 
-def _parse_facts(spacing: Sequence[float] | None, units: str | None) -> dict[str, Any]:
-    if spacing is not None:
-        try:
-            spacing = tuple(float(s) for s in spacing)
-        except (TypeError, ValueError):
-            raise TypeError(f"spacing is {spacing!r}, expected three positive numbers: z, y, x") from None
-        if len(spacing) != 3 or not all(limits.MIN_SPACING <= s <= limits.MAX_SPACING for s in spacing):
-            raise ValueError(f"spacing is {spacing}, expected three positive numbers: z, y, x")
-    elif units:
-        spacing = (1.0, 1.0, 1.0)
+def _check_units(units: str | None) -> None:
     if units is not None and not isinstance(units, str):
         raise TypeError(f"units is {units!r}, expected text like 'mm'")
     if units and (len(units.encode()) > limits.MAX_UNIT or not units.isprintable()):
         raise ValueError(f"units is {units!r}, expected at most {limits.MAX_UNIT} bytes of printable text")
-    return {"spacing": spacing, "unit": units or ""}
-
-
-def _parse_labels(source: Source, labels: bool, max_error: float | None) -> dict[str, Any]:
-    if not labels:
-        return {}
-    dtype = np.dtype(source.array.dtype)
-    if max_error != 0 or dtype.kind not in "iu":
-        raise ValueError(
-            f"labels of {dtype} with max_error={max_error}, expected integers and max_error=0: names are exact"
-        )
-    return {"labels": True}
-
-
-def _parse_meta(
-    source: Source, axis_labels: str | Sequence[str] | None, channels: Sequence[Mapping[str, str]] | None
-) -> dict[str, Any]:
-    """What META says, empty where that is what a reader takes for granted."""
-    meta: dict[str, Any] = {}
-    ndim = len(source.leading) + 3
-    usual = "qtc"[3 - len(source.leading) :] + "zyx"
-    text = usual if axis_labels is None else "".join(axis_labels)
-    if len(text) != ndim or len(set(text)) != ndim:
-        raise ValueError(f"axis_labels is {axis_labels!r}, expected {ndim} different letters")
-    if text != usual:
-        meta["axes"] = text
-    if np.dtype(source.array.dtype).kind == "b":
-        meta["bool"] = True
-    if channels:
-        count = source.leading[text.index("c")] if "c" in text[:-3] else 0
-        if len(channels) != count:
-            raise ValueError(f"channels names {len(channels)}, expected {count}: the length of axis c")
-        meta["channels"] = [{str(key): str(value) for key, value in channel.items()} for channel in channels]
-    return meta

@@ -7,13 +7,15 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from ..errors import NotWithNetworks
 from ..events import Finished, Preview, Progress
 from ..training.costs import pace, with_more
-from .choice import GivenUp, fit_once, reason_without, settled_method
+from .choice import End, Fitting, GivenUp, fit_once, reason_without, settled_method
 from .job import Job
 from .plan import block_tree, estimate_blocks
+from .stages import run_stage
 from .without_networks import NotPredictive, fit_plain, usual_seconds
 
 LEAST_RATIO = 8  # No larger file is tried,
@@ -45,16 +47,16 @@ def reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
             yield replace(event, seconds=time.perf_counter() - began) if isinstance(event, Finished) else event
 
 
-def _without_networks(job: Job, wanted: float) -> Generator[Progress, None, Finished | None]:
-    began, made, usual = time.perf_counter(), None, usual_seconds(job)
+def _without_networks(job: Job, wanted: float) -> Generator[Progress | Preview, None, Finished | None]:
+    began, usual = time.perf_counter(), usual_seconds(job)
     one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
+
+    def told(event: Progress) -> Progress:
+        return with_more(event, began, pace(event, usual) * one_fit)
+
     with suppress(NotPredictive):
-        for event in fit_plain(job, wanted=wanted):
-            if isinstance(event, Finished):
-                made = event
-            else:
-                yield with_more(event, began, pace(event, usual) * one_fit)
-    return made
+        return (yield from run_stage(fit_plain(job, wanted=wanted), told))
+    return None
 
 
 def _search(job: Job, wanted: float, plain: Finished | None, began: float) -> Iterator[Progress | Preview | Finished]:
@@ -69,31 +71,31 @@ def _search(job: Job, wanted: float, plain: Finished | None, began: float) -> It
     least = math.log2(LEAST_BYTES * n_blocks)
     most = max(least, math.log2(raw / LEAST_RATIO))
     size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
+
+    def told(event: Progress, attempt: int, is_pilot: bool) -> Progress:
+        whole = (event.seconds + event.seconds_left) / (PILOT_SHARE if is_pilot else 1)
+        ahead = USUAL_FITS if is_pilot else max(0, USUAL_FITS - 1 - len(tried))
+        return with_more(replace(event, attempt=attempt), began, ahead * whole)
+
     for attempt in range(1, MOST_ATTEMPTS + 1):
         if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
             break
-        finished = None
         pilot = attempt == 1 and not plain
         enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
+        end: End = None
         try:
-            for found in fit_once(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough):
-                if isinstance(found, Finished):
-                    finished = found
-                elif isinstance(found, GivenUp):
-                    given_up = found
-                elif isinstance(found, Progress):
-                    whole = (found.seconds + found.seconds_left) / (PILOT_SHARE if pilot else 1)
-                    ahead = USUAL_FITS if pilot else max(0, USUAL_FITS - 1 - len(tried))
-                    yield with_more(replace(found, attempt=attempt), began, ahead * whole)
-                else:
-                    yield found
+            events = fit_once(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough)
+            fitting: Fitting = run_stage(events, partial(told, attempt=attempt, is_pilot=pilot))
+            end = yield from fitting
         except NotWithNetworks:
             if best is None:
                 raise
         if control.cancel.is_set():
             return
-        if finished is None:
+        if not isinstance(end, Finished):
+            given_up = end
             break  # given up, or too small for networks
+        finished = end
         reached = finished.quality.psnr
         if reached >= wanted and (best is None or finished.volume.nbytes_compressed < best.volume.nbytes_compressed):
             best = finished

@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,11 +147,26 @@ def _check_size(raw: int, least: int, nbytes: int | None) -> None:
         )
 
 
-def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
-    """About the PSNR that :func:`fit_plain` would reach, from two boxes of the volume: a dB or two too low."""
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is known of a file without networks before it is made.
+
+    Attributes
+    ----------
+    kind : "cheap" where making it costs no more than a forecast, or nothing can be better; "sampled" where boxes of the
+        volume were coded; "none" where these could not be, so that networks may be all there is.
+    psnr : dB that it will have, by the boxes; a dB or two too low.
+    """
+
+    kind: Literal["cheap", "sampled", "none"]
+    psnr: float = -math.inf
+
+
+def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | Forecast]:
+    """What to expect of :func:`fit_plain`, from two boxes of the volume. Ends without it if it is cancelled."""
     source = job.source
     if source.size <= LARGE:
-        yield math.inf  # as cheap to know
+        yield Forecast("cheap")
         return
     began = time.perf_counter()
     boxes = []
@@ -166,24 +180,20 @@ def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | float]:
             boxes.append(source.read(volume, place))
     span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
     if not 0 < span < math.inf:
-        yield -math.inf
+        yield Forecast("none")
         return
     share = sum(box.size for box in boxes) / source.size
-    expected = -math.inf
     budget = max(1, round(share * nbytes))
     pieces = Pieces(job.journal.under(f"sample-{nbytes}"))
 
-    def work(encode: Encoder, _: Check) -> Found | None:
-        with suppress(bounded_search.OutOfReach):  # networks may get there
-            return bounded_search.best_within(boxes, budget, encode)
-        return None
+    def work(encode: Encoder, _: Check) -> Forecast:
+        try:
+            reached = psnr(math.sqrt(bounded_search.best_within(boxes, budget, encode).mse), span)
+        except bounded_search.OutOfReach:
+            return Forecast("none")
+        return Forecast("sampled", reached) if math.isfinite(reached) else Forecast("cheap")
 
-    for event in _watched(work, boxes, pieces, job.control, began, is_checked=False):
-        if isinstance(event, Progress):
-            yield event
-        elif event:
-            expected = psnr(math.sqrt(event.mse), span)
-    yield expected
+    yield from _watched(work, boxes, pieces, job.control, began, is_checked=False)
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike
 from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
+from ..encoding.options import Options
 from ..encoding.sources import Source
 from ..errors import ChildError
 from ..events import Finished
@@ -44,9 +45,10 @@ POLL_SECONDS, MEMORY_SECONDS = 0.05, 0.5  # between two looks at the control, at
 SIGKILL, ENDED = 9, ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")  # by somebody; by other signals it crashed
 
 
-def fit_isolated(source: ArrayLike | str | os.PathLike[str], *, control: Control | None = None, **options: Any) -> (
-    Iterator[Event]
-):  # fmt: skip
+def fit_isolated(
+    source: ArrayLike | str | os.PathLike[str], options: Options | None = None, *, control: Control | None = None,
+    **keywords: Any,
+) -> Iterator[Event]:  # fmt: skip
     """:func:`napari_tinc.fit` in a process of its own, with the same options, events and bytes.
 
     Costs the start of an interpreter and the import of torch. Where this program's Python cannot be started by itself,
@@ -57,7 +59,7 @@ def fit_isolated(source: ArrayLike | str | os.PathLike[str], *, control: Control
     source : array, read here as the child asks for it; or an image file's path, which the child opens, and which says
         spacing, units, axes and channels.
     control : the iteration ends at most a second after ``cancel``.
-    scheduler : of the options, an address.
+    options, keywords : either of them, as for :func:`napari_tinc.fit`; a scheduler as its address.
 
     Raises
     ------
@@ -66,21 +68,21 @@ def fit_isolated(source: ArrayLike | str | os.PathLike[str], *, control: Control
     ChildError
         If the child ended without a result, or raised anything else.
     """
-    control = control or Control()
+    control, options = control or Control(), Options.of(options, keywords)
     array = None
     if isinstance(source, str | os.PathLike):
         task: dict[str, Any] = {"path": os.fspath(source)}
     else:
-        array = Source.of(source, exact=options.get("max_error") == 0).array
+        array = Source.of(source, exact=options.exact).array
         task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
     python = find_python()
     if python is not None:
-        return _events(python, task | {"options": options}, array, control)
+        return _events(python, task | {"options": vars(options)}, array, control)
     warnings.warn(
         f"{sys.executable or 'this program'} is no Python that can be started: compressing in this process",
         RuntimeWarning, stacklevel=2,
     )  # fmt: skip
-    return fit_file(task["path"], control, options) if array is None else fit(array, control=control, **options)
+    return fit_file(task["path"], control, options) if array is None else fit(array, options, control=control)
 
 
 def find_devices_isolated() -> dict[str, str]:

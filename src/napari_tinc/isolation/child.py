@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
+from ..encoding.options import Options
 from ..events import Finished
 from ..io.read import read_volumes
 from .messages import Event, Frame, Frames, pack, pack_error
@@ -24,10 +25,10 @@ from .messages import Event, Frame, Frames, pack, pack_error
 FIRST_TO_GO = "1000"  # of -1000 to 1000: where memory runs out, Linux is to end this process
 
 
-def fit_file(path: str, control: Control, options: Mapping[str, Any]) -> Iterator[Event]:
+def fit_file(path: str, control: Control, options: Options) -> Iterator[Event]:
     """:func:`~.encoding.compress.fit` of an image file, which says spacing, units, axes and channels."""
     image = read_volumes(path)
-    return fit(image.array, control=control, **image.options() | dict(options))
+    return fit(image.array, options.with_facts(image.options()), control=control)
 
 
 class _Values:
@@ -47,7 +48,7 @@ class _Values:
 
 
 def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
-    control, saved = Control(), threading.Event()
+    control, saved, options = Control(), threading.Event(), Options(**task["options"])
     values: Any = None if "path" in task else _Values(frames, tuple(task["shape"]), np.dtype(task["dtype"]))
 
     def listen() -> None:
@@ -64,10 +65,7 @@ def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
         os._exit(1)  # the caller is gone
 
     threading.Thread(target=listen, daemon=True).start()
-    if values is None:
-        events = fit_file(task["path"], control, task["options"])
-    else:
-        events = fit(values, control=control, **task["options"])
+    events = fit_file(task["path"], control, options) if values is None else fit(values, options, control=control)
     for event in events:
         frames.send(*pack(event))
         if isinstance(event, Finished):  # the caller saves it before blocks that were kept are dropped

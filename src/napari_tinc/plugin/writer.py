@@ -15,6 +15,7 @@ from napari.utils.history import update_save_history
 
 from ..control import Control
 from ..decoding.volume import TincVolume
+from ..encoding.options import Options
 from ..errors import TincError
 from ..events import Progress
 from ..texts import promise_of
@@ -195,30 +196,23 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result
     name = str(arguments.get("name", "image"))
     volumes_of(data, arguments)  # or says why there are none
     place = geometry(arguments)
+    bound: float | None = None
     if labels:  # all of several volumes: they were painted on together, and no time is lost to a fit
         whole, letters, _ = together(as_it_is(data), arguments)
-        volume, target = names_of(whole), {"max_error": 0.0}
+        volume, bound = names_of(whole), 0.0
         place = replace(place, axis_labels=letters or place.axis_labels)
     elif _is_mask(data, arguments) or _is_bounded(arguments):  # a second error on top would break a promise
-        target = {"max_error": 0.0}
+        bound = 0.0
     elif preferences.target == "Max error":
-        target = {"max_error": preferences.max_error}
-    else:
-        target = {"ratio": preferences.ratio}
+        bound = preferences.max_error
     if not labels:
         volume = intensities(data, arguments)
-    request = Request(
-        name,
-        volume,
-        place,
-        target,
-        preferences.preset,
-        preferences.device,
-        labels=labels,
-        isolate=preferences.isolate,
-    )
-    bounded = "max_error" in target
-    how = promise_of(target["max_error"]) if bounded else f"ratio {preferences.ratio:g}, preset {preferences.preset}"
+    options = Options(
+        ratio=preferences.ratio if bound is None else None, max_error=bound, preset=preferences.preset,
+        device=preferences.device, labels=labels,
+    )  # fmt: skip
+    request = Request(name=name, data=volume, geometry=place, options=options, isolate=preferences.isolate)
+    how = promise_of(bound) if bound is not None else f"ratio {preferences.ratio:g}, preset {preferences.preset}"
     notifications.show_info(f"Compressing {name}: {how}. Progress and Cancel: activity, at the bottom right.")
     with activity_bar(name) as bar:
         for event in compress_layer(request, control, OVERVIEW_VOXELS):

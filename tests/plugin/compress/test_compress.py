@@ -20,6 +20,7 @@ from volumes import small_array
 import napari_tinc as tinc
 from napari_tinc.control import Control
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.encoding.options import Options
 from napari_tinc.events import Progress
 from napari_tinc.isolation import caller
 from napari_tinc.plugin import writer
@@ -536,7 +537,8 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
 def test_a_job_ends_with_its_own_viewer_only(make_napari_viewer: Any, qtbot: Any) -> None:
     """napari's own workers end with the viewer that was current when they were started."""
     viewer, other = make_napari_viewer(), make_napari_viewer()
-    request = Request("a", small_array(), Geometry((1, 1, 1), None, "zyx"), {"ratio": 12}, "best", "cpu")
+    options, place = Options(ratio=12, preset="best", device="cpu"), Geometry((1, 1, 1), None, "zyx")
+    request = Request(name="a", data=small_array(), geometry=place, options=options)
     control, events, ended = Control(), [], []
     start_job(viewer, request, control, 0, on_event=events.append, on_error=print, on_end=lambda: ended.append(True))
     qtbot.waitUntil(lambda: bool(events), timeout=30_000)

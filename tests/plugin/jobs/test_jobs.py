@@ -18,6 +18,7 @@ from volumes import small_array
 from napari_tinc import devices
 from napari_tinc.control import Control
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.encoding.options import Options
 from napari_tinc.events import Preview, Progress
 from napari_tinc.isolation import caller
 from napari_tinc.plugin.jobs import job
@@ -29,7 +30,8 @@ PLACE = Geometry((2, 1, 1), "micrometer", "zyx")
 
 
 def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: str = "cpu") -> Request:
-    return Request("a", small_array() if data is None else data, PLACE, {"ratio": ratio}, preset, device)
+    options = Options(ratio=ratio, preset=preset, device=device)
+    return Request(name="a", data=small_array() if data is None else data, geometry=PLACE, options=options)
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +49,7 @@ def test_progress_then_the_layer() -> None:
 
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:
-    asked = replace(request(), target={"max_error": 3}, isolate=True, log=tmp_path / "log")
+    asked = replace(request(), options=Options(max_error=3), isolate=True, log=tmp_path / "log")
     *_, result = compress_layer(asked, Control(), 10**6)
     assert result.volume.error_bound == 3 and result.layers[0][1]["scale"] == (2, 1, 1)
     assert np.abs(result.layers[0][0].astype(int) - small_array()).max() <= 3
@@ -87,7 +89,6 @@ def test_stop_gives_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     ("given", "reason"),
     [
         (request(ratio=1e6), "the smallest file is"),
-        (request(preset="slow"), "preset is 'slow'"),
         (request(device="tpu"), "device 'tpu' cannot be used"),
         (request(np.zeros((3, 4))), "2 axes"),
         (request(np.full((3, 4, 5), np.nan)), "NaN"),
@@ -97,6 +98,11 @@ def test_bad_requests_are_job_errors_of_one_line(given: Request, reason: str) ->
     with pytest.raises(JobError, match=reason) as caught:
         list(compress_layer(given, Control(), 10**6))
     assert "\n" not in str(caught.value)
+
+
+def test_a_request_of_bad_options_cannot_be_made() -> None:
+    with pytest.raises(ValueError, match="preset is 'slow'"):
+        request(preset="slow")
 
 
 @pytest.mark.parametrize(

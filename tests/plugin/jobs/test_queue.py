@@ -10,6 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
+from napari_tinc.encoding.options import Options
 from napari_tinc.errors import ChildError
 from napari_tinc.events import Preview, Progress
 from napari_tinc.plugin.jobs.job import JobError, Request, Result
@@ -37,7 +38,7 @@ class Driven:
 
     def add(self, *names: str) -> None:
         geometry = Geometry((1, 1, 1), None, "zyx")
-        requests = [Request(name, VALUES, geometry, {"ratio": 8}, "fast", "cpu") for name in names]
+        requests = [Request(name=name, data=VALUES, geometry=geometry, options=Options(ratio=8)) for name in names]
         self.queue.add(Job(request, self.layer, look_of(self.layer), 2.0) for request in requests)
 
     @property

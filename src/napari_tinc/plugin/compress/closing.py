@@ -51,4 +51,4 @@ def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
 
 def is_stoppable(job: Job) -> bool:
     """Tell whether a job can end early with a result: not where it codes every voxel within a bound."""
-    return "max_error" not in job.request.target and not job.control.stop.is_set()
+    return job.request.options.max_error is None and not job.control.stop.is_set()

@@ -19,10 +19,10 @@ from magicgui.widgets import (
     SpinBox,
 )  # fmt: skip
 
-from ...format.networks_file import WeightsFormat
+from ...encoding.options import Options
 from ...isolation.caller import find_python
 from ...training.allocation import MAX_LEVELS, parse_widths
-from ...training.task import STEPS, Settings
+from ...training.task import STEPS
 from ..forms import allow, fold, help_button, labelled, named, narrow, plot, roomy, row, show_focus, wrapped
 from ..preferences import Preferences
 from .texts import METHODS
@@ -223,11 +223,12 @@ class CompressForm(Container):
             raise ValueError("a log is of one job: choose a single volume, or leave the log empty")
         return path
 
-    def settings(self) -> Settings:
-        """Return the settings of the networks. ValueError for unusable widths."""
-        return Settings(
-            self.preset.value, form=WeightsFormat[self.chosen_weights().upper()], levels=self.chosen_levels(),
-            widths=self.chosen_widths(), method=self.chosen_method(),
+    def chosen_options(self, *, labels: bool = False) -> Options:
+        """Return how to compress; ``labels`` is for values that are names. ValueError where it cannot be done."""
+        return Options(
+            **self.target_options(), preset=self.preset.value, device=self.device.value, seed=self.seed.value,
+            weights=self.chosen_weights(), levels=self.chosen_levels(), widths=self.chosen_widths(),
+            calibration=self.calibration.value, method=self.chosen_method(), labels=labels,
         )  # fmt: skip
 
     def tidy_bound(self) -> None:

@@ -14,6 +14,7 @@ from napari.layers import Image, Labels
 from ... import texts as wording
 from ...encoding import choice
 from ...encoding.job import Job as EncodingJob
+from ...encoding.options import Options
 from ...encoding.plan import estimate_blocks
 from ...encoding.psnr_search import LEAST_RATIO
 from ...encoding.sources import Source
@@ -73,13 +74,11 @@ def estimate(form: CompressForm, volume: Any) -> Estimate | None:
 
     Raises ValueError for unusable widths, TypeError for what cannot be compressed with that target.
     """
-    target = form.target_options()
-    source = Source.of(volume, exact=target.get("max_error") == 0)
-    settings = form.settings()
-    if "psnr" in target or "max_error" in target or form.chosen_method() == "predictive":
+    options = form.chosen_options()
+    source = Source.of(volume, exact=options.exact)
+    if options.psnr is not None or options.without_networks:
         return None
-    budget = target.get("nbytes") or int(math.prod(volume.shape) * np.dtype(volume.dtype).itemsize / target["ratio"])
-    return estimate_blocks(source, max(1, budget), settings)
+    return estimate_blocks(source, options.budget(source.nbytes), options.settings())
 
 
 def expected_seconds(form: CompressForm, planned: Estimate | None, volume: Any) -> float | None:
@@ -91,7 +90,7 @@ def expected_seconds(form: CompressForm, planned: Estimate | None, volume: Any) 
         return search
     if planned is None or form.device.value not in ("cpu", "auto"):
         return None
-    both = settled_method(form, volume, form.target_options()) == "auto"
+    both = settled_method(form.chosen_options(), volume) == "auto"
     return planned.seconds + (search if both else 0.0)
 
 
@@ -109,9 +108,9 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
         If it cannot be started; says why.
     """
     data, arguments = layer_data(layer, still=True)
-    target = form.target_options()
+    options = form.chosen_options(labels=isinstance(layer, Labels))
     volumes = volumes_of(data, arguments)
-    log, widths = form.log_file(len(volumes)), form.chosen_widths()
+    log = form.log_file(len(volumes))
     whole, letters = volumes[0][1], ""
     channels: list[dict[str, str]] = []
     if is_together(form, volumes):
@@ -127,13 +126,10 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
     return [
         Job(
             Request(
-                name=f"{name} [{label}]" if label else name, data=volume, geometry=place, target=target,
-                preset=form.preset.value, device=form.device.value, seed=form.seed.value, weights=form.chosen_weights(),
-                levels=form.chosen_levels(), widths=widths, calibration=form.calibration.value, log=log,
-                channels=channels, labels=isinstance(layer, Labels), isolate=form.isolate.value,
-                method=form.chosen_method(),
+                name=f"{name} [{label}]" if label else name, data=volume, geometry=place, options=options,
+                channels=channels, log=log, isolate=form.isolate.value,
             ),
-            layer, look, 0 if "max_error" in target else seconds, click,
+            layer, look, 0 if options.max_error is not None else seconds, click,
         )
         for label, volume in volumes
     ]  # fmt: skip
@@ -172,16 +168,15 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
         )
     if planned:
         lines.append(f"with at most about {wording.size(planned.memory)} of memory")
-    how = "" if reason else texts.METHODS[settled_method(form, volume, target)]
+    how = "" if reason else texts.METHODS[settled_method(form.chosen_options(), volume)]
     return Description("\n".join([*lines, reason] if reason else lines), how, networks, reason)
 
 
-def settled_method(form: CompressForm, volume: Any, target: Mapping[str, Any]) -> str:
+def settled_method(options: Options, volume: Any) -> str:
     """Return the method as far as it is known before the work: "auto" only if both will be tried."""
-    source = Source.of(volume, exact=target.get("max_error") == 0)
-    settings = replace(form.settings(), bound=target.get("max_error"))
+    source, target = Source.of(volume, exact=options.exact), options.target
     ratio = source.nbytes / target["nbytes"] if "nbytes" in target else target.get("ratio", LEAST_RATIO)
-    return choice.settled_method(EncodingJob(source, {}, [], settings), ratio)
+    return choice.settled_method(EncodingJob(source, {}, [], options.settings()), ratio)
 
 
 def _sizes(

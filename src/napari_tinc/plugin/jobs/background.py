@@ -92,7 +92,7 @@ class StatusLine:
 
     def _record(self, job: Job) -> None:
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
-        outcome, known = Outcome(job.request.target, job.click, text, job.curve), self.outcomes.get(job.source)
+        outcome, known = Outcome(job.request.options.target, job.click, text, job.curve), self.outcomes.get(job.source)
         if known and known.click == job.click:
             outcome.results = known.results
         if job.result:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from ...control import Control
 from ...encoding.log import Log, log_entry
+from ...encoding.options import Options
 from ...errors import ChildError
 from ...events import Finished, Planned, Preview, Progress
 from ...isolation.caller import fit_isolated
@@ -30,37 +31,26 @@ class JobError(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Request:
     """What to compress, and how.
 
     Attributes
     ----------
     data : may be lazy; it is read by the job.
+    options : how to compress; spacing, units, axes and channels are those of ``geometry`` and ``channels``.
     channels : "name" and "color" of those that data has.
-    labels : data are names, not intensities.
-    target : one of ``ratio``, ``nbytes``, ``psnr``, ``max_error`` of :func:`napari_tinc.compress`.
     log : file for a line of JSON an event; None for none.
     isolate : in a process of its own, whose end napari survives.
-    method : "auto", "networks" or "predictive".
     """
 
     name: str
     data: ArrayLike
     geometry: Geometry
-    target: dict[str, Any]
-    preset: str
-    device: str
-    seed: int = 0
-    weights: str = "entropy"
-    levels: int | None = None
-    widths: tuple[int, ...] | None = None
-    calibration: str = "auto"
-    log: Path | None = None
+    options: Options
     channels: Sequence[Mapping[str, str]] = ()
-    labels: bool = False
+    log: Path | None = None
     isolate: bool = False
-    method: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,16 +79,13 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
 
     try:
         geometry = request.geometry
+        options = replace(
+            request.options, spacing=geometry.spacing, units=geometry.units, axis_labels=geometry.axis_labels,
+            channels=request.channels,
+        )  # fmt: skip
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(Log(request.log)) if request.log else None
-            events = (fit_isolated if request.isolate else fit)(
-                request.data, **request.target, preset=request.preset, device=request.device,
-                seed=request.seed, weights=request.weights, levels=request.levels, widths=request.widths,
-                calibration=request.calibration, method=request.method, spacing=geometry.spacing,
-                units=geometry.units,
-                axis_labels=geometry.axis_labels, channels=request.channels or None, labels=request.labels,
-                control=control,
-            )  # fmt: skip
+            events = (fit_isolated if request.isolate else fit)(request.data, options, control=control)
             stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
             for event in events:
                 if log:
@@ -108,7 +95,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 if not isinstance(event, Finished):
                     continue
                 layers = to_layers(event.volume, request.name, eager_voxels)
-                suffix = copy_suffix(request.target, event)
+                suffix = copy_suffix(options, event)
                 layers = [(data, arguments | {"name": arguments["name"] + suffix}) for data, arguments in layers]
                 yield Result(event.volume, event.quality, event.seconds, layers, event.reason)
     except Exception as error:
@@ -118,14 +105,14 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         free_memory()
 
 
-def copy_suffix(target: Mapping[str, Any], event: Finished) -> str:
+def copy_suffix(options: Options, event: Finished) -> str:
     """What tells a compressed copy from its original and from other copies: " (tinc 64x)", " (tinc ±5)".
 
     The ratio is the one asked for, or that of the file where something else was.
     """
-    if (bound := target.get("max_error")) is not None:
+    if (bound := options.max_error) is not None:
         return f" (tinc ±{bound:g})" if bound else " (tinc lossless)"
-    ratio = target.get("ratio") or event.quality.ratio
+    ratio = options.target.get("ratio") or event.quality.ratio
     return f" (tinc {ratio:.0f}x)" if ratio >= 10 else f" (tinc {ratio:.2g}x)"
 
 

@@ -167,7 +167,7 @@ class Queue:
     def _land(self, job: Job, result: Result) -> None:
         """Add the result above its original and older copies of it, which it hides; on top if the original is gone."""
         layers = self._layers
-        make = Labels if job.request.labels else Image  # of a mask that was an image, an image
+        make = Labels if job.request.options.labels else Image  # of a mask that was an image, an image
         for data, arguments in result.layers:
             metadata = {**arguments.get("metadata", {}), SOURCE: weakref.ref(job.source)}
             layer = make(data, multiscale=isinstance(data, list), **arguments | {"metadata": metadata} | job.look)
