@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from magicgui.widgets import FloatSlider, PushButton
-from qtpy.QtWidgets import QAbstractSpinBox
+from qtpy.QtWidgets import QAbstractSpinBox, QTextBrowser
 
-from napari_tinc.plugin.forms import allow
+from napari_tinc.plugin.forms import LINK_COLOR, allow, show_guide
 from napari_tinc.plugin.leaves.legend import Legend
 
 
@@ -21,6 +21,14 @@ def test_what_is_disabled_says_why_and_gets_its_tooltip_back(qtbot: Any) -> None
         assert not any(number.isEnabled() for number in widget.native.findChildren(QAbstractSpinBox))
         allow(widget)
         assert widget.enabled and widget.native.toolTip() == widget.tooltip == "Goes."
+
+
+def test_links_of_the_guide_can_be_read(qtbot: Any) -> None:
+    dialog = show_guide("compress", None)
+    qtbot.addWidget(dialog)
+    html = dialog.findChild(QTextBrowser).toHtml()
+    links = html.count('<a href="compare.md"') + html.count('<a href="leaves.md"')
+    assert links >= 2 and html.count(LINK_COLOR) >= links
 
 
 def test_a_legend_has_the_colours_and_numbers_of_the_values(qtbot: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Label, PushButton, Widget
 from qtpy.QtCore import QEvent, QObject, Qt, QUrl
-from qtpy.QtGui import QPalette
+from qtpy.QtGui import QColor, QPalette, QTextCursor
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -26,6 +26,7 @@ from .docks import DockWatch
 LEAST_HEIGHT = 200  # pixels of a panel
 GUIDE = Path(__file__).with_name("guide")  # a page in Markdown for each dock
 GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
+LINK_COLOR = "#1f9a78"  # Stands out from the dark and from the light theme.
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
 PLOT_MARGIN = 9  # pixels above and beside a plot: half the height of a number, which would be cut off
 USUAL_TOOLTIP = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
@@ -119,18 +120,35 @@ def help_button(page: str) -> PushButton:
     return button
 
 
-def show_guide(page: str, parent: QWidget) -> QDialog:
+def show_guide(page: str, parent: QWidget | None) -> QDialog:
     """Open a page of the guide in a window of its own, beside the one that is in use. It needs no network."""
     dialog = QDialog(parent)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setWindowTitle("TINC guide")
     text = QTextBrowser()
+    text.sourceChanged.connect(lambda _: _brighten_links(text))
     text.setSource(QUrl.fromLocalFile(str(GUIDE / f"{page}.md")))
     layout = QVBoxLayout(dialog)
     layout.addWidget(text)
     dialog.resize(*GUIDE_SIZE)
     dialog.show()
     return dialog
+
+
+def _brighten_links(text: QTextBrowser) -> None:
+    """Give links a colour that can be read in both themes; Qt's own is dark blue."""
+    block = text.document().begin()
+    while block.isValid():
+        for fragment in block:
+            part = fragment.fragment()
+            style = part.charFormat()
+            if style.isAnchor():
+                cursor = QTextCursor(text.document())
+                cursor.setPosition(part.position())
+                cursor.setPosition(part.position() + part.length(), QTextCursor.MoveMode.KeepAnchor)
+                style.setForeground(QColor(LINK_COLOR))
+                cursor.setCharFormat(style)
+        block = block.next()
 
 
 def row(*widgets: Widget) -> Container:

@@ -157,7 +157,7 @@ def test_stop(qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: py
     started(qtbot, widget)
     widget.stop.native.click()
     assert buttons(widget) == (True, False, True)
-    assert finish(qtbot, widget).startswith("Ratio 12.")
+    assert finish(qtbot, widget).startswith("Stopped early; a longer training would be better.\nRatio 12.")
     assert viewer.layers[-1].name == "a (tinc 12x)"
 
 

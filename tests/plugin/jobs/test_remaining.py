@@ -7,7 +7,7 @@ import math
 import pytest
 
 from napari_tinc.events import Progress
-from napari_tinc.plugin.jobs.remaining import Remaining
+from napari_tinc.plugin.jobs.remaining import MOST_SHARE, Remaining
 
 
 class Clock:
@@ -30,7 +30,7 @@ def test_before_anything_is_heard_it_is_what_was_expected() -> None:
     clock.now += 4
     assert (remaining.elapsed, remaining.left, remaining.share) == (4.0, 6.0, 0.4)
     clock.now += 20
-    assert (remaining.left, remaining.share) == (0.0, 1.0)
+    assert (remaining.left, remaining.share) == (0.0, MOST_SHARE)
     assert math.isnan(Remaining(0.0, clock).left) and Remaining(0.0, clock).share == 0.0
 
 
@@ -64,3 +64,15 @@ def test_a_single_look_moves_it_little() -> None:
         left = 60 - 0.2 * tick
         remaining.hear(look(10 * left if tick == 100 else left))
         assert abs(remaining.total - 60) <= 0.9 * 60
+
+
+def test_the_share_that_is_told_never_falls() -> None:
+    """A job that turns out to be three times as long as it was expected to be."""
+    clock = Clock()
+    remaining = Remaining(20.0, clock)
+    told = []
+    for second in range(1, 60):
+        clock.now = 1000.0 + second
+        remaining.hear(look(60 - second))
+        told.append(remaining.share)
+    assert told == sorted(told) and told[-1] <= MOST_SHARE

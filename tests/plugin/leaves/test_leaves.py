@@ -339,6 +339,14 @@ def test_commands_on_the_active_layer(viewer: ViewerModel, qtbot: Any) -> None:
         add(viewer, small_volume(), "plain")
     commands.toggle_calibration(viewer)
     qtbot.waitUntil(lambda: any("plain has no calibration" in text for text in notified()), timeout=30_000)
+    assert str(notification_manager.records[-1].severity) == "info"  # nobody did anything wrong
+
+
+def test_leaves_of_a_file_that_was_cut_off_say_so(make: Any) -> None:
+    viewer = ViewerModel()
+    cut_off = tinc.TincVolume(small_volume().parts.data()[:-1], partial=True)
+    add(viewer, cut_off, "cut")
+    assert f"Incomplete: the file was cut off, and {cut_off.n_missing} parts" in make(LeavesWidget, viewer).status.value
 
 
 def test_calibration_is_toggled_by_a_command(viewer: ViewerModel, qtbot: Any) -> None:

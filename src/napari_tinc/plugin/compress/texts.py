@@ -81,7 +81,8 @@ def made_of(volume: TincVolume) -> str:
     """Say what a compressed volume consists of."""
     if not isinstance(volume.parts, Blocks):
         count = int(np.count_nonzero(np.asarray(volume.header.widths) > 0))  # type: ignore[attr-defined]
-        return f"An octree of {count} networks" if count > 1 else "One network"
+        leaves = volume.header.tree.n_leaves
+        return f"An octree of {count} networks with {leaves} leaves" if count > 1 else "One network"
     blocks = math.prod(volume.shape[:-3]) * len(volume.parts.start)
     if volume.method == "networks":
         return f"{blocks} blocks, each an octree of networks"
@@ -98,7 +99,8 @@ def summary(result: Result) -> str:
     if not kept or volume.error_bound:
         lines.append(f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}")
     lines.append(f"{made_of(volume)}{f' ({result.reason})' if result.reason else ''}, in {duration(result.seconds)}.")
-    lines.append("Compare and Leaves, under Plugins > TINC, show where it differs from the original.")
+    if volume.error_bound != 0:
+        lines.append("Compare and Leaves, under Plugins > TINC, show where it differs from the original.")
     return "\n".join(lines)
 
 

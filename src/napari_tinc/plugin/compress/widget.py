@@ -248,7 +248,7 @@ class CompressWidget(CompressForm):
         self.status.value = texts.progress(job, event, len(self.queue.waiting))
         assert job.remaining is not None  # it was started
         self._draw(job.curve, event.seconds + job.remaining.left)
-        self.bar.max, self.bar.value = 100, 100 if packing else round(100 * job.remaining.share)
+        self.bar.max, self.bar.value = 100, round(100 * job.remaining.share)
 
     def _on_ended(self, job: Job) -> None:
         self._timer.stop()

@@ -92,6 +92,8 @@ class StatusLine:
 
     def _record(self, job: Job) -> None:
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
+        if job.result and job.control.stop.is_set():
+            text = f"Stopped early; a longer training would be better.\n{text}"
         outcome, known = Outcome(job.request.options.target, job.click, text, job.curve), self.outcomes.get(job.source)
         if known and known.click == job.click:
             outcome.results = known.results

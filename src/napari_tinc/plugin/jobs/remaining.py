@@ -10,6 +10,7 @@ from ...events import Progress
 
 TRUSTED_SHARE = 0.15  # From this share of a job on, only what was measured counts, and no longer what was expected.
 SMOOTHED_SHARE = 0.1  # A single look counts for less than the time since the look before, over this share of all time.
+MOST_SHARE = 0.99  # A job that still runs is never told to be done.
 
 
 class Remaining:
@@ -25,6 +26,7 @@ class Remaining:
         self._clock, self._expected = clock, expected
         self._began = clock()
         self._heard = 0.0  # seconds after the start
+        self._share = 0.0  # the most that was told
         self.total = expected or math.nan
 
     @property
@@ -39,8 +41,10 @@ class Remaining:
 
     @property
     def share(self) -> float:
-        """Share of the job that is done, 0 to 1; 0 where it is not known."""
-        return min(1.0, self.elapsed / self.total) if math.isfinite(self.total) and self.total > 0 else 0.0
+        """Share of the job that is done, 0 to 1; 0 where it is not known. It never falls, whatever is learnt later."""
+        if math.isfinite(self.total) and self.total > 0:
+            self._share = max(self._share, min(MOST_SHARE, self.elapsed / self.total))
+        return self._share
 
     def hear(self, event: Progress) -> None:
         """Take a look at a running fit into account."""

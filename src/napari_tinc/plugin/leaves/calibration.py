@@ -7,8 +7,10 @@ from typing import Any
 
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error as notify
+from napari.utils.notifications import show_info
 
 from ..compare.original import Shown, show, toggled
+from ..jobs.job import JobError
 from ..jobs.worker import start_task
 from ..layers.origin import VOLUME, edited
 from .overlays import leaf_view
@@ -27,4 +29,8 @@ def start_toggle(viewer: Any, image: Image | Labels, on_done: Callable[[], None]
             leaf_view(viewer, image).toggle(shown.volume.leaves)
             on_done()
 
-    start_task(lambda: toggled(image), on_result, lambda error: notify(str(error)))
+    def on_error(error: JobError) -> None:
+        none_there = isinstance(error.__cause__, ValueError)  # which is no fault of anybody's
+        (show_info if none_there else notify)(str(error))
+
+    start_task(lambda: toggled(image), on_result, on_error)

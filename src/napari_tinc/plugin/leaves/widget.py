@@ -224,6 +224,10 @@ def describe(view: LeafView, original: Layer | None) -> str:
     """What there is to know of a layer's leaves; figures only of the original that is chosen."""
     volume, values = view.image.metadata[VOLUME], view.values
     lines = [_what(view, volume)]
+    if missing := volume.n_missing:
+        lines.append(
+            f"Incomplete: the file was cut off. Parts that are missing: {missing}. They are shown coarsely or grey."
+        )
     against_it = values.original is None or (original is not None and values.original() is original)
     summary = values.summary if against_it else ""
     if (promised := promise(volume)) and not summary:  # which says it, too
