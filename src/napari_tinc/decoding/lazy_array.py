@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from ..array_like import LazyBase
 
 COARSEST_EDGE = 32  # A level of at most so many cells along each axis is the last one.
 
@@ -24,7 +25,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class LazyArray:
+class LazyArray(LazyBase):
     """A sampling of a volume: along each axis a range of voxels (or a single one), decoded when it becomes an array.
 
     ``array[...]`` with integers and slices gives another LazyArray; ``np.asarray(array)`` decodes exactly what it
@@ -40,21 +41,8 @@ class LazyArray:
         return tuple(len(axis) for axis in self.axes if isinstance(axis, range))
 
     @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         return self.volume.dtype
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("a single value has no length")
-        return self.shape[0]
 
     def __getitem__(self, index: Any) -> LazyArray:
         return LazyArray(self.volume, self.factor, _index(self.axes, index))

@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.head import Facts
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
 
 
-class TincVolume:
+class TincVolume(LazyBase):
     """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
 
     Any number of threads may read it. ``cache_bytes`` bounds what it keeps of what it has decoded.
@@ -83,14 +84,6 @@ class TincVolume:
     def labels(self) -> bool:
         """Whether values are names, not intensities: of a label image, or a mask."""
         return any(self.meta.get(key) is True for key in ("labels", "bool"))
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
 
     @property
     def value_range(self) -> tuple[float, float]:
@@ -153,11 +146,6 @@ class TincVolume:
         if isinstance(self._parts, Blocks):
             return self._parts.n_missing
         return sum(part.n_missing for _, _, part in self.boxes() if part)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the raw array."""
-        return self.size * self.dtype.itemsize
 
     @cached_property
     def nbytes_compressed(self) -> int:
@@ -302,14 +290,8 @@ class TincVolume:
                 part.verify()
         _ = self.axis_labels, self.channels, self.provenance
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
     def __getitem__(self, index: Any) -> LazyArray:
         return self.levels[0][index]
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return self.levels[0].__array__(dtype, copy)
 
     def __repr__(self) -> str:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"

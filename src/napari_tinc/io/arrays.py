@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..array_like import LazyBase
+
 SLAB = 2**24  # voxels read at a time
 
 
-class AxesView:
+class AxesView(LazyBase):
     """An array with its axes in another order, those of length one left out, or in another dtype.
 
     Indexed by integers and slices it reads that part, as a NumPy array. Whatever else the array's file needs stays open
@@ -33,7 +35,7 @@ class AxesView:
     ) -> None:
         self.array = array
         self.order = tuple(range(len(array.shape)) if order is None else order)
-        self.dtype = np.dtype(array.dtype if dtype is None else dtype)
+        self._dtype = np.dtype(array.dtype if dtype is None else dtype)
         self.portable = portable
 
     @property
@@ -41,16 +43,8 @@ class AxesView:
         return tuple(int(self.array.shape[axis]) for axis in self.order)
 
     @property
-    def ndim(self) -> int:
-        return len(self.order)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.dtype.itemsize
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         items = index if isinstance(index, tuple) else (index,)
@@ -64,10 +58,6 @@ class AxesView:
         values = np.asarray(self.array[tuple(place)])
         left = [axis for axis, item in zip(self.order, items, strict=True) if isinstance(item, slice)]
         return values.transpose(np.argsort(np.argsort(left))).astype(self.dtype, copy=False)
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        values = self[...]
-        return values if dtype is None else values.astype(dtype, copy=False)
 
 
 class _OfFile(AxesView):

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...array_like import LazyBase
 
-class Narrowed:
+
+class Narrowed(LazyBase):
     """Integers in a smaller dtype; ValueError where one is read that does not fit."""
 
     def __init__(self, array: Any, dtype: np.dtype[Any]) -> None:
-        self._array, self.dtype = array, dtype
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+        self._array, self._dtype = array, dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._array.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         values = np.asarray(self._array[index])
@@ -25,38 +32,44 @@ class Narrowed:
             raise ValueError(f"label {far} does not fit into {self.dtype}, the largest kind that a file holds: relabel")
         return found
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[()], dtype)
 
-
-class Part:
+class Part(LazyBase):
     """One volume of an array of several, which is not read before it is looked at, whatever kind it is of."""
 
     def __init__(self, array: Any, before: tuple[int, ...], after: tuple[int, ...]) -> None:
         self._array, self._before, self._after = array, before, after
-        self.shape: tuple[int, ...] = tuple(array.shape[len(before) : len(array.shape) - len(after)])
-        self.dtype = np.dtype(array.dtype)
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._array.shape[len(self._before) : len(self._array.shape) - len(self._after)])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._array.dtype)
 
     def __getitem__(self, index: Any) -> Any:
         items = index if isinstance(index, tuple) else (index,)
         whole = (slice(None),) * (self.ndim - len(items))
         return self._array[(*self._before, *items, *whole, *self._after)]
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[()], dtype)
 
-
-class ColorsFirst:
+class ColorsFirst(LazyBase):
     """An RGB volume (z, y, x, c) with the axes c, z, y, x."""
 
     def __init__(self, array: Any) -> None:
         self._array = array
-        *space, count = array.shape
-        self.shape = (count, *space)
-        self.dtype = np.dtype(array.dtype)
-        self.ndim, self.size = len(self.shape), math.prod(self.shape)
 
-    def __getitem__(self, index: tuple[Any, ...]) -> Any:
-        color, *space = index
-        return self._array[(*space, *[slice(None)] * (4 - len(index)), color)]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        *space, count = self._array.shape
+        return (count, *space)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self._array.dtype)
+
+    def __getitem__(self, index: Any) -> Any:
+        items = index if isinstance(index, tuple) else (index,)
+        color, space = (items or (slice(None),))[0], items[1:]
+        values = self._array[(*space, *[slice(None)] * (3 - len(space)), color)]
+        return np.moveaxis(np.asarray(values), -1, 0) if isinstance(color, slice) else values
