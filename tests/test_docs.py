@@ -129,12 +129,12 @@ def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def workplace(files: Path, corner: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the code runs: those files are there, the sample is small, and training is short."""
-    from napari_tinc.training import fit_tree, task
+    from napari_tinc.training import task
 
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     sample = samples.mri()
     monkeypatch.setattr(samples, "mri", lambda: replace(sample, array=corner))
-    monkeypatch.setattr(fit_tree, "STEPS", dict.fromkeys(task.STEPS, 10))
+    monkeypatch.setattr(task, "STEPS", dict.fromkeys(task.STEPS, 10))
     monkeypatch.chdir(tmp_path)
 
 

@@ -25,10 +25,9 @@ from ..training.trainer import n_shards
 from . import resources
 from .choice import run_for_size, settled_method
 from .job import Job
-from .options import Options
+from .options import Options, checked_source, meta_of
 from .plan import block_tree
 from .psnr_search import LEAST_RATIO, reach
-from .volume_checks import checked_source, meta_of
 
 FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
 SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short

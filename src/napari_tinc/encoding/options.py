@@ -1,4 +1,7 @@
-"""How to compress: one frozen object, checked as it is made, for Python, command line, panel and child process."""
+"""How to compress: one frozen object, checked as it is made, for Python, command line, panel and child process.
+
+What depends on the volume is checked by :func:`checked_source` and :func:`meta_of`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,15 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from ..format import limits
 from ..format.networks_file import WeightsFormat
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
+from . import resources
+from .sources import Source
 
 DEFAULT_RATIO = 64.0  # The target of who gives none.
 LEAST_EDGE = 16  # Voxels along the edge of a block: smaller blocks are refused.
@@ -83,7 +91,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.method == "networks":
-            refuse_networks(self._needs_prediction())
+            _refuse_networks(self._needs_prediction())
         self._check_target()
         self._check_names()
         self._check_whole_numbers()
@@ -218,7 +226,58 @@ class Options:
                 )
 
 
-def refuse_networks(given: str) -> None:
+def checked_source(array: ArrayLike, options: Options) -> Source:
+    """The volume to be read box by box.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If no file can hold it, or none with these options.
+    """
+    dtype = getattr(array, "dtype", None)
+    if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
+        _refuse_networks("a bool volume")
+    source = Source.of(array, exact=options.exact)
+    if options.max_error is None and options.method == "predictive" and source.size > resources.MOST_AT_ONCE:
+        raise ValueError(
+            f"{source.size} voxels and {options.without_networks} given, expected at most {resources.MOST_AT_ONCE}: "
+            "the search for a size or a PSNR holds all of them in memory. Ask for max_error, or for networks"
+        )
+    return source
+
+
+def meta_of(source: Source, options: Options) -> dict[str, Any]:
+    """What META says of axes, channels and labels; empty where that is what a reader takes for granted.
+
+    ValueError where they do not fit the volume.
+    """
+    meta: dict[str, Any] = {}
+    dtype = np.dtype(source.array.dtype)
+    ndim = len(source.leading) + 3
+    usual = "qtc"[3 - len(source.leading) :] + "zyx"
+    text = usual if options.axis_labels is None else "".join(options.axis_labels)
+    if len(text) != ndim or len(set(text)) != ndim:
+        raise ValueError(f"axis_labels is {options.axis_labels!r}, expected {ndim} different letters")
+    if text != usual:
+        meta["axes"] = text
+    if dtype.kind == "b":
+        meta["bool"] = True
+    if options.channels:
+        count = source.leading[text.index("c")] if "c" in text[:-3] else 0
+        if len(options.channels) != count:
+            raise ValueError(f"channels names {len(options.channels)}, expected {count}: the length of axis c")
+        meta["channels"] = list(options.channels)
+    if options.labels:
+        if not options.exact or dtype.kind not in "iu":
+            raise ValueError(
+                f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
+                "names are exact"
+            )
+        meta["labels"] = True
+    return meta
+
+
+def _refuse_networks(given: str) -> None:
     """ValueError where something was given that only the predictive coder does, and networks were asked for."""
     if given:
         raise ValueError(

@@ -391,8 +391,8 @@ def test_targets_and_options_reach_the_fit(
 ) -> None:
     given: list[dict[str, Any]] = []
 
-    def note(*_: object, **options: Any) -> Iterator[Progress]:
-        given.append(options)
+    def note(_: object, options: Options, **__: object) -> Iterator[Progress]:
+        given.append(vars(options))
         yield from ()
 
     monkeypatch.setattr(encoding_compress, "fit", note)
