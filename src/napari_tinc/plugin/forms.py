@@ -137,18 +137,21 @@ def show_guide(page: str, parent: QWidget | None) -> QDialog:
 
 def _brighten_links(text: QTextBrowser) -> None:
     """Give links a colour that can be read in both themes; Qt's own is dark blue."""
+    links = []
     block = text.document().begin()
     while block.isValid():
-        for fragment in block:
-            part = fragment.fragment()
-            style = part.charFormat()
-            if style.isAnchor():
-                cursor = QTextCursor(text.document())
-                cursor.setPosition(part.position())
-                cursor.setPosition(part.position() + part.length(), QTextCursor.MoveMode.KeepAnchor)
-                style.setForeground(QColor(LINK_COLOR))
-                cursor.setCharFormat(style)
+        place = block.begin()
+        while not place.atEnd():
+            if (part := place.fragment()).charFormat().isAnchor():
+                links.append((part.position(), part.length(), part.charFormat()))
+            place += 1
         block = block.next()
+    for position, length, style in links:
+        cursor = QTextCursor(text.document())
+        cursor.setPosition(position)
+        cursor.setPosition(position + length, QTextCursor.MoveMode.KeepAnchor)
+        style.setForeground(QColor(LINK_COLOR))
+        cursor.setCharFormat(style)
 
 
 def row(*widgets: Widget) -> Container:

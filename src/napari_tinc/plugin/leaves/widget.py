@@ -226,7 +226,7 @@ def describe(view: LeafView, original: Layer | None) -> str:
     lines = [_what(view, volume)]
     if missing := volume.n_missing:
         lines.append(
-            f"Incomplete: the file was cut off. Parts that are missing: {missing}. They are shown coarsely or grey."
+            f"Incomplete: the file was cut off, and {missing} parts are missing. They are shown coarsely or grey."
         )
     against_it = values.original is None or (original is not None and values.original() is original)
     summary = values.summary if against_it else ""
