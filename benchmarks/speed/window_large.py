@@ -1,4 +1,6 @@
-"""How fluid napari's window stays over large files: python benchmarks/window_large.py FOLDER [--every 1] [--edge 512]
+"""How fluid napari's window stays over large files:
+
+    python -m benchmarks.speed.window_large FOLDER [--every 1] [--edge 512]
 
 Makes, unless they are there, FOLDER/blocks-EDGE.tinc (uint16, smooth structure, edges and noise, --max-error BOUND, in
 blocks of 128^3 voxels) and FOLDER/networks-HALF.tinc (the same at half the edge, networks at RATIO, a short training).
@@ -209,8 +211,7 @@ def main() -> None:
     for kind, place, name in tasks:
         if arguments.only not in (None, kind):
             continue
-        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import window_large; "
-        code += f"window_large.show({kind!r}, {place!r}, {arguments.every})"
+        code = f"from benchmarks.speed import window_large; window_large.show({kind!r}, {place!r}, {arguments.every})"
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.strip().splitlines()[-1])
         columns = ["gaps in ms", *found]

@@ -1,4 +1,4 @@
-"""How honest the remaining time is: python benchmarks/estimates.py [PRESET ...]. Needs an otherwise idle machine.
+"""How honest the remaining time is: python -m benchmarks.speed.estimates [PRESET ...]. Needs an otherwise idle machine.
 
 For fits of the bundled sample: the total that was predicted after a fifth and a half of the time that it took, and by
 how much that was wrong. Seconds count from the first event, after imports.
