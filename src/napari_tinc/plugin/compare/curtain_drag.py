@@ -53,7 +53,9 @@ class CurtainDrag:
 
     def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
         """Move the line with the mouse, while the camera stays."""
-        if event.button != 1 or not self._is_near(event):
+        near = self._is_near(event)
+        self._show_cursor(near)  # a press may come without a move before it
+        if event.button != 1 or not near:
             return
         camera = viewer.scene.camera
         could_pan, camera.mouse_pan = camera.mouse_pan, False
