@@ -17,7 +17,7 @@ XVFB_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cur
 # The outer timeout is for a worker thread that keeps Python from exiting.
 test: $(INSTALLED) system-packages
 	settings=$$(mktemp -d) && trap 'rm -rf "$$settings"' EXIT && \
-	QT_QPA_PLATFORM=xcb NAPARI_CONFIG="$$settings/settings.yaml" timeout --kill-after=30 1200 $(BIN)/python -m pytest
+	QT_QPA_PLATFORM=xcb NAPARI_CONFIG="$$settings/settings.yaml" timeout --kill-after=30 2700 $(BIN)/python -m pytest
 
 lint: $(INSTALLED)
 	$(BIN)/python -m pip check
