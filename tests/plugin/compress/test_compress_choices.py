@@ -217,7 +217,7 @@ def test_why_a_method_was_taken(qtbot: Any, make_widget: Any, monkeypatch: pytes
         encoding_compress, "fit", lambda *_, **__: iter([Finished(made.volume, made.quality, 3.0, reason)])
     )
     widget.start()
-    assert f"An octree of 9 networks ({reason}), in 3 s." in finish(qtbot, widget)
+    assert f"An octree of 9 networks with 8 leaves ({reason}), in 3 s." in finish(qtbot, widget)
 
 
 def test_compress_is_off_while_the_line_says_why_not(make_widget: Any, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_closing_the_dock_asks_and_the_job_goes_on(opened: Any, qtbot: Any, monk
     get_app_model().commands.execute_command("napari-tinc.compress_widget")
     last = viewer.window.dock_widgets["Compress (TINC)"]
     qtbot.waitUntil(last.save.native.isVisible, timeout=5000)  # what it made can still be saved
-    assert last.status.value.startswith("Ratio 12.")
+    assert last.status.value.startswith("Stopped early; ") and "\nRatio 12." in last.status.value
 
 
 @pytest.mark.parametrize(("text", "layers"), [(closing.STOP, ["a", "a (tinc 12x)"]), (closing.CANCEL, ["a"])])
