@@ -26,7 +26,30 @@ def seen(volume: TincVolume | Seen) -> Seen:
     return volume if isinstance(volume, Seen) else Seen(volume, CACHE_BYTES // 2, _silent)
 
 
-class Curtain:
+class _OverVolume:
+    """What every array over a compressed volume leaves to that volume: its losses, and how a view is cut."""
+
+    _seen: Seen
+
+    @property
+    def losses(self) -> int:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.losses
+
+    def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
+        """See :class:`~.refining.Refinable`."""
+        return self._seen.pieces(factor, ranges)
+
+    def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
+        """See :class:`~.refining.Refinable`."""
+        return self._decode(factor, piece.ranges)
+
+    def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Decode the cells of a view."""
+        raise NotImplementedError
+
+
+class Curtain(_OverVolume):
     """An array that is the original up to a place along one axis, and the compressed volume from there on.
 
     It may be hung elsewhere while threads read it.
@@ -78,11 +101,6 @@ class Curtain:
         """See :class:`~.refining.Refinable`."""
         return self._hang, id(self._seen)
 
-    @property
-    def losses(self) -> int:
-        """See :class:`~.refining.Refinable`."""
-        return self._seen.losses
-
     def at_hand(self, factor: int, ranges: Ranges) -> NDArray[Any] | None:
         """See :class:`~.refining.Refinable`."""
         if not isinstance(self.original, np.ndarray):
@@ -109,14 +127,6 @@ class Curtain:
         """See :class:`~.refining.Refinable`."""
         self._seen.sketch(factor, ranges, check)
         return self.quick(factor, ranges)
-
-    def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
-        """See :class:`~.refining.Refinable`."""
-        return self._seen.pieces(factor, ranges)
-
-    def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
-        """See :class:`~.refining.Refinable`."""
-        return self._decode(factor, piece.ranges)
 
     def keep(self, factor: int, ranges: Ranges, values: NDArray[Any]) -> None:
         """See :class:`~.refining.Refinable`: another place of the curtain needs other values."""
@@ -149,7 +159,7 @@ class Curtain:
         return out
 
 
-class Difference:
+class Difference(_OverVolume):
     """Compressed minus original as float32, or how far off each voxel is; at coarse levels of a voxel in each cell.
 
     What is not decoded yet is drawn as if nothing differed.
@@ -173,11 +183,6 @@ class Difference:
         """See :class:`~.refining.Refinable`."""
         return self.absolute
 
-    @property
-    def losses(self) -> int:
-        """See :class:`~.refining.Refinable`."""
-        return self._seen.losses
-
     def at_hand(self, factor: int, ranges: Ranges) -> NDArray[Any] | None:
         """See :class:`~.refining.Refinable`."""
         if not isinstance(self.original, np.ndarray):
@@ -196,14 +201,6 @@ class Difference:
     def sketch(self, factor: int, ranges: Ranges, check: Check) -> NDArray[Any]:
         """See :class:`~.refining.Refinable`."""
         return self.quick(factor, ranges)
-
-    def pieces(self, factor: int, ranges: Ranges) -> list[Piece]:
-        """See :class:`~.refining.Refinable`."""
-        return self._seen.pieces(factor, ranges)
-
-    def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
-        """See :class:`~.refining.Refinable`."""
-        return self._decode(factor, piece.ranges)
 
     def keep(self, factor: int, ranges: Ranges, values: NDArray[Any]) -> None:
         """See :class:`~.refining.Refinable`: blocks are cached where they are decoded."""
