@@ -13,7 +13,7 @@ import pytest
 import napari_tinc as tinc
 from napari_tinc.encoding import choice, psnr_search, without_networks
 from napari_tinc.encoding.plan import estimate_blocks
-from napari_tinc.encoding.sources import Source
+from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.encoding.without_networks import Forecast
 from napari_tinc.training import costs, task
 from napari_tinc.training.task import Settings
@@ -138,7 +138,7 @@ def test_a_fit_tells_its_packing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_search_for_a_psnr_tells_the_fits_after_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     job: Any = SimpleNamespace(
-        source=Source.of(waves()), settings=Settings("fast", method="networks"), edge=None, control=tinc.Control()
+        source=VolumeSource.of(waves()), settings=Settings("fast", method="networks"), edge=None, control=tinc.Control()
     )
     monkeypatch.setattr(psnr_search, "fit_once", lambda *_: iter([TRAINING, finished(30.0)]))
     first, second, *_ = psnr_search._search(job, 30.0, None, 0.0)
@@ -150,7 +150,7 @@ def test_a_search_for_a_psnr_tells_the_fits_after_this_one(monkeypatch: pytest.M
 
 def test_what_a_fit_by_each_method_will_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
-    source = Source.of(np.zeros((128, 128, 128), "u1"))
+    source = VolumeSource.of(np.zeros((128, 128, 128), "u1"))
 
     def estimated(**options: Any) -> task.Estimate:
         return choice.estimate_fit(source, source.nbytes // 64, Settings("fast", **options))
@@ -168,6 +168,6 @@ def test_what_a_fit_by_each_method_will_take(monkeypatch: pytest.MonkeyPatch) ->
 def test_costs_grow_with_the_work() -> None:
     assert costs.step_seconds(25_800, 4096) > costs.step_seconds(7_200, 4096) > costs.STEP_SECONDS
     assert costs.packing_seconds(128**3, 25_800) > costs.packing_seconds(64**3, 25_800)
-    source = Source.of(waves())
+    source = VolumeSource.of(waves())
     few, many = (estimate_blocks(source, 3000, Settings(preset)).seconds for preset in ("fast", "balanced"))
     assert 2 < many / few < 8

@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import common
 import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from benchmarks import common
 from napari_tinc import metrics
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import labels, search
@@ -57,13 +57,13 @@ def boxes(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
 
 
 def encode(volume: NDArray[Any], bound: float, taper: int = 0) -> list[bytes]:
-    return [bounded_box.encode(volume[box], bound, taper) for box in boxes(volume.shape)]
+    return [bounded_box.encode_box(volume[box], bound, taper) for box in boxes(volume.shape)]
 
 
 def decode(parts: list[bytes], like: NDArray[Any]) -> NDArray[Any]:
     out = np.empty_like(like)
     for part, box in zip(parts, boxes(like.shape), strict=True):
-        out[box] = bounded_box.decode(part, out[box].shape, like.dtype)
+        out[box] = bounded_box.decode_box(part, out[box].shape, like.dtype)
     return out
 
 
@@ -157,13 +157,13 @@ def label_images(corpus: Path) -> dict[str, NDArray[Any]]:
 def label_row(name: str, volume: NDArray[Any]) -> list[str]:
     cuts = [np.ascontiguousarray(volume[box]) for box in boxes(volume.shape)]
     began = time.perf_counter()
-    parts = [labels.encode(cut) for cut in cuts]
+    parts = [labels.encode_labels(cut) for cut in cuts]
     encoded = time.perf_counter()
-    out = [labels.decode(part, cut.shape, cut.dtype) for part, cut in zip(parts, cuts, strict=True)]
+    out = [labels.decode_labels(part, cut.shape, cut.dtype) for part, cut in zip(parts, cuts, strict=True)]
     decoded = time.perf_counter()
     assert all((a == b).all() for a, b in zip(out, cuts, strict=True))
-    numbers = [bounded_numbers._as_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
-    chosen = sum(len(bounded_box.encode(cut, 0)) for cut in cuts)
+    numbers = [bounded_numbers.as_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
+    chosen = sum(len(bounded_box.encode_box(cut, 0)) for cut in cuts)
     others = {"as numbers": sum(map(len, numbers)), **lossless_peers(volume)}
     if volume.dtype == np.uint8:
         packed = np.packbits(volume.astype(bool), axis=-1)

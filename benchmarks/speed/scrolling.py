@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from benchmarks.common import machine, markdown
+from common import machine, markdown
 
 
 def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> None:
@@ -58,7 +57,7 @@ def scroll(path: str) -> None:
     from napari_tinc.networks.evaluate import Network
 
     evaluated = [0]
-    on_grid, decode = Network.on_grid, box.decode
+    on_grid, decode = Network.on_grid, box.decode_box
 
     def counting(self: Network, axes: list[np.ndarray], *arguments: Any, **options: Any) -> np.ndarray:
         evaluated[0] += int(np.prod([len(axis) for axis in axes]))
@@ -69,7 +68,7 @@ def scroll(path: str) -> None:
         return decode(data, shape, *arguments)
 
     Network.on_grid = counting  # type: ignore[method-assign]
-    box.decode = counting_voxels
+    box.decode_box = counting_voxels
     viewer = napari.Viewer()
     application = get_qapp()
     began = time.perf_counter()

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .control import Check, never
 from .devices import cpu_count
 from .format import quality as format_quality
-from .format.networks_file import Header
+from .format.networks_file import NetworksHeader
 from .format.quality import span_of
 from .octree import box_slices
 
@@ -191,7 +191,7 @@ def figures(quality: Quality | None) -> dict[str, str]:
     return {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
 
 
-def part_errors(original: NDArray[Any], values: NDArray[Any], header: Header) -> NDArray[np.float64]:
+def part_errors(original: NDArray[Any], values: NDArray[Any], header: NetworksHeader) -> NDArray[np.float64]:
     """What QUALITY says: RMSE and largest error of all leaves that share a network, or are scalars; (n_parts, 2)."""
     tree = header.tree
     start, stop = tree.start[tree.leaves], tree.stop[tree.leaves]

@@ -22,8 +22,8 @@ FLOATS = ("f2", "f4", "f8")
 
 def check(box: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0) -> bytes:
     """Encode, decode and compare, in float64."""
-    data = bounded_box.encode(box, bound, taper, dead_zone)
-    out = bounded_box.decode(data, box.shape, box.dtype)
+    data = bounded_box.encode_box(box, bound, taper, dead_zone)
+    out = bounded_box.decode_box(data, box.shape, box.dtype)
     assert out.dtype == box.dtype and out.shape == box.shape
     bits = f"u{box.dtype.itemsize}"
     same = out.view(bits) == np.ascontiguousarray(box).view(bits)
@@ -105,7 +105,7 @@ def test_what_no_bound_has_a_meaning_for_costs_little(fill: float) -> None:
     outside = z * z + y * y + x * x > 200
     plain = len(check(box, 1e-3))
     data = check(np.where(outside, np.float32(fill), box), 1e-3)
-    assert data[0] == numbers.Kind.MASKED and len(data) < 0.7 * plain
+    assert data[0] == numbers.BoxKind.MASKED and len(data) < 0.7 * plain
     box[3, 4, 5] = fill
     assert len(check(box, 1e-3)) < plain + 200
 
@@ -119,17 +119,22 @@ def test_a_bound_costs_labels_nothing() -> None:
 def test_behind_a_mask_is_no_other_mask() -> None:
     box = smooth((8, 9, 10)).astype("f4")
     box[:3] = np.nan
-    data = bounded_box.encode(box, 1e-2)
+    data = bounded_box.encode_box(box, 1e-2)
     length = special_values.MASK.unpack_from(data)[1]
     end = special_values.MASK.size + length
-    for rest in (data, bounded_box.encode(np.zeros_like(box), 0)[:0], b"\4" + data[end + 1 :], b"\3" + data[end + 1 :]):
+    for rest in (
+        data,
+        bounded_box.encode_box(np.zeros_like(box), 0)[:0],
+        b"\4" + data[end + 1 :],
+        b"\3" + data[end + 1 :],
+    ):
         with pytest.raises(ValueError, match="masked residual is"):
-            bounded_box.decode(data[:end] + rest, box.shape, box.dtype)
+            bounded_box.decode_box(data[:end] + rest, box.shape, box.dtype)
     for cut in (1, 4, end - 1):
         with pytest.raises(ValueError, match="expected"):
-            bounded_box.decode(data[:cut], box.shape, box.dtype)
+            bounded_box.decode_box(data[:cut], box.shape, box.dtype)
     with pytest.raises(ValueError, match="kind of residual is 5"):
-        bounded_box.decode(data, box.shape, "i4")
+        bounded_box.decode_box(data, box.shape, "i4")
 
 
 def test_few_distinct_values_are_counted() -> None:
@@ -169,7 +174,7 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
         "repeats": lambda: np.concatenate([box] * 3),
         "constant": lambda: np.zeros_like(box),
     }.get(kind, lambda: box)()
-    data = bounded_box.encode(box, 1e-2 if kind in ("grid", "masked") else 0)
+    data = bounded_box.encode_box(box, 1e-2 if kind in ("grid", "masked") else 0)
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(80):
@@ -179,30 +184,30 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
         if rng.random() < 0.2:
             damaged = damaged[: rng.integers(0, len(data))]
         try:
-            out = bounded_box.decode(bytes(damaged), box.shape, box.dtype)
+            out = bounded_box.decode_box(bytes(damaged), box.shape, box.dtype)
             assert out.shape == box.shape and out.dtype == box.dtype
         except ValueError:
             refused += 1
     assert refused > 12
     for extra in (b"\0", b"\0\0\0\0", b"abcd"):
         with pytest.raises(ValueError, match=r"."):
-            bounded_box.decode(data + extra, box.shape, box.dtype)
+            bounded_box.decode_box(data + extra, box.shape, box.dtype)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.binary(max_size=120), st.sampled_from(bounded_box.DTYPES), SHAPES)
 def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[int, int, int]) -> None:
     with contextlib.suppress(ValueError):
-        assert bounded_box.decode(data, shape, dtype).shape == shape
+        assert bounded_box.decode_box(data, shape, dtype).shape == shape
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    bomb = bytes([numbers.Kind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
+    bomb = bytes([numbers.BoxKind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
     with pytest.raises(ValueError, match="holds 9 bytes, expected exactly 8"):
-        bounded_box.decode(bomb, (1, 1, 2), "f4")
-    memory = bytes([numbers.Kind.REPEATS]) + lzma.compress(bytes(8), preset=8)
+        bounded_box.decode_box(bomb, (1, 1, 2), "f4")
+    memory = bytes([numbers.BoxKind.REPEATS]) + lzma.compress(bytes(8), preset=8)
     with pytest.raises(ValueError, match=r"no \.xz stream"):
-        bounded_box.decode(memory, (1, 1, 2), "f4")
+        bounded_box.decode_box(memory, (1, 1, 2), "f4")
 
 
 @pytest.mark.parametrize(
@@ -212,23 +217,23 @@ def test_a_bomb_is_not_unpacked() -> None:
 )  # fmt: skip
 def test_a_head_that_does_not_fit_is_refused(field: int, value: Any) -> None:
     box = np.rint(50 * smooth((5, 6, 7))).astype("i2")
-    data = bounded_box.encode(box, 0)
+    data = bounded_box.encode_box(box, 0)
     fields = [*numbers.HEAD.unpack_from(data)]
     fields[field] = value
     with pytest.raises(ValueError, match="expected"):
-        bounded_box.decode(numbers.HEAD.pack(*fields) + data[numbers.HEAD.size :], box.shape, box.dtype)
+        bounded_box.decode_box(numbers.HEAD.pack(*fields) + data[numbers.HEAD.size :], box.shape, box.dtype)
 
 
 def test_bad_arguments_are_named() -> None:
     box = np.zeros((2, 3, 4), "u1")
     for bound in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="bound"):
-            bounded_box.encode(box, bound)
+            bounded_box.encode_box(box, bound)
     with pytest.raises(ValueError, match="taper"):
-        bounded_box.encode(box, 0, 5)
+        bounded_box.encode_box(box, 0, 5)
     with pytest.raises(ValueError, match="dtype"):
-        bounded_box.encode(box.astype("i8"), 0)
+        bounded_box.encode_box(box.astype("i8"), 0)
     with pytest.raises(ValueError, match="shape"):
-        bounded_box.encode(box[0], 0)
+        bounded_box.encode_box(box[0], 0)
     with pytest.raises(ValueError, match="shape"):
-        bounded_box.decode(b"\0\0", (0, 1, 1), "u1")
+        bounded_box.decode_box(b"\0\0", (0, 1, 1), "u1")

@@ -19,8 +19,8 @@ DTYPES = ("?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8")
 
 
 def check(box: NDArray[Any]) -> bytes:
-    data = labels.encode(box)
-    out = labels.decode(data, box.shape, box.dtype)
+    data = labels.encode_labels(box)
+    out = labels.decode_labels(data, box.shape, box.dtype)
     assert out.dtype == box.dtype.newbyteorder("<") and (out == box).all()
     return data
 
@@ -65,18 +65,18 @@ def test_constant_regions_cost_next_to_nothing() -> None:
 @pytest.mark.parametrize("bound", [0, 0.5])
 def test_residual_finds_label_images(dtype: str, bound: float) -> None:
     box = (cells((32, 33, 34), 12) * 777).astype(dtype)
-    data = bounded_box.encode(box, bound)
-    assert data[0] == numbers.Kind.LABELS
-    out = bounded_box.decode(data, box.shape, dtype)
+    data = bounded_box.encode_box(box, bound)
+    assert data[0] == numbers.BoxKind.LABELS
+    out = bounded_box.decode_box(data, box.shape, dtype)
     assert out.dtype == box.dtype and (np.abs(out - box) <= bound).all()
     ramp = np.indices((20, 20, 20)).sum(0).astype(dtype)
-    assert bounded_box.encode(ramp, bound)[0] != numbers.Kind.LABELS
+    assert bounded_box.encode_box(ramp, bound)[0] != numbers.BoxKind.LABELS
 
 
 def test_damage_is_refused_or_decodes() -> None:
     box = cells((20, 21, 22), 30).astype("u2")
-    data = bounded_box.encode(box, 0)
-    assert data[0] == numbers.Kind.LABELS
+    data = bounded_box.encode_box(box, 0)
+    assert data[0] == numbers.BoxKind.LABELS
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(80):
@@ -86,17 +86,17 @@ def test_damage_is_refused_or_decodes() -> None:
         if rng.random() < 0.2:
             damaged = damaged[: rng.integers(0, len(data))]
         try:
-            assert bounded_box.decode(bytes(damaged), box.shape, box.dtype).shape == box.shape
+            assert bounded_box.decode_box(bytes(damaged), box.shape, box.dtype).shape == box.shape
         except ValueError:
             refused += 1
     assert refused > 70
     for extra in (b"\0", b"\0\0\0\0", b"abcd"):
         with pytest.raises(ValueError, match=r"."):
-            bounded_box.decode(data + extra, box.shape, box.dtype)
+            bounded_box.decode_box(data + extra, box.shape, box.dtype)
     with pytest.raises(ValueError, match="number of labels"):
-        labels.decode(data[1:], (1, 2, 3), "u2")
+        labels.decode_labels(data[1:], (1, 2, 3), "u2")
     with pytest.raises(ValueError, match="ascend within bool"):
-        labels.decode(labels.encode(np.array([[[0, 2]]])), (1, 1, 2), bool)
+        labels.decode_labels(labels.encode_labels(np.array([[[0, 2]]])), (1, 1, 2), bool)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -104,13 +104,13 @@ def test_damage_is_refused_or_decodes() -> None:
 def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[int, int, int]) -> None:
     for words in (data, data[: len(data) // 4 * 4]):
         with contextlib.suppress(ValueError):
-            assert labels.decode(words, shape, dtype).shape == shape
+            assert labels.decode_labels(words, shape, dtype).shape == shape
 
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="dtype"):
-        labels.encode(np.zeros((2, 3, 4)))
+        labels.encode_labels(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="shape"):
-        labels.encode(np.zeros((3, 4), int))
+        labels.encode_labels(np.zeros((3, 4), int))
     with pytest.raises(ValueError, match="shape"):
-        labels.decode(b"", (0, 1, 1), "u1")
+        labels.decode_labels(b"", (0, 1, 1), "u1")

@@ -21,8 +21,8 @@ from volumes import wide_volume
 import napari_tinc as tinc
 from napari_tinc.cli.main import main
 from napari_tinc.decoding.cache import LeastRecentlyUsed
-from napari_tinc.decoding.contents import Blocks
-from napari_tinc.format.chunks import Kind
+from napari_tinc.decoding.contents import BlockContents
+from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.storage import stores
@@ -182,7 +182,7 @@ def test_a_layer_outlives_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def blocks_of(volume: tinc.TincVolume) -> list[Any]:
-    return [entry for entry in volume.parts.entries() if entry.role is Kind.BLOCK]
+    return [entry for entry in volume.parts.entries() if entry.role is ChunkKind.BLOCK]
 
 
 @pytest.mark.parametrize("made", [exact, blocks])
@@ -190,7 +190,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, made: Callable[[], t
     path = tmp_path / "v.tinc"
     made().save(path)
     volume = tinc.open(path)
-    assert isinstance(volume.parts, Blocks)
+    assert isinstance(volume.parts, BlockContents)
     size, end = path.stat().st_size, blocks_of(volume)[-1].start + 3
     os.truncate(path, end)
     with pytest.raises(tinc.TincError, match=f"file is {end} bytes now, expected {size}: it has been changed"):

@@ -14,9 +14,9 @@ import napari_tinc as tinc
 from napari_tinc.bounded import box
 from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding import values
-from napari_tinc.decoding.network_box import Tree
+from napari_tinc.decoding.network_box import NetworkBox
 from napari_tinc.format import blocks_file, networks_file
-from napari_tinc.format.blocks_file import Mosaic, Payload
+from napari_tinc.format.blocks_file import BlocksHeader, Payload
 from napari_tinc.format.chunks import Ancillary, Chunk
 from napari_tinc.octree import Octree
 from napari_tinc.training import task
@@ -98,7 +98,7 @@ def test_an_absurd_request_is_refused(compressed: tinc.TincVolume, monkeypatch: 
 
 
 def test_facts_without_decoding(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tree, "network", property(lambda self: pytest.fail("decoded the weights")))
+    monkeypatch.setattr(NetworkBox, "network", property(lambda self: pytest.fail("decoded the weights")))
     again = tinc.TincVolume(compressed.parts.data())
     assert again.ratio == pytest.approx(2 * np.prod(SHAPE) / again.nbytes_compressed)
     assert again.spacing == (1, 1, 1) and again.units is None and again.axis_labels == "zyx"
@@ -169,9 +169,9 @@ def test_a_coarse_level_is_the_same_from_pieces(compressed: tinc.TincVolume, mon
 
 def exact(array: np.ndarray) -> tinc.TincVolume:
     """A file of one box, bit for bit, whose values nobody measures."""
-    payload = Payload(box.encode(array, 0), checksum(array))
+    payload = Payload(box.encode_box(array, 0), checksum(array))
     finite = array[np.isfinite(array)]
-    header = Mosaic(
+    header = BlocksHeader(
         tree=Octree.full(array.shape, 0), dtype=array.dtype, value_range=(finite.min().item(), finite.max().item())
     )  # fmt: skip
     return tinc.TincVolume(blocks_file.pack(header, [], [payload], []))

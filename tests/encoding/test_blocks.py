@@ -10,14 +10,14 @@ import pytest
 from block_volumes import OPTIONS, SHAPE, smooth
 
 import napari_tinc as tinc
-from napari_tinc.decoding.contents import Blocks
+from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.encoding import blocks, plan
 from napari_tinc.encoding.budgets import LEAST_BLOCK, shares
 from napari_tinc.encoding.plan import block_tree
-from napari_tinc.encoding.sources import Source
+from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.encoding.survey import Survey, detail_of
 from napari_tinc.events import Planned
-from napari_tinc.format.chunks import Kind
+from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.storage.stores import Memory
 from napari_tinc.training import task
 from napari_tinc.training.task import Settings
@@ -40,7 +40,7 @@ def compressed() -> tinc.TincVolume:
 
 
 def test_a_file_of_blocks(compressed: tinc.TincVolume, tmp_path: Path) -> None:
-    assert isinstance(compressed.parts, Blocks)
+    assert isinstance(compressed.parts, BlockContents)
     extent = compressed.parts.stop - compressed.parts.start
     assert extent.max() <= 24 and (extent.prod(axis=1)).sum() == np.prod(SHAPE)
     assert 8 <= compressed.ratio < 8.3
@@ -81,7 +81,7 @@ def test_a_view_reads_only_the_blocks_it_meets(compressed: tinc.TincVolume) -> N
     volume = tinc.TincVolume(Counting(compressed.parts.data()))
     head = sum(read)
     np.asarray(volume[2:8, 3:8, 24:30])
-    sizes = [entry.length for entry in volume.parts.entries() if entry.role is Kind.BLOCK]
+    sizes = [entry.length for entry in volume.parts.entries() if entry.role is ChunkKind.BLOCK]
     assert read[2:] == sizes[1:] and head < 500
     read.clear()
     np.asarray(volume[0:8, 3:8, 24:40])
@@ -181,7 +181,7 @@ def test_detail_is_the_variance_within_cells(rng: np.random.Generator) -> None:
     ],
 )
 def test_how_a_volume_is_cut(shape: tuple[int, int, int], nbytes: int, n_blocks: int) -> None:
-    source = Source(None, (), shape, np.dtype("u2"))
+    source = VolumeSource(None, (), shape, np.dtype("u2"))
     assert len(block_tree(source, nbytes, Settings("fast")).leaves) == n_blocks
 
 
@@ -192,7 +192,7 @@ def test_an_overview_serves_the_coarse_levels(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(blocks, "OVERVIEW_SHARE", 0.2)
     volume = tinc.compress(smooth(), **OPTIONS)
     assert volume.header.edge == 4 and len(volume.levels) == 2  # type: ignore[attr-defined]
-    data, first = volume.parts.data(), next(e for e in volume.parts.entries() if e.role is Kind.BLOCK)
+    data, first = volume.parts.data(), next(e for e in volume.parts.entries() if e.role is ChunkKind.BLOCK)
     partial = tinc.TincVolume(data[: first.start], partial=True)  # type: ignore[union-attr]
     assert partial.n_missing == 2
     rough = np.asarray(partial).astype(float)
@@ -253,7 +253,7 @@ def test_a_psnr_in_blocks() -> None:
 
 
 def test_a_volume_as_long_as_can_be_is_cut_as_often_as_can_be() -> None:
-    source = Source.of(np.zeros((1, 1, 2**20), "u1"))
+    source = VolumeSource.of(np.zeros((1, 1, 2**20), "u1"))
     tree = block_tree(source, 0, Settings("fast", bound=0))
     assert tree.depth == 12 and (tree.stop - tree.start)[tree.leaves].max() == 256
 

@@ -16,9 +16,9 @@ from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded.check import violations
 from napari_tinc.cli.main import main
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
-from napari_tinc.decoding.contents import Blocks
+from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.encoding import plan
-from napari_tinc.format.chunks import Ancillary, Kind
+from napari_tinc.format.chunks import Ancillary, ChunkKind
 from napari_tinc.format.limits import DTYPES
 from napari_tinc.octree import box_slices
 
@@ -72,10 +72,10 @@ def test_blocks_are_decoded_where_they_are_looked_at(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(plan, "EXACT_EDGE", 18)
     array = wave()
     volume = tinc.TincVolume(tinc.compress(array, max_error=0).parts.data())
-    assert isinstance(volume.parts, Blocks) and len(volume.parts.start) == 8
+    assert isinstance(volume.parts, BlockContents) and len(volume.parts.start) == 8
     calls = []
-    decode = bounded_box.decode
-    monkeypatch.setattr(bounded_box, "decode", lambda *args: calls.append(1) or decode(*args))
+    decode = bounded_box.decode_box
+    monkeypatch.setattr(bounded_box, "decode_box", lambda *args: calls.append(1) or decode(*args))
     np.testing.assert_array_equal(volume[3, :, :], array[3])
     assert len(calls) == 4
     np.testing.assert_array_equal(volume[4:6, 3:8], array[4:6, 3:8])
@@ -168,10 +168,10 @@ def test_masks_survive() -> None:
 
 def test_wrong_values_are_noticed() -> None:
     volume = tinc.compress(wave(), max_error=0)
-    assert isinstance(volume.parts, Blocks)
+    assert isinstance(volume.parts, BlockContents)
     part = volume.parts.part(0, 0)
-    assert isinstance(part, decoding_bounded_box.Exact)
-    wrong = decoding_bounded_box.Exact(part.data, part.shape, part.dtype, part.crc ^ 1)
+    assert isinstance(part, decoding_bounded_box.BoundedBox)
+    wrong = decoding_bounded_box.BoundedBox(part.data, part.shape, part.dtype, part.crc ^ 1)
     with pytest.raises(tinc.TincError, match="values decode to the CRC-32"):
         wrong.verify()
 
@@ -194,7 +194,7 @@ def test_channels_keep_their_checks() -> None:
     one = tinc.TincVolume(volume.select(1).parts.data())
     np.testing.assert_array_equal(one, array[1])
     assert one.leaves["rmse"].max() == 0
-    assert sum(entry.role is Kind.VERIFY for entry in one.parts.entries()) == 1
+    assert sum(entry.role is ChunkKind.VERIFY for entry in one.parts.entries()) == 1
 
 
 @pytest.mark.parametrize("bound", [-1, np.inf, np.nan])
@@ -242,7 +242,7 @@ def test_not_a_number_among_the_largest_numbers(dtype: str, largest: float) -> N
 def test_a_cut_off_file_shows_the_blocks_that_are_there() -> None:
     array = np.random.default_rng(0).integers(0, 3000, (20, 40, 40)).astype("u2")
     whole = tinc.compress(array, max_error=1, block=24)
-    data, blocks = whole.parts.data(), [entry for entry in whole.parts.entries() if entry.role is Kind.BLOCK]
+    data, blocks = whole.parts.data(), [entry for entry in whole.parts.entries() if entry.role is ChunkKind.BLOCK]
     for n_there in range(len(blocks) + 1):
         end = blocks[n_there].start if n_there < len(blocks) else len(data) - 1
         volume = tinc.TincVolume(data[:end], partial=True)

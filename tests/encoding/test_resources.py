@@ -12,7 +12,7 @@ import pytest
 import napari_tinc as tinc
 from napari_tinc.encoding import resources
 from napari_tinc.encoding.plan import estimate_blocks
-from napari_tinc.encoding.sources import Source
+from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.training.task import Settings
 
 VOLUME = np.broadcast_to(np.arange(300, dtype="u2"), (300, 300, 300))  # of no memory
@@ -61,13 +61,13 @@ def test_every_job_says_what_it_needs() -> None:
 
 
 def test_an_estimate_has_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    source, settings = Source.of(VOLUME), Settings("fast")
+    source, settings = VolumeSource.of(VOLUME), Settings("fast")
     whole, cut = (estimate_blocks(source, 5 * 10**4, settings, edge).memory for edge in (None, 64))
     assert 1e9 < whole < 3e9 and cut < whole / 2
     free(monkeypatch)
     assert (
         next(tinc.fit(VOLUME[:100, :100, :100], ratio=20)).memory
         == estimate_blocks(  # type: ignore[union-attr]
-            Source.of(VOLUME[:100, :100, :100]), 10**5, settings
+            VolumeSource.of(VOLUME[:100, :100, :100]), 10**5, settings
         ).memory
     )

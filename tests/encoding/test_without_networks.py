@@ -14,7 +14,7 @@ import pytest
 import napari_tinc as tinc
 from napari_tinc import events as napari_tinc_events
 from napari_tinc.bounded import search
-from napari_tinc.decoding.contents import Blocks
+from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.encoding import choice, resources, without_networks
 from napari_tinc.errors import NotWithNetworks
 from napari_tinc.storage import checkpoint
@@ -34,7 +34,7 @@ def noisy() -> np.ndarray:
 
 def test_many_bytes_need_no_networks() -> None:
     volume = tinc.compress(noisy(), ratio=8, preset="fast")
-    assert isinstance(volume.parts, Blocks) and volume.error_bound is not None
+    assert isinstance(volume.parts, BlockContents) and volume.error_bound is not None
     assert 8 <= volume.ratio < 8.6
     quality = tinc.compare(noisy(), volume)
     assert quality.max_error <= volume.error_bound and quality.psnr > 25

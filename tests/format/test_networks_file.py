@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from strategies import SMALL, files, headers, small_file
 
 from napari_tinc.errors import TincError
-from napari_tinc.format.chunks import Chunk, Kind, verify
-from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat, pack, parameter_counts, parse
+from napari_tinc.format.chunks import Chunk, ChunkKind, verify
+from napari_tinc.format.networks_file import Calibration, NetworksHeader, WeightsFormat, pack, parameter_counts, parse
 from napari_tinc.format.widths import SCALAR
 from napari_tinc.octree import Octree
 
@@ -80,11 +80,11 @@ def test_layout_is_the_one_of_the_specification() -> None:
     assert header.widths.tolist() == [2] * 9
     assert header.widths.dtype == np.int16
     assert [chunk.checked() for chunk in chunks] == [b"", b"ab", b"cde"]
-    assert [chunk.role for chunk in chunks] == [Kind.MODEL, Kind.WEIGHTS, Kind.WEIGHTS]
+    assert [chunk.role for chunk in chunks] == [ChunkKind.MODEL, ChunkKind.WEIGHTS, ChunkKind.WEIGHTS]
 
 
 def test_a_plain_header_takes_few_bytes() -> None:
-    header = Header(
+    header = NetworksHeader(
         tree=Octree.full((64, 64, 64), 1),
         dtype=np.dtype("u1"),
         value_range=(0, 255),
@@ -94,13 +94,17 @@ def test_a_plain_header_takes_few_bytes() -> None:
         layers=4,
         omega0=30,
     )
-    chunks = [Chunk.of(Kind.MODEL, b""), Chunk.of(Kind.WEIGHTS, b"", 0, 1), Chunk.of(Kind.WEIGHTS, b"", 1, 8)]
+    chunks = [
+        Chunk.of(ChunkKind.MODEL, b""),
+        Chunk.of(ChunkKind.WEIGHTS, b"", 0, 1),
+        Chunk.of(ChunkKind.WEIGHTS, b"", 1, 8),
+    ]
     assert len(pack(header, chunks)) == 16 + 11 + 7 + 6 + 1 + 3 * 7
 
 
 @few
 @given(files())
-def test_pack_and_parse_are_inverses(file: tuple[Header, tuple[Chunk, ...]]) -> None:
+def test_pack_and_parse_are_inverses(file: tuple[NetworksHeader, tuple[Chunk, ...]]) -> None:
     header, chunks = file
     data = pack(header, chunks)
     again, chunks_again = parse(data)
@@ -110,14 +114,14 @@ def test_pack_and_parse_are_inverses(file: tuple[Header, tuple[Chunk, ...]]) -> 
     assert header.tree.split.tolist() == again.tree.split.tolist()
     assert header.widths.tolist() == again.widths.tolist()
     arrays = {"tree", "widths"}
-    for name in {field.name for field in dataclasses.fields(Header)} - arrays:
+    for name in {field.name for field in dataclasses.fields(NetworksHeader)} - arrays:
         assert getattr(header, name) == getattr(again, name), name
     assert (header.mean, header.std) == (again.mean, again.std)
 
 
 @few
 @given(headers())
-def test_parameter_counts_follow_the_definition(header: Header) -> None:
+def test_parameter_counts_follow_the_definition(header: NetworksHeader) -> None:
     headed = set()
     for leaf in header.tree.leaves.tolist():
         networks = [node for node in header.tree.path(leaf) if header.widths[node] > 0]
@@ -187,7 +191,7 @@ def test_partial_returns_the_whole_chunks() -> None:
 
 
 def test_partial_counts_only_the_weights_that_are_there() -> None:
-    header = Header(
+    header = NetworksHeader(
         tree=Octree.full((64, 64, 64), 1),
         dtype=np.dtype("u1"),
         value_range=(0, 1),
@@ -197,7 +201,11 @@ def test_partial_counts_only_the_weights_that_are_there() -> None:
         layers=2,
         omega0=30,
     )
-    chunks = [Chunk.of(Kind.MODEL, b""), Chunk.of(Kind.WEIGHTS, b"r", 0, 1), Chunk.of(Kind.WEIGHTS, bytes(2000), 1, 8)]
+    chunks = [
+        Chunk.of(ChunkKind.MODEL, b""),
+        Chunk.of(ChunkKind.WEIGHTS, b"r", 0, 1),
+        Chunk.of(ChunkKind.WEIGHTS, bytes(2000), 1, 8),
+    ]
     data = pack(header, chunks)
     assert len(parse(data[:-1], partial=True)[1]) == 2
 

@@ -137,12 +137,12 @@ def test_residuals() -> None:
         spread = min(float(np.ptp(finite)), 1e300) if finite.size else 1.0
         bound = float(rng.choice([0, 0, 0, 1, 5, 1e-3 * spread, 0.03 * spread]))
         with np.errstate(all="ignore"):
-            data = bounded_box.encode(box, bound, int(rng.integers(5)), float(rng.choice([0, 0, 0.3])))
+            data = bounded_box.encode_box(box, bound, int(rng.integers(5)), float(rng.choice([0, 0, 0.3])))
         found = reader.residual(data, box.shape, f"<{dtype}")
-        values = bounded_box.decode(data, box.shape, dtype)
+        values = bounded_box.decode_box(data, box.shape, dtype)
         assert (found.shape, found.dtype, found.tobytes()) == (values.shape, values.dtype, values.tobytes()), seed
         seen.add(f"kind {data[0]}")
-        if data[0] in (numbers.Kind.ORDERED, numbers.Kind.GRID):
+        if data[0] in (numbers.BoxKind.ORDERED, numbers.BoxKind.GRID):
             _, taper, shift, low, _, _, bound, _, table, _, wrong = numbers.HEAD.unpack_from(data)
             parts = {"taper": taper and bound, "shift": shift, "low": low, "table": table, "corrections": wrong}
             seen |= {name for name, there in parts.items() if there}

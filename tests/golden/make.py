@@ -19,13 +19,13 @@ import numpy as np
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded.check import checksum
-from napari_tinc.decoding.bounded_box import Exact
-from napari_tinc.decoding.contents import Blocks, Part
+from napari_tinc.decoding.bounded_box import BoundedBox
+from napari_tinc.decoding.contents import BlockContents, Part
 from napari_tinc.encoding import without_networks
 from napari_tinc.format import blocks_file
-from napari_tinc.format.blocks_file import Mosaic, Payload
+from napari_tinc.format.blocks_file import BlocksHeader, Payload
 from napari_tinc.format.chunks import Ancillary, Chunk
-from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat, pack
+from napari_tinc.format.networks_file import Calibration, NetworksHeader, WeightsFormat, pack
 from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.networks import weights
 from napari_tinc.networks.calibration import Corrections
@@ -67,7 +67,7 @@ def networks(
     tree = Octree.full(shape, depth) if split is None else Octree.from_splits(shape, np.array(split) > 0)
     of_nodes = np.array(widths, np.int16) if len(widths) == len(tree.split) else np.array(widths, np.int16)[tree.level]
     low, high = (np.array(value, dtype).item() for value in (low, high))
-    header = Header(
+    header = NetworksHeader(
         tree=tree, dtype=np.dtype(dtype), value_range=(low, high), mean_q=31000, std_q=17000, widths=of_nodes,
         layers=layers, omega0=4.0, weights_format=form, calibration=kind, **facts,
     )  # fmt: skip
@@ -131,7 +131,7 @@ def of_blocks(
     shape: tuple[int, int, int], dtype: str, low: float, high: float, blocks: Sequence[Payload], *, depth: int = 0,
     overviews: Sequence[Payload] = (), extra: Sequence[Chunk] = (), **facts: Any,
 ) -> bytes:  # fmt: skip
-    header = Mosaic(tree=Octree.full(shape, depth), dtype=np.dtype(dtype), value_range=(low, high), **facts)
+    header = BlocksHeader(tree=Octree.full(shape, depth), dtype=np.dtype(dtype), value_range=(low, high), **facts)
     return blocks_file.pack(header, overviews, blocks, extra)
 
 
@@ -328,19 +328,19 @@ def record(data: bytes) -> dict[str, Any]:
         "error_bound": volume.error_bound,
     }  # fmt: skip
     n_volumes = int(np.prod(parts.leading, dtype=int))
-    if all(isinstance(part, Exact) for _, _, part in volume.boxes()):
+    if all(isinstance(part, BoundedBox) for _, _, part in volume.boxes()):
         facts["crc32"] = checksum(np.asarray(volume).astype(volume.header.dtype))
     else:
         axes = [np.arange(n) + 0.5 for n in volume.header.shape]
         facts["probes"] = probes(np.stack([volume._decoder.floats(at, 1, axes) for at in range(n_volumes)]))
-    if isinstance(parts, Blocks) and parts.edge:
+    if isinstance(parts, BlockContents) and parts.edge:
         facts["overviews"] = [of_part(parts.overview(at)) for at in range(n_volumes)]
     return facts
 
 
 def of_part(part: Part | None) -> dict[str, Any]:
     assert part is not None
-    if isinstance(part, Exact):
+    if isinstance(part, BoundedBox):
         return {"shape": list(part.shape), "crc32": checksum(part.array)}
     return {"shape": list(part.shape), "probes": probes(part.floats([np.arange(n) + 0.5 for n in part.shape]))}
 

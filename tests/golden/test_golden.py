@@ -15,10 +15,10 @@ from fields import File, Row
 
 import napari_tinc as tinc
 from napari_tinc.bounded.check import checksum
-from napari_tinc.decoding.bounded_box import Exact
-from napari_tinc.decoding.contents import Blocks
+from napari_tinc.decoding.bounded_box import BoundedBox
+from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.errors import TincError
-from napari_tinc.format.chunks import Ancillary, Kind
+from napari_tinc.format.chunks import Ancillary, ChunkKind
 
 FOLDER = Path(__file__).parents[1] / "golden"
 RECORDS: dict[str, dict[str, Any]] = json.loads((FOLDER / "golden.json").read_text())
@@ -65,10 +65,10 @@ def test_it_decodes_to_its_record(name: str) -> None:
         n_volumes = values.size // np.prod(volume.header.shape)
         near(np.stack([volume._decoder.floats(at, 1, axes) for at in range(n_volumes)]), values, record["probes"], span)
     for at, wanted in enumerate(record.get("overviews", [])):
-        assert isinstance(volume.parts, Blocks)
+        assert isinstance(volume.parts, BlockContents)
         part = volume.parts.overview(at)
         assert part is not None and list(part.shape) == wanted["shape"]
-        if isinstance(part, Exact):
+        if isinstance(part, BoundedBox):
             assert checksum(part.array) == wanted["crc32"]
         else:
             axes = [np.arange(n) + 0.5 for n in part.shape]
@@ -157,8 +157,8 @@ class TestLaterVersions:
 
 
 def test_critical_chunks_of_the_other_kind_of_file_are_refused_by_name() -> None:
-    one_tree = [(ONE_TREE, kind) for kind in (Kind.BLOCK, Kind.OVERVIEW, Kind.VERIFY)]
-    for name, kind in [*one_tree, (BLOCKS, Kind.MODEL), (BLOCKS, Kind.WEIGHTS)]:
+    one_tree = [(ONE_TREE, kind) for kind in (ChunkKind.BLOCK, ChunkKind.OVERVIEW, ChunkKind.VERIFY)]
+    for name, kind in [*one_tree, (BLOCKS, ChunkKind.MODEL), (BLOCKS, ChunkKind.WEIGHTS)]:
         file = File.parse(FILES[name])
         file.rows.append(Row(kind << 4, 0, b""))
         with pytest.raises(TincError, match=f"needs the chunk kind {kind.name}"):

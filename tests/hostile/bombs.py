@@ -91,7 +91,7 @@ def box(
     """A file of one residual; its CRC-32 is that of ``values``, or whatever the residual decodes to."""
     if values is None:
         try:
-            values = bounded_box.decode(data, shape, dtype)
+            values = bounded_box.decode_box(data, shape, dtype)
         except ValueError:
             values = np.zeros(1)
     rows = [Row(0x41, 0, data), Row(0x30, 0, struct.pack("<I", checksum(values)))]

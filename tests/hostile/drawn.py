@@ -13,10 +13,10 @@ from napari_tinc.errors import TincError
 from napari_tinc.format import blocks_file, limits, networks_file
 from napari_tinc.format import chunks as format_chunks
 from napari_tinc.format import widths as format_widths
-from napari_tinc.format.blocks_file import Mosaic, Payload
+from napari_tinc.format.blocks_file import BlocksHeader, Payload
 from napari_tinc.format.chunks import Chunk
 from napari_tinc.format.limits import DTYPES
-from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat
+from napari_tinc.format.networks_file import Calibration, NetworksHeader, WeightsFormat
 from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.networks.calibration import Corrections
 from napari_tinc.networks.scalars import Scalars
@@ -100,7 +100,7 @@ def _shape(rng: random.Random) -> tuple[int, int, int]:
 def _one_tree(rng: random.Random, shape: tuple[int, int, int] | None, dtype: str) -> bytes:
     shape = shape or ((rng.choice((2**24, 1000)), 2, rng.choice((1, 300))) if rng.random() < 0.1 else _shape(rng))
     tree = Octree.from_splits(shape, np.array(random_splits(rng, shape)))
-    header = Header(
+    header = NetworksHeader(
         tree=tree, dtype=np.dtype(dtype), value_range=_range(rng, dtype), mean_q=rng.randrange(65536),
         std_q=rng.choice((0, 65535, rng.randrange(65536))), widths=random_widths(rng, tree),
         layers=rng.choice((1, 2, 2, 3, 8)), omega0=rng.choice((0.0, 5.0, 30.0)),
@@ -131,7 +131,7 @@ def _blocks(rng: random.Random) -> bytes:
     tree = Octree.from_splits(shape, np.array(random_splits(rng, shape, 10)))
     leading = rng.choice(((), (), (1,), (2,), (2, 1), (1, 2, 2)))
     edge = rng.choice((0, 0, 2, 5))
-    header = Mosaic(tree=tree, dtype=np.dtype(dtype), value_range=_range(rng, dtype), leading=leading, edge=edge)
+    header = BlocksHeader(tree=tree, dtype=np.dtype(dtype), value_range=_range(rng, dtype), leading=leading, edge=edge)
     sizes = (tree.stop - tree.start)[tree.leaves].tolist()
     numbers = np.random.default_rng(rng.randrange(2**32))
 

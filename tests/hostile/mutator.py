@@ -172,7 +172,7 @@ class Mutator:
         file.fields["split"] = np.packbits(split, bitorder="little").tobytes()
         if "widths" in file.fields and rng.random() < 0.7 and 0 < math.prod(shape) <= limits.MAX_VOXELS:
             tree = Octree.from_splits(shape, np.array(split, bool))
-            file.fields["widths"] = widths._pack_widths(tree, random_widths(rng, tree))
+            file.fields["widths"] = widths.pack_widths(tree, random_widths(rng, tree))
             counts = np.bincount(tree.level).tolist()
             kept = [row for row in file.rows if row.role != WEIGHTS]
             weights = [row for row in file.rows if row.role == WEIGHTS] or [Row(0x10, 1, b"")]
@@ -308,7 +308,7 @@ def repair_verify(file: File) -> None:
     if not rows or not 0 < math.prod(sizes) <= DECODED or len(residuals) != 1 or file.fields["dtype"][0] > 8:
         return
     try:
-        values = box.decode(residuals[0].payload, tuple(sizes), DTYPES[file.fields["dtype"][0]])
+        values = box.decode_box(residuals[0].payload, tuple(sizes), DTYPES[file.fields["dtype"][0]])
     except ValueError:
         return
     rows[0].payload = struct.pack("<I", checksum(values))

@@ -7,9 +7,9 @@ import zlib
 import numpy as np
 from hypothesis import strategies as st
 
-from napari_tinc.format.chunks import Ancillary, Chunk, Kind
+from napari_tinc.format.chunks import Ancillary, Chunk, ChunkKind
 from napari_tinc.format.limits import DTYPES
-from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat, pack
+from napari_tinc.format.networks_file import Calibration, NetworksHeader, WeightsFormat, pack
 from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.octree import MAX_DEPTH, Octree, split_counts
 
@@ -78,7 +78,7 @@ def networks(draw: st.DrawFn, tree: Octree) -> np.ndarray:
 
 
 @st.composite
-def headers(draw: st.DrawFn) -> Header:
+def headers(draw: st.DrawFn) -> NetworksHeader:
     """Headers of every dtype, with and without each optional part."""
     tree = draw(octrees())
     dtype = np.dtype(draw(st.sampled_from(DTYPES)))
@@ -90,7 +90,7 @@ def headers(draw: st.DrawFn) -> Header:
     lo, hi = sorted([draw(values), draw(values)])
     widths = draw(networks(tree))
     spacing = draw(st.none() | st.tuples(*[st.floats(1e-12, 1e12)] * 3))
-    return Header(
+    return NetworksHeader(
         tree=tree,
         dtype=dtype,
         value_range=(lo, hi),
@@ -110,16 +110,16 @@ def headers(draw: st.DrawFn) -> Header:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[Header, tuple[Chunk, ...]]:
+def files(draw: st.DrawFn) -> tuple[NetworksHeader, tuple[Chunk, ...]]:
     """A header with chunks for all its nodes, split anywhere, and ancillary ones, known or not, among them."""
     header = draw(headers())
     payloads = st.binary(max_size=40)
     # Enough bytes that the network is not too large for its file.
-    chunks = [Chunk.of(Kind.MODEL, bytes(10_000) + draw(payloads))]
+    chunks = [Chunk.of(ChunkKind.MODEL, bytes(10_000) + draw(payloads))]
     for level, n_nodes in enumerate(np.bincount(header.tree.level[header.widths > 0]).tolist()):
         while n_nodes:
             n_here = draw(st.integers(1, n_nodes))
-            chunks.append(Chunk.of(Kind.WEIGHTS, draw(payloads), level, n_here))
+            chunks.append(Chunk.of(ChunkKind.WEIGHTS, draw(payloads), level, n_here))
             n_nodes -= n_here
     for _ in range(draw(st.integers(0, 3))):
         known = Chunk.of(Ancillary.META, draw(payloads), draw(st.integers(0, 15)), draw(st.integers(0, 2**20)))
@@ -128,9 +128,9 @@ def files(draw: st.DrawFn) -> tuple[Header, tuple[Chunk, ...]]:
     return header, tuple(chunks)
 
 
-def small_file() -> tuple[Header, tuple[Chunk, ...]]:
+def small_file() -> tuple[NetworksHeader, tuple[Chunk, ...]]:
     """A root with eight leaves, every optional part, an ancillary chunk we do not know."""
-    header = Header(
+    header = NetworksHeader(
         tree=Octree.full((30, 30, 40), 1),
         dtype=np.dtype("u2"),
         value_range=(7, 4095),
@@ -148,12 +148,12 @@ def small_file() -> tuple[Header, tuple[Chunk, ...]]:
         affine=tuple(range(12)),
     )
     chunks = (
-        Chunk.of(Kind.MODEL, b"tables"),
+        Chunk.of(ChunkKind.MODEL, b"tables"),
         Chunk.of(Ancillary.META, b'{"name": "brain"}'),
-        Chunk.of(Kind.WEIGHTS, b"the root", level=0, n_nodes=1),
-        Chunk.of(Kind.WEIGHTS, b"three leaves", level=1, n_nodes=3),
+        Chunk.of(ChunkKind.WEIGHTS, b"the root", level=0, n_nodes=1),
+        Chunk.of(ChunkKind.WEIGHTS, b"three leaves", level=1, n_nodes=3),
         Chunk(7, True, 5, 3, b"from the future", zlib.crc32(b"from the future")),
-        Chunk.of(Kind.WEIGHTS, b"and the other five", level=1, n_nodes=5),
+        Chunk.of(ChunkKind.WEIGHTS, b"and the other five", level=1, n_nodes=5),
     )
     return header, chunks
 

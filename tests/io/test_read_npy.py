@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from images import SHAPE, check_volume, ramp
 
-from napari_tinc.encoding.sources import Source
+from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.io.read import read_image
 
 
@@ -26,7 +26,7 @@ def test_an_array_larger_than_memory_is_opened_unread(tmp_path: Path) -> None:
     assert (tmp_path / "v.npy").stat().st_blocks * 512 < 2**20
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     image = read_image(tmp_path / "v.npy")
-    source = Source.of(image.array)
+    source = VolumeSource.of(image.array)
     assert image.axes == "QZYX" and source.nbytes == 2**35
     assert source.read(1, (slice(500, 564), slice(2000, 2064), slice(9, 73))).shape == (64, 64, 64)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc.decoding.bounded_box import Exact
-from napari_tinc.decoding.contents import Parts
-from napari_tinc.decoding.network_box import Tree
-from napari_tinc.format.chunks import Kind
+from napari_tinc.decoding.bounded_box import BoundedBox
+from napari_tinc.decoding.contents import Contents
+from napari_tinc.decoding.network_box import NetworkBox
+from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.format.widths import SCALAR
 from napari_tinc.networks import entropy
 from napari_tinc.training import task
@@ -34,11 +34,13 @@ def busy_corner() -> np.ndarray:
     return volume.clip(0, 255).astype("u1")
 
 
-def weights_of(part: Tree | Exact | None) -> int:
+def weights_of(part: NetworkBox | BoundedBox | None) -> int:
     """Bytes of all that gives values, of one box."""
-    if isinstance(part, Tree):
+    if isinstance(part, NetworkBox):
         return sum(
-            len(chunk.payload) for chunk in part.chunks if chunk.role is Kind.MODEL or chunk.role is Kind.WEIGHTS
+            len(chunk.payload)
+            for chunk in part.chunks
+            if chunk.role is ChunkKind.MODEL or chunk.role is ChunkKind.WEIGHTS
         )
     return len(part.data) if part else 0
 
@@ -46,7 +48,7 @@ def weights_of(part: Tree | Exact | None) -> int:
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_leaves_sum_up_to_their_tree(path: Path) -> None:
     volume = tinc.open(path)
-    parts: Parts = volume.parts
+    parts: Contents = volume.parts
     for number, box, part in volume.boxes():
         rows = parts.leaves(number, box, volume.value_range)
         assert rows is not None and (rows["bytes"] > 0).all()
@@ -75,7 +77,7 @@ def test_a_busy_corner_takes_more_bytes() -> None:
 
 def test_numbers_of_fixed_size_are_counted_exactly() -> None:
     volume = tinc.compress(busy_corner(), ratio=10, widths=(8, 4), weights="float16", calibration="none", **OPTIONS)
-    root, *others = (len(chunk.payload) for chunk in volume.parts.entries() if chunk.role is Kind.WEIGHTS)
+    root, *others = (len(chunk.payload) for chunk in volume.parts.entries() if chunk.role is ChunkKind.WEIGHTS)
     np.testing.assert_allclose(volume.leaves["bytes"], (root + sum(others)) / 8)
     np.testing.assert_allclose(2 * volume.leaves["parameters"], sum(others) / 8)
 
@@ -90,7 +92,7 @@ def test_shares_go_by_voxels() -> None:
     for network in np.unique(leaves["network"][~is_scalar]):
         rows = leaves["network"] == network
         np.testing.assert_allclose((leaves["bytes"] / voxels)[rows], (leaves["bytes"] / voxels)[rows][0])
-    (header,) = (part.header for *_, part in volume.boxes() if isinstance(part, Tree))
+    (header,) = (part.header for *_, part in volume.boxes() if isinstance(part, NetworkBox))
     assert (header.widths == SCALAR).sum() == is_scalar.sum()
 
 
@@ -112,7 +114,7 @@ def test_a_file_that_was_cut_off() -> None:
     data = (Path(__file__).parents[1] / "golden" / "many-chunks.tinc").read_bytes()
     whole = tinc.TincVolume(data)
     cut = tinc.TincVolume(data[:-20], partial=True)
-    (tree,) = (part for *_, part in cut.boxes() if isinstance(part, Tree))
+    (tree,) = (part for *_, part in cut.boxes() if isinstance(part, NetworkBox))
     assert tree.missing.any()
     assert cut.leaves["bytes"].sum() == pytest.approx(weights_of(tree))
     assert cut.leaves["bytes"][-1] < cut.leaves["bytes"][0] == pytest.approx(whole.leaves["bytes"][0])

@@ -10,8 +10,8 @@ import pytest
 from architectures import mixed
 
 from napari_tinc.errors import TincError
-from napari_tinc.format.chunks import Chunk, Kind
-from napari_tinc.format.networks_file import Calibration, Header, WeightsFormat
+from napari_tinc.format.chunks import Chunk, ChunkKind
+from napari_tinc.format.networks_file import Calibration, NetworksHeader, WeightsFormat
 from napari_tinc.networks import entropy, weights
 from napari_tinc.networks.calibration import Corrections
 from napari_tinc.networks.entropy import MAX_MAGNITUDE
@@ -21,9 +21,9 @@ from napari_tinc.networks.weights import from_chunks, round_trip, to_chunks
 from napari_tinc.octree import Octree
 
 
-def header(form: WeightsFormat, calibration: Calibration) -> Header:
+def header(form: WeightsFormat, calibration: Calibration) -> NetworksHeader:
     architecture = mixed()
-    return Header(
+    return NetworksHeader(
         tree=architecture.octree, dtype=np.dtype("u1"), value_range=(0, 9), mean_q=9, std_q=9,
         widths=architecture.widths.astype(np.int16), layers=2, omega0=5.0, weights_format=form,
         calibration=calibration,
@@ -65,7 +65,7 @@ def test_payloads_that_do_not_fit_are_refused(form: WeightsFormat, rng: np.rando
     chunks = to_chunks(architecture, vector, steps, form, corrections(Calibration.PER_LEAF, rng), Scalars.none())
     for index, chunk in enumerate(chunks):
         for payload in (chunk.payload[:-4], chunk.payload + b"\1\2\3\4", b"\xff" * len(chunk.payload)):
-            changed = Chunk.of(Kind(chunk.kind), payload, chunk.level, chunk.n_nodes)
+            changed = Chunk.of(ChunkKind(chunk.kind), payload, chunk.level, chunk.n_nodes)
             if index and form is WeightsFormat.INT8 and len(payload) == len(chunk.payload):
                 continue  # any bytes are 8-bit integers
             with pytest.raises(TincError):
@@ -107,13 +107,13 @@ def test_a_tree_of_ever_new_widths_is_refused_at_once() -> None:
     widths = np.resize(np.arange(1, 65), len(tree.split)).astype(np.int16)
     hostile = dataclasses.replace(header(WeightsFormat.ENTROPY, Calibration.NONE), tree=tree, widths=widths)
     with pytest.raises(TincError, match="more than 256 groups"):
-        from_chunks(hostile, [Chunk.of(Kind.MODEL, b"")])
+        from_chunks(hostile, [Chunk.of(ChunkKind.MODEL, b"")])
 
 
 def test_too_many_pieces_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "MAX_PIECES", 10)
     with pytest.raises(TincError, match="1 chunks of .* tensors, expected a product of at most 10"):
-        from_chunks(header(WeightsFormat.ENTROPY, Calibration.NONE), [Chunk.of(Kind.MODEL, b"")])
+        from_chunks(header(WeightsFormat.ENTROPY, Calibration.NONE), [Chunk.of(ChunkKind.MODEL, b"")])
 
 
 def test_large_architectures_are_not_kept() -> None:

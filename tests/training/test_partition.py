@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import napari_tinc as tinc
 from napari_tinc.encoding import compress as encoding_compress
-from napari_tinc.format.widths import INHERITS, SCALAR, serving
+from napari_tinc.format.widths import INHERITS, SCALAR, network_of_node
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.octree import Octree
 from napari_tinc.training import fit_tree, task
@@ -84,7 +84,7 @@ def test_a_partition_is_one_that_a_file_can_hold(
     if found is None:
         return
     tree, leaves = found.octree, found.octree.leaves
-    used = serving(tree, found.widths)[leaves]
+    used = network_of_node(tree, found.widths)[leaves]
     assert (found.widths[used[used >= 0]] > 0).all() and (used < 0).sum() == len(found.values) > 0
     scalars = scalar_voxels(found)
     inside = ~np.isnan(scalars)
@@ -142,7 +142,8 @@ def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.Mon
     monkeypatch.setitem(task.STEPS, "fast", 400)
     volume = tinc.compress(sparse, nbytes=2500, preset="fast")
     from napari_tinc.format import networks_file
-    from napari_tinc.format.chunks import Chunk, Kind
+    from napari_tinc.format.chunks import Chunk
+    from napari_tinc.format.chunks import ChunkKind as Kind
 
     model = volume.parts.entries()[0].payload
     for payload, message in (

@@ -18,16 +18,16 @@ from ..control import Check, never
 from . import interpolation, labels
 from .numbers import (
     MAX_TAPER,
-    Kind,
-    _as_numbers,
-    _check_low_bits,
-    _check_ranks,
-    _parse,
-    _to_values,
-    _unpack_low,
-    _with_table,
+    BoxKind,
+    as_numbers,
+    check_low_bits,
+    check_ranks,
+    parse_box,
+    to_values,
+    unpack_low,
+    with_table,
 )
-from .special_values import MASK, VOXELS_A_LABEL, _masked
+from .special_values import MASK, VOXELS_A_LABEL, mask_special
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 ALIKE_LABELS = 0.75  # of the voxels of a label image are at least as their neighbours
@@ -35,8 +35,10 @@ LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
 LZMA_PIECE = 2**18  # bytes between two checks
 
 
-def encode(original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never) -> bytes:
-    """The bytes from which :func:`decode` makes a box within ``bound`` of the original, NaN at the same voxels.
+def encode_box(
+    original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
+) -> bytes:
+    """The bytes from which :func:`decode_box` makes a box within ``bound`` of the original, NaN at the same voxels.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def encode(original: NDArray[Any], bound: float, taper: int = 0, dead_zone: floa
 def encode_and_decode(
     original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, NDArray[Any]]:
-    """As :func:`encode`, with what :func:`decode` makes of the bytes."""
+    """As :func:`encode_box`, with what :func:`decode_box` makes of the bytes."""
     dtype = _checked(original.shape, original.dtype)
     if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER and 0 <= dead_zone <= 0.5):
         given = f"bound is {bound}, taper {taper}, dead zone {dead_zone}"
@@ -65,22 +67,22 @@ def encode_and_decode(
     original = np.ascontiguousarray(original, dtype)
     bits = original.view(f"u{dtype.itemsize}")
     if (bits == bits[0, 0, 0]).all():
-        return bytes([Kind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
+        return bytes([BoxKind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
     check()
-    coded = [_as_numbers(original, bound, taper, dead_zone, check)]
+    coded = [as_numbers(original, bound, taper, dead_zone, check)]
     check()
-    if bound and dtype.kind == "f" and (masked := _masked(original, bound, taper, dead_zone, check)):
+    if bound and dtype.kind == "f" and (masked := mask_special(original, bound, taper, dead_zone, check)):
         coded.append(masked)
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
-        coded.append((bytes([Kind.REPEATS]) + _compress(original.tobytes(), check), original))
+        coded.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
     if _alike(bits) >= ALIKE_LABELS:  # whatever the bound is, as they may be names
         check()
         names, indices = np.unique(bits, return_inverse=True)
         check()
         if len(names) <= bits.size / VOXELS_A_LABEL:
             named = labels.encode_indices(names, indices.reshape(bits.shape), check)
-            coded.append((bytes([Kind.LABELS]) + named, original))
+            coded.append((bytes([BoxKind.LABELS]) + named, original))
     return min(coded, key=lambda one: len(one[0]))
 
 
@@ -90,7 +92,7 @@ def _alike(bits: NDArray[Any]) -> float:
     return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
 
 
-def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
+def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
     """The box, (z, y, x), given its shape and dtype.
 
     Raises
@@ -99,26 +101,26 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never
         If the data are damaged or not those of such a box.
     """
     dtype = _checked(shape, dtype)
-    if not data or (data[0] == Kind.CONSTANT and len(data) != 1 + dtype.itemsize):
+    if not data or (data[0] == BoxKind.CONSTANT and len(data) != 1 + dtype.itemsize):
         raise ValueError(f"residual is {len(data)} bytes, expected {1 + dtype.itemsize} for a constant box")
-    if data[0] == Kind.CONSTANT:
+    if data[0] == BoxKind.CONSTANT:
         return np.full(shape, np.frombuffer(data[1:], dtype)[0], dtype)
     size = shape[0] * shape[1] * shape[2]
-    if data[0] == Kind.REPEATS and dtype.kind == "f":
+    if data[0] == BoxKind.REPEATS and dtype.kind == "f":
         return np.frombuffer(_decompress(data[1:], size * dtype.itemsize), dtype).reshape(shape).copy()
-    if data[0] == Kind.LABELS:
-        return labels.decode(data[1:], shape, f"<u{dtype.itemsize}", check).view(dtype)
-    if data[0] == Kind.MASKED and dtype.kind == "f":
+    if data[0] == BoxKind.LABELS:
+        return labels.decode_labels(data[1:], shape, f"<u{dtype.itemsize}", check).view(dtype)
+    if data[0] == BoxKind.MASKED and dtype.kind == "f":
         return _unmasked(data, shape, dtype, check)
-    head, table, packed_low, corrections, payload = _parse(data, dtype)
+    head, table, packed_low, corrections, payload = parse_box(data, dtype)
     if table:
-        head = _with_table(head, table, size)
-    _check_ranks(head, dtype)
-    low_bits = _unpack_low(packed_low, head.low, shape) if head.low else None
-    integers = interpolation.decode(payload, shape, head.high, head.bound, head.taper, check)
+        head = with_table(head, table, size)
+    check_ranks(head, dtype)
+    low_bits = unpack_low(packed_low, head.low, shape) if head.low else None
+    integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check)
     if low_bits is not None:
-        _check_low_bits(head, low_bits[integers == head.high], dtype)
-    values = _to_values(integers, low_bits, head, dtype)
+        check_low_bits(head, low_bits[integers == head.high], dtype)
+    values = to_values(integers, low_bits, head, dtype)
     n_corrections = len(corrections) // (4 + dtype.itemsize)
     wrong = np.frombuffer(corrections[: 4 * n_corrections], "<u4").astype(np.int64)
     if n_corrections and (wrong[-1] >= size or (np.diff(wrong) <= 0).any()):
@@ -142,25 +144,25 @@ def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: C
     """
     dtype = _checked(shape, dtype)
     step = 2**level
-    if data[:1] == bytes([Kind.CONSTANT]):
-        return decode(data, shape, dtype)[::step, ::step, ::step]
-    if not data or data[0] not in (Kind.ORDERED, Kind.GRID):
+    if data[:1] == bytes([BoxKind.CONSTANT]):
+        return decode_box(data, shape, dtype)[::step, ::step, ::step]
+    if not data or data[0] not in (BoxKind.ORDERED, BoxKind.GRID):
         return None
-    head, table, packed_low, _, payload = _parse(data, dtype)
+    head, table, packed_low, _, payload = parse_box(data, dtype)
     if table:
-        head = _with_table(head, table, shape[0] * shape[1] * shape[2])
-    _check_ranks(head, dtype)
-    low_bits = _unpack_low(packed_low, head.low, shape)[::step, ::step, ::step] if head.low else None
-    integers = interpolation.decode(payload, shape, head.high, head.bound, head.taper, check, level)
-    return _to_values(integers, low_bits, head, dtype)
+        head = with_table(head, table, shape[0] * shape[1] * shape[2])
+    check_ranks(head, dtype)
+    low_bits = unpack_low(packed_low, head.low, shape)[::step, ::step, ::step] if head.low else None
+    integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check, level)
+    return to_values(integers, low_bits, head, dtype)
 
 
 def _unmasked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:
     end = MASK.size + (MASK.unpack_from(data)[1] if len(data) >= MASK.size else 0)
-    if len(data) <= end or data[end] > Kind.GRID:
+    if len(data) <= end or data[end] > BoxKind.GRID:
         raise ValueError(f"masked residual is {len(data)} bytes, expected {end} and a residual of kind 0 to 2")
-    mask = labels.decode(data[MASK.size : end], shape, f"<u{dtype.itemsize}", check)
-    return np.where(mask == 0, decode(data[end:], shape, dtype, check), mask.view(dtype))
+    mask = labels.decode_labels(data[MASK.size : end], shape, f"<u{dtype.itemsize}", check)
+    return np.where(mask == 0, decode_box(data[end:], shape, dtype, check), mask.view(dtype))
 
 
 def _compress(data: bytes, check: Check) -> bytes:

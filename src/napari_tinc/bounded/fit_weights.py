@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check
-from .prediction import ACTIVITY_BITS, WEIGHT_BITS, Ints, Stage
+from .prediction import ACTIVITY_BITS, WEIGHT_BITS, Ints, ParityStage
 
 MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
 
@@ -16,8 +16,8 @@ FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
 BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
 
 
-def _fit(
-    stage: Stage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
+def fit_weights(
+    stage: ParityStage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
 ) -> tuple[list[int], list[int]] | None:
     """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
     count = len(voxels)

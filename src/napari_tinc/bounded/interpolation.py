@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
-from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, _fit
-from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, Stage, part_of
+from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
+from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, part_of
 
 MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
 MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
@@ -33,7 +33,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 def _run(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code: Callable[[Stage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check, last: int = 0,
+    code: Callable[[ParityStage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
     """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices.
 
@@ -52,7 +52,7 @@ def _run(
             part = part_of(finer, parity)
             check()
             if part.size:
-                stage = Stage(known, parity, part.shape)
+                stage = ParityStage(known, parity, part.shape)
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
                 part[:], part_of(finer_errors, parity)[:] = code(stage, where)
                 if parity != ORDER[-1]:
@@ -72,7 +72,7 @@ class _Weights:
     def __init__(self) -> None:
         self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
 
-    def get(self, stage: Stage) -> tuple[list[int], list[int]]:
+    def get(self, stage: ParityStage) -> tuple[list[int], list[int]]:
         terms, weights, activity = self._of.get(stage.parity, ([], [], []))
         if terms == stage.terms:
             return weights, activity
@@ -80,14 +80,14 @@ class _Weights:
         first = 2**ACTIVITY_BITS // 2 // counts[0]
         return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
 
-    def set(self, stage: Stage, weights: list[int], activity: list[int]) -> None:
+    def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
         self._of[stage.parity] = (stage.terms, weights, activity)
 
 
-def decode(
+def decode_integers(
     data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never, last: int = 0
 ) -> Ints:  # fmt: skip
-    """The integers that :func:`encode` returned for the same shape, high, bound and taper.
+    """The integers that :func:`encode_integers` returned for the same shape, high, bound and taper.
 
     With ``last`` above 0 only every 2^last-th voxel along each axis, in a fraction of the time.
 
@@ -104,7 +104,7 @@ def decode(
     models, empty_models = tables.models(), empty_tables.models()
     known_weights = _Weights()
 
-    def code(stage: Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+    def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
         weights, activity_weights = known_weights.get(stage)
         count = stage.base.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
@@ -136,7 +136,7 @@ def decode(
 
 
 def _apply(
-    stage: Stage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
+    stage: ParityStage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
 ) -> tuple[Ints, Ints]:
     """Values and errors of a stage. Those of background are as if well predicted."""
     steps = integers.reshape(stage.shape) * stage.known.step
@@ -149,10 +149,10 @@ def _apply(
     return values, errors
 
 
-def encode(
+def encode_integers(
     box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, Ints]:
-    """Bytes, and what :func:`decode` makes of them: integers that differ from the box's by ``bound`` or less.
+    """Bytes, and what :func:`decode_integers` makes of them: integers that differ from the box's by ``bound`` or less.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def encode(
     known_weights, background = _Weights(), _background(box, bound)
     stages: list[_Coded] = []
 
-    def code(stage: Stage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+    def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
         wanted = box[where].astype(stage.base.dtype)
         emptiness, empty = np.zeros(0, np.int64), None
         if background >= 0:
@@ -172,7 +172,7 @@ def encode(
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = _fit(
+            fitted = fit_weights(
                 stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights, check
             )
             if fitted is not None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .interpolation import ORDER, check_shape
-from .prediction import NEAR, Ints, Level, Parity, Stage, pad, part_of
+from .prediction import NEAR, Ints, Level, Parity, ParityStage, pad, part_of
 
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
 OTHER = 3  # candidates; this place is that of any other label
@@ -33,8 +33,8 @@ def _votes(offset: Parity) -> int:
 OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes((z, y, x))]
 
 
-def encode(labels: NDArray[Any]) -> bytes:
-    """The bytes from which :func:`decode` makes the same labels.
+def encode_labels(labels: NDArray[Any]) -> bytes:
+    """The bytes from which :func:`decode_labels` makes the same labels.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def encode(labels: NDArray[Any]) -> bytes:
 
 
 def encode_indices(names: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
-    """As :func:`encode`, of ``names[indices]``; names ascend and each is used."""
+    """As :func:`encode_labels`, of ``names[indices]``; names ascend and each is used."""
     writer = Writer()
     _put_names(writer, names)
     box = indices.astype(np.min_scalar_type(len(names) - 1))
@@ -60,7 +60,7 @@ def encode_indices(names: NDArray[Any], indices: NDArray[np.intp], check: Check 
     return writer.to_bytes()
 
 
-def decode(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
+def decode_labels(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
     """The labels, (z, y, x), given their shape and dtype.
 
     Raises
@@ -131,7 +131,7 @@ def _run(
             check()
             if part.size:
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
-                part[:] = code(_Vote(Stage(known, parity, part.shape)), where).reshape(part.shape)
+                part[:] = code(_Vote(ParityStage(known, parity, part.shape)), where).reshape(part.shape)
                 known.values[parity] = pad(part)
         labels = finer
     return labels
@@ -148,7 +148,7 @@ class _Vote:
     classes : (n,) see tokens.Tables.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: ParityStage) -> None:
         views, votes = [], []
         for offset in _offsets(stage):
             for view in stage.views(stage.known.values, offset):
@@ -192,7 +192,7 @@ class _Vote:
         return labels
 
 
-def _offsets(stage: Stage) -> list[Parity]:
+def _offsets(stage: ParityStage) -> list[Parity]:
     """Those with votes: two voxels away only along axes that no near neighbour is off along."""
     near = [offset for offset in NEAR if stage.is_known(offset)]
     reached = np.any(near, axis=0)

@@ -20,7 +20,7 @@ FINE_RANGE = 2**30  # beyond, fewer integers a bound
 MAX_TAPER = 4
 
 
-class Kind(IntEnum):
+class BoxKind(IntEnum):
     CONSTANT = 0
     ORDERED = 1
     GRID = 2
@@ -42,7 +42,7 @@ class Head:
     table : the ranks that occur, less ``lowest``, where q counts among them; else None.
     """
 
-    kind: Kind
+    kind: BoxKind
     taper: int
     shift: int
     low: int
@@ -53,7 +53,7 @@ class Head:
     table: NDArray[np.int64] | None = None
 
 
-def _as_numbers(
+def as_numbers(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> tuple[bytes, NDArray[Any]]:
     """Any values, predicted from their neighbours, with corrections."""
@@ -61,9 +61,9 @@ def _as_numbers(
     bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _grid(original, bound, taper) or _ordered(original, bound, taper)
     check()
-    payload, integers = interpolation.encode(integers, head.high, head.bound, head.taper, dead_zone, check)
+    payload, integers = interpolation.encode_integers(integers, head.high, head.bound, head.taper, dead_zone, check)
     check()
-    decoded = _to_values(integers, low_bits, head, dtype)
+    decoded = to_values(integers, low_bits, head, dtype)
     differs = decoded.view(bits.dtype) != bits
     if bound:
         with np.errstate(all="ignore"):
@@ -74,33 +74,33 @@ def _as_numbers(
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
     packed_low = b"" if low_bits is None else _pack_low(low_bits, head.low)
-    lowest = struct.pack("<d" if head.kind is Kind.GRID else "<q", head.lowest)
+    lowest = struct.pack("<d" if head.kind is BoxKind.GRID else "<q", head.lowest)
     fields = (head.kind, head.taper, head.shift, head.low, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
     decoded.reshape(-1)[wrong] = original.ravel()[wrong]
     return b"".join([packed, table, packed_low, corrections, payload]), decoded
 
 
-def _parse(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes, bytes]:
+def parse_box(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes, bytes]:
     """Header and the four parts behind it."""
     if len(data) < HEAD.size:
         raise ValueError(f"residual is {len(data)} bytes, expected {HEAD.size} or more")
     code, taper, shift, low, lowest, high, bound, step, n_table, n_low, n_wrong = HEAD.unpack_from(data)
-    if code not in (Kind.ORDERED, Kind.GRID) or (code == Kind.GRID and dtype.kind != "f"):
-        raise ValueError(f"kind of residual is {code}, expected {Kind.ORDERED:d}, or {Kind.GRID:d} for floats")
-    start = struct.unpack("<d" if code == Kind.GRID else "<q", lowest)[0]
+    if code not in (BoxKind.ORDERED, BoxKind.GRID) or (code == BoxKind.GRID and dtype.kind != "f"):
+        raise ValueError(f"kind of residual is {code}, expected {BoxKind.ORDERED:d}, or {BoxKind.GRID:d} for floats")
+    start = struct.unpack("<d" if code == BoxKind.GRID else "<q", lowest)[0]
     if not (0 < high < interpolation.MAX_HIGH and bound <= high and taper <= MAX_TAPER):
         raise ValueError(f"range, bound and taper are {high}, {bound}, {taper}, expected a bound within a range")
-    if not (np.isfinite(step) and np.isfinite(start) and (step > 0 if code == Kind.GRID else step == 0)):
+    if not (np.isfinite(step) and np.isfinite(start) and (step > 0 if code == BoxKind.GRID else step == 0)):
         raise ValueError(f"grid is {start}, {step}, expected finite numbers, and steps above 0 of a grid only")
     if not (shift < (8 * dtype.itemsize if dtype.kind == "f" else 1) and low <= max(0, 8 * dtype.itemsize - 36)):
         raise ValueError(f"bits shifted out and low bits are {shift}, {low}, expected those of {dtype}")
-    if code == Kind.GRID and (shift or low):
+    if code == BoxKind.GRID and (shift or low):
         raise ValueError(f"bits shifted out and low bits are {shift}, {low}, expected none of a grid")
     ends = np.cumsum([HEAD.size, n_table, n_low, n_wrong * (4 + dtype.itemsize)], dtype=np.int64).tolist()
     if ends[-1] > len(data) or (n_low and not low):
         raise ValueError(f"parts of the residual end at byte {ends[-1]}, expected at most {len(data)}")
-    head = Head(Kind(code), taper, shift, low, start, high, bound, step)
+    head = Head(BoxKind(code), taper, shift, low, start, high, bound, step)
     parts = [data[a:b] for a, b in zip(ends, [*ends[1:], len(data)], strict=True)]
     return head, parts[0], parts[1], parts[2], parts[3]
 
@@ -126,7 +126,7 @@ def _grid(
             return None
     integers = np.rint((values - lowest) / step).astype(np.int64)
     high = max(1, int(integers.max()))
-    return Head(Kind.GRID, taper, 0, 0, lowest, high, min(fineness, high), step), integers, None
+    return Head(BoxKind.GRID, taper, 0, 0, lowest, high, min(fineness, high), step), integers, None
 
 
 def _ordered(
@@ -148,13 +148,13 @@ def _ordered(
     integers = (offsets >> np.uint64(low)).astype(np.int64)
     high = (highest - lowest) >> low
     steps = 0 if low or not np.isfinite(ulp) else min(high, int(bound / ulp)) if bound < high * ulp else high
-    head = Head(Kind.ORDERED, taper, shift, low, lowest, high, steps, 0.0)
+    head = Head(BoxKind.ORDERED, taper, shift, low, lowest, high, steps, 0.0)
     if low:
         return head, integers, low_bits
     table, indices = np.unique(integers, return_inverse=True)
     if len(table) > 1 and _table_pays(table, integers.size, steps):
         return (
-            Head(Kind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table),
+            Head(BoxKind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table),
             indices.reshape(original.shape).astype(np.int64),
             None,
         )
@@ -190,12 +190,12 @@ def _from_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> N
     return bits.astype(f"<i{dtype.itemsize}").view(dtype)
 
 
-def _to_values(
+def to_values(
     integers: NDArray[Any], low_bits: NDArray[np.int64] | None, head: Head, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Operations that round the same everywhere."""
     with np.errstate(all="ignore"):
-        if head.kind is Kind.GRID:
+        if head.kind is BoxKind.GRID:
             largest = float(np.finfo(dtype).max)
             values = np.clip(integers * np.float64(head.step) + np.float64(head.lowest), -largest, largest)
             return values.astype(dtype)
@@ -205,9 +205,9 @@ def _to_values(
         return _from_ranks(offsets + np.int64(head.lowest), head.shift, dtype)
 
 
-def _check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
+def check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
     """Raises ValueError where ranks lie beyond those of the dtype."""
-    if head.kind is Kind.GRID:
+    if head.kind is BoxKind.GRID:
         return
     highest = int(head.lowest) + ((head.high << head.low) if head.table is None else int(head.table[-1]))
     limits = np.iinfo(dtype if dtype.kind != "f" else f"i{dtype.itemsize}")
@@ -215,7 +215,7 @@ def _check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"ranks are {head.lowest} to {highest}, expected those of {dtype}")
 
 
-def _check_low_bits(head: Head, of_highest: NDArray[np.int64], dtype: np.dtype[Any]) -> None:
+def check_low_bits(head: Head, of_highest: NDArray[np.int64], dtype: np.dtype[Any]) -> None:
     """Raises ValueError where low bits take the largest integer beyond the ranks of the dtype."""
     room = (int(np.iinfo(f"i{dtype.itemsize}").max) >> head.shift) - (int(head.lowest) + (head.high << head.low))
     if of_highest.max(initial=0) > room:
@@ -233,9 +233,9 @@ def _pack_table(table: NDArray[np.int64]) -> bytes:
     return writer.to_bytes()
 
 
-def _with_table(head: Head, data: bytes, n_voxels: int) -> Head:
+def with_table(head: Head, data: bytes, n_voxels: int) -> Head:
     """Raises ValueError where the bytes are not such a table of ``high + 1`` integers."""
-    if head.high >= n_voxels or head.kind is Kind.GRID or head.low or head.bound:
+    if head.high >= n_voxels or head.kind is BoxKind.GRID or head.low or head.bound:
         raise ValueError(f"table of {head.high + 1} integers for {n_voxels} voxels, expected fewer, and ranks only")
     reader = Reader(data)
     models = Tables.get(reader).models()
@@ -254,7 +254,7 @@ def _pack_low(low_bits: NDArray[np.int64], n: int) -> bytes:
     return writer.to_bytes()
 
 
-def _unpack_low(data: bytes, n: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def unpack_low(data: bytes, n: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
     reader = Reader(data)
     bits = reader.bits(n, shape[0] * shape[1] * shape[2])
     reader.end()

@@ -64,7 +64,7 @@ class Level:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class ParityStage:
     """All voxels of one parity of a level, about to be predicted. Predictions are in eighths of the integers."""
 
     known: Level

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from ..control import Check
 from . import labels
-from .numbers import Kind, _as_numbers
+from .numbers import BoxKind, as_numbers
 
 VOXELS_A_LABEL = 16
 MASK = struct.Struct("<BI")  # kind; length of the labels
 SWEEPS = 4  # of a relaxation
 
 
-def _masked(
+def mask_special(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> tuple[bytes, NDArray[Any]] | None:
     """Labels, 0 for most voxels and else the bits of the value, and numbers for those of label 0; None where all are.
@@ -38,10 +38,10 @@ def _masked(
     unit = float(np.abs(original[~odd]).max()) or 1.0  # so that no sum is infinite
     filled = np.where(odd, _filled(original / np.float64(unit), ~odd) * unit, original).astype(dtype)
     if (filled == filled[0, 0, 0]).all():
-        rest, decoded = bytes([Kind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
+        rest, decoded = bytes([BoxKind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
     else:
-        rest, decoded = _as_numbers(filled, bound, taper, dead_zone, check)
-    return MASK.pack(Kind.MASKED, len(mask)) + mask + rest, np.where(odd, original, decoded)
+        rest, decoded = as_numbers(filled, bound, taper, dead_zone, check)
+    return MASK.pack(BoxKind.MASKED, len(mask)) + mask + rest, np.where(odd, original, decoded)
 
 
 def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..encoding.log import Log, log_entry, plan_entry
-from .paths import _check_output, _is_inside, _is_same
+from .paths import check_output, is_inside, is_same_file
 from .progress import Ticker, kept_text, method_text, plan_text
-from .tables import _report, table
+from .tables import print_result, table
 
 if TYPE_CHECKING:
     from ..io.image import Image
     from ..metrics import Quality
 
 
-def _compress(args: argparse.Namespace) -> None:
+def run_compress(args: argparse.Namespace) -> None:
     from ..io.read import file_of, read_volumes
 
-    _check_output(args.file, [".tinc"])
+    check_output(args.file, [".tinc"])
     original = file_of(args.image)
-    if _is_same(args.file, original) or (Path(original).is_dir() and _is_inside(args.file, original)):
+    if is_same_file(args.file, original) or (Path(original).is_dir() and is_inside(args.file, original)):
         raise ValueError(f"cannot write {args.file}: it is, or is in, {args.image} itself")
-    if args.log and any(_is_same(args.log, path) for path in (original, args.file)):
+    if args.log and any(is_same_file(args.log, path) for path in (original, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
     _check_method(args)
     folder = Path(f"{os.path.realpath(args.file) if os.path.islink(args.file) else args.file}.parts")
@@ -43,13 +43,13 @@ def _compress(args: argparse.Namespace) -> None:
         widths=args.widths, calibration=args.calibration, block=args.block, resume=folder, scheduler=args.scheduler,
     )  # fmt: skip
     try:
-        figures = _fit(args, image, options)
+        figures = fit_to_file(args, image, options)
     except (KeyboardInterrupt, tinc.ChildError) as error:
         if kept := _kept(folder):
             reason = f"{str(error) or 'cancelled'}; {kept} kept in {folder}, the same command goes on from there"
             raise type(error)(reason) from None
         raise
-    _report(args, figures, _fit_table(figures))
+    print_result(args, figures, fit_table(figures))
 
 
 def _check_method(args: argparse.Namespace) -> None:
@@ -78,7 +78,7 @@ def _kept(folder: Path) -> str:
     return ""
 
 
-def _fit(args: argparse.Namespace, image: Image | str, options: tinc.Options) -> dict[str, Any]:
+def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Options) -> dict[str, Any]:
     """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures.
 
     Where only its path is given, another process reads and compresses it.
@@ -99,7 +99,7 @@ def _fit(args: argparse.Namespace, image: Image | str, options: tinc.Options) ->
             entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):
                 event.volume.save(args.file)
-                figures = _figures(event.volume, event.quality, file=args.file)
+                figures = figures_of(event.volume, event.quality, file=args.file)
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = {"phase": "finished", **figures}
                 ticker.say(method_text(event.method, event.reason))
@@ -124,11 +124,11 @@ def _fit(args: argparse.Namespace, image: Image | str, options: tinc.Options) ->
     return figures
 
 
-def _fit_table(figures: Mapping[str, Any]) -> str:
+def fit_table(figures: Mapping[str, Any]) -> str:
     """The figures of a fit but for its method, which was told on stderr."""
     return table([{key: value for key, value in figures.items() if key not in ("method", "reason")}])
 
 
-def _figures(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
+def figures_of(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
     first = {"ratio": quality.ratio, "bits_per_voxel": quality.bits_per_voxel}
     return {"file": file, "bytes": volume.nbytes_compressed, **first, **asdict(quality)}

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 import napari_tinc as tinc
 
-from .paths import _check_output, _is_same
-from .tables import _report, pairs
+from .paths import check_output, is_same_file
+from .tables import pairs, print_result
 
 
-def _decompress(args: argparse.Namespace) -> None:
+def run_decompress(args: argparse.Namespace) -> None:
     from ..io.write import OUTPUT_SUFFIXES, size_on_disk, write_image
 
-    _check_output(args.image, OUTPUT_SUFFIXES)
-    if _is_same(args.image, args.file):
+    check_output(args.image, OUTPUT_SUFFIXES)
+    if is_same_file(args.image, args.file):
         raise ValueError(f"cannot write {args.image}: it is {args.file} itself")
     began = time.perf_counter()
     volume = tinc.open(args.file, partial=args.partial)
@@ -39,7 +39,7 @@ def _decompress(args: argparse.Namespace) -> None:
     }  # fmt: skip
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
-    _report(args, result, pairs(result))
+    print_result(args, result, pairs(result))
 
 
 def _within(region: Sequence[tuple[int | None, int | None]], shape: Sequence[int]) -> tuple[slice, ...]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import napari_tinc as tinc
 
-from .compress import _fit, _fit_table
-from .paths import _check_output
-from .tables import _report, put
+from .compress import fit_table, fit_to_file
+from .paths import check_output
+from .tables import print_result, put
 
 if TYPE_CHECKING:
     from ..io.image import Image
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.platformName())"
 
 
-def _demo(args: argparse.Namespace) -> None:
+def run_demo(args: argparse.Namespace) -> None:
     from .. import samples
 
     with tempfile.TemporaryDirectory() as folder:
         args.file = args.out or os.path.join(folder, "mri.tinc")
-        _check_output(args.file, [".tinc"])
+        check_output(args.file, [".tinc"])
         image = samples.mri()
-        figures = _fit(args, image, tinc.Options(ratio=64, preset=args.preset or "balanced"))
+        figures = fit_to_file(args, image, tinc.Options(ratio=64, preset=args.preset or "balanced"))
         volume = tinc.open(args.file)
         volume.verify()
     figures |= {"file": args.out, **asdict(tinc.compare(image.array, volume))}
-    _report(args, figures, _fit_table(figures))
+    print_result(args, figures, fit_table(figures))
     if args.view and not args.json:
         _show(image, volume)
 

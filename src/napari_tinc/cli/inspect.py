@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from .compress import _figures
-from .tables import _report, pairs, table
+from .compress import figures_of
+from .tables import pairs, print_result, table
 
 if TYPE_CHECKING:
-    from ..format.chunks import Chunk, Entry
+    from ..format.chunks import Chunk, ChunkEntry
 
 # What info prints of files with networks only.
 OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "weights", "calibration")
 
 
-def _info(args: argparse.Namespace) -> None:
-    from ..decoding.network_box import Tree
+def run_info(args: argparse.Namespace) -> None:
+    from ..decoding.network_box import NetworkBox as Tree
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
 
@@ -51,7 +51,7 @@ def _info(args: argparse.Namespace) -> None:
         "calibration": ", ".join(sorted({own.calibration.name.lower() for own, _ in trees})),
         "provenance": {**written, "psnr": _figure(written.get("psnr")), "ssim": _figure(written.get("ssim"))},
     }  # fmt: skip
-    groups: dict[tuple[str, int], list[Chunk | Entry]] = {}
+    groups: dict[tuple[str, int], list[Chunk | ChunkEntry]] = {}
     for chunk in volume.parts.entries():
         kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name
         groups.setdefault((kind, chunk.level), []).append(chunk)
@@ -66,7 +66,9 @@ def _info(args: argparse.Namespace) -> None:
     named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
     named["method"] = _contents(volume.method, result["n_blocks"])
     promise = [] if volume.error_bound is None or volume.n_missing else [_promise(volume)]
-    _report(args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))]))
+    print_result(
+        args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))])
+    )
 
 
 def _contents(method: str, n_blocks: int) -> str:
@@ -85,8 +87,8 @@ def _figure(value: Any) -> float:
     return math.inf if number >= 9999 else number
 
 
-def _verify(args: argparse.Namespace) -> None:
-    from ..decoding.network_box import Tree
+def run_verify(args: argparse.Namespace) -> None:
+    from ..decoding.network_box import NetworkBox as Tree
     from ..format.networks_file import parameter_counts
 
     volume = tinc.open(args.file)
@@ -113,7 +115,7 @@ def _verify(args: argparse.Namespace) -> None:
             )
         result |= {"against": args.against, "max_error": largest, "n_violations": 0}
         text += f"\nproved on all {volume.size:,} voxels of {args.against}: the worst is off by {largest:.6g}"
-    _report(args, result, text)
+    print_result(args, result, text)
 
 
 def _promise(volume: tinc.TincVolume) -> str:
@@ -123,7 +125,7 @@ def _promise(volume: tinc.TincVolume) -> str:
     return f"every voxel within {volume.error_bound:g}"
 
 
-def _compare(args: argparse.Namespace) -> None:
+def run_compare(args: argparse.Namespace) -> None:
     from ..decoding.values import MAX_EAGER_VOXELS
     from ..io.read import read_volumes
 
@@ -133,5 +135,5 @@ def _compare(args: argparse.Namespace) -> None:
             f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
             "info tells the quality that was measured when it was written"
         )
-    figures = _figures(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
-    _report(args, figures, table([figures]))
+    figures = figures_of(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
+    print_result(args, figures, table([figures]))

@@ -18,11 +18,11 @@ from typing import Any
 import napari_tinc as tinc
 
 from ..encoding.log import to_json
-from .compress import _compress
-from .decompress import _decompress
-from .demo import _demo
-from .inspect import _compare, _info, _verify
-from .tables import one_line, put
+from .compress import run_compress
+from .decompress import run_decompress
+from .demo import run_demo
+from .inspect import run_compare, run_info, run_verify
+from .tables import printable_line, put
 
 METHODS = ("auto", "networks", "predictive")
 PRESETS = ("fast", "balanced", "best")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         with contextlib.suppress(OSError):  # stdout may be what has failed; stderr says it, too
             put(to_json({"error": reason}))
-    print(f"napari-tinc: {one_line(reason)}", file=sys.stderr)
+    print(f"napari-tinc: {printable_line(reason)}", file=sys.stderr)
     return 1
 
 
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(run: Callable[[argparse.Namespace], None], about: str, **positionals: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(run.__name__[1:], help=about, description=about)
+        added = commands.add_parser(run.__name__.removeprefix("run_"), help=about, description=about)
         added.set_defaults(run=run)
         for name, metavar in positionals.items():
             added.add_argument(name, metavar=metavar)
@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     about = "Compress a TIFF, .npy, NIfTI, Zarr or HDF5 volume, or those of several channels or points in time."
-    compress = command(_compress, about, image="IN", file="OUT.tinc")
+    compress = command(run_compress, about, image="IN", file="OUT.tinc")
     kept = "What is done is kept in OUT.tinc.parts until the file is written: the same command goes on from there."
     compress.description = f"{about} {kept}"
     target = compress.add_mutually_exclusive_group()
@@ -134,22 +134,22 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("--log", metavar="metrics.jsonl", help="write loss, PSNR, bytes and seconds as JSON lines")
 
     about = "Decode a file, or a part of it, to TIFF, OME-Zarr or .npy."
-    decompress = command(_decompress, about, file="FILE.tinc", image="OUT")
+    decompress = command(run_decompress, about, file="FILE.tinc", image="OUT")
     help = "only these voxels of the level, without the end; either end may be left out"
     whole = _region(":,:,:")
     decompress.add_argument("--region", type=_region, default=whole, metavar="z0:z1,y0:y1,x0:x1", help=help)
     decompress.add_argument("--level", type=int, default=0, metavar="L", help="0 full resolution, 1 half, 2 a quarter")
 
-    info = command(_info, "Tell what a file holds.", file="FILE.tinc")
+    info = command(run_info, "Tell what a file holds.", file="FILE.tinc")
     info.add_argument("--leaves", action="store_true", help="with a row for every leaf of the octree")
     for reading in (decompress, info):
         reading.add_argument("--partial", action="store_true", help="accept a file that is cut off")
-    verify = command(_verify, "Check all checksums of a file and decode all it holds.", file="FILE.tinc")
+    verify = command(run_verify, "Check all checksums of a file and decode all it holds.", file="FILE.tinc")
     help = "prove on every voxel of this original that the file keeps its bound"
     verify.add_argument("--against", metavar="ORIGINAL", help=help)
-    command(_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
+    command(run_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
 
-    demo = command(_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
+    demo = command(run_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
     demo.add_argument("--out", metavar="PATH", help="keep the .tinc file there")
     demo.add_argument("--no-view", dest="view", action="store_false", help="do not open napari")
     demo.set_defaults(file=None, log=None)

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def _is_same(path: str, other: str) -> bool:
+def is_same_file(path: str, other: str) -> bool:
     """Whether two names lead to one file, through links of any kind."""
     if os.path.realpath(path) == os.path.realpath(other):
         return True
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
-def _is_inside(path: str, folder: str) -> bool:
+def is_inside(path: str, folder: str) -> bool:
     return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
-def _check_output(path: str, suffixes: Sequence[str]) -> None:
+def check_output(path: str, suffixes: Sequence[str]) -> None:
     """Find out before the work, not after it, whether a file can be written."""
     folder, problem = os.path.dirname(os.path.realpath(path)), None
     if Path(path).suffix.lower() not in suffixes:

@@ -30,7 +30,7 @@ def put(text: str) -> None:
     print(lines.encode(encoding, "replace").decode(encoding), flush=True)
 
 
-def one_line(text: str) -> str:
+def printable_line(text: str) -> str:
     return _printable(" ".join(text.split()))
 
 
@@ -67,5 +67,5 @@ def _printable(line: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def _report(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
+def print_result(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
     put(to_json(result) if args.json else text)

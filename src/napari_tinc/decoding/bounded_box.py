@@ -21,7 +21,7 @@ from .leaf_table import LEAF_FIELDS
 SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: a 512th of the voxels, in a 50th of the time.
 
 
-class Exact:
+class BoundedBox:
     """A box whose values are decoded at once, when the first is needed.
 
     Parameters
@@ -72,7 +72,7 @@ class Exact:
         from ..bounded.check import checksum
 
         try:
-            values = box.decode(self.data, self.shape, self.dtype, check)
+            values = box.decode_box(self.data, self.shape, self.dtype, check)
         except ValueError as error:
             raise TincError(f"residual: {error}") from error
         if self.crc is not None and (found := checksum(values)) != self.crc:

@@ -18,24 +18,24 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..format import blocks_file, chunks, networks_file
-from ..format.blocks_file import Layout, Mosaic, Payload
-from ..format.chunks import Ancillary, Chunk, Entry
-from ..format.head import Facts, Feature, read_head
+from ..format.blocks_file import BlockLayout, BlocksHeader, Payload
+from ..format.chunks import Ancillary, Chunk, ChunkEntry
+from ..format.head import Feature, VolumeFacts, read_head
 from ..format.quality import unpack_errors
 from ..storage.stores import Memory, Store
-from .bounded_box import Exact
+from .bounded_box import BoundedBox
 from .cache import LeastRecentlyUsed
-from .network_box import Tree
+from .network_box import NetworkBox
 
 TREE_BYTES = 30_000  # of a tree in memory, beside its weights
-Part = Tree | Exact
+Part = NetworkBox | BoundedBox
 
 
 class Boxes(Protocol):
     """Boxes of voxels, which tile z, y, x alike for every channel and point in time ("volume")."""
 
     @property
-    def header(self) -> Facts: ...
+    def header(self) -> VolumeFacts: ...
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -72,7 +72,7 @@ class Boxes(Protocol):
         """Of the whole file."""
 
 
-class Parts(Boxes, Protocol):
+class Contents(Boxes, Protocol):
     """All of a file: its boxes, and what else it says."""
 
     @property
@@ -85,7 +85,7 @@ class Parts(Boxes, Protocol):
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
         """What a reader may skip; only that of a ``role``, if it is given."""
 
-    def entries(self) -> Sequence[Chunk | Entry]:
+    def entries(self) -> Sequence[Chunk | ChunkEntry]:
         """What the table of chunks says."""
 
     def levels_above(self) -> NDArray[np.int64]:
@@ -101,14 +101,14 @@ class Parts(Boxes, Protocol):
         """The file with other facts and ancillary chunks."""
 
 
-class OneTree:
+class SingleTree:
     """A file of a single tree: one box, the whole volume."""
 
     leading: tuple[int, ...] = ()
     edge = 0
     has_networks = True
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: NetworkBox) -> None:
         self._tree = tree
         self.header = tree.header
         self.start, self.stop = np.zeros((1, 3), np.int64), np.array([tree.shape])
@@ -116,13 +116,13 @@ class OneTree:
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
         pass
 
-    def part(self, volume: int, box: int) -> Tree:
+    def part(self, volume: int, box: int) -> NetworkBox:
         return self._tree
 
     def overview(self, volume: int) -> None:
         return None
 
-    def at_hand(self, volume: int, box: int) -> Tree:
+    def at_hand(self, volume: int, box: int) -> NetworkBox:
         return self._tree
 
     def overview_at_hand(self, volume: int) -> None:
@@ -157,11 +157,11 @@ class OneTree:
         return networks_file.pack(replace(self._tree.header, **facts), [*critical, *ancillary])
 
 
-class Blocks:
+class BlockContents:
     """A file of blocks, each of which is read, checked and parsed when it is first needed."""
 
     def __init__(
-        self, store: Store, header: Mosaic, layout: Layout, cache: LeastRecentlyUsed, head_crc: int
+        self, store: Store, header: BlocksHeader, layout: BlockLayout, cache: LeastRecentlyUsed, head_crc: int
     ) -> None:  # fmt: skip
         self.header = header
         self.leading, self.edge = header.leading, header.edge
@@ -194,7 +194,7 @@ class Blocks:
         for (box, entry), payload in zip(wanted, payloads, strict=True):
             with suppress(TincError):
                 part = self._parsed(entry, self._box_shape(box), payload)
-                if isinstance(part, Tree):
+                if isinstance(part, NetworkBox):
                     _ = part.network
 
     def part(self, volume: int, box: int) -> Part | None:
@@ -220,7 +220,7 @@ class Blocks:
 
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         part = self.part(volume, box)
-        if isinstance(part, Exact):
+        if isinstance(part, BoundedBox):
             place = self._layout.blocks[volume * len(self.start) + box].start
             return part.leaves(value_range, self._errors.get(place, (np.nan, np.nan)))
         return None if part is None else part.leaves(value_range)
@@ -230,13 +230,13 @@ class Blocks:
             return [chunk for chunk in self._ancillary if role in (None, chunk.role)]
         return [self._chunk(entry) for entry in self._layout.ancillary if role in (None, entry.role)]
 
-    def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> Blocks:
+    def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> BlockContents:
         """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
         n = len(self.start)
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
         layout = replace(self._layout, overviews=overviews, blocks=blocks)
-        selected = Blocks(self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0)
+        selected = BlockContents(self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0)
         places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
         kept = {entry.start for entry in blocks}
         selected._ancillary = [
@@ -268,7 +268,7 @@ class Blocks:
         chunks.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
         return data
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ChunkEntry]:
         verify = [] if self._layout.verify is None else [self._layout.verify]
         return [*self._layout.overviews, *self._layout.ancillary, *self._layout.blocks, *verify]
 
@@ -282,7 +282,7 @@ class Blocks:
         if self.n_missing:
             raise TincError(f"file holds {len(blocks)} of {n} blocks: it was cut off, and cannot be written again")
 
-        def payload(entry: Entry) -> Payload:
+        def payload(entry: ChunkEntry) -> Payload:
             return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level else None)
 
         return [payload(e) for e in self._layout.overviews[volume : volume + 1]], [payload(e) for e in blocks]
@@ -311,20 +311,20 @@ class Blocks:
             return dict(zip(places, map(tuple, errors.tolist()), strict=False))
         return {}
 
-    def _chunk(self, entry: Entry) -> Chunk:
+    def _chunk(self, entry: ChunkEntry) -> Chunk:
         return entry.chunk(self._store.read(entry.start, entry.start + entry.length))
 
-    def _parsed(self, entry: Entry, shape: tuple[int, ...], payload: bytes | None = None) -> Part:
+    def _parsed(self, entry: ChunkEntry, shape: tuple[int, ...], payload: bytes | None = None) -> Part:
         part = self._cache.get(entry.start)
         if part is not None:
             return part
         data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
         dtype = self.header.dtype
         if entry.level:
-            part = Exact(data, shape, dtype, self._checksums.get(entry.start))
+            part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start))
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
-        tree = Tree(data)
+        tree = NetworkBox(data)
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
@@ -332,7 +332,7 @@ class Blocks:
         return tree
 
 
-def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Parts:
+def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Contents:
     """The parts of a file; all of it is read only where it is a single tree.
 
     Raises
@@ -342,5 +342,7 @@ def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Part
     """
     features, head = read_head(store.read, store.size)
     if features & Feature.BLOCKS:
-        return Blocks(store, *blocks_file.parse(features, head, store.size, partial=partial), cache, zlib.crc32(head))
-    return OneTree(Tree(store.read(0, store.size), partial=partial))
+        return BlockContents(
+            store, *blocks_file.parse(features, head, store.size, partial=partial), cache, zlib.crc32(head)
+        )
+    return SingleTree(NetworkBox(store.read(0, store.size), partial=partial))

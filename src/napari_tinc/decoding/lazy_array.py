@@ -14,7 +14,7 @@ from ..array_like import LazyBase
 COARSEST_EDGE = 32  # A level of at most so many cells along each axis is the last one.
 
 
-class Source(Protocol):
+class Decoder(Protocol):
     """What a :class:`LazyArray` can be of."""
 
     @property
@@ -32,7 +32,7 @@ class LazyArray(LazyBase):
     covers. ``factor`` is the edge, in voxels of the full volume, of the cells whose centres are evaluated.
     """
 
-    volume: Source
+    volume: Decoder
     factor: int
     axes: tuple[range | int, ...]
 
@@ -57,7 +57,7 @@ class LazyArray(LazyBase):
         return f"<LazyArray shape={self.shape} dtype={self.dtype} of {self.volume!r}>"
 
 
-def levels_of(volume: Source, leading: Sequence[int], shape: Sequence[int]) -> list[LazyArray]:
+def levels_of(volume: Decoder, leading: Sequence[int], shape: Sequence[int]) -> list[LazyArray]:
     """Full resolution, half, a quarter, ... down to :data:`COARSEST_EDGE` cells along the longest of z, y, x."""
     levels, factor = [], 1
     while True:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..format import chunks, networks_file, quality, widths
-from ..format.chunks import Ancillary, Kind
+from ..format.chunks import Ancillary, ChunkKind
 from ..format.networks_file import Calibration
 from ..format.quality import unpack_errors
 from ..networks.values import to_floats, to_values
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..networks.evaluate import Network
 
 
-class Tree:
+class NetworkBox:
     """A box of voxels z, y, x and the networks that give their values.
 
     With ``partial`` the data may be cut off anywhere after the first chunk; leaves without their networks have the
@@ -50,7 +50,7 @@ class Tree:
     @property
     def missing(self) -> NDArray[np.bool_]:
         """Which nodes have a network that was cut off, (n_nodes,)."""
-        present = sum(chunk.n_nodes for chunk in self.chunks if chunk.role is Kind.WEIGHTS)
+        present = sum(chunk.n_nodes for chunk in self.chunks if chunk.role is ChunkKind.WEIGHTS)
         return (self.header.widths > 0) & ((self.header.widths > 0).cumsum() > present)
 
     @cached_property
@@ -82,7 +82,7 @@ class Tree:
         rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
         rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
         rows["level"] = tree.level[tree.leaves]
-        rows["network"] = network = widths.serving(tree, header.widths)[tree.leaves]
+        rows["network"] = network = widths.network_of_node(tree, header.widths)[tree.leaves]
         rows["parameters"] = np.where(network < 0, 0, counts[network])
         rows["bytes"] = bytes_of_leaves(header, self.chunks)
         rows["rmse"], rows["max_error"] = self._errors().T

@@ -39,7 +39,7 @@ def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> 
     ]
 
 
-def _alike(cells: range, most: int, n_full: int) -> list[slice]:
+def slices_of_alike(cells: range, most: int, n_full: int) -> list[slice]:
     """Slices of at most so many cells, which are the ``n_full`` whole ones of an axis, or its last, which is not."""
     full = len(cells) - (cells[-1] >= n_full)
     ends = [*range(0, full, most), full]
@@ -53,7 +53,7 @@ def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float
     return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
 
 
-def _within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
+def places_within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
     """Where ranges lie in larger ones."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
 
@@ -114,14 +114,14 @@ class VoxelDecoder:
                 found[tile] = part
                 self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
             if len(missing) == len(tiles):
-                return values[_within(ranges, box)]
+                return values[places_within(ranges, box)]
         out = np.empty([len(axis) for axis in ranges], self._dtype)
         for tile in tiles:
             where = [span[at] for span, at in zip(spans, tile, strict=True)]
             both = [
                 range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
             ]  # fmt: skip
-            out[_within(both, ranges)] = found[tile][_within(both, where)]
+            out[places_within(both, ranges)] = found[tile][places_within(both, where)]
         return out
 
     def tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
@@ -147,7 +147,9 @@ class VoxelDecoder:
         for along in (2, 1, 0):
             edges[along] = min(len(ranges[along]), max(1, most))
             most //= max(1, edges[along])
-        pieces = [_alike(axis, edge, n // factor) for axis, edge, n in zip(ranges, edges, self._shape, strict=True)]
+        pieces = [
+            slices_of_alike(axis, edge, n // factor) for axis, edge, n in zip(ranges, edges, self._shape, strict=True)
+        ]
         for where in itertools.product(*pieces):
             part = [axis[along] for axis, along in zip(ranges, where, strict=True)]
             z, y, x = (len(axis) for axis in part)

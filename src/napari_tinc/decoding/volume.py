@@ -17,17 +17,17 @@ from numpy.typing import ArrayLike, NDArray
 from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
-from ..format.head import Facts
+from ..format.head import VolumeFacts
 from ..format.metadata import usual_labels, with_meta
 from ..networks.values import to_values
 from ..octree import box_slices
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
-from .contents import Blocks, Part, Parts, read_parts
+from .contents import BlockContents, Contents, Part, read_parts
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
-from .network_box import Tree
+from .network_box import NetworkBox
 from .values import VoxelDecoder, check_eager
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class TincVolume(LazyBase):
     def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache = LeastRecentlyUsed(cache_bytes)
         store = Memory(source) if isinstance(source, bytes) else source
-        self._parts: Parts = read_parts(store, self._cache, partial=partial)
+        self._parts: Contents = read_parts(store, self._cache, partial=partial)
 
     @classmethod
-    def of_parts(cls, parts: Parts, cache_bytes: int = CACHE_BYTES) -> TincVolume:
+    def of_parts(cls, parts: Contents, cache_bytes: int = CACHE_BYTES) -> TincVolume:
         """Around what has been read already."""
         volume = cls.__new__(cls)
         volume._cache, volume._parts = LeastRecentlyUsed(cache_bytes), parts
@@ -58,11 +58,11 @@ class TincVolume(LazyBase):
         return self  # nothing of it can change; napari copies layers deeply
 
     @property
-    def header(self) -> Facts:
+    def header(self) -> VolumeFacts:
         return self._parts.header
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> Contents:
         """The trees of networks that it consists of."""
         return self._parts
 
@@ -143,7 +143,7 @@ class TincVolume(LazyBase):
 
         1 if only what a file says about itself was cut off.
         """
-        if isinstance(self._parts, Blocks):
+        if isinstance(self._parts, BlockContents):
             return self._parts.n_missing
         return sum(part.n_missing for _, _, part in self.boxes() if part)
 
@@ -214,7 +214,7 @@ class TincVolume(LazyBase):
             If that is none.
         """
         parts = self._parts
-        if not isinstance(parts, Blocks) or not parts.leading:
+        if not isinstance(parts, BlockContents) or not parts.leading:
             if index:
                 raise IndexError(f"{len(index)} indices for a volume of 3 axes, expected none")
             return self
@@ -258,7 +258,7 @@ class TincVolume(LazyBase):
         for volume, box, part in self.boxes():
             start, stop = self._parts.start[box], self._parts.stop[box]
             place: tuple[Any, ...] = (volume, *box_slices(start, stop))
-            if isinstance(part, Tree):
+            if isinstance(part, NetworkBox):
                 grid = [np.arange(n, dtype=np.float64) + 0.5 for n in part.shape]
                 out[place] = to_values(part.network.to(where).on_grid(grid), part.header)
             else:

@@ -13,14 +13,14 @@ from .. import metrics
 from ..bounded import box as bounded_box
 from ..bounded.check import checksum, violations
 from ..control import Check, Control, never
-from ..decoding.bounded_box import Exact
-from ..decoding.network_box import Tree
+from ..decoding.bounded_box import BoundedBox
+from ..decoding.network_box import NetworkBox
 from ..events import Finished, Mark, Preview, Progress
 from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
 from ..training.fit_tree import run
 from ..training.task import Settings, Task, make_header
-from .sources import Source
+from .sources import VolumeSource
 
 SAMPLE = 2**16  # voxels
 
@@ -47,16 +47,16 @@ class Block:
     def payload(self) -> Payload:
         return Payload(self.data, self.crc)
 
-    def part(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tree | Exact:
+    def part(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NetworkBox | BoundedBox:
         """What decodes it."""
-        return Tree(self.data) if self.crc is None else Exact(self.data, shape, dtype, self.crc)
+        return NetworkBox(self.data) if self.crc is None else BoundedBox(self.data, shape, dtype, self.crc)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockTask:
     """A box of a source, and the bytes it may become where no bound is set."""
 
-    source: Source
+    source: VolumeSource
     volume: int
     box: tuple[slice, ...]
     budget: int
@@ -100,9 +100,9 @@ def fit_events(
 
 def code_block(values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
     """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
-    data = bounded_box.encode(values, bound, check=check)
+    data = bounded_box.encode_box(values, bound, check=check)
     if bound and values.dtype.kind == "f" and _repeats(values):  # integers in disguise: exact may be smaller
-        data = min(data, bounded_box.encode(values, 0, check=check), key=len)
+        data = min(data, bounded_box.encode_box(values, 0, check=check), key=len)
     return coded_block(data, values, bound, span, check)
 
 
@@ -114,7 +114,7 @@ def _repeats(values: NDArray[Any]) -> bool:
 
 def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
     """A block around what bounded/box.py made of its values."""
-    decoded = bounded_box.decode(data, values.shape, values.dtype, check)
+    decoded = bounded_box.decode_box(data, values.shape, values.dtype, check)
     check()
     wrong = violations(values, decoded, bound)
     if wrong:

@@ -21,7 +21,7 @@ from ..decoding.volume import TincVolume
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..format import blocks_file
-from ..format.blocks_file import Mosaic
+from ..format.blocks_file import BlocksHeader
 from ..format.chunks import Ancillary, Chunk
 from ..format.limits import MAX_FILE
 from ..format.metadata import compact
@@ -36,14 +36,14 @@ from ..training.trainer import MARKS
 from .block import Block, BlockTask, fit_events
 from .budgets import shares
 from .cluster import fit_on_cluster
-from .job import Job
-from .plan import OVERVIEW_SHARE, _overview_edge, block_share, estimate_blocks, head_bytes
-from .preview import _Canvas
+from .job import EncodingJob
+from .plan import OVERVIEW_SHARE, block_share, estimate_blocks, head_bytes, overview_edge
+from .preview import Canvas
 from .survey import Survey, survey
 
 
 def run_blocks(
-    job: Job, tree: Octree, budget: int, share: float = 1.0
+    job: EncodingJob, tree: Octree, budget: int, share: float = 1.0
 ) -> Generator[Progress | Mark | Preview | Finished]:  # fmt: skip
     """Compress in the blocks of a tree; ends without :class:`Finished` where it is cancelled.
 
@@ -53,7 +53,7 @@ def run_blocks(
     source, control = job.source, job.control
     n_volumes, n_blocks = source.n_volumes, len(tree.leaves)
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
-    edge = _overview_edge(source, n_volumes * n_blocks, budget)
+    edge = overview_edge(source, n_volumes * n_blocks, budget)
     exact = job.settings.bound is not None
     if (n_blocks, edge) not in job.surveys:
         for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
@@ -68,7 +68,7 @@ def run_blocks(
     seen = job.surveys[n_blocks, edge]
     low, high = seen.low.min(), seen.high.max()
     span = span_of((low, high))
-    header = Mosaic(
+    header = BlocksHeader(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, edge=edge,
         error_bound=job.settings.bound, **job.facts,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def run_blocks(
     yield replace(finished, seconds=time.perf_counter() - began)
 
 
-def usual_block_seconds(job: Job, tree: Octree, budget: int) -> float:
+def usual_block_seconds(job: EncodingJob, tree: Octree, budget: int) -> float:
     """What fitting all blocks usually takes, on the machine of :mod:`.costs`."""
     if job.settings.bound is None:
         return estimate_blocks(job.source, budget, job.settings, job.edge).seconds
@@ -119,7 +119,7 @@ def usual_block_seconds(job: Job, tree: Octree, budget: int) -> float:
 
 
 def assemble(
-    job: Job, header: Mosaic, overviews: Sequence[Block], blocks: Sequence[Block]
+    job: EncodingJob, header: BlocksHeader, overviews: Sequence[Block], blocks: Sequence[Block]
 ) -> Finished:  # fmt: skip
     """The file of finished blocks, and its quality; the seconds are left to the caller."""
     quality = _quality(blocks, span_of(header.value_range))
@@ -134,13 +134,13 @@ def assemble(
 
 
 def _fit_all(
-    job: Job, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
+    job: EncodingJob, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
 ) -> Iterator[Progress | Mark | Preview | list[Block]]:
     """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them.
 
     A :class:`Mark` says how good the first of them are, in their own order, whatever order they are made in.
     """
-    canvas = _Canvas(job.source)
+    canvas = Canvas(job.source)
     done: dict[int, Block] = {}
     for index in range(len(tasks)):
         if (left := journal.load(_block_name(index))) is not None:
@@ -212,7 +212,7 @@ def _quality(blocks: Sequence[Block], span: float) -> Quality:
 
 
 def _fit_here(
-    job: Job, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
+    job: EncodingJob, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
 ) -> Iterator[Progress | Preview | tuple[int, Block]]:
     for index in pending:
         for event in fit_events(
@@ -227,7 +227,9 @@ def _fit_here(
             return
 
 
-def _fit_overviews(job: Job, seen: Survey, budget: int, journal: Journal) -> Iterator[Progress | Preview | Block]:
+def _fit_overviews(
+    job: EncodingJob, seen: Survey, budget: int, journal: Journal
+) -> Iterator[Progress | Preview | Block]:
     assert seen.overview is not None
     each = int(OVERVIEW_SHARE * budget / len(seen.overview))
     settings = job.settings if job.settings.bound is None else job.exact_settings(0.0)

@@ -23,10 +23,10 @@ from ..training.costs import USUAL_ROUNDS, pace, with_more
 from ..training.fit_tree import run
 from ..training.task import Estimate, Settings, Task, make_header
 from .blocks import run_blocks, usual_block_seconds
-from .job import Job
+from .job import EncodingJob
 from .plan import block_tree, estimate_blocks
 from .resources import memory_needed
-from .sources import Source
+from .sources import VolumeSource
 from .stages import run_stage
 from .without_networks import (
     LARGE,
@@ -68,19 +68,19 @@ Fitting = Generator[Progress | Preview, None, End]
 _Making = Generator[Progress | Preview, None, Finished | None]  # a stage that ends with a file, unless it is cancelled
 
 
-def settled_method(job: Job, ratio: float) -> str:
+def settled_method(job: EncodingJob, ratio: float) -> str:
     """The method as far as it is known before the work: "auto" only if both will be tried."""
     if job.settings.without_networks:
         return "predictive"
     return "auto" if is_candidate(job, ratio) else "networks"
 
 
-def estimate_fit(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+def estimate_fit(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
     """What compressing takes by the method of the settings, or within their bound; without looking at the values.
 
     ``nbytes`` is of no meaning with a bound. ValueError if that cannot be with the chosen widths.
     """
-    job = Job(source, {}, [], settings, edge=edge)
+    job = EncodingJob(source, {}, [], settings, edge=edge)
     method = settled_method(job, source.nbytes / max(1, nbytes))
     if method == "predictive":
         tree = block_tree(source, nbytes, settings, edge)
@@ -94,7 +94,7 @@ def estimate_fit(source: Source, nbytes: int, settings: Settings, edge: int | No
     return replace(found, seconds=found.seconds + samples + usual_seconds(job))
 
 
-def run_for_size(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
+def run_for_size(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
     """A file of at most ``budget`` bytes by the job's method; within the job's bound, if it has one."""
     if job.settings.bound is not None:
         return _completed(fit_once(job, budget))
@@ -106,7 +106,7 @@ def run_for_size(job: Job, budget: int) -> Iterator[Progress | Preview | Finishe
     return _completed(fit_once(job, budget))
 
 
-def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
+def _better(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
     """The better of a file with networks and one without, of which only those are made that may be it."""
     began = time.perf_counter()
     ahead = _Ahead(job, budget, began)
@@ -124,7 +124,7 @@ def _better(job: Job, budget: int) -> Iterator[Progress | Preview | Finished]:
         yield replace(best, seconds=time.perf_counter() - began)
 
 
-def _coder_first(job: Job, budget: int, ahead: _Ahead) -> _Making:
+def _coder_first(job: EncodingJob, budget: int, ahead: _Ahead) -> _Making:
     """The predictive coder, then networks, given up as soon as they cannot come up to it."""
     plain = yield from _predictive(job, budget, ahead.of_first)
     if job.control.cancel.is_set():
@@ -140,7 +140,7 @@ def _coder_first(job: Job, budget: int, ahead: _Ahead) -> _Making:
     return _best(job, [plain, end], plain, plain.quality.psnr)
 
 
-def _networks_first(job: Job, budget: int, ahead: _Ahead, expected: float) -> _Making:
+def _networks_first(job: EncodingJob, budget: int, ahead: _Ahead, expected: float) -> _Making:
     """Networks, given up below the dB that samples promise of the predictive coder; that, if it may still be better."""
     control, plain = job.control, None
     end: End = None
@@ -161,13 +161,13 @@ def _networks_first(job: Job, budget: int, ahead: _Ahead, expected: float) -> _M
     return _best(job, [end, plain], plain, expected)
 
 
-def _networks_alone(job: Job, budget: int, ahead: _Ahead) -> _Making:
+def _networks_alone(job: EncodingJob, budget: int, ahead: _Ahead) -> _Making:
     """Networks, where nothing is to be expected of the predictive coder."""
     made = yield from run_stage(_completed(fit_once(job, budget)), ahead.of_networks)
     return None if made is None or job.control.cancel.is_set() else _best(job, [made], None, -math.inf)
 
 
-def _best(job: Job, ends: Sequence[End], plain: Finished | None, expected: float) -> Finished:
+def _best(job: EncodingJob, ends: Sequence[End], plain: Finished | None, expected: float) -> Finished:
     """The better of what was made, the first of equals, and why."""
     made = [end for end in ends if isinstance(end, Finished)]
     networks = next((end for end in made if end is not plain), None)
@@ -180,7 +180,7 @@ def _best(job: Job, ends: Sequence[End], plain: Finished | None, expected: float
 class _Ahead:
     """The seconds of a stage of :func:`_better`, and those of the stages after it."""
 
-    def __init__(self, job: Job, budget: int, began: float) -> None:
+    def __init__(self, job: EncodingJob, budget: int, began: float) -> None:
         self._began, self._stop = began, job.control.stop
         self._sample, self._plain = usual_sample_seconds(job), usual_seconds(job)
         self._networks = estimate_blocks(job.source, budget, job.settings, job.edge).seconds
@@ -210,7 +210,7 @@ class _Ahead:
         return with_more(event, self._began, 0.0)
 
 
-def _predictive(job: Job, budget: int, told: Callable[[Progress], Progress]) -> _Making:
+def _predictive(job: EncodingJob, budget: int, told: Callable[[Progress], Progress]) -> _Making:
     """A file without networks; None where it cannot be as small."""
     with contextlib.suppress(NotPredictive):
         return (yield from run_stage(fit_plain(job, nbytes=budget), told))
@@ -244,7 +244,7 @@ def is_hopeless(mark: Mark, wanted: float) -> bool:
 
 
 def fit_once(
-    job: Job, budget: int, share: float = 1.0, wanted: float = -math.inf
+    job: EncodingJob, budget: int, share: float = 1.0, wanted: float = -math.inf
 ) -> Iterator[Progress | Preview | GivenUp | Finished]:  # fmt: skip
     """One fit of networks, as one tree or in blocks; or of blocks within the job's bound, where it has one.
 

@@ -16,7 +16,7 @@ from ..control import Control
 from ..errors import ChildError
 from ..training.task import Settings
 from .block import Block, BlockTask, fit_block
-from .sources import Source
+from .sources import VolumeSource
 
 POLL_SECONDS, ANSWER_SECONDS = 0.1, 10
 
@@ -102,12 +102,12 @@ def _n_threads(client: Any) -> int:
 
 
 def _fit_part(
-    source: Source, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
+    source: VolumeSource, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
 ) -> Block:
     return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share)
 
 
 def _fit_values(
-    values: NDArray[Any], source: Source, settings: Settings, budget: int, span: float, share: float
+    values: NDArray[Any], source: VolumeSource, settings: Settings, budget: int, span: float, share: float
 ) -> Block:
     return fit_block(source.checked(values, finite=settings.bound is None), settings, budget, span, share)

@@ -24,7 +24,7 @@ from ..storage.locks import while_held
 from ..training.trainer import n_shards
 from . import resources
 from .choice import run_for_size, settled_method
-from .job import Job
+from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .plan import block_tree
 from .psnr_search import LEAST_RATIO, reach
@@ -122,7 +122,7 @@ def fit(
     if not options.without_networks:  # else there is nothing for torch to do
         pick_device(options.device)
     meta = meta_of(source, options)
-    job = Job(
+    job = EncodingJob(
         source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         options.settings(quick=source.size > resources.MOST_AT_ONCE), control or Control(), options.block,
         scheduler=options.scheduler, names=bool(meta.get("labels") or meta.get("bool")),
@@ -137,7 +137,7 @@ def fit(
     return while_held(options.resume, _whole(job, planned, events))
 
 
-def _plan(job: Job, sizes: Sequence[int]) -> Planned:
+def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
     """What will be done, for the first of some sizes of the file; 0, of no meaning, where a bound is the target.
 
     ValueError where memory is too little for any, or they are more blocks than a file can have.
@@ -160,7 +160,7 @@ def _plan(job: Job, sizes: Sequence[int]) -> Planned:
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
     memory, disk = needed(job.edge), resources.disk_needed(tree, source, max(sizes), settings)
     smaller = next(
-        (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= resources.free_memory()), None
+        (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= resources.available_memory()), None
     )
     resources.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
     method = settled_method(job, source.nbytes / max(1, *sizes))
@@ -168,7 +168,7 @@ def _plan(job: Job, sizes: Sequence[int]) -> Planned:
 
 
 def _whole(
-    job: Job, planned: Planned, events: Iterator[Progress | Preview | Finished]
+    job: EncodingJob, planned: Planned, events: Iterator[Progress | Preview | Finished]
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """What will be done, and the doing of it."""
     yield planned
@@ -182,7 +182,7 @@ def _whole(
         resources.give_back_memory()
 
 
-def _key(job: Job, budget: int, psnr: float | None) -> str:
+def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
     """What tells this job from others: all that the bytes of its file depend on."""
     said: list[Any] = [job.settings.provenance(), job.settings.said(), budget, psnr, job.edge, job.facts, job.names]
     if not job.settings.without_networks:

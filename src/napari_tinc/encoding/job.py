@@ -9,12 +9,12 @@ from ..control import Control
 from ..format.chunks import Chunk
 from ..storage.checkpoint import Journal
 from ..training.task import Settings
-from .sources import Source
+from .sources import VolumeSource
 from .survey import Survey
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class EncodingJob:
     """What is to be compressed block by block, and how.
 
     Attributes
@@ -28,7 +28,7 @@ class Job:
     surveys : what a pass over all voxels has told, by the number of blocks and the edge of the overview's cells.
     """
 
-    source: Source
+    source: VolumeSource
     facts: dict[str, Any]
     extra: list[Chunk]
     settings: Settings

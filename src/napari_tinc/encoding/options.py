@@ -21,7 +21,7 @@ from ..format.networks_file import WeightsFormat
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import resources
-from .sources import Source
+from .sources import VolumeSource
 
 DEFAULT_RATIO = 64.0  # The target of who gives none.
 LEAST_EDGE = 16  # Voxels along the edge of a block: smaller blocks are refused.
@@ -226,7 +226,7 @@ class Options:
                 )
 
 
-def checked_source(array: ArrayLike, options: Options) -> Source:
+def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     """The volume to be read box by box.
 
     Raises
@@ -237,7 +237,7 @@ def checked_source(array: ArrayLike, options: Options) -> Source:
     dtype = getattr(array, "dtype", None)
     if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
         _refuse_networks("a bool volume")
-    source = Source.of(array, exact=options.exact)
+    source = VolumeSource.of(array, exact=options.exact)
     if options.max_error is None and options.method == "predictive" and source.size > resources.MOST_AT_ONCE:
         raise ValueError(
             f"{source.size} voxels and {options.without_networks} given, expected at most {resources.MOST_AT_ONCE}: "
@@ -246,7 +246,7 @@ def checked_source(array: ArrayLike, options: Options) -> Source:
     return source
 
 
-def meta_of(source: Source, options: Options) -> dict[str, Any]:
+def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
     """What META says of axes, channels and labels; empty where that is what a reader takes for granted.
 
     ValueError where they do not fit the volume.

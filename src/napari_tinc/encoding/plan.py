@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 
 from ..format import blocks_file
-from ..format.blocks_file import Mosaic, Payload
+from ..format.blocks_file import BlocksHeader, Payload
 from ..format.chunks import Chunk
 from ..octree import MAX_DEPTH, Octree, split_counts
 from ..training.task import Estimate, Settings, estimate
 from .budgets import LEAST_BLOCK
 from .resources import EXACT_EDGE, MOST_AT_ONCE, memory_needed
-from .sources import Source
+from .sources import VolumeSource
 
 BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
 BLOCK_VOXELS = 2**22  # of a block at most, where there are more
@@ -23,7 +23,7 @@ WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block betw
 OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
 
 
-def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
+def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
     """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
 
     A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks/), where a single
@@ -49,7 +49,7 @@ def block_tree(source: Source, nbytes: int, settings: Settings, edge: int | None
     return Octree.full(source.shape, depth)
 
 
-def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
+def overview_edge(source: VolumeSource, n_blocks: int, budget: int) -> int:
     """Voxels along a cell of the overview; 0 for none, where there are few blocks or few bytes."""
     few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
     if n_blocks < OVERVIEW_BLOCKS or few:
@@ -57,7 +57,7 @@ def _overview_edge(source: Source, n_blocks: int, budget: int) -> int:
     return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))
 
 
-def estimate_blocks(source: Source, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
     """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
     tree = block_tree(source, nbytes, settings, edge)
     n_blocks = source.n_volumes * len(tree.leaves)
@@ -75,7 +75,7 @@ def block_share(n_voxels: int) -> float:
     return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))
 
 
-def head_bytes(header: Mosaic, ancillary: Sequence[Chunk], n_chunks: int) -> int:
+def head_bytes(header: BlocksHeader, ancillary: Sequence[Chunk], n_chunks: int) -> int:
     """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
     empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
     bare = len(blocks_file.pack(empty, [], [Payload(b"")], ancillary))

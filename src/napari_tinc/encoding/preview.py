@@ -10,13 +10,13 @@ from ..decoding.values import cell_centres
 from ..events import Preview
 from ..training.fit_tree import preview_factor
 from .block import Block, BlockTask
-from .sources import Source
+from .sources import VolumeSource
 
 
-class _Canvas:
+class Canvas:
     """The volume coarsely, with the blocks that are done; the first, of several channels and points in time."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: VolumeSource) -> None:
         self.source = source
         self.factor = preview_factor(source.shape)
         ranges = [range(-(-n // self.factor)) for n in source.shape]

@@ -9,7 +9,7 @@ import numpy as np
 from ..bounded.check import largest_difference, violations
 from ..decoding.volume import TincVolume
 from ..octree import box_slices
-from .sources import Source
+from .sources import VolumeSource
 
 
 def prove(volume: TincVolume, original: Any) -> tuple[int, float]:
@@ -23,7 +23,7 @@ def prove(volume: TincVolume, original: Any) -> tuple[int, float]:
     bound = volume.error_bound
     if bound is None:
         raise ValueError("the file promises no bound: it was written for a size or a PSNR, without max_error")
-    source = Source.of(original, exact=True)
+    source = VolumeSource.of(original, exact=True)
     dtype = np.dtype(original.dtype).newbyteorder("=")
     if ((*source.leading, *source.shape), dtype) != (volume.shape, volume.dtype):
         raise ValueError(

@@ -13,7 +13,7 @@ from ..errors import NotWithNetworks
 from ..events import Finished, Preview, Progress
 from ..training.costs import pace, with_more
 from .choice import End, Fitting, GivenUp, fit_once, reason_without, settled_method
-from .job import Job
+from .job import EncodingJob
 from .plan import block_tree, estimate_blocks
 from .stages import run_stage
 from .without_networks import NotPredictive, fit_plain, usual_seconds
@@ -28,7 +28,7 @@ USUAL_FITS = 2  # Whole fits that a search usually takes.
 DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
 
 
-def reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
+def reach(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:
     """The smallest file found with a PSNR, by the job's method.
 
     Where both methods may serve, a file without networks comes first. Only if networks are better in as many bytes,
@@ -47,7 +47,7 @@ def reach(job: Job, wanted: float) -> Iterator[Progress | Preview | Finished]:
             yield replace(event, seconds=time.perf_counter() - began) if isinstance(event, Finished) else event
 
 
-def _without_networks(job: Job, wanted: float) -> Generator[Progress | Preview, None, Finished | None]:
+def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | Preview, None, Finished | None]:
     began, usual = time.perf_counter(), usual_seconds(job)
     one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
 
@@ -59,7 +59,9 @@ def _without_networks(job: Job, wanted: float) -> Generator[Progress | Preview, 
     return None
 
 
-def _search(job: Job, wanted: float, plain: Finished | None, began: float) -> Iterator[Progress | Preview | Finished]:
+def _search(
+    job: EncodingJob, wanted: float, plain: Finished | None, began: float
+) -> Iterator[Progress | Preview | Finished]:
     """Fits of networks, beside a file without them.
 
     PSNR is taken to be linear in log2(bytes) between the fits nearest to what is wanted.

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import metrics
-from ..decoding.contents import Blocks
-from ..decoding.network_box import Tree
+from ..decoding.contents import BlockContents
+from ..decoding.network_box import NetworkBox
 from ..decoding.volume import TincVolume
 from ..format import blocks_file, networks_file
 from ..format.blocks_file import Payload
@@ -35,7 +35,7 @@ def uncalibrated(volume: TincVolume) -> TincVolume:
     if not volume.calibrated:
         return volume
 
-    def plain(tree: Tree, place: tuple[int | slice, ...]) -> bytes:
+    def plain(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
         if not tree.calibrated:
             return tree.data
         return _assemble(tree, from_chunks(tree.header, tree.chunks).uncalibrated(), None)
@@ -65,7 +65,7 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
     flat = original.reshape(-1, *original.shape[-3:])
     decoded = np.empty(flat.shape, volume.dtype)
 
-    def calibrated(tree: Tree, place: tuple[int | slice, ...]) -> bytes:
+    def calibrated(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
         data, decoded[place] = _recalibrated(tree, flat[place])
         return data
 
@@ -73,7 +73,7 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
     return _saying(data, figures(metrics.measure(original, decoded.reshape(volume.shape), 1)))
 
 
-def _recalibrated(tree: Tree, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
+def _recalibrated(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
     """The tree's file, and the values that it decodes to."""
     header = tree.header
     stored = from_chunks(header, tree.chunks).uncalibrated()
@@ -88,7 +88,7 @@ def _recalibrated(tree: Tree, original: NDArray[Any]) -> tuple[bytes, NDArray[An
     return _assemble(tree, stored, Chunk.of(Ancillary.QUALITY, errors)), values
 
 
-def _assemble(tree: Tree, stored: Stored, quality: Chunk | None) -> bytes:
+def _assemble(tree: NetworkBox, stored: Stored, quality: Chunk | None) -> bytes:
     """The tree's file around other weights; QUALITY replaced where it has any."""
     header = replace(tree.header, calibration=stored.corrections.kind)
     chunks = stored.to_chunks(header.weights_format)
@@ -100,7 +100,7 @@ def _assemble(tree: Tree, stored: Stored, quality: Chunk | None) -> bytes:
     return networks_file.pack(header, chunks)
 
 
-def _changed(volume: TincVolume, change: Callable[[Tree, tuple[int | slice, ...]], bytes]) -> bytes:
+def _changed(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice, ...]], bytes]) -> bytes:
     """The volume's file with every tree changed, given its place."""
     parts = volume.parts
     if volume.n_missing:
@@ -110,11 +110,11 @@ def _changed(volume: TincVolume, change: Callable[[Tree, tuple[int | slice, ...]
         part = parts.part(number, box)
         assert part is not None
         place = (number, *box_slices(parts.start[box], parts.stop[box]))
-        if isinstance(part, Tree):
+        if isinstance(part, NetworkBox):
             blocks.append(Payload(change(part, place)))
         else:
             blocks.append(Payload(part.data, part.crc))
-    if not isinstance(parts, Blocks):
+    if not isinstance(parts, BlockContents):
         return blocks[0].data
     overviews = [payload for number in range(parts.header.n_volumes) for payload in parts.payloads(number)[0]]
     return blocks_file.pack(parts.header, overviews, blocks, parts.ancillary())

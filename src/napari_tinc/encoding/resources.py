@@ -17,7 +17,7 @@ import psutil
 from ..octree import Octree
 from ..texts import amount
 from ..training.task import Settings
-from .sources import Source
+from .sources import VolumeSource
 
 MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
 PROCESS = 4.2e8  # bytes: of Python and torch
@@ -30,7 +30,7 @@ SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
 PARTS = 6  # encodings of a search without networks
 
 
-def memory_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -> int:
+def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
     """Bytes of main memory that compressing in the blocks of a tree takes at most, about; besides the array itself."""
     voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
     if settings.bound is not None:
@@ -43,7 +43,7 @@ def memory_needed(tree: Octree, source: Source, nbytes: int, settings: Settings)
     return int(PROCESS + max(0 if settings.without_networks else networks, searched))
 
 
-def disk_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -> int:
+def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
     """Bytes on the disk for a file, and for what is kept until it is saved; about."""
     if settings.bound is not None:
         return int(2 * SHARE * source.nbytes)
@@ -51,19 +51,19 @@ def disk_needed(tree: Octree, source: Source, nbytes: int, settings: Settings) -
     return int(2 * nbytes + STATE * weights + 2**21 + (PARTS * nbytes if _is_searched(source, settings) else 0))
 
 
-def _is_searched(source: Source, settings: Settings) -> bool:
+def _is_searched(source: VolumeSource, settings: Settings) -> bool:
     """Whether a file without networks may be made for a size."""
     return settings.method != "networks" and source.size <= MOST_AT_ONCE
 
 
-def free_memory() -> float:
+def available_memory() -> float:
     """Bytes that a job can have: what is available, and what this process has of Python and torch already."""
     return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS)
 
 
 def check_memory(needed: int, way_out: str) -> None:
     """ValueError where there is less than needed."""
-    free = free_memory()
+    free = available_memory()
     if needed > free:
         raise ValueError(f"about {amount(needed)} of memory needed, {amount(free)} free: {way_out}close other programs")
 

@@ -21,7 +21,7 @@ FEW_VOXELS, SAMPLE_EDGE = 2**25, 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class VolumeSource:
     """Volumes z, y, x, maybe of several channels and points in time.
 
     Attributes
@@ -38,7 +38,7 @@ class Source:
     dtype: np.dtype[Any]
 
     @classmethod
-    def of(cls, array: Any, *, exact: bool = False) -> Source:
+    def of(cls, array: Any, *, exact: bool = False) -> VolumeSource:
         """Any array, or what becomes one; of bool only where every value will survive (``exact``).
 
         Raises

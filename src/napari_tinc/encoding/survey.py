@@ -17,7 +17,7 @@ from ..errors import NotWithNetworks
 from ..events import Progress
 from ..format.quality import span_of
 from ..octree import Octree, box_slices
-from .sources import Source
+from .sources import VolumeSource
 
 DETAIL = 8  # edge of the cells within which a block's detail is measured
 
@@ -43,7 +43,7 @@ class Survey:
 
 
 def survey(
-    source: Source, tree: Octree, edge: int, control: Control, *, finite: bool = True, names: bool = False
+    source: VolumeSource, tree: Octree, edge: int, control: Control, *, finite: bool = True, names: bool = False
 ) -> Iterator[Progress | Survey]:
     """Read every block once; ends without a :class:`Survey` where it is cancelled.
 

@@ -21,7 +21,7 @@ from ..bounded.search import Coded, Encoder, Found
 from ..control import Check, Control
 from ..errors import Cancelled
 from ..events import Finished, Progress
-from ..format.blocks_file import Mosaic
+from ..format.blocks_file import BlocksHeader
 from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
@@ -31,7 +31,7 @@ from ..storage.checkpoint import Pieces
 from ..training import costs
 from .block import Block, BlockTask, coded_block
 from .blocks import assemble
-from .job import Job
+from .job import EncodingJob
 from .plan import block_tree, head_bytes
 from .resources import MOST_AT_ONCE
 
@@ -48,7 +48,7 @@ class NotPredictive(ValueError):
     """A volume, or a size, that cannot be done without networks."""
 
 
-def is_candidate(job: Job, ratio: float) -> bool:
+def is_candidate(job: EncodingJob, ratio: float) -> bool:
     """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
     settings = job.settings
     chosen = (
@@ -57,19 +57,21 @@ def is_candidate(job: Job, ratio: float) -> bool:
     return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
 
 
-def usual_seconds(job: Job) -> float:
+def usual_seconds(job: EncodingJob) -> float:
     """What :func:`fit_plain` usually takes, on the machine of :mod:`.costs`."""
     tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
     sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
     return costs.USUAL_ROUNDS * costs.coding_seconds(sizes) + costs.checking_seconds(sizes)
 
 
-def usual_sample_seconds(job: Job) -> float:
+def usual_sample_seconds(job: EncodingJob) -> float:
     """What coding one box of :func:`estimate_plain` once usually takes."""
     return costs.coding_seconds([math.prod(min(SAMPLE_EDGE, n) for n in job.source.shape)])
 
 
-def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = None) -> Iterator[Progress | Finished]:
+def fit_plain(
+    job: EncodingJob, *, nbytes: int | None = None, wanted: float | None = None
+) -> Iterator[Progress | Finished]:
     """In at most ``nbytes``, or with a PSNR of at least ``wanted``. Ends without :class:`Finished` if it is cancelled.
 
     Raises
@@ -97,7 +99,7 @@ def fit_plain(job: Job, *, nbytes: int | None = None, wanted: float | None = Non
         raise NotPredictive("volume spans more than the largest floating-point number: ask for max_error")
     if not span and job.settings.method != "predictive":
         raise NotPredictive("volume is constant")
-    header = Mosaic(
+    header = BlocksHeader(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
     )
 
@@ -162,7 +164,7 @@ class Forecast:
     psnr: float = -math.inf
 
 
-def estimate_plain(job: Job, nbytes: int) -> Iterator[Progress | Forecast]:
+def estimate_plain(job: EncodingJob, nbytes: int) -> Iterator[Progress | Forecast]:
     """What to expect of :func:`fit_plain`, from two boxes of the volume. Ends without it if it is cancelled."""
     source = job.source
     if source.size <= LARGE:

@@ -26,15 +26,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
-from .chunks import Chunk, Entries, Entry, Kind, pack_entry, read_table
-from .cursor import Cursor, uv, within
-from .head import Facts, Feature, pack_optional, pack_start, read_optional, read_start, seal
+from .chunks import Chunk, ChunkEntry, ChunkKind, ChunkTable, pack_entry, read_table
+from .cursor import HeadReader, check_range, pack_varint
+from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
 from .limits import MAX_CHUNKS, MAX_EDGE, MAX_LEADING, MAX_VOXELS
 from .tree import pack_tree, read_tree
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Mosaic(Facts):
+class BlocksHeader(VolumeFacts):
     """What a file of blocks says before its chunks.
 
     Attributes
@@ -65,7 +65,7 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
+class BlockLayout:
     """Where the parts of a file are.
 
     Attributes
@@ -77,14 +77,14 @@ class Layout:
     residuals : where the payloads begin that VERIFY is of, in order.
     """
 
-    overviews: Sequence[Entry]
-    blocks: Sequence[Entry]
-    ancillary: Sequence[Entry]
-    verify: Entry | None
+    overviews: Sequence[ChunkEntry]
+    blocks: Sequence[ChunkEntry]
+    ancillary: Sequence[ChunkEntry]
+    verify: ChunkEntry | None
     residuals: NDArray[np.uint32]
 
 
-def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[Mosaic, Layout]:
+def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[BlocksHeader, BlockLayout]:
     """Read the head of a file of ``size`` bytes. With ``partial`` it may be cut off anywhere after the head.
 
     Raises
@@ -92,23 +92,23 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     TincError
         If anything is not as the format demands.
     """
-    cursor = Cursor(head)
+    cursor = HeadReader(head)
     flags, dtype, shape, value_range = read_start(cursor)
     optional = read_optional(cursor, flags)
     leading = tuple(cursor.uv("leading axis", 1, MAX_VOXELS) for _ in range(cursor.uv("leading axes", 0, MAX_LEADING)))
-    within("number of voxels", math.prod(leading) * math.prod(shape), 1, MAX_VOXELS)
+    check_range("number of voxels", math.prod(leading) * math.prod(shape), 1, MAX_VOXELS)
     if bool(leading) != bool(features & Feature.LEADING_AXES):
         raise TincError(f"has {len(leading)} leading axes, and the features {features!r}, expected these to say so")
     tree = read_tree(cursor, shape)
     edge = cursor.uv("edge of the overview", 0, MAX_EDGE)
-    mosaic = Mosaic(
+    mosaic = BlocksHeader(
         tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
     )  # fmt: skip
     n_blocks = mosaic.n_volumes * tree.n_leaves
-    within("number of blocks", n_blocks, 1, MAX_CHUNKS)
-    table = read_table(cursor, (Kind.OVERVIEW, Kind.BLOCK, Kind.VERIFY))
+    check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
+    table = read_table(cursor, (ChunkKind.OVERVIEW, ChunkKind.BLOCK, ChunkKind.VERIFY))
     end = int(table.stop[-1])
-    within("file size", size, int(table.start[0]) if partial else end, end)
+    check_range("file size", size, int(table.start[0]) if partial else end, end)
     ancillary, critical = table[np.flatnonzero(table.code >= 128)], table
     critical.keep(table.code < 128)
     levels = critical.code & 15
@@ -116,29 +116,29 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     if (places[1:] < places[:-1]).any():
         raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
     for entry in (critical[int(at)] for at in np.flatnonzero((levels > (places < 2)) | (critical.n_nodes > 0))[:1]):
-        within("level of a critical chunk", entry.level, 0, int(entry.role is not Kind.VERIFY))
-        within("nodes of a critical chunk", entry.n_nodes, 0, 0)
+        check_range("level of a critical chunk", entry.level, 0, int(entry.role is not ChunkKind.VERIFY))
+        check_range("nodes of a critical chunk", entry.n_nodes, 0, 0)
     first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
     overviews, found, verify = critical[:first], critical[first:second], critical[second:]
-    within("number of BLOCK chunks", len(found), n_blocks, n_blocks)
+    check_range("number of BLOCK chunks", len(found), n_blocks, n_blocks)
     wanted = mosaic.n_volumes if edge else 0
-    within("number of OVERVIEW chunks", len(overviews), wanted, wanted)
+    check_range("number of OVERVIEW chunks", len(overviews), wanted, wanted)
     residuals = critical.start[levels > 0]
     if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
         raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
-    within("number of VERIFY chunks", len(verify), int(len(residuals) > 0), int(len(residuals) > 0))
+    check_range("number of VERIFY chunks", len(verify), int(len(residuals) > 0), int(len(residuals) > 0))
     for entry in verify:
-        within("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
+        check_range("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
 
-    def whole(entries: Entries) -> Entries:
+    def whole(entries: ChunkTable) -> ChunkTable:
         return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
-    layout = Layout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
+    layout = BlockLayout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
     return mosaic, layout
 
 
 def pack(
-    mosaic: Mosaic, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
+    mosaic: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
 ) -> bytes:  # fmt: skip
     """The bytes of a file.
 
@@ -149,19 +149,21 @@ def pack(
     """
     checks = [payload.crc for payload in (*overviews, *blocks) if payload.crc is not None]
     chunks = [
-        *(Chunk.of(Kind.OVERVIEW, payload.data, int(payload.crc is not None)) for payload in overviews), *ancillary,
-        *(Chunk.of(Kind.BLOCK, payload.data, int(payload.crc is not None)) for payload in blocks),
-        *([Chunk.of(Kind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
+        *(Chunk.of(ChunkKind.OVERVIEW, payload.data, int(payload.crc is not None)) for payload in overviews),
+        *ancillary,
+        *(Chunk.of(ChunkKind.BLOCK, payload.data, int(payload.crc is not None)) for payload in blocks),
+        *([Chunk.of(ChunkKind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
     features = Feature.BLOCKS
     features |= Feature.LEADING_AXES if mosaic.leading else Feature(0)
     features |= Feature.RESIDUAL if checks else Feature(0)
     try:
         head = b"".join([
-            pack_start(mosaic), pack_optional(mosaic), uv(len(mosaic.leading)), *map(uv, mosaic.leading),
-            pack_tree(mosaic.tree), uv(mosaic.edge), uv(len(chunks)), *map(pack_entry, chunks),
+            pack_start(mosaic), pack_optional(mosaic),
+            pack_varint(len(mosaic.leading)), *map(pack_varint, mosaic.leading),
+            pack_tree(mosaic.tree), pack_varint(mosaic.edge), pack_varint(len(chunks)), *map(pack_entry, chunks),
         ])  # fmt: skip
-        data = seal(features, head, (chunk.payload for chunk in chunks))
+        data = assemble(features, head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:
         raise TincError(f"header cannot be stored: {error}") from error
     parse(features, head, len(data))

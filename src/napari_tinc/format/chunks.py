@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
-from .cursor import Cursor, uv, within
+from .cursor import HeadReader, check_range, pack_varint
 from .head import PREFIX
 from .limits import MAX_CHUNK_NODES, MAX_CHUNKS, MAX_FILE, MAX_META
 
 
-class Kind(IntEnum):
+class ChunkKind(IntEnum):
     """Chunks a reader must understand. Numbers overlap with :class:`Ancillary`: compare roles with ``is``."""
 
     MODEL, WEIGHTS, RESIDUAL, VERIFY, BLOCK, OVERVIEW = range(6)
@@ -31,8 +31,8 @@ class Ancillary(IntEnum):
     META, THUMB, PROVENANCE, QUALITY = range(4)
 
 
-_ROLES: dict[tuple[bool, int], Kind | Ancillary] = {
-    (roles is Ancillary, int(role)): role for roles in (Kind, Ancillary) for role in roles
+_ROLES: dict[tuple[bool, int], ChunkKind | Ancillary] = {
+    (roles is Ancillary, int(role)): role for roles in (ChunkKind, Ancillary) for role in roles
 }
 
 
@@ -51,7 +51,7 @@ class Chunk:
     crc: int
 
     @classmethod
-    def of(cls, role: Kind | Ancillary, payload: bytes, level: int = 0, n_nodes: int = 0) -> Chunk:
+    def of(cls, role: ChunkKind | Ancillary, payload: bytes, level: int = 0, n_nodes: int = 0) -> Chunk:
         """A new chunk with the CRC of its payload."""
         return cls(int(role), isinstance(role, Ancillary), level, n_nodes, payload, zlib.crc32(payload))
 
@@ -61,7 +61,7 @@ class Chunk:
         return len(self.payload)
 
     @property
-    def role(self) -> Kind | Ancillary | None:
+    def role(self) -> ChunkKind | Ancillary | None:
         """What the chunk is, None where this version does not know it."""
         return _ROLES.get((self.ancillary, self.kind))
 
@@ -81,7 +81,7 @@ def verify(chunks: Iterable[Chunk]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChunkEntry:
     """A row of the table of chunks. ``start`` is the place of its payload in the file."""
 
     code: int
@@ -99,14 +99,14 @@ class Entry:
         return self.code & 15
 
     @property
-    def role(self) -> Kind | Ancillary | None:
+    def role(self) -> ChunkKind | Ancillary | None:
         return _ROLES.get((self.code >= 128, self.kind))
 
     def chunk(self, payload: bytes) -> Chunk:
         return Chunk(self.kind, self.code >= 128, self.level, self.n_nodes, payload, self.crc)
 
 
-class Entries(Sequence[Entry]):
+class ChunkTable(Sequence[ChunkEntry]):
     """Rows of a table, made when they are asked for: the head of a file of 458 kB has 65536.
 
     Attributes
@@ -122,19 +122,19 @@ class Entries(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self.code)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ChunkEntry]:
         columns = (self.code, self.n_nodes, self.start, self.length, self.crc)
-        return map(Entry, *(column.tolist() for column in columns))
+        return map(ChunkEntry, *(column.tolist() for column in columns))
 
     @overload
-    def __getitem__(self, index: int) -> Entry: ...
+    def __getitem__(self, index: int) -> ChunkEntry: ...
     @overload
-    def __getitem__(self, index: slice | NDArray[Any]) -> Entries: ...
-    def __getitem__(self, index: int | slice | NDArray[Any]) -> Entry | Entries:
+    def __getitem__(self, index: slice | NDArray[Any]) -> ChunkTable: ...
+    def __getitem__(self, index: int | slice | NDArray[Any]) -> ChunkEntry | ChunkTable:
         columns: tuple[NDArray[Any], ...] = (self.code, self.n_nodes, self.start, self.length, self.crc)
         if isinstance(index, int | np.integer):
-            return Entry(*(int(column[index]) for column in columns))
-        return Entries(*(column[index] for column in columns))
+            return ChunkEntry(*(int(column[index]) for column in columns))
+        return ChunkTable(*(column[index] for column in columns))
 
     @property
     def stop(self) -> NDArray[np.uint32]:
@@ -146,7 +146,7 @@ class Entries(Sequence[Entry]):
             setattr(self, name, getattr(self, name)[rows])
 
 
-def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
+def read_table(cursor: HeadReader, known: Iterable[ChunkKind]) -> ChunkTable:
     """The rows of the table, up to the end of the head; critical chunks only of kinds that are ``known``."""
     known = list(known)
     codes, n_nodes, lengths, crcs = bytearray(), array("I"), array("I"), array("I")
@@ -158,19 +158,19 @@ def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
         crcs.append(cursor.unsigned("CRC-32 of a chunk", 4, 2**32 - 1))
         kind = code >> 4 & 7
         if code < 128 and kind not in known:
-            name = Kind(kind).name if kind in list(Kind) else f"number {kind}"
+            name = ChunkKind(kind).name if kind in list(ChunkKind) else f"number {kind}"
             raise TincError(f"needs the chunk kind {name}; this version of napari-tinc cannot read it")
         if code >> 4 == 8 | Ancillary.META:
-            within("length of META", lengths[-1], 0, MAX_META)
+            check_range("length of META", lengths[-1], 0, MAX_META)
     cursor.end()
     length = np.frombuffer(lengths, np.uint32)
     first = PREFIX.size + len(cursor.head)
-    within("file size by the lengths of chunks", first + int(length.sum(dtype=np.int64)), first, MAX_FILE)
+    check_range("file size by the lengths of chunks", first + int(length.sum(dtype=np.int64)), first, MAX_FILE)
     start = np.empty(len(length), np.uint32)
     start[0] = first
     np.cumsum(length[:-1], out=start[1:])
     start[1:] += start[0]
-    return Entries(
+    return ChunkTable(
         np.frombuffer(codes, np.uint8), np.frombuffer(n_nodes, np.uint32), start, length,
         np.frombuffer(crcs, np.uint32),
     )  # fmt: skip
@@ -179,4 +179,9 @@ def read_table(cursor: Cursor, known: Iterable[Kind]) -> Entries:
 def pack_entry(chunk: Chunk) -> bytes:
     """A chunk's row of the table."""
     code = chunk.ancillary << 7 | chunk.kind << 4 | chunk.level
-    return struct.pack("<B", code) + uv(chunk.n_nodes) + uv(len(chunk.payload)) + struct.pack("<I", chunk.crc)
+    return (
+        struct.pack("<B", code)
+        + pack_varint(chunk.n_nodes)
+        + pack_varint(len(chunk.payload))
+        + struct.pack("<I", chunk.crc)
+    )

@@ -11,13 +11,13 @@ from ..errors import TincError
 from .limits import MAX_FLOAT
 
 
-def within(what: str, value: float, low: float, high: float) -> None:
+def check_range(what: str, value: float, low: float, high: float) -> None:
     """Refuse a number out of range; NaN is out of any."""
     if not low <= value <= high:
         raise TincError(f"{what} is {value}, expected {low if low == high else f'{low} to {high}'}")
 
 
-class Cursor:
+class HeadReader:
     """A cursor over HEAD. Every read is checked; ``what`` names the field in errors."""
 
     def __init__(self, head: bytes) -> None:
@@ -32,7 +32,7 @@ class Cursor:
 
     def unsigned(self, what: str, n_bytes: int, high: int, low: int = 0) -> int:
         value = int.from_bytes(self.take(what, n_bytes), "little")
-        within(what, value, low, high)
+        check_range(what, value, low, high)
         return value
 
     def uv(self, what: str, low: int, high: int) -> int:
@@ -43,14 +43,14 @@ class Cursor:
             if byte < 128:
                 if byte == 0 and shift:
                     raise TincError(f"{what}: {value} is stored in {shift // 7 + 1} bytes, expected the fewest")
-                within(what, value, low, high)
+                check_range(what, value, low, high)
                 return value
         raise TincError(f"{what}: number is longer than 7 bytes")
 
     def floats(self, what: str, code: str, low: float = -MAX_FLOAT, high: float = MAX_FLOAT) -> tuple[float, ...]:
         values = struct.unpack("<" + code, self.take(what, struct.calcsize("<" + code)))
         for value in values:
-            within(what, value, low, high)
+            check_range(what, value, low, high)
         return values
 
     def bits(self, what: str, n_bits: int) -> NDArray[np.uint8]:
@@ -66,8 +66,8 @@ class Cursor:
             raise TincError(f"head is {len(self.head)} bytes, expected {self.at}")
 
 
-def uv(value: int) -> bytes:
+def pack_varint(value: int) -> bytes:
     """A number as minimal LEB128."""
-    within("number", value, 0, 2**49 - 1)
+    check_range("number", value, 0, 2**49 - 1)
     groups = [value >> shift & 127 for shift in range(0, max(value.bit_length(), 1), 7)]
     return bytes([group | 128 for group in groups[:-1]] + groups[-1:])

@@ -1,8 +1,8 @@
 """What every ``.tinc`` file begins with: prefix, facts, table of chunks; and their checks.
 
 A file holds either one tree of networks (networks_file.py) or blocks that are such files (blocks_file.py). NumPy and
-the standard library only; docs/reference/format.md is the authority. All is little-endian; ``uv`` is a minimal LEB128
-number of at most 7 bytes; bits are packed least significant first, padding bits are 0::
+the standard library only; docs/reference/format.md is the authority. All is little-endian; ``pack_varint`` is a minimal
+LEB128 number of at most 7 bytes; bits are packed least significant first, padding bits are 0::
 
     PREFIX  16 B  magic 89 54 4E 43 | u8 major<<4 + minor | u8 required features | u32 head length
                   | u16 CRC-16/CCITT of the ten bytes so far | u32 CRC-32 of HEAD
@@ -28,7 +28,7 @@ import numpy as np
 
 from ..errors import TincError
 from ..octree import Octree
-from .cursor import Cursor, uv, within
+from .cursor import HeadReader, check_range, pack_varint
 from .limits import DTYPES, MAX_AXIS, MAX_FILE, MAX_HEAD, MAX_SPACING, MAX_UNIT, MAX_VOXELS, MIN_FILE, MIN_SPACING
 
 MAGIC, MAJOR, MINOR = b"\x89TNC", 1, 0
@@ -48,7 +48,7 @@ FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Facts:
+class VolumeFacts:
     """What a file says about its volume.
 
     Attributes
@@ -98,26 +98,26 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
     needed = [name for bit, name in enumerate((*FEATURE_NAMES, *"567")) if features & ~sum(READABLE) & 1 << bit]
     if needed:
         raise TincError(f"needs the feature {', '.join(map(repr, needed))}; this version of napari-tinc cannot read it")
-    within("head length", length, 1, min(MAX_HEAD, size - PREFIX.size))
+    check_range("head length", length, 1, min(MAX_HEAD, size - PREFIX.size))
     head = read(PREFIX.size, PREFIX.size + length)
     if zlib.crc32(head) != crc32:
         raise TincError(f"head: CRC-32 is {zlib.crc32(head):08x}, expected {crc32:08x}")
     return Feature(features), head
 
 
-def seal(features: Feature, head: bytes, payloads: Iterable[bytes]) -> bytes:
+def assemble(features: Feature, head: bytes, payloads: Iterable[bytes]) -> bytes:
     """The bytes of a file: prefix, HEAD and BODY."""
     start = struct.pack("<4sBBI", MAGIC, MAJOR << 4 | MINOR, features, len(head))
     prefix = start + struct.pack("<HI", binascii.crc_hqx(start, 0xFFFF), zlib.crc32(head))
     return b"".join([prefix, head, *payloads])
 
 
-def read_start(cursor: Cursor) -> tuple[int, np.dtype[Any], tuple[int, int, int], tuple[float, float]]:
+def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, int], tuple[float, float]]:
     """Check 3 and the range of check 4: flags, dtype, shape and value range, with which every head begins."""
     flags = cursor.unsigned("flags", 1, _SPACING | _ORIGIN | _ERROR_BOUND | _AFFINE)
     dtype = np.dtype(DTYPES[cursor.unsigned("dtype", 1, len(DTYPES) - 1)])
     z, y, x = (cursor.uv("axis", 1, MAX_AXIS) for _ in range(3))
-    within("number of voxels", z * y * x, 1, MAX_VOXELS)
+    check_range("number of voxels", z * y * x, 1, MAX_VOXELS)
     stored = cursor.take("value range", 2 * dtype.itemsize)
     lo, hi = np.frombuffer(stored, dtype.newbyteorder("<")).tolist()
     if not -math.inf < lo <= hi < math.inf:
@@ -125,8 +125,8 @@ def read_start(cursor: Cursor) -> tuple[int, np.dtype[Any], tuple[int, int, int]
     return flags, dtype, (z, y, x), (lo, hi)
 
 
-def read_optional(cursor: Cursor, flags: int) -> dict[str, Any]:
-    """The rest of check 4: the facts that flags name, as arguments of :class:`Facts`."""
+def read_optional(cursor: HeadReader, flags: int) -> dict[str, Any]:
+    """The rest of check 4: the facts that flags name, as arguments of :class:`VolumeFacts`."""
     found: dict[str, Any] = {}
     if flags & _SPACING:
         found["spacing"] = cursor.floats("spacing", "3d", MIN_SPACING, MAX_SPACING)
@@ -143,7 +143,7 @@ def read_optional(cursor: Cursor, flags: int) -> dict[str, Any]:
     return found
 
 
-def pack_start(facts: Facts) -> bytes:
+def pack_start(facts: VolumeFacts) -> bytes:
     """What :func:`read_start` reads."""
     code = f"{facts.dtype.kind}{facts.dtype.itemsize}"
     if code not in DTYPES:
@@ -153,18 +153,18 @@ def pack_start(facts: Facts) -> bytes:
     if value_range.tolist() != list(facts.value_range):
         raise TincError(f"value range is {facts.value_range}, expected numbers exact in {facts.dtype}")
     flags = sum(1 << bit for bit, part in enumerate(_optional(facts)) if part)
-    return bytes([flags, DTYPES.index(code)]) + b"".join(map(uv, facts.shape)) + value_range.tobytes()
+    return bytes([flags, DTYPES.index(code)]) + b"".join(map(pack_varint, facts.shape)) + value_range.tobytes()
 
 
-def pack_optional(facts: Facts) -> bytes:
+def pack_optional(facts: VolumeFacts) -> bytes:
     """What :func:`read_optional` reads."""
     return b"".join(_optional(facts))
 
 
-def _optional(facts: Facts) -> list[bytes]:
+def _optional(facts: VolumeFacts) -> list[bytes]:
     unit = facts.unit.encode()
     return [
-        b"" if facts.spacing is None else struct.pack("<3d", *facts.spacing) + uv(len(unit)) + unit,
+        b"" if facts.spacing is None else struct.pack("<3d", *facts.spacing) + pack_varint(len(unit)) + unit,
         b"" if facts.origin is None else struct.pack("<3d", *facts.origin),
         b"" if facts.error_bound is None else struct.pack("<d", facts.error_bound),
         b"" if facts.affine is None else struct.pack("<12f", *facts.affine),

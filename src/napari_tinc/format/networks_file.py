@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..octree import Octree
-from .chunks import Chunk, Entry, Kind, pack_entry, read_table
-from .cursor import Cursor, uv, within
-from .head import Facts, Feature, pack_optional, pack_start, read_head, read_optional, read_start, seal
+from .chunks import Chunk, ChunkEntry, ChunkKind, pack_entry, read_table
+from .cursor import HeadReader, check_range, pack_varint
+from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_head, read_optional, read_start
 from .limits import (
     LEAST_CHUNK,
     MAX_LAYERS,
@@ -41,7 +41,7 @@ from .limits import (
     SPARE_WEIGHTS,
 )
 from .tree import of_small_trees, pack_tree, read_tree
-from .widths import _pack_widths, _read_widths, count_parameters
+from .widths import count_parameters, pack_widths, read_widths
 
 
 class WeightsFormat(IntEnum):
@@ -57,7 +57,7 @@ class Calibration(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Header(Facts):
+class NetworksHeader(VolumeFacts):
     """What a file says before its chunks.
 
     Attributes
@@ -90,7 +90,7 @@ class Header(Facts):
         return float(hi - lo) * (self.std_q / 65535)
 
 
-def parameter_counts(header: Header) -> NDArray[np.int32]:
+def parameter_counts(header: NetworksHeader) -> NDArray[np.int32]:
     """Weights and biases of every node, int32 (n_nodes,)."""
     counts: NDArray[np.int32] = _parameter_counts(header.tree, header.widths.tobytes(), header.layers)
     return counts
@@ -103,7 +103,7 @@ def _parameter_counts(tree: Octree, widths: bytes, layers: int) -> NDArray[np.in
     return counts
 
 
-def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:
+def pack(header: NetworksHeader, chunks: Sequence[Chunk]) -> bytes:
     """The bytes of a file. CRCs are written as the chunks carry them, so that damage stays visible.
 
     Raises
@@ -112,8 +112,8 @@ def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:
         If the file could not be read back as it was given.
     """
     try:
-        head = _pack_header(header) + uv(len(chunks)) + b"".join(map(pack_entry, chunks))
-        data = seal(Feature(0), head, (chunk.payload for chunk in chunks))
+        head = _pack_header(header) + pack_varint(len(chunks)) + b"".join(map(pack_entry, chunks))
+        data = assemble(Feature(0), head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:
         raise TincError(f"header cannot be stored: {error}") from error
     if parse(data)[1] != tuple(chunks):
@@ -121,7 +121,7 @@ def pack(header: Header, chunks: Sequence[Chunk]) -> bytes:
     return data
 
 
-def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, ...]]:
+def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[Chunk, ...]]:
     """Read a file's header and cut out its chunks, whose CRCs are left to :meth:`Chunk.checked`.
 
     With ``partial`` the file may end anywhere after its first chunk; only the whole chunks are returned, which make
@@ -135,24 +135,24 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[Header, tuple[Chunk, .
     features, head = read_head(lambda start, stop: data[start:stop], len(data))
     if features:
         raise TincError(f"has the features {features!r}, expected none of a single tree")
-    cursor = Cursor(head)
+    cursor = HeadReader(head)
     header = _read_header(cursor)
-    table = read_table(cursor, (Kind.MODEL, Kind.WEIGHTS))
+    table = read_table(cursor, (ChunkKind.MODEL, ChunkKind.WEIGHTS))
     stop = table.stop
     size = int(stop[-1])
-    within("number of chunks", len(table), 1, SPARE_CHUNKS + size // LEAST_CHUNK)
+    check_range("number of chunks", len(table), 1, SPARE_CHUNKS + size // LEAST_CHUNK)
     entries = list(table)
     _check_order(entries, header)
-    within("file size", len(data), int(stop[0]) if partial else size, size)
+    check_range("file size", len(data), int(stop[0]) if partial else size, size)
     whole = entries[: int(np.searchsorted(stop, len(data), side="right"))]
     chunks = tuple(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in whole)
-    present = sum(chunk.n_nodes for chunk in chunks if chunk.role is Kind.WEIGHTS)
+    present = sum(chunk.n_nodes for chunk in chunks if chunk.role is ChunkKind.WEIGHTS)
     n_weights = int(parameter_counts(header)[header.widths > 0][:present].sum())
-    within("number of weights", n_weights, 0, MAX_WEIGHTS_PER_BYTE * len(data) + SPARE_WEIGHTS)
+    check_range("number of weights", n_weights, 0, MAX_WEIGHTS_PER_BYTE * len(data) + SPARE_WEIGHTS)
     return header, chunks
 
 
-def _read_header(cursor: Cursor) -> Header:
+def _read_header(cursor: HeadReader) -> NetworksHeader:
     """Checks 3 to 6 and the first half of 7; the second needs the chunks."""
     flags, dtype, shape, value_range = read_start(cursor)
     if not math.isfinite(value_range[1] - value_range[0]):
@@ -165,15 +165,15 @@ def _read_header(cursor: Cursor) -> Header:
     weights_format = WeightsFormat(cursor.unsigned("weights format", 1, len(WeightsFormat) - 1))
     calibration = Calibration(cursor.unsigned("calibration", 1, len(Calibration) - 1))
     tree = read_tree(cursor, shape, MAX_TREE)
-    header = Header(
-        tree=tree, dtype=dtype, value_range=value_range, mean_q=mean_q, std_q=std_q, widths=_read_widths(cursor, tree),
+    header = NetworksHeader(
+        tree=tree, dtype=dtype, value_range=value_range, mean_q=mean_q, std_q=std_q, widths=read_widths(cursor, tree),
         layers=layers, omega0=omega0, weights_format=weights_format, calibration=calibration, **optional,
     )  # fmt: skip
-    within("number of weights", int(parameter_counts(header).sum()), 1, MAX_WEIGHTS)
+    check_range("number of weights", int(parameter_counts(header).sum()), 1, MAX_WEIGHTS)
     return header
 
 
-def _check_order(table: Sequence[Entry], header: Header) -> None:
+def _check_order(table: Sequence[ChunkEntry], header: NetworksHeader) -> None:
     """Check 8 but for the sum: MODEL first, then all networks in order."""
     per_level = [
         int(np.count_nonzero(header.widths[header.tree.at_level(i)] > 0)) for i in range(header.tree.depth + 1)
@@ -181,27 +181,27 @@ def _check_order(table: Sequence[Entry], header: Header) -> None:
     level_ends = list(itertools.accumulate(n for n in per_level if n))
     level, node = 0, 0  # the first node no chunk holds yet
     for i, entry in enumerate(table):
-        if (i == 0) != (entry.role is Kind.MODEL):
+        if (i == 0) != (entry.role is ChunkKind.MODEL):
             raise TincError(f"chunk {i} has type {entry.code:#04x}, expected one MODEL chunk, the first")
-        if entry.role is Kind.MODEL:
-            within("level of the MODEL chunk", entry.level, 0, 0)
-            within("nodes of the MODEL chunk", entry.n_nodes, 0, 0)
-        elif entry.role is Kind.WEIGHTS:
+        if entry.role is ChunkKind.MODEL:
+            check_range("level of the MODEL chunk", entry.level, 0, 0)
+            check_range("nodes of the MODEL chunk", entry.n_nodes, 0, 0)
+        elif entry.role is ChunkKind.WEIGHTS:
             if level == len(level_ends):
                 raise TincError(f"WEIGHTS chunk {i} follows the last of {node} networks, expected none")
-            within(f"level of WEIGHTS chunk {i}", entry.level, level, level)
-            within(f"nodes of WEIGHTS chunk {i}", entry.n_nodes, 1, level_ends[level] - node)
+            check_range(f"level of WEIGHTS chunk {i}", entry.level, level, level)
+            check_range(f"nodes of WEIGHTS chunk {i}", entry.n_nodes, 1, level_ends[level] - node)
             node += entry.n_nodes
             level += node == level_ends[level]
-    within("nodes with weights", node, level_ends[-1], level_ends[-1])
+    check_range("nodes with weights", node, level_ends[-1], level_ends[-1])
 
 
-def _pack_header(header: Header) -> bytes:
+def _pack_header(header: NetworksHeader) -> bytes:
     """HEAD up to the chunk table."""
-    within("width", int(header.widths.max(initial=0)), 0, MAX_WIDTH)
-    within("number of widths", header.widths.size, len(header.tree.split), len(header.tree.split))
+    check_range("width", int(header.widths.max(initial=0)), 0, MAX_WIDTH)
+    check_range("number of widths", header.widths.size, len(header.tree.split), len(header.tree.split))
     return b"".join([
         pack_start(header), struct.pack("<HH", header.mean_q, header.std_q), pack_optional(header),
         struct.pack("<BfBB", header.layers, header.omega0, header.weights_format, header.calibration),
-        pack_tree(header.tree), _pack_widths(header.tree, header.widths),
+        pack_tree(header.tree), pack_widths(header.tree, header.widths),
     ])  # fmt: skip

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from .limits import MAX_FLOAT
-from .networks_file import Header
+from .networks_file import NetworksHeader
 from .widths import heads_of_leaves
 
 
@@ -35,7 +35,7 @@ def span_of(value_range: tuple[Any, Any]) -> float:
     return min(float(value_range[1]) - float(value_range[0]), MAX_FLOAT)
 
 
-def parts_of_leaves(header: Header) -> NDArray[np.int64]:
+def parts_of_leaves(header: NetworksHeader) -> NDArray[np.int64]:
     """The part that QUALITY counts each leaf to: one a head, ascending, then one for all scalars. (n_leaves,)."""
     head = heads_of_leaves(header.tree, header.widths)
     return np.where(head < 0, head.max() + 1, head)

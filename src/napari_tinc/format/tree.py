@@ -10,12 +10,12 @@ import numpy as np
 
 from ..errors import TincError
 from ..octree import MAX_NODES, Octree
-from .cursor import Cursor, uv
+from .cursor import HeadReader, pack_varint
 
 SMALL_TREE = 1000  # nodes
 
 
-def read_tree(cursor: Cursor, shape: tuple[int, int, int], most: int = MAX_NODES) -> Octree:
+def read_tree(cursor: HeadReader, shape: tuple[int, int, int], most: int = MAX_NODES) -> Octree:
     """Check 6."""
     split = cursor.bits("split flags", cursor.uv("number of nodes", 1, most))
     try:
@@ -47,4 +47,4 @@ def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pack_tree(tree: Octree) -> bytes:
-    return uv(len(tree.split)) + np.packbits(tree.split, bitorder="little").tobytes()
+    return pack_varint(len(tree.split)) + np.packbits(tree.split, bitorder="little").tobytes()

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..octree import Octree
-from .cursor import Cursor, uv, within
+from .cursor import HeadReader, check_range, pack_varint
 from .limits import MAX_WIDTH
 from .tree import of_small_trees
 
 SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a node that uses its parent's network
 
 
-def serving(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
+def network_of_node(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
     """The node whose network a node uses, its own or the nearest above; -1 for a scalar. int32 (n_nodes,)."""
     node = np.arange(len(widths), dtype=np.int32)
     node[widths == SCALAR] = -1
@@ -30,7 +30,7 @@ def serving(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
 def has_head(tree: Octree, widths: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether a leaf's values come from a node: it has a linear head then. (n_nodes,)."""
     used = np.zeros(len(widths) + 1, bool)
-    used[serving(tree, widths)[tree.leaves]] = True  # of a scalar the last
+    used[network_of_node(tree, widths)[tree.leaves]] = True  # of a scalar the last
     return used[:-1]
 
 
@@ -41,7 +41,7 @@ def find_heads(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
 
 def heads_of_leaves(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
     """Which of :func:`find_heads` each leaf's values come from, -1 for a scalar. int64 (n_leaves,)."""
-    served = serving(tree, widths)[tree.leaves]
+    served = network_of_node(tree, widths)[tree.leaves]
     return np.where(served < 0, -1, np.searchsorted(find_heads(tree, widths), served))
 
 
@@ -63,8 +63,8 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
     return counts
 
 
-def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
-    """The width of every node, refused unless stored exactly as :func:`_pack_widths` does."""
+def read_widths(cursor: HeadReader, tree: Octree) -> NDArray[np.int16]:
+    """The width of every node, refused unless stored exactly as :func:`pack_widths` does."""
     start = cursor.at
     classes: list[int] = []
     if cursor.unsigned("width form", 1, 1):
@@ -83,7 +83,7 @@ def _read_widths(cursor: Cursor, tree: Octree) -> NDArray[np.int16]:
             index = np.zeros(n_below, np.int16)
             for bit in range(n_bits):
                 index |= bits[:, bit].astype(np.int16) << np.int16(bit)
-            within("width index", int(index.max()), 0, len(classes) - 1)
+            check_range("width index", int(index.max()), 0, len(classes) - 1)
             stored = width_of[index]
         else:
             stored = np.int16(cursor.uv("width", 0, MAX_WIDTH))
@@ -100,7 +100,7 @@ def _canonical(tree: Octree, widths: bytes) -> bytes:
     """The one form in which widths are stored, after they were checked."""
     found = np.frombuffer(widths, np.int16)
     _check_networks(tree, found)
-    return _pack_widths(tree, found)
+    return pack_widths(tree, found)
 
 
 def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.bool_]:
@@ -124,7 +124,7 @@ def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
         raise TincError("a scalar is split or a network is below a node without one, expected neither")
 
 
-def _pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
+def pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
     """Form 0, a uv a level; where a level mixes widths form 1, the sorted classes and each node's index of few bits.
 
     Only children of networks are spoken of; 0 is no network. Then a bit a leaf without one: whether it is a scalar.
@@ -137,7 +137,7 @@ def _pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
     ]
     per_level = [level for level in per_level if level.size]
     if all((level == level[0]).all() for level in per_level):
-        return b"\0" + b"".join(uv(int(level[0])) for level in per_level) + flags
+        return b"\0" + b"".join(pack_varint(int(level[0])) for level in per_level) + flags
     occurs = np.zeros(MAX_WIDTH + 1, bool)
     for level in per_level:
         occurs[level] = True
@@ -150,4 +150,4 @@ def _pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
         for bit in range(n_bits):
             bits[:, bit] = index_of[level] >> np.int16(bit) & 1
         packed += np.packbits(bits, axis=None, bitorder="little").tobytes()
-    return b"\1" + b"".join(map(uv, [len(classes), *classes.tolist()])) + packed + flags
+    return b"\1" + b"".join(map(pack_varint, [len(classes), *classes.tolist()])) + packed + flags

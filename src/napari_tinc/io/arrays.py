@@ -60,7 +60,7 @@ class AxesView(LazyBase):
         return values.transpose(np.argsort(np.argsort(left))).astype(self.dtype, copy=False)
 
 
-class _OfFile(AxesView):
+class ArrayOfFile(AxesView):
     """Failures to read it name the file; libraries have many kinds of them."""
 
     def __init__(self, array: Any, file: Path, portable: bool) -> None:
@@ -73,14 +73,14 @@ class _OfFile(AxesView):
         except (ImportError, MemoryError):
             raise
         except Exception as error:
-            raise _unreadable(self.file, error) from error
+            raise unreadable(self.file, error) from error
 
 
-def _unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
+def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
     return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
 
 
-def _slabs(array: Any) -> Iterator[NDArray[Any]]:
+def slabs_of(array: Any) -> Iterator[NDArray[Any]]:
     """The planes of an array in their order, some at a time: (planes, y, x)."""
     depth, plane = array.shape[-3], math.prod(array.shape[-2:])
     rows = max(1, SLAB // max(1, plane))

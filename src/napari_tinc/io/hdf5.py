@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import _OfFile
-from .image import _Content, _default_axes, library
+from .arrays import ArrayOfFile
+from .image import Content, default_axes, library
 
 
-def _read_hdf5(file: Path, inside: str) -> _Content:
+def read_hdf5(file: Path, inside: str) -> Content:
     h5py = library("h5py")
     source = h5py.File(file, "r")  # closes when the last dataset taken from it is gone
     dataset = source.get(inside) if inside else None
@@ -29,5 +29,5 @@ def _read_hdf5(file: Path, inside: str) -> _Content:
     if dataset.shape is None:
         raise ValueError(f"dataset /{inside} is empty")
     sizes = np.ravel(dataset.attrs.get("element_size_um", ()))  # z, y, x: what Fiji's HDF5 plugin writes
-    array = _OfFile(dataset, file, portable=False)
-    return _Content(array, _default_axes(dataset.ndim), [(size, "um") for size in sizes])
+    array = ArrayOfFile(dataset, file, portable=False)
+    return Content(array, default_axes(dataset.ndim), [(size, "um") for size in sizes])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays import AxesView
-from .units import _Size
+from .units import Size
 
 Spacing = tuple[float, float, float]
 
@@ -24,12 +24,12 @@ Spacing = tuple[float, float, float]
 COLOR = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
-class _Content(NamedTuple):
+class Content(NamedTuple):
     """What a file holds: sizes along z, y, x, and of every channel a name and a color as RRGGBB."""
 
     array: Any
     axes: str
-    sizes: Sequence[_Size] = ()
+    sizes: Sequence[Size] = ()
     channels: Sequence[tuple[object, object]] = ()
 
 
@@ -78,11 +78,11 @@ def library(name: str) -> Any:
         raise ImportError(f'reading this file needs {name}: pip install "napari-tinc[io]"') from error
 
 
-def _default_axes(ndim: int) -> str:
+def default_axes(ndim: int) -> str:
     return ("Q" * ndim + "ZYX")[3:]
 
 
-def _ordered(array: Any, axes: str) -> tuple[Any, str]:
+def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
     """Drop axes of length one other than z, y, x, and have z, y, x last where these are all; reads nothing."""
     kept = [i for i, axis in enumerate(axes) if axis in "ZYX" or array.shape[i] != 1]
     spatial = [i for i in kept if axes[i] in "ZYX"]
@@ -99,7 +99,7 @@ def _ordered(array: Any, axes: str) -> tuple[Any, str]:
     return AxesView(array, kept, portable=getattr(array, "portable", False)), ordered
 
 
-def _channels(found: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
+def channels_of(found: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
     """Names and colors of so many channels; empty where these are others, or nothing is said of any."""
     channels = []
     for name, color in found:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from .arrays import AxesView
-from .image import _Content, library
+from .image import Content, library
 
 
-def _read_nifti(file: Path, inside: str) -> _Content:
+def read_nifti(file: Path, inside: str) -> Content:
     image = library("nibabel").load(file)
     stored = image.dataobj
     raw = stored.get_unscaled()  # a memory map, unless the file is compressed
@@ -20,7 +20,7 @@ def _read_nifti(file: Path, inside: str) -> _Content:
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.
     zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
-    return _Content(array, "XYZTCQQ"[: raw.ndim][::-1], [(zoom, unit) for zoom in reversed(zooms)])
+    return Content(array, "XYZTCQQ"[: raw.ndim][::-1], [(zoom, unit) for zoom in reversed(zooms)])
 
 
 class _Scaled(AxesView):

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import _slabs
-from .image import _Content, _default_axes
+from .arrays import slabs_of
+from .image import Content, default_axes
 
 
-def _read_npy(file: Path, inside: str) -> _Content:
+def read_npy(file: Path, inside: str) -> Content:
     array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
-    return _Content(array, _default_axes(array.ndim))
+    return Content(array, default_axes(array.ndim))
 
 
-def _write_npy(stream: Any, array: Any) -> None:
+def write_npy(stream: Any, array: Any) -> None:
     dtype = np.dtype(array.dtype)
     if dtype.hasobject:
         raise ValueError(f"arrays of {dtype} are not written")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(array.shape)}
     np.lib.format.write_array_header_1_0(stream, header)
-    for slab in _slabs(array):
+    for slab in slabs_of(array):
         stream.write(slab.astype(dtype, copy=False).data)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import AxesView, _OfFile
-from .image import Spacing, _Content, _default_axes, library, rgb_of
+from .arrays import ArrayOfFile, AxesView
+from .image import Content, Spacing, default_axes, library, rgb_of
 
 CHUNK = 128  # voxels along an edge of a Zarr chunk
 
@@ -19,15 +19,15 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
 
 
-def _read_zarr(file: Path, inside: str) -> _Content:
+def read_zarr(file: Path, inside: str) -> Content:
     zarr = library("zarr")
     node = zarr.open(file, mode="r")
     if isinstance(node, zarr.Array):
         # The second is where xarray has them in version 2.
         names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
         axes = "".join(name[:1].upper() for name in names if name)
-        array = _OfFile(node, file, portable=True)
-        return _Content(array, axes if len(axes) == node.ndim else _default_axes(node.ndim))
+        array = ArrayOfFile(node, file, portable=True)
+        return Content(array, axes if len(axes) == node.ndim else default_axes(node.ndim))
     attributes = node.attrs.asdict()
     attributes = attributes.get("ome", attributes)  # v0.5, v0.4
     multiscales = attributes.get("multiscales")
@@ -40,8 +40,8 @@ def _read_zarr(file: Path, inside: str) -> _Content:
     scale = np.prod([step["scale"] for step in transformations if step["type"] == "scale"], axis=0)
     sizes = {axis: (size, label.get("unit")) for axis, size, label in zip(axes, scale, labels, strict=True)}
     channels = [(item.get("label"), item.get("color")) for item in attributes.get("omero", {}).get("channels", ())]
-    array = _OfFile(node[level["path"]], file, portable=True)
-    return _Content(array, axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
+    array = ArrayOfFile(node[level["path"]], file, portable=True)
+    return Content(array, axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
 
 
 def is_replaceable_zarr(path: Path) -> bool:
@@ -53,7 +53,7 @@ def is_replaceable_zarr(path: Path) -> bool:
     return not names or (bool(said) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - said))
 
 
-def _write_zarr(
+def write_zarr(
     folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
 ) -> None:  # fmt: skip

@@ -7,23 +7,23 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .arrays import _unreadable
-from .hdf5 import _read_hdf5
-from .image import Image, _channels, _Content, _ordered
-from .nifti import _read_nifti
-from .npy import _read_npy
-from .ome_zarr import _read_zarr
-from .tiff import _read_tiff
-from .units import _calibration
+from .arrays import unreadable
+from .hdf5 import read_hdf5
+from .image import Content, Image, channels_of, in_usual_order
+from .nifti import read_nifti
+from .npy import read_npy
+from .ome_zarr import read_zarr
+from .tiff import read_tiff
+from .units import spacing_and_unit
 
 _HDF5_DATASET = re.compile(r"(.+\.(?:h5|hdf5|hdf)):(.*)", re.IGNORECASE)
 
-_READERS: dict[str, Callable[[Path, str], _Content]] = {
-    **dict.fromkeys((".tif", ".tiff"), _read_tiff),
-    **dict.fromkeys((".npy",), _read_npy),
-    **dict.fromkeys((".nii", ".nii.gz"), _read_nifti),
-    **dict.fromkeys((".zarr",), _read_zarr),
-    **dict.fromkeys((".h5", ".hdf5", ".hdf"), _read_hdf5),
+_READERS: dict[str, Callable[[Path, str], Content]] = {
+    **dict.fromkeys((".tif", ".tiff"), read_tiff),
+    **dict.fromkeys((".npy",), read_npy),
+    **dict.fromkeys((".nii", ".nii.gz"), read_nifti),
+    **dict.fromkeys((".zarr",), read_zarr),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
 }
 
 
@@ -72,13 +72,13 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     stem = owner.name[: -len(suffix)].removesuffix(".ome")
     try:
         content = _READERS[suffix](file, inside)
-        array, axes = _ordered(content.array, content.axes)
-        spacing, units = _calibration(content.sizes)
-        channels = _channels(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
+        array, axes = in_usual_order(content.array, content.axes)
+        spacing, units = spacing_and_unit(content.sizes)
+        channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library has its own for a damaged file
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import AxesView, _slabs
-from .image import Spacing, _Content, library, printable, rgb_of
-from .units import UNITS, _Size
+from .arrays import AxesView, slabs_of
+from .image import Content, Spacing, library, printable, rgb_of
+from .units import UNITS, Size
 
 READ_WHOLE = 2**28  # bytes; larger TIFFs are read where they are looked at
 
@@ -21,7 +21,7 @@ _CLASSIC_BYTES = 2**32 - 2**25  # no BigTIFF for ImageJ, and tifffile keeps room
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
-def _read_tiff(file: Path, inside: str) -> _Content:
+def read_tiff(file: Path, inside: str) -> Content:
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
@@ -38,7 +38,7 @@ def _read_tiff(file: Path, inside: str) -> _Content:
             array = _lazy_tiff(file, series)
         if tiff.imagej_metadata:
             fields = tiff.imagej_metadata
-            return _Content(array, axes, _imagej_sizes(fields, tiff.pages.first.tags), _imagej_channels(fields))
+            return Content(array, axes, _imagej_sizes(fields, tiff.pages.first.tags), _imagej_channels(fields))
         pixels: Mapping[str, Any] = tiff.shaped_metadata[0] if tiff.shaped_metadata else {}
         channels = []
         if tiff.ome_metadata:
@@ -49,7 +49,7 @@ def _read_tiff(file: Path, inside: str) -> _Content:
                 pixels = element.attrib
                 channels = [(c.get("Name"), _rgb(c.get("Color"))) for c in element if c.tag.endswith("Channel")]
     sizes = [(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "µm")) for a in "ZYX"]
-    return _Content(array, axes, sizes, channels)
+    return Content(array, axes, sizes, channels)
 
 
 def _lazy_tiff(file: Path, series: Any) -> Any:
@@ -83,7 +83,7 @@ def _imagej_channels(fields: Mapping[str, Any]) -> list[tuple[object, object]]:
     return [(None, np.asarray(table)[:, -1].astype(np.uint8).tobytes().hex()) for table in fields.get("LUTs", ())]
 
 
-def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[_Size]:
+def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[Size]:
     """ImageJ's `spacing` and `unit`, 1 for a size it leaves out; x and y are TIFF tags, in pixels per unit."""
     if "unit" not in fields and "spacing" not in fields:
         return []
@@ -93,7 +93,7 @@ def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[_Size]:
     return [(fields.get("spacing", 1), fields.get("zunit", unit)), (y, fields.get("yunit", unit)), (x, unit)]
 
 
-def _write_tiff(
+def write_tiff(
     stream: Any, array: Any, spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], ome_named: bool,
 ) -> None:  # fmt: skip
@@ -104,7 +104,7 @@ def _write_tiff(
     nbytes = math.prod(array.shape) * dtype.itemsize
     if not options.get("imagej"):
         options["bigtiff"] = nbytes > _CLASSIC_BYTES
-    planes = (plane.astype(dtype, copy=False) for slab in _slabs(array) for plane in slab)
+    planes = (plane.astype(dtype, copy=False) for slab in slabs_of(array) for plane in slab)
     tifffile.imwrite(stream, planes, shape=tuple(array.shape), dtype=dtype, photometric="minisblack", **options)
 
 

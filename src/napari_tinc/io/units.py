@@ -23,7 +23,7 @@ UNITS = {
 }
 _SPELLINGS = {symbol: name for name, (symbol, _) in UNITS.items()} | {"um": "micrometer", "micron": "micrometer"}
 
-_Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the file spells them; None where it does not
+Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the file spells them; None where it does not
 
 
 def unit_name(text: object) -> str | None:
@@ -35,7 +35,7 @@ def unit_name(text: object) -> str | None:
     return key if key in UNITS else _SPELLINGS.get(key)
 
 
-def _calibration(sizes: Sequence[_Size]) -> tuple[tuple[float, float, float] | None, str | None]:
+def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] | None, str | None]:
     """Spacing along z, y, x in one unit, that of x; (None, None) where sizes are missing or cannot be compared."""
     if len(sizes) != 3 or any(size is None for size, _ in sizes):
         return None, None

@@ -17,9 +17,9 @@ import numpy as np
 
 from ..storage import atomic
 from .image import Spacing
-from .npy import _write_npy
-from .ome_zarr import _write_zarr, is_replaceable_zarr
-from .tiff import _write_tiff
+from .npy import write_npy
+from .ome_zarr import is_replaceable_zarr, write_zarr
+from .tiff import write_tiff
 from .units import unit_name
 
 OUTPUT_SUFFIXES = (".tif", ".tiff", ".npy", ".zarr")
@@ -69,15 +69,15 @@ def write_image(
     part = Path(atomic.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
-            _write_zarr(part, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
+            write_zarr(part, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
             _replace_folder(part, path)
         else:
             raw = FileIO(part, "x")
             with _Stream(raw) as stream:
                 if suffix == ".npy":
-                    _write_npy(stream, array)
+                    write_npy(stream, array)
                 else:
-                    _write_tiff(stream, array, spacing, units, axes, channels, path.stem.lower().endswith(".ome"))
+                    write_tiff(stream, array, spacing, units, axes, channels, path.stem.lower().endswith(".ome"))
                 stream.flush()
                 os.fsync(raw.fileno())
             part.replace(path)

@@ -34,7 +34,7 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
-from ..encoding.sources import Source
+from ..encoding.sources import VolumeSource
 from ..errors import ChildError
 from ..events import Finished
 from .child import fit_file
@@ -73,7 +73,7 @@ def fit_isolated(
     if isinstance(source, str | os.PathLike):
         task: dict[str, Any] = {"path": os.fspath(source)}
     else:
-        array = Source.of(source, exact=options.exact).array
+        array = VolumeSource.of(source, exact=options.exact).array
         task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
     python = find_python()
     if python is not None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.widths import find_heads, heads_of_leaves, serving
+from ..format.widths import find_heads, heads_of_leaves, network_of_node
 from ..octree import Octree
 
 MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
@@ -118,7 +118,8 @@ class Architecture:
                     offset += tensor.size
         extents = np.array([octree.extent(level) for level in range(octree.depth + 1)])
         facts = {
-            "heads": heads, "serving": serving(octree, widths), "heads_of_leaves": heads_of_leaves(octree, widths),
+            "heads": heads, "serving": network_of_node(octree, widths),
+            "heads_of_leaves": heads_of_leaves(octree, widths),
             "extents": extents, "scale": (2.0 / extents.max(axis=1)).tolist(),
             "groups": tuple(groups), "group_of": group_of, "row_of": row_of, "tensors": tuple(tensors),
         }  # fmt: skip

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.chunks import Chunk
-from ..format.networks_file import Header, WeightsFormat
-from ..format.widths import serving
+from ..format.networks_file import NetworksHeader, WeightsFormat
+from ..format.widths import network_of_node
 from .architecture import Architecture
 from .entropy import Geometric
 from .scalars import SCALAR_ITEM
@@ -26,7 +26,7 @@ NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}
 HEAD_NUMBER_BYTES = 2  # of a gain or an offset beside these
 
 
-def bytes_of_leaves(header: Header, chunks: Sequence[Chunk]) -> NDArray[np.float64]:
+def bytes_of_leaves(header: NetworksHeader, chunks: Sequence[Chunk]) -> NDArray[np.float64]:
     """Bytes of every leaf, float64 (n_leaves,); their sum is that of all MODEL and WEIGHTS payloads.
 
     Raises
@@ -50,7 +50,7 @@ def bytes_of_leaves(header: Header, chunks: Sequence[Chunk]) -> NDArray[np.float
 
 
 def _lengths(
-    header: Header, architecture: Architecture, model: Model, run: Run
+    header: NetworksHeader, architecture: Architecture, model: Model, run: Run
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Of every stream of a chunk the nodes whose numbers it holds, and the length of each one's, in any unit."""
     form = header.weights_format
@@ -79,11 +79,11 @@ def _scaled(lengths: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
     return lengths * (nbytes / total) if total else lengths
 
 
-def _shared(header: Header, per_node: NDArray[np.float64]) -> NDArray[np.float64]:
+def _shared(header: NetworksHeader, per_node: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bytes of networks to those of the leaves that they serve, by their voxels; 0 for scalars. (n_leaves,)."""
     tree = header.tree
     voxels = (tree.stop - tree.start)[tree.leaves].prod(axis=1).astype(np.float64)
-    node = serving(tree, header.widths)[tree.leaves]
+    node = network_of_node(tree, header.widths)[tree.leaves]
     is_served = node >= 0
     total = np.zeros(len(per_node))  # voxels that a network serves
     np.add.at(total, node[is_served], voxels[is_served])

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..format.networks_file import Header
+from ..format.networks_file import NetworksHeader
 
 BLOCK = 2**13  # values turned into the dtype at a time
 
 
-def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float64]:
+def to_floats(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[np.float64]:
     """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
     lo, hi = header.value_range
     values = outputs.astype(np.float64)
@@ -22,7 +22,7 @@ def to_floats(outputs: NDArray[np.float32], header: Header) -> NDArray[np.float6
     return np.clip(values, lo, hi, out=values)
 
 
-def to_values(outputs: NDArray[np.float32], header: Header) -> NDArray[Any]:
+def to_values(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[Any]:
     """:func:`to_floats`, rounded to the dtype."""
     values = np.empty(outputs.shape, header.dtype)
     flat, into = outputs.reshape(-1), values.reshape(-1)
@@ -37,7 +37,7 @@ def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return (np.rint(values) if dtype.kind in "iub" else values).astype(dtype)
 
 
-def normalise(volume: NDArray[Any], header: Header) -> NDArray[np.float32]:
+def normalise(volume: NDArray[Any], header: NetworksHeader) -> NDArray[np.float32]:
     out = np.empty(volume.shape, np.float32)
     for plane, into in zip(volume, out, strict=True):
         into[:] = (plane.astype(np.float64) - header.mean) / header.std

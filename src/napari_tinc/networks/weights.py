@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
-from ..format.chunks import Chunk, Kind
-from ..format.networks_file import Calibration, Header, WeightsFormat
+from ..format.chunks import Chunk, ChunkKind
+from ..format.networks_file import Calibration, NetworksHeader, WeightsFormat
 from ..format.tree import of_small_trees
 from ..format.widths import SCALAR
 from ..octree import Octree
@@ -37,7 +37,7 @@ ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
 INT8_ITEM = np.dtype([("step", "<u2")])
 
 
-def architecture_of(header: Header) -> Architecture:
+def architecture_of(header: NetworksHeader) -> Architecture:
     found: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
     return found
 
@@ -91,7 +91,7 @@ def to_chunks(
         model += np.array((corrections.gain[0], corrections.offset[0]), GLOBAL_ITEM).tobytes()
     elif corrections.kind is Calibration.PER_LEAF:
         model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
-    chunks = [Chunk.of(Kind.MODEL, model + scalars.pack())]
+    chunks = [Chunk.of(ChunkKind.MODEL, model + scalars.pack())]
     for level, first, count in _runs(architecture, form):
         parts, heads = _places(architecture, level, first, count)
         streams = [(numbers[place], distributions[index]) for index, place in parts]
@@ -104,7 +104,7 @@ def to_chunks(
             payload = b"".join(numbers[place].astype(dtype).tobytes() for _, place in parts)
             if corrections.kind is Calibration.PER_LEAF:
                 payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
-        chunks.append(Chunk.of(Kind.WEIGHTS, payload, level, count))
+        chunks.append(Chunk.of(ChunkKind.WEIGHTS, payload, level, count))
     return chunks
 
 
@@ -174,7 +174,7 @@ class Run:
     values: Sequence[NDArray[Any]]
 
 
-def read_model(header: Header, architecture: Architecture, chunks: Sequence[Chunk]) -> Model:
+def read_model(header: NetworksHeader, architecture: Architecture, chunks: Sequence[Chunk]) -> Model:
     """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
     form, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
     if len(chunks) * n_tensors > MAX_PIECES:
@@ -208,12 +208,14 @@ def read_model(header: Header, architecture: Architecture, chunks: Sequence[Chun
     return Model(expected, steps, laws, head_laws, overall, scalars)
 
 
-def read_runs(header: Header, architecture: Architecture, model: Model, chunks: Sequence[Chunk]) -> Iterator[Run]:
+def read_runs(
+    header: NetworksHeader, architecture: Architecture, model: Model, chunks: Sequence[Chunk]
+) -> Iterator[Run]:
     """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
     form, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
-        if chunk.role is not Kind.WEIGHTS:
+        if chunk.role is not ChunkKind.WEIGHTS:
             continue
         parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
         first[chunk.level] += chunk.n_nodes
@@ -232,7 +234,7 @@ def read_runs(header: Header, architecture: Architecture, model: Model, chunks: 
         yield Run(chunk, parts, heads, values)
 
 
-def readable_architecture(header: Header) -> Architecture:
+def readable_architecture(header: NetworksHeader) -> Architecture:
     """:func:`architecture_of` what a file says; :class:`TincError` if that is none."""
     try:
         return architecture_of(header)
@@ -240,7 +242,7 @@ def readable_architecture(header: Header) -> Architecture:
         raise TincError(str(error)) from error
 
 
-def from_chunks(header: Header, chunks: Sequence[Chunk]) -> Stored:
+def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> Stored:
     """The parameters of a file.
 
     Raises

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import napari
 from napari.utils import notifications
 
-from ..decoding.contents import Blocks
-from ..decoding.network_box import Tree
+from ..decoding.contents import BlockContents
+from ..decoding.network_box import NetworkBox
 from ..decoding.volume import TincVolume
 from ..decoding.volume import open as open_tinc
 from ..errors import TincError
-from ..format.chunks import Kind
+from ..format.chunks import ChunkKind
 from .door import unproxied
 from .layers.from_volume import kind, to_layers
 from .preferences import read_preferences
@@ -82,7 +82,7 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
 
 def _check(volume: TincVolume) -> None:
     _ = volume.axis_labels, volume.channels, volume.provenance
-    if not isinstance(volume.parts, Blocks) and (tree := volume.parts.part(0, 0)) is not None:
+    if not isinstance(volume.parts, BlockContents) and (tree := volume.parts.part(0, 0)) is not None:
         tree.verify()
 
 
@@ -99,14 +99,14 @@ def _opened_in_part(path: str, cache_bytes: int, error: TincError) -> TincVolume
 
 
 def _what_is_missing(volume: TincVolume) -> str:
-    if isinstance(volume.parts, Blocks):
-        there = sum(entry.role is Kind.BLOCK for entry in volume.parts.entries())
+    if isinstance(volume.parts, BlockContents):
+        there = sum(entry.role is ChunkKind.BLOCK for entry in volume.parts.entries())
         total = volume.parts.header.n_volumes * volume.parts.header.tree.n_leaves
         if there == total:
             return "was cut off: what proves its values is missing"
         return f"was cut off: {total - there} of {total} blocks are missing"
     part = volume.parts.part(0, 0)
-    if isinstance(part, Tree) and not part.missing.any():
+    if isinstance(part, NetworkBox) and not part.missing.any():
         return "was cut off: what it says of its axes, or errors, is missing"
     return f"was cut off: {volume.n_missing} of its networks are missing"
 

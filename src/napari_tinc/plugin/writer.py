@@ -29,7 +29,7 @@ from .layers.file_names import file_name, free_path
 from .layers.geometry import geometry, with_geometry
 from .layers.not_kept import not_kept
 from .layers.origin import VOLUME, base_name, finest_of, unchanged
-from .layers.to_volumes import as_it_is, intensities, names_of, together, volumes_of
+from .layers.to_volumes import all_volumes, frozen_copy, intensities, storable_labels, volumes_of
 from .preferences import read_preferences
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -198,8 +198,8 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result
     place = geometry(arguments)
     bound: float | None = None
     if labels:  # all of several volumes: they were painted on together, and no time is lost to a fit
-        whole, letters, _ = together(as_it_is(data), arguments)
-        volume, bound = names_of(whole), 0.0
+        whole, letters, _ = all_volumes(frozen_copy(data), arguments)
+        volume, bound = storable_labels(whole), 0.0
         place = replace(place, axis_labels=letters or place.axis_labels)
     elif _is_mask(data, arguments) or _is_bounded(arguments):  # a second error on top would break a promise
         bound = 0.0

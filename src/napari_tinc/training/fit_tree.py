@@ -19,7 +19,7 @@ from ..decoding.values import cell_centres
 from ..devices import pick_device
 from ..events import Finished, Mark, Preview, Progress
 from ..format import networks_file
-from ..format.networks_file import Header, WeightsFormat
+from ..format.networks_file import NetworksHeader, WeightsFormat
 from ..networks.architecture import Architecture
 from ..networks.calibration import Corrections
 from ..networks.scalars import Scalars
@@ -28,7 +28,7 @@ from ..networks.weights import architecture_of, to_network
 from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
-from .packing import _allowance, _pack
+from .packing import allowance_of, pack_tree
 from .partition import partition
 from .task import BATCH, Task, _products, count_steps, muon_rate
 from .trainer import Fitted, Schedule, Snapshot, train
@@ -48,7 +48,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     began = time.perf_counter()
     header, volume = task.header, task.volume
     if not header.std_q:  # a constant volume needs no network
-        yield from _pack(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
+        yield from pack_tree(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
         return
     normalised = normalise(volume, header)
     header, allowance = _plan(task, header)
@@ -90,7 +90,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     if short:
         journals[1] = Journal()
     header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, short)
-    allowance = _allowance(task, header, scalars)
+    allowance = allowance_of(task, header, scalars)
     piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
@@ -105,10 +105,10 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     if last is None or task.control.cancel.is_set():
         return
     yield replace(last, phase="packing", seconds=time.perf_counter() - began)
-    yield from _pack(task, header, scalars, fitted, normalised, began)
+    yield from pack_tree(task, header, scalars, fitted, normalised, began)
 
 
-def _packing(task: Task, header: Header) -> costs.Packing:
+def _packing(task: Task, header: NetworksHeader) -> costs.Packing:
     products = _products(header.tree, networks_file.parameter_counts(header))
     return costs.Packing(
         costs.step_seconds(products, BATCH[task.settings.preset]),
@@ -117,7 +117,9 @@ def _packing(task: Task, header: Header) -> costs.Packing:
     )
 
 
-def _preview(architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: Header) -> Preview:
+def _preview(
+    architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: NetworksHeader
+) -> Preview:
     factor = preview_factor(header.shape)
     grid = cell_centres([range(-(-n // factor)) for n in header.shape], factor, header.shape)
     network = to_network(architecture, vector, Corrections.none(len(architecture.heads)), scalars)
@@ -132,24 +134,24 @@ def preview_factor(shape: Sequence[int]) -> int:
     return factor
 
 
-def _plan(task: Task, header: Header) -> tuple[Header, float]:
+def _plan(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
     """The header with a network that the budget pays for, and the bytes that are left for its weights."""
-    allowance = _allowance(task, header)
+    allowance = allowance_of(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
         octree, widths, layers = allocate(
             header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths,
             task.settings.quick,
         )  # fmt: skip
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
-        before, allowance = allowance, _allowance(task, header)
+        before, allowance = allowance, allowance_of(task, header)
         if before <= allowance:
             break
     return header, allowance
 
 
 def _partition(
-    task: Task, header: Header, pilot: Fitted, normalised: NDArray[np.float32], short: bool
-) -> tuple[Header, Fitted, Scalars, float]:
+    task: Task, header: NetworksHeader, pilot: Fitted, normalised: NDArray[np.float32], short: bool
+) -> tuple[NetworksHeader, Fitted, Scalars, float]:
     """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
     if short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
@@ -160,7 +162,7 @@ def _partition(
     low, high = ((value - header.mean) / header.std for value in header.value_range)
     errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
     counts = networks_file.parameter_counts(header)
-    per_network = 8 * _allowance(task, header) * counts[header.tree.leaves].mean() / counts.sum()
+    per_network = 8 * allowance_of(task, header) * counts[header.tree.leaves].mean() / counts.sum()
     found = partition(normalised, errors, STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget)
     if found is None:
         return header, pilot, Scalars.none(), 0.0

@@ -16,9 +16,9 @@ from ..errors import NotWithNetworks
 from ..events import Finished
 from ..format import networks_file
 from ..format import quality as format_quality
-from ..format.chunks import Ancillary, Chunk, Kind
+from ..format.chunks import Ancillary, Chunk, ChunkKind
 from ..format.metadata import compact
-from ..format.networks_file import Header
+from ..format.networks_file import NetworksHeader
 from ..format.quality import pack_errors
 from ..metrics import Quality, figures, part_errors
 from ..networks.calibration import Corrections, fit_corrections
@@ -31,8 +31,13 @@ from .trainer import Fitted
 REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
 
 
-def _pack(
-    task: Task, header: Header, scalars: Scalars, fitted: Fitted | None, normalised: NDArray[np.float32], began: float
+def pack_tree(
+    task: Task,
+    header: NetworksHeader,
+    scalars: Scalars,
+    fitted: Fitted | None,
+    normalised: NDArray[np.float32],
+    began: float,
 ) -> Iterator[Finished]:
     """Round, calibrate, measure and assemble the file."""
     volume, budget = task.volume, task.budget
@@ -101,14 +106,14 @@ def _fitting(size: Callable[[float], int], budget: int) -> float:
     return float(2.0**high)
 
 
-def _allowance(task: Task, header: Header, scalars: Scalars | None = None) -> float:
+def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = None) -> float:
     """What is left of the budget for the weights themselves."""
     architecture, n_parts = architecture_of(header), int(format_quality.parts_of_leaves(header).max()) + 1
     zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
     corrections = Corrections.none(len(architecture.heads))
     weights = to_chunks(architecture, zeros, ones, header.weights_format, corrections, scalars or Scalars.none())
     filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
-    filled = [weights[0], *(Chunk.of(Kind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
+    filled = [weights[0], *(Chunk.of(ChunkKind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
     report = _report(task, header, None, np.zeros((n_parts, 2)))
     rest = len(networks_file.pack(header, [*filled, *task.extra, *report])) - filler * (len(filled) - 1)
     rest += len(filled)  # a length in the table may be a byte longer
@@ -121,7 +126,7 @@ def _allowance(task: Task, header: Header, scalars: Scalars | None = None) -> fl
     return float(task.budget - rest)
 
 
-def _report(task: Task, header: Header, quality: Quality | None, errors: NDArray[np.float64]) -> list[Chunk]:
+def _report(task: Task, header: NetworksHeader, quality: Quality | None, errors: NDArray[np.float64]) -> list[Chunk]:
     """QUALITY and PROVENANCE chunks, each left out where it would take more than 3 % of a network's budget.
 
     Their size does not depend on the quality, so that the budget can be met first.

@@ -15,7 +15,7 @@ from ..control import Control
 from ..errors import NotWithNetworks
 from ..format import widths as format_widths
 from ..format.chunks import Chunk
-from ..format.networks_file import Header, WeightsFormat
+from ..format.networks_file import NetworksHeader, WeightsFormat
 from ..octree import Octree
 from ..storage.checkpoint import Journal
 from . import costs
@@ -88,7 +88,7 @@ class Task:
     """
 
     volume: NDArray[Any]
-    header: Header
+    header: NetworksHeader
     budget: int
     settings: Settings
     extra: Sequence[Chunk] = ()
@@ -156,7 +156,7 @@ def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
     return max(100, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
 
 
-def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Header:
+def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> NetworksHeader:
     """A header whose network is still the smallest there is. ``facts`` are those of :class:`~.format.head.Facts`.
 
     Raises
@@ -177,7 +177,7 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Head
         mean = total / volume.size
         mean_q = round(mean * 65535)
         std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))
-    header = Header(
+    header = NetworksHeader(
         tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
         std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=form, **facts,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from napari_tinc.encoding.options import Options
 from napari_tinc.errors import ChildError
 from napari_tinc.events import Preview, Progress
 from napari_tinc.plugin.jobs.job import JobError, Request, Result
-from napari_tinc.plugin.jobs.queue import Job, Queue
+from napari_tinc.plugin.jobs.queue import LayerJob, Queue
 from napari_tinc.plugin.layers.appearance import look_of
 from napari_tinc.plugin.layers.geometry import Geometry
 
@@ -30,7 +30,7 @@ class Driven:
         self.layer = self.viewer.add_image(VALUES, name="a")
         self.queue = Queue(self.viewer, self.start)
         self.jobs: list[SimpleNamespace] = []
-        self.ended: list[Job] = []
+        self.ended: list[LayerJob] = []
         self.queue.ended.connect(self.ended.append)
 
     def start(self, request: Request, control: Any, **callbacks: Any) -> None:
@@ -39,7 +39,7 @@ class Driven:
     def add(self, *names: str) -> None:
         geometry = Geometry((1, 1, 1), None, "zyx")
         requests = [Request(name=name, data=VALUES, geometry=geometry, options=Options(ratio=8)) for name in names]
-        self.queue.add(Job(request, self.layer, look_of(self.layer), 2.0) for request in requests)
+        self.queue.add(LayerJob(request, self.layer, look_of(self.layer), 2.0) for request in requests)
 
     @property
     def names(self) -> list[str]:

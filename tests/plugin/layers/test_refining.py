@@ -26,7 +26,7 @@ from napari_tinc.control import never
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
 from napari_tinc.decoding.lazy_array import LazyArray
 from napari_tinc.encoding import plan
-from napari_tinc.format.chunks import Kind
+from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.plugin import reader
 from napari_tinc.plugin.compare import lazy_pairs
 from napari_tinc.plugin.compare import original as compare_original
@@ -261,14 +261,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Decoded:
     """Slow blocks."""
     blocks(), labels(), few()  # Compressing decodes, too.
     sizes = Decoded()
-    decode = bounded_box.decode
+    decode = bounded_box.decode_box
 
     def slow(data: bytes, shape: tuple[int, ...], dtype: Any, check: Any = None) -> np.ndarray:
         sizes.append(int(np.prod(shape)))
         time.sleep(sizes.seconds)
         return decode(data, shape, dtype)
 
-    monkeypatch.setattr(bounded_box, "decode", slow)
+    monkeypatch.setattr(bounded_box, "decode_box", slow)
     monkeypatch.setattr(refining, "PATIENCE_SECONDS", 0.0)
     return sizes
 
@@ -321,7 +321,7 @@ def test_data_is_true_for_everybody(viewer: Any, tmp_path: Path, qtbot: Any, dec
         viewer.dims.set_current_step(0, z)
         np.testing.assert_array_equal(np.asarray(layer.data[0][z]), np.asarray(blocks())[z])
         np.testing.assert_array_equal(
-            np.asarray(layer.data[1][z // 2]), display.Seen(blocks(), 0, print).levels[1][z // 2]
+            np.asarray(layer.data[1][z // 2]), display.DisplayVolume(blocks(), 0, print).levels[1][z // 2]
         )
     qtbot.waitUntil(lambda: layer.loaded, timeout=20_000)
 
@@ -448,7 +448,7 @@ def test_damage_is_told_once_and_drawn_around(
     told: list[str] = []
     monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
     data = bytearray(blocks().parts.data())
-    entry = next(entry for entry in blocks().parts.entries() if entry.role is Kind.BLOCK)
+    entry = next(entry for entry in blocks().parts.entries() if entry.role is ChunkKind.BLOCK)
     data[entry.start + entry.length // 2] ^= 1  # type: ignore[union-attr]
     (tmp_path / "a.tinc").write_bytes(data)
     (layer,) = viewer.open(tmp_path / "a.tinc", plugin="napari-tinc")
@@ -564,7 +564,7 @@ def test_only_lazy_volumes_are_refined() -> None:
 
 
 def test_blocks_without_an_overview_are_sketched() -> None:
-    seen = display.Seen(tinc.TincVolume(few().parts.data()), 10**7, print)
+    seen = display.DisplayVolume(tinc.TincVolume(few().parts.data()), 10**7, print)
     ranges = (range(40, 41), range(32), range(32))
     assert np.ptp(seen.quick(1, ranges)) == 0
     (piece,) = seen.sketches(1, ranges)
@@ -577,8 +577,8 @@ def test_blocks_without_an_overview_are_sketched() -> None:
 
 def test_a_sketch_has_every_eighth_voxel() -> None:
     part = few().parts.part(0, 0)
-    assert isinstance(part, decoding_bounded_box.Exact)
-    fresh = decoding_bounded_box.Exact(part.data, part.shape, part.dtype, part.crc)
+    assert isinstance(part, decoding_bounded_box.BoundedBox)
+    fresh = decoding_bounded_box.BoundedBox(part.data, part.shape, part.dtype, part.crc)
     fresh.make_sketch()
     assert not fresh.decoded
     np.testing.assert_array_equal(fresh.sketch, part.array[::8, ::8, ::8])

@@ -16,14 +16,14 @@ from volumes import small_array, small_volume
 import napari_tinc as tinc
 from napari_tinc.decoding.lazy_array import LazyArray
 from napari_tinc.encoding.recalibration import recalibrated
-from napari_tinc.format.chunks import Kind
+from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.networks import evaluate
 from napari_tinc.plugin import commands, reader, writer
 from napari_tinc.plugin.layers import display
-from napari_tinc.plugin.layers.array_views import ColorsFirst, Part
+from napari_tinc.plugin.layers.array_views import ColorsFirst, OneVolume
 from napari_tinc.plugin.layers.from_volume import to_layer, to_layers
 from napari_tinc.plugin.layers.origin import PROMISE, unchanged
-from napari_tinc.plugin.layers.to_volumes import together, volumes_of
+from napari_tinc.plugin.layers.to_volumes import all_volumes, volumes_of
 from napari_tinc.plugin.leaves import calibration
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.storage.stores import Memory
@@ -140,12 +140,12 @@ def test_3d_shows_a_level_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for edge, shown in ((256, 128), (322, 161), (512, 128), (1024, 128), (2048, 128)):
         volume = tinc.TincVolume.of_parts(type("Parts", (), {"header": Header(edge), "leading": ()})())
-        assert display.Seen(volume, 0, print).shown_levels[-1].shape == (shown,) * 3
+        assert display.DisplayVolume(volume, 0, print).shown_levels[-1].shape == (shown,) * 3
 
 
 def test_damage_is_told_once_and_the_rest_is_shown(viewer: ViewerModel, tmp_path: Path, said: list[str]) -> None:
     data = bytearray(blocks().parts.data())
-    second = [entry for entry in blocks().parts.entries() if entry.role is Kind.BLOCK][1]
+    second = [entry for entry in blocks().parts.entries() if entry.role is ChunkKind.BLOCK][1]
     data[second.start + second.length // 2] ^= 1  # type: ignore[union-attr]
     (tmp_path / "a.tinc").write_bytes(data)
     (layer,) = viewer.open(tmp_path / "a.tinc", plugin="napari-tinc")
@@ -277,18 +277,18 @@ class Untouched:
 def test_parts_of_a_lazy_array_are_lazy() -> None:
     array = np.stack([small_array(), small_array()[::-1]])
     found = volumes_of(Untouched(array), {"name": "a"})
-    assert [label for label, _ in found] == ["0", "1"] and isinstance(found[1][1], Part)
+    assert [label for label, _ in found] == ["0", "1"] and isinstance(found[1][1], OneVolume)
     np.testing.assert_array_equal(found[1][1], array[1])
     np.testing.assert_array_equal(found[1][1][3, 2:5], array[1, 3, 2:5])
 
 
 def test_all_volumes_of_a_layer_as_one_array() -> None:
     series = Untouched(np.stack([small_array()] * 2))
-    assert together(series, {"axis_labels": ("-4", "-3", "-2", "-1")}) == (series, "tzyx", [])
-    assert together(series, {"axis_labels": tuple("czyx")})[1] == "czyx"
-    assert together(Untouched(np.zeros((2, 2, 3, 4, 5))), {})[1] == "qtzyx"
+    assert all_volumes(series, {"axis_labels": ("-4", "-3", "-2", "-1")}) == (series, "tzyx", [])
+    assert all_volumes(series, {"axis_labels": tuple("czyx")})[1] == "czyx"
+    assert all_volumes(Untouched(np.zeros((2, 2, 3, 4, 5))), {})[1] == "qtzyx"
     colors = np.stack([small_array()] * 3, axis=-1)
-    array, labels, channels = together(colors, {"rgb": True})
+    array, labels, channels = all_volumes(colors, {"rgb": True})
     assert isinstance(array, ColorsFirst) and array.shape == (3, 20, 24, 28) and labels == "czyx"
     assert [channel["name"] for channel in channels] == ["R", "G", "B"]
     np.testing.assert_array_equal(array[1, 2:4], colors[2:4, ..., 1])
@@ -324,7 +324,7 @@ def test_labels_are_exact_integers() -> None:
 def test_channels_of_a_damaged_file_are_shown_at_every_level(said: list[str], damage: str) -> None:
     """To know how fine to look, all blocks of the channel were read, and packed anew."""
     whole = blocks_of_channels()
-    last = [entry for entry in whole.parts.entries() if entry.role is Kind.BLOCK][-1]
+    last = [entry for entry in whole.parts.entries() if entry.role is ChunkKind.BLOCK][-1]
     data = bytearray(whole.parts.data())
     data[last.start + last.length // 2] ^= 1
     volume = tinc.TincVolume(bytes(data[: last.start + 3] if damage == "cut" else data), partial=True)
@@ -368,7 +368,7 @@ def test_a_connection_that_comes_back(said: list[str], index: tuple[Any, ...]) -
 
 def test_nothing_is_promised_of_what_could_not_be_read(said: list[str]) -> None:
     whole = tinc.compress(small_array(), max_error=0, block=16)
-    first = next(entry for entry in whole.parts.entries() if entry.role is Kind.BLOCK)
+    first = next(entry for entry in whole.parts.entries() if entry.role is ChunkKind.BLOCK)
     data = bytearray(whole.parts.data())
     data[first.start + first.length // 2] ^= 1
     shown, arguments = to_layer(tinc.TincVolume(bytes(data)), "a", 10**6)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...control import Check
 from ...decoding.lazy_array import LazyArray
 from ...decoding.volume import CACHE_BYTES, TincVolume
-from ..layers.display import Seen
+from ..layers.display import DisplayVolume
 from ..layers.refining import Piece, Ranges
 
 FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
@@ -21,15 +21,15 @@ def _silent(reason: str) -> None:
     """Say nothing: the layer of the volume reports its damage."""
 
 
-def seen(volume: TincVolume | Seen) -> Seen:
+def seen(volume: TincVolume | DisplayVolume) -> DisplayVolume:
     """The volume as napari looks at it, which can be drawn before it is decoded."""
-    return volume if isinstance(volume, Seen) else Seen(volume, CACHE_BYTES // 2, _silent)
+    return volume if isinstance(volume, DisplayVolume) else DisplayVolume(volume, CACHE_BYTES // 2, _silent)
 
 
 class _OverVolume:
     """What every array over a compressed volume leaves to that volume: its losses, and how a view is cut."""
 
-    _seen: Seen
+    _seen: DisplayVolume
 
     @property
     def losses(self) -> int:
@@ -55,7 +55,7 @@ class Curtain(_OverVolume):
     It may be hung elsewhere while threads read it.
     """
 
-    def __init__(self, original: Any, volume: TincVolume | Seen) -> None:
+    def __init__(self, original: Any, volume: TincVolume | DisplayVolume) -> None:
         self.original = original
         self.volume = volume
         self._hang = 2, self.volume.shape[2] // 2  # One object, so that a thread never sees half of a change.
@@ -81,7 +81,7 @@ class Curtain(_OverVolume):
         return self._seen.of
 
     @volume.setter
-    def volume(self, volume: TincVolume | Seen) -> None:
+    def volume(self, volume: TincVolume | DisplayVolume) -> None:
         self._seen = seen(volume)
 
     @property

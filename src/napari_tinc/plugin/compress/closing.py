@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox, QWidget
 
-from ..jobs.queue import Job, Queue
+from ..jobs.queue import LayerJob, Queue
 from . import texts
 
 GO_ON, STOP, CANCEL = "Go on in the background", "Stop && keep", "Cancel the job"
@@ -30,7 +30,7 @@ def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
     box.setDefaultButton(go_on)
     box.setEscapeButton(go_on)
 
-    def on_ended(ended: Job) -> None:
+    def on_ended(ended: LayerJob) -> None:
         if ended is job:
             box.reject()  # there is nothing left to ask
 
@@ -49,6 +49,6 @@ def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
     return box
 
 
-def is_stoppable(job: Job) -> bool:
+def is_stoppable(job: LayerJob) -> bool:
     """Tell whether a job can end early with a result: not where it codes every voxel within a bound."""
     return job.request.options.max_error is None and not job.control.stop.is_set()

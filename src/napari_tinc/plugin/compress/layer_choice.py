@@ -9,12 +9,12 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtCore import Qt
 
-from ...encoding.sources import Source
+from ...encoding.sources import VolumeSource
 from ..jobs.queue import Queue
 from ..layers.appearance import is_mask
 from ..layers.compressed import OVERLAY
 from ..layers.origin import VOLUME, source_of
-from ..layers.to_volumes import names_of, volumes_of
+from ..layers.to_volumes import storable_labels, volumes_of
 
 
 def compressible_layers(viewer: Any) -> list[Image | Labels]:
@@ -28,7 +28,7 @@ def why_not(layer: Image | Labels) -> str:
         kind = {"name": layer.name, "rgb": getattr(layer, "rgb", False), "multiscale": layer.multiscale}
         volume = volumes_of(layer.data, kind)[0][1]
         exact = isinstance(layer, Labels)
-        Source.of(names_of(volume) if exact else volume, exact=exact or is_mask(layer))
+        VolumeSource.of(storable_labels(volume) if exact else volume, exact=exact or is_mask(layer))
     except (ValueError, TypeError) as error:
         return str(error)
     return ""

@@ -13,19 +13,19 @@ from napari.layers import Image, Labels
 
 from ... import texts as wording
 from ...encoding import choice
-from ...encoding.job import Job as EncodingJob
+from ...encoding.job import EncodingJob
 from ...encoding.options import Options
 from ...encoding.plan import estimate_blocks
 from ...encoding.psnr_search import LEAST_RATIO
-from ...encoding.sources import Source
+from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
 from ..jobs.job import Request
-from ..jobs.queue import Job
+from ..jobs.queue import LayerJob
 from ..layers.appearance import is_mask, look_of, look_of_all
 from ..layers.geometry import geometry
 from ..layers.leading_axes import LeadingAxes
 from ..layers.origin import base_name
-from ..layers.to_volumes import as_it_is, names_of, together, volumes_of
+from ..layers.to_volumes import all_volumes, frozen_copy, storable_labels, volumes_of
 from . import texts
 from .form import ALL, MAX_ERROR, TOGETHER, CompressForm
 
@@ -64,7 +64,7 @@ def layer_data(layer: Image | Labels, *, still: bool = False) -> tuple[Any, dict
     data, arguments, _ = layer.as_layer_data_tuple()
     if isinstance(layer, Labels):
         levels = data if layer.multiscale else [data]
-        kept = [names_of(as_it_is(level) if still else level) for level in levels]
+        kept = [storable_labels(frozen_copy(level) if still else level) for level in levels]
         data = kept if layer.multiscale else kept[0]
     return data, arguments
 
@@ -75,7 +75,7 @@ def estimate(form: CompressForm, volume: Any) -> Estimate | None:
     Raises ValueError for unusable widths, TypeError for what cannot be compressed with that target.
     """
     options = form.chosen_options()
-    source = Source.of(volume, exact=options.exact)
+    source = VolumeSource.of(volume, exact=options.exact)
     if options.psnr is not None or options.without_networks:
         return None
     return estimate_blocks(source, options.budget(source.nbytes), options.settings())
@@ -99,7 +99,7 @@ def is_together(form: CompressForm, volumes: Sequence[tuple[str, Any]]) -> bool:
     return len(volumes) > 1 and form.part.value == TOGETHER
 
 
-def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> list[Job]:
+def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> list[LayerJob]:
     """Make the jobs of one click on Compress.
 
     Raises
@@ -114,7 +114,7 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
     whole, letters = volumes[0][1], ""
     channels: list[dict[str, str]] = []
     if is_together(form, volumes):
-        whole, letters, channels = together(data, arguments, axes.letters, axes.channels)
+        whole, letters, channels = all_volumes(data, arguments, axes.letters, axes.channels)
     seconds = expected_seconds(form, estimate(form, whole), whole) or 0.0  # all are of one shape
     place = geometry(arguments)
     look = look_of_all(layer, letters) if letters else look_of(layer)
@@ -124,7 +124,7 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
         volumes = [each for each in volumes if each[0] == form.part.value]
     name, click = base_name(layer.name), next(_clicks)
     return [
-        Job(
+        LayerJob(
             Request(
                 name=f"{name} [{label}]" if label else name, data=volume, geometry=place, options=options,
                 channels=channels, log=log, isolate=form.isolate.value,
@@ -145,8 +145,8 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
         volume = volumes[0][1]
         channels: list[dict[str, str]] = []
         if is_together(form, volumes):
-            volume, _, channels = together(data, arguments, axes.letters, axes.channels)
-        Source.of(volume, exact=target.get("max_error") == 0)
+            volume, _, channels = all_volumes(data, arguments, axes.letters, axes.channels)
+        VolumeSource.of(volume, exact=target.get("max_error") == 0)
     except (ValueError, TypeError) as error:
         return Description(str(error), reason=str(error))
     reason, planned, networks = "", None, ""
@@ -174,7 +174,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
 
 def settled_method(options: Options, volume: Any) -> str:
     """Return the method as far as it is known before the work: "auto" only if both will be tried."""
-    source, target = Source.of(volume, exact=options.exact), options.target
+    source, target = VolumeSource.of(volume, exact=options.exact), options.target
     ratio = source.nbytes / target["nbytes"] if "nbytes" in target else target.get("ratio", LEAST_RATIO)
     return choice.settled_method(EncodingJob(source, {}, [], options.settings()), ratio)
 

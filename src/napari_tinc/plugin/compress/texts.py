@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...decoding.contents import Blocks
+from ...decoding.contents import BlockContents
 from ...decoding.volume import TincVolume
 from ...events import Progress
 from ...texts import duration, promise_of, size
@@ -17,7 +17,7 @@ from ..layers.from_volume import promise
 
 if TYPE_CHECKING:
     from ..jobs.job import Result
-    from ..jobs.queue import Job
+    from ..jobs.queue import LayerJob
 
 WHAT = {"training": "Training step", "blocks": "Block", "reading": "Reading block", "overview": "Overview, step"}
 METHODS = {
@@ -49,7 +49,7 @@ def goal(target: Mapping[str, Any], nbytes: int, times: str, labels: bool) -> li
     return lines
 
 
-def headline(job: Job, most: int = 1000) -> str:
+def headline(job: LayerJob, most: int = 1000) -> str:
     """Say what is compressed and how far it is: "Compressing brain: 40 %, 12 s left". Long names are cut."""
     name, remaining = job.request.name, job.remaining
     name = name if len(name) <= most else f"{name[: most - 1]}…"
@@ -59,7 +59,7 @@ def headline(job: Job, most: int = 1000) -> str:
     return f"{text}: {100 * remaining.share:.0f} %, {duration(remaining.left)} left"
 
 
-def progress(job: Job, event: Progress, waiting: int) -> str:
+def progress(job: LayerJob, event: Progress, waiting: int) -> str:
     """Say how far, how good, how big."""
     lines = ["Stopping. What has been learnt is kept."] if job.control.stop.is_set() else []
     lines.append(headline(job))
@@ -79,7 +79,7 @@ def progress(job: Job, event: Progress, waiting: int) -> str:
 
 def made_of(volume: TincVolume) -> str:
     """Say what a compressed volume consists of."""
-    if not isinstance(volume.parts, Blocks):
+    if not isinstance(volume.parts, BlockContents):
         count = int(np.count_nonzero(np.asarray(volume.header.widths) > 0))  # type: ignore[attr-defined]
         leaves = volume.header.tree.n_leaves
         return f"An octree of {count} networks with {leaves} leaves" if count > 1 else "One network"

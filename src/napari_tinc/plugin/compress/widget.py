@@ -18,7 +18,7 @@ from ..door import unproxied
 from ..forms import allow, watch_end
 from ..jobs.background import DRAW_SECONDS, main_window, outcomes_of, queue_of
 from ..jobs.job import JobError
-from ..jobs.queue import Job
+from ..jobs.queue import LayerJob
 from ..jobs.worker import start_task
 from ..layers.to_volumes import volumes_of
 from ..preferences import read_preferences, remember
@@ -230,7 +230,7 @@ class CompressWidget(CompressForm):
         if job and self.compress.enabled:
             self.compress.native.setToolTip(f"{job.request.name} is being compressed; this starts after it.")
 
-    def _on_started(self, job: Job) -> None:
+    def _on_started(self, job: LayerJob) -> None:
         self._drawn = 0.0
         self._draw([])
         self.bar.max, self.bar.value = 1, 0
@@ -239,7 +239,7 @@ class CompressWidget(CompressForm):
         self._show_state()
         self.native.ensureWidgetVisible(self.status.native)
 
-    def _on_progress(self, job: Job, event: Progress) -> None:
+    def _on_progress(self, job: LayerJob, event: Progress) -> None:
         packing = event.phase == "packing"
         now = time.monotonic()
         if now - self._drawn < DRAW_SECONDS and not packing:
@@ -250,7 +250,7 @@ class CompressWidget(CompressForm):
         self._draw(job.curve, event.seconds + job.remaining.left)
         self.bar.max, self.bar.value = 100, round(100 * job.remaining.share)
 
-    def _on_ended(self, job: Job) -> None:
+    def _on_ended(self, job: LayerJob) -> None:
         self._timer.stop()
         self._describe()
         self.native.ensureWidgetVisible(self.save.native if job.result else self.status.native)

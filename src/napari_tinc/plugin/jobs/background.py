@@ -18,7 +18,7 @@ from ..compress import texts
 from ..compress.save_results import Outcome, Saveable
 from ..preferences import read_preferences
 from .job import Request
-from .queue import Job, Queue
+from .queue import LayerJob, Queue
 from .worker import start_job
 
 # Seconds between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms;
@@ -73,24 +73,24 @@ class StatusLine:
         self.label = None
         self.queue.abandon(window_is_gone=True)
 
-    def _on_started(self, job: Job) -> None:
+    def _on_started(self, job: LayerJob) -> None:
         self._drawn = 0.0
         self._show(job)
 
-    def _on_progress(self, job: Job, event: Progress) -> None:
+    def _on_progress(self, job: LayerJob, event: Progress) -> None:
         now = time.monotonic()
         if now - self._drawn >= DRAW_SECONDS:
             self._drawn = now
             self._show(job)
 
-    def _on_ended(self, job: Job) -> None:
+    def _on_ended(self, job: LayerJob) -> None:
         if self.label is not None:
             self.label.hide()
         self._record(job)
         if job.result:
             show_info(texts.notice(job.request.name, job.result))
 
-    def _record(self, job: Job) -> None:
+    def _record(self, job: LayerJob) -> None:
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
         if job.result and job.control.stop.is_set():
             text = f"Stopped early; a longer training would be better.\n{text}"
@@ -102,7 +102,7 @@ class StatusLine:
             outcome.results.append(Saveable(job.request.name, job.result.volume, layers))
         self.outcomes[job.source] = outcome
 
-    def _show(self, job: Job) -> None:
+    def _show(self, job: LayerJob) -> None:
         if self.label is not None:
             self.label.setText(texts.headline(job, NAME_LENGTH))
             self.label.show()

@@ -100,9 +100,9 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 yield Result(event.volume, event.quality, event.seconds, layers, event.reason)
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
-        raise JobError(one_line(error)) from error
+        raise JobError(error_line(error)) from error
     finally:
-        free_memory()
+        release_gpu_memory()
 
 
 def copy_suffix(options: Options, event: Finished) -> str:
@@ -140,10 +140,10 @@ def one_result(work: Callable[[], T]) -> Iterator[T]:
         yield work()
     except Exception as error:
         traceback.clear_frames(error.__traceback__)  # see compress_layer
-        raise JobError(one_line(error)) from error
+        raise JobError(error_line(error)) from error
 
 
-def one_line(error: Exception) -> str:
+def error_line(error: Exception) -> str:
     """The first line of an error's text, with the error's name where the text alone says little."""
     if isinstance(error, MemoryError):
         return "not enough memory"
@@ -153,7 +153,7 @@ def one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def free_memory() -> None:
+def release_gpu_memory() -> None:
     """Give the memory of a finished job back to the GPU."""
     if torch := sys.modules.get("torch"):
         if torch.cuda.is_available() and torch.cuda.is_initialized():

@@ -26,7 +26,7 @@ from .remaining import Remaining
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class LayerJob:
     """A compression, waiting, under way or over.
 
     Attributes
@@ -67,13 +67,13 @@ class Queue:
     started, progressed, ended : emitted with the job, and with its progress; ``ended`` before the next is started.
     """
 
-    started, progressed, ended = Signal(Job), Signal(Job, Progress), Signal(Job)
+    started, progressed, ended = Signal(LayerJob), Signal(LayerJob, Progress), Signal(LayerJob)
 
     def __init__(self, viewer: Any, start: Callable[..., None]) -> None:
         """``start`` is :func:`~.worker.start_job` without its ``viewer`` and ``eager_voxels``."""
         self._viewer, self._start = weakref.ref(viewer), start
-        self.running: Job | None = None
-        self.waiting: list[Job] = []
+        self.running: LayerJob | None = None
+        self.waiting: list[LayerJob] = []
         self.pace = 1.0
         self.landing = False
 
@@ -83,7 +83,7 @@ class Queue:
         viewer = self._viewer()
         return [] if viewer is None else viewer.layers
 
-    def add(self, jobs: Iterable[Job]) -> None:
+    def add(self, jobs: Iterable[LayerJob]) -> None:
         """Start these jobs after those that are there."""
         self.waiting += jobs
         self._next()
@@ -130,7 +130,7 @@ class Queue:
             on_end=lambda: self._on_end(job),
         )  # fmt: skip
 
-    def _on_event(self, job: Job, event: Progress | Preview | Result) -> None:
+    def _on_event(self, job: LayerJob, event: Progress | Preview | Result) -> None:
         if job is not self.running or job.control.cancel.is_set():
             return
         if isinstance(event, Preview):
@@ -148,7 +148,7 @@ class Queue:
                 job.curve.append((event.seconds, event.psnr))
             self.progressed.emit(job, event)
 
-    def _on_error(self, job: Job, error: JobError) -> None:
+    def _on_error(self, job: LayerJob, error: JobError) -> None:
         job.failure = f"Failed: {error}"
         cause = error.__cause__
         died = isinstance(cause, ChildError) and not hasattr(cause, "__notes__")
@@ -157,14 +157,14 @@ class Queue:
         else:
             notification_manager.dispatch(Notification.from_exception(error))
 
-    def _on_end(self, job: Job) -> None:
+    def _on_end(self, job: LayerJob) -> None:
         self._drop_preview(job)
         if job is self.running:
             self.running = None
             self.ended.emit(job)
             self._next()
 
-    def _land(self, job: Job, result: Result) -> None:
+    def _land(self, job: LayerJob, result: Result) -> None:
         """Add the result above its original and older copies of it, which it hides; on top if the original is gone."""
         layers = self._layers
         make = Labels if job.request.options.labels else Image  # of a mask that was an image, an image
@@ -184,14 +184,14 @@ class Queue:
         finally:
             self.landing = False
 
-    def _place_of(self, job: Job) -> int:
+    def _place_of(self, job: LayerJob) -> int:
         """Return where a layer lies above the original of a job and all copies of it; on top if that is gone."""
         layers = self._layers
         if job.source not in layers:
             return len(layers)
         return 1 + max(i for i, layer in enumerate(layers) if layer is job.source or is_copy(layer, job.source))
 
-    def _show_preview(self, job: Job, preview: Preview) -> None:
+    def _show_preview(self, job: LayerJob, preview: Preview) -> None:
         layers = self._layers
         if job.preview is not None and job.preview in layers:
             job.preview.data = preview.values
@@ -202,7 +202,7 @@ class Queue:
             layers.insert(self._place_of(job), job.preview)
             layers.selection = selected
 
-    def _drop_preview(self, job: Job) -> None:
+    def _drop_preview(self, job: LayerJob) -> None:
         if job.preview is not None and job.preview in self._layers:
             self._layers.remove(job.preview)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...array_like import LazyBase
 
 
-class Narrowed(LazyBase):
+class As32Bit(LazyBase):
     """Integers in a smaller dtype; ValueError where one is read that does not fit."""
 
     def __init__(self, array: Any, dtype: np.dtype[Any]) -> None:
@@ -33,7 +33,7 @@ class Narrowed(LazyBase):
         return found
 
 
-class Part(LazyBase):
+class OneVolume(LazyBase):
     """One volume of an array of several, which is not read before it is looked at, whatever kind it is of."""
 
     def __init__(self, array: Any, before: tuple[int, ...], after: tuple[int, ...]) -> None:

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...control import Check
-from ...decoding.bounded_box import SKETCH_LEVEL, Exact
+from ...decoding.bounded_box import SKETCH_LEVEL, BoundedBox
 from ...decoding.cache import LeastRecentlyUsed
-from ...decoding.contents import Blocks, Boxes, Part
+from ...decoding.contents import BlockContents, Boxes, Part
 from ...decoding.lazy_array import LazyArray, levels_of
-from ...decoding.network_box import Tree
+from ...decoding.network_box import NetworkBox
 from ...decoding.values import THIN, TILE, VoxelDecoder, cell_centres
 from ...decoding.volume import TincVolume
 from ...errors import TincError
 from ...networks.values import rounded
 from .refining import Piece, Ranges
-from .tolerant import Tolerant
+from .tolerant import TolerantContents
 
 OVERVIEW_VOXELS = 2**22  # of the coarsest level: napari's thumbnail and 3D view take it
 LIMIT_BLOCKS = 8  # whose value ranges say how bright a channel is
@@ -60,7 +60,7 @@ class TimedDecoder(VoxelDecoder):
             self.seconds_per_point += (took - self.seconds_per_point) / 4
 
 
-class Seen:
+class DisplayVolume:
     """A volume with a cache of its own, which keeps the coarsest level once 3D has asked for all of it.
 
     Attributes
@@ -73,13 +73,14 @@ class Seen:
 
     def __init__(self, volume: TincVolume, cache_bytes: int, tell: Callable[[str], None]) -> None:
         self.of = volume
-        self.parts: Boxes = Tolerant(volume.parts, tell) if isinstance(volume.parts, Blocks) else volume.parts
+        parts = volume.parts
+        self.parts: Boxes = TolerantContents(parts, tell) if isinstance(parts, BlockContents) else parts
         self.levels = levels_of(self, self.parts.leading, self.parts.header.shape)
         large = [math.prod(level.shape[-3:]) > OVERVIEW_VOXELS for level in self.levels]
         self.shown_levels: list[LazyArray] = self.levels[: sum(large) + 1]
         self._cache = LeastRecentlyUsed(cache_bytes)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Seen:
+    def __deepcopy__(self, memo: dict[int, Any]) -> DisplayVolume:
         return self  # Copies of a layer, which napari makes deeply, share what has been decoded.
 
     def __repr__(self) -> str:
@@ -103,7 +104,7 @@ class Seen:
 
     @property
     def _n_lost(self) -> int:
-        return self.parts.n_lost if isinstance(self.parts, Tolerant) else 0
+        return self.parts.n_lost if isinstance(self.parts, TolerantContents) else 0
 
     def _decoded(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         coarsest = self.shown_levels[-1]
@@ -157,12 +158,12 @@ class Seen:
             number = self._number(place)
             if self.parts.edge:
                 self.parts.overview(number)
-            elif isinstance(self.parts, Tolerant):
+            elif isinstance(self.parts, TolerantContents):
                 self.parts.check = check
                 for box, _ in self._decoder.boxes_met(self._centres(factor, ranges[-3:])):
                     check()
                     self.parts.sketch(number, box)
-            elif isinstance(tree := self.parts.part(number, 0), Tree):
+            elif isinstance(tree := self.parts.part(number, 0), NetworkBox):
                 _ = tree.network
             out[at] = self._coarsely(place, factor, ranges[-3:], not self.parts.edge)
         return out
@@ -173,7 +174,7 @@ class Seen:
 
     def refined(self, factor: int, piece: Piece, check: Check) -> NDArray[Any]:
         """See :class:`~.refining.Refinable`."""
-        if isinstance(self.parts, Tolerant):
+        if isinstance(self.parts, TolerantContents):
             self.parts.check = check
         return self._decode(factor, piece.ranges)
 
@@ -214,7 +215,7 @@ class Seen:
 
     def _seconds(self, part: Part) -> float:
         """What a point of a part takes, about."""
-        return SECONDS_PER_VOXEL if isinstance(part, Exact) else self._decoder.seconds_per_point
+        return SECONDS_PER_VOXEL if isinstance(part, BoundedBox) else self._decoder.seconds_per_point
 
     def _needs(self, factor: int, ranges: Ranges, parts: Sequence[Ranges]) -> list[frozenset[Hashable]]:
         """Blocks that have to be decoded as a whole for each part of a view."""
@@ -250,15 +251,15 @@ class Seen:
         middle = rounded(np.array(sum(self.parts.header.value_range) / 2), self.dtype)
         out = np.full([len(axis) for axis in axes], middle)
         overview = self.parts.overview_at_hand(volume)
-        if isinstance(overview, Exact) and overview.decoded:
+        if isinstance(overview, BoundedBox) and overview.decoded:
             out[:] = rounded(overview.floats([axis / self.parts.edge for axis in axes]), self.dtype)
-        elif isinstance(overview, Tree) and _is_ready(overview):
+        elif isinstance(overview, NetworkBox) and _is_ready(overview):
             out[:] = self._on_lattice(lambda axes: overview.floats([a / self.parts.edge for a in axes], 1), axes)
         elif networks and self._are_ready(volume, axes):
             out[:] = self._on_lattice(lambda axes: self._decoder.floats(volume, 1, axes), axes)
         for box, where in self._decoder.boxes_met(axes):
             part = self.parts.at_hand(volume, box)
-            if not isinstance(part, Exact):
+            if not isinstance(part, BoundedBox):
                 continue
             corner = self.parts.start[box]
             local = [axis[along] - low for axis, along, low in zip(axes, where, corner, strict=True)]
@@ -270,7 +271,7 @@ class Seen:
 
     def _are_ready(self, volume: int, axes: list[NDArray[np.float64]]) -> bool:
         parts = [self.parts.at_hand(volume, box) for box, _ in self._decoder.boxes_met(axes)]
-        return all(isinstance(part, Tree) and _is_ready(part) for part in parts)
+        return all(isinstance(part, NetworkBox) and _is_ready(part) for part in parts)
 
     def _on_lattice(
         self, evaluate: Callable[[list[NDArray[np.float64]]], NDArray[np.float64]], axes: list[NDArray[np.float64]]
@@ -288,7 +289,7 @@ class Seen:
         seconds = 0.0
         for box, _ in self._decoder.boxes_met(self._centres(factor, ranges)):
             part = self.parts.at_hand(self._number(place), box)
-            if not isinstance(part, Tree) or not _is_ready(part):
+            if not isinstance(part, NetworkBox) or not _is_ready(part):
                 return False
             seconds += len(part.header.tree.leaves) * SECONDS_PER_LEAF
         return seconds < 2 * AT_ONCE_SECONDS
@@ -323,7 +324,7 @@ class Seen:
 
 def _is_ready(part: Part) -> bool:
     """Whether values of a part can be had without decoding all of it first."""
-    return part.decoded if isinstance(part, Exact) else "network" in vars(part)
+    return part.decoded if isinstance(part, BoundedBox) else "network" in vars(part)
 
 
 def _is_thin(ranges: Ranges) -> bool:
@@ -347,10 +348,10 @@ def brightness(volume: TincVolume) -> tuple[float, float]:
     for number in _some(n_volumes if coarsely else n_volumes * n_boxes):
         try:
             part = parts.overview(number) if coarsely else parts.part(*divmod(number, n_boxes))
-            known = part.array[np.isfinite(part.array)] if isinstance(part, Exact) and coarsely else np.empty(0)
+            known = part.array[np.isfinite(part.array)] if isinstance(part, BoundedBox) and coarsely else np.empty(0)
         except (TincError, OSError):
             continue  # it is told where it is looked at
-        if isinstance(part, Tree):
+        if isinstance(part, NetworkBox):
             ranges.append(part.header.value_range)
         elif known.size:
             ranges.append((known.min(), known.max()))

@@ -14,9 +14,9 @@ import numpy as np
 from ...decoding.volume import CACHE_BYTES, TincVolume
 from ...texts import promise_of
 from . import display, drawing
-from .display import Seen, brightness
-from .geometry import _known_unit
-from .origin import CHECKSUM, PROMISE, VOLUME, _checksum
+from .display import DisplayVolume, brightness
+from .geometry import known_unit
+from .origin import CHECKSUM, PROMISE, VOLUME, checksum_of
 
 MOST_BLOCKS = 64  # of a file that is decoded at once: reading many small ones takes longer than their voxels
 COLORS = ("cyan", "yellow", "magenta", "red", "green", "blue")  # of channels whose file does not say it
@@ -65,12 +65,12 @@ def to_layer(
         show_error(f"A part of {name} cannot be read, and is shown coarsely or grey: {reason}")
 
     metadata: dict[str, Any] = {VOLUME: volume}
-    seen = Seen(volume, cache_bytes, tell)
+    seen = DisplayVolume(volume, cache_bytes, tell)
     data: Any = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
     if volume.size <= max(eager_voxels, display.OVERVIEW_VOXELS) and _n_blocks(volume) <= MOST_BLOCKS:
         decoded = drawing.while_drawing(lambda: np.asarray(seen.levels[0]))
         if not unread:
-            data, metadata[CHECKSUM] = decoded, _checksum(decoded)
+            data, metadata[CHECKSUM] = decoded, checksum_of(decoded)
     drawing.install()
     leading = volume.ndim - 3
     arguments: dict[str, Any] = {
@@ -83,7 +83,7 @@ def to_layer(
         arguments["contrast_limits"] = _limits(*volume.value_range)
     if (said := promise(volume)) and not unread:
         metadata[PROMISE] = said
-    if units := _known_unit(volume.units):
+    if units := known_unit(volume.units):
         arguments["units"] = ("pixel",) * leading + (units,) * 3
     return data, arguments
 

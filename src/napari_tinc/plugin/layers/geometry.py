@@ -31,7 +31,7 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
     scale = arguments.get("scale")
     sizes = [abs(float(size)) for size in (UNIT_SCALE if scale is None else scale)][-3:]
     units = list(arguments.get("units") or ())[-3:]
-    name = _known_unit(units[-1]) if units else None
+    name = known_unit(units[-1]) if units else None
     if name is not None and len({str(unit) for unit in units}) > 1:
         sizes, name = _converted(sizes, units, name)
     labels = [str(label) for label in arguments.get("axis_labels") or ()][-3:]
@@ -47,7 +47,7 @@ def with_geometry(volume: TincVolume, wanted: Geometry) -> TincVolume:
         labels = volume.axis_labels
     same = (
         np.allclose(volume.spacing, wanted.spacing, rtol=1e-9, atol=0)
-        and _known_unit(volume.units) == wanted.units
+        and known_unit(volume.units) == wanted.units
         and volume.axis_labels == labels
     )
     if same:
@@ -56,7 +56,7 @@ def with_geometry(volume: TincVolume, wanted: Geometry) -> TincVolume:
     return volume.rewritten(spacing=spacing, units=wanted.units, axis_labels=labels)
 
 
-def _known_unit(unit: object) -> str | None:
+def known_unit(unit: object) -> str | None:
     """pint's name of a unit of length; None for pixels and what pint does not know."""
     import pint
 

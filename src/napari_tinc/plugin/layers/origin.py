@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...decoding.lazy_array import LazyArray
 from ...decoding.volume import TincVolume
-from .display import Seen
+from .display import DisplayVolume
 
 VOLUME, CHECKSUM, PROMISE = "tinc", "tinc_crc32", "tinc_promise"  # keys in a layer's metadata
 SOURCE = "tinc_source"  # key in the metadata of a compressed copy: a weak reference to the layer it was made from
@@ -47,13 +47,13 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     finest = finest_of(data, arguments)
     if isinstance(finest, LazyArray):
         source, whole = finest.volume, volume.levels[0]
-        seen = isinstance(source, Seen) and source.of is volume
+        seen = isinstance(source, DisplayVolume) and source.of is volume
         same = seen and (finest.factor, finest.axes) == (whole.factor, whole.axes)  # not flipped, for one
     else:
         same = (
             isinstance(data, np.ndarray)
             and (data.shape, data.dtype) == (volume.shape, volume.header.dtype)
-            and _checksum(data) == metadata.get(CHECKSUM)
+            and checksum_of(data) == metadata.get(CHECKSUM)
         )
     return volume if same else None
 
@@ -74,5 +74,5 @@ def edited(layer: Any) -> str:
     return "" if same else f"{layer.name} was changed since it was decoded: save it, and open that"
 
 
-def _checksum(array: NDArray[Any]) -> int:
+def checksum_of(array: NDArray[Any]) -> int:
     return zlib.crc32(np.ascontiguousarray(array).data)

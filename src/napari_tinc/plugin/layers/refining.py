@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...control import Check
-from ...decoding.lazy_array import Source
+from ...decoding.lazy_array import Decoder
 from ...devices import cpu_count
 from ...errors import Cancelled
 
@@ -43,7 +43,7 @@ class Piece:
     needs: frozenset[Hashable] = frozenset()
 
 
-class Refinable(Source, Protocol):
+class Refinable(Decoder, Protocol):
     """What can be drawn coarsely before it is decoded."""
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .array_views import ColorsFirst, Narrowed, Part
+from .array_views import As32Bit, ColorsFirst, OneVolume
 from .geometry import geometry
 from .origin import finest_of
 
@@ -50,7 +50,7 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
     if arguments.get("rgb"):
         if finest.ndim != 4:
             raise ValueError(f"{name} is an RGB image of {finest.ndim - 1} axes ({shape}); volumes have 3 (z, y, x)")
-        return [(color, Part(finest, (), (index,))) for index, color in enumerate("RGBA"[: finest.shape[-1]])]
+        return [(color, OneVolume(finest, (), (index,))) for index, color in enumerate("RGBA"[: finest.shape[-1]])]
     if finest.ndim < 3:
         raise ValueError(f"{name} has {finest.ndim} axes ({shape}); only volumes of 3 (z, y, x) can be compressed")
     leading = finest.shape[:-3]
@@ -58,7 +58,8 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
     if count > MOST_VOLUMES:
         raise ValueError(f"{name} holds {count} volumes ({shape}), expected at most {MOST_VOLUMES}")
     return [
-        (", ".join(map(str, index)), Part(finest, index, ()) if index else finest) for index in np.ndindex(*leading)
+        (", ".join(map(str, index)), OneVolume(finest, index, ()) if index else finest)
+        for index in np.ndindex(*leading)
     ]  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def leading_letters(data: Any, arguments: Mapping[str, Any]) -> str:
     return "".join(labels[:-3]) if plain and not arguments.get("rgb") else ""
 
 
-def together(
+def all_volumes(
     data: Any, arguments: Mapping[str, Any], leading: str = "", channels: Sequence[Mapping[str, str]] = ()
 ) -> tuple[Any, str, list[dict[str, str]]]:
     """Return all volumes of a layer as one lazy array with axes (..., z, y, x), a letter an axis, and its channels.
@@ -99,12 +100,12 @@ def together(
     return finest, letters + last, [dict(channel) for channel in channels] if named else []
 
 
-def as_it_is(data: Any) -> Any:
+def frozen_copy(data: Any) -> Any:
     """Labels that stay so while they are compressed, though the layer is painted on; as only arrays in memory are."""
     return data.copy() if isinstance(data, np.ndarray) else data
 
 
-def names_of(data: Any) -> Any:
+def storable_labels(data: Any) -> Any:
     """Labels of an array in a dtype that a file can hold: those of 64 bits in 32, checked where they are read."""
     dtype = np.dtype(data.dtype)
-    return Narrowed(data, np.dtype(f"{dtype.kind}4")) if dtype.kind in "iu" and dtype.itemsize == 8 else data
+    return As32Bit(data, np.dtype(f"{dtype.kind}4")) if dtype.kind in "iu" and dtype.itemsize == 8 else data

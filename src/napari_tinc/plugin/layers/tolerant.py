@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ...control import Check, never
-from ...decoding.bounded_box import Exact
-from ...decoding.contents import Blocks, Part
-from ...decoding.network_box import Tree
+from ...decoding.bounded_box import BoundedBox
+from ...decoding.contents import BlockContents, Part
+from ...decoding.network_box import NetworkBox
 from ...errors import TincError
-from ...format.head import Facts
+from ...format.head import VolumeFacts
 
 
-class Tolerant:
+class TolerantContents:
     """Blocks of which one that cannot be read counts as missing, so that what is coarser is shown there.
 
     Attributes
@@ -21,9 +21,9 @@ class Tolerant:
     n_lost : how often a connection failed, or a disk.
     """
 
-    def __init__(self, blocks: Blocks, tell: Callable[[str], None]) -> None:
+    def __init__(self, blocks: BlockContents, tell: Callable[[str], None]) -> None:
         self._blocks = blocks
-        self.header: Facts = blocks.header
+        self.header: VolumeFacts = blocks.header
         self.leading, self.edge = blocks.leading, blocks.edge
         self.start, self.stop = blocks.start, blocks.stop
         self._tell, self._told = tell, False
@@ -54,7 +54,7 @@ class Tolerant:
         """Make a coarse look at a block possible. What is damaged is reported when all of it is decoded."""
         with suppress(TincError, OSError):
             part = self._blocks.part(volume, box)
-            if isinstance(part, Exact):
+            if isinstance(part, BoundedBox):
                 part.make_sketch(self.check)
             elif part is not None:
                 _ = part.network
@@ -65,7 +65,9 @@ class Tolerant:
         try:
             part = read(*place)
             if part is not None:
-                _ = part.network if isinstance(part, Tree) else part.decode(self.check)  # there may be damage, too
+                _ = (
+                    part.network if isinstance(part, NetworkBox) else part.decode(self.check)
+                )  # there may be damage, too
         except (TincError, OSError) as error:
             if isinstance(error, TincError):
                 self._damaged.add(place)
