@@ -87,8 +87,8 @@ def fit_events(
         yield code_block(values, settings.bound, span, control.check)
         return
     task = Task(
-        values, make_header(values, settings.form), budget, settings, control=control, span=span, inner=True,
-        journal=journal or Journal(),
+        values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,
+        is_block=True, journal=journal or Journal(),
     )  # fmt: skip
     for event in run(task, share):
         if isinstance(event, Finished):

@@ -254,7 +254,7 @@ def fit_once(
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
         return _unless_hopeless(run_blocks(job, tree, budget, share), wanted, job.control, Journal())
     volume = job.source.read(0, (slice(None),) * 3)
-    header = make_header(volume, job.settings.form, **job.facts)
+    header = make_header(volume, job.settings.weights_format, **job.facts)
     journal = job.journal.under(f"tree-{budget}-{share}")
     task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
     return _unless_hopeless(run(task, share), wanted, job.control, journal)

@@ -124,8 +124,8 @@ def fit(
     meta = meta_of(source, options)
     job = EncodingJob(
         source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        options.settings(quick=source.size > resources.MOST_AT_ONCE), control or Control(), options.block,
-        scheduler=options.scheduler, names=bool(meta.get("labels") or meta.get("bool")),
+        options.settings(favour_decoding_speed=source.size > resources.MOST_AT_ONCE), control or Control(),
+        options.block, scheduler=options.scheduler, labels=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
     psnr = options.psnr
     planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
@@ -184,7 +184,15 @@ def _whole(
 
 def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
     """What tells this job from others: all that the bytes of its file depend on."""
-    said: list[Any] = [job.settings.provenance(), job.settings.said(), budget, psnr, job.edge, job.facts, job.names]
+    said: list[Any] = [
+        job.settings.provenance(),
+        job.settings.key_fields(),
+        budget,
+        psnr,
+        job.edge,
+        job.facts,
+        job.labels,
+    ]
     if not job.settings.without_networks:
         said += [pick_device(job.settings.device).type, n_shards()]
     source = job.source

@@ -155,12 +155,12 @@ class Options:
             raise ValueError(f"a file of {budget} bytes asked for, expected at most {limits.MAX_FILE}: a higher ratio")
         return budget
 
-    def settings(self, *, quick: bool = False) -> Settings:
+    def settings(self, *, favour_decoding_speed: bool = False) -> Settings:
         """What training is told; ``quick`` where to decode sooner counts more than the last 0.2 dB."""
         return Settings(
-            preset=self.preset, seed=self.seed, device=self.device, form=WEIGHTS[self.weights], levels=self.levels,
-            widths=None if self.widths is None else tuple(self.widths), calibrate=self.calibration == "auto",
-            quick=quick, bound=self.max_error, method=self.method,
+            preset=self.preset, seed=self.seed, device=self.device, weights_format=WEIGHTS[self.weights],
+            levels=self.levels, widths=None if self.widths is None else tuple(self.widths),
+            calibrate=self.calibration == "auto", favour_decoding_speed=favour_decoding_speed, bound=self.max_error, method=self.method,
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:

@@ -52,7 +52,10 @@ def is_candidate(job: EncodingJob, ratio: float) -> bool:
     """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
     settings = job.settings
     chosen = (
-        settings.method != "auto" or settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
+        settings.method != "auto"
+        or settings.levels
+        or settings.widths
+        or settings.weights_format is not WeightsFormat.ENTROPY
     )
     return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
 

@@ -53,18 +53,21 @@ def _lengths(
     header: NetworksHeader, architecture: Architecture, model: Model, run: Run
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Of every stream of a chunk the nodes whose numbers it holds, and the length of each one's, in any unit."""
-    form = header.weights_format
+    weights_format = header.weights_format
     for (index, place), values in zip(run.parts, run.values, strict=False):
         tensor = architecture.tensors[index]
         group = architecture.groups[tensor.group]
         nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
         size = tensor.shape[1] * tensor.shape[2]
         first, stop = (place.start - tensor.offset) // size, (place.stop - tensor.offset) // size
-        law = model.laws[index] if form is WeightsFormat.ENTROPY else None
-        yield nodes[first:stop], _numbers(values, law, NUMBER_BYTES.get(form, 0)).reshape(-1, size).sum(axis=1)
+        law = model.laws[index] if weights_format is WeightsFormat.ENTROPY else None
+        yield (
+            nodes[first:stop],
+            _numbers(values, law, NUMBER_BYTES.get(weights_format, 0)).reshape(-1, size).sum(axis=1),
+        )
     heads = architecture.heads[run.heads]
     for number, values in enumerate(run.values[len(run.parts) :]):
-        law = model.head_laws[number] if form is WeightsFormat.ENTROPY else None
+        law = model.head_laws[number] if weights_format is WeightsFormat.ENTROPY else None
         yield heads, _numbers(values, law, HEAD_NUMBER_BYTES)
 
 

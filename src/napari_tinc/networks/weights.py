@@ -48,26 +48,26 @@ def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) ->
 
 
 def round_trip(
-    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], form: WeightsFormat
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], weights_format: WeightsFormat
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The parameters as a reader will see them, and the stored steps (ones where the format has none)."""
     stored = np.ones(len(architecture.tensors), np.float32)
     out = vector.astype(np.float16).astype(np.float32)
-    if form is WeightsFormat.FLOAT16:
+    if weights_format is WeightsFormat.FLOAT16:
         return out, stored
     for index, tensor in enumerate(architecture.tensors):
         part = slice(tensor.offset, tensor.offset + tensor.size)
-        largest = 127 if form is WeightsFormat.INT8 else entropy.MAX_MAGNITUDE
+        largest = 127 if weights_format is WeightsFormat.INT8 else entropy.MAX_MAGNITUDE
         # One per cent more, because storing may round the step down and the largest value must still fit.
         coarse_enough = 1.01 * np.abs(vector[part]).max() / largest
-        step = coarse_enough if form is WeightsFormat.INT8 else max(coarse_enough, steps[index])
+        step = coarse_enough if weights_format is WeightsFormat.INT8 else max(coarse_enough, steps[index])
         stored[index] = storable(np.array(step))
         out[part] = quantize(vector[part], stored[index], largest) * stored[index]
     return out, stored
 
 
 def to_chunks(
-    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], form: WeightsFormat,
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], weights_format: WeightsFormat,
     corrections: Corrections, scalars: Scalars,
 ) -> list[Chunk]:  # fmt: skip
     """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
@@ -76,14 +76,14 @@ def to_chunks(
         for tensor, step in zip(architecture.tensors, steps, strict=True)
     ]
     model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
-    numbers: NDArray[Any] = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
-    if form is WeightsFormat.ENTROPY:
+    numbers: NDArray[Any] = vector if weights_format is WeightsFormat.FLOAT16 else np.concatenate(integers)
+    if weights_format is WeightsFormat.ENTROPY:
         table = np.zeros(len(steps), ENTROPY_ITEM)
         table["step"] = steps.view(np.uint32) >> 16
         table["decay"] = [distribution.decay for distribution in distributions]
         table["largest"] = [distribution.largest for distribution in distributions]
         model = table.tobytes()
-    elif form is WeightsFormat.INT8:
+    elif weights_format is WeightsFormat.INT8:
         model = (steps.view(np.uint32) >> 16).astype("<u2").tobytes()
     head_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
     head_distributions = [entropy.Geometric.of(values) for values in head_values]
@@ -92,15 +92,15 @@ def to_chunks(
     elif corrections.kind is Calibration.PER_LEAF:
         model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
     chunks = [Chunk.of(ChunkKind.MODEL, model + scalars.pack())]
-    for level, first, count in _runs(architecture, form):
+    for level, first, count in _runs(architecture, weights_format):
         parts, heads = _places(architecture, level, first, count)
         streams = [(numbers[place], distributions[index]) for index, place in parts]
         if corrections.kind is Calibration.PER_LEAF:
             streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
-        if form is WeightsFormat.ENTROPY:
+        if weights_format is WeightsFormat.ENTROPY:
             payload = entropy.encode(streams)
         else:
-            dtype = "<f2" if form is WeightsFormat.FLOAT16 else "i1"
+            dtype = "<f2" if weights_format is WeightsFormat.FLOAT16 else "i1"
             payload = b"".join(numbers[place].astype(dtype).tobytes() for _, place in parts)
             if corrections.kind is Calibration.PER_LEAF:
                 payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
@@ -133,8 +133,8 @@ class Stored:
     def uncalibrated(self) -> Stored:
         return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
 
-    def to_chunks(self, form: WeightsFormat) -> list[Chunk]:
-        return to_chunks(self.architecture, self.vector, self.steps, form, self.corrections, self.scalars)
+    def to_chunks(self, weights_format: WeightsFormat) -> list[Chunk]:
+        return to_chunks(self.architecture, self.vector, self.steps, weights_format, self.corrections, self.scalars)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,11 +176,13 @@ class Run:
 
 def read_model(header: NetworksHeader, architecture: Architecture, chunks: Sequence[Chunk]) -> Model:
     """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
-    form, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
+    weights_format, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
     if len(chunks) * n_tensors > MAX_PIECES:
         raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
     model = chunks[0].checked()
-    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
+    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[
+        weights_format
+    ]
     own = 0 if item is None else item.itemsize * n_tensors
     expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
     n_scalars = int((header.widths == SCALAR).sum())
@@ -193,7 +195,7 @@ def read_model(header: NetworksHeader, architecture: Architecture, chunks: Seque
     if item is not None:
         table = np.frombuffer(model[:own], item)
         steps = read_steps(table["step"])
-        if form is WeightsFormat.ENTROPY:
+        if weights_format is WeightsFormat.ENTROPY:
             pairs = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
             laws = [read_law(*pair) for pair in pairs]
             n_items = sum(2 * law.largest + 1 for law in laws)
@@ -212,7 +214,7 @@ def read_runs(
     header: NetworksHeader, architecture: Architecture, model: Model, chunks: Sequence[Chunk]
 ) -> Iterator[Run]:
     """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
-    form, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
+    weights_format, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
         if chunk.role is not ChunkKind.WEIGHTS:
@@ -224,11 +226,11 @@ def read_runs(
         payload = chunk.checked()
         values: Sequence[NDArray[Any]]
         try:
-            if form is WeightsFormat.ENTROPY:
+            if weights_format is WeightsFormat.ENTROPY:
                 laws = [*(model.laws[index] for index, _ in parts), *model.head_laws]
                 values = entropy.decode(payload, list(zip([*sizes, *n_heads], laws, strict=True)))
             else:
-                values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", sizes, n_heads)
+                values = _fixed(payload, "<f2" if weights_format is WeightsFormat.FLOAT16 else "i1", sizes, n_heads)
         except ValueError as error:
             raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
         yield Run(chunk, parts, heads, values)
@@ -291,9 +293,9 @@ def _fixed(payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[i
     return out
 
 
-def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int, int, int]]:
+def _runs(architecture: Architecture, weights_format: WeightsFormat) -> Iterator[tuple[int, int, int]]:
     """How every level is cut into chunks: (level, first node in it, number of nodes)."""
-    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[form]
+    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[weights_format]
     sizes = np.zeros(architecture.octree.depth + 1)
     for tensor in architecture.tensors:
         sizes[architecture.groups[tensor.group].level] += tensor.size * bits / 8

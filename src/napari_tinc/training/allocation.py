@@ -27,8 +27,8 @@ MAX_LEVELS = 6
 
 
 def allocate(
-    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None,
-    chosen: Sequence[int] | None = None, quick: bool = False,
+    shape: tuple[int, int, int], nbytes: float, weights_format: WeightsFormat, levels: int | None = None,
+    chosen: Sequence[int] | None = None, favour_decoding_speed: bool = False,
 ) -> tuple[Octree, NDArray[np.int64], int]:  # fmt: skip
     """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is.
 
@@ -41,12 +41,12 @@ def allocate(
         If the volume has no room for the levels of ``chosen`` widths, or ``nbytes`` none for their weights.
     """
     if chosen is not None:
-        return _as_chosen(shape, nbytes, form, chosen)
-    budget = 8 * nbytes / BITS_PER_WEIGHT[form]
+        return _as_chosen(shape, nbytes, weights_format, chosen)
+    budget = 8 * nbytes / BITS_PER_WEIGHT[weights_format]
     for count in range(2, MAX_LEVELS + 1) if levels is None else [levels]:
         octree = Octree.full(shape, count - 1)
         layers = _layers(octree)
-        widths = _widths(octree, layers, budget, quick)
+        widths = _widths(octree, layers, budget, favour_decoding_speed)
         if widths[0] < WIDEST_ROOT or Octree.full(shape, count).depth == octree.depth:
             break
     return octree, widths, layers
@@ -77,7 +77,7 @@ def _listed(widths: Sequence[int]) -> str:
 
 
 def _as_chosen(
-    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, chosen: Sequence[int]
+    shape: tuple[int, int, int], nbytes: float, weights_format: WeightsFormat, chosen: Sequence[int]
 ) -> tuple[Octree, NDArray[np.int64], int]:
     octree = Octree.full(shape, len(chosen) - 1)
     if octree.depth < len(chosen) - 1:
@@ -87,7 +87,7 @@ def _as_chosen(
         )
     layers, widths = _layers(octree), np.array(chosen, np.int64)[octree.level]
     count = int(count_parameters(octree, widths, layers).sum())
-    least = count * (LEAST_BITS if form is WeightsFormat.ENTROPY else BITS_PER_WEIGHT[form]) / 8
+    least = count * (LEAST_BITS if weights_format is WeightsFormat.ENTROPY else BITS_PER_WEIGHT[weights_format]) / 8
     if least > nbytes:
         raise ValueError(
             f"widths are {_listed(chosen)}: {count} weights take at least {round(least)} bytes, of "
@@ -100,7 +100,7 @@ def _layers(octree: Octree) -> int:
     return 3 if octree.depth <= 1 else 2
 
 
-def _widths(octree: Octree, layers: int, budget: float, quick: bool) -> NDArray[np.int64]:
+def _widths(octree: Octree, layers: int, budget: float, favour_decoding_speed: bool) -> NDArray[np.int64]:
     """The levels above as wide as suits the processor, and the widest leaves that the rest of the budget pays for."""
 
     def spent(per_level: list[int]) -> int:
@@ -119,7 +119,7 @@ def _widths(octree: Octree, layers: int, budget: float, quick: bool) -> NDArray[
         return [_suited(width) for width in leaf * growth[:-1]]
 
     above = above_leaves(SMALL_GROWTH)
-    if quick or (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
+    if favour_decoding_speed or (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
         above = above_leaves(GROWTH)
     below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
     return np.array([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])[octree.level]

@@ -140,7 +140,7 @@ def _plan(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
         octree, widths, layers = allocate(
             header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths,
-            task.settings.quick,
+            task.settings.favour_decoding_speed,
         )  # fmt: skip
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, allowance_of(task, header)

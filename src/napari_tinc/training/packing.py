@@ -135,6 +135,6 @@ def _report(task: Task, header: NetworksHeader, quality: Quality | None, errors:
         Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
         Chunk.of(Ancillary.PROVENANCE, compact(task.settings.provenance() | figures(quality))),
     ]
-    if task.inner:
+    if task.is_block:
         chunks.pop()
     return [chunk for chunk in chunks if not header.std_q or len(chunk.payload) <= REPORT_SHARE * task.budget]
