@@ -26,12 +26,12 @@ from ..format.chunks import Ancillary, Chunk
 from ..format.limits import MAX_FILE
 from ..format.metadata import compact
 from ..format.quality import pack_errors, span_of
-from ..metrics import Quality, figures, psnr
+from ..metrics import Quality, psnr, quality_fields
 from ..networks.values import rounded
 from ..octree import Octree, box_slices
 from ..storage.checkpoint import Journal, key_of
 from ..training import costs
-from ..training.costs import with_more
+from ..training.costs import with_later_stages
 from ..training.trainer import MARKS
 from .block import Block, BlockTask, fit_events
 from .budgets import shares
@@ -60,7 +60,7 @@ def run_blocks(
             if isinstance(event, Survey):
                 job.surveys[n_blocks, edge] = event
             elif isinstance(event, Progress):
-                yield with_more(event, began, usual_block_seconds(job, tree, budget))
+                yield with_later_stages(event, began, usual_block_seconds(job, tree, budget))
             else:
                 yield event
     if control.cancel.is_set():
@@ -83,7 +83,7 @@ def run_blocks(
         return
     budgets = np.zeros(seen.low.shape, np.int64)
     if not exact:
-        said = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
+        said = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
         rest = head_bytes(header, [*job.extra, said], n_volumes * (n_blocks + bool(edge)))
         budgets = shares(seen, budget - rest - sum(len(block.data) for block in overviews))
     tasks = [
@@ -124,7 +124,7 @@ def assemble(
     """The file of finished blocks, and its quality; the seconds are left to the caller."""
     quality = _quality(blocks, span_of(header.value_range))
     ancillary = [
-        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
+        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(quality))),
         *_errors_of(blocks, header.value_range),
     ]  # fmt: skip
     data = blocks_file.pack(header, [b.payload for b in overviews], [b.payload for b in blocks], ancillary)

@@ -19,7 +19,7 @@ from ..control import Control
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
-from ..training.costs import USUAL_ROUNDS, pace, with_more
+from ..training.costs import USUAL_ROUNDS, pace, with_later_stages
 from ..training.fit_tree import run
 from ..training.task import Estimate, Settings, Task, make_header
 from .blocks import run_blocks, usual_block_seconds
@@ -188,11 +188,11 @@ class _Ahead:
 
     def of_samples(self, event: Progress) -> Progress:
         self._coder_pace = event.seconds / (event.step * self._sample)
-        return with_more(event, self._began, self._coder_pace * (self._networks + self._plain))
+        return with_later_stages(event, self._began, self._coder_pace * (self._networks + self._plain))
 
     def of_first(self, event: Progress) -> Progress:
         """Of the predictive coder, before networks."""
-        return with_more(event, self._began, pace(event, self._plain) * self._networks)
+        return with_later_stages(event, self._began, pace(event, self._plain) * self._networks)
 
     def of_networks(self, event: Progress, rival: float = -math.inf) -> Progress:
         """The predictive coder comes after them, unless they will be better than ``rival`` dB."""
@@ -203,11 +203,11 @@ class _Ahead:
         will_be_better = event.psnr + gain > rival
         coder_pace = pace(event, self._networks) if math.isnan(self._coder_pace) else self._coder_pace
         more = 0.0 if will_be_better or self._stop.is_set() else coder_pace * self._plain
-        return with_more(event, self._began, more)
+        return with_later_stages(event, self._began, more)
 
     def of_last(self, event: Progress) -> Progress:
         """Of the predictive coder, after networks."""
-        return with_more(event, self._began, 0.0)
+        return with_later_stages(event, self._began, 0.0)
 
 
 def _predictive(job: EncodingJob, budget: int, told: Callable[[Progress], Progress]) -> _Making:

@@ -160,7 +160,8 @@ class Options:
         return Settings(
             preset=self.preset, seed=self.seed, device=self.device, weights_format=WEIGHTS[self.weights],
             levels=self.levels, widths=None if self.widths is None else tuple(self.widths),
-            calibrate=self.calibration == "auto", favour_decoding_speed=favour_decoding_speed, bound=self.max_error, method=self.method,
+            calibrate=self.calibration == "auto", favour_decoding_speed=favour_decoding_speed, bound=self.max_error,
+            method=self.method,
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from functools import partial
 
 from ..errors import NotWithNetworks
 from ..events import Finished, Preview, Progress
-from ..training.costs import pace, with_more
+from ..training.costs import pace, with_later_stages
 from .choice import End, Fitting, GivenUp, fit_once, reason_without, settled_method
 from .job import EncodingJob
 from .plan import block_tree, estimate_blocks
@@ -52,7 +52,7 @@ def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | P
     one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
 
     def told(event: Progress) -> Progress:
-        return with_more(event, began, pace(event, usual) * one_fit)
+        return with_later_stages(event, began, pace(event, usual) * one_fit)
 
     with suppress(NotPredictive):
         return (yield from run_stage(fit_plain(job, wanted=wanted), told))
@@ -77,7 +77,7 @@ def _search(
     def told(event: Progress, attempt: int, is_pilot: bool) -> Progress:
         whole = (event.seconds + event.seconds_left) / (PILOT_SHARE if is_pilot else 1)
         ahead = USUAL_FITS if is_pilot else max(0, USUAL_FITS - 1 - len(tried))
-        return with_more(replace(event, attempt=attempt), began, ahead * whole)
+        return with_later_stages(replace(event, attempt=attempt), began, ahead * whole)
 
     for attempt in range(1, MOST_ATTEMPTS + 1):
         if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):

@@ -23,10 +23,10 @@ from ..format.blocks_file import Payload
 from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..format.quality import pack_errors
-from ..metrics import figures, part_errors
+from ..metrics import part_errors, quality_fields
 from ..networks.calibration import fit_corrections
 from ..networks.values import normalise, to_values
-from ..networks.weights import Stored, from_chunks
+from ..networks.weights import StoredNetwork, from_chunks
 from ..octree import box_slices
 
 
@@ -70,7 +70,7 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
         return data
 
     data = _changed(volume, calibrated)
-    return _saying(data, figures(metrics.measure(original, decoded.reshape(volume.shape), 1)))
+    return _saying(data, quality_fields(metrics.measure(original, decoded.reshape(volume.shape), 1)))
 
 
 def _recalibrated(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
@@ -88,7 +88,7 @@ def _recalibrated(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDAr
     return _assemble(tree, stored, Chunk.of(Ancillary.QUALITY, errors)), values
 
 
-def _assemble(tree: NetworkBox, stored: Stored, quality: Chunk | None) -> bytes:
+def _assemble(tree: NetworkBox, stored: StoredNetwork, quality: Chunk | None) -> bytes:
     """The tree's file around other weights; QUALITY replaced where it has any."""
     header = replace(tree.header, calibration=stored.corrections.kind)
     chunks = stored.to_chunks(header.weights_format)
@@ -123,7 +123,7 @@ def _changed(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice
 def _saying(data: bytes, said: dict[str, str]) -> TincVolume:
     """A file, with this in place of what PROVENANCE said of its quality, where it has any."""
     volume = TincVolume(data)
-    kept = {key: value for key, value in volume.provenance.items() if key not in figures(None)}
+    kept = {key: value for key, value in volume.provenance.items() if key not in quality_fields(None)}
     if not volume.provenance:
         return volume
     ancillary = [chunk for chunk in volume.parts.ancillary() if chunk.role is not Ancillary.PROVENANCE]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from ..octree import Octree
-from ..texts import amount
+from ..texts import rough_size
 from ..training.task import Settings
 from .sources import VolumeSource
 
@@ -65,7 +65,9 @@ def check_memory(needed: int, way_out: str) -> None:
     """ValueError where there is less than needed."""
     free = available_memory()
     if needed > free:
-        raise ValueError(f"about {amount(needed)} of memory needed, {amount(free)} free: {way_out}close other programs")
+        raise ValueError(
+            f"about {rough_size(needed)} of memory needed, {rough_size(free)} free: {way_out}close other programs"
+        )
 
 
 def give_back_memory() -> None:
@@ -79,4 +81,4 @@ def check_disk(needed: int, folder: Path) -> None:
     """ValueError where the disk of a folder has less room."""
     free = shutil.disk_usage(folder if folder.exists() else os.path.dirname(os.path.abspath(folder))).free
     if needed > free:
-        raise ValueError(f"about {amount(needed)} needed on the disk of {folder}, {amount(free)} free there")
+        raise ValueError(f"about {rough_size(needed)} needed on the disk of {folder}, {rough_size(free)} free there")

@@ -25,7 +25,7 @@ from ..format.blocks_file import BlocksHeader
 from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
-from ..metrics import figures, psnr
+from ..metrics import psnr, quality_fields
 from ..octree import box_slices
 from ..storage.checkpoint import Pieces
 from ..training import costs
@@ -106,7 +106,7 @@ def fit_plain(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
     )
 
-    report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
+    report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
     rest = head_bytes(header, [*job.extra, report], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
 
     def search(encode: Encoder) -> Found:

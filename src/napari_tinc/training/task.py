@@ -135,19 +135,19 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
     )
     counts = format_widths.count_parameters(octree, widths, layers)
     steps = count_steps(settings.preset, math.prod(shape), share)
-    per_level = _on_each_level(octree)
-    products = _products(octree, counts)
+    per_level = _first_node_of_levels(octree)
+    products = products_per_point(octree, counts)
     seconds = steps * costs.step_seconds(products, BATCH[settings.preset])
     seconds += costs.packing_seconds(math.prod(shape), products)
     return Estimate(steps, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
 
 
-def _products(octree: Octree, counts: NDArray[np.int32]) -> int:
+def products_per_point(octree: Octree, counts: NDArray[np.int32]) -> int:
     """Weights that one point meets: those of one node a level."""
-    return int(counts[_on_each_level(octree)].sum())
+    return int(counts[_first_node_of_levels(octree)].sum())
 
 
-def _on_each_level(octree: Octree) -> list[int]:
+def _first_node_of_levels(octree: Octree) -> list[int]:
     """A node of every level."""
     return [int(np.flatnonzero(octree.level == level)[0]) for level in range(octree.depth + 1)]
 
