@@ -51,9 +51,9 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Any:
                 control.stop.set()
             yield from networks
 
-        monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter(samples))
+        monkeypatch.setattr(choice, "forecast_without_networks", lambda *_: iter(samples))
         monkeypatch.setattr(choice, "fit_once", fit_once)
-        monkeypatch.setattr(choice, "fit_plain", lambda *_, **__: iter(coder))
+        monkeypatch.setattr(choice, "fit_without_networks", lambda *_, **__: iter(coder))
         events = tinc.fit(waves(), ratio=8, preset="fast", control=control)
         return [event for event in events if isinstance(event, tinc.Progress)]
 

@@ -91,7 +91,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.method == "networks":
-            _refuse_networks(self._needs_prediction())
+            _refuse_networks(self._option_against_networks())
         self._check_target()
         self._check_names()
         self._check_whole_numbers()
@@ -173,7 +173,7 @@ class Options:
         """The same, with an image's spacing, units, axes and channels where none were given."""
         return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
 
-    def _needs_prediction(self) -> str:
+    def _option_against_networks(self) -> str:
         if self.max_error is not None:
             return f"max_error={self.max_error}"
         return "labels=True" if self.labels else ""
