@@ -22,7 +22,7 @@ from ..control import Check, never
 from ..devices import cpu_count
 from ..octree import box_slices
 from .architecture import Architecture, Array
-from .scratch import CPU_BUFFERS, TileBuffers
+from .tile_buffers import CPU_BUFFERS, TileBuffers
 
 TILE = 4096  # points whose features of two layers stay in a core's cache
 GPU_TILE = 2**18
