@@ -18,6 +18,7 @@ from fields import VERIFY, File
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded import quantization
 from napari_tinc.decoding.volume import TincVolume
 from napari_tinc.format.limits import DTYPES
 
