@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, voxels_of_parity
+from .prediction import ACTIVITY_BITS, ORBITS, ORDER, Ints, Level, Parity, ParityStage, Place, stages
 
 MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
 MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
-ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
 MIN_BACKGROUND = 0.01  # of the voxels
 
 
@@ -33,32 +32,28 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 def _run(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code: Callable[[ParityStage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check, last: int = 0,
+    code: Callable[[ParityStage, Place], tuple[Ints, Ints]], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
     """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices.
 
     It ends with level ``last``, which has every 2^last-th voxel along each axis.
     """
+    size = tuple(-(-n // 2**last) for n in shape)
     dtype = np.int32 if high < 2**24 else np.int64
-    values, errors = np.full((1, 1, 1), first, dtype), np.zeros((1, 1, 1), dtype)
-    for level in range((max(shape) - 1).bit_length() - 1, last - 1, -1):
-        stride = 2**level
-        size = tuple(-(-n // stride) for n in shape)
-        known = Level(high, 2 * bounds(level) + 1, background=background)
-        known.add((0, 0, 0), values, errors)
-        finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
-        voxels_of_parity(finer, (0, 0, 0))[:], voxels_of_parity(finer_errors, (0, 0, 0))[:] = values, errors
-        for parity in ORDER:
-            part = voxels_of_parity(finer, parity)
-            check()
-            if part.size:
-                stage = ParityStage(known, parity, part.shape)
-                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
-                part[:], voxels_of_parity(finer_errors, parity)[:] = code(stage, where)
-                if parity != ORDER[-1]:
-                    known.add(parity, part, voxels_of_parity(finer_errors, parity))
-        values, errors = finer, finer_errors
-    return values
+    box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
+
+    def new_level(level: int, place: Place) -> Level:
+        known = Level(high, 2 * bounds(level + last) + 1, background=background)
+        known.add((0, 0, 0), box[place], errors[place])
+        return known
+
+    for stage, place in stages(size, new_level):
+        check()
+        values, errors_of_stage = code(stage, place)
+        box[place], errors[place] = values, errors_of_stage
+        if stage.parity != ORDER[-1]:  # nothing of the level is predicted after the last
+            stage.known.add(stage.parity, values, errors_of_stage)
+    return box
 
 
 def bound_of_level(bound: int, taper: int, level: int) -> int:
@@ -104,7 +99,7 @@ def decode_integers(
     models, empty_models = tables.models(), empty_tables.models()
     known_weights = _WeightsByParity()
 
-    def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+    def code(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
         weights, activity_weights = known_weights.get(stage)
         count = stage.base.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
@@ -163,8 +158,8 @@ def encode_integers(
     known_weights, background = _WeightsByParity(), _background(box, bound)
     stages: list[_StageTokens] = []
 
-    def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
-        wanted = box[where].astype(stage.base.dtype)
+    def code(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+        wanted = box[place].astype(stage.base.dtype)
         emptiness, empty = np.zeros(0, np.int64), None
         if background >= 0:
             emptiness = stage.emptiness()

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
-from .interpolation import ORDER, check_shape
-from .prediction import NEAR, Ints, Level, Parity, ParityStage, pad, voxels_of_parity
+from .interpolation import check_shape
+from .prediction import NEAR, ORDER, Ints, Level, Parity, ParityStage, Place, pad, stages
 
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
 OTHER_LABEL = 3  # candidates; this place is that of any other label
@@ -118,24 +118,17 @@ def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> N
     return (offsets + np.uint64(lowest % 2**64)).astype(dtype)
 
 
-def _run(
-    shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, tuple[slice, ...]], Ints], check: Check
-) -> Ints:
+def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, Place], Ints], check: Check) -> Ints:
     """The box, level by level; ``code`` gives the labels of a stage, whose voxels are at the slices."""
-    labels = np.full((1, 1, 1), first, dtype)
-    for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
-        stride = 2**level
-        finer = np.empty([-(-n // stride) for n in shape], dtype)
-        voxels_of_parity(finer, (0, 0, 0))[:] = labels
-        known = Level(0, 1, {(0, 0, 0): pad(labels)})
-        for parity in ORDER:
-            part = voxels_of_parity(finer, parity)
-            check()
-            if part.size:
-                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
-                part[:] = code(_Vote(ParityStage(known, parity, part.shape)), where).reshape(part.shape)
-                known.values[parity] = pad(part)
-        labels = finer
+    labels = np.full(shape, first, dtype)
+
+    def new_level(level: int, place: Place) -> Level:
+        return Level(0, 1, {(0, 0, 0): pad(labels[place])})
+
+    for stage, place in stages(shape, new_level):
+        check()
+        labels[place] = of_stage = code(_Vote(stage), place).reshape(stage.shape)
+        stage.known.values[stage.parity] = pad(of_stage)
     return labels
 
 
@@ -229,9 +222,9 @@ def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArra
 def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
     coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
 
-    def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+    def code(vote: _Vote, place: Place) -> Ints:
         check()
-        labels = box[where].ravel()
+        labels = box[place].ravel()
         places = vote.places(labels)
         coded.append((vote.classes, places, labels[places == OTHER_LABEL]))
         return labels
@@ -261,7 +254,7 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
     tables = Tables.read(reader)
     models = tables.models()
 
-    def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+    def code(vote: _Vote, place: Place) -> Ints:
         check()
         places = reader.tokens(tables, models, vote.classes)
         labels = vote.labels(places)

@@ -7,7 +7,7 @@ same. Predictions and errors are in eighths of the integers that are coded.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from .entropy import MAX_CLASSES
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Parity = tuple[int, int, int]
 
+ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
 NEAR = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1))
 FAR = ((3, 0, 0), (0, 3, 0), (0, 0, 3), (1, 2, 0), (1, 0, 2), (2, 1, 0), (0, 1, 2), (2, 0, 1), (0, 2, 1))
 SHELLS = (NEAR[:3], NEAR[3:6], NEAR[6:])  # faces, edges, corners
@@ -33,11 +34,6 @@ def _orbit(offset: Parity) -> list[Parity]:
 
 
 ORBITS = {offset: _orbit(offset) for offset in itertools.product(range(4), range(4), range(4))}
-
-
-def voxels_of_parity(array: Any, parity: Parity) -> Any:
-    z, y, x = parity
-    return array[z::2, y::2, x::2]
 
 
 def pad(array: Ints) -> Ints:
@@ -187,3 +183,26 @@ class ParityStage:
         if self.known.step == 1:
             classes += np.abs(fraction) >= 2
         return classes, fraction < 0
+
+
+Place = tuple[slice, ...]
+
+
+def stages(shape: tuple[int, ...], new_level: Callable[[int, Place], Level]) -> Iterator[tuple[ParityStage, Place]]:
+    """Walk a box from coarse to fine; yield every stage and the place of its voxels in the box.
+
+    The caller adds the voxels of a stage to ``stage.known`` before it asks for the next one.
+
+    Parameters
+    ----------
+    shape : voxels along z, y, x.
+    new_level : makes the :class:`Level` of a number, 0 for the finest, with the voxels that are known when the level
+        begins; these are at the slices.
+    """
+    for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
+        stride = 2**level
+        known = new_level(level, (slice(None, None, 2 * stride),) * 3)
+        for parity in ORDER:
+            size = tuple(len(range(p * stride, n, 2 * stride)) for p, n in zip(parity, shape, strict=True))
+            if all(size):
+                yield ParityStage(known, parity, size), tuple(slice(p * stride, None, 2 * stride) for p in parity)

@@ -25,6 +25,7 @@ OMEGA0 = 8.0  # frequency of the first sines when training begins
 METHODS = ("auto", "networks", "predictive")  # the better of the other two; an octree of networks; no networks
 STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
 FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
+OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}  # Other names would forget jobs that are kept.
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
 
 
@@ -66,8 +67,12 @@ class Settings:
         return encoder | ({"preset": self.preset, "seed": self.seed} if self.bound is None else {})
 
     def key_fields(self) -> dict[str, Any]:
-        """Everything that the bytes of a file depend on."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
+        """Return all that the bytes of a file depend on, by the names that kept jobs of every version have."""
+        return {
+            OLD_NAMES.get(field.name, field.name): getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "device"
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
