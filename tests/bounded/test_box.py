@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import interpolation, numbers, special_values
+from napari_tinc.bounded import interpolation, quantization, special_values
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 FLOATS = ("f2", "f4", "f8")
@@ -105,7 +105,7 @@ def test_what_no_bound_has_a_meaning_for_costs_little(fill: float) -> None:
     outside = z * z + y * y + x * x > 200
     plain = len(check(box, 1e-3))
     data = check(np.where(outside, np.float32(fill), box), 1e-3)
-    assert data[0] == numbers.BoxKind.MASKED and len(data) < 0.7 * plain
+    assert data[0] == quantization.BoxKind.MASKED and len(data) < 0.7 * plain
     box[3, 4, 5] = fill
     assert len(check(box, 1e-3)) < plain + 200
 
@@ -202,10 +202,10 @@ def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[i
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    bomb = bytes([numbers.BoxKind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
+    bomb = bytes([quantization.BoxKind.REPEATS]) + lzma.compress(bytes(2**22), preset=1)
     with pytest.raises(ValueError, match="holds 9 bytes, expected exactly 8"):
         bounded_box.decode_box(bomb, (1, 1, 2), "f4")
-    memory = bytes([numbers.BoxKind.REPEATS]) + lzma.compress(bytes(8), preset=8)
+    memory = bytes([quantization.BoxKind.REPEATS]) + lzma.compress(bytes(8), preset=8)
     with pytest.raises(ValueError, match=r"no \.xz stream"):
         bounded_box.decode_box(memory, (1, 1, 2), "f4")
 
@@ -218,10 +218,10 @@ def test_a_bomb_is_not_unpacked() -> None:
 def test_a_head_that_does_not_fit_is_refused(field: int, value: Any) -> None:
     box = np.rint(50 * smooth((5, 6, 7))).astype("i2")
     data = bounded_box.encode_box(box, 0)
-    fields = [*numbers.HEAD.unpack_from(data)]
+    fields = [*quantization.HEAD.unpack_from(data)]
     fields[field] = value
     with pytest.raises(ValueError, match="expected"):
-        bounded_box.decode_box(numbers.HEAD.pack(*fields) + data[numbers.HEAD.size :], box.shape, box.dtype)
+        bounded_box.decode_box(quantization.HEAD.pack(*fields) + data[quantization.HEAD.size :], box.shape, box.dtype)
 
 
 def test_bad_arguments_are_named() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import labels, numbers
+from napari_tinc.bounded import labels, quantization
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 DTYPES = ("?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8")
@@ -66,17 +66,17 @@ def test_constant_regions_cost_next_to_nothing() -> None:
 def test_residual_finds_label_images(dtype: str, bound: float) -> None:
     box = (cells((32, 33, 34), 12) * 777).astype(dtype)
     data = bounded_box.encode_box(box, bound)
-    assert data[0] == numbers.BoxKind.LABELS
+    assert data[0] == quantization.BoxKind.LABELS
     out = bounded_box.decode_box(data, box.shape, dtype)
     assert out.dtype == box.dtype and (np.abs(out - box) <= bound).all()
     ramp = np.indices((20, 20, 20)).sum(0).astype(dtype)
-    assert bounded_box.encode_box(ramp, bound)[0] != numbers.BoxKind.LABELS
+    assert bounded_box.encode_box(ramp, bound)[0] != quantization.BoxKind.LABELS
 
 
 def test_damage_is_refused_or_decodes() -> None:
     box = cells((20, 21, 22), 30).astype("u2")
     data = bounded_box.encode_box(box, 0)
-    assert data[0] == numbers.BoxKind.LABELS
+    assert data[0] == quantization.BoxKind.LABELS
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(80):
