@@ -1,4 +1,4 @@
-"""The weights of a prediction stage, fitted to the voxels of a box by least squares."""
+"""Fit the weights of a prediction stage to the voxels of a box, by least squares."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
 def fit_weights(
     stage: ParityStage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
 ) -> tuple[list[int], list[int]] | None:
-    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
+    """Fit weights that make the errors of a stage small, and weights of the activity that foresee their size.
+
+    Parameters
+    ----------
+    wanted : the integers of the stage.
+    voxels : indices of the voxels that count, into the flat stage.
+    before : weights that hold if nothing is stored.
+
+    Returns
+    -------
+    Both lists of weights as stored integers; None if new weights hardly pay.
+    """
     count = len(voxels)
     if count < len(stage.terms):
         return None
@@ -30,6 +41,7 @@ def fit_weights(
     unit = 8.0 * stage.known.step
 
     def bits(weights: NDArray[np.float64]) -> float:
+        """Estimate the bits of all errors under some weights."""
         return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
 
     old = np.array(before) / 2**WEIGHT_BITS
@@ -56,7 +68,7 @@ def fit_weights(
 
 
 def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
-    """Some voxels of each array, (n_voxels, n_arrays)."""
+    """Return some voxels of each array, (n_voxels, n_arrays)."""
     columns = []
     for array in arrays:
         check()
@@ -65,7 +77,10 @@ def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) ->
 
 
 def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """a.T @ b, a few rows at a time: BLAS runs what is larger on threads, which wait longer than they work."""
+    """Compute ``a.T @ b``, a few rows at a time.
+
+    BLAS runs larger products on threads, which wait longer than they work.
+    """
     rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
     total = np.zeros((a.shape[1], b.shape[1]))
     for first in range(0, len(a), rows):
@@ -74,6 +89,6 @@ def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least squares, drawn towards zero a little, so that equal terms share."""
+    """Solve for least squares, slightly drawn towards zero so that equal terms share their weight."""
     scale = float(np.trace(matrix)) / len(right)
     return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

@@ -1,8 +1,8 @@
-"""Boxes of integers to bytes and back, each within a bound: interpolation from coarse to fine, in integers only.
+"""Encode and decode boxes of integers, each voxel within a bound, by interpolation from coarse to fine.
 
-Every second voxel along each axis is a coarser box, coded first, by the same rule down to a single voxel. The seven
-other parities follow one by one, each all at once (prediction.py), with weights that the encoder fits, and coded under
-one of a few tables (entropy.py), chosen by how well the neighbourhood has been predicted.
+Every second voxel along each axis makes a coarser box, which is coded first by the same rule, down to a single voxel.
+The seven other parities follow one by one (prediction.py). The encoder fits the weights of a prediction. Its errors are
+coded under one of a few tables (entropy.py), chosen by how well the neighbourhood was predicted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MIN_BACKGROUND = 0.01  # of the voxels
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """ValueError where a box has not three axes, is empty, or too large."""
+    """Raise ValueError if a box does not have three axes, is empty, or is too large."""
     if len(shape) != 3 or not all(1 <= n <= MAX_EDGE for n in shape) or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
         limits = f"expected three axes of 1 to {MAX_EDGE}, and at most {MAX_VOXELS} voxels"
         raise ValueError(f"shape is {tuple(shape)}, {limits}")
@@ -34,15 +34,23 @@ def _run(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
     code: Callable[[ParityStage, Place], tuple[Ints, Ints]], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
-    """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices.
+    """Encode or decode a box, stage by stage.
 
-    It ends with level ``last``, which has every 2^last-th voxel along each axis.
+    Parameters
+    ----------
+    high : largest integer that can occur.
+    bounds : from the number of a level to its bound.
+    first : the integer of the first voxel.
+    background : integer of the background, -1 if there is none.
+    code : encodes or decodes a stage, whose voxels are at the slices; returns its values and errors.
+    last : level to end with. Above 0 only every 2^last-th voxel along each axis is decoded.
     """
     size = tuple(-(-n // 2**last) for n in shape)
     dtype = np.int32 if high < 2**24 else np.int64
     box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
 
     def new_level(level: int, place: Place) -> Level:
+        """Begin a level, with the voxels of the coarser levels."""
         known = Level(high, 2 * bounds(level + last) + 1, background=background)
         known.add((0, 0, 0), box[place], errors[place])
         return known
@@ -57,17 +65,21 @@ def _run(
 
 
 def bound_of_level(bound: int, taper: int, level: int) -> int:
-    """Coarser levels are finer by 1 + taper / 4 each, at most by 4: others are predicted from them."""
+    """Return the bound of a level.
+
+    Each coarser level is finer by 1 + taper / 4, at most by 4, since others depend on it.
+    """
     return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
 
 
 class _WeightsByParity:
-    """Weights of the prediction and of the activity, by parity: those of the coarser level until there are others."""
+    """The weights of prediction and activity for each parity. Those of a coarser level hold until others are stored."""
 
     def __init__(self) -> None:
         self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
 
     def get(self, stage: ParityStage) -> tuple[list[int], list[int]]:
+        """Return the weights that hold for a stage; the first ones predict the mean of the nearest neighbours."""
         terms, weights, activity = self._of.get(stage.parity, ([], [], []))
         if terms == stage.terms:
             return weights, activity
@@ -76,13 +88,14 @@ class _WeightsByParity:
         return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
 
     def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
+        """Take over other weights, from this stage on."""
         self._of[stage.parity] = (stage.terms, weights, activity)
 
 
 def decode_integers(
     data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never, last: int = 0
 ) -> Ints:  # fmt: skip
-    """The integers that :func:`encode_integers` returned for the same shape, high, bound and taper.
+    """Decode the integers that :func:`encode_integers` returned, given the same shape, high, bound and taper.
 
     With ``last`` above 0 only every 2^last-th voxel along each axis, in a fraction of the time.
 
@@ -100,6 +113,7 @@ def decode_integers(
     known_weights = _WeightsByParity()
 
     def code(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+        """Decode a stage."""
         weights, activity_weights = known_weights.get(stage)
         count = stage.base.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
@@ -133,7 +147,7 @@ def decode_integers(
 def _values_and_errors(
     stage: ParityStage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
 ) -> tuple[Ints, Ints]:
-    """Values and errors of a stage. Those of background are as if well predicted."""
+    """Return the values and errors of a stage. Background counts as predicted without an error."""
     steps = integers.reshape(stage.shape) * stage.known.step
     steps += centre
     values = np.clip(steps, 0, stage.known.high).astype(centre.dtype)
@@ -147,7 +161,7 @@ def _values_and_errors(
 def encode_integers(
     box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, Ints]:
-    """Bytes, and what :func:`decode_integers` makes of them: integers that differ from the box's by ``bound`` or less.
+    """Encode integers within ``bound``; return the bytes, and what :func:`decode_integers` will return.
 
     Parameters
     ----------
@@ -159,6 +173,7 @@ def encode_integers(
     stages: list[_StageTokens] = []
 
     def code(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+        """Choose the weights of a stage, note its tokens, and return what a decoder will have."""
         wanted = box[place].astype(stage.base.dtype)
         emptiness, empty = np.zeros(0, np.int64), None
         if background >= 0:
@@ -215,7 +230,15 @@ def encode_integers(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _StageTokens:
-    """What the encoder keeps of a stage until the tables are made."""
+    """What the encoder keeps of a stage until the tables are made, which need the tokens of all stages.
+
+    Attributes
+    ----------
+    may_be_fitted : whether the stage is large enough for weights of its own to be stored.
+    fitted : weights of prediction and activity that are stored; None if those that hold stay.
+    emptiness, empty : classes of the voxels near background, and whether each is background.
+    classes, tokens, n_bits, rest : classes of the other voxels, their tokens, and number and values of further bits.
+    """
 
     may_be_fitted: bool
     fitted: tuple[list[int], list[int]] | None
@@ -228,11 +251,12 @@ class _StageTokens:
 
 
 def _concatenate(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Concatenate any number of arrays, none included."""
     return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 
 def _background(box: Ints, bound: int) -> int:
-    """A value that fills regions exactly, as behind a mask, or -1."""
+    """Return a value that exactly fills regions, such as behind a mask; -1 if there is none."""
     part = box[::2, ::2, ::2]
     values, counts = np.unique(part, return_counts=True)
     value = int(values[np.argmax(counts)])

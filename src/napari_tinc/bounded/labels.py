@@ -1,10 +1,9 @@
-"""Label images to bytes and back, without loss: which of the labels around it has a voxel?
+"""Encode and decode label images without loss: which of the labels around it does a voxel have?
 
-Coarse to fine, as in interpolation.py, all voxels of a parity at once. Where all known neighbours are alike, nearly
-every voxel is like them and costs next to nothing. Elsewhere the labels found around a voxel are its candidates,
-ordered by the votes of the neighbours, near ones before far; what is coded is the place of its label in that order,
-under one of a few tables (entropy.py), chosen by how clear the vote is. A label that is none of them is named by its
-number.
+Coarse to fine, as in interpolation.py, all voxels of a parity at once. If all known neighbours are equal, nearly every
+voxel is equal to them, and costs next to nothing. Elsewhere the labels around a voxel are its candidates, ordered by
+the votes of the neighbours: near ones count more. What is coded is the place of its label in that order, under one of a
+few tables (entropy.py), chosen by how clear the vote is. A label that is no candidate is stored by its number.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ MARGIN_STEP, N_MARGINS = 8, (MAX_CLASSES - len(ORDER)) // len(ORDER)
 
 
 def _votes_at(offset: Parity) -> int:
+    """Return the votes of a neighbour at an offset, 0 if it has none."""
     z, y, x = sorted(offset)
     return VOTES.get((z, y, x), 0)
 
@@ -51,7 +51,13 @@ def encode_labels(labels: NDArray[Any]) -> bytes:
 
 
 def encode_indices(label_values: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
-    """As :func:`encode_labels`, of ``names[indices]``; names ascend and each is used."""
+    """Encode the labels ``label_values[indices]``.
+
+    Parameters
+    ----------
+    label_values : every label that occurs, ascending.
+    indices : index of each voxel's label, (z, y, x).
+    """
     writer = Writer()
     _write_label_values(writer, label_values)
     box = indices.astype(np.min_scalar_type(len(label_values) - 1))
@@ -61,7 +67,7 @@ def encode_indices(label_values: NDArray[Any], indices: NDArray[np.intp], check:
 
 
 def decode_labels(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
-    """The labels, (z, y, x), given their shape and dtype.
+    """Decode labels, (z, y, x), of a shape and dtype that the caller knows.
 
     Raises
     ------
@@ -79,6 +85,7 @@ def decode_labels(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check 
 
 
 def _check_labels(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+    """Return the dtype in little-endian order. ValueError if it is not of labels, or the shape cannot be encoded."""
     dtype = np.dtype(dtype).newbyteorder("<")
     if dtype.kind not in "iub":
         raise ValueError(f"dtype of labels is {dtype}, expected integers or bool")
@@ -87,7 +94,10 @@ def _check_labels(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
 
 
 def _write_label_values(writer: Writer, label_values: NDArray[Any]) -> None:
-    """How many, and each less the one before and 1, the first less the smallest of the dtype; in halves of 32 bits."""
+    """Write the number of labels, and the gaps between them in halves of 32 bits.
+
+    A gap is the difference from the label before, less 1. The first is the difference from the dtype's smallest value.
+    """
     lowest = np.iinfo(label_values.dtype).min if label_values.dtype.kind == "i" else 0
     offsets = label_values.astype(np.uint64) - np.uint64(lowest % 2**64)
     gaps = np.diff(offsets, prepend=np.uint64(0)) - np.uint64(1)
@@ -98,11 +108,12 @@ def _write_label_values(writer: Writer, label_values: NDArray[Any]) -> None:
 
 
 def _halves(dtype: np.dtype[Any]) -> list[tuple[int, Any]]:
-    """First bits of the halves of gaps, and the models of these."""
+    """Return the first bit of each half of a gap, and its model."""
     return [(0, MEDIUM), (32, STEEP)][: 2 if dtype.itemsize == 8 else 1]
 
 
 def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Read the labels that occur, ascending. ValueError if they do not ascend within the dtype."""
     lowest, highest = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     count = reader.number("number of labels", 1, min(n_voxels, highest - lowest + 1))
     gaps = np.zeros(count, np.uint64)
@@ -119,10 +130,17 @@ def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> N
 
 
 def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, Place], Ints], check: Check) -> Ints:
-    """The box, level by level; ``code`` gives the labels of a stage, whose voxels are at the slices."""
+    """Encode or decode a box, stage by stage.
+
+    Parameters
+    ----------
+    first : the label of the first voxel.
+    code : returns the labels of a stage, whose voxels are at the slices.
+    """
     labels = np.full(shape, first, dtype)
 
     def new_level(level: int, place: Place) -> Level:
+        """Begin a level, with the labels of the coarser levels."""
         return Level(0, 1, {(0, 0, 0): pad(labels[place])})
 
     for stage, place in stages(shape, new_level):
@@ -133,14 +151,14 @@ def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, 
 
 
 class _Vote:
-    """Candidates of all voxels of a stage.
+    """The candidates for the labels of all n voxels of a stage.
 
     Attributes
     ----------
     likely : (n,) the label around, or the one with the most votes.
     mixed : (m,) the voxels with more than one label around.
-    candidates : (3, m) their labels around, most votes first; labels that are missing repeat the one before.
-    classes : (n,) see tokens.Tables.
+    candidates : (3, m) the labels around these, most votes first. Missing ones repeat the one before.
+    classes : (n,) see :class:`~.entropy.Tables`.
     """
 
     def __init__(self, stage: ParityStage) -> None:
@@ -164,7 +182,7 @@ class _Vote:
         self.likely[self.mixed] = self.candidates[0]
 
     def places(self, labels: Ints) -> NDArray[np.int64]:
-        """(n,) where each label is among the candidates."""
+        """Return the place of each label among the candidates, (n,)."""
         places = np.where(labels == self.likely, 0, OTHER_LABEL)
         mine = labels[self.mixed]
         for place in (2, 1):
@@ -173,7 +191,13 @@ class _Vote:
         return places
 
     def labels(self, places: NDArray[np.int64]) -> Ints:
-        """(n,) of places; those of other labels are yet to be filled in. ValueError where a place has none."""
+        """Return the labels at places among the candidates, (n,). Labels that are no candidate are to be filled in.
+
+        Raises
+        ------
+        ValueError
+            If there is no candidate at a place.
+        """
         labels = self.likely.copy()
         mine = places[self.mixed]
         for place in (1, 2):
@@ -193,7 +217,7 @@ class _Vote:
 
 
 def _voting_offsets(stage: ParityStage) -> list[Parity]:
-    """Those with votes: two voxels away only along axes that no near neighbour is off along."""
+    """Return the offsets with votes. Two voxels away, only axes count along which no near neighbour is off."""
     near = [offset for offset in NEAR if stage.is_known(offset)]
     reached = np.any(near, axis=0)
     far = [offset for offset in OFFSETS if offset not in NEAR and stage.is_known(offset)]
@@ -201,7 +225,12 @@ def _voting_offsets(stage: ParityStage) -> list[Parity]:
 
 
 def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int64]]:
-    """(3, m) labels by their votes, and by how many the first leads; the earlier one wins a tie."""
+    """Rank the labels around voxels by their votes; the earlier one wins a tie.
+
+    Returns
+    -------
+    Labels, most votes first, (3, m); and by how many votes the first leads, (m,).
+    """
     first = around[0]
     second, third = first.copy(), first.copy()
     for labels in around[1:]:
@@ -220,9 +249,11 @@ def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArra
 
 
 def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
+    """Write the places of all labels among their candidates, and the numbers of labels that are no candidate."""
     coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
 
     def code(vote: _Vote, place: Place) -> Ints:
+        """Note the places of a stage."""
         check()
         labels = box[place].ravel()
         places = vote.places(labels)
@@ -242,9 +273,11 @@ def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> Non
 
 
 def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: Check) -> Ints:
+    """Read the number of every voxel's label, (z, y, x)."""
     n_bits = (n_labels - 1).bit_length()
 
     def read_indices(count: int) -> NDArray[np.int64]:
+        """Read the numbers of labels, as plain bits."""
         indices = reader.bits(n_bits, count)
         if indices.size and indices.max() >= n_labels:
             raise ValueError(f"number of a label is {indices.max()}, expected one below {n_labels}")
@@ -255,6 +288,7 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
     models = tables.models()
 
     def code(vote: _Vote, place: Place) -> Ints:
+        """Decode a stage."""
         check()
         places = reader.tokens(tables, models, vote.classes)
         labels = vote.labels(places)

@@ -1,7 +1,7 @@
-"""What a voxel is predicted to be, and how well: from known voxels on both sides of it, all voxels of a parity at once.
+"""Predict voxels, and the size of the errors, from known voxels on both sides: all voxels of a parity at once.
 
-All is integers, or correctly rounded sums, products and quotients in a fixed order, so that every machine predicts the
-same. Predictions and errors are in eighths of the integers that are coded.
+All arithmetic is on integers, or correctly rounded sums, products and quotients in a fixed order, so that every machine
+predicts the same. Predictions and errors are in eighths of the integers that are coded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WEIGHT_BITS, ACTIVITY_BITS = 8, 10
 
 
 def _orbit(offset: Parity) -> list[Parity]:
-    """An offset and its mirror images."""
+    """Return an offset and its mirror images."""
     return [(z, y, x) for z, y, x in itertools.product(*(((d, -d) if d else (0,)) for d in offset))]
 
 
@@ -37,12 +37,22 @@ ORBITS = {offset: _orbit(offset) for offset in itertools.product(range(4), range
 
 
 def pad(array: Ints) -> Ints:
+    """Repeat the voxels at the faces, for neighbours beyond the box."""
     return np.pad(array, PAD, mode="edge")
 
 
 @dataclass(slots=True, eq=False)
 class Level:
-    """What is known of one level while it is coded: by parity, padded. Errors are in eighths."""
+    """What is known of a level while it is coded. All arrays are padded, one for each parity; errors are in eighths.
+
+    Attributes
+    ----------
+    high : largest integer that can occur.
+    step : distance of the integers that can be coded: 2 bound + 1.
+    values, errors, sizes : integers, errors of their prediction, and the sizes of these.
+    background : integer of the background, -1 if there is none.
+    empty : 1 where a value is the background.
+    """
 
     high: int
     step: int
@@ -53,6 +63,7 @@ class Level:
     empty: dict[Parity, NDArray[np.int8]] = field(default_factory=dict)  # 1 where the value is the background
 
     def add(self, parity: Parity, values: Ints, errors: Ints) -> None:
+        """Add the voxels of a parity."""
         self.values[parity], self.errors[parity] = pad(values), pad(errors)
         self.sizes[parity] = np.abs(self.errors[parity])
         if self.background >= 0:
@@ -68,7 +79,7 @@ class ParityStage:
     shape: tuple[int, ...]
 
     def views(self, arrays: dict[Parity, Ints], offset: Parity) -> Iterator[Ints]:
-        """The neighbours of all voxels at an offset and its mirror images."""
+        """Yield the neighbours of all voxels at an offset and at its mirror images."""
         for mirror in ORBITS[offset]:
             parity, where = [], []
             for p, d, n in zip(self.parity, mirror, self.shape, strict=True):
@@ -77,6 +88,7 @@ class ParityStage:
             yield arrays[parity[0], parity[1], parity[2]][tuple(where)]
 
     def _sum_at(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
+        """Sum the neighbours at an offset and its mirror images."""
         first, *others = self.views(arrays, offset)
         total = first.copy()
         for other in others:
@@ -84,30 +96,34 @@ class ParityStage:
         return total
 
     def _mean_at(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
+        """Return the mean of the neighbours at an offset and its mirror images, in eighths."""
         return self._sum_at(arrays, offset) * (8 // len(ORBITS[offset]))
 
     def is_known(self, offset: Parity) -> bool:
+        """Return whether the neighbours at an offset are known."""
         z, y, x = ((p + d) & 1 for p, d in zip(self.parity, offset, strict=True))
         return (z, y, x) in self.known.values
 
     @cached_property
     def terms(self) -> list[tuple[str, Parity]]:
-        """What the prediction adds to the mean of its nearest neighbours."""
+        """Terms that the prediction adds, weighted, to the mean of the nearest neighbours: kind and offset of each."""
         near = [offset for offset in NEAR if self.is_known(offset)]
         terms = [("values", offset) for offset in near[1:] + [offset for offset in FAR if self.is_known(offset)]]
         return terms + [("errors", offset) for offset in near] + [("lines", near[0])]
 
     @cached_property
     def shells(self) -> list[tuple[str, list[Parity]]]:
-        """What the activity is a sum of."""
+        """Terms whose weighted sum is the activity: kind and offsets of each."""
         shells = [[offset for offset in shell if self.is_known(offset)] for shell in SHELLS]
         return [(name, shell) for shell in shells for name in ("spread", "sizes") if shell]
 
     @cached_property
     def base(self) -> Ints:
+        """Mean of the nearest neighbours, in eighths."""
         return self._mean_at(self.known.values, next(offset for offset in NEAR if self.is_known(offset)))
 
     def term(self, name: str, offset: Parity) -> Ints:
+        """Compute a term of the prediction."""
         if name == "values":
             return self._mean_at(self.known.values, offset) - self.base
         if name == "errors":
@@ -115,7 +131,8 @@ class ParityStage:
         return self._along_lines() - self.base
 
     def _along_lines(self) -> Ints:
-        """Mean of opposite neighbours, those that agree before others: along an edge, not across it.
+        """Compute the mean of opposite neighbours. Pairs that agree count more: it follows edges and does not cross
+        them.
 
         Correctly rounded operations in this order, the same everywhere.
         """
@@ -133,6 +150,7 @@ class ParityStage:
         return np.clip(np.rint(4.0 * above / below), 0, 8 * self.known.high).astype(self.base.dtype)
 
     def predict(self, weights: Sequence[int]) -> Ints:
+        """Predict all voxels, in eighths, with weights in units of 2^-WEIGHT_BITS."""
         sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in self.terms]
         most = 8 * self.known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
         dtype = np.int32 if most < 2**30 else np.int64
@@ -145,6 +163,7 @@ class ParityStage:
         return np.clip(total, 0, 8 * self.known.high).astype(self.base.dtype)
 
     def shell(self, name: str, offsets: Sequence[Parity], centre: Ints) -> Ints:
+        """Compute a term of the activity: differences of neighbours from the prediction, or the sizes of their errors."""
         total = np.zeros_like(centre)
         for offset in offsets:
             for view in self.views(self.known.sizes if name == "sizes" else self.known.values, offset):
@@ -152,7 +171,7 @@ class ParityStage:
         return total if name == "sizes" else total << 3
 
     def activity(self, centre: Ints, weights: Sequence[int]) -> Ints:
-        """How large an error to expect, in eighths and 2^-ACTIVITY_BITS of it."""
+        """Compute how large an error to expect, in eighths and units of 2^-ACTIVITY_BITS."""
         sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in self.shells]
         most = 8 * self.known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
         dtype = np.int32 if most < 2**30 else np.int64
@@ -163,7 +182,7 @@ class ParityStage:
         return total
 
     def emptiness(self) -> NDArray[np.int64]:
-        """How many of the known neighbours are background: 0 is none, 15 all."""
+        """Compute how many of the known neighbours are background, from 0 for none to 15 for all. int64 (n,)."""
         total, most = np.zeros(self.shape, np.int8), 0
         for shell, weight in zip(SHELLS, (4, 2, 1), strict=True):
             for offset in shell:
@@ -173,7 +192,10 @@ class ParityStage:
         return (total.ravel().astype(np.int64) * 15 + most - 1) // most
 
     def classes(self, prediction: Ints, centre: Ints, activity: Ints) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Class of every voxel, and whether its error counts with the other sign, so that more are above zero."""
+        """Return the class of every voxel, and whether its error is coded with the other sign.
+
+        With that sign, more errors are above 0.
+        """
         unit = self.known.step << (3 + ACTIVITY_BITS)
         edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
         edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]

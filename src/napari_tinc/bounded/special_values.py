@@ -1,4 +1,4 @@
-"""NaN, infinities and repeated values under a bound: a mask of labels, and what stands in their place."""
+"""NaN, infinities and large values under a bound: a mask of labels, and smooth values in their place."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ SWEEPS = 4  # of a relaxation
 def mask_special(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> tuple[bytes, NDArray[Any]] | None:
-    """Labels, 0 for most voxels and else the bits of the value, and numbers for those of label 0; None where all are.
+    """Encode special values as labels, and the others as numbers. None if no value is special, or labels would not pay.
 
-    Labels have what no bound has a meaning for: NaN, infinities, and floats whose neighbours are further away than the
-    bound, such as a fill value of 1e20.
+    Special are the values that a bound has no meaning for: NaN, infinities, and floats whose neighbours are further
+    away than the bound, such as a fill value of 1e20. Label 0 stands for a value that is not special, others for the
+    bits of one.
+
+    Returns
+    -------
+    The bytes, and what they decode to.
     """
     dtype = original.dtype
     with np.errstate(all="ignore"):
@@ -45,7 +50,7 @@ def mask_special(
 
 
 def _interpolate(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What is known, and smooth between: means from as near as there is any, relaxed from coarse to fine."""
+    """Fill in what is not known smoothly: means of the nearest known values, relaxed from coarse to fine."""
     sums, counts = np.where(known, values, 0), known.astype(np.float64)
     if counts.all() or sums.size == 1:
         return values

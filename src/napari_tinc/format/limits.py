@@ -1,4 +1,4 @@
-"""What a reader accepts: a file beyond these is refused before memory is taken for it."""
+"""Limits of what a reader accepts. A file beyond them is refused before memory is allocated for it."""
 
 from __future__ import annotations
 

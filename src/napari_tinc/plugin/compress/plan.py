@@ -16,7 +16,6 @@ from ...encoding import choice
 from ...encoding.job import EncodingJob
 from ...encoding.options import Options
 from ...encoding.psnr_search import LEAST_RATIO
-from ...encoding.resources import estimate_blocks
 from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
 from ..jobs.job import Request
