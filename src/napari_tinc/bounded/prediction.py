@@ -163,7 +163,7 @@ class ParityStage:
         return np.clip(total, 0, 8 * self.known.high).astype(self.base.dtype)
 
     def shell(self, name: str, offsets: Sequence[Parity], centre: Ints) -> Ints:
-        """Compute a term of the activity: differences of neighbours from the prediction, or the sizes of their errors."""
+        """Compute a term of the activity: differences of neighbours from the prediction, or sizes of their errors."""
         total = np.zeros_like(centre)
         for offset in offsets:
             for view in self.views(self.known.sizes if name == "sizes" else self.known.values, offset):

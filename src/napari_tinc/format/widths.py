@@ -17,7 +17,7 @@ SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a nod
 
 
 def network_of_node(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
-    """Return the node whose network serves each node, itself or the nearest above. -1 for a scalar. int32 (n_nodes,)."""
+    """Return the node whose network serves each node, itself or the nearest above; -1 for scalars. int32 (n_nodes,)."""
     node = np.arange(len(widths), dtype=np.int32)
     node[widths == SCALAR] = -1
     for level in range(1, tree.depth + 1):

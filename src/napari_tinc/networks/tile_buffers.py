@@ -1,4 +1,4 @@
-"""Memory that is used again for every tile of an evaluation, and how large a tile is."""
+"""The buffers that the layers of a tile are evaluated in, and the sizes of their matrix products."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ VECTOR = 8  # points that a processor multiplies at once
 
 
 class LayerStep(NamedTuple):
-    """Where a layer's outputs go; views of :class:`Scratch`.
+    """The views of :class:`TileBuffers` that a layer is evaluated with.
 
     Attributes
     ----------
-    whole : (parts, outputs and what follows them, points), what the next layer takes.
+    next_input : what the next layer takes: (parts, outputs and what follows them, points).
     outputs : (outputs, parts, points).
-    pieces : rows of the matrix, and what is to hold their products.
-    positions : z, y, x that the node below takes, each of the grid's shape; empty where none is below.
-    ones : that the next layer's bias is for.
+    pieces : rows of the layer's matrix, and the view that takes their products.
+    positions : z, y, x that the node below takes, each of the grid's shape; empty if none is below.
+    ones : factors of the next layer's bias.
     """
 
     next_input: Array
@@ -38,9 +38,9 @@ class LayerStep(NamedTuple):
 
 
 class TileBuffers(threading.local):
-    """Arrays of each thread that layers are evaluated between. What is in them is finite.
+    """Arrays that a thread evaluates layers in. They live from one evaluation to the next, and all values are finite.
 
-    They live from one evaluation to the next: new memory would cost a fifth of the arithmetic.
+    New memory for each evaluation would cost a fifth of the arithmetic.
     """
 
     def __init__(self, xp: Any = np, **options: Any) -> None:
@@ -50,13 +50,20 @@ class TileBuffers(threading.local):
         self._steps: dict[Any, list[LayerStep]] = {}
 
     def __call__(self, slot: int, *shape: int) -> Array:
+        """Return an array of a shape in a slot. What it held before is kept, as far as it goes."""
         size = math.prod(shape)
         if len(self._flat[slot]) < size:
             self._flat[slot] = self._zeros(size)
         return self._flat[slot][:size].reshape(shape)
 
     def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[LayerStep]:
-        """For layers of (outputs, inputs, whether another node is below), at the points of a grid."""
+        """Return the views for each layer at the points of a grid.
+
+        Parameters
+        ----------
+        sizes : outputs and inputs of each layer, and whether another node is below it.
+        shape : points along z, y, x.
+        """
         if (sizes, shape) in self._steps:
             return self._steps[sizes, shape]
         count = block = math.prod(shape)
@@ -82,9 +89,10 @@ CPU_BUFFERS = TileBuffers()
 
 @lru_cache(maxsize=256)
 def points_at_once(count: int, products: int) -> int:
-    """Points of one matrix product, whole vectors, so that ``count`` are cut into few and hardly any are added.
+    """Return the points of one matrix product: whole vectors, and about ``count`` in few products.
 
-    ``products`` is how many the largest layer takes a point. A product takes about as long as a vector of points more.
+    ``products`` are the multiplications of the largest layer for each point. A product of matrices takes about as long
+    as one more vector of points.
     """
     most = min(BLOCK, max(LEAST_BLOCK, BLOCK_PRODUCTS // products)) // VECTOR
     fewest = -(-count // (most * VECTOR))
@@ -94,5 +102,5 @@ def points_at_once(count: int, products: int) -> int:
 
 @lru_cache(maxsize=256)
 def rows_at_once(rows: int, columns: int, points: int) -> int:
-    """Rows of a matrix that one product takes, so that these are few and about equal."""
+    """Return how many rows of a matrix one product takes, so that the products are few and about equal."""
     return -(-rows // -(-rows * columns * points // BLOCK_PRODUCTS))

@@ -1,4 +1,4 @@
-"""A trained network to the chunks of a file, and back.
+"""Store a trained network in the chunks of a file, and read it back.
 
 MODEL holds what all chunks share, for every tensor its rounding step and the distribution of its integers; and the
 values of scalar leaves. Each WEIGHTS chunk holds a run of a level's networks, tensor by tensor, so that it decodes
@@ -38,19 +38,26 @@ INT8_ITEM = np.dtype([("step", "<u2")])
 
 
 def architecture_of(header: NetworksHeader) -> Architecture:
+    """Return the architecture that a header describes."""
     architecture: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
     return architecture
 
 
 @cache_for_small_trees
 def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
+    """Build an architecture, or return it again: the blocks of a file mostly have the same few."""
     return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
 
 
 def round_trip(
     architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], weights_format: WeightsFormat
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The parameters as a reader will see them, and the stored steps (ones where the format has none)."""
+    """Round parameters as a file stores them.
+
+    Returns
+    -------
+    The parameters as a reader will have them, and the stored steps (ones if the format has none).
+    """
     stored = np.ones(len(architecture.tensors), np.float32)
     out = vector.astype(np.float16).astype(np.float32)
     if weights_format is WeightsFormat.FLOAT16:
@@ -70,7 +77,7 @@ def to_chunks(
     architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], weights_format: WeightsFormat,
     corrections: Corrections, scalars: Scalars,
 ) -> list[Chunk]:  # fmt: skip
-    """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
+    """Build MODEL and WEIGHTS chunks from the parameters and steps that :func:`round_trip` returned."""
     integers = [
         quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE)
         for tensor, step in zip(architecture.tensors, steps, strict=True)
@@ -110,7 +117,16 @@ def to_chunks(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredNetwork:
-    """What the chunks of a file say; rounding steps are ones where the format has none."""
+    """The network that the chunks of a file hold.
+
+    Attributes
+    ----------
+    architecture : from the header.
+    vector : float32 parameters.
+    steps : float32 (n_tensors,), rounding steps; ones if the format has none.
+    corrections : calibration of the heads.
+    scalars : values of the scalar leaves.
+    """
 
     architecture: Architecture
     vector: NDArray[np.float32]
@@ -119,7 +135,12 @@ class StoredNetwork:
     scalars: Scalars
 
     def network(self, missing: NDArray[np.bool_] | None = None) -> Network:
-        """What is to be evaluated. Leaves whose network, or one above it, is ``missing`` (n_nodes,) are 0: the mean."""
+        """Return the network to evaluate. Leaves without data are 0, the mean of the volume.
+
+        Parameters
+        ----------
+        missing : bool (n_nodes,), networks that a file which is cut off lacks.
+        """
         network = to_network(self.architecture, self.vector, self.corrections, self.scalars)
         if missing is None or not missing.any():
             return network
@@ -131,22 +152,26 @@ class StoredNetwork:
         return replace(network, gain=network.gain * kept, offset=network.offset * kept)
 
     def uncalibrated(self) -> StoredNetwork:
+        """Return the same network without calibration."""
         return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
 
     def to_chunks(self, weights_format: WeightsFormat) -> list[Chunk]:
+        """Build MODEL and WEIGHTS chunks again."""
         return to_chunks(self.architecture, self.vector, self.steps, weights_format, self.corrections, self.scalars)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelChunk:
-    """What the MODEL chunk says.
+    """The contents of a MODEL chunk.
 
     Attributes
     ----------
-    n_common : its bytes before the scalars.
-    steps : float32 (n_tensors,), ones where the format has none.
-    laws, head_laws : of the integers of every tensor, and of gains and offsets; empty where the format has none.
+    n_common : bytes before the scalars.
+    steps : float32 (n_tensors,), rounding steps; ones if the format has none.
+    distributions : for every tensor, of its integers; empty if the format has none.
+    head_distributions : of gains and of offsets; empty if they are not stored for each head.
     overall : gain and offset of all heads.
+    scalars : values of the scalar leaves.
     """
 
     n_common: int
@@ -159,13 +184,14 @@ class ModelChunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightsChunk:
-    """What a WEIGHTS chunk holds: numbers of some tensors, as stored, for a run of a level's networks.
+    """The contents of a WEIGHTS chunk: numbers of some tensors, as stored, for a run of a level's networks.
 
     Attributes
     ----------
-    parts : the number of every such tensor, and its place in the vector.
+    chunk : the chunk itself.
+    parts : for every tensor, its index and the place of its numbers in the vector.
     heads : which of the architecture's heads are among the networks.
-    values : one array a part; then the gains and offsets of ``heads``, where they are calibrated one by one.
+    values : an array for each part; then gains and offsets of ``heads``, if these are stored for each head.
     """
 
     chunk: Chunk
@@ -175,7 +201,10 @@ class WeightsChunk:
 
 
 def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks: Sequence[Chunk]) -> ModelChunk:
-    """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
+    """Read the MODEL chunk, which is the first.
+
+    TincError if it is damaged, or has other contents than the header says.
+    """
     weights_format, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
     if len(chunks) * n_tensors > MAX_PIECES:
         raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
@@ -217,7 +246,7 @@ def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks:
 def read_weights_chunks(
     header: NetworksHeader, architecture: Architecture, model: ModelChunk, chunks: Sequence[Chunk]
 ) -> Iterator[WeightsChunk]:
-    """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
+    """Read the WEIGHTS chunks. TincError if one is damaged."""
     weights_format, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
@@ -243,7 +272,7 @@ def read_weights_chunks(
 
 
 def readable_architecture(header: NetworksHeader) -> Architecture:
-    """:func:`architecture_of` what a file says; :class:`TincError` if that is none."""
+    """Return the architecture that the header of a file describes. TincError if there is none."""
     try:
         return architecture_of(header)
     except ValueError as error:
@@ -251,7 +280,7 @@ def readable_architecture(header: NetworksHeader) -> Architecture:
 
 
 def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwork:
-    """The parameters of a file.
+    """Read the network of a file.
 
     Raises
     ------
@@ -283,7 +312,7 @@ def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwor
 def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
-    """The network that a reader of these will have."""
+    """Return the network as a reader of these parameters will have it."""
     head = architecture.heads_of_leaves
     gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
     gain[head < 0], offset[head < 0] = 0, scalars.values
@@ -293,7 +322,7 @@ def to_network(
 def _read_fixed_size(
     payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[int]
 ) -> list[NDArray[np.float32]]:
-    """Numbers of fixed size, one after the other; the corrections as 16-bit integers behind them."""
+    """Read streams of numbers of fixed size; those of corrections are 16-bit integers behind the others."""
     streams = [(size, np.dtype(dtype)) for size in sizes] + [(count, np.dtype("<i2")) for count in n_heads]
     expected = sum(count * kind.itemsize for count, kind in streams)
     if len(payload) != expected:
@@ -306,7 +335,7 @@ def _read_fixed_size(
 
 
 def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) -> Iterator[tuple[int, int, int]]:
-    """How every level is cut into chunks: (level, first node in it, number of nodes)."""
+    """Cut every level into chunks. Yield its level, its first network in that level, and the number of networks."""
     bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[weights_format]
     sizes = np.zeros(architecture.octree.depth + 1)
     for tensor in architecture.tensors:
@@ -324,7 +353,7 @@ def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) 
 def _places_of_networks(
     architecture: Architecture, level: int, first: int, count: int
 ) -> tuple[list[tuple[int, slice]], slice]:
-    """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
+    """Return where the tensors of ``count`` networks of a level, from its ``first``, are in the vector; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
     ends = networks[first], networks[first + count - 1] + 1
     parts = []
