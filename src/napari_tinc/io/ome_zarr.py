@@ -1,4 +1,4 @@
-"""Zarr folders, with the metadata of OME-Zarr."""
+"""Read and write Zarr folders, with the metadata of OME-Zarr."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "chan
 
 
 def read_zarr(file: Path, inside: str) -> Content:
+    """Read a Zarr array, or the finest level of an OME-Zarr image."""
     zarr = library("zarr")
     node = zarr.open(file, mode="r")
     if isinstance(node, zarr.Array):
@@ -45,7 +46,7 @@ def read_zarr(file: Path, inside: str) -> Content:
 
 
 def is_replaceable_zarr(path: Path) -> bool:
-    """Whether there is nothing, or an empty folder, or a Zarr array or group of levels, and nothing else in it."""
+    """Return whether a path may be replaced: it is free, an empty folder, or a Zarr array or image and nothing else."""
     if not path.is_dir():
         return not path.exists()
     names = {entry.name for entry in path.iterdir()}
@@ -57,7 +58,7 @@ def write_zarr(
     folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
 ) -> None:  # fmt: skip
-    """OME-Zarr 0.5: time first, then channels or an axis of another kind, then space; five axes at most."""
+    """Write OME-Zarr 0.5: time first, then channels or one other axis, then z, y, x; at most five axes."""
     zarr = library("zarr")
     order = sorted(range(len(axes)), key=lambda i: (axes[i] in "zyx", axes[i] != "t"))
     names = [axes[i] for i in order]
@@ -94,6 +95,7 @@ def write_zarr(
 
 
 def _omero_channel(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:
+    """Return a channel's label, color and contrast as OME-Zarr stores them."""
     entry: dict[str, Any] = {
         "label": channel.get("name", f"Channel {index}"), "active": True,
         "color": rgb_of(channel),

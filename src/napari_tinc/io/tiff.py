@@ -1,4 +1,4 @@
-"""TIFF files: plain, of ImageJ, and OME-TIFF."""
+"""Read and write TIFF files: plain ones, those of ImageJ, and OME-TIFF."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32",
 
 
 def read_tiff(file: Path, inside: str) -> Content:
+    """Read the first series of a TIFF. ValueError if it is cut short, or some of its planes are missing."""
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
@@ -53,7 +54,7 @@ def read_tiff(file: Path, inside: str) -> Content:
 
 
 def _lazy_tiff(file: Path, series: Any) -> Any:
-    """A memory map of a contiguous, uncompressed image; else a view that decodes the pages or tiles it is asked for."""
+    """Return a memory map of a contiguous, uncompressed image; else a view that decodes the pages or tiles it needs."""
     import tifffile
 
     if series.dataoffset is not None:
@@ -74,17 +75,20 @@ def _lazy_tiff(file: Path, series: Any) -> Any:
 
 
 def _rgb(color: str | None) -> str | None:
-    """OME's color, red, green, blue and alpha as a signed integer, as RRGGBB."""
+    """Return a color of OME, a signed integer of red, green, blue and alpha, as RRGGBB."""
     return None if color is None else f"{int(color) % 2**32 >> 8:06x}"
 
 
 def _imagej_channels(fields: Mapping[str, Any]) -> list[tuple[object, object]]:
-    """Colors of the brightest values of ImageJ's lookup tables; its labels name slices, not channels."""
+    """Return the color of the brightest value of each of ImageJ's lookup tables.
+
+    Its labels name slices, not channels.
+    """
     return [(None, np.asarray(table)[:, -1].astype(np.uint8).tobytes().hex()) for table in fields.get("LUTs", ())]
 
 
 def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[Size]:
-    """ImageJ's `spacing` and `unit`, 1 for a size it leaves out; x and y are TIFF tags, in pixels per unit."""
+    """Return sizes of a voxel: z from ImageJ's `spacing` (1 if it has none), x and y from tags in pixels per unit."""
     if "unit" not in fields and "spacing" not in fields:
         return []
     pixels, per = zip(*(tags.valueof(f"{axis}Resolution", (1, 1)) for axis in "YX"), strict=True)
@@ -97,6 +101,7 @@ def write_tiff(
     stream: Any, array: Any, spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], ome_named: bool,
 ) -> None:  # fmt: skip
+    """Write a TIFF, slab by slab."""
     import tifffile
 
     dtype = np.dtype(array.dtype).newbyteorder("=")
@@ -112,7 +117,7 @@ def _tiff_options(
     shape: tuple[int, ...], dtype: np.dtype[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], ome_named: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """tifffile's arguments for the most widely read kind of TIFF that keeps all there is to keep."""
+    """Return tifffile's arguments for the most widely read kind of TIFF that keeps all of the description."""
     symbol = UNITS[units][0] if units else ""
     stack = min(shape[-3:]) > 1  # tifffile squeezes axes of length one out of ImageJ and OME files
     # ImageJ has x and y as ratios of 32-bit integers, which lose digits far from 1.
@@ -141,6 +146,6 @@ def _tiff_options(
 
 
 def _ome_color(color: str) -> int:
-    """RRGGBB, opaque, as a signed integer of red, green, blue and alpha."""
+    """Return RRGGBB as OME stores it: opaque, a signed integer of red, green, blue and alpha."""
     value = int(color, 16) << 8 | 255
     return value - 2**32 if value >= 2**31 else value

@@ -151,7 +151,7 @@ class Architecture:
         return views
 
     def carry(self, vector: NDArray[np.float32], to: Architecture) -> NDArray[np.float32]:
-        """Return the vector of another architecture with the values of this one, which has all networks of the other."""
+        """Return the vector of another architecture, all of whose networks this one has too, with this one's values."""
         out = np.zeros(to.n_parameters, np.float32)
         for group, views in zip(to.groups, to.views(out), strict=True):
             source_index = next(

@@ -353,7 +353,7 @@ def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) 
 def _places_of_networks(
     architecture: Architecture, level: int, first: int, count: int
 ) -> tuple[list[tuple[int, slice]], slice]:
-    """Return where the tensors of ``count`` networks of a level, from its ``first``, are in the vector; and their heads."""
+    """Return the places in the vector of ``count`` networks of a level, from its ``first``; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
     ends = networks[first], networks[first + count - 1] + 1
     parts = []

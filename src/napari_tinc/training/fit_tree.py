@@ -1,4 +1,4 @@
-"""One fit, top to bottom: a volume and a budget -> octree, widths -> pilot -> partition -> training -> a file's bytes.
+"""Fit one tree, from a volume and a number of bytes to a file: the order of the steps.
 
 array --normalise--> pilot --errors--> partition --> training --steps--> rounding --integers--> chunks --> TincVolume
           |            ^                  |             ^                   |
@@ -45,7 +45,13 @@ NO_ROUNDING = 2.0  # a share of the schedule that never comes
 
 
 def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
-    """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
+    """Fit one tree; yield events, and :class:`Finished` last. It ends without this if it is cancelled.
+
+    Parameters
+    ----------
+    task : the volume, the size of its file and how to fit.
+    share : share of the preset's steps to train for, 0 to 1.
+    """
     began = time.perf_counter()
     header, volume = task.header, task.volume
     if not header.std_q:  # a constant volume needs no network
@@ -64,6 +70,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     def fitting(
         nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None, journal: Journal
     ) -> Iterator[Progress | Mark | Preview | Fitted]:
+        """Train, with snapshots turned into previews."""
         architecture = architecture_of(header)
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
@@ -110,6 +117,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
 
 
 def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
+    """Return the usual time of packing a task."""
     products = products_per_point(header.tree, networks_file.parameter_counts(header))
     return costs.PackingTime(
         costs.step_seconds(products, BATCH[task.settings.preset]),
@@ -121,6 +129,7 @@ def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
 def _preview(
     architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: NetworksHeader
 ) -> Preview:
+    """Decode the parameters so far, coarsely."""
     factor = preview_factor(header.shape)
     grid = cell_centres([range(-(-n // factor)) for n in header.shape], factor, header.shape)
     network = to_network(architecture, vector, Corrections.none(len(architecture.heads)), scalars)
@@ -128,7 +137,7 @@ def _preview(
 
 
 def preview_factor(shape: Sequence[int]) -> int:
-    """Edge, in voxels, of the cells of a preview."""
+    """Return the edge, in voxels, of the cells of a preview."""
     factor = 1
     while math.prod(-(-n // factor) for n in shape) > PREVIEW_VOXELS:
         factor *= 2
@@ -136,7 +145,7 @@ def preview_factor(shape: Sequence[int]) -> int:
 
 
 def _plan_networks(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
-    """The header with a network that the budget pays for, and the bytes that are left for its weights."""
+    """Return the header with networks that the budget pays for, and the bytes that are left for their weights."""
     allowance = allowance_of(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
         octree, widths, layers = allocate(
@@ -153,7 +162,12 @@ def _plan_networks(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, 
 def _partition(
     task: Task, header: NetworksHeader, pilot: Fitted, normalised: NDArray[np.float32], is_cut_short: bool
 ) -> tuple[NetworksHeader, Fitted, Scalars, float]:
-    """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
+    """Turn boxes below the networks into scalars if that pays, by the errors of a pilot fit.
+
+    Returns
+    -------
+    The header, the pilot's parameters and the scalars of the new tree, and the mean squared error that scalars add.
+    """
     if is_cut_short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
     architecture = architecture_of(header)

@@ -1,4 +1,4 @@
-"""Which boxes below a network become scalars: split or stop by the distortion and the bits that each costs.
+"""Decide which boxes below a network become scalars: split or stop, by the distortion and the bits that each costs.
 
 A pilot fit says what squared error the network will leave where. With J in units of squared error and a price for a
 bit, a box may be
@@ -36,9 +36,10 @@ class Partition:
 
     Attributes
     ----------
-    octree, widths : as in a header; a network that has no box left is gone.
-    values : of the scalar leaves, in node order, normalised units.
-    squares : sum of their squared deviations.
+    octree : the octree; a network that has no box left is gone.
+    widths : width of every node, or SCALAR or INHERITS, int64 (n_nodes,).
+    values : values of the scalar leaves, in node order, in units of the normalised volume.
+    squares : sum of the squared deviations of these leaves from their values.
     """
 
     octree: Octree
@@ -51,7 +52,7 @@ def partition(
     volume: NDArray[np.float32], errors: NDArray[np.float32], stride: int, octree: Octree, widths: NDArray[np.int64],
     network_bits: float, bits: float,
 ) -> Partition | None:  # fmt: skip
-    """The cheapest partition below the leaves of a full octree; None where none is worth it.
+    """Find the cheapest partition below the leaves of a full octree; None if none is worth it.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ def _grow_tree(
     octree: Octree, widths: NDArray[np.int64], counts: NDArray[np.int64], splits: list[NDArray[np.bool_]],
     scalars: list[NDArray[np.bool_]], means: list[NDArray[np.float64]], deviations: list[NDArray[np.float64]],
 ) -> Partition | None:  # fmt: skip
-    """The tree of the boxes chosen, from what was found on the lattices of the levels from the networks' down."""
+    """Build the tree of the boxes that were chosen on the lattices of the levels, from that of the networks down."""
     cells = octree.cell[octree.leaves]
     flags = [np.ones(octree.leaves[0], bool)]
     for depth, split in enumerate(splits):
@@ -141,14 +142,14 @@ def _grow_tree(
 
 
 def _first_voxels(length: int, cuts: int) -> NDArray[np.int64]:
-    """First voxels of the cells of a lattice along an axis."""
+    """Return the first voxels of the cells of a lattice along an axis."""
     return np.arange(2**cuts) * length >> cuts
 
 
 def _sums_of_cells(
     values: NDArray[np.floating[Any]], shape: tuple[int, ...], cuts: NDArray[np.int64], stride: int
 ) -> NDArray[np.float64]:
-    """Sums over the cells of a lattice of what is known at every ``stride``-th voxel."""
+    """Sum over the cells of a lattice values that are known at every ``stride``-th voxel."""
     out: NDArray[np.float64] = values.astype(np.float64)
     for axis, (length, cut) in enumerate(zip(shape, cuts.tolist(), strict=True)):
         out = np.add.reduceat(out, -(-_first_voxels(length, cut) // stride), axis=axis)
@@ -158,7 +159,7 @@ def _sums_of_cells(
 def _moments_of_cells(
     volume: NDArray[np.float32], cuts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Voxels, sums and sums of squares of the cells of a lattice; slab by slab, as float64 takes room."""
+    """Return voxels, sums and sums of squares of the cells of a lattice. Slab by slab, as float64 takes memory."""
     z_edges = np.append(_first_voxels(volume.shape[0], int(cuts[0])), volume.shape[0])
     flat = cuts.copy()
     flat[0] = 0
@@ -173,7 +174,7 @@ def _moments_of_cells(
 
 
 def _sum_over_children(values: NDArray[np.float64], halved: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums over the children of every cell of the lattice above."""
+    """Sum over the children of every cell of the lattice above."""
     for axis, cut in enumerate(halved.tolist()):
         if cut:
             shape = (*values.shape[:axis], -1, 2, *values.shape[axis + 1 :])

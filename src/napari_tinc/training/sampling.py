@@ -1,4 +1,4 @@
-"""Where the voxels of a batch come from: one of each stratum, and more strata where the error is.
+"""Choose the voxels of a batch: one from each stratum, and more strata where the error is.
 
 The volume is cut into blocks of 4 x 4 x 4 voxels, which stand along a Morton curve inside every region (the leaves
 that use one network). A region's curve is cut into strata of equal mass, a block's mass being 0.2 plus 0.8 of its
@@ -26,13 +26,13 @@ PRIOR = 2.0  # draws of average error that every block is given on top
 
 
 class Sampler:
-    """Blocks of all regions, and how often each is to be drawn.
+    """The blocks of all regions, and how often each is to be drawn.
 
     Parameters
     ----------
     volume : float32, (z, y, x).
     octree : its leaves make the regions.
-    region_of : which region each leaf belongs to, from 0; -1 for a leaf that nothing is to be drawn from.
+    region_of : region that each leaf belongs to, from 0; -1 for a leaf from which nothing is drawn.
     """
 
     def __init__(self, volume: NDArray[np.float32], octree: Octree, region_of: NDArray[np.int64]) -> None:
@@ -58,7 +58,7 @@ class Sampler:
         self._spread_draws()
 
     def _set_mass(self, mass: NDArray[np.float64]) -> None:
-        """Take over a mass for every block; that of a region becomes 1."""
+        """Set the mass of every block; the masses of a region are scaled to a sum of 1."""
         mass = mass / np.bincount(self.region, mass)[self.region]
         begins = np.searchsorted(self.region, np.arange(self.n_regions))
         ends = np.cumsum(mass)
@@ -67,7 +67,7 @@ class Sampler:
         self.voxels_per_mass = self.voxels / mass
 
     def learn(self, shares: Sequence[Draws]) -> None:
-        """Draw more where the errors noted since the last time, and to a lesser part those before, are large."""
+        """Draw more where errors are large: those noted since the last time, and to a lesser part those before."""
         self.error *= MEMORY
         self.draws *= MEMORY
         for share in shares:
@@ -77,14 +77,16 @@ class Sampler:
         self._spread_draws()
 
     def state(self) -> dict[str, Any]:
-        """All that :meth:`restore` needs to go on from here, right after :meth:`learn`."""
+        """Return all that :meth:`restore` needs to continue from here, right after :meth:`learn`."""
         return {"error": self.error, "draws": self.draws}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
         self.error[:], self.draws[:] = state["error"], state["draws"]
         self._spread_draws()
 
     def _spread_draws(self) -> None:
+        """Set the masses by the errors so far."""
         mean = np.average(self.error / np.maximum(self.draws, 1), weights=self.voxels)
         relative = np.ones(len(self.voxels))
         if mean > 0:
@@ -93,13 +95,15 @@ class Sampler:
 
 
 class Draws:
-    """One thread's share of every batch.
+    """The voxels that one thread draws for its share of every batch.
 
     Parameters
     ----------
-    order : regions, in the order in which their points shall stand.
-    counts : points of each of these, alike in all shards.
-    shard, shards : which of how many shares this is: they take turns along a region's strata.
+    sampler : chooses the blocks.
+    order : regions, in the order in which their points stand.
+    counts : points of each of these regions, the same in all shards.
+    seed : with the number of the shard, the seed of its random numbers.
+    shard, shards : number of this share, and of all. They take turns along a region's strata.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class Draws:
         self.errors: list[NDArray[np.float32]] = []
 
     def draw(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Voxel coordinates (n, 4), the last of them 0, intensities (n,) and weights (n,)."""
+        """Draw voxels: coordinates (n, 4), the last of them 0, intensities (n,) and weights (n,)."""
         sampler = self.sampler
         place = self.rng.random(len(self.place)) * self.width + self.place
         block = np.searchsorted(sampler.mass_before, place, side="right") - 1
@@ -142,11 +146,11 @@ class Draws:
         return self.at, intensity, weight
 
     def note(self, errors: NDArray[np.float32]) -> None:
-        """The squared errors at the points drawn last."""
+        """Note the squared errors at the voxels drawn last."""
         self.errors.append(errors.copy())
 
     def take_notes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Blocks and squared errors since the last time."""
+        """Return blocks and squared errors noted since the last time."""
         blocks, errors = np.concatenate(self.blocks), np.concatenate(self.errors)
         self.blocks, self.errors = [], []
         return blocks, errors
@@ -155,7 +159,7 @@ class Draws:
 def _cut_into_blocks(
     volume: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64], edge: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """First voxels and sizes of the blocks of a box, (n, 3) each, and their sums of squared intensities, (n,)."""
+    """Cut a box into blocks; return first voxels and sizes, (n, 3) each, and sums of squared intensities, (n,)."""
     edges = [np.arange(low, high, edge) for low, high in zip(start, stop, strict=True)]
     first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
     sums = np.square(volume[box_slices(start, stop)])
@@ -165,7 +169,7 @@ def _cut_into_blocks(
 
 
 def _spread_bits(index: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    """The lower 21 bits of an index at every third place, from ``offset``."""
+    """Spread the lower 21 bits of an index to every third place, from ``offset``."""
     out = np.zeros_like(index)
     for bit in range(min(21, int(index.max()).bit_length())):
         out |= (index >> bit & 1) << (3 * bit + offset)

@@ -1,7 +1,7 @@
-"""A share of every batch on one thread or one GPU: its voxels, drawn by sampling.py, its loss and its gradient.
+"""A shard: the share of every batch that one thread or one GPU has, with its voxels, loss and gradient.
 
-Every array lives in a buffer that is made once. Points stand so that those of a node are next to each other at all
-levels: what a level's parents gave is what its children see, by a reshape.
+Every array is a buffer that is made once. The points of a node are next to each other at all levels: what a level's
+parents return is what its children take, after a reshape.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 class Shard:
-    """A share of every batch: its own random points, buffers and gradient."""
+    """The share of every batch on one thread: its random points, buffers and gradient.
+
+    Parameters
+    ----------
+    sampler : chooses the voxels.
+    batch : voxels of a share.
+    seed : with ``shard``, the seed of its random numbers.
+    shard, shards : number of this share, and of all.
+    """
 
     def __init__(
         self, sampler: Sampler, architecture: Architecture, batch: int, device: torch.device,
@@ -83,12 +91,12 @@ class Shard:
         ]
 
     def rows_of(self, index: int) -> NDArray[np.int64]:
-        """The rows of a group among its parent group's children."""
+        """Return the rows of a group among the children of its parent group."""
         group = self.architecture.groups[index]
         return np.arange(len(group.nodes)) if group.rows is None else group.rows
 
     def route(self, x: torch.Tensor, index: int) -> torch.Tensor:
-        """What stands at the parent group's points, (n, m, k), as its children in group ``index`` see it."""
+        """Return values at the parent group's points, (n, m, k), as the children in a group take them."""
         group = self.architecture.groups[index]
         children = len(group.siblings)
         x = x.reshape(x.shape[0] * children, x.shape[1] // children, x.shape[2])
@@ -96,7 +104,7 @@ class Shard:
         return x if rows is None else x[rows]
 
     def step(self, weights: list[Weights]) -> float:
-        """Loss of one batch; leaves its gradient in ``self.gradient``."""
+        """Return the loss of one batch, and put its gradient into ``self.gradient``."""
         import torch
 
         groups = self.architecture.groups
@@ -158,7 +166,7 @@ class Shard:
         return loss / count
 
     def deviations(self, outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What outputs are off by. None where a decoder would clip them to what is wanted, the end of the range."""
+        """Return outputs less wanted values; 0 where a decoder clips an output to the end of the range that is wanted."""
         off = outputs - wanted
         off[((wanted <= self.low) & (off < 0)) | ((wanted >= self.high) & (off > 0))] = 0
         return off

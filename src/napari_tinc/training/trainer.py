@@ -1,8 +1,8 @@
-"""Training: Muon and Adam on small random batches, then the same with weights rounded at a price for their bits.
+"""Train the networks: Muon and Adam on small random batches; later with rounded weights, at a price for their bits.
 
-The gradient is written out (networks/architecture.py) and every array lives in a buffer that is made once, because at
-these sizes autograd and allocation cost more than the arithmetic. On a CPU the batch is cut into one shard a thread,
-each with kernels of a single thread: no barriers inside an operation. All parameters stand in one flat vector.
+The gradient is written out (gradient.py), and every array is a buffer that is made once, because at these sizes
+autograd and allocation cost more than the arithmetic. On a CPU the batch is cut into one shard for each thread, which
+has kernels of a single thread: no barriers inside an operation. All parameters are in one flat vector.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """The parameters amid training, rounded where they are by then; what :attr:`Control.look` asks for."""
+    """The parameters during training, after :attr:`.Control.look` was set; rounded if rounding has begun."""
 
     vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A trained network, and all that training needs to go on from it.
+    """A trained network, and all that another training needs to continue it.
 
     Attributes
     ----------
@@ -93,11 +93,12 @@ class Fitted:
     steps: NDArray[np.float64]
 
     def state(self) -> State:
+        """Return what a journal keeps."""
         return asdict(self)
 
     @classmethod
     def initial(cls, architecture: Architecture, seed: int) -> Fitted:
-        """Before the first step."""
+        """Return random parameters, before the first step."""
         nothing = np.zeros(architecture.n_parameters, np.float32)
         return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, np.ones(len(architecture.tensors)))
 
@@ -107,17 +108,22 @@ def train(
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
     fixed: float = 0.0, journal: Journal | None = None,
 ) -> Iterator[Progress | Mark | Snapshot | Fitted]:  # fmt: skip
-    """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
+    """Train the networks on a volume; yield :class:`Progress` now and then, and :class:`Fitted` last.
 
     Parameters
     ----------
-    volume : normalised to mean 0 and variance 1.
-    nbytes : what the rounded weights may take; the price of a bit is steered towards it.
+    volume : normalised to mean 0 and variance 1, (z, y, x).
+    nbytes : bytes that the rounded weights may take; the price of a bit is steered towards this.
     peak : range of the volume in the same units, for the PSNR.
-    start : what to go on from, instead of random parameters.
+    start : a training to continue, instead of random parameters.
     fixed : mean squared error that scalar leaves add to what is reported.
-    journal : keeps the state of the training now and then, which the same call goes on from.
+    journal : keeps the state of the training now and then, from which the same call continues.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
+
+    Raises
+    ------
+    ValueError
+        If the device has not enough memory.
     """
     import torch
 
@@ -133,7 +139,7 @@ def train(
 
 
 def _out_of_memory(device: torch.device) -> ValueError:
-    """Training does not fit, in words; the cache is freed."""
+    """Return the error for a training that does not fit into a GPU, after the cache is released."""
     import torch
 
     message = f"training needs more memory than {device.type} has"
@@ -145,11 +151,13 @@ def _out_of_memory(device: torch.device) -> ValueError:
 
 
 def n_shards() -> int:
-    """Into how many parts a batch is cut on a CPU."""
+    """Return the number of parts that a batch is cut into on a CPU."""
     return max(LEAST_SHARDS, min(cpu_count(), MOST_SHARDS))
 
 
 class _Trainer:
+    """A training under way: parameters, optimiser, rounding, and the shards that compute gradients."""
+
     def __init__(
         self, volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, nbytes: float, peak: float,
         device: torch.device, seed: int, start: Fitted, fixed: float,
@@ -171,6 +179,7 @@ class _Trainer:
         self.rounding_since: float | None = None  # share of the schedule
 
     def make_workers(self) -> None:
+        """Make the shards for the current batch size."""
         self.workers = [
             Shard(
                 self.sampler,
@@ -185,13 +194,14 @@ class _Trainer:
         ]
 
     def halve(self) -> None:
-        """Batches of half as many voxels from here on. What was noted of errors since the last look is forgotten."""
+        """Halve the batch from here on. Errors noted since the last look are forgotten."""
         self.workers.clear()
         release_cached_memory(self.device)
         self.batch, self.updates = self.batch // 2, self.optimizer.steps
         self.make_workers()
 
     def __enter__(self) -> _Trainer:
+        """Start the threads of the shards."""
         import torch
 
         self.torch_threads = torch.get_num_threads()
@@ -200,12 +210,14 @@ class _Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End the threads."""
         import torch
 
         self.pool.shutdown()
         torch.set_num_threads(self.torch_threads)
 
     def run(self, control: Control, journal: Journal) -> Iterator[Progress | Mark | Snapshot]:
+        """Train from the current step to the end of the schedule, or from the state in the journal."""
         import torch
 
         schedule, halvings = self.schedule, 0
@@ -260,7 +272,7 @@ class _Trainer:
                 journal.save("training.state", self.state())
 
     def update(self) -> None:
-        """One step."""
+        """Make one step."""
         rate = learning_rate(self.done, self.optimizer.steps)
         gradient, loss = self.gradient(self.rounding_since is not None)
         if self.rounding_since is not None:
@@ -270,13 +282,14 @@ class _Trainer:
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
 
     def progress(self, steps: int, seconds_left: float) -> Progress:
+        """Return the progress at the current step."""
         nbytes = None if self.rounding_since is None else round(self.rounding.bits / 8)
         loss = self.loss + self.fixed
         decibels = psnr(math.sqrt(loss), self.peak)
         return Progress("training", self.step, steps, self.seconds, seconds_left, loss, decibels, nbytes)
 
     def state(self) -> State:
-        """All that :meth:`restore` needs to go on from here."""
+        """Return all that :meth:`restore` needs to continue from here."""
         return {
             "vector": self.vector.cpu().numpy(), "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
             "sampler": self.sampler.state(), "random": [shard.draws.rng.bit_generator.state for shard in self.workers],
@@ -284,6 +297,7 @@ class _Trainer:
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
+        """Continue from a state."""
         import torch
 
         self.vector.copy_(torch.from_numpy(state["vector"]))
@@ -296,7 +310,7 @@ class _Trainer:
             setattr(self, name, state[name])
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
-        """Gradient of one batch's mean squared error with respect to the (rounded) parameters, and that error."""
+        """Return the gradient of one batch's mean squared error for the (rounded) parameters, and that error."""
         weights = self.architecture.views(self.rounding.apply(self.vector) if rounded else self.vector)
         losses = list(self.pool.map(lambda worker: worker.step(weights), self.workers))
         total = self.workers[0].gradient
@@ -305,6 +319,7 @@ class _Trainer:
         return total.mul_(1 / self.shards), sum(losses) / self.shards
 
     def fitted(self) -> Fitted:
+        """Return the trained network."""
         optimizer = self.optimizer
         vector, momentum, square = (
             values.cpu().numpy().copy() for values in (self.vector, optimizer.momentum, optimizer.square)
