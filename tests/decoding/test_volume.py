@@ -69,13 +69,13 @@ def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monk
     from napari_tinc.networks.evaluate import Network
 
     points = []
-    original = Network._tile
+    original = Network._evaluate_tile
 
     def counting(self: Network, *arguments: Any) -> Any:
         points.append(int(np.prod([part.stop - part.start for part in arguments[3]])))
         return original(self, *arguments)
 
-    monkeypatch.setattr(Network, "_tile", counting)
+    monkeypatch.setattr(Network, "_evaluate_tile", counting)
     np.asarray(compressed[3:9, 4:9])
     assert sum(points) == 6 * 5 * 33
     points.clear()

@@ -1,4 +1,4 @@
-"""Into which blocks a volume is cut, and what that takes."""
+"""Choose the size of the blocks into which a volume is cut, and of the cells of its overview."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis,
 
 
 def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
-    """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
+    """Return the octree whose leaves are the blocks; only a root if one tree of networks is best.
 
     A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks/), where a single
     fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
@@ -47,7 +47,7 @@ def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int 
 
 
 def overview_edge(source: VolumeSource, n_blocks: int, budget: int) -> int:
-    """Voxels along a cell of the overview; 0 for none, where there are few blocks or few bytes."""
+    """Return the voxels along a cell of the overview; 0 for none, if blocks or bytes are few."""
     few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
     if n_blocks < OVERVIEW_BLOCKS or few:
         return 0
@@ -55,5 +55,5 @@ def overview_edge(source: VolumeSource, n_blocks: int, budget: int) -> int:
 
 
 def block_share(n_voxels: int) -> float:
-    """The share of a preset's steps that a block of that size is trained for."""
+    """Return the share of a preset's steps that a block of so many voxels is trained for."""
     return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))

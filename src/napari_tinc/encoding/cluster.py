@@ -1,4 +1,4 @@
-"""Blocks on the workers of a dask.distributed cluster."""
+"""Fit blocks on the workers of a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -30,15 +30,20 @@ def fit_on_cluster(
     share: float,
     control: Control,
 ) -> Iterator[tuple[int, Block]]:
-    """One task a block. A few more are handed out than there are workers, as the voxels may travel with them.
+    """Fit blocks on workers, one task each; yield the index of each block and the block, in any order.
 
-    Workers read Zarr and dask arrays themselves; of others they are sent the voxels. The scheduler gives the block of
-    a worker that is lost to another one, and gives it up after four.
+    Workers read Zarr and dask arrays themselves; for other arrays they are sent the voxels, so that only a few more
+    tasks than workers are handed out at a time. The scheduler gives the block of a lost worker to another one, and
+    gives it up after four.
 
     Raises
     ------
     ChildError
         If a block was given up, or the scheduler is gone.
+    ImportError
+        If dask.distributed is not installed.
+    ValueError
+        If no scheduler answers at the address.
     """
     try:
         import distributed
@@ -59,6 +64,7 @@ def fit_on_cluster(
     finished = ready(loop=client.loop)
 
     def submit(index: int) -> Any:
+        """Hand out the task of a block."""
         task = tasks[index]
         place = task.source.index(task.volume, task.box)
         array = task.source.array
@@ -95,6 +101,7 @@ def fit_on_cluster(
 
 
 def _n_threads(client: Any) -> int:
+    """Return the number of threads of all workers."""
     try:
         return sum(client.nthreads().values())
     except OSError as error:
@@ -104,10 +111,12 @@ def _n_threads(client: Any) -> int:
 def _fit_part(
     source: VolumeSource, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
 ) -> Block:
+    """Read and fit a block, on a worker."""
     return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share)
 
 
 def _fit_values(
     values: NDArray[Any], source: VolumeSource, settings: Settings, budget: int, span: float, share: float
 ) -> Block:
+    """Check and fit the voxels of a block, on a worker."""
     return fit_block(source.checked(values, finite=settings.bound is None), settings, budget, span, share)

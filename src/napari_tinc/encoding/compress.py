@@ -1,4 +1,4 @@
-"""Compressing: :func:`compress` and :func:`fit`."""
+""":func:`compress` and :func:`fit`: from an array to a compressed volume."""
 
 from __future__ import annotations
 
@@ -109,12 +109,21 @@ def compress(
 def fit(
     array: ArrayLike, options: Options | None = None, *, control: Control | None = None, **keywords: Any
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
-    """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
+    """Compress a volume as :func:`compress` does, as a generator of events.
 
-    It takes the keywords of :class:`Options`, or options made of them. Arguments are checked before the first event.
-    ``control`` ends it early from another thread: after ``cancel`` it returns without :class:`Finished`; after ``stop``
-    it finishes what was learnt so far, in 200 to 600 more steps; after ``look`` a :class:`Preview` comes between. The
-    first event is :class:`Planned`.
+    The first event is :class:`Planned`, then comes :class:`Progress` many times, and :class:`Finished` last.
+
+    Parameters
+    ----------
+    array : as for :func:`compress`.
+    options : how to compress; or its fields as ``keywords``. All are checked before the first event.
+    control : ends the fit from another thread. After ``cancel`` no :class:`Finished` comes. After ``stop`` the fit
+        finishes what it has learnt, in 200 to 600 more steps. After ``look`` a :class:`Preview` comes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for :func:`compress`.
     """
     options = Options.of(options, keywords)
     source = checked_source(array, options)
@@ -138,13 +147,17 @@ def fit(
 
 
 def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
-    """What will be done, for the first of some sizes of the file; 0, of no meaning, where a bound is the target.
+    """Return the plan of a job, for the first of some sizes of its file. Memory and disk are for the largest.
 
-    ValueError where memory is too little for any, or they are more blocks than a file can have.
+    Raises
+    ------
+    ValueError
+        If memory is too small for any of the sizes, or there are more blocks than a file can have.
     """
     source, settings = job.source, job.settings
 
     def needed(edge: int | None) -> int:
+        """Return the memory for the worst of the sizes, in blocks of at most ``edge``."""
         trees = [block_tree(source, nbytes, settings, edge) for nbytes in sizes]
         return max(
             resources.memory_needed(*one, settings) for one in zip(trees, [source] * len(sizes), sizes, strict=True)
@@ -170,7 +183,7 @@ def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
 def _job_events(
     job: EncodingJob, planned: Planned, events: Iterator[Progress | Preview | Finished]
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
-    """What will be done, and the doing of it."""
+    """Yield the plan and the events of a job; remove its journal when the file is finished."""
     yield planned
     try:
         with contextlib.suppress(Cancelled):
@@ -183,7 +196,7 @@ def _job_events(
 
 
 def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
-    """What tells this job from others: all that the bytes of its file depend on."""
+    """Return the key of a job's journal: a hash of all that the bytes of its file depend on."""
     key_parts: list[Any] = [
         job.settings.provenance(),
         job.settings.key_fields(),

@@ -1,6 +1,6 @@
 """How to compress: one frozen object, checked as it is made, for Python, command line, panel and child process.
 
-What depends on the volume is checked by :func:`checked_source` and :func:`meta_of`.
+:func:`checked_source` and :func:`meta_of` check what depends on the volume.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Options:
     scheduler: Any = None
 
     def __post_init__(self) -> None:
+        """Check all fields, and make lists unchangeable."""
         if self.method == "networks":
             _refuse_networks(self._option_against_networks())
         self._check_target()
@@ -113,7 +114,7 @@ class Options:
 
     @classmethod
     def of(cls, options: Options | None, keywords: Mapping[str, Any]) -> Options:
-        """Options that are given as such, or as keywords. TypeError where they are given as both."""
+        """Return options that are given as such, or as keywords. TypeError if both are given."""
         if options is None:
             return cls(**keywords)
         if keywords:
@@ -124,7 +125,7 @@ class Options:
 
     @property
     def target(self) -> dict[str, float]:
-        """The one target, by its name."""
+        """The one target, by its name; a ratio of 64 if none was given."""
         given = {name: getattr(self, name) for name in TARGETS}
         return {name: value for name, value in given.items() if value is not None} or {"ratio": DEFAULT_RATIO}
 
@@ -135,15 +136,18 @@ class Options:
 
     @property
     def without_networks(self) -> str:
-        """The option that rules networks out, as it was given; "" where there is none."""
+        """The option that rules networks out, as it was given; "" if there is none."""
         if self.max_error is not None:
             return f"max_error={self.max_error}"
         return f"method={self.method!r}" if self.method == "predictive" else ""
 
     def budget(self, raw: int) -> int:
-        """The largest size of the file of ``raw`` bytes of voxels; 0 where a PSNR or a bound is the target.
+        """Return the largest size of the file for ``raw`` bytes of voxels; 0 if a PSNR or a bound is the target.
 
-        ValueError where no file can be as large.
+        Raises
+        ------
+        ValueError
+            If no file can be as large.
         """
         if self.psnr is not None or self.max_error is not None:
             return 0
@@ -156,7 +160,12 @@ class Options:
         return budget
 
     def settings(self, *, favour_decoding_speed: bool = False) -> Settings:
-        """What training is told; ``quick`` where to decode sooner counts more than the last 0.2 dB."""
+        """Return the settings of training and blocks.
+
+        Parameters
+        ----------
+        favour_decoding_speed : whether faster decoding is worth more than the last 0.2 dB.
+        """
         return Settings(
             preset=self.preset, seed=self.seed, device=self.device, weights_format=WEIGHTS[self.weights],
             levels=self.levels, widths=None if self.widths is None else tuple(self.widths),
@@ -165,20 +174,22 @@ class Options:
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
-        """What the head of a file says of the voxels' size."""
+        """Return spacing and unit, as the head of a file has them."""
         spacing = (1.0, 1.0, 1.0) if self.spacing is None and self.units else self.spacing
         return {"spacing": spacing, "unit": self.units or ""}
 
     def with_facts(self, facts: Mapping[str, Any]) -> Options:
-        """The same, with an image's spacing, units, axes and channels where none were given."""
+        """Return the same options, with an image's spacing, units, axes and channels if none were given."""
         return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
 
     def _option_against_networks(self) -> str:
+        """Return the option that networks cannot serve, as it was given; "" if there is none."""
         if self.max_error is not None:
             return f"max_error={self.max_error}"
         return "labels=True" if self.labels else ""
 
     def _check_target(self) -> None:
+        """Check that there is at most one target, in its range."""
         given = {name: getattr(self, name) for name in TARGETS if getattr(self, name) is not None}
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, Real):
@@ -196,6 +207,7 @@ class Options:
             raise ValueError(f"nbytes is {self.nbytes}, expected at least 1")
 
     def _check_names(self) -> None:
+        """Check the options that are one of several names."""
         for name, known in (
             ("method", METHODS), ("preset", STEPS), ("weights", WEIGHTS), ("calibration", CALIBRATIONS)
         ):  # fmt: skip
@@ -204,6 +216,7 @@ class Options:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
     def _check_whole_numbers(self) -> None:
+        """Check seed, levels and block."""
         for name in ("seed", "levels", "block"):
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, Integral)):
@@ -218,7 +231,7 @@ class Options:
             )
 
     def _check_without_networks(self) -> None:
-        """ValueError where networks are described for a file that has none."""
+        """Raise ValueError if networks are described for a file that has none."""
         weights = self.weights if self.max_error is None else "entropy"
         for name, value in (("widths", self.widths), ("levels", self.levels), ("weights", weights)):
             if value is not None and value != "entropy":
@@ -228,7 +241,7 @@ class Options:
 
 
 def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
-    """The volume to be read box by box.
+    """Return the volume, to be read box by box.
 
     Raises
     ------
@@ -248,9 +261,12 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
 
 
 def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
-    """What META says of axes, channels and labels; empty where that is what a reader takes for granted.
+    """Return what META stores about axes, channels and labels; empty if a reader assumes just this.
 
-    ValueError where they do not fit the volume.
+    Raises
+    ------
+    ValueError
+        If the options do not fit the volume.
     """
     meta: dict[str, Any] = {}
     dtype = np.dtype(source.array.dtype)
@@ -279,7 +295,7 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
 
 
 def _refuse_networks(given: str) -> None:
-    """ValueError where something was given that only the predictive coder does, and networks were asked for."""
+    """Raise ValueError if an option was given that only the predictive coder serves, and networks were asked for."""
     if given:
         raise ValueError(
             f"{given} and method='networks' given, expected one: networks keep no bound; the predictive coder does"
@@ -287,6 +303,7 @@ def _refuse_networks(given: str) -> None:
 
 
 def _parse_spacing(spacing: Sequence[float]) -> tuple[float, ...]:
+    """Return spacing as numbers. ValueError or TypeError if these are not three positive ones."""
     try:
         edges = tuple(float(edge) for edge in spacing)
     except (TypeError, ValueError):
@@ -297,6 +314,7 @@ def _parse_spacing(spacing: Sequence[float]) -> tuple[float, ...]:
 
 
 def _check_units(units: str | None) -> None:
+    """Raise ValueError or TypeError if units cannot be stored."""
     if units is not None and not isinstance(units, str):
         raise TypeError(f"units is {units!r}, expected text like 'mm'")
     if units and (len(units.encode()) > limits.MAX_UNIT or not units.isprintable()):

@@ -1,4 +1,4 @@
-"""The search for a PSNR: fits of several sizes, until one has it and hardly more."""
+"""Search for the smallest file with a PSNR: fits of several sizes, until one has it and hardly more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
 
 
 def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:
-    """The smallest file found with a PSNR, by the job's method.
+    """Make the smallest file found with a PSNR, by the job's method.
 
     Where both methods may serve, a file without networks comes first. Only if networks are better in as many bytes,
     their size is searched.
@@ -49,10 +49,12 @@ def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview |
 
 
 def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | Preview, None, Finished | None]:
+    """Make a file with the predictive coder; None if it cannot be made."""
     began, usual = time.perf_counter(), usual_seconds(job)
     one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
 
     def adjust(event: Progress) -> Progress:
+        """Add the usual time of a fit of networks, which may follow."""
         return with_later_stages(event, began, pace(event, usual) * one_fit)
 
     with suppress(NotPredictive):
@@ -63,9 +65,9 @@ def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | P
 def _search(
     job: EncodingJob, wanted: float, predictive: Finished | None, began: float
 ) -> Iterator[Progress | Preview | Finished]:
-    """Fits of networks, beside a file without them.
+    """Fit networks of several sizes; ``predictive`` is the file without networks to compare with, if there is one.
 
-    PSNR is taken to be linear in log2(bytes) between the fits nearest to what is wanted.
+    PSNR is assumed to be linear in log2(bytes) between the fits nearest to the wanted one.
     """
     raw, control, best = job.source.nbytes, job.control, predictive
     given_up: GivenUp | None = None
@@ -76,6 +78,7 @@ def _search(
     size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
 
     def adjust(event: Progress, attempt: int, is_pilot: bool) -> Progress:
+        """Add the usual time of the fits that follow."""
         whole = (event.seconds + event.seconds_left) / (PILOT_SHARE if is_pilot else 1)
         ahead = USUAL_FITS if is_pilot else max(0, USUAL_FITS - 1 - len(tried))
         return with_later_stages(replace(event, attempt=attempt), began, ahead * whole)
@@ -127,7 +130,7 @@ def _search(
 def _reason(
     best: Finished, predictive: Finished | None, given_up: GivenUp | None, tried: list[tuple[float, float]]
 ) -> str:
-    """Why that file, where there is one by each method."""
+    """Return why the file was chosen, if there is one by each method."""
     if predictive is None or math.isinf(predictive.quality.psnr):
         return ""
     if best is not predictive:
@@ -138,7 +141,7 @@ def _reason(
 
 
 def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
-    """log2(bytes) of that PSNR, from the two fits nearest to it, or from one and the usual slope."""
+    """Return log2(bytes) for a PSNR, from the two fits nearest to it, or from one and the usual slope."""
     (size, reached), *others = sorted(tried, key=lambda fit: abs(fit[1] - wanted))
     slope = DB_PER_DOUBLING
     if others and abs(size - others[0][0]) > 1e-3:

@@ -1,7 +1,7 @@
-"""Another calibration for a compressed volume, without fitting its networks anew: none, or the best for an original.
+"""Change the calibration of a compressed volume without fitting its networks anew: none, or the best for an original.
 
-Weights, rounding steps and scalars stay what they are; only gains and offsets, and what the file says of its quality,
-change. Takes seconds, as the volume is decoded once.
+Weights, rounding steps and scalars stay the same; only gains and offsets, and the quality that the file states, change.
+It takes seconds, since the volume is decoded once.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ from ..octree import box_slices
 
 
 def uncalibrated(volume: TincVolume) -> TincVolume:
-    """The same networks without gains and offsets; itself if it has none. It says nothing of its errors."""
+    """Return the volume without gains and offsets; itself if it has none. The new file states no errors."""
     if not volume.calibrated:
         return volume
 
     def without_calibration(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
+        """Return the file of a tree without its calibration."""
         if not tree.calibrated:
             return tree.data
         return _assemble(tree, from_chunks(tree.header, tree.chunks).uncalibrated(), None)
@@ -44,7 +45,7 @@ def uncalibrated(volume: TincVolume) -> TincVolume:
 
 
 def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
-    """The same networks with the gains and offsets that bring them closest to an original, and its errors anew.
+    """Return the volume with the gains and offsets that bring it closest to an original, its errors measured anew.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
     Raises
     ------
     ValueError
-        If it has no networks, the shapes differ, or a value is not finite.
+        If the volume has no networks, the shapes differ, or a value is not finite.
     """
     if volume.error_bound is not None:
         raise ValueError("volume has no networks, and nothing to calibrate")
@@ -66,6 +67,7 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
     decoded = np.empty(flat.shape, volume.dtype)
 
     def calibrated(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
+        """Return the file of a tree with the best calibration."""
         data, decoded[place] = _recalibrate_tree(tree, flat[place])
         return data
 
@@ -74,7 +76,7 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
 
 
 def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
-    """The tree's file, and the values that it decodes to."""
+    """Return the file of a tree with the best calibration, and the values that it decodes to."""
     header = tree.header
     stored = from_chunks(header, tree.chunks).uncalibrated()
     outputs = stored.network().on_grid([np.arange(n, dtype=np.float64) + 0.5 for n in header.shape])
@@ -89,7 +91,7 @@ def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, 
 
 
 def _assemble(tree: NetworkBox, stored: StoredNetwork, quality: Chunk | None) -> bytes:
-    """The tree's file around other weights; QUALITY replaced where it has any."""
+    """Build the file of a tree around other weights. QUALITY is replaced if there is any."""
     header = replace(tree.header, calibration=stored.corrections.kind)
     chunks = stored.to_chunks(header.weights_format)
     for chunk in tree.chunks:
@@ -101,7 +103,7 @@ def _assemble(tree: NetworkBox, stored: StoredNetwork, quality: Chunk | None) ->
 
 
 def _rebuild(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice, ...]], bytes]) -> bytes:
-    """The volume's file with every tree changed, given its place."""
+    """Build the volume's file anew, with every tree changed by a function of the tree and its place."""
     parts = volume.parts
     if volume.n_missing:
         raise ValueError(f"{volume.n_missing} parts of the file are missing: it was cut off")
@@ -121,7 +123,7 @@ def _rebuild(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice
 
 
 def _with_quality(data: bytes, quality: dict[str, str]) -> TincVolume:
-    """A file, with this in place of what PROVENANCE said of its quality, where it has any."""
+    """Return the volume of a file, with another quality in PROVENANCE if it has any."""
     volume = TincVolume(data)
     kept = {key: value for key, value in volume.provenance.items() if key not in quality_fields(None)}
     if not volume.provenance:

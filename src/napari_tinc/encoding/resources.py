@@ -1,6 +1,6 @@
-"""What a job needs, memory and disk, before it starts; and a refusal where that is not there.
+"""What a job needs: time, memory and disk, estimated before it starts; and a refusal if there is not enough.
 
-The figures are measured peaks (docs/benchmarks/), of the whole process.
+The figures are measured peaks of the whole process (docs/benchmarks/).
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ MOST_ENCODINGS = 6  # encodings of a search without networks
 
 
 def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
-    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
+    """Estimate what compressing with networks takes, in blocks or as one tree, without the values.
+
+    Raises
+    ------
+    ValueError
+        If the chosen widths do not fit.
+    """
     tree = block_tree(source, nbytes, settings, edge)
     n_blocks = source.n_volumes * len(tree.leaves)
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
@@ -44,7 +50,13 @@ def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge:
 
 
 def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
-    """Bytes of main memory that compressing in the blocks of a tree takes at most, about; besides the array itself."""
+    """Return about the bytes of main memory that compressing takes at most, besides the array itself.
+
+    Parameters
+    ----------
+    tree : its leaves are the blocks.
+    nbytes : size of the file; of no meaning if the settings have a bound.
+    """
     voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
     if settings.bound is not None:
         return int(PROCESS_BYTES + BYTES_PER_EXACT_VOXEL * voxels + 2 * USUAL_SHARE * source.nbytes)
@@ -57,7 +69,7 @@ def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Set
 
 
 def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
-    """Bytes on the disk for a file, and for what is kept until it is saved; about."""
+    """Return about the bytes on the disk for the file, and for what is kept until it is saved."""
     if settings.bound is not None:
         return int(2 * USUAL_SHARE * source.nbytes)
     weights = nbytes / FILE_BYTES_PER_WEIGHT / (source.n_volumes * len(tree.leaves))
@@ -70,17 +82,17 @@ def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Setti
 
 
 def _is_searched(source: VolumeSource, settings: Settings) -> bool:
-    """Whether a file without networks may be made for a size."""
+    """Return whether a file without networks may be made for a size."""
     return settings.method != "networks" and source.size <= MOST_AT_ONCE
 
 
 def available_memory() -> float:
-    """Bytes that a job can have: what is available, and what this process has of Python and torch already."""
+    """Return the bytes that a job can have: free memory, and what this process has of Python and PyTorch already."""
     return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS_BYTES)
 
 
 def check_memory(needed: int, way_out: str) -> None:
-    """ValueError where there is less than needed."""
+    """Raise ValueError if less memory is available than needed. ``way_out`` says what to do."""
     free = available_memory()
     if needed > free:
         raise ValueError(
@@ -89,14 +101,14 @@ def check_memory(needed: int, way_out: str) -> None:
 
 
 def give_back_memory() -> None:
-    """Return what was freed to the system: glibc keeps hundreds of MB that the threads of a job had."""
+    """Return freed memory to the system: glibc keeps hundreds of MB that the threads of a job had."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_disk(needed: int, folder: Path) -> None:
-    """ValueError where the disk of a folder has less room."""
+    """Raise ValueError if the disk of a folder has less room than needed."""
     free = shutil.disk_usage(folder if folder.exists() else os.path.dirname(os.path.abspath(folder))).free
     if needed > free:
         raise ValueError(f"about {rough_size(needed)} needed on the disk of {folder}, {rough_size(free)} free there")

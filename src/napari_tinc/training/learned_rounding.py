@@ -52,7 +52,7 @@ class LearnedRounding:
     def begin(
         self, vector: torch.Tensor, squared_gradient: torch.Tensor, bits: float, loss: float, updates: int
     ) -> None:
-        """Choose steps with which the parameters take ``bits``, and a price for the ``loss`` and the ``updates`` to come.
+        """Choose steps with which the parameters take ``bits``, and a price for ``loss`` and ``updates`` to come.
 
         For a given rate, distortion is least where step^2 times the mean curvature is the same for all tensors; the
         mean squared gradient stands for the curvature (the empirical Fisher information).

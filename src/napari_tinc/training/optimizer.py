@@ -78,7 +78,7 @@ class Optimizer:
 
 
 def orthogonalize(matrices: torch.Tensor, iterations: int = 3) -> torch.Tensor:
-    """Return about the nearest (semi-)orthogonal matrices, (n, rows <= columns, columns), by Newton-Schulz iteration."""
+    """Return roughly the nearest (semi-)orthogonal matrices, (n, rows <= columns, columns), by Newton-Schulz steps."""
     import torch
 
     a, b, c = NEWTON_SCHULZ

@@ -166,7 +166,7 @@ class Shard:
         return loss / count
 
     def deviations(self, outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return outputs less wanted values; 0 where a decoder clips an output to the end of the range that is wanted."""
+        """Return outputs less wanted values; 0 if a decoder clips an output to the end of the range that is wanted."""
         off = outputs - wanted
         off[((wanted <= self.low) & (off < 0)) | ((wanted >= self.high) & (off > 0))] = 0
         return off
