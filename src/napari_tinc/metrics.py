@@ -17,8 +17,9 @@ from .format.networks_file import NetworksHeader
 from .format.quality import span_of
 from .octree import box_slices
 
-SLAB = 32  # rows of the first axis
-FAR = 1000  # ranges from 0: SSIM no longer depends on how far
+SLAB = 32  # Rows of the first axis that are compared at a time, on one CPU.
+# Values further from 0 than this many ranges are moved nearer: SSIM no longer depends on how far they are.
+FAR_RANGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     similarity: Any = structural_similarity
     low = float(original.min())
     # Squares of values that are large beside the range would leave nothing of a variance; what is left tells as much.
-    offset = math.copysign(max(0.0, abs(low) - FAR * value_range), low)
+    offset = math.copysign(max(0.0, abs(low) - FAR_RANGES * value_range), low)
     margin = window // 2
     n_rows = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
 

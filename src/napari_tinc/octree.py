@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_DEPTH = 12
-MAX_NODES = 2**17  # 2^16 leaves have no more
+MAX_DEPTH = 12  # Deeper trees are refused.
+MAX_NODES = 2**17  # Larger trees are refused; one of 2^16 leaves has no more nodes.
 
 
 def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:

@@ -30,9 +30,9 @@ from .quantization import (
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
-LEAST_EQUAL_SHARE = 0.75  # of the voxels of a label image are at least as their neighbours
-LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
-LZMA_PIECE = 2**18  # bytes between two checks
+LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
+LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 4 takes 5 MiB.
+LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
 
 
 def encode_box(

@@ -14,12 +14,13 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CLASSES = 200
-SMALL = 8  # magnitudes below have tokens of their own, with their sign
-MAX_TOKEN = 2 * SMALL - 2 + 4 * 36
-COST_STEP = 0.8408964152537145  # 2^(-1/4)
-MAX_COST = 127
-POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))  # IEEE products, from the left
+MAX_CLASSES = 200  # Classes of voxels: larger ones are refused.
+LEAST_LARGE = 8  # Smaller magnitudes have tokens of their own, one for each sign; larger ones share tokens.
+MAX_TOKEN = 2 * LEAST_LARGE - 2 + 4 * 36  # The token of magnitudes just under 2^39.
+COST_STEP = 0.8408964152537145  # A cost of 1 more makes a token this much less probable: 2^(-1/4).
+MAX_COST = 127  # Larger costs are refused.
+# From cost to probability. IEEE products, from the left, are the same on every machine.
+POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))
 
 
 def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Any:
@@ -27,9 +28,9 @@ def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Any:
     return constriction.stream.model.Categorical(POWERS[np.asarray(costs)], perfect=False)
 
 
-FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # of weights and other numbers of any size
-MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 24))  # of weights
-STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 2, 80))  # of differences
+FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # Model of numbers of any size.
+MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 24))  # Model of weights: large ones are rare.
+STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 2, 80))  # Model of differences: most are near 0.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,10 +141,10 @@ def _continued_costs(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.i
 def tokens_of(integers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Split integers into tokens, the number of further bits, and these bits (the lowest is the sign)."""
     sizes = np.abs(integers)
-    octaves = np.frexp(np.maximum(sizes, SMALL).astype(np.float64))[1].astype(np.int64) - 1
-    above = sizes >= SMALL
+    octaves = np.frexp(np.maximum(sizes, LEAST_LARGE).astype(np.float64))[1].astype(np.int64) - 1
+    above = sizes >= LEAST_LARGE
     quarters = (sizes >> (octaves - 2)) & 3
-    tokens = np.where(above, 2 * SMALL - 1 + (octaves - 3) * 4 + quarters, 2 * sizes - (integers > 0))
+    tokens = np.where(above, 2 * LEAST_LARGE - 1 + (octaves - 3) * 4 + quarters, 2 * sizes - (integers > 0))
     rest = (sizes & ((1 << (octaves - 2)) - 1)) << 1 | (integers < 0)
     return tokens, np.where(above, octaves - 1, 0), np.where(above, rest, 0)
 
@@ -218,9 +219,9 @@ class Reader:
     def integers_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Read the further bits of tokens, and return the integers."""
         integers = np.where(tokens & 1, (tokens + 1) >> 1, -(tokens >> 1))
-        large = np.flatnonzero(tokens >= 2 * SMALL - 1)
+        large = np.flatnonzero(tokens >= 2 * LEAST_LARGE - 1)
         if large.size:
-            above = tokens[large] - (2 * SMALL - 1)
+            above = tokens[large] - (2 * LEAST_LARGE - 1)
             octaves = (above >> 2) + 3
             rest = np.empty_like(octaves)
             for n in np.flatnonzero(np.bincount(octaves)).tolist():

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 from ..control import Check
 from .prediction import ACTIVITY_BITS, WEIGHT_BITS, Ints, ParityStage
 
-MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
+MAX_WEIGHT = 2**15 - 1  # Larger weights of a prediction are cut, here and by a decoder.
+MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by a decoder.
 
-FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
-BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
+FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
+FIT_SAMPLES = 40000  # This many voxels of a stage are fitted to, at most.
+FIT_ROUNDS = 3  # Rounds of weighted least squares.
+BLOCK_PRODUCTS = 2**18  # Larger products run on threads of BLAS, which wait longer than they work.
 
 
 def fit_weights(

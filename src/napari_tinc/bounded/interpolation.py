@@ -18,9 +18,10 @@ from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .prediction import ACTIVITY_BITS, ORBITS, ORDER, Ints, Level, Parity, ParityStage, Place, stages
 
-MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
-MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
-MIN_BACKGROUND = 0.01  # of the voxels
+MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
+MAX_EDGE = 2**12  # Longer boxes are refused.
+MAX_VOXELS = 2**22  # Larger boxes are refused: all of a box is decoded at once, and a few bytes may stand for it.
+MIN_BACKGROUND = 0.01  # A value at a smaller share of the voxels is no background.
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

@@ -19,9 +19,11 @@ from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .interpolation import check_shape
 from .prediction import NEAR, ORDER, Ints, Level, Parity, ParityStage, Place, pad, stages
 
-VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
-OTHER_LABEL = 3  # candidates; this place is that of any other label
-MARGIN_STEP, N_MARGINS = 8, (MAX_CLASSES - len(ORDER)) // len(ORDER)
+# Votes of a neighbour, by its sorted distances; others have none.
+VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
+OTHER_LABEL = 3  # Place of a label that is none of the three candidates.
+MARGIN_STEP = 8  # A lead of this many votes more makes another class,
+N_MARGINS = (MAX_CLASSES - len(ORDER)) // len(ORDER)  # up to this many classes for each parity.
 
 
 def _votes_at(offset: Parity) -> int:
@@ -30,6 +32,7 @@ def _votes_at(offset: Parity) -> int:
     return VOTES.get((z, y, x), 0)
 
 
+# All offsets with votes.
 OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes_at((z, y, x))]
 
 

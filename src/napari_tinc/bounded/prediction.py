@@ -20,12 +20,16 @@ from .entropy import MAX_CLASSES
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Parity = tuple[int, int, int]
 
+# Parities in the order in which they are coded: each is predicted from those before it too.
 ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+# Offsets of the neighbours that a prediction begins with, and that tell how well it will be.
 NEAR = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1))
+# Offsets of the neighbours whose differences from these are terms of a prediction.
 FAR = ((3, 0, 0), (0, 3, 0), (0, 0, 3), (1, 2, 0), (1, 0, 2), (2, 1, 0), (0, 1, 2), (2, 0, 1), (0, 2, 1))
-SHELLS = (NEAR[:3], NEAR[3:6], NEAR[6:])  # faces, edges, corners
-PAD = 2  # voxels of the same parity that neighbours reach beyond a box
-WEIGHT_BITS, ACTIVITY_BITS = 8, 10
+SHELLS = (NEAR[:3], NEAR[3:6], NEAR[6:])  # Faces, edges and corners, which are weighted one by one.
+PAD = 2  # This many voxels of the same parity are repeated beyond a box, since neighbours reach as far.
+WEIGHT_BITS = 8  # A stored weight of a prediction is in units of 2^-8.
+ACTIVITY_BITS = 10  # A stored weight of the activity is in units of 2^-10.
 
 
 def _orbit(offset: Parity) -> list[Parity]:
@@ -33,6 +37,7 @@ def _orbit(offset: Parity) -> list[Parity]:
     return [(z, y, x) for z, y, x in itertools.product(*(((d, -d) if d else (0,)) for d in offset))]
 
 
+# Every offset with its mirror images.
 ORBITS = {offset: _orbit(offset) for offset in itertools.product(range(4), range(4), range(4))}
 
 

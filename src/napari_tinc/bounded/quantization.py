@@ -14,10 +14,11 @@ from ..control import Check
 from . import interpolation
 from .entropy import Reader, Tables, Writer, tokens_of
 
-HEAD = struct.Struct("<4B8sQQdIII")  # see Head; then lengths of the table and of the low bits, number of corrections
-FINENESS = 256  # integers a bound: the rounding to them takes 1/512 of it
-FINE_RANGE = 2**30  # beyond, fewer integers a bound
-MAX_TAPER = 4
+# The fields of Head but for the table; bytes of the table and of the low bits; number of corrections.
+HEAD = struct.Struct("<4B8sQQdIII")
+FINENESS = 256  # Integers for each bound on a grid: rounding to them takes 1/512 of the bound.
+FINE_RANGE = 2**30  # Grids of more integers have fewer integers for each bound.
+MAX_TAPER = 4  # Larger tapers are refused.
 
 
 class BoxKind(IntEnum):

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from . import box as bounded_box
 
-TAPER = 3  # the best PSNR on average, at ratios 32 to 128
-DEAD_ZONE = 0.15  # of a step: the best PSNR on average, as the taper
-WIDE_DEAD_ZONE = 0.3  # of a dead zone, for fewer bytes at the same bound
-MAX_ENCODES = 6
-LEAST_SHARE = 0.97  # of the bytes that are allowed are used, where that can be
-NEAR_DB = 0.1  # above the quality that is wanted
-UNIFORM_ERROR_DB = 4.8  # dB: errors are about evenly spread up to the bound, where this is small
-SAMPLES_PER_LEVEL = 30_000  # a level
-BYTES_PER_BOX = 100
+TAPER = 3  # Gives the best PSNR on average, at ratios 32 to 128.
+DEAD_ZONE = 0.15  # Share of a step; gives the best PSNR on average, with that taper.
+WIDE_DEAD_ZONE = 0.3  # Share of a step; is tried for fewer bytes at the same bound.
+MAX_ENCODES = 6  # A search ends after this many rounds.
+LEAST_SHARE = 0.97  # A search for a size ends with this share of the bytes that are allowed.
+NEAR_DB = 0.1  # A search for a PSNR ends at most this much above it.
+UNIFORM_ERROR_DB = 4.8  # PSNR over that of errors as large as the bound: small errors are spread evenly up to it.
+SAMPLES_PER_LEVEL = 30_000  # The estimate looks at about this many voxels of a level.
+BYTES_PER_BOX = 100  # The estimate adds this many bytes for the head and the tables of a box.
 
 
 @dataclass(frozen=True, slots=True)

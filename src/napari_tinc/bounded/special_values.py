@@ -12,9 +12,9 @@ from ..control import Check
 from . import labels
 from .quantization import BoxKind, encode_numbers
 
-VOXELS_PER_LABEL = 16
-MASK = struct.Struct("<BI")  # kind; length of the labels
-SWEEPS = 4  # of a relaxation
+VOXELS_PER_LABEL = 16  # With fewer voxels for each label, an image of labels is not tried.
+MASK = struct.Struct("<BI")  # Kind of the box; bytes of the labels.
+SWEEPS = 4  # Rounds of a relaxation on each level.
 
 
 def mask_special(

@@ -22,7 +22,7 @@ from ..training.fit_tree import run
 from ..training.task import Settings, Task, make_header
 from .sources import VolumeSource
 
-SAMPLE = 2**16  # voxels
+SAMPLE_VOXELS = 2**16  # About this many voxels tell whether values are repeated.
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def code_block(values: NDArray[Any], bound: float, span: float | None, check: Ch
 
 def _has_repeated_values(values: NDArray[Any]) -> bool:
     """Return whether most values occur more than once, by a sample of them."""
-    sample = values.ravel()[:: max(1, values.size // SAMPLE)]
+    sample = values.ravel()[:: max(1, values.size // SAMPLE_VOXELS)]
     return len(np.unique(sample)) <= sample.size // 2
 
 

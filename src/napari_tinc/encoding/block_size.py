@@ -11,13 +11,17 @@ from ..training.task import Settings
 from .budgets import LEAST_BLOCK
 from .sources import VolumeSource
 
-MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
-EXACT_EDGE = 128  # voxels along a block without networks, at most
+MOST_AT_ONCE = 2**25  # Larger volumes, in voxels, are neither fitted as one tree nor searched without networks.
+EXACT_EDGE = 128  # Blocks without networks are at most this many voxels long.
 
-BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
-BLOCK_VOXELS = 2**22  # of a block at most, where there are more
-WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
-OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
+# A volume is cut for quality's sake only if every block gets this many bytes: smaller ones are worse than one tree.
+BLOCK_BYTES = 12_000
+BLOCK_VOXELS = 2**22  # Blocks of more voxels are cut further.
+WHOLE_SCHEDULE = 128**3  # Blocks of this many voxels or more are trained for all steps of a preset;
+SMALL_BLOCK = 64**3  # smaller ones for fewer, by the square root, down to this number of voxels.
+OVERVIEW_CELLS = 64  # An overview has at most this many cells along an axis.
+OVERVIEW_SHARE = 0.02  # Overviews take this share of the file.
+OVERVIEW_BLOCKS = 64  # A file of fewer blocks has no overview.
 
 
 def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ..errors import NotWithNetworks
 from .survey import Survey
 
-LEAST_BLOCK, LEAST_FLAT = 450, 120  # bytes that hold a network of a few weights, and a constant block
+LEAST_BLOCK = 450  # A block gets at least this many bytes: a network of a few weights takes them.
+LEAST_FLAT = 120  # A constant block gets this many bytes.
 
 
 def bytes_of_blocks(survey: Survey, nbytes: float) -> NDArray[np.int64]:

@@ -39,14 +39,14 @@ from .without_networks import (
     usual_seconds,
 )
 
-SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by as much.
+SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by this much.
 LEAST_DONE = 0.3  # Networks are not given up before this share of their work is done.
-# Networks are given up if even this much improvement over the rest of their schedule would not do: sim_turbulence at
-# ratio 64 gained 8.6 dB.
-GAIN_DB = 9.0
+# Networks are given up if even this much improvement over the rest of their schedule would not be enough:
+# sim_turbulence at ratio 64 gained 8.6 dB.
+LARGEST_LATE_GAIN_DB = 9.0
 USUAL_GAIN_DB = 4.0  # The usual improvement over a whole schedule,
 USUAL_RISE_DB = 14.0  # besides that of the first steps,
-RISE_STEPS = 100  # which has fallen to a third after as many.
+RISE_STEPS = 100  # which has fallen to a third after this many.
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def reason_without_networks(given_up: GivenUp | None) -> str:
 
 def is_hopeless(mark: Mark, wanted: float) -> bool:
     """Return whether a fit will not reach a PSNR, even if the rest of its schedule gains as much as any has."""
-    return mark.done >= LEAST_DONE and mark.psnr + GAIN_DB * (1 - mark.done) + 1 < wanted
+    return mark.done >= LEAST_DONE and mark.psnr + LARGEST_LATE_GAIN_DB * (1 - mark.done) + 1 < wanted
 
 
 def fit_once(

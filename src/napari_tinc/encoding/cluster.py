@@ -18,7 +18,8 @@ from ..training.task import Settings
 from .block import Block, BlockTask, fit_block
 from .sources import VolumeSource
 
-POLL_SECONDS, ANSWER_SECONDS = 0.1, 10
+POLL_SECONDS = 0.1  # Time between two looks at the workers.
+ANSWER_SECONDS = 10  # A scheduler that does not answer for longer is an error.
 
 
 def fit_on_cluster(

@@ -29,8 +29,8 @@ from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .psnr_search import LEAST_RATIO, reach_psnr
 
-FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
-SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
+FEW_CHUNKS = 8  # Chunks that a file has besides blocks and overviews, with some to spare.
+SMALLER_EDGES = (256, 128, 64, 32)  # Sizes of blocks that are suggested if memory is too small.
 
 
 def compress(

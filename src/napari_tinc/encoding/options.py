@@ -23,10 +23,10 @@ from ..training.task import METHODS, STEPS, Settings
 from . import block_size
 from .sources import VolumeSource
 
-DEFAULT_RATIO = 64.0  # The target of who gives none.
-LEAST_EDGE = 16  # Voxels along the edge of a block: smaller blocks are refused.
+DEFAULT_RATIO = 64.0  # The ratio if no target is given.
+LEAST_EDGE = 16  # Shorter blocks, in voxels, are refused.
 MAX_SEED = 2**32 - 1  # Larger seeds are refused.
-SPARE_BYTES = 1024  # A file may be larger than the raw voxels by these, which a header needs, but no larger.
+SPARE_BYTES = 1024  # A file may be this many bytes larger than the raw voxels, for its header, but no more.
 
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 CALIBRATIONS = ("auto", "none")

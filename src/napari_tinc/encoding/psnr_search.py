@@ -21,12 +21,12 @@ from .without_networks import NotPredictive, fit_without_networks, usual_seconds
 
 LEAST_RATIO = 8  # No larger file is tried,
 LEAST_BYTES = 600  # nor blocks of fewer bytes.
-MOST_ATTEMPTS = 6  # After as many fits the best file so far is taken.
-NEAR_DB = 0.1  # A file with at most as much more than is wanted ends the search.
-PILOT_SHARE = 0.15  # Of the preset's steps, in a first fit that only tells where to begin,
-PILOT_LOSS_DB = 1.5  # and by how much a whole fit is better.
+MOST_ATTEMPTS = 6  # After this many fits the best file so far is taken.
+NEAR_DB = 0.1  # A file with at most this much more than the wanted PSNR ends the search.
+PILOT_SHARE = 0.15  # The first fit takes this share of the preset's steps, only to tell where to begin.
+PILOT_LOSS_DB = 1.5  # A whole fit is better than that one by this much.
 USUAL_FITS = 2  # Whole fits that a search usually takes.
-DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
+DB_PER_DOUBLING = 3.0  # Twice the bytes give about this much.
 
 
 def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:

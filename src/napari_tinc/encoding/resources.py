@@ -21,13 +21,14 @@ from ..training.task import Estimate, Settings, estimate
 from .block_size import EXACT_EDGE, MOST_AT_ONCE, block_share, block_tree
 from .sources import VolumeSource
 
-PROCESS_BYTES = 4.2e8  # bytes: of Python and torch
-BYTES_PER_VOXEL, BYTES_PER_EXACT_VOXEL = 50, 60  # of the largest block, with networks and without
-BYTES_PER_WEIGHT = 60  # of its fit
-FILE_BYTES_PER_WEIGHT = 5 / 8  # in a file
-STATE_BYTES_PER_WEIGHT = 5 * 4  # bytes a weight, that a state of the training takes
-USUAL_SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
-MOST_ENCODINGS = 6  # encodings of a search without networks
+PROCESS_BYTES = 4.2e8  # Python and PyTorch take this much memory.
+BYTES_PER_VOXEL = 50  # Fitting networks takes this much for each voxel of the largest block,
+BYTES_PER_EXACT_VOXEL = 60  # and the predictive coder this much.
+BYTES_PER_WEIGHT = 60  # Training takes this much for each weight.
+FILE_BYTES_PER_WEIGHT = 5 / 8  # A weight takes this much of a file.
+STATE_BYTES_PER_WEIGHT = 5 * 4  # A state of the training on disk takes this much for each weight.
+USUAL_SHARE = 0.5  # A file within a bound takes about this share of the raw bytes.
+MOST_ENCODINGS = 6  # A search without networks keeps this many encodings.
 
 
 def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:

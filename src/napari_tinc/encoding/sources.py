@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..format import limits
 from ..format.limits import MAX_LEADING
 
-FEW_VOXELS, SAMPLE_EDGE = 2**25, 32
+FEW_VOXELS = 2**25  # The fingerprint of a larger volume is that of some boxes,
+SAMPLE_EDGE = 32  # of this many voxels along an edge.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,7 @@ from ..format.quality import span_of
 from ..octree import Octree, box_slices
 from .sources import VolumeSource
 
-DETAIL = 8  # edge of the cells within which a block's detail is measured
+DETAIL_EDGE = 8  # Voxels along the cells within which the detail of a block is measured.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,16 +109,16 @@ def survey(
 
 
 def detail_of(values: NDArray[Any], scale: float) -> float:
-    """Return the sum of squared differences from the means of cells of :data:`DETAIL` voxels, in units of ``scale``."""
+    """Return the sum of squared differences from the means of small cells, in units of ``scale``."""
     total = 0.0
-    edges = [np.arange(0, n, DETAIL) for n in values.shape]
-    for first in range(0, len(values), DETAIL):
-        slab = values[first : first + DETAIL].astype(np.float64) / scale
+    edges = [np.arange(0, n, DETAIL_EDGE) for n in values.shape]
+    for first in range(0, len(values), DETAIL_EDGE):
+        slab = values[first : first + DETAIL_EDGE].astype(np.float64) / scale
         sums = slab.sum(axis=0, keepdims=True)
         count = np.array(float(len(slab)))
         for axis in (1, 2):
             sums = np.add.reduceat(sums, edges[axis], axis=axis)
-            length = np.minimum(DETAIL, values.shape[axis] - edges[axis])
+            length = np.minimum(DETAIL_EDGE, values.shape[axis] - edges[axis])
             count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
         total += float(np.square(slab).sum() - (sums**2 / count).sum())
     return max(0.0, total)

@@ -34,11 +34,11 @@ from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
 from .job import EncodingJob
 
-MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
+MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
 N_SAMPLES = 2  # of this number
 SAMPLE_EDGE = 64  # and this edge.
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # Time between two events of progress.
 
 T = TypeVar("T")
 

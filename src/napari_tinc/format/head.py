@@ -31,10 +31,15 @@ from ..octree import Octree
 from .cursor import HeadReader, check_range, pack_varint
 from .limits import DTYPES, MAX_AXIS, MAX_FILE, MAX_HEAD, MAX_SPACING, MAX_UNIT, MAX_VOXELS, MIN_FILE, MIN_SPACING
 
-MAGIC, MAJOR, MINOR = b"\x89TNC", 1, 0
-PREFIX = struct.Struct("<4sBBIHI")
+MAGIC = b"\x89TNC"  # Other first bytes are no .tinc file.
+MAJOR = 1  # Files of another major version are refused.
+MINOR = 0  # Files of other minor versions are read all the same.
+PREFIX = struct.Struct("<4sBBIHI")  # Magic, version, features, length of HEAD, CRC-16 of these, CRC-32 of HEAD.
 
-_SPACING, _ORIGIN, _ERROR_BOUND, _AFFINE = 1, 2, 4, 8  # flags
+_SPACING = 1  # Bit of the flags: a spacing and a unit are stored.
+_ORIGIN = 2  # Bit of the flags: an origin is stored.
+_ERROR_BOUND = 4  # Bit of the flags: a largest error is stored.
+_AFFINE = 8  # Bit of the flags: an affine matrix is stored.
 
 
 class Feature(IntFlag):
@@ -43,7 +48,8 @@ class Feature(IntFlag):
     RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS = (1 << bit for bit in range(5))
 
 
-READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)
+READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)  # Files that need another feature are refused.
+# Names in error messages, in the order of the bits.
 FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks")
 
 

@@ -12,7 +12,7 @@ from ..errors import TincError
 from ..octree import MAX_NODES, Octree
 from .cursor import HeadReader, pack_varint
 
-SMALL_TREE = 1000  # nodes
+SMALL_TREE = 1000  # Results for trees of at most this many nodes are remembered.
 
 
 def read_tree(cursor: HeadReader, shape: tuple[int, int, int], max_nodes: int = MAX_NODES) -> Octree:

@@ -13,7 +13,8 @@ from .cursor import HeadReader, check_range, pack_varint
 from .limits import MAX_WIDTH
 from .tree import cache_for_small_trees
 
-SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a node that uses its parent's network
+SCALAR = 0  # In place of a width: a leaf that is one value.
+INHERITS = -1  # In place of a width: a node that uses its parent's network.
 
 
 def network_of_node(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..array_like import LazyBase
 
-SLAB = 2**24  # voxels read at a time
+SLAB = 2**24  # This many voxels are read at a time, or one plane if that has more.
 
 
 class AxesView(LazyBase):

@@ -13,7 +13,7 @@ import numpy as np
 from .arrays import ArrayOfFile, AxesView
 from .image import Content, Spacing, default_axes, library, rgb_of
 
-CHUNK = 128  # voxels along an edge of a Zarr chunk
+CHUNK = 128  # Voxels along an edge of a Zarr chunk.
 
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}

@@ -14,10 +14,11 @@ from .arrays import AxesView, slabs_of
 from .image import Content, Spacing, library, printable, rgb_of
 from .units import UNITS, Size
 
-READ_WHOLE = 2**28  # bytes; larger TIFFs are read where they are looked at
+READ_WHOLE = 2**28  # Larger TIFFs, in bytes, are not read into memory.
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
-_CLASSIC_BYTES = 2**32 - 2**25  # no BigTIFF for ImageJ, and tifffile keeps room for the tags
+# Larger files are no TIFFs of ImageJ, which knows no BigTIFF; tifffile keeps room for the tags.
+_CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 

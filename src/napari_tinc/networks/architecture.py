@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..format.widths import find_heads, heads_of_leaves, network_of_node
 from ..octree import Octree
 
-MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
+MAX_GROUPS = 256  # More groups are refused: they would run one by one, and batches would be of no use.
 Array = Any  # numpy.ndarray or torch.Tensor
 Weights = dict[str, Array]
 

@@ -18,9 +18,9 @@ from ..format.widths import heads_of_leaves
 from ..octree import box_slices
 from .architecture import Architecture
 
-CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
+CALIBRATION_STEP = 2.0**-8  # Gains and offsets of heads are stored in this unit, of the normalised volume.
 
-WORTH_DB = 0.005  # a calibration that gives less is left away
+WORTH_DB = 0.005  # A calibration that gains less is left out.
 
 
 def fit_corrections(

@@ -16,7 +16,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_MAGNITUDE = 2**15 - 1
+MAX_MAGNITUDE = 2**15 - 1  # Larger integers are cut when they are encoded, and refused when they are decoded.
 LEAST_PROBABILITY = 2.0**-24  # The coder rounds probabilities to multiples of this, and none to 0.
 
 

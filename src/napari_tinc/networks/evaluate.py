@@ -24,8 +24,8 @@ from ..octree import box_slices
 from .architecture import Architecture, Array
 from .tile_buffers import CPU_BUFFERS, TileBuffers
 
-TILE = 4096  # points whose features of two layers stay in a core's cache
-GPU_TILE = 2**18
+TILE = 4096  # Points whose features of two layers fit into a core's cache.
+GPU_TILE = 2**18  # Points that a GPU evaluates at once.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,8 +22,8 @@ from .entropy import Geometric
 from .scalars import SCALAR_ITEM
 from .weights import ModelChunk, WeightsChunk, read_model_chunk, read_weights_chunks, readable_architecture
 
-NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}
-HEAD_NUMBER_BYTES = 2  # of a gain or an offset beside these
+NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}  # Bytes of a weight in the formats of fixed size.
+HEAD_NUMBER_BYTES = 2  # Bytes of a gain or an offset of a head in these formats.
 
 
 def bytes_of_leaves(header: NetworksHeader, chunks: Sequence[Chunk]) -> NDArray[np.float64]:

@@ -11,8 +11,9 @@ from ..errors import TincError
 from . import entropy
 from .rounding import storable
 
+# Step, distribution and base of the scalars, before their integers.
 SCALAR_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2"), ("base", "<i2")])
-MAX_BASE = 2**15 - 1
+MAX_BASE = 2**15 - 1  # Coarser steps are chosen if values would be a larger multiple of the step.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

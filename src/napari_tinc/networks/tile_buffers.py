@@ -11,11 +11,13 @@ import numpy as np
 
 from .architecture import Array
 
-# Points of one matrix product, and its most multiplications: OpenBLAS runs what is larger on threads of its own, which
-# wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
-LEAST_BLOCK, BLOCK, BLOCK_PRODUCTS = 48, 256, 2**18
-MOST_STEPS = 64  # kinds of tiles that a thread remembers
-VECTOR = 8  # points that a processor multiplies at once
+LEAST_BLOCK = 48  # One matrix product has at least this many points,
+BLOCK = 256  # at most this many,
+# and at most this many multiplications: larger ones run on threads of OpenBLAS, which wait longer for each other than
+# they work (measured: 4 times as long from one of our threads, 40 times from two).
+BLOCK_PRODUCTS = 2**18
+MOST_STEPS = 64  # A thread remembers the views for this many kinds of tiles.
+VECTOR = 8  # Points that a processor multiplies at once.
 
 
 class LayerStep(NamedTuple):

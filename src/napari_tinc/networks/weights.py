@@ -28,13 +28,14 @@ from .evaluate import Network
 from .rounding import quantize, storable
 from .scalars import Scalars, read_distribution, read_steps
 
-CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
-MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
-TABLE_ITEMS, TABLE_ITEMS_PER_BYTE = 2**22, 64  # of all tables of tensors together: making them is most of the work
-MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
-GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
-ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
-INT8_ITEM = np.dtype([("step", "<u2")])
+CHUNK_BYTES = 4096  # A WEIGHTS chunk has at least this many bytes, if its level has them.
+MAX_PIECES = 2**18  # Files that cut tensors into more pieces are refused, since each is searched for by itself.
+TABLE_ITEMS = 2**22  # All tables of tensors may have this many items together, since making them is most of the work,
+TABLE_ITEMS_PER_BYTE = 64  # and this many more for each byte of the file.
+MAX_WEIGHT = 2.0**20  # Larger weights are refused: sums in a decoder stay finite.
+GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])  # Gain and offset of all heads.
+ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])  # Step and distribution of a tensor.
+INT8_ITEM = np.dtype([("step", "<u2")])  # Step of a tensor.
 
 
 def architecture_of(header: NetworksHeader) -> Architecture:

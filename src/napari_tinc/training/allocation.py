@@ -19,11 +19,14 @@ from ..format.networks_file import WeightsFormat
 from ..format.widths import count_parameters
 from ..octree import Octree
 
+# Bits that a weight takes in a file.
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
-LEAST_BITS = 1.0  # a weight, of entropy-coded ones: fewer leave hardly a picture
-GROWTH, SMALL_GROWTH = 4.0, 6.0  # of the width from a leaf to the root of two levels, and to the second level of more
-SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster costs little time
-MAX_LEVELS = 6
+LEAST_BITS = 1.0  # Chosen widths with fewer bits for each entropy-coded weight are refused: the picture would be poor.
+GROWTH = 4.0  # The width grows by this factor from level to level above the leaves, at most by its power of 1.5 in all,
+SMALL_GROWTH = 6.0  # and by this one for a root of at most SMALL_ROOT features over eight leaves or more.
+SMALL_ROOT = 64  # Up to this width, a root that grows faster costs little time.
+WIDEST_ROOT = 160  # The tree gets another level if its root would be wider.
+MAX_LEVELS = 6  # Trees have no more levels.
 
 
 def allocate(

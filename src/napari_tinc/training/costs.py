@@ -13,12 +13,12 @@ from dataclasses import replace
 from ..devices import cpu_count
 from ..events import Progress
 
-STEP_SECONDS = 3.5e-3  # A training step takes as long whatever its widths,
-FLOPS = 57e9  # and a core does as much arithmetic a second, in training and in decoding.
-MEASURE_SECONDS = 2.8e-7  # Measuring a result takes as long a voxel.
-BOX_SECONDS = 0.26  # The predictive coder takes as long for a box, however small,
-CODE_SECONDS = 6.2e-7  # and as long a voxel.
-CHECK_SECONDS = 4e-7  # Decoding and measuring what it coded takes as long a voxel.
+STEP_SECONDS = 3.5e-3  # A training step takes this long in addition to its arithmetic.
+FLOPS = 57e9  # A core does this many floating-point operations a second, in training and in decoding.
+MEASURE_SECONDS = 2.8e-7  # Measuring a result takes this long for each voxel.
+BOX_SECONDS = 0.26  # The predictive coder takes this long for each box, however small,
+CODE_SECONDS = 6.2e-7  # and this long for each voxel.
+CHECK_SECONDS = 4e-7  # Decoding and measuring what it coded takes this long for each voxel.
 USUAL_ROUNDS = 3  # A search for a size or a PSNR codes all boxes about as often.
 
 

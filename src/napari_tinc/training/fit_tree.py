@@ -34,14 +34,14 @@ from .partition import partition
 from .task import BATCH, Task, count_steps, products_per_point
 from .trainer import Fitted, Schedule, Snapshot, train
 
-PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins
-LEAST_PILOT = 150  # steps, before which its errors say nothing of those at the end
-STRIDE = 2  # of the voxels at which the error is looked at
-PILOT_GAIN = 0.25  # squared error at the end over that after the pilot, or less
-SCALAR_STEP = 0.25  # of the root mean squared error expected
-LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
-PREVIEW_VOXELS = 2**18  # at most, so that a look costs a tenth of a second
-NO_ROUNDING = 2.0  # a share of the schedule that never comes
+PILOT_SHARE = 0.3  # After this share of the schedule, boxes may become scalars, and rounding begins.
+LEAST_PILOT = 150  # Pilots of fewer steps are not used: their errors do not tell those at the end.
+ERROR_STRIDE = 2  # The pilot's error is computed at every second voxel along each axis.
+LATE_ERROR_SHARE = 0.25  # The squared error at the end is assumed to be this share of that after the pilot.
+SCALAR_STEP = 0.25  # Scalars are rounded to this share of the expected root mean squared error.
+AIMED_SHARE = 0.99  # Training aims at this share of the bytes, since a larger file would have to be rounded anew.
+PREVIEW_VOXELS = 2**18  # A preview has at most this many voxels, so that it takes a tenth of a second.
+NO_ROUNDING = 2.0  # A share of the schedule that never comes.
 
 
 def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
@@ -62,7 +62,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     steps = count_steps(task.settings.preset, volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
     rounded = header.weights_format is WeightsFormat.ENTROPY
-    schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
+    schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT_SHARE if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
     packing = _packing_time(task, header)
     scalars = Scalars.none()
@@ -83,7 +83,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
     if (kept := journals[0].load("result.done")) is not None:
         fitted = Fitted(**kept)
-    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT), 0.0, None, journals[0]):
+    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT_SHARE), 0.0, None, journals[0]):
         if isinstance(event, Fitted):
             fitted = event
             if not task.control.stop.is_set():
@@ -102,7 +102,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
-    for event in fitting(LANDING * allowance, schedule, fixed, fitted, journals[1]):
+    for event in fitting(AIMED_SHARE * allowance, schedule, fixed, fitted, journals[1]):
         if isinstance(event, Fitted):
             fitted = event
         elif isinstance(event, Progress):
@@ -172,13 +172,17 @@ def _partition(
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
-    grid = [np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape]
+    grid = [np.arange(0, n, ERROR_STRIDE, dtype=np.float64) + 0.5 for n in header.shape]
     outputs = network.on_grid(grid, check=task.control.check)
     low, high = ((value - header.mean) / header.std for value in header.value_range)
-    errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
+    errors = (
+        np.clip(outputs, low, high) - normalised[::ERROR_STRIDE, ::ERROR_STRIDE, ::ERROR_STRIDE]
+    ) ** 2 * np.float32(LATE_ERROR_SHARE)
     counts = networks_file.parameter_counts(header)
     per_network = 8 * allowance_of(task, header) * counts[header.tree.leaves].mean() / counts.sum()
-    partitioned = partition(normalised, errors, STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget)
+    partitioned = partition(
+        normalised, errors, ERROR_STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget
+    )
     if partitioned is None:
         return header, pilot, Scalars.none(), 0.0
     scalars = Scalars.of(partitioned.values, SCALAR_STEP * math.sqrt(max(1e-12, float(errors.mean()))))

@@ -18,9 +18,10 @@ from ..networks.architecture import Architecture
 if TYPE_CHECKING:
     import torch
 
-OPENING_PRICE = 0.02  # of a bit for every parameter, in units of the loss
-PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a schedule, on a logarithmic scale
-HOLD = 0.1  # how fast all steps together follow the bits, which the price alone would steer too slowly
+OPENING_PRICE = 0.02  # Price of a bit for every parameter when rounding begins, in units of the loss.
+PRICE_GAIN = 56.0  # How far the price may move over a schedule, on a logarithmic scale.
+STEP_TRAVEL = 5.0  # How far a step may move over a schedule, on a logarithmic scale.
+STEP_FEEDBACK = 0.1  # How fast all steps together follow the number of bits. The price alone would steer it too slowly.
 
 
 class LearnedRounding:
@@ -104,7 +105,7 @@ class LearnedRounding:
         self.square.lerp_(toward * toward, 0.01)
         denominator = (self.square / (1 - 0.99**self.updates)).sqrt_().add_(1e-12)
         learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
-        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(HOLD * rate * excess)
+        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(STEP_FEEDBACK * rate * excess)
         return gradient + price * slope[self.tensor_of] * self.integers.sign() / self.step
 
     def state(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from ..networks.architecture import Architecture
 if TYPE_CHECKING:
     import torch
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024, "Muon": quintic that drives singular values to 1
+# A quintic that drives singular values to about 1 (Jordan et al. 2024, "Muon").
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Optimizer:

@@ -28,7 +28,7 @@ from ..networks.weights import architecture_of, round_trip, to_chunks, to_networ
 from .task import Task
 from .trainer import Fitted
 
-REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
+REPORT_SHARE = 0.03  # A chunk about quality or origin that takes a larger share of the file is left out.
 
 
 def pack_tree(

@@ -25,9 +25,11 @@ from ..format.limits import MAX_TREE
 from ..format.widths import INHERITS, SCALAR
 from ..octree import MAX_DEPTH, Octree, child_offsets, split_counts
 
-LEAST_VOXELS = 64  # of a box
-SPLIT_BITS, FLAG_BITS, VALUE_BITS = 1.0, 1.0, 3.0
-WORTH = 0.02  # of the total squared error, that a partition must gain to be made
+LEAST_VOXELS = 64  # Boxes are not cut into smaller ones.
+SPLIT_BITS = 1.0  # Bits for the split flag of a node.
+FLAG_BITS = 1.0  # Bits for the scalar flag of a leaf.
+VALUE_BITS = 3.0  # Bits for the value of a scalar.
+LEAST_GAIN = 0.02  # A partition that gains a smaller share of the total squared error is not made.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +100,7 @@ def partition(
         deviations.insert(0, deviation)
     assert cost is not None
     gain = float(network.sum()) + price * network_bits * network.size - float(cost.sum())
-    if gain < WORTH * float(network.sum()):
+    if gain < LEAST_GAIN * float(network.sum()):
         return None
     return _grow_tree(octree, widths, counts, splits, scalars, means, deviations)
 

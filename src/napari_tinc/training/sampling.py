@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..octree import Octree, box_slices
 
-EDGE = 4  # voxels along a block; twice as many and so on where there would be too many blocks to learn about
-MANY_BLOCKS = 2**16
-EVENLY = 0.2  # share of the mass that every voxel has, whatever its error
-POWER = 0.75  # of a block's mean squared error; 0.5 would give the least noise if errors were known exactly
-MEMORY = 0.5  # of what was learnt before, each time new errors come in
-PRIOR = 2.0  # draws of average error that every block is given on top
+EDGE = 4  # Voxels along a block; twice as many, and so on, if there would be more than MANY_BLOCKS blocks.
+MANY_BLOCKS = 2**16  # Too many to learn the error of each.
+EVEN_SHARE = 0.2  # Share of the mass that is spread evenly; the rest follows the error.
+# Mass grows with this power of a block's mean squared error; 0.5 would be best if errors were known exactly.
+ERROR_POWER = 0.75
+KEPT_SHARE = 0.5  # Share of earlier errors that is kept each time new ones come in.
+PRIOR_DRAWS = 2.0  # Every block is treated as if it also had this many draws of average error.
 
 
 class Sampler:
@@ -54,7 +55,7 @@ class Sampler:
         self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
         self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
         # Before anything is learnt the network is near 0 everywhere, the volume's mean.
-        self.error, self.draws = PRIOR * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR)
+        self.error, self.draws = PRIOR_DRAWS * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR_DRAWS)
         self._spread_draws()
 
     def _set_mass(self, mass: NDArray[np.float64]) -> None:
@@ -68,8 +69,8 @@ class Sampler:
 
     def learn(self, shares: Sequence[Draws]) -> None:
         """Draw more where errors are large: those noted since the last time, and to a lesser part those before."""
-        self.error *= MEMORY
-        self.draws *= MEMORY
+        self.error *= KEPT_SHARE
+        self.draws *= KEPT_SHARE
         for share in shares:
             blocks, errors = share.take_notes()
             self.error += np.bincount(blocks, errors, len(self.error))
@@ -90,8 +91,10 @@ class Sampler:
         mean = np.average(self.error / np.maximum(self.draws, 1), weights=self.voxels)
         relative = np.ones(len(self.voxels))
         if mean > 0:
-            relative = ((self.error + PRIOR * mean) / (self.draws + PRIOR) / mean) ** POWER
-        self._set_mass(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
+            relative = ((self.error + PRIOR_DRAWS * mean) / (self.draws + PRIOR_DRAWS) / mean) ** ERROR_POWER
+        self._set_mass(
+            self.voxels * (EVEN_SHARE + (1 - EVEN_SHARE) * relative / np.average(relative, weights=self.voxels))
+        )
 
 
 class Draws:

@@ -21,12 +21,15 @@ from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
 
-OMEGA0 = 8.0  # frequency of the first sines when training begins
-METHODS = ("auto", "networks", "predictive")  # the better of the other two; an octree of networks; no networks
-STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
-FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
-OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}  # Other names would forget jobs that are kept.
-BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
+OMEGA0 = 8.0  # Frequency of the first sines when training begins.
+METHODS = ("auto", "networks", "predictive")  # The better of the other two; an octree of networks; no networks.
+# Optimiser steps for a volume of FEW_VOXELS to MANY_VOXELS voxels.
+STEPS = {"fast": 800, "balanced": 5000, "best": 12000}
+FEW_VOXELS = 64**3  # Smaller volumes have fewer steps, by the square root of their voxels.
+MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of their voxels.
+# With other names, jobs that earlier versions have kept would not be recognised.
+OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
+BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,14 +33,18 @@ from .shards import Shard
 if TYPE_CHECKING:
     import torch
 
-OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
-STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
-MOST_HALVINGS = 2  # of a batch that does not fit into a GPU
-LEARNING_STEPS = 100  # between two looks at where the error is; a state of the training is kept at some of these
-REPORT_SECONDS = 0.2
-NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")  # of the state, besides its arrays
-MARKS = 20  # of a whole schedule, see Mark
-LEAST_SHARDS, MOST_SHARDS = 2, 8  # one CPU or two then learn the same, and one pays nothing for it
+OPENING_BITS = 1.1  # Rounding begins with this factor more bits than the target,
+OPENING_SHARE = 0.3  # and has come down to it after this share of the schedule that is left.
+STOPPING_STEPS = 200  # A fit that is stopped takes at least this many steps more, and at most three times as many.
+MOST_HALVINGS = 2  # A batch that does not fit into a GPU is halved as often; then the fit fails.
+# The sampler looks at the errors after this many steps. A state of the training can be kept only then.
+LEARNING_STEPS = 100
+REPORT_SECONDS = 0.2  # Time between two events of progress.
+# The numbers in the state of a training, besides its arrays.
+STATE_NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")
+MARKS = 20  # A whole schedule has this many marks, see Mark.
+LEAST_SHARDS = 2  # Even one CPU has this many shards, so that it learns the same as two; it costs no time.
+MOST_SHARDS = 8  # More CPUs do not help.
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +241,7 @@ class _Trainer:
                 last = min(last, self.step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, self.step // 8)))
                 pace = (1 - self.done) / max(1, last - self.step)
             if self.rounding_since is None and (self.done >= schedule.rounding_from or stopping):
-                bits = self.nbytes * 8 * OPENING_RATE
+                bits = self.nbytes * 8 * OPENING_BITS
                 self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - self.step)
                 self.rounding_since = self.done
             try:
@@ -277,7 +281,7 @@ class _Trainer:
         gradient, loss = self.gradient(self.rounding_since is not None)
         if self.rounding_since is not None:
             opening = max(0.0, 1 - (self.done - self.rounding_since) / (1 - self.rounding_since) / OPENING_SHARE)
-            gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_RATE - 1) * opening), rate)
+            gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_BITS - 1) * opening), rate)
         self.optimizer.update(self.vector, gradient, rate)
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
 
@@ -293,7 +297,7 @@ class _Trainer:
         return {
             "vector": self.vector.cpu().numpy(), "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
             "sampler": self.sampler.state(), "random": [shard.draws.rng.bit_generator.state for shard in self.workers],
-            **{name: getattr(self, name) for name in NUMBERS},
+            **{name: getattr(self, name) for name in STATE_NUMBERS},
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
@@ -306,7 +310,7 @@ class _Trainer:
         self.sampler.restore(state["sampler"])
         for worker, random in zip(self.workers, state["random"], strict=True):
             worker.draws.rng.bit_generator.state = random
-        for name in NUMBERS:
+        for name in STATE_NUMBERS:
             setattr(self, name, state[name])
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
