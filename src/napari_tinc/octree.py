@@ -168,12 +168,6 @@ class Octree:
             nodes.append(int(self.parent[nodes[-1]]))
         return nodes[::-1]
 
-    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Node numbers of the leaves whose boxes meet the box ``start`` to ``stop`` (voxels, half open)."""
-        leaves = self.leaves
-        meets = (self.start[leaves] < stop) & (self.stop[leaves] > start)
-        return leaves[meets.all(axis=1)]
-
 
 def box_slices(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[slice, ...]:
     """Return the index of a box of voxels, as slices along z, y, x."""

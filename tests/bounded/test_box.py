@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import interpolation, quantization, special_values
+from napari_tinc.format.limits import DTYPES
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 FLOATS = ("f2", "f4", "f8")
@@ -42,7 +43,7 @@ def smooth(shape: tuple[int, int, int], seed: int = 0, noise: float = 0.02) -> N
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data())
 def test_any_bits_of_any_dtype_come_back_within_any_bound(data: st.DataObject) -> None:
-    dtype = np.dtype(data.draw(st.sampled_from(bounded_box.DTYPES)))
+    dtype = np.dtype(data.draw(st.sampled_from(DTYPES)))
     shape = data.draw(SHAPES)
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     few = data.draw(st.booleans())
@@ -65,7 +66,7 @@ def test_floats_of_any_scale_and_offset_keep_their_bound(data: st.DataObject) ->
     check(box, bound, data.draw(st.integers(0, 4)))
 
 
-@pytest.mark.parametrize("dtype", bounded_box.DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_extremes(dtype: str) -> None:
     info: Any = np.iinfo(dtype) if dtype[0] in "iu" else np.finfo(dtype)
     box = np.resize(np.array([info.min, info.max, 0, 1, info.max], dtype), (5, 7, 3))
@@ -195,7 +196,7 @@ def test_damage_is_refused_or_decodes(kind: str) -> None:
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(st.binary(max_size=120), st.sampled_from(bounded_box.DTYPES), SHAPES)
+@given(st.binary(max_size=120), st.sampled_from(DTYPES), SHAPES)
 def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[int, int, int]) -> None:
     with contextlib.suppress(ValueError):
         assert bounded_box.decode_box(data, shape, dtype).shape == shape

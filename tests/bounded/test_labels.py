@@ -18,8 +18,13 @@ SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
 DTYPES = ("?", "u1", "i1", "u2", ">i2", "u4", "i4", "u8", "i8")
 
 
+def encoded(box: NDArray[Any]) -> bytes:
+    values, indices = np.unique(box, return_inverse=True)
+    return labels.encode_labels(values, indices.reshape(box.shape))
+
+
 def check(box: NDArray[Any]) -> bytes:
-    data = labels.encode_labels(box)
+    data = encoded(box)
     out = labels.decode_labels(data, box.shape, box.dtype)
     assert out.dtype == box.dtype.newbyteorder("<") and (out == box).all()
     return data
@@ -96,7 +101,7 @@ def test_damage_is_refused_or_decodes() -> None:
     with pytest.raises(ValueError, match="number of labels"):
         labels.decode_labels(data[1:], (1, 2, 3), "u2")
     with pytest.raises(ValueError, match="ascend within bool"):
-        labels.decode_labels(labels.encode_labels(np.array([[[0, 2]]])), (1, 1, 2), bool)
+        labels.decode_labels(encoded(np.array([[[0, 2]]])), (1, 1, 2), bool)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -109,8 +114,8 @@ def test_any_bytes_are_refused_or_decode(data: bytes, dtype: str, shape: tuple[i
 
 def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="dtype"):
-        labels.encode_labels(np.zeros((2, 3, 4)))
+        labels.decode_labels(b"", (2, 3, 4), "f8")
     with pytest.raises(ValueError, match="shape"):
-        labels.encode_labels(np.zeros((3, 4), int))
+        labels.decode_labels(b"", (3, 4), "i8")
     with pytest.raises(ValueError, match="shape"):
         labels.decode_labels(b"", (0, 1, 1), "u1")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
+from ..format.limits import DTYPES
 from . import interpolation, labels
 from .quantization import (
     MAX_TAPER,
@@ -29,7 +30,6 @@ from .quantization import (
 )
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
-DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
 LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 4 takes 5 MiB.
 LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
@@ -82,7 +82,7 @@ def encode_and_decode(
         label_values, indices = np.unique(bits, return_inverse=True)
         check()
         if len(label_values) <= bits.size / VOXELS_PER_LABEL:
-            label_bytes = labels.encode_indices(label_values, indices.reshape(bits.shape), check)
+            label_bytes = labels.encode_labels(label_values, indices.reshape(bits.shape), check)
             candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
     return min(candidates, key=lambda one: len(one[0]))
 

@@ -36,24 +36,7 @@ def _votes_at(offset: Parity) -> int:
 OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes_at((z, y, x))]
 
 
-def encode_labels(labels: NDArray[Any]) -> bytes:
-    """The bytes from which :func:`decode_labels` makes the same labels.
-
-    Parameters
-    ----------
-    labels : (z, y, x) of integers or bool.
-
-    Raises
-    ------
-    ValueError
-        If the shape or the dtype is none of these.
-    """
-    dtype = _check_labels(labels.shape, labels.dtype)
-    label_values, indices = np.unique(np.asarray(labels, dtype), return_inverse=True)
-    return encode_indices(label_values, indices.reshape(labels.shape))
-
-
-def encode_indices(label_values: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
+def encode_labels(label_values: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
     """Encode the labels ``label_values[indices]``.
 
     Parameters

@@ -39,7 +39,7 @@ def mask_special(
     if len(label_values) > special.size / VOXELS_PER_LABEL:
         return None
     check()
-    mask = labels.encode_indices(label_values, indices.reshape(special.shape), check)
+    mask = labels.encode_labels(label_values, indices.reshape(special.shape), check)
     unit = float(np.abs(original[~special]).max()) or 1.0  # so that no sum is infinite
     filled = np.where(special, _interpolate(original / np.float64(unit), ~special) * unit, original).astype(dtype)
     if (filled == filled[0, 0, 0]).all():

@@ -80,10 +80,6 @@ class Journal:
             return None
         return unpack(data)
 
-    def drop(self, name: str) -> None:
-        if self.folder is not None:
-            self._path(name).unlink(missing_ok=True)
-
     def kept(self) -> int:
         """Files of this job."""
         return sum(1 for _ in self._files())
