@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import napari_tinc as tinc
+from napari_tinc.training import task
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
@@ -53,3 +55,16 @@ def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
         '3: note: Revealed type is "float"',
         '4: error: Unexpected keyword argument "rate" for "compress"  [call-arg]',
     ], found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("name", ["TincVolume", "compare", "compress", "fit", "open"])
+def test_the_example_of_a_docstring_runs_as_it_stands_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where its files go
+    monkeypatch.setitem(task.STEPS, "fast", 1)
+    example = doctest.DocTestParser().get_doctest(getattr(tinc, name).__doc__, {}, name, None, None)
+    assert example.examples
+    report: list[str] = []
+    doctest.DocTestRunner().run(example, out=report.append)
+    assert "".join(report) == ""

@@ -40,6 +40,22 @@ class TincVolume(LazyBase):
     """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
 
     Any number of threads may read it. ``cache_bytes`` bounds what it keeps of what it has decoded.
+
+    Examples
+    --------
+    Indexing decodes nothing; ``np.asarray`` decodes exactly what the index covers:
+
+    >>> import numpy as np
+    >>> import napari_tinc as tinc
+    >>> array = np.arange(40**3, dtype=np.uint16).reshape(40, 40, 40)
+    >>> volume = tinc.compress(array, max_error=0, spacing=(2, 1, 1), units="micrometer")
+    >>> volume.shape, volume.dtype, volume.spacing, volume.units
+    ((40, 40, 40), dtype('uint16'), (2.0, 1.0, 1.0), 'micrometer')
+    >>> np.asarray(volume[20, :2, :3])
+    array([[32000, 32001, 32002],
+           [32040, 32041, 32042]], dtype=uint16)
+    >>> [level.shape for level in volume.levels]
+    [(40, 40, 40), (20, 20, 20)]
     """
 
     def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
@@ -330,6 +346,18 @@ def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: in
         If it is not a good ``.tinc`` file.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tinc as tinc
+    >>> tinc.compress(np.full((8, 16, 16), 7, np.uint8), max_error=0).save("sevens.tinc")
+    >>> volume = tinc.open("sevens.tinc")
+    >>> volume.shape
+    (8, 16, 16)
+    >>> np.asarray(volume[4, :2, :3])
+    array([[7, 7, 7],
+           [7, 7, 7]], dtype=uint8)
     """
     return TincVolume(stores.open_store(path), partial=partial, cache_bytes=cache_bytes)
 
@@ -341,6 +369,17 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
     ------
     ValueError
         If the shapes differ, or one of them has NaN or infinite values that the other has not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tinc as tinc
+    >>> array = np.random.default_rng(0).normal(100, 20, (20, 20, 20)).astype(np.uint8)
+    >>> quality = tinc.compare(array, tinc.compress(array, max_error=2))
+    >>> quality.max_error
+    2.0
+    >>> print(f"{quality.psnr:.1f} dB, {quality.bits_per_voxel:.1f} bits a voxel")
+    40.1 dB, 4.5 bits a voxel
     """
     from ..metrics import measure
 
