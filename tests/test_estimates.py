@@ -51,9 +51,9 @@ def auto(monkeypatch: pytest.MonkeyPatch) -> Any:
                 control.stop.set()
             yield from networks
 
-        monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter(samples))
+        monkeypatch.setattr(choice, "forecast_without_networks", lambda *_: iter(samples))
         monkeypatch.setattr(choice, "fit_once", fit_once)
-        monkeypatch.setattr(choice, "fit_plain", lambda *_, **__: iter(coder))
+        monkeypatch.setattr(choice, "fit_without_networks", lambda *_, **__: iter(coder))
         events = tinc.fit(waves(), ratio=8, preset="fast", control=control)
         return [event for event in events if isinstance(event, tinc.Progress)]
 
@@ -97,11 +97,11 @@ def test_nothing_is_made_up_before_a_stage_knows_its_pace(auto: Any) -> None:
 
 
 def test_packing_goes_at_the_pace_of_the_steps() -> None:
-    packing = costs.Packing(0.01, 3.0, keeps_pace=True)
+    packing = costs.PackingTime(0.01, 3.0, keeps_pace=True)
     assert math.isnan(packing.seconds_left(progress("training", 1, 0.5, math.nan)))
     assert packing.seconds_left(progress("training", 50, 1.0, 50 * 0.02)) == pytest.approx(1 + 2 * 3)
     assert packing.seconds_left(progress("training", 100, 2.0, 0.0)) == pytest.approx(2 * 3)
-    elsewhere = costs.Packing(0.01, 3.0, keeps_pace=False)
+    elsewhere = costs.PackingTime(0.01, 3.0, keeps_pace=False)
     assert elsewhere.seconds_left(progress("training", 50, 1.0, 50 * 1e-4)) == pytest.approx(5e-3 + 3)
 
 

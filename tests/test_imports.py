@@ -197,7 +197,9 @@ def test_wrong_imports_would_be_found() -> None:
     assert against_the_order("format.head", "from ..decoding import volume\n") == ["decoding.volume"]
     assert against_the_order("format.head", "def f():\n    from ..decoding.volume import open\n") == ["decoding.volume"]
     assert against_the_order("errors", "from .encoding.compress import fit\n") == ["encoding.compress"]
-    assert against_the_order("bounded.box", "from napari_tinc.networks.weights import Stored\n") == ["networks.weights"]
+    assert against_the_order("bounded.box", "from napari_tinc.networks.weights import StoredNetwork\n") == [
+        "networks.weights"
+    ]
     assert against_the_order("plugin.compress.widget", "from ...cli import tables\n") == ["cli.tables"]
     assert against_the_order("cli.compress", "from ..io.read import read_image\nfrom .paths import x\n") == []
 

@@ -129,7 +129,7 @@ def ratio_rows(name: str, volume: NDArray[Any], others: dict[tuple[str, int], di
         target, began = volume.nbytes // ratio, time.perf_counter()
         row = [name, str(ratio)]
         try:
-            found = search.best_within(cuts, target)
+            found = search.encode_to_size(cuts, target)
             seconds = time.perf_counter() - began
             out = decode(found.parts, volume)
             psnr = metrics.measure(volume, out, found.nbytes).psnr
@@ -162,7 +162,7 @@ def label_row(name: str, volume: NDArray[Any]) -> list[str]:
     out = [labels.decode_labels(part, cut.shape, cut.dtype) for part, cut in zip(parts, cuts, strict=True)]
     decoded = time.perf_counter()
     assert all((a == b).all() for a, b in zip(out, cuts, strict=True))
-    numbers = [bounded_numbers.as_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
+    numbers = [bounded_numbers.encode_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
     chosen = sum(len(bounded_box.encode_box(cut, 0)) for cut in cuts)
     others = {"as numbers": sum(map(len, numbers)), **lossless_peers(volume)}
     if volume.dtype == np.uint8:

@@ -27,14 +27,14 @@ def find_devices() -> dict[str, str]:
     except Exception as error:  # a broken one raises anything
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ImportError(f"PyTorch cannot be imported: {reason}") from error
-    found = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}
+    devices = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        found["cuda"] = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+        devices["cuda"] = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU, memory shared with the CPU"
-    best = next(name for name in ("cuda", "mps", "cpu") if name in found)
-    return {"auto": f"{best}: {found[best]}", **found}
+        devices["mps"] = "Apple GPU, memory shared with the CPU"
+    best = next(name for name in ("cuda", "mps", "cpu") if name in devices)
+    return {"auto": f"{best}: {devices[best]}", **devices}
 
 
 def cpu_count() -> int:
@@ -55,7 +55,7 @@ def pick_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def release(device: torch.device) -> None:
+def release_cached_memory(device: torch.device) -> None:
     """Give what is cached of a GPU's memory back to it."""
     import torch
 

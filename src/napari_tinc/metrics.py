@@ -68,17 +68,17 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     # Squares of values that are large beside the range would leave nothing of a variance; what is left tells as much.
     offset = math.copysign(max(0.0, abs(low) - FAR * value_range), low)
     margin = window // 2
-    inner = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
+    n_rows = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
 
     def slab(first: int) -> float:
         check()
-        rows = min(SLAB, inner - first)
-        part = slice(first, first + rows + 2 * margin)
-        pair = ((a[part].astype(np.float64) - offset) / value_range for a in (original, reconstruction))
+        rows = min(SLAB, n_rows - first)
+        window_rows = slice(first, first + rows + 2 * margin)
+        pair = ((a[window_rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction))
         return rows * float(similarity(*pair, data_range=1.0, win_size=window))
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        return sum(pool.map(slab, range(0, inner, SLAB))) / inner
+        return sum(pool.map(slab, range(0, n_rows, SLAB))) / n_rows
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
@@ -184,7 +184,7 @@ def merge_errors(
     return merged
 
 
-def figures(quality: Quality | None) -> dict[str, str]:
+def quality_fields(quality: Quality | None) -> dict[str, str]:
     """What PROVENANCE says of a quality, zeros for none; of one length."""
     if quality is None:
         return {"psnr": "0000.000", "ssim": "0.00000"}

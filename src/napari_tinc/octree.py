@@ -76,20 +76,20 @@ class Octree:
         sizes, first, n = [1], 0, 1
         while True:
             depth = len(sizes) - 1
-            inner = np.flatnonzero(split[first : first + n]).astype(np.int32)
-            if inner.size == 0:
+            split_nodes = np.flatnonzero(split[first : first + n]).astype(np.int32)
+            if split_nodes.size == 0:
                 break
             if depth == MAX_DEPTH:
                 raise ValueError(f"octree is deeper than {MAX_DEPTH} levels")
             n_children = 2 ** int((counts[depth + 1] - counts[depth]).sum())
             if n_children == 1:
                 raise ValueError(f"octree splits a box of level {depth} of a volume {shape}, which has no axis left")
-            needed = first + n + len(inner) * n_children
+            needed = first + n + len(split_nodes) * n_children
             if needed > split.size:
                 raise ValueError(f"octree does not close: {split.size} nodes stored, at least {needed} needed")
-            inner += first
-            first, n = first + n, len(inner) * n_children
-            parent[first : first + n].reshape(-1, n_children)[:] = inner[:, None]
+            split_nodes += first
+            first, n = first + n, len(split_nodes) * n_children
+            parent[first : first + n].reshape(-1, n_children)[:] = split_nodes[:, None]
             sizes.append(n)
         if first + n != split.size:
             raise ValueError(f"octree does not close: {split.size} nodes stored, {first + n} needed")
@@ -102,9 +102,9 @@ class Octree:
         counts = split_counts(shape, min(depth, MAX_DEPTH))
         per_level = 2 ** counts.sum(axis=1)
         per_level = per_level[: 1 + int((per_level < per_level[-1]).sum())]
-        inner = int(per_level[:-1].sum())
-        split = np.zeros(inner + int(per_level[-1]), bool)
-        split[:inner] = True
+        n_split = int(per_level[:-1].sum())
+        split = np.zeros(n_split + int(per_level[-1]), bool)
+        split[:n_split] = True
         return cls.from_splits(shape, split)
 
     @property

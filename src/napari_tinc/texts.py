@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def amount(nbytes: float) -> str:
+def rough_size(nbytes: float) -> str:
     """As a reader likes it: 1.2 GB, 40 MB, 200 kB."""
     if nbytes < 1e6:
         return f"{math.ceil(nbytes / 1e3)} kB"

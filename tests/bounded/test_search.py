@@ -23,7 +23,7 @@ def waves(dtype: str, seed: int, scale: float = 1000) -> NDArray[Any]:
 def test_bytes_are_within_the_budget_and_use_it(dtype: str, scale: float, ratio: int) -> None:
     boxes = [waves(dtype, seed, scale) for seed in range(2)]
     nbytes = 2 * boxes[0].nbytes // ratio
-    found = search.best_within(boxes, nbytes)
+    found = search.encode_to_size(boxes, nbytes)
     assert found.nbytes == sum(map(len, found.parts)) and 0.97 * nbytes <= found.nbytes <= nbytes
     errors = 0.0
     for part, box in zip(found.parts, boxes, strict=True):
@@ -38,38 +38,38 @@ def test_bytes_are_within_the_budget_and_use_it(dtype: str, scale: float, ratio:
 def test_quality_is_reached_and_little_more(dtype: str, psnr: float) -> None:
     boxes = [waves(dtype, seed) for seed in range(2)]
     span = max(float(np.ptp(box)) for box in boxes)
-    found = search.best_reaching(boxes, psnr, span)
+    found = search.encode_to_psnr(boxes, psnr, span)
     assert psnr <= 10 * np.log10(span**2 / found.mse) <= psnr + (0.1 if dtype == "f4" else 0.7)
 
 
 def test_integers_with_few_bounds_stay_within_the_budget() -> None:
     boxes = [waves("u1", 0, 100)]
     for nbytes in (2000, 1500):
-        assert 0.7 * nbytes < search.best_within(boxes, nbytes).nbytes <= nbytes
+        assert 0.7 * nbytes < search.encode_to_size(boxes, nbytes).nbytes <= nbytes
 
 
 def test_no_loss_where_it_fits_or_is_needed() -> None:
     boxes = [waves("u2", 0), np.full((4, 4, 4), 7, "u2")]
-    found = search.best_within(boxes, boxes[0].nbytes)
+    found = search.encode_to_size(boxes, boxes[0].nbytes)
     assert (found.bound, found.mse) == (0, 0)
-    assert search.best_reaching(boxes, 200, 2400).mse == 0
+    assert search.encode_to_psnr(boxes, 200, 2400).mse == 0
 
 
 def test_special_values_do_not_count() -> None:
     box = waves("f4", 0)
     box[3, 4] = np.nan
     box[3, 3, 3] = np.inf
-    found = search.best_within([box], 2500)
+    found = search.encode_to_size([box], 2500)
     assert 0 < found.mse < found.bound**2 and found.nbytes <= 2500
 
 
 def test_boxes_of_no_numbers_and_huge_ones() -> None:
-    assert search.best_within([np.full((3, 4, 5), np.nan)], 20).nbytes == 9
-    assert search.best_within([waves("f8", 0, 7e307)], 20_000).nbytes <= 20_000
+    assert search.encode_to_size([np.full((3, 4, 5), np.nan)], 20).nbytes == 9
+    assert search.encode_to_size([waves("f8", 0, 7e307)], 20_000).nbytes <= 20_000
 
 
 def test_too_few_bytes_are_refused() -> None:
     with pytest.raises(ValueError, match="span"):
-        search.best_reaching([waves("u2", 0)], 40, 0)
+        search.encode_to_psnr([waves("u2", 0)], 40, 0)
     with pytest.raises(ValueError, match="expected at most 20"):
-        search.best_within([waves("u2", 0)], 20)
+        search.encode_to_size([waves("u2", 0)], 20)

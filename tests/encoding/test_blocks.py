@@ -12,7 +12,7 @@ from block_volumes import OPTIONS, SHAPE, smooth
 import napari_tinc as tinc
 from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.encoding import blocks, plan
-from napari_tinc.encoding.budgets import LEAST_BLOCK, shares
+from napari_tinc.encoding.budgets import LEAST_BLOCK, bytes_of_blocks
 from napari_tinc.encoding.plan import block_tree
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.encoding.survey import Survey, detail_of
@@ -156,11 +156,11 @@ def test_what_will_be_done_is_said_first() -> None:
 def test_bytes_go_where_the_detail_is() -> None:
     low = np.zeros((1, 3))
     survey = Survey(low, np.array([[1.0, 1.0, 0.0]]), np.array([[20.0, 10.0, 0.0]]), None)
-    budget = shares(survey, 5000)
+    budget = bytes_of_blocks(survey, 5000)
     assert budget[0, 2] == 120 and budget.sum() <= 5000
     assert (budget[0, 0] - LEAST_BLOCK) / (budget[0, 1] - LEAST_BLOCK) == pytest.approx(2, rel=0.01)
     with pytest.raises(ValueError, match="3 blocks cannot become 900 bytes: about 1020 are needed"):
-        shares(survey, 900)
+        bytes_of_blocks(survey, 900)
 
 
 def test_detail_is_the_variance_within_cells(rng: np.random.Generator) -> None:

@@ -353,7 +353,7 @@ def test_an_estimate_grows_with_the_work() -> None:
     assert small.seconds < large.seconds < long.seconds and small.n_parameters < large.n_parameters
     assert large.widths[0] > large.widths[1] and large.n_leaves == 8 and large.steps == task.STEPS["fast"]
     assert len(task.estimate((64, 64, 64), 16000, Settings("fast", levels=3)).widths) == 3
-    coarse = task.estimate((64, 64, 64), 16000, Settings("fast", form=WeightsFormat.FLOAT16))
+    coarse = task.estimate((64, 64, 64), 16000, Settings("fast", weights_format=WeightsFormat.FLOAT16))
     assert coarse.n_parameters < 16000 / 2 < large.n_parameters
     assert task.estimate((64, 64, 64), 16000, Settings("fast", widths=(48, 16))).widths == (48, 16)
 

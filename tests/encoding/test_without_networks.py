@@ -130,7 +130,7 @@ def test_a_fit_that_catches_up_is_not_given_up() -> None:
 def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was left of the schedule became so little that the fit was given up, and 200 steps were made anew."""
     forecast = without_networks.Forecast("sampled", 36.0)  # 28 dB at the stop, 30.5 in the end
-    monkeypatch.setattr(choice, "estimate_plain", lambda *_: iter([forecast]))
+    monkeypatch.setattr(choice, "forecast_without_networks", lambda *_: iter([forecast]))
     monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
     monkeypatch.setitem(task.STEPS, "fast", 3000)
     control, phases, found = tinc.Control(), [], []
@@ -148,7 +148,7 @@ def test_networks_given_up_for_what_cannot_be_made(monkeypatch: pytest.MonkeyPat
     """That they had been given up was kept in the folder, so that they were not made either."""
     monkeypatch.setattr(without_networks, "LARGE", 1000)
     monkeypatch.setattr(checkpoint, "RESULT_SECONDS", 0.0)
-    monkeypatch.setattr(choice, "fit_plain", lambda *_, **__: iter(()))
+    monkeypatch.setattr(choice, "fit_without_networks", lambda *_, **__: iter(()))
     volume = tinc.compress(noisy(), ratio=6, preset="fast", resume=tmp_path / "parts")
     assert volume.error_bound is None and volume.ratio >= 6
 
@@ -273,7 +273,7 @@ def test_why_networks_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def expected(*_: object) -> Any:
         yield without_networks.Forecast("sampled", 5.0)
 
-    monkeypatch.setattr(choice, "estimate_plain", expected)
+    monkeypatch.setattr(choice, "forecast_without_networks", expected)
     finished = fitted(noisy(), ratio=20)[1]
     behind = finished.quality.psnr - 5
     assert finished.reason == f"the predictive coder was {behind:.1f} dB behind in samples of the volume"

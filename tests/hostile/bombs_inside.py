@@ -353,9 +353,9 @@ def rank_tables() -> Cases:
         writer = Writer()
         found, n_bits, rest = entropy.tokens_of(np.array(gaps))
         laws = Tables.of(np.zeros(len(found), np.int64), found)
-        laws.put(writer)
+        laws.write(writer)
         writer.put(found, laws.models()[0] or entropy.categorical([0, 0]))
-        writer.rest(n_bits, rest)
+        writer.further_bits(n_bits, rest)
         return writer.to_bytes()
 
     def case(gaps: list[int], message: str | None, **changes: Any) -> Case:

@@ -19,18 +19,18 @@ from . import interpolation, labels
 from .numbers import (
     MAX_TAPER,
     BoxKind,
-    as_numbers,
     check_low_bits,
     check_ranks,
+    encode_numbers,
     parse_box,
     to_values,
-    unpack_low,
+    unpack_low_bits,
     with_table,
 )
-from .special_values import MASK, VOXELS_A_LABEL, mask_special
+from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
-ALIKE_LABELS = 0.75  # of the voxels of a label image are at least as their neighbours
+LEAST_EQUAL_SHARE = 0.75  # of the voxels of a label image are at least as their neighbours
 LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
 LZMA_PIECE = 2**18  # bytes between two checks
 
@@ -60,7 +60,7 @@ def encode_and_decode(
     original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, NDArray[Any]]:
     """As :func:`encode_box`, with what :func:`decode_box` makes of the bytes."""
-    dtype = _checked(original.shape, original.dtype)
+    dtype = _check_box(original.shape, original.dtype)
     if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER and 0 <= dead_zone <= 0.5):
         given = f"bound is {bound}, taper {taper}, dead zone {dead_zone}"
         raise ValueError(f"{given}, expected 0 or more, 0 to {MAX_TAPER}, 0 to 0.5")
@@ -69,24 +69,24 @@ def encode_and_decode(
     if (bits == bits[0, 0, 0]).all():
         return bytes([BoxKind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
     check()
-    coded = [as_numbers(original, bound, taper, dead_zone, check)]
+    candidates = [encode_numbers(original, bound, taper, dead_zone, check)]
     check()
-    if bound and dtype.kind == "f" and (masked := mask_special(original, bound, taper, dead_zone, check)):
-        coded.append(masked)
+    if bound and dtype.kind == "f" and (masked_box := mask_special(original, bound, taper, dead_zone, check)):
+        candidates.append(masked_box)
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
-        coded.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
-    if _alike(bits) >= ALIKE_LABELS:  # whatever the bound is, as they may be names
+        candidates.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
+    if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # whatever the bound is, as they may be names
         check()
-        names, indices = np.unique(bits, return_inverse=True)
+        label_values, indices = np.unique(bits, return_inverse=True)
         check()
-        if len(names) <= bits.size / VOXELS_A_LABEL:
-            named = labels.encode_indices(names, indices.reshape(bits.shape), check)
-            coded.append((bytes([BoxKind.LABELS]) + named, original))
-    return min(coded, key=lambda one: len(one[0]))
+        if len(label_values) <= bits.size / VOXELS_PER_LABEL:
+            label_bytes = labels.encode_indices(label_values, indices.reshape(bits.shape), check)
+            candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
+    return min(candidates, key=lambda one: len(one[0]))
 
 
-def _alike(bits: NDArray[Any]) -> float:
+def _share_of_equal_neighbours(bits: NDArray[Any]) -> float:
     """How many neighbours are equal, of 1."""
     pairs = [(bits[1:], bits[:-1]), (bits[:, 1:], bits[:, :-1]), (bits[..., 1:], bits[..., :-1])]
     return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
@@ -100,7 +100,7 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
     ValueError
         If the data are damaged or not those of such a box.
     """
-    dtype = _checked(shape, dtype)
+    dtype = _check_box(shape, dtype)
     if not data or (data[0] == BoxKind.CONSTANT and len(data) != 1 + dtype.itemsize):
         raise ValueError(f"residual is {len(data)} bytes, expected {1 + dtype.itemsize} for a constant box")
     if data[0] == BoxKind.CONSTANT:
@@ -111,12 +111,12 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
     if data[0] == BoxKind.LABELS:
         return labels.decode_labels(data[1:], shape, f"<u{dtype.itemsize}", check).view(dtype)
     if data[0] == BoxKind.MASKED and dtype.kind == "f":
-        return _unmasked(data, shape, dtype, check)
+        return _decode_masked(data, shape, dtype, check)
     head, table, packed_low, corrections, payload = parse_box(data, dtype)
     if table:
         head = with_table(head, table, size)
     check_ranks(head, dtype)
-    low_bits = unpack_low(packed_low, head.low, shape) if head.low else None
+    low_bits = unpack_low_bits(packed_low, head.n_low_bits, shape) if head.n_low_bits else None
     integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check)
     if low_bits is not None:
         check_low_bits(head, low_bits[integers == head.high], dtype)
@@ -142,7 +142,7 @@ def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: C
     ValueError
         If the data cannot be those of such a box.
     """
-    dtype = _checked(shape, dtype)
+    dtype = _check_box(shape, dtype)
     step = 2**level
     if data[:1] == bytes([BoxKind.CONSTANT]):
         return decode_box(data, shape, dtype)[::step, ::step, ::step]
@@ -152,12 +152,12 @@ def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: C
     if table:
         head = with_table(head, table, shape[0] * shape[1] * shape[2])
     check_ranks(head, dtype)
-    low_bits = unpack_low(packed_low, head.low, shape)[::step, ::step, ::step] if head.low else None
+    low_bits = unpack_low_bits(packed_low, head.n_low_bits, shape)[::step, ::step, ::step] if head.n_low_bits else None
     integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check, level)
     return to_values(integers, low_bits, head, dtype)
 
 
-def _unmasked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:
+def _decode_masked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:
     end = MASK.size + (MASK.unpack_from(data)[1] if len(data) >= MASK.size else 0)
     if len(data) <= end or data[end] > BoxKind.GRID:
         raise ValueError(f"masked residual is {len(data)} bytes, expected {end} and a residual of kind 0 to 2")
@@ -186,7 +186,7 @@ def _decompress(data: bytes, size: int) -> bytes:
     return out
 
 
-def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+def _check_box(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
     dtype = np.dtype(dtype).newbyteorder("<")
     if f"{dtype.kind}{dtype.itemsize}" not in DTYPES:
         raise ValueError(f"dtype is {dtype}, expected one of {', '.join(DTYPES)}")

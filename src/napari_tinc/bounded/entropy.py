@@ -46,27 +46,27 @@ class Tables:
         ends = np.flatnonzero(runs.any(axis=1))
         runs = runs[ends]
         while len(runs) > 1:
-            bits = _bits(runs)
-            gains = bits[:-1] + bits[1:] - _bits(runs[:-1] + runs[1:])
+            bits = _bits_of_tables(runs)
+            gains = bits[:-1] + bits[1:] - _bits_of_tables(runs[:-1] + runs[1:])
             best = int(np.argmax(gains))
             if gains[best] < 0:
                 break
             runs[best + 1] += runs[best]
             runs, ends = np.delete(runs, best, axis=0), np.delete(ends, best)
-        return cls((ends + 1).tolist(), [_costs(run) for run in runs])
+        return cls((ends + 1).tolist(), [_costs_of_tokens(run) for run in runs])
 
-    def put(self, writer: Writer) -> None:
+    def write(self, writer: Writer) -> None:
         writer.integers([len(self.ends)], STEEP)
         before, previous = 0, np.zeros(1, np.int64)
         for end, costs in zip(self.ends, self.costs, strict=True):
             writer.integers([end - before], STEEP)
             writer.integers([len(costs)], STEEP)
             if len(costs) > 1:
-                writer.integers(np.diff(costs - _expected(previous, len(costs)), prepend=0), STEEP)
+                writer.integers(np.diff(costs - _continued_costs(previous, len(costs)), prepend=0), STEEP)
             before, previous = end, costs
 
     @classmethod
-    def get(cls, reader: Reader) -> Tables:
+    def read(cls, reader: Reader) -> Tables:
         """The tables that come next; ValueError where they are none."""
         ends: list[int] = []
         all_costs = []
@@ -75,7 +75,7 @@ class Tables:
             before = ends[-1] if ends else 0
             ends.append(before + reader.number("classes of a table", 1, MAX_CLASSES - before, STEEP))
             n_tokens = reader.number("tokens of a table", 1, MAX_TOKEN + 1, STEEP)
-            expected = _expected(costs, n_tokens)
+            expected = _continued_costs(costs, n_tokens)
             costs = np.zeros(1, np.int64) if n_tokens == 1 else expected + np.cumsum(reader.integers(STEEP, n_tokens))
             if costs.min() < 0 or costs.max() > MAX_COST:
                 raise ValueError(f"costs of tokens are {costs.min()} to {costs.max()}, expected 0 to {MAX_COST}")
@@ -96,7 +96,7 @@ class Tables:
         return np.argsort(indices, kind="stable"), np.bincount(indices, minlength=len(self.ends)).tolist()
 
 
-def _bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bits_of_tables(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of the tokens of each row, and about those of a table for them."""
     totals = counts.sum(axis=1)
     logarithms = np.log2(np.maximum(counts, 1))
@@ -104,14 +104,14 @@ def _bits(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return totals * np.log2(totals) - (counts * logarithms).sum(axis=1) + 4 * n_tokens + 8
 
 
-def _costs(counts: NDArray[np.float64]) -> NDArray[np.int64]:
+def _costs_of_tokens(counts: NDArray[np.float64]) -> NDArray[np.int64]:
     """Up to the last token that occurs."""
     counts = counts[: np.flatnonzero(counts)[-1] + 1]
     costs = 4 * np.log2(counts.sum() / np.maximum(counts, 0.5))
     return np.minimum(np.rint(costs), MAX_COST).astype(np.int64)
 
 
-def _expected(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.int64]:
+def _continued_costs(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.int64]:
     """The costs of the table before, continued."""
     beyond = previous[-1] + 1 * np.arange(1, 1 + max(0, n_tokens - len(previous)))
     return np.concatenate([previous, beyond])[:n_tokens]
@@ -147,9 +147,9 @@ class Writer:
     def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Any) -> None:
         tokens, n_bits, rest = tokens_of(np.asarray(integers, np.int64))
         self.put(tokens, model)
-        self.rest(n_bits, rest)
+        self.further_bits(n_bits, rest)
 
-    def rest(self, n_bits: NDArray[np.int64], rest: NDArray[np.int64]) -> None:
+    def further_bits(self, n_bits: NDArray[np.int64], rest: NDArray[np.int64]) -> None:
         for n in np.flatnonzero(np.bincount(n_bits, minlength=1)).tolist():
             self.bits(rest[n_bits == n], n)
 
@@ -184,9 +184,9 @@ class Reader:
         return tokens
 
     def integers(self, model: Any, count: int) -> NDArray[np.int64]:
-        return self.rest(self.get(model, count))
+        return self.integers_of(self.get(model, count))
 
-    def rest(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    def integers_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Integers of tokens, once their further bits are read."""
         integers = np.where(tokens & 1, (tokens + 1) >> 1, -(tokens >> 1))
         large = np.flatnonzero(tokens >= 2 * SMALL - 1)
@@ -195,8 +195,8 @@ class Reader:
             octaves = (above >> 2) + 3
             rest = np.empty_like(octaves)
             for n in np.flatnonzero(np.bincount(octaves)).tolist():
-                mine = np.flatnonzero(octaves == n)
-                rest[mine] = self.bits(n - 1, mine.size)
+                large_of_octave = np.flatnonzero(octaves == n)
+                rest[large_of_octave] = self.bits(n - 1, large_of_octave.size)
             sizes = (1 << octaves) + ((above & 3) << (octaves - 2)) + (rest >> 1)
             integers[large] = np.where(rest & 1, -sizes, sizes)
         return integers

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, part_of
+from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, voxels_of_parity
 
 MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
 MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
@@ -47,16 +47,16 @@ def _run(
         known = Level(high, 2 * bounds(level) + 1, background=background)
         known.add((0, 0, 0), values, errors)
         finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
-        part_of(finer, (0, 0, 0))[:], part_of(finer_errors, (0, 0, 0))[:] = values, errors
+        voxels_of_parity(finer, (0, 0, 0))[:], voxels_of_parity(finer_errors, (0, 0, 0))[:] = values, errors
         for parity in ORDER:
-            part = part_of(finer, parity)
+            part = voxels_of_parity(finer, parity)
             check()
             if part.size:
                 stage = ParityStage(known, parity, part.shape)
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
-                part[:], part_of(finer_errors, parity)[:] = code(stage, where)
+                part[:], voxels_of_parity(finer_errors, parity)[:] = code(stage, where)
                 if parity != ORDER[-1]:
-                    known.add(parity, part, part_of(finer_errors, parity))
+                    known.add(parity, part, voxels_of_parity(finer_errors, parity))
         values, errors = finer, finer_errors
     return values
 
@@ -66,7 +66,7 @@ def bound_of_level(bound: int, taper: int, level: int) -> int:
     return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
 
 
-class _Weights:
+class _WeightsByParity:
     """Weights of the prediction and of the activity, by parity: those of the coarser level until there are others."""
 
     def __init__(self) -> None:
@@ -99,10 +99,10 @@ def decode_integers(
     reader = Reader(data)
     first = reader.number("first voxel", 0, high)
     background = reader.number("background", -1, high)
-    tables = Tables.get(reader)
-    empty_tables = Tables.get(reader) if background >= 0 else Tables([], [])
+    tables = Tables.read(reader)
+    empty_tables = Tables.read(reader) if background >= 0 else Tables([], [])
     models, empty_models = tables.models(), empty_tables.models()
-    known_weights = _Weights()
+    known_weights = _WeightsByParity()
 
     def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
         weights, activity_weights = known_weights.get(stage)
@@ -117,7 +117,7 @@ def decode_integers(
         check()
         empty = None
         if background < 0:
-            integers = reader.rest(reader.tokens(tables, models, classes))
+            integers = reader.integers_of(reader.tokens(tables, models, classes))
         else:
             emptiness = stage.emptiness()
             near = np.flatnonzero(emptiness)
@@ -125,9 +125,9 @@ def decode_integers(
             empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
             others = np.flatnonzero(~empty)
             integers = np.zeros(count, np.int64)
-            integers[others] = reader.rest(reader.tokens(tables, models, classes[others]))
+            integers[others] = reader.integers_of(reader.tokens(tables, models, classes[others]))
         np.negative(integers, out=integers, where=flipped)
-        return _apply(stage, prediction, centre, integers, empty)
+        return _values_and_errors(stage, prediction, centre, integers, empty)
 
     box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check, last)
     if not last:
@@ -135,7 +135,7 @@ def decode_integers(
     return box
 
 
-def _apply(
+def _values_and_errors(
     stage: ParityStage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
 ) -> tuple[Ints, Ints]:
     """Values and errors of a stage. Those of background are as if well predicted."""
@@ -160,8 +160,8 @@ def encode_integers(
     taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
     dead_zone : 0 to 0.5, what errors round towards zero by, of a step; they are then up to 2 dead_zone bounds larger.
     """
-    known_weights, background = _Weights(), _background(box, bound)
-    stages: list[_Coded] = []
+    known_weights, background = _WeightsByParity(), _background(box, bound)
+    stages: list[_StageTokens] = []
 
     def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
         wanted = box[where].astype(stage.base.dtype)
@@ -192,20 +192,20 @@ def encode_integers(
             classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
         near = emptiness > 0
         flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
-        stages.append(_Coded(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
-        return _apply(stage, prediction, centre, integers, empty)
+        stages.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
+        return _values_and_errors(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
     values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
-    tables = Tables.of(_joined(s.classes for s in stages), _joined(s.tokens for s in stages))
-    empty_tables = Tables.of(_joined(s.emptiness for s in stages), _joined(s.empty for s in stages))
+    tables = Tables.of(_concatenate(s.classes for s in stages), _concatenate(s.tokens for s in stages))
+    empty_tables = Tables.of(_concatenate(s.emptiness for s in stages), _concatenate(s.empty for s in stages))
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
     writer.integers([first], FLAT)
     writer.integers([background], FLAT)
-    tables.put(writer)
+    tables.write(writer)
     if background >= 0:
-        empty_tables.put(writer)
+        empty_tables.write(writer)
     for stage in stages:
         check()
         if stage.may_be_fitted:
@@ -214,12 +214,12 @@ def encode_integers(
             writer.integers(weights, MEDIUM)
         writer.tokens(empty_tables, empty_models, stage.emptiness, stage.empty)
         writer.tokens(tables, models, stage.classes, stage.tokens)
-        writer.rest(stage.n_bits, stage.rest)
+        writer.further_bits(stage.n_bits, stage.rest)
     return writer.to_bytes(), values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Coded:
+class _StageTokens:
     """What the encoder keeps of a stage until the tables are made."""
 
     may_be_fitted: bool
@@ -232,7 +232,7 @@ class _Coded:
     rest: NDArray[np.int64]
 
 
-def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _concatenate(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 

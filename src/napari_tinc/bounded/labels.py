@@ -18,19 +18,19 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .interpolation import ORDER, check_shape
-from .prediction import NEAR, Ints, Level, Parity, ParityStage, pad, part_of
+from .prediction import NEAR, Ints, Level, Parity, ParityStage, pad, voxels_of_parity
 
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
-OTHER = 3  # candidates; this place is that of any other label
+OTHER_LABEL = 3  # candidates; this place is that of any other label
 MARGIN_STEP, N_MARGINS = 8, (MAX_CLASSES - len(ORDER)) // len(ORDER)
 
 
-def _votes(offset: Parity) -> int:
+def _votes_at(offset: Parity) -> int:
     z, y, x = sorted(offset)
     return VOTES.get((z, y, x), 0)
 
 
-OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes((z, y, x))]
+OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes_at((z, y, x))]
 
 
 def encode_labels(labels: NDArray[Any]) -> bytes:
@@ -45,18 +45,18 @@ def encode_labels(labels: NDArray[Any]) -> bytes:
     ValueError
         If the shape or the dtype is none of these.
     """
-    dtype = _checked(labels.shape, labels.dtype)
-    names, indices = np.unique(np.asarray(labels, dtype), return_inverse=True)
-    return encode_indices(names, indices.reshape(labels.shape))
+    dtype = _check_labels(labels.shape, labels.dtype)
+    label_values, indices = np.unique(np.asarray(labels, dtype), return_inverse=True)
+    return encode_indices(label_values, indices.reshape(labels.shape))
 
 
-def encode_indices(names: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
+def encode_indices(label_values: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
     """As :func:`encode_labels`, of ``names[indices]``; names ascend and each is used."""
     writer = Writer()
-    _put_names(writer, names)
-    box = indices.astype(np.min_scalar_type(len(names) - 1))
-    if len(names) > 1:
-        _put_box(writer, box, len(names), check)
+    _write_label_values(writer, label_values)
+    box = indices.astype(np.min_scalar_type(len(label_values) - 1))
+    if len(label_values) > 1:
+        _write_places(writer, box, len(label_values), check)
     return writer.to_bytes()
 
 
@@ -68,15 +68,17 @@ def decode_labels(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check 
     ValueError
         If the data are damaged or not those of such a box.
     """
-    dtype = _checked(shape, dtype)
+    dtype = _check_labels(shape, dtype)
     reader = Reader(data)
-    names = _get_names(reader, shape[0] * shape[1] * shape[2], dtype)
-    indices = _get_box(reader, shape, len(names), check) if len(names) > 1 else np.zeros(shape, np.uint8)
+    label_values = _read_label_values(reader, shape[0] * shape[1] * shape[2], dtype)
+    indices = (
+        _read_places(reader, shape, len(label_values), check) if len(label_values) > 1 else np.zeros(shape, np.uint8)
+    )
     reader.end()
-    return names[indices]
+    return label_values[indices]
 
 
-def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+def _check_labels(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
     dtype = np.dtype(dtype).newbyteorder("<")
     if dtype.kind not in "iub":
         raise ValueError(f"dtype of labels is {dtype}, expected integers or bool")
@@ -84,14 +86,14 @@ def _checked(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _put_names(writer: Writer, names: NDArray[Any]) -> None:
+def _write_label_values(writer: Writer, label_values: NDArray[Any]) -> None:
     """How many, and each less the one before and 1, the first less the smallest of the dtype; in halves of 32 bits."""
-    lowest = np.iinfo(names.dtype).min if names.dtype.kind == "i" else 0
-    offsets = names.astype(np.uint64) - np.uint64(lowest % 2**64)
+    lowest = np.iinfo(label_values.dtype).min if label_values.dtype.kind == "i" else 0
+    offsets = label_values.astype(np.uint64) - np.uint64(lowest % 2**64)
     gaps = np.diff(offsets, prepend=np.uint64(0)) - np.uint64(1)
     gaps[0] = offsets[0]
-    writer.integers([len(names)], FLAT)
-    for shift, model in _halves(names.dtype):
+    writer.integers([len(label_values)], FLAT)
+    for shift, model in _halves(label_values.dtype):
         writer.integers((gaps >> np.uint64(shift) & np.uint64(2**32 - 1)).astype(np.int64), model)
 
 
@@ -100,7 +102,7 @@ def _halves(dtype: np.dtype[Any]) -> list[tuple[int, Any]]:
     return [(0, MEDIUM), (32, STEEP)][: 2 if dtype.itemsize == 8 else 1]
 
 
-def _get_names(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     lowest, highest = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     count = reader.number("number of labels", 1, min(n_voxels, highest - lowest + 1))
     gaps = np.zeros(count, np.uint64)
@@ -124,10 +126,10 @@ def _run(
     for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
         stride = 2**level
         finer = np.empty([-(-n // stride) for n in shape], dtype)
-        part_of(finer, (0, 0, 0))[:] = labels
+        voxels_of_parity(finer, (0, 0, 0))[:] = labels
         known = Level(0, 1, {(0, 0, 0): pad(labels)})
         for parity in ORDER:
-            part = part_of(finer, parity)
+            part = voxels_of_parity(finer, parity)
             check()
             if part.size:
                 where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
@@ -150,10 +152,10 @@ class _Vote:
 
     def __init__(self, stage: ParityStage) -> None:
         views, votes = [], []
-        for offset in _offsets(stage):
+        for offset in _voting_offsets(stage):
             for view in stage.views(stage.known.values, offset):
                 views.append(view)
-                votes.append(_votes(offset))
+                votes.append(_votes_at(offset))
         differs = np.zeros(stage.shape, np.bool_)
         for view, n in zip(views[1:], votes[1:], strict=True):
             if n > 0:
@@ -163,14 +165,14 @@ class _Vote:
         around = [view.ravel()[self.mixed] if view.flags.c_contiguous else view[differs] for view in views]
         place = ORDER.index(stage.parity)
         self.classes = np.full(self.likely.size, place, np.int64)
-        self.candidates, margin = _ranked(around, votes)
+        self.candidates, margin = _rank_candidates(around, votes)
         margins = np.minimum(margin // MARGIN_STEP, N_MARGINS - 1)
         self.classes[self.mixed] = len(ORDER) * (1 + margins) + place
         self.likely[self.mixed] = self.candidates[0]
 
     def places(self, labels: Ints) -> NDArray[np.int64]:
         """(n,) where each label is among the candidates."""
-        places = np.where(labels == self.likely, 0, OTHER)
+        places = np.where(labels == self.likely, 0, OTHER_LABEL)
         mine = labels[self.mixed]
         for place in (2, 1):
             is_new = self.candidates[place] != self.candidates[place - 1]
@@ -187,12 +189,17 @@ class _Vote:
             if (chosen == self.candidates[place - 1][at]).any():
                 raise ValueError(f"a voxel has candidate {place} for its label, expected one of fewer")
             labels[self.mixed[at]] = chosen
-        if np.count_nonzero(places % OTHER) != np.count_nonzero(mine % OTHER) or (places > OTHER).any():
-            raise ValueError(f"place of a label is one of 1 to {places.max()}, expected 0 or {OTHER} where all agree")
+        if (
+            np.count_nonzero(places % OTHER_LABEL) != np.count_nonzero(mine % OTHER_LABEL)
+            or (places > OTHER_LABEL).any()
+        ):
+            raise ValueError(
+                f"place of a label is one of 1 to {places.max()}, expected 0 or {OTHER_LABEL} where all agree"
+            )
         return labels
 
 
-def _offsets(stage: ParityStage) -> list[Parity]:
+def _voting_offsets(stage: ParityStage) -> list[Parity]:
     """Those with votes: two voxels away only along axes that no near neighbour is off along."""
     near = [offset for offset in NEAR if stage.is_known(offset)]
     reached = np.any(near, axis=0)
@@ -200,7 +207,7 @@ def _offsets(stage: ParityStage) -> list[Parity]:
     return near + [offset for offset in far if not (reached & (np.array(offset) == 2)).any()]
 
 
-def _ranked(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int64]]:
+def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int64]]:
     """(3, m) labels by their votes, and by how many the first leads; the earlier one wins a tie."""
     first = around[0]
     second, third = first.copy(), first.copy()
@@ -219,14 +226,14 @@ def _ranked(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int6
     return candidates, counts[0] - counts[1]
 
 
-def _put_box(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
+def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
     coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
 
     def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
         check()
         labels = box[where].ravel()
         places = vote.places(labels)
-        coded.append((vote.classes, places, labels[places == OTHER]))
+        coded.append((vote.classes, places, labels[places == OTHER_LABEL]))
         return labels
 
     n_bits = (n_labels - 1).bit_length()
@@ -234,32 +241,32 @@ def _put_box(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
     tables = Tables.of(np.concatenate([c for c, _, _ in coded]), np.concatenate([p for _, p, _ in coded]))
     models = tables.models()
     writer.bits(box[:1, 0, 0].astype(np.int64), n_bits)
-    tables.put(writer)
+    tables.write(writer)
     for classes, places, others in coded:
         check()
         writer.tokens(tables, models, classes, places)
         writer.bits(others.astype(np.int64), n_bits)
 
 
-def _get_box(reader: Reader, shape: tuple[int, ...], n_labels: int, check: Check) -> Ints:
+def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: Check) -> Ints:
     n_bits = (n_labels - 1).bit_length()
 
-    def numbers(count: int) -> NDArray[np.int64]:
-        found = reader.bits(n_bits, count)
-        if found.size and found.max() >= n_labels:
-            raise ValueError(f"number of a label is {found.max()}, expected one below {n_labels}")
-        return found
+    def read_indices(count: int) -> NDArray[np.int64]:
+        indices = reader.bits(n_bits, count)
+        if indices.size and indices.max() >= n_labels:
+            raise ValueError(f"number of a label is {indices.max()}, expected one below {n_labels}")
+        return indices
 
-    first = int(numbers(1)[0])
-    tables = Tables.get(reader)
+    first = int(read_indices(1)[0])
+    tables = Tables.read(reader)
     models = tables.models()
 
     def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
         check()
         places = reader.tokens(tables, models, vote.classes)
         labels = vote.labels(places)
-        others = np.flatnonzero(places == OTHER)
-        labels[others] = numbers(len(others))
+        others = np.flatnonzero(places == OTHER_LABEL)
+        labels[others] = read_indices(len(others))
         return labels
 
     return _run(shape, first, np.min_scalar_type(n_labels - 1), code, check)

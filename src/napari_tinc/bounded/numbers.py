@@ -45,7 +45,7 @@ class Head:
     kind: BoxKind
     taper: int
     shift: int
-    low: int
+    n_low_bits: int
     lowest: int | float
     high: int
     bound: int
@@ -53,13 +53,13 @@ class Head:
     table: NDArray[np.int64] | None = None
 
 
-def as_numbers(
+def encode_numbers(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> tuple[bytes, NDArray[Any]]:
     """Any values, predicted from their neighbours, with corrections."""
     dtype = original.dtype
     bits = original.view(f"u{dtype.itemsize}")
-    head, integers, low_bits = _grid(original, bound, taper) or _ordered(original, bound, taper)
+    head, integers, low_bits = _to_grid(original, bound, taper) or _to_ranks(original, bound, taper)
     check()
     payload, integers = interpolation.encode_integers(integers, head.high, head.bound, head.taper, dead_zone, check)
     check()
@@ -73,9 +73,9 @@ def as_numbers(
     wrong = np.flatnonzero(differs)
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
-    packed_low = b"" if low_bits is None else _pack_low(low_bits, head.low)
+    packed_low = b"" if low_bits is None else _pack_low_bits(low_bits, head.n_low_bits)
     lowest = struct.pack("<d" if head.kind is BoxKind.GRID else "<q", head.lowest)
-    fields = (head.kind, head.taper, head.shift, head.low, lowest, head.high, head.bound, head.step)
+    fields = (head.kind, head.taper, head.shift, head.n_low_bits, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
     decoded.reshape(-1)[wrong] = original.ravel()[wrong]
     return b"".join([packed, table, packed_low, corrections, payload]), decoded
@@ -105,7 +105,7 @@ def parse_box(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, by
     return head, parts[0], parts[1], parts[2], parts[3]
 
 
-def _grid(
+def _to_grid(
     original: NDArray[Any], bound: float, taper: int
 ) -> tuple[Head, NDArray[np.int64], NDArray[np.int64] | None] | None:
     """Floats as steps of a little less than the bound; None where that cannot be done, or bits are the better way."""
@@ -129,7 +129,7 @@ def _grid(
     return Head(BoxKind.GRID, taper, 0, 0, lowest, high, min(fineness, high), step), integers, None
 
 
-def _ordered(
+def _to_ranks(
     original: NDArray[Any], bound: float, taper: int
 ) -> tuple[Head, NDArray[np.int64], NDArray[np.int64] | None]:
     """Ranks: integers themselves, and the bits of floats, which have the same order."""
@@ -140,7 +140,7 @@ def _ordered(
         with np.errstate(all="ignore"):
             ulp = float(np.spacing(np.abs(original).max()).astype(np.float64))
         shift = 0 if bound >= ulp else (union & -union).bit_length() - 1 if union else 0
-    ranks = _ranks(original, shift)
+    ranks = _ranks_of(original, shift)
     lowest, highest = int(ranks.min()), int(ranks.max())
     low = max(0, (highest - lowest).bit_length() - (interpolation.MAX_HIGH - 1).bit_length())
     offsets = ranks.view(np.uint64) - np.uint64(lowest & (2**64 - 1))
@@ -174,7 +174,7 @@ def _magnitudes(values: NDArray[Any]) -> NDArray[np.int64]:
     return signed & (2 ** (8 * values.dtype.itemsize - 1) - 1)
 
 
-def _ranks(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
+def _ranks_of(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
     """Integers in the order of the values; -0 is just below 0. Whole ranks of floats, but for the bits shifted out."""
     if values.dtype.kind != "f":
         return values.astype(np.int64)
@@ -182,7 +182,7 @@ def _ranks(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
     return np.where(values.view(f"i{values.dtype.itemsize}") < 0, -1 - magnitudes, magnitudes)
 
 
-def _from_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _values_of_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype.kind != "f":
         return ranks.astype(dtype)
     sign = np.int64(-(2 ** (8 * dtype.itemsize - 1)))
@@ -201,15 +201,15 @@ def to_values(
             return values.astype(dtype)
         offsets = integers.astype(np.int64) if head.table is None else head.table[integers]
         if low_bits is not None:
-            offsets = (offsets << head.low) | low_bits
-        return _from_ranks(offsets + np.int64(head.lowest), head.shift, dtype)
+            offsets = (offsets << head.n_low_bits) | low_bits
+        return _values_of_ranks(offsets + np.int64(head.lowest), head.shift, dtype)
 
 
 def check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
     """Raises ValueError where ranks lie beyond those of the dtype."""
     if head.kind is BoxKind.GRID:
         return
-    highest = int(head.lowest) + ((head.high << head.low) if head.table is None else int(head.table[-1]))
+    highest = int(head.lowest) + ((head.high << head.n_low_bits) if head.table is None else int(head.table[-1]))
     limits = np.iinfo(dtype if dtype.kind != "f" else f"i{dtype.itemsize}")
     if not (limits.min >> head.shift <= head.lowest and highest <= limits.max >> head.shift):
         raise ValueError(f"ranks are {head.lowest} to {highest}, expected those of {dtype}")
@@ -217,7 +217,7 @@ def check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
 
 def check_low_bits(head: Head, of_highest: NDArray[np.int64], dtype: np.dtype[Any]) -> None:
     """Raises ValueError where low bits take the largest integer beyond the ranks of the dtype."""
-    room = (int(np.iinfo(f"i{dtype.itemsize}").max) >> head.shift) - (int(head.lowest) + (head.high << head.low))
+    room = (int(np.iinfo(f"i{dtype.itemsize}").max) >> head.shift) - (int(head.lowest) + (head.high << head.n_low_bits))
     if of_highest.max(initial=0) > room:
         raise ValueError(f"low bits of the highest rank are {of_highest.max()}, expected at most {room} of {dtype}")
 
@@ -227,18 +227,18 @@ def _pack_table(table: NDArray[np.int64]) -> bytes:
     tokens, n_bits, rest = tokens_of(np.diff(table))
     writer = Writer()
     tables = Tables.of(np.zeros(len(tokens), np.int64), tokens)
-    tables.put(writer)
+    tables.write(writer)
     writer.put(tokens, tables.models()[0])
-    writer.rest(n_bits, rest)
+    writer.further_bits(n_bits, rest)
     return writer.to_bytes()
 
 
 def with_table(head: Head, data: bytes, n_voxels: int) -> Head:
     """Raises ValueError where the bytes are not such a table of ``high + 1`` integers."""
-    if head.high >= n_voxels or head.kind is BoxKind.GRID or head.low or head.bound:
+    if head.high >= n_voxels or head.kind is BoxKind.GRID or head.n_low_bits or head.bound:
         raise ValueError(f"table of {head.high + 1} integers for {n_voxels} voxels, expected fewer, and ranks only")
     reader = Reader(data)
-    models = Tables.get(reader).models()
+    models = Tables.read(reader).models()
     if len(models) != 1 or models[0] is None:
         raise ValueError(f"table of integers has {len(models)} distributions, expected 1")
     gaps = reader.integers(models[0], head.high)
@@ -248,13 +248,13 @@ def with_table(head: Head, data: bytes, n_voxels: int) -> Head:
     return replace(head, table=np.concatenate([[0], np.cumsum(gaps)]))
 
 
-def _pack_low(low_bits: NDArray[np.int64], n: int) -> bytes:
+def _pack_low_bits(low_bits: NDArray[np.int64], n: int) -> bytes:
     writer = Writer()
     writer.bits(low_bits.ravel(), n)
     return writer.to_bytes()
 
 
-def unpack_low(data: bytes, n: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def unpack_low_bits(data: bytes, n: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
     reader = Reader(data)
     bits = reader.bits(n, shape[0] * shape[1] * shape[2])
     reader.end()

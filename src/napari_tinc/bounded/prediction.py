@@ -35,7 +35,7 @@ def _orbit(offset: Parity) -> list[Parity]:
 ORBITS = {offset: _orbit(offset) for offset in itertools.product(range(4), range(4), range(4))}
 
 
-def part_of(array: Any, parity: Parity) -> Any:
+def voxels_of_parity(array: Any, parity: Parity) -> Any:
     z, y, x = parity
     return array[z::2, y::2, x::2]
 
@@ -80,15 +80,15 @@ class ParityStage:
                 where.append(slice(PAD + ((p + d) >> 1), PAD + ((p + d) >> 1) + n))
             yield arrays[parity[0], parity[1], parity[2]][tuple(where)]
 
-    def _sum(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
+    def _sum_at(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
         first, *others = self.views(arrays, offset)
         total = first.copy()
         for other in others:
             total += other
         return total
 
-    def _mean(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
-        return self._sum(arrays, offset) * (8 // len(ORBITS[offset]))
+    def _mean_at(self, arrays: dict[Parity, Ints], offset: Parity) -> Ints:
+        return self._sum_at(arrays, offset) * (8 // len(ORBITS[offset]))
 
     def is_known(self, offset: Parity) -> bool:
         z, y, x = ((p + d) & 1 for p, d in zip(self.parity, offset, strict=True))
@@ -109,13 +109,13 @@ class ParityStage:
 
     @cached_property
     def base(self) -> Ints:
-        return self._mean(self.known.values, next(offset for offset in NEAR if self.is_known(offset)))
+        return self._mean_at(self.known.values, next(offset for offset in NEAR if self.is_known(offset)))
 
     def term(self, name: str, offset: Parity) -> Ints:
         if name == "values":
-            return self._mean(self.known.values, offset) - self.base
+            return self._mean_at(self.known.values, offset) - self.base
         if name == "errors":
-            return self._sum(self.known.errors, offset)
+            return self._sum_at(self.known.errors, offset)
         return self._along_lines() - self.base
 
     def _along_lines(self) -> Ints:
@@ -172,7 +172,7 @@ class ParityStage:
         for shell, weight in zip(SHELLS, (4, 2, 1), strict=True):
             for offset in shell:
                 if self.is_known(offset):
-                    total += self._sum(self.known.empty, offset) * np.int8(weight)
+                    total += self._sum_at(self.known.empty, offset) * np.int8(weight)
                     most += weight * len(ORBITS[offset])
         return (total.ravel().astype(np.int64) * 15 + most - 1) // most
 

@@ -19,17 +19,17 @@ from . import box as bounded_box
 
 TAPER = 3  # the best PSNR on average, at ratios 32 to 128
 DEAD_ZONE = 0.15  # of a step: the best PSNR on average, as the taper
-MORE = 0.3  # of a dead zone, for fewer bytes at the same bound
+WIDE_DEAD_ZONE = 0.3  # of a dead zone, for fewer bytes at the same bound
 MAX_ENCODES = 6
-LEAST = 0.97  # of the bytes that are allowed are used, where that can be
-MOST_DECIBELS = 0.1  # above the quality that is wanted
-UNIFORM = 4.8  # dB: errors are about evenly spread up to the bound, where this is small
-SAMPLES = 30_000  # a level
-BYTES_A_BOX = 100
+LEAST_SHARE = 0.97  # of the bytes that are allowed are used, where that can be
+NEAR_DB = 0.1  # above the quality that is wanted
+UNIFORM_ERROR_DB = 4.8  # dB: errors are about evenly spread up to the bound, where this is small
+SAMPLES_PER_LEVEL = 30_000  # a level
+BYTES_PER_BOX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class EncodedBox:
     """A box encoded: its bytes, and the sum of squared errors of so many finite voxels."""
 
     data: bytes
@@ -45,11 +45,11 @@ class OutOfReach(ValueError):
         self.nbytes = nbytes
 
 
-Encoder = Callable[[int, float, int, float], Coded]  # of the number of a box, bound, taper and dead zone
+Encoder = Callable[[int, float, int, float], EncodedBox]  # of the number of a box, bound, taper and dead zone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class EncodedBoxes:
     """Boxes encoded under one bound, taper and dead zone; ``mse`` over all finite voxels.
 
     Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact where the bound is 0.
@@ -66,7 +66,7 @@ class Found:
         return sum(map(len, self.parts))
 
 
-def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> Found:
+def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> EncodedBoxes:
     """All boxes in at most so many bytes, and in 97 % of these or more if that was found; lossless where that fits.
 
     Parameters
@@ -80,32 +80,36 @@ def best_within(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | No
         If they take more bytes even at the largest bound.
     """
     encode = encode or _encoder(boxes)
-    estimate = _estimate(boxes)
+    estimate = _size_estimator(boxes)
     if estimate(0) <= 2 * nbytes:
-        found = exactly(boxes, encode)
-        if found.nbytes <= nbytes:
-            return found
-    goal = float(np.log2(nbytes * (1 + LEAST) / 2))
+        encoded = encode_lossless(boxes, encode)
+        if encoded.nbytes <= nbytes:
+            return encoded
+    goal = float(np.log2(nbytes * (1 + LEAST_SHARE) / 2))
     search = _Search(
-        boxes, lambda bound: float(np.log2(estimate(bound))), lambda found: float(np.log2(found.nbytes)), encode
+        boxes, lambda bound: float(np.log2(estimate(bound))), lambda encoded: float(np.log2(encoded.nbytes)), encode
     )
-    search.run(goal, lambda found: LEAST * nbytes <= found.nbytes <= nbytes, lambda found: found.nbytes > nbytes)
-    while not search.reach_further(lambda found: found.nbytes <= nbytes):
+    search.run(
+        goal, lambda encoded: LEAST_SHARE * nbytes <= encoded.nbytes <= nbytes, lambda encoded: encoded.nbytes > nbytes
+    )
+    while not search.reach_further(lambda encoded: encoded.nbytes <= nbytes):
         pass
-    within = [found for found in search.tried if found.nbytes <= nbytes]
+    within = [encoded for encoded in search.tried if encoded.nbytes <= nbytes]
     if not within:
-        least = min(search.tried, key=lambda found: found.nbytes)
-        said = f"boxes take {least.nbytes} bytes at bound {least.bound:g}, expected at most {nbytes}"
-        raise OutOfReach(said, least.nbytes)
-    return min(within, key=lambda found: found.mse)
+        smallest = min(search.tried, key=lambda encoded: encoded.nbytes)
+        message = f"boxes take {smallest.nbytes} bytes at bound {smallest.bound:g}, expected at most {nbytes}"
+        raise OutOfReach(message, smallest.nbytes)
+    return min(within, key=lambda encoded: encoded.mse)
 
 
-def exactly(boxes: Sequence[NDArray[Any]], encode: Encoder | None = None) -> Found:
+def encode_lossless(boxes: Sequence[NDArray[Any]], encode: Encoder | None = None) -> EncodedBoxes:
     """All boxes, every voxel bit for bit."""
-    return _encode(boxes, encode or _encoder(boxes), 0, 0)
+    return _encode_all(boxes, encode or _encoder(boxes), 0, 0)
 
 
-def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float, encode: Encoder | None = None) -> Found:
+def encode_to_psnr(
+    boxes: Sequence[NDArray[Any]], psnr: float, span: float, encode: Encoder | None = None
+) -> EncodedBoxes:
     """The fewest bytes found in which all boxes together reach a PSNR, at most 0.1 dB above it if that was found.
 
     Parameters
@@ -125,39 +129,41 @@ def best_reaching(boxes: Sequence[NDArray[Any]], psnr: float, span: float, encod
 
     encode = encode or _encoder(boxes)
 
-    def reached(found: Found) -> float:
-        return 20 * float(np.log10(span)) - 10 * float(np.log10(max(found.mse, 1e-300)))
+    def reached(encoded: EncodedBoxes) -> float:
+        return 20 * float(np.log10(span)) - 10 * float(np.log10(max(encoded.mse, 1e-300)))
 
     def expected(bound: float) -> float:
-        return 20 * float(np.log10(span / bound)) + UNIFORM
+        return 20 * float(np.log10(span / bound)) + UNIFORM_ERROR_DB
 
     search = _Search(boxes, expected, reached, encode)
     search.run(
-        psnr + MOST_DECIBELS / 2,
-        lambda found: psnr <= reached(found) <= psnr + MOST_DECIBELS,
-        lambda found: reached(found) >= psnr,
+        psnr + NEAR_DB / 2,
+        lambda encoded: psnr <= reached(encoded) <= psnr + NEAR_DB,
+        lambda encoded: reached(encoded) >= psnr,
     )
-    enough = [found for found in search.tried if reached(found) >= psnr] or [exactly(boxes, encode)]
-    return min(enough, key=lambda found: found.nbytes)
+    enough = [encoded for encoded in search.tried if reached(encoded) >= psnr] or [encode_lossless(boxes, encode)]
+    return min(enough, key=lambda encoded: encoded.nbytes)
 
 
-def encode_box(box: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check = never) -> Coded:
+def encode_box(box: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check = never) -> EncodedBox:
     """One box under one setting."""
     data, decoded = bounded_box.encode_and_decode(box, bound, taper, dead_zone, check)
     finite = np.isfinite(box)
     with np.errstate(over="ignore"):
         differences = np.subtract(decoded[finite], box[finite], dtype=np.float64)
-        return Coded(data, float(differences @ differences), differences.size)
+        return EncodedBox(data, float(differences @ differences), differences.size)
 
 
 def _encoder(boxes: Sequence[NDArray[Any]]) -> Encoder:
     return lambda index, bound, taper, dead_zone: encode_box(boxes[index], bound, taper, dead_zone)
 
 
-def _encode(boxes: Sequence[NDArray[Any]], encode: Encoder, bound: float, taper: int, dead_zone: float = 0) -> Found:
+def _encode_all(
+    boxes: Sequence[NDArray[Any]], encode: Encoder, bound: float, taper: int, dead_zone: float = 0
+) -> EncodedBoxes:
     coded = [encode(index, bound, taper, dead_zone) for index in range(len(boxes))]
     squares, count = sum(one.squares for one in coded), sum(one.count for one in coded)
-    return Found([one.data for one in coded], bound, taper, dead_zone, squares / max(count, 1))
+    return EncodedBoxes([one.data for one in coded], bound, taper, dead_zone, squares / max(count, 1))
 
 
 class _Search:
@@ -167,11 +173,11 @@ class _Search:
         self,
         boxes: Sequence[NDArray[Any]],
         expected: Callable[[float], float],
-        measured: Callable[[Found], float],
+        measured: Callable[[EncodedBoxes], float],
         encode: Encoder,
     ) -> None:
         self.boxes, self.expected, self.measured = boxes, expected, measured
-        self.tried: list[Found] = []
+        self.tried: list[EncodedBoxes] = []
         self._encode = encode
         self._integers = boxes[0].dtype.kind in "iu"
         finite = [box[np.isfinite(box)] for box in boxes]
@@ -180,36 +186,36 @@ class _Search:
         self._largest = min(max(*extents, 0.0, 1.0 if self._integers else 1e-300), 1e308)
         self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
 
-    def run(self, goal: float, is_met: Callable[[Found], bool], is_high: Callable[[Found], bool]) -> None:
+    def run(self, goal: float, is_met: Callable[[EncodedBoxes], bool], is_high: Callable[[EncodedBoxes], bool]) -> None:
         """Try bounds until the goal is met, at most MAX_ENCODES."""
         lows: list[tuple[float, float]] = []  # logarithm of the bound, and what was measured: bounds too small
         highs: list[tuple[float, float]] = []
-        bound: float | None = self._guess(goal)
+        bound: float | None = self._bound_for(goal)
         while bound is not None and len(self.tried) < MAX_ENCODES:
-            found = self._try(bound, TAPER)
-            if is_met(found):
+            encoded = self._encode_at(bound, TAPER)
+            if is_met(encoded):
                 return
-            (lows if is_high(found) else highs).append((float(np.log2(bound)), self.measured(found)))
-            bound = self._following(goal, lows, highs, self.measured(found) - self.expected(bound))
+            (lows if is_high(encoded) else highs).append((float(np.log2(bound)), self.measured(encoded)))
+            bound = self._next_bound(goal, lows, highs, self.measured(encoded) - self.expected(bound))
         if bound is None and lows and highs:  # integers, with none between
             below, above = (float(np.rint(2.0**logarithm)) for logarithm in (max(lows)[0], min(highs)[0]))
-            for setting in ((below, TAPER, MORE), (above, TAPER, 0.0), (below, 1, MORE)):
-                if len(self.tried) == MAX_ENCODES or is_met(self._try(*setting)):
+            for setting in ((below, TAPER, WIDE_DEAD_ZONE), (above, TAPER, 0.0), (below, 1, WIDE_DEAD_ZONE)):
+                if len(self.tried) == MAX_ENCODES or is_met(self._encode_at(*setting)):
                     return
 
-    def reach_further(self, is_enough: Callable[[Found], bool]) -> bool:
+    def reach_further(self, is_enough: Callable[[EncodedBoxes], bool]) -> bool:
         """Try a larger bound, unless one was enough or there is none; whether that is so."""
-        largest = max(found.bound for found in self.tried)
+        largest = max(encoded.bound for encoded in self.tried)
         if largest >= self._largest or any(map(is_enough, self.tried)):
             return True
-        self._try(self._rounded(float(np.log2(largest)) + 0.5), TAPER)
+        self._encode_at(self._rounded(float(np.log2(largest)) + 0.5), TAPER)
         return False
 
-    def _try(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> Found:
-        self.tried.append(_encode(self.boxes, self._encode, bound, taper, dead_zone))
+    def _encode_at(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> EncodedBoxes:
+        self.tried.append(_encode_all(self.boxes, self._encode, bound, taper, dead_zone))
         return self.tried[-1]
 
-    def _guess(self, goal: float) -> float:
+    def _bound_for(self, goal: float) -> float:
         """Where the estimate meets the goal."""
         low, high = np.log2(self._smallest), np.log2(self._largest)
         for _ in range(12):
@@ -221,13 +227,13 @@ class _Search:
         bound = min(max(2.0**logarithm, self._smallest), self._largest)
         return float(np.rint(bound)) if self._integers else bound
 
-    def _following(
+    def _next_bound(
         self, goal: float, lows: list[tuple[float, float]], highs: list[tuple[float, float]], offset: float
     ) -> float | None:
         """Between the nearest bounds on either side, or where the estimate leads; None where nothing is between."""
         if not (lows and highs):
             points = sorted(lows + highs, key=lambda point: abs(point[1] - goal))
-            bound = self._guess(goal - offset)
+            bound = self._bound_for(goal - offset)
             if len(points) > 1 and points[0][1] != points[1][1]:
                 (one, first), (other, second) = points[:2]
                 step = (goal - first) * (other - one) / (second - first)
@@ -245,7 +251,7 @@ class _Search:
         return float(min(max(bound, first), last)) if first <= last else None
 
 
-def _estimate(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
+def _size_estimator(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
     """About how many bytes boxes take at a bound: the entropy of what linear interpolation leaves, level by level."""
     details: list[list[NDArray[np.float64]]] = []
     counts: list[float] = []
@@ -256,28 +262,28 @@ def _estimate(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
                 details.append([])
                 counts.append(0)
             counts[level] += known.size * 7 / 8
-            wanted = max(1, 3 * len(boxes) * known.size // (2 * SAMPLES))
+            wanted = max(1, 3 * len(boxes) * known.size // (2 * SAMPLES_PER_LEVEL))
             for axis in range(3):
                 line = np.moveaxis(known, axis, 0)
                 n = (len(line) - 1) // 2
                 ends = line[: 2 * n + 1 : 2].astype(np.float64)
                 with np.errstate(all="ignore"):
-                    left = (line[1 : 2 * n : 2] - (ends[:-1] + ends[1:]) / 2).ravel()[::wanted]
-                details[level].append(left[np.isfinite(left)])
+                    residuals = (line[1 : 2 * n : 2] - (ends[:-1] + ends[1:]) / 2).ravel()[::wanted]
+                details[level].append(residuals[np.isfinite(residuals)])
             level, known = level + 1, known[::2, ::2, ::2]
     joined = [np.concatenate(parts) for parts in details]
-    least = 0.5 if boxes[0].dtype.kind in "iu" else 1e-300
+    smallest = 0.5 if boxes[0].dtype.kind in "iu" else 1e-300
 
     def estimate(bound: float) -> float:
         bits = 0.0
-        for level, (left, count) in enumerate(zip(joined, counts, strict=True)):
-            if not left.size:
+        for level, (residuals, count) in enumerate(zip(joined, counts, strict=True)):
+            if not residuals.size:
                 continue
-            step = 2 * max(bound / 4, bound * (4 / (4 + TAPER)) ** level, least)
+            step = 2 * max(bound / 4, bound * (4 / (4 + TAPER)) ** level, smallest)
             with np.errstate(all="ignore"):
-                steps = np.rint(left / step)
-            frequencies = np.unique(steps, return_counts=True)[1] / left.size
+                steps = np.rint(residuals / step)
+            frequencies = np.unique(steps, return_counts=True)[1] / residuals.size
             bits += count * float(-(frequencies * np.log2(frequencies)).sum())
-        return bits / 8 + BYTES_A_BOX * len(boxes)
+        return bits / 8 + BYTES_PER_BOX * len(boxes)
 
     return estimate

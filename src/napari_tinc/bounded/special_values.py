@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from ..control import Check
 from . import labels
-from .numbers import BoxKind, as_numbers
+from .numbers import BoxKind, encode_numbers
 
-VOXELS_A_LABEL = 16
+VOXELS_PER_LABEL = 16
 MASK = struct.Struct("<BI")  # kind; length of the labels
 SWEEPS = 4  # of a relaxation
 
@@ -27,24 +27,24 @@ def mask_special(
     """
     dtype = original.dtype
     with np.errstate(all="ignore"):
-        odd = ~(np.spacing(np.abs(original)).astype(np.float64) < bound / 4)
-    if not odd.any() or odd.all() or (odd & (original == 0)).any():
+        special = ~(np.spacing(np.abs(original)).astype(np.float64) < bound / 4)
+    if not special.any() or special.all() or (special & (original == 0)).any():
         return None
-    names, indices = np.unique(np.where(odd, original.view(f"u{original.itemsize}"), 0), return_inverse=True)
-    if len(names) > odd.size / VOXELS_A_LABEL:
+    label_values, indices = np.unique(np.where(special, original.view(f"u{original.itemsize}"), 0), return_inverse=True)
+    if len(label_values) > special.size / VOXELS_PER_LABEL:
         return None
     check()
-    mask = labels.encode_indices(names, indices.reshape(odd.shape), check)
-    unit = float(np.abs(original[~odd]).max()) or 1.0  # so that no sum is infinite
-    filled = np.where(odd, _filled(original / np.float64(unit), ~odd) * unit, original).astype(dtype)
+    mask = labels.encode_indices(label_values, indices.reshape(special.shape), check)
+    unit = float(np.abs(original[~special]).max()) or 1.0  # so that no sum is infinite
+    filled = np.where(special, _interpolate(original / np.float64(unit), ~special) * unit, original).astype(dtype)
     if (filled == filled[0, 0, 0]).all():
         rest, decoded = bytes([BoxKind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
     else:
-        rest, decoded = as_numbers(filled, bound, taper, dead_zone, check)
-    return MASK.pack(BoxKind.MASKED, len(mask)) + mask + rest, np.where(odd, original, decoded)
+        rest, decoded = encode_numbers(filled, bound, taper, dead_zone, check)
+    return MASK.pack(BoxKind.MASKED, len(mask)) + mask + rest, np.where(special, original, decoded)
 
 
-def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _interpolate(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """What is known, and smooth between: means from as near as there is any, relaxed from coarse to fine."""
     sums, counts = np.where(known, values, 0), known.astype(np.float64)
     if counts.all() or sums.size == 1:
@@ -52,7 +52,7 @@ def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np
     for axis, n in enumerate(values.shape):
         starts = np.arange(0, n, 2)
         sums, counts = np.add.reduceat(sums, starts, axis), np.add.reduceat(counts, starts, axis)
-    coarse = _filled(sums / np.maximum(counts, 1), counts > 0)
+    coarse = _interpolate(sums / np.maximum(counts, 1), counts > 0)
     filled = np.where(known, values, coarse[np.ix_(*(np.arange(n) // 2 for n in values.shape))])
     for _ in range(SWEEPS):
         z, y, x = (np.pad(filled, [(int(axis == a),) * 2 for a in range(3)], mode="edge") for axis in range(3))

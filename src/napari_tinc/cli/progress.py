@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..texts import amount
+from ..texts import rough_size
 
 if TYPE_CHECKING:
     from ..events import Planned, Progress
@@ -26,7 +26,7 @@ def plan_text(event: Planned) -> str:
     """What will be done: "8 blocks of 96 x 96 x 96 with networks, at most about 0.9 GB of memory and 3 MB on disk"."""
     shape = " x ".join(map(str, event.block_shape))
     what = f"{event.n_blocks} blocks of {shape}" if event.n_blocks > 1 else shape
-    needed = f"at most about {amount(event.memory)} of memory and {amount(event.disk)} on disk"
+    needed = f"at most about {rough_size(event.memory)} of memory and {rough_size(event.disk)} on disk"
     return f"{what} {METHOD_TEXTS[event.method]}, {needed}"
 
 

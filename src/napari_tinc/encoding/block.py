@@ -47,7 +47,7 @@ class Block:
     def payload(self) -> Payload:
         return Payload(self.data, self.crc)
 
-    def part(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NetworkBox | BoundedBox:
+    def decoder(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NetworkBox | BoundedBox:
         """What decodes it."""
         return NetworkBox(self.data) if self.crc is None else BoundedBox(self.data, shape, dtype, self.crc)
 
@@ -63,7 +63,7 @@ class BlockTask:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(part.stop - part.start for part in self.box)
+        return tuple(side.stop - side.start for side in self.box)
 
     def read(self, settings: Settings) -> NDArray[Any]:
         return self.source.read(self.volume, self.box, finite=settings.bound is None)
@@ -71,13 +71,13 @@ class BlockTask:
 
 def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float) -> Block:
     """One block from its voxels; a function of its arguments alone, so that any machine may do it."""
-    for event in fit_events(values, settings, budget, span, share, Control()):
+    for event in fit_block_events(values, settings, budget, span, share, Control()):
         if isinstance(event, Block):
             return event
     raise AssertionError("a fit that nobody cancelled ends with a block")
 
 
-def fit_events(
+def fit_block_events(
     values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control,
     journal: Journal | None = None,
 ) -> Iterator[Progress | Preview | Block]:  # fmt: skip
@@ -87,13 +87,13 @@ def fit_events(
         yield code_block(values, settings.bound, span, control.check)
         return
     task = Task(
-        values, make_header(values, settings.form), budget, settings, control=control, span=span, inner=True,
-        journal=journal or Journal(),
+        values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,
+        is_block=True, journal=journal or Journal(),
     )  # fmt: skip
     for event in run(task, share):
         if isinstance(event, Finished):
-            found = event.quality
-            yield Block(event.volume.parts.data(), found.rmse, found.max_error, found.ssim, values.size)
+            quality = event.quality
+            yield Block(event.volume.parts.data(), quality.rmse, quality.max_error, quality.ssim, values.size)
         elif not isinstance(event, Mark):
             yield event
 
@@ -101,12 +101,14 @@ def fit_events(
 def code_block(values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
     """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
     data = bounded_box.encode_box(values, bound, check=check)
-    if bound and values.dtype.kind == "f" and _repeats(values):  # integers in disguise: exact may be smaller
+    if (
+        bound and values.dtype.kind == "f" and _has_repeated_values(values)
+    ):  # integers in disguise: exact may be smaller
         data = min(data, bounded_box.encode_box(values, 0, check=check), key=len)
     return coded_block(data, values, bound, span, check)
 
 
-def _repeats(values: NDArray[Any]) -> bool:
+def _has_repeated_values(values: NDArray[Any]) -> bool:
     """Whether most values occur again, by a sample of them."""
     sample = values.ravel()[:: max(1, values.size // SAMPLE)]
     return len(np.unique(sample)) <= sample.size // 2

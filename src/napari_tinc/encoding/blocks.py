@@ -26,15 +26,15 @@ from ..format.chunks import Ancillary, Chunk
 from ..format.limits import MAX_FILE
 from ..format.metadata import compact
 from ..format.quality import pack_errors, span_of
-from ..metrics import Quality, figures, psnr
+from ..metrics import Quality, psnr, quality_fields
 from ..networks.values import rounded
 from ..octree import Octree, box_slices
 from ..storage.checkpoint import Journal, key_of
 from ..training import costs
-from ..training.costs import with_more
+from ..training.costs import with_later_stages
 from ..training.trainer import MARKS
-from .block import Block, BlockTask, fit_events
-from .budgets import shares
+from .block import Block, BlockTask, fit_block_events
+from .budgets import bytes_of_blocks
 from .cluster import fit_on_cluster
 from .job import EncodingJob
 from .plan import OVERVIEW_SHARE, block_share, estimate_blocks, head_bytes, overview_edge
@@ -56,42 +56,42 @@ def run_blocks(
     edge = overview_edge(source, n_volumes * n_blocks, budget)
     exact = job.settings.bound is not None
     if (n_blocks, edge) not in job.surveys:
-        for event in survey(source, tree, edge, control, finite=not exact, names=job.names):
+        for event in survey(source, tree, edge, control, finite=not exact, labels=job.labels):
             if isinstance(event, Survey):
                 job.surveys[n_blocks, edge] = event
             elif isinstance(event, Progress):
-                yield with_more(event, began, usual_block_seconds(job, tree, budget))
+                yield with_later_stages(event, began, usual_block_seconds(job, tree, budget))
             else:
                 yield event
     if control.cancel.is_set():
         return
-    seen = job.surveys[n_blocks, edge]
-    low, high = seen.low.min(), seen.high.max()
+    surveyed = job.surveys[n_blocks, edge]
+    low, high = surveyed.low.min(), surveyed.high.max()
     span = span_of((low, high))
     header = BlocksHeader(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, edge=edge,
         error_bound=job.settings.bound, **job.facts,
     )  # fmt: skip
     overviews: list[Block] = []
-    journal = job.journal.under(_stage(tree, edge, budget, share, seen))
-    for found in _fit_overviews(job, seen, budget, journal) if edge else ():
-        if isinstance(found, Block):
-            overviews.append(found)
+    journal = job.journal.under(_stage_name(tree, edge, budget, share, surveyed))
+    for made in _fit_overviews(job, surveyed, budget, journal) if edge else ():
+        if isinstance(made, Block):
+            overviews.append(made)
         else:
-            yield found
+            yield made
     if control.cancel.is_set():
         return
-    budgets = np.zeros(seen.low.shape, np.int64)
+    budgets = np.zeros(surveyed.low.shape, np.int64)
     if not exact:
-        said = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
-        rest = head_bytes(header, [*job.extra, said], n_volumes * (n_blocks + bool(edge)))
-        budgets = shares(seen, budget - rest - sum(len(block.data) for block in overviews))
+        provenance = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
+        n_head_bytes = head_bytes(header, [*job.extra, provenance], n_volumes * (n_blocks + bool(edge)))
+        budgets = bytes_of_blocks(surveyed, budget - n_head_bytes - sum(len(block.data) for block in overviews))
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
         for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
     ]  # fmt: skip
     blocks: list[Block] = []
-    for step in _fit_all(job, tasks, journal, span, share * block_share(z * y * x)):
+    for step in _fit_all_blocks(job, tasks, journal, span, share * block_share(z * y * x)):
         if isinstance(step, list):
             blocks = step
         elif isinstance(step, Progress):
@@ -122,10 +122,10 @@ def assemble(
     job: EncodingJob, header: BlocksHeader, overviews: Sequence[Block], blocks: Sequence[Block]
 ) -> Finished:  # fmt: skip
     """The file of finished blocks, and its quality; the seconds are left to the caller."""
-    quality = _quality(blocks, span_of(header.value_range))
+    quality = _overall_quality(blocks, span_of(header.value_range))
     ancillary = [
-        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(quality))),
-        *_errors_of(blocks, header.value_range),
+        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(quality))),
+        *_quality_chunks(blocks, header.value_range),
     ]  # fmt: skip
     data = blocks_file.pack(header, [b.payload for b in overviews], [b.payload for b in blocks], ancillary)
     source = job.source
@@ -133,7 +133,7 @@ def assemble(
     return Finished(TincVolume(data), quality, math.nan)
 
 
-def _fit_all(
+def _fit_all_blocks(
     job: EncodingJob, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
 ) -> Iterator[Progress | Mark | Preview | list[Block]]:
     """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them.
@@ -143,8 +143,8 @@ def _fit_all(
     canvas = Canvas(job.source)
     done: dict[int, Block] = {}
     for index in range(len(tasks)):
-        if (left := journal.load(_block_name(index))) is not None:
-            done[index] = Block(**left)
+        if (kept := journal.load(_block_name(index))) is not None:
+            done[index] = Block(**kept)
     pending = [index for index in range(len(tasks)) if index not in done]
     began = time.perf_counter()
     control = job.control
@@ -155,7 +155,7 @@ def _fit_all(
         while marked in done:
             marked += 1
             if marked * MARKS // len(tasks) > (marked - 1) * MARKS // len(tasks):
-                yield Mark(marked / len(tasks), _quality([done[i] for i in range(marked)], span).psnr)
+                yield Mark(marked / len(tasks), _overall_quality([done[i] for i in range(marked)], span).psnr)
 
     yield from marks()
     if job.scheduler is None:
@@ -163,10 +163,10 @@ def _fit_all(
     else:
         events = fit_on_cluster(job.scheduler, tasks, pending, job.settings, span, share, control)
     for event in events:
-        inner = 0.0
+        share_of_block = 0.0
         if isinstance(event, Progress):
             total = event.seconds + event.seconds_left
-            inner = event.seconds / total if total > 0 else 0.0  # of this block; nan amid its first steps
+            share_of_block = event.seconds / total if total > 0 else 0.0  # of this block; nan amid its first steps
         elif isinstance(event, Preview):
             yield canvas.preview([(tasks[index], block) for index, block in done.items()])
             continue
@@ -182,11 +182,12 @@ def _fit_all(
                 journal.save(_block_name(index), block.state())
                 journal.under(f"{index:06d}").remove()
             yield from marks()
-        part = (len(done) - len(tasks) + len(pending) + inner) / len(pending)
+        share_done = (len(done) - len(tasks) + len(pending) + share_of_block) / len(pending)
         seconds = time.perf_counter() - began
-        known = _quality(list(done.values()), span) if done else None
+        known = _overall_quality(list(done.values()), span) if done else None
+        seconds_left = seconds * (1 - share_done) / share_done if share_done else math.nan
         yield Progress(
-            "blocks", len(done), len(tasks), seconds, seconds * (1 - part) / part if part else math.nan,
+            "blocks", len(done), len(tasks), seconds, seconds_left,
             (known.rmse / span) ** 2 if known and span else math.nan, known.psnr if known else math.nan,
             sum(len(block.data) for block in done.values()) or None,
         )  # fmt: skip
@@ -194,13 +195,13 @@ def _fit_all(
         yield [done[index] for index in range(len(tasks))]
 
 
-def _errors_of(blocks: Sequence[Block], value_range: tuple[float, float]) -> list[Chunk]:
+def _quality_chunks(blocks: Sequence[Block], value_range: tuple[float, float]) -> list[Chunk]:
     """QUALITY of blocks without networks; those with networks speak for themselves."""
     errors = np.array([(block.rmse, block.max_error) for block in blocks if block.crc is not None])
     return [Chunk.of(Ancillary.QUALITY, pack_errors(errors, value_range))] if len(errors) else []
 
 
-def _quality(blocks: Sequence[Block], span: float) -> Quality:
+def _overall_quality(blocks: Sequence[Block], span: float) -> Quality:
     """Of all blocks together; without their bytes."""
     voxels = [block.measured for block in blocks]
     if not any(voxels):
@@ -215,7 +216,7 @@ def _fit_here(
     job: EncodingJob, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
 ) -> Iterator[Progress | Preview | tuple[int, Block]]:
     for index in pending:
-        for event in fit_events(
+        for event in fit_block_events(
             tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control,
             journal.under(f"{index:06d}"),
         ):  # fmt: skip
@@ -228,28 +229,30 @@ def _fit_here(
 
 
 def _fit_overviews(
-    job: EncodingJob, seen: Survey, budget: int, journal: Journal
+    job: EncodingJob, surveyed: Survey, budget: int, journal: Journal
 ) -> Iterator[Progress | Preview | Block]:
-    assert seen.overview is not None
-    each = int(OVERVIEW_SHARE * budget / len(seen.overview))
+    assert surveyed.overview is not None
+    each = int(OVERVIEW_SHARE * budget / len(surveyed.overview))
     settings = job.settings if job.settings.bound is None else job.exact_settings(0.0)
-    for number, means in enumerate(seen.overview):
-        part = journal.under(f"overview-{number}")
-        if (left := part.load("result.done")) is not None:
-            yield Block(**left)
+    for number, means in enumerate(surveyed.overview):
+        overview_journal = journal.under(f"overview-{number}")
+        if (kept := overview_journal.load("result.done")) is not None:
+            yield Block(**kept)
             continue
-        for event in fit_events(rounded(means, job.source.dtype), settings, each, None, 1.0, job.control, part):
+        for event in fit_block_events(
+            rounded(means, job.source.dtype), settings, each, None, 1.0, job.control, overview_journal
+        ):
             if isinstance(event, Block):
                 if not job.control.stop.is_set():
-                    part.save_result(event.state())
+                    overview_journal.save_result(event.state())
                 yield event
             elif isinstance(event, Progress):
                 yield replace(event, phase="overview")
 
 
-def _stage(tree: Octree, edge: int, budget: int, share: float, seen: Survey) -> str:
+def _stage_name(tree: Octree, edge: int, budget: int, share: float, surveyed: Survey) -> str:
     """What tells the blocks of one stage of a job from those of another."""
-    return f"blocks-{key_of(len(tree.leaves), edge, budget, share, seen.digest)}"
+    return f"blocks-{key_of(len(tree.leaves), edge, budget, share, surveyed.digest)}"
 
 
 def _block_name(index: int) -> str:

@@ -19,7 +19,7 @@ from ..control import Control
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
-from ..training.costs import USUAL_ROUNDS, pace, with_more
+from ..training.costs import USUAL_ROUNDS, pace, with_later_stages
 from ..training.fit_tree import run
 from ..training.task import Estimate, Settings, Task, make_header
 from .blocks import run_blocks, usual_block_seconds
@@ -29,11 +29,11 @@ from .resources import memory_needed
 from .sources import VolumeSource
 from .stages import run_stage
 from .without_networks import (
-    LARGE,
+    LARGE_VOLUME,
     N_SAMPLES,
     NotPredictive,
-    estimate_plain,
-    fit_plain,
+    fit_without_networks,
+    forecast_without_networks,
     is_candidate,
     usual_sample_seconds,
     usual_seconds,
@@ -63,9 +63,11 @@ class GivenUp:
     behind: float
 
 
-End = Finished | GivenUp | None  # what a fit of networks ends with; None where it was cancelled
-Fitting = Generator[Progress | Preview, None, End]
-_Making = Generator[Progress | Preview, None, Finished | None]  # a stage that ends with a file, unless it is cancelled
+FitEnd = Finished | GivenUp | None  # what a fit of networks ends with; None where it was cancelled
+Fitting = Generator[Progress | Preview, None, FitEnd]
+_FileStage = Generator[
+    Progress | Preview, None, Finished | None
+]  # a stage that ends with a file, unless it is cancelled
 
 
 def settled_method(job: EncodingJob, ratio: float) -> str:
@@ -87,114 +89,116 @@ def estimate_fit(source: VolumeSource, nbytes: int, settings: Settings, edge: in
         n_blocks, memory = source.n_volumes * len(tree.leaves), memory_needed(tree, source, nbytes, settings)
         seconds = usual_seconds(job) if settings.bound is None else usual_block_seconds(job, tree, nbytes)
         return Estimate(0, (), n_blocks, 0, seconds, n_blocks, memory)
-    found = estimate_blocks(source, nbytes, settings, edge)
+    networks = estimate_blocks(source, nbytes, settings, edge)
     if method == "networks":
-        return found
-    samples = USUAL_ROUNDS * N_SAMPLES * source.n_volumes * usual_sample_seconds(job) * (source.size > LARGE)
-    return replace(found, seconds=found.seconds + samples + usual_seconds(job))
+        return networks
+    samples = USUAL_ROUNDS * N_SAMPLES * source.n_volumes * usual_sample_seconds(job) * (source.size > LARGE_VOLUME)
+    return replace(networks, seconds=networks.seconds + samples + usual_seconds(job))
 
 
 def run_for_size(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
     """A file of at most ``budget`` bytes by the job's method; within the job's bound, if it has one."""
     if job.settings.bound is not None:
-        return _completed(fit_once(job, budget))
+        return _never_given_up(fit_once(job, budget))
     match settled_method(job, job.source.nbytes / budget):
         case "predictive":
-            return fit_plain(job, nbytes=budget)
+            return fit_without_networks(job, nbytes=budget)
         case "auto":
-            return _better(job, budget)
-    return _completed(fit_once(job, budget))
+            return _better_of_both(job, budget)
+    return _never_given_up(fit_once(job, budget))
 
 
-def _better(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
+def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
     """The better of a file with networks and one without, of which only those are made that may be it."""
     began = time.perf_counter()
-    ahead = _Ahead(job, budget, began)
-    forecast = yield from run_stage(estimate_plain(job, budget), ahead.of_samples)
+    remaining = _RemainingTime(job, budget, began)
+    forecast = yield from run_stage(forecast_without_networks(job, budget), remaining.while_sampling)
     if forecast is None or job.control.cancel.is_set():
         return
     match forecast.kind:
         case "cheap":
-            best = yield from _coder_first(job, budget, ahead)
+            best = yield from _coder_first(job, budget, remaining)
         case "sampled":
-            best = yield from _networks_first(job, budget, ahead, forecast.psnr)
+            best = yield from _networks_first(job, budget, remaining, forecast.psnr)
         case "none":
-            best = yield from _networks_alone(job, budget, ahead)
+            best = yield from _networks_alone(job, budget, remaining)
     if best is not None:
         yield replace(best, seconds=time.perf_counter() - began)
 
 
-def _coder_first(job: EncodingJob, budget: int, ahead: _Ahead) -> _Making:
+def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
     """The predictive coder, then networks, given up as soon as they cannot come up to it."""
-    plain = yield from _predictive(job, budget, ahead.of_first)
+    predictive = yield from _try_predictive(job, budget, remaining.while_coding_first)
     if job.control.cancel.is_set():
         return None
-    if plain is None:
-        return (yield from _networks_alone(job, budget, ahead))
-    end: End = None
+    if predictive is None:
+        return (yield from _networks_alone(job, budget, remaining))
+    end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):
-        fitting: Fitting = run_stage(fit_once(job, budget, wanted=plain.quality.psnr), ahead.of_networks)
+        fitting: Fitting = run_stage(
+            fit_once(job, budget, wanted=predictive.quality.psnr), remaining.while_fitting_networks
+        )
         end = yield from fitting
     if job.control.cancel.is_set():
         return None
-    return _best(job, [plain, end], plain, plain.quality.psnr)
+    return _better_file(job, [predictive, end], predictive, predictive.quality.psnr)
 
 
-def _networks_first(job: EncodingJob, budget: int, ahead: _Ahead, expected: float) -> _Making:
+def _networks_first(job: EncodingJob, budget: int, remaining: _RemainingTime, expected: float) -> _FileStage:
     """Networks, given up below the dB that samples promise of the predictive coder; that, if it may still be better."""
-    control, plain = job.control, None
-    end: End = None
+    control, predictive = job.control, None
+    end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):
-        told = partial(ahead.of_networks, rival=expected + SAMPLE_DB)
-        fitting: Fitting = run_stage(fit_once(job, budget, wanted=expected - SAMPLE_DB), told)
+        adjust = partial(remaining.while_fitting_networks, rival=expected + SAMPLE_DB)
+        fitting: Fitting = run_stage(fit_once(job, budget, wanted=expected - SAMPLE_DB), adjust)
         end = yield from fitting
     if control.cancel.is_set():
         return None
     networks = end if isinstance(end, Finished) else None
     if networks is None or (not control.stop.is_set() and expected + SAMPLE_DB > networks.quality.psnr):
-        plain = yield from _predictive(job, budget, ahead.of_last)
+        predictive = yield from _try_predictive(job, budget, remaining.while_coding_last)
     if control.cancel.is_set():
         return None
-    if plain is None and networks is None:  # what could not be made after all
+    if predictive is None and networks is None:  # what could not be made after all
         again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
-        return (yield from run_stage(_completed(fit_once(again, budget))))
-    return _best(job, [end, plain], plain, expected)
+        return (yield from run_stage(_never_given_up(fit_once(again, budget))))
+    return _better_file(job, [end, predictive], predictive, expected)
 
 
-def _networks_alone(job: EncodingJob, budget: int, ahead: _Ahead) -> _Making:
+def _networks_alone(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
     """Networks, where nothing is to be expected of the predictive coder."""
-    made = yield from run_stage(_completed(fit_once(job, budget)), ahead.of_networks)
-    return None if made is None or job.control.cancel.is_set() else _best(job, [made], None, -math.inf)
+    made = yield from run_stage(_never_given_up(fit_once(job, budget)), remaining.while_fitting_networks)
+    return None if made is None or job.control.cancel.is_set() else _better_file(job, [made], None, -math.inf)
 
 
-def _best(job: EncodingJob, ends: Sequence[End], plain: Finished | None, expected: float) -> Finished:
+def _better_file(job: EncodingJob, ends: Sequence[FitEnd], predictive: Finished | None, expected: float) -> Finished:
     """The better of what was made, the first of equals, and why."""
     made = [end for end in ends if isinstance(end, Finished)]
-    networks = next((end for end in made if end is not plain), None)
+    networks = next((end for end in made if end is not predictive), None)
     given_up = next((end for end in ends if isinstance(end, GivenUp)), None)
-    is_cut_short = plain is not None and job.control.stop.is_set()
-    reason = "" if is_cut_short else _reason(plain, networks, given_up, expected)
+    is_cut_short = predictive is not None and job.control.stop.is_set()
+    reason = "" if is_cut_short else _reason(predictive, networks, given_up, expected)
     return replace(max(made, key=lambda end: end.quality.psnr), reason=reason)
 
 
-class _Ahead:
+class _RemainingTime:
     """The seconds of a stage of :func:`_better`, and those of the stages after it."""
 
     def __init__(self, job: EncodingJob, budget: int, began: float) -> None:
         self._began, self._stop = began, job.control.stop
-        self._sample, self._plain = usual_sample_seconds(job), usual_seconds(job)
+        self._sample, self._predictive = usual_sample_seconds(job), usual_seconds(job)
         self._networks = estimate_blocks(job.source, budget, job.settings, job.edge).seconds
         self._coder_pace = math.nan  # how many times as long as usual the predictive coder takes here
 
-    def of_samples(self, event: Progress) -> Progress:
+    def while_sampling(self, event: Progress) -> Progress:
         self._coder_pace = event.seconds / (event.step * self._sample)
-        return with_more(event, self._began, self._coder_pace * (self._networks + self._plain))
+        return with_later_stages(event, self._began, self._coder_pace * (self._networks + self._predictive))
 
-    def of_first(self, event: Progress) -> Progress:
+    def while_coding_first(self, event: Progress) -> Progress:
         """Of the predictive coder, before networks."""
-        return with_more(event, self._began, pace(event, self._plain) * self._networks)
+        return with_later_stages(event, self._began, pace(event, self._predictive) * self._networks)
 
-    def of_networks(self, event: Progress, rival: float = -math.inf) -> Progress:
+    def while_fitting_networks(self, event: Progress, rival: float = -math.inf) -> Progress:
         """The predictive coder comes after them, unless they will be better than ``rival`` dB."""
         done = event.seconds / (event.seconds + event.seconds_left)
         gain = USUAL_GAIN_DB * (1 - done)
@@ -202,36 +206,36 @@ class _Ahead:
             gain += USUAL_RISE_DB * math.exp(-event.step / RISE_STEPS)
         will_be_better = event.psnr + gain > rival
         coder_pace = pace(event, self._networks) if math.isnan(self._coder_pace) else self._coder_pace
-        more = 0.0 if will_be_better or self._stop.is_set() else coder_pace * self._plain
-        return with_more(event, self._began, more)
+        later_seconds = 0.0 if will_be_better or self._stop.is_set() else coder_pace * self._predictive
+        return with_later_stages(event, self._began, later_seconds)
 
-    def of_last(self, event: Progress) -> Progress:
+    def while_coding_last(self, event: Progress) -> Progress:
         """Of the predictive coder, after networks."""
-        return with_more(event, self._began, 0.0)
+        return with_later_stages(event, self._began, 0.0)
 
 
-def _predictive(job: EncodingJob, budget: int, told: Callable[[Progress], Progress]) -> _Making:
+def _try_predictive(job: EncodingJob, budget: int, adjust: Callable[[Progress], Progress]) -> _FileStage:
     """A file without networks; None where it cannot be as small."""
     with contextlib.suppress(NotPredictive):
-        return (yield from run_stage(fit_plain(job, nbytes=budget), told))
+        return (yield from run_stage(fit_without_networks(job, nbytes=budget), adjust))
     return None
 
 
-def _reason(plain: Finished | None, networks: Finished | None, given_up: GivenUp | None, expected: float) -> str:
+def _reason(predictive: Finished | None, networks: Finished | None, given_up: GivenUp | None, expected: float) -> str:
     """Why the better of two files is that; ``expected`` is the PSNR of one without networks, by samples."""
     if networks is None:
-        return reason_without(given_up)
+        return reason_without_networks(given_up)
     if math.isinf(networks.quality.psnr):
         return ""  # as of a constant volume: there is nothing to compare
-    gain = networks.quality.psnr - (plain.quality.psnr if plain else expected)
-    if plain:
+    gain = networks.quality.psnr - (predictive.quality.psnr if predictive else expected)
+    if predictive:
         return f"{'the predictive coder was' if gain > 0 else 'networks were'} {abs(gain):.1f} dB behind"
     if gain <= SAMPLE_DB or math.isinf(expected):
         return "the predictive coder cannot make so small a file"
     return f"the predictive coder was {gain:.1f} dB behind in samples of the volume"
 
 
-def reason_without(given_up: GivenUp | None) -> str:
+def reason_without_networks(given_up: GivenUp | None) -> str:
     """Why there is no file with networks."""
     if given_up is None:
         return "networks cannot make so small a file"
@@ -254,7 +258,7 @@ def fit_once(
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
         return _unless_hopeless(run_blocks(job, tree, budget, share), wanted, job.control, Journal())
     volume = job.source.read(0, (slice(None),) * 3)
-    header = make_header(volume, job.settings.form, **job.facts)
+    header = make_header(volume, job.settings.weights_format, **job.facts)
     journal = job.journal.under(f"tree-{budget}-{share}")
     task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
     return _unless_hopeless(run(task, share), wanted, job.control, journal)
@@ -280,7 +284,7 @@ def _unless_hopeless(
                 yield event
 
 
-def _completed(
+def _never_given_up(
     events: Iterator[Progress | Preview | GivenUp | Finished],
 ) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
     """The events of a fit that nothing is compared with, so that it is never given up."""

@@ -45,12 +45,12 @@ def fit_on_cluster(
         from dask.delayed import delayed
     except ImportError as error:
         raise ImportError('a scheduler needs dask.distributed: pip install "napari-tinc[distributed]"') from error
-    own = isinstance(scheduler, str)
-    if own and not re.fullmatch(r"(\w+://)?.+:\d+", scheduler):
+    is_address = isinstance(scheduler, str)
+    if is_address and not re.fullmatch(r"(\w+://)?.+:\d+", scheduler):
         raise ValueError(f"scheduler is {scheduler!r}, expected an address such as tcp://host:8786")
     try:
         make: Any = distributed.Client
-        client = make(scheduler, timeout=ANSWER_SECONDS, set_as_default=False) if own else scheduler
+        client = make(scheduler, timeout=ANSWER_SECONDS, set_as_default=False) if is_address else scheduler
     except OSError as error:
         raise ValueError(f"no scheduler answers at {scheduler}: {error}") from error
     waiting = list(reversed(pending))
@@ -90,7 +90,7 @@ def fit_on_cluster(
     finally:
         if client.status == "running":
             client.cancel(list(running))
-        if own:
+        if is_address:
             client.close()
 
 

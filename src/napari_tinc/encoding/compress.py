@@ -27,7 +27,7 @@ from .choice import run_for_size, settled_method
 from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .plan import block_tree
-from .psnr_search import LEAST_RATIO, reach
+from .psnr_search import LEAST_RATIO, reach_psnr
 
 FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
 SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
@@ -154,8 +154,8 @@ def fit(
     meta = meta_of(source, options)
     job = EncodingJob(
         source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        options.settings(quick=source.size > resources.MOST_AT_ONCE), control or Control(), options.block,
-        scheduler=options.scheduler, names=bool(meta.get("labels") or meta.get("bool")),
+        options.settings(favour_decoding_speed=source.size > resources.MOST_AT_ONCE), control or Control(),
+        options.block, scheduler=options.scheduler, labels=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
     psnr = options.psnr
     planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
@@ -163,8 +163,8 @@ def fit(
         resources.check_disk(planned.disk, Path(options.resume))
         job = replace(job, journal=Journal(Path(options.resume), _key(job, budget, psnr)))
         planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
-    events = run_for_size(job, budget) if psnr is None else reach(job, float(psnr))
-    return while_held(options.resume, _whole(job, planned, events))
+    events = run_for_size(job, budget) if psnr is None else reach_psnr(job, float(psnr))
+    return while_held(options.resume, _job_events(job, planned, events))
 
 
 def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
@@ -197,7 +197,7 @@ def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
     return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk, method=method)
 
 
-def _whole(
+def _job_events(
     job: EncodingJob, planned: Planned, events: Iterator[Progress | Preview | Finished]
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """What will be done, and the doing of it."""
@@ -214,9 +214,17 @@ def _whole(
 
 def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
     """What tells this job from others: all that the bytes of its file depend on."""
-    said: list[Any] = [job.settings.provenance(), job.settings.said(), budget, psnr, job.edge, job.facts, job.names]
+    key_parts: list[Any] = [
+        job.settings.provenance(),
+        job.settings.key_fields(),
+        budget,
+        psnr,
+        job.edge,
+        job.facts,
+        job.labels,
+    ]
     if not job.settings.without_networks:
-        said += [pick_device(job.settings.device).type, n_shards()]
+        key_parts += [pick_device(job.settings.device).type, n_shards()]
     source = job.source
-    said += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
-    return key_of(*said, *(chunk.payload for chunk in job.extra))
+    key_parts += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
+    return key_of(*key_parts, *(chunk.payload for chunk in job.extra))

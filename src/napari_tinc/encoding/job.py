@@ -36,7 +36,7 @@ class EncodingJob:
     edge: int | None = None
     journal: Journal = field(default_factory=Journal)
     scheduler: Any = None
-    names: bool = False
+    labels: bool = False
     surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
 
     def exact_settings(self, bound: float) -> Settings:

@@ -91,7 +91,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.method == "networks":
-            _refuse_networks(self._needs_prediction())
+            _refuse_networks(self._option_against_networks())
         self._check_target()
         self._check_names()
         self._check_whole_numbers()
@@ -155,12 +155,13 @@ class Options:
             raise ValueError(f"a file of {budget} bytes asked for, expected at most {limits.MAX_FILE}: a higher ratio")
         return budget
 
-    def settings(self, *, quick: bool = False) -> Settings:
+    def settings(self, *, favour_decoding_speed: bool = False) -> Settings:
         """What training is told; ``quick`` where to decode sooner counts more than the last 0.2 dB."""
         return Settings(
-            preset=self.preset, seed=self.seed, device=self.device, form=WEIGHTS[self.weights], levels=self.levels,
-            widths=None if self.widths is None else tuple(self.widths), calibrate=self.calibration == "auto",
-            quick=quick, bound=self.max_error, method=self.method,
+            preset=self.preset, seed=self.seed, device=self.device, weights_format=WEIGHTS[self.weights],
+            levels=self.levels, widths=None if self.widths is None else tuple(self.widths),
+            calibrate=self.calibration == "auto", favour_decoding_speed=favour_decoding_speed, bound=self.max_error,
+            method=self.method,
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
@@ -172,7 +173,7 @@ class Options:
         """The same, with an image's spacing, units, axes and channels where none were given."""
         return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
 
-    def _needs_prediction(self) -> str:
+    def _option_against_networks(self) -> str:
         if self.max_error is not None:
             return f"max_error={self.max_error}"
         return "labels=True" if self.labels else ""

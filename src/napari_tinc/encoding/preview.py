@@ -34,5 +34,5 @@ class Canvas:
                 inside = np.flatnonzero((centre >= part.start) & (centre < part.stop))
                 cells.append(inside)
                 local.append(centre[inside] - part.start)
-            self.values[np.ix_(*cells)] = block.part(task.shape, self.source.dtype).values(local)
+            self.values[np.ix_(*cells)] = block.decoder(task.shape, self.source.dtype).values(local)
         return Preview(self.values.copy(), self.factor)

@@ -11,12 +11,12 @@ from functools import partial
 
 from ..errors import NotWithNetworks
 from ..events import Finished, Preview, Progress
-from ..training.costs import pace, with_more
-from .choice import End, Fitting, GivenUp, fit_once, reason_without, settled_method
+from ..training.costs import pace, with_later_stages
+from .choice import FitEnd, Fitting, GivenUp, fit_once, reason_without_networks, settled_method
 from .job import EncodingJob
 from .plan import block_tree, estimate_blocks
 from .stages import run_stage
-from .without_networks import NotPredictive, fit_plain, usual_seconds
+from .without_networks import NotPredictive, fit_without_networks, usual_seconds
 
 LEAST_RATIO = 8  # No larger file is tried,
 LEAST_BYTES = 600  # nor blocks of fewer bytes.
@@ -28,7 +28,7 @@ USUAL_FITS = 2  # Whole fits that a search usually takes.
 DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
 
 
-def reach(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:
+def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:
     """The smallest file found with a PSNR, by the job's method.
 
     Where both methods may serve, a file without networks comes first. Only if networks are better in as many bytes,
@@ -36,14 +36,14 @@ def reach(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Fini
     """
     method = settled_method(job, LEAST_RATIO)
     if method == "predictive":
-        yield from fit_plain(job, wanted=wanted)
+        yield from fit_without_networks(job, wanted=wanted)
         return
     began = time.perf_counter()
-    plain: Finished | None = None
+    predictive: Finished | None = None
     if method == "auto":
-        plain = yield from _without_networks(job, wanted)
+        predictive = yield from _without_networks(job, wanted)
     if not job.control.cancel.is_set():
-        for event in _search(job, wanted, plain, began):
+        for event in _search(job, wanted, predictive, began):
             yield replace(event, seconds=time.perf_counter() - began) if isinstance(event, Finished) else event
 
 
@@ -51,22 +51,22 @@ def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | P
     began, usual = time.perf_counter(), usual_seconds(job)
     one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
 
-    def told(event: Progress) -> Progress:
-        return with_more(event, began, pace(event, usual) * one_fit)
+    def adjust(event: Progress) -> Progress:
+        return with_later_stages(event, began, pace(event, usual) * one_fit)
 
     with suppress(NotPredictive):
-        return (yield from run_stage(fit_plain(job, wanted=wanted), told))
+        return (yield from run_stage(fit_without_networks(job, wanted=wanted), adjust))
     return None
 
 
 def _search(
-    job: EncodingJob, wanted: float, plain: Finished | None, began: float
+    job: EncodingJob, wanted: float, predictive: Finished | None, began: float
 ) -> Iterator[Progress | Preview | Finished]:
     """Fits of networks, beside a file without them.
 
     PSNR is taken to be linear in log2(bytes) between the fits nearest to what is wanted.
     """
-    raw, control, best = job.source.nbytes, job.control, plain
+    raw, control, best = job.source.nbytes, job.control, predictive
     given_up: GivenUp | None = None
     tried: list[tuple[float, float]] = []  # log2(bytes), PSNR of whole fits
     n_blocks = job.source.n_volumes * len(block_tree(job.source, LEAST_BYTES, job.settings, job.edge).leaves)
@@ -74,20 +74,20 @@ def _search(
     most = max(least, math.log2(raw / LEAST_RATIO))
     size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
 
-    def told(event: Progress, attempt: int, is_pilot: bool) -> Progress:
+    def adjust(event: Progress, attempt: int, is_pilot: bool) -> Progress:
         whole = (event.seconds + event.seconds_left) / (PILOT_SHARE if is_pilot else 1)
         ahead = USUAL_FITS if is_pilot else max(0, USUAL_FITS - 1 - len(tried))
-        return with_more(replace(event, attempt=attempt), began, ahead * whole)
+        return with_later_stages(replace(event, attempt=attempt), began, ahead * whole)
 
     for attempt in range(1, MOST_ATTEMPTS + 1):
         if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
             break
-        pilot = attempt == 1 and not plain
-        enough = wanted if plain and not tried else -math.inf  # only then a smaller file is there
-        end: End = None
+        pilot = attempt == 1 and not predictive
+        enough = wanted if predictive and not tried else -math.inf  # only then a smaller file is there
+        end: FitEnd = None
         try:
             events = fit_once(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough)
-            fitting: Fitting = run_stage(events, partial(told, attempt=attempt, is_pilot=pilot))
+            fitting: Fitting = run_stage(events, partial(adjust, attempt=attempt, is_pilot=pilot))
             end = yield from fitting
         except NotWithNetworks:
             if best is None:
@@ -108,7 +108,7 @@ def _search(
             size += (wanted - reached - PILOT_LOSS_DB) / DB_PER_DOUBLING
         else:
             tried.append((size, reached))
-            if plain and len(tried) == 1 and reached < wanted:
+            if predictive and len(tried) == 1 and reached < wanted:
                 break  # more bytes than without networks
             if (size >= most and reached < wanted) or (size <= least and reached >= wanted):
                 break
@@ -120,17 +120,19 @@ def _search(
             f"a PSNR of {wanted:g} dB was not reached: {reached:.2f} dB in {round(2**size)} bytes, a ratio of "
             f"{raw / 2**size:.3g}"
         )
-    yield replace(best, reason=_reason(best, plain, given_up, tried))
+    yield replace(best, reason=_reason(best, predictive, given_up, tried))
 
 
-def _reason(best: Finished, plain: Finished | None, given_up: GivenUp | None, tried: list[tuple[float, float]]) -> str:
+def _reason(
+    best: Finished, predictive: Finished | None, given_up: GivenUp | None, tried: list[tuple[float, float]]
+) -> str:
     """Why that file, where there is one by each method."""
-    if plain is None or math.isinf(plain.quality.psnr):
+    if predictive is None or math.isinf(predictive.quality.psnr):
         return ""
-    if best is not plain:
-        return f"the predictive coder needs {plain.volume.nbytes_compressed:,} bytes"
+    if best is not predictive:
+        return f"the predictive coder needs {predictive.volume.nbytes_compressed:,} bytes"
     if given_up or not tried:
-        return reason_without(given_up)
+        return reason_without_networks(given_up)
     return f"networks reach {max(reached for _, reached in tried):.1f} dB in as many bytes"
 
 

@@ -23,10 +23,10 @@ from ..format.blocks_file import Payload
 from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..format.quality import pack_errors
-from ..metrics import figures, part_errors
+from ..metrics import part_errors, quality_fields
 from ..networks.calibration import fit_corrections
 from ..networks.values import normalise, to_values
-from ..networks.weights import Stored, from_chunks
+from ..networks.weights import StoredNetwork, from_chunks
 from ..octree import box_slices
 
 
@@ -35,12 +35,12 @@ def uncalibrated(volume: TincVolume) -> TincVolume:
     if not volume.calibrated:
         return volume
 
-    def plain(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
+    def without_calibration(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
         if not tree.calibrated:
             return tree.data
         return _assemble(tree, from_chunks(tree.header, tree.chunks).uncalibrated(), None)
 
-    return _saying(_changed(volume, plain), {})
+    return _with_quality(_rebuild(volume, without_calibration), {})
 
 
 def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
@@ -66,29 +66,29 @@ def recalibrated(volume: TincVolume, original: ArrayLike) -> TincVolume:
     decoded = np.empty(flat.shape, volume.dtype)
 
     def calibrated(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
-        data, decoded[place] = _recalibrated(tree, flat[place])
+        data, decoded[place] = _recalibrate_tree(tree, flat[place])
         return data
 
-    data = _changed(volume, calibrated)
-    return _saying(data, figures(metrics.measure(original, decoded.reshape(volume.shape), 1)))
+    data = _rebuild(volume, calibrated)
+    return _with_quality(data, quality_fields(metrics.measure(original, decoded.reshape(volume.shape), 1)))
 
 
-def _recalibrated(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
+def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
     """The tree's file, and the values that it decodes to."""
     header = tree.header
     stored = from_chunks(header, tree.chunks).uncalibrated()
     outputs = stored.network().on_grid([np.arange(n, dtype=np.float64) + 0.5 for n in header.shape])
     if header.std_q:
         wanted = normalise(original, header)
-        found = fit_corrections(outputs, wanted, stored.architecture, header.weights_format, original.nbytes)
-        stored = replace(stored, corrections=found)
+        corrections = fit_corrections(outputs, wanted, stored.architecture, header.weights_format, original.nbytes)
+        stored = replace(stored, corrections=corrections)
         stored.network().calibrate(outputs)
     values = to_values(outputs, header)
     errors = pack_errors(part_errors(original, values, header), header.value_range)
     return _assemble(tree, stored, Chunk.of(Ancillary.QUALITY, errors)), values
 
 
-def _assemble(tree: NetworkBox, stored: Stored, quality: Chunk | None) -> bytes:
+def _assemble(tree: NetworkBox, stored: StoredNetwork, quality: Chunk | None) -> bytes:
     """The tree's file around other weights; QUALITY replaced where it has any."""
     header = replace(tree.header, calibration=stored.corrections.kind)
     chunks = stored.to_chunks(header.weights_format)
@@ -100,7 +100,7 @@ def _assemble(tree: NetworkBox, stored: Stored, quality: Chunk | None) -> bytes:
     return networks_file.pack(header, chunks)
 
 
-def _changed(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice, ...]], bytes]) -> bytes:
+def _rebuild(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice, ...]], bytes]) -> bytes:
     """The volume's file with every tree changed, given its place."""
     parts = volume.parts
     if volume.n_missing:
@@ -120,12 +120,12 @@ def _changed(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice
     return blocks_file.pack(parts.header, overviews, blocks, parts.ancillary())
 
 
-def _saying(data: bytes, said: dict[str, str]) -> TincVolume:
+def _with_quality(data: bytes, quality: dict[str, str]) -> TincVolume:
     """A file, with this in place of what PROVENANCE said of its quality, where it has any."""
     volume = TincVolume(data)
-    kept = {key: value for key, value in volume.provenance.items() if key not in figures(None)}
+    kept = {key: value for key, value in volume.provenance.items() if key not in quality_fields(None)}
     if not volume.provenance:
         return volume
     ancillary = [chunk for chunk in volume.parts.ancillary() if chunk.role is not Ancillary.PROVENANCE]
-    said_chunk = Chunk.of(Ancillary.PROVENANCE, compact(kept | said))
-    return TincVolume(volume.parts.rewritten([*ancillary, said_chunk]))
+    provenance = Chunk.of(Ancillary.PROVENANCE, compact(kept | quality))
+    return TincVolume(volume.parts.rewritten([*ancillary, provenance]))

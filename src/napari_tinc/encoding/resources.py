@@ -15,40 +15,45 @@ from pathlib import Path
 import psutil
 
 from ..octree import Octree
-from ..texts import amount
+from ..texts import rough_size
 from ..training.task import Settings
 from .sources import VolumeSource
 
 MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
-PROCESS = 4.2e8  # bytes: of Python and torch
-PER_VOXEL, PER_EXACT_VOXEL = 50, 60  # of the largest block, with networks and without
-PER_WEIGHT = 60  # of its fit
-BYTES_A_WEIGHT = 5 / 8  # in a file
-STATE = 5 * 4  # bytes a weight, that a state of the training takes
+PROCESS_BYTES = 4.2e8  # bytes: of Python and torch
+BYTES_PER_VOXEL, BYTES_PER_EXACT_VOXEL = 50, 60  # of the largest block, with networks and without
+BYTES_PER_WEIGHT = 60  # of its fit
+FILE_BYTES_PER_WEIGHT = 5 / 8  # in a file
+STATE_BYTES_PER_WEIGHT = 5 * 4  # bytes a weight, that a state of the training takes
 EXACT_EDGE = 128  # voxels along a block without networks, at most
-SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
-PARTS = 6  # encodings of a search without networks
+USUAL_SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
+MOST_ENCODINGS = 6  # encodings of a search without networks
 
 
 def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
     """Bytes of main memory that compressing in the blocks of a tree takes at most, about; besides the array itself."""
     voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
     if settings.bound is not None:
-        return int(PROCESS + PER_EXACT_VOXEL * voxels + 2 * SHARE * source.nbytes)
-    weights = nbytes / BYTES_A_WEIGHT / (source.n_volumes * len(tree.leaves))
-    networks = PER_VOXEL * voxels + PER_WEIGHT * weights + 3 * nbytes
+        return int(PROCESS_BYTES + BYTES_PER_EXACT_VOXEL * voxels + 2 * USUAL_SHARE * source.nbytes)
+    weights = nbytes / FILE_BYTES_PER_WEIGHT / (source.n_volumes * len(tree.leaves))
+    networks = BYTES_PER_VOXEL * voxels + BYTES_PER_WEIGHT * weights + 3 * nbytes
     searched = 0.0
     if _is_searched(source, settings):  # all of it is read
-        searched = 3 * source.nbytes + PARTS * nbytes + PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
-    return int(PROCESS + max(0 if settings.without_networks else networks, searched))
+        searched = 3 * source.nbytes + MOST_ENCODINGS * nbytes + BYTES_PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
+    return int(PROCESS_BYTES + max(0 if settings.without_networks else networks, searched))
 
 
 def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
     """Bytes on the disk for a file, and for what is kept until it is saved; about."""
     if settings.bound is not None:
-        return int(2 * SHARE * source.nbytes)
-    weights = nbytes / BYTES_A_WEIGHT / (source.n_volumes * len(tree.leaves))
-    return int(2 * nbytes + STATE * weights + 2**21 + (PARTS * nbytes if _is_searched(source, settings) else 0))
+        return int(2 * USUAL_SHARE * source.nbytes)
+    weights = nbytes / FILE_BYTES_PER_WEIGHT / (source.n_volumes * len(tree.leaves))
+    return int(
+        2 * nbytes
+        + STATE_BYTES_PER_WEIGHT * weights
+        + 2**21
+        + (MOST_ENCODINGS * nbytes if _is_searched(source, settings) else 0)
+    )
 
 
 def _is_searched(source: VolumeSource, settings: Settings) -> bool:
@@ -58,14 +63,16 @@ def _is_searched(source: VolumeSource, settings: Settings) -> bool:
 
 def available_memory() -> float:
     """Bytes that a job can have: what is available, and what this process has of Python and torch already."""
-    return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS)
+    return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS_BYTES)
 
 
 def check_memory(needed: int, way_out: str) -> None:
     """ValueError where there is less than needed."""
     free = available_memory()
     if needed > free:
-        raise ValueError(f"about {amount(needed)} of memory needed, {amount(free)} free: {way_out}close other programs")
+        raise ValueError(
+            f"about {rough_size(needed)} of memory needed, {rough_size(free)} free: {way_out}close other programs"
+        )
 
 
 def give_back_memory() -> None:
@@ -79,4 +86,4 @@ def check_disk(needed: int, folder: Path) -> None:
     """ValueError where the disk of a folder has less room."""
     free = shutil.disk_usage(folder if folder.exists() else os.path.dirname(os.path.abspath(folder))).free
     if needed > free:
-        raise ValueError(f"about {amount(needed)} needed on the disk of {folder}, {amount(free)} free there")
+        raise ValueError(f"about {rough_size(needed)} needed on the disk of {folder}, {rough_size(free)} free there")

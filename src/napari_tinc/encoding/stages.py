@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def run_stage(
-    events: Iterable[Progress | Preview | Result], told: Callable[[Progress], Progress] = lambda progress: progress
+    events: Iterable[Progress | Preview | Result], adjust: Callable[[Progress], Progress] = lambda progress: progress
 ) -> Generator[Progress | Preview, None, Result | None]:
     """Hand on the events of a stage, its progress as ``told`` makes it; return its result, None where there is none.
 
@@ -20,7 +20,7 @@ def run_stage(
     result: Result | None = None
     for event in events:
         if isinstance(event, Progress):
-            yield told(event)
+            yield adjust(event)
         elif isinstance(event, Preview):
             yield event
         else:

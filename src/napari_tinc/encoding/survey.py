@@ -43,7 +43,7 @@ class Survey:
 
 
 def survey(
-    source: VolumeSource, tree: Octree, edge: int, control: Control, *, finite: bool = True, names: bool = False
+    source: VolumeSource, tree: Octree, edge: int, control: Control, *, finite: bool = True, labels: bool = False
 ) -> Iterator[Progress | Survey]:
     """Read every block once; ends without a :class:`Survey` where it is cancelled.
 
@@ -68,7 +68,7 @@ def survey(
         low[volume, index], high[volume, index] = values.min(), values.max()
         scale = span_of((low[volume, index], high[volume, index])) or 1.0
         detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
-        if edge and names:
+        if edge and labels:
             middles = [
                 (cell, np.minimum(cell * edge + edge // 2, n - 1))
                 for n in source.shape for cell in [np.arange(-(-n // edge))]
@@ -94,7 +94,7 @@ def survey(
     overview = None
     if edge:
         sizes = [np.minimum(np.arange(0, n, edge) + edge, n) - np.arange(0, n, edge) for n in source.shape]
-        overview = np.stack(sums) / (1 if names else np.einsum("z,y,x->zyx", *sizes))
+        overview = np.stack(sums) / (1 if labels else np.einsum("z,y,x->zyx", *sizes))
     yield Survey(low, high, detail, overview, digest.hexdigest())
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounded import search as bounded_search
-from ..bounded.search import Coded, Encoder, Found
+from ..bounded.search import EncodedBox, EncodedBoxes, Encoder
 from ..control import Check, Control
 from ..errors import Cancelled
 from ..events import Finished, Progress
@@ -25,7 +25,7 @@ from ..format.blocks_file import BlocksHeader
 from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
-from ..metrics import figures, psnr
+from ..metrics import psnr, quality_fields
 from ..octree import box_slices
 from ..storage.checkpoint import Pieces
 from ..training import costs
@@ -36,7 +36,7 @@ from .plan import block_tree, head_bytes
 from .resources import MOST_AT_ONCE
 
 MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
-LARGE = 2**20  # A volume of more voxels is judged by boxes in it,
+LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
 N_SAMPLES = 2  # of this number
 SAMPLE_EDGE = 64  # and this edge.
 POLL_SECONDS = 0.2
@@ -52,7 +52,10 @@ def is_candidate(job: EncodingJob, ratio: float) -> bool:
     """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
     settings = job.settings
     chosen = (
-        settings.method != "auto" or settings.levels or settings.widths or settings.form is not WeightsFormat.ENTROPY
+        settings.method != "auto"
+        or settings.levels
+        or settings.widths
+        or settings.weights_format is not WeightsFormat.ENTROPY
     )
     return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
 
@@ -69,7 +72,7 @@ def usual_sample_seconds(job: EncodingJob) -> float:
     return costs.coding_seconds([math.prod(min(SAMPLE_EDGE, n) for n in job.source.shape)])
 
 
-def fit_plain(
+def fit_without_networks(
     job: EncodingJob, *, nbytes: int | None = None, wanted: float | None = None
 ) -> Iterator[Progress | Finished]:
     """In at most ``nbytes``, or with a PSNR of at least ``wanted``. Ends without :class:`Finished` if it is cancelled.
@@ -83,8 +86,8 @@ def fit_plain(
     began = time.perf_counter()
     source = job.source
     journal = job.journal.under(f"plain-{nbytes or wanted}")
-    if (left := journal.load("result.done")) is not None:
-        yield Finished.restored(left)
+    if (kept := journal.load("result.done")) is not None:
+        yield Finished.restored(kept)
         return
     pieces = Pieces(journal)
     tree = block_tree(source, 0, job.exact_settings(0.0), job.edge)
@@ -103,27 +106,27 @@ def fit_plain(
         tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
     )
 
-    report = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | figures(None)))
-    rest = head_bytes(header, [*job.extra, report], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
+    provenance = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
+    n_other_bytes = head_bytes(header, [*job.extra, provenance], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
 
-    def search(encode: Encoder) -> Found:
+    def search(encode: Encoder) -> EncodedBoxes:
         if not span:
-            return bounded_search.exactly(boxes, encode)
+            return bounded_search.encode_lossless(boxes, encode)
         if wanted is not None:
-            return bounded_search.best_reaching(boxes, wanted, span, encode)
+            return bounded_search.encode_to_psnr(boxes, wanted, span, encode)
         assert nbytes is not None
-        return bounded_search.best_within(boxes, max(1, nbytes - rest), encode)
+        return bounded_search.encode_to_size(boxes, max(1, nbytes - n_other_bytes), encode)
 
     def work(encode: Encoder, check: Check) -> Finished:
-        found = search(encode)
-        bound = found.bound * (1 + 2 * found.dead_zone)
+        encoded = search(encode)
+        bound = encoded.bound * (1 + 2 * encoded.dead_zone)
         if np.dtype(source.dtype).kind in "iu":
             bound = float(math.floor(bound))
 
         def block(index: int) -> Block:
-            if (left := pieces.get(f"block {index}")) is not None:
-                return Block(**left)
-            made = coded_block(found.parts[index], boxes[index], bound, span, check)
+            if (kept := pieces.get(f"block {index}")) is not None:
+                return Block(**kept)
+            made = coded_block(encoded.parts[index], boxes[index], bound, span, check)
             pieces.put(f"block {index}", made.state())
             return made
 
@@ -132,13 +135,13 @@ def fit_plain(
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
-        for event in _watched(work, boxes, pieces, job.control, began, is_checked=True):
+        for event in _run_in_thread(work, boxes, pieces, job.control, began, is_checked=True):
             if isinstance(event, Finished):
                 _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
                 journal.save_result(event.state())
             yield event
     except bounded_search.OutOfReach as error:
-        _check_size(source.nbytes, rest + error.nbytes, nbytes)
+        _check_size(source.nbytes, n_other_bytes + error.nbytes, nbytes)
 
 
 def _check_size(raw: int, least: int, nbytes: int | None) -> None:
@@ -164,10 +167,10 @@ class Forecast:
     psnr: float = -math.inf
 
 
-def estimate_plain(job: EncodingJob, nbytes: int) -> Iterator[Progress | Forecast]:
+def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progress | Forecast]:
     """What to expect of :func:`fit_plain`, from two boxes of the volume. Ends without it if it is cancelled."""
     source = job.source
-    if source.size <= LARGE:
+    if source.size <= LARGE_VOLUME:
         yield Forecast("cheap")
         return
     began = time.perf_counter()
@@ -190,12 +193,12 @@ def estimate_plain(job: EncodingJob, nbytes: int) -> Iterator[Progress | Forecas
 
     def work(encode: Encoder, _: Check) -> Forecast:
         try:
-            reached = psnr(math.sqrt(bounded_search.best_within(boxes, budget, encode).mse), span)
+            reached = psnr(math.sqrt(bounded_search.encode_to_size(boxes, budget, encode).mse), span)
         except bounded_search.OutOfReach:
             return Forecast("none")
         return Forecast("sampled", reached) if math.isfinite(reached) else Forecast("cheap")
 
-    yield from _watched(work, boxes, pieces, job.control, began, is_checked=False)
+    yield from _run_in_thread(work, boxes, pieces, job.control, began, is_checked=False)
 
 
 @dataclass(slots=True)
@@ -218,8 +221,10 @@ class _Search:
 
     def progress(self, seconds: float) -> Progress:
         most = bounded_search.MAX_ENCODES * len(self.sizes)
-        left = self.seconds_left(seconds)
-        return Progress("searching", min(max(self.begun, 1), most), most, seconds, left, math.nan, math.nan, None)
+        seconds_left = self.seconds_left(seconds)
+        return Progress(
+            "searching", min(max(self.begun, 1), most), most, seconds, seconds_left, math.nan, math.nan, None
+        )
 
     def seconds_left(self, seconds: float) -> float:
         """Expected until the end of the search, after so many seconds."""
@@ -232,7 +237,7 @@ class _Search:
         return max(0.0, rounds * a_round + checks - seconds)
 
 
-def _watched(
+def _run_in_thread(
     work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
     *, is_checked: bool,
 ) -> Iterator[Progress | T]:  # fmt: skip
@@ -240,18 +245,18 @@ def _watched(
 
     What was encoded before is among the ``pieces``.
     """
-    search, gone = _Search([box.size for box in boxes], is_checked), threading.Event()
+    search, abandoned = _Search([box.size for box in boxes], is_checked), threading.Event()
 
     def check() -> None:
-        if gone.is_set():
+        if abandoned.is_set():
             raise Cancelled
         control.check()
 
-    def encode(index: int, bound: float, taper: int, dead_zone: float) -> Coded:
+    def encode(index: int, bound: float, taper: int, dead_zone: float) -> EncodedBox:
         search.begun += 1
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
-        if (left := pieces.get(name)) is not None:
-            coded = Coded(**left)
+        if (kept := pieces.get(name)) is not None:
+            coded = EncodedBox(**kept)
         else:
             coded = bounded_search.encode_box(boxes[index], bound, taper, dead_zone, check)
             pieces.put(name, asdict(coded))
@@ -264,7 +269,7 @@ def _watched(
             while not wait([future], POLL_SECONDS).done:
                 yield search.progress(time.perf_counter() - began)
         finally:
-            gone.set()
+            abandoned.set()
         try:
             yield future.result()
         except Cancelled:

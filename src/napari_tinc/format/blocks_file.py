@@ -95,16 +95,18 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     cursor = HeadReader(head)
     flags, dtype, shape, value_range = read_start(cursor)
     optional = read_optional(cursor, flags)
-    leading = tuple(cursor.uv("leading axis", 1, MAX_VOXELS) for _ in range(cursor.uv("leading axes", 0, MAX_LEADING)))
+    leading = tuple(
+        cursor.varint("leading axis", 1, MAX_VOXELS) for _ in range(cursor.varint("leading axes", 0, MAX_LEADING))
+    )
     check_range("number of voxels", math.prod(leading) * math.prod(shape), 1, MAX_VOXELS)
     if bool(leading) != bool(features & Feature.LEADING_AXES):
         raise TincError(f"has {len(leading)} leading axes, and the features {features!r}, expected these to say so")
     tree = read_tree(cursor, shape)
-    edge = cursor.uv("edge of the overview", 0, MAX_EDGE)
-    mosaic = BlocksHeader(
+    edge = cursor.varint("edge of the overview", 0, MAX_EDGE)
+    header = BlocksHeader(
         tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
     )  # fmt: skip
-    n_blocks = mosaic.n_volumes * tree.n_leaves
+    n_blocks = header.n_volumes * tree.n_leaves
     check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
     table = read_table(cursor, (ChunkKind.OVERVIEW, ChunkKind.BLOCK, ChunkKind.VERIFY))
     end = int(table.stop[-1])
@@ -119,10 +121,10 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         check_range("level of a critical chunk", entry.level, 0, int(entry.role is not ChunkKind.VERIFY))
         check_range("nodes of a critical chunk", entry.n_nodes, 0, 0)
     first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
-    overviews, found, verify = critical[:first], critical[first:second], critical[second:]
-    check_range("number of BLOCK chunks", len(found), n_blocks, n_blocks)
-    wanted = mosaic.n_volumes if edge else 0
-    check_range("number of OVERVIEW chunks", len(overviews), wanted, wanted)
+    overviews, blocks, verify = critical[:first], critical[first:second], critical[second:]
+    check_range("number of BLOCK chunks", len(blocks), n_blocks, n_blocks)
+    n_overviews = header.n_volumes if edge else 0
+    check_range("number of OVERVIEW chunks", len(overviews), n_overviews, n_overviews)
     residuals = critical.start[levels > 0]
     if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
         raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
@@ -130,15 +132,17 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     for entry in verify:
         check_range("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
 
-    def whole(entries: ChunkTable) -> ChunkTable:
+    def complete(entries: ChunkTable) -> ChunkTable:
         return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
-    layout = BlockLayout(whole(overviews), whole(found), whole(ancillary), next(iter(whole(verify)), None), residuals)
-    return mosaic, layout
+    layout = BlockLayout(
+        complete(overviews), complete(blocks), complete(ancillary), next(iter(complete(verify)), None), residuals
+    )
+    return header, layout
 
 
 def pack(
-    mosaic: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
+    header: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
 ) -> bytes:  # fmt: skip
     """The bytes of a file.
 
@@ -155,13 +159,13 @@ def pack(
         *([Chunk.of(ChunkKind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
     features = Feature.BLOCKS
-    features |= Feature.LEADING_AXES if mosaic.leading else Feature(0)
+    features |= Feature.LEADING_AXES if header.leading else Feature(0)
     features |= Feature.RESIDUAL if checks else Feature(0)
     try:
         head = b"".join([
-            pack_start(mosaic), pack_optional(mosaic),
-            pack_varint(len(mosaic.leading)), *map(pack_varint, mosaic.leading),
-            pack_tree(mosaic.tree), pack_varint(mosaic.edge), pack_varint(len(chunks)), *map(pack_entry, chunks),
+            pack_start(header), pack_optional(header),
+            pack_varint(len(header.leading)), *map(pack_varint, header.leading),
+            pack_tree(header.tree), pack_varint(header.edge), pack_varint(len(chunks)), *map(pack_entry, chunks),
         ])  # fmt: skip
         data = assemble(features, head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:

@@ -150,11 +150,11 @@ def read_table(cursor: HeadReader, known: Iterable[ChunkKind]) -> ChunkTable:
     """The rows of the table, up to the end of the head; critical chunks only of kinds that are ``known``."""
     known = list(known)
     codes, n_nodes, lengths, crcs = bytearray(), array("I"), array("I"), array("I")
-    for _ in range(cursor.uv("number of chunks", 1, MAX_CHUNKS)):
+    for _ in range(cursor.varint("number of chunks", 1, MAX_CHUNKS)):
         code = cursor.unsigned("chunk type", 1, 255)
         codes.append(code)
-        n_nodes.append(cursor.uv("nodes of a chunk", 0, MAX_CHUNK_NODES))
-        lengths.append(cursor.uv("length of a chunk", 0, MAX_FILE))
+        n_nodes.append(cursor.varint("nodes of a chunk", 0, MAX_CHUNK_NODES))
+        lengths.append(cursor.varint("length of a chunk", 0, MAX_FILE))
         crcs.append(cursor.unsigned("CRC-32 of a chunk", 4, 2**32 - 1))
         kind = code >> 4 & 7
         if code < 128 and kind not in known:

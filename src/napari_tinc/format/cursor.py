@@ -11,10 +11,10 @@ from ..errors import TincError
 from .limits import MAX_FLOAT
 
 
-def check_range(what: str, value: float, low: float, high: float) -> None:
+def check_range(field: str, value: float, low: float, high: float) -> None:
     """Refuse a number out of range; NaN is out of any."""
     if not low <= value <= high:
-        raise TincError(f"{what} is {value}, expected {low if low == high else f'{low} to {high}'}")
+        raise TincError(f"{field} is {value}, expected {low if low == high else f'{low} to {high}'}")
 
 
 class HeadReader:
@@ -22,48 +22,48 @@ class HeadReader:
 
     def __init__(self, head: bytes) -> None:
         self.head = head
-        self.at = 0
+        self.position = 0
 
-    def take(self, what: str, n_bytes: int) -> bytes:
-        if self.at + n_bytes > len(self.head):
-            raise TincError(f"{what}: head is {len(self.head)} bytes, expected at least {self.at + n_bytes}")
-        self.at += n_bytes
-        return self.head[self.at - n_bytes : self.at]
+    def take(self, field: str, n_bytes: int) -> bytes:
+        if self.position + n_bytes > len(self.head):
+            raise TincError(f"{field}: head is {len(self.head)} bytes, expected at least {self.position + n_bytes}")
+        self.position += n_bytes
+        return self.head[self.position - n_bytes : self.position]
 
-    def unsigned(self, what: str, n_bytes: int, high: int, low: int = 0) -> int:
-        value = int.from_bytes(self.take(what, n_bytes), "little")
-        check_range(what, value, low, high)
+    def unsigned(self, field: str, n_bytes: int, high: int, low: int = 0) -> int:
+        value = int.from_bytes(self.take(field, n_bytes), "little")
+        check_range(field, value, low, high)
         return value
 
-    def uv(self, what: str, low: int, high: int) -> int:
+    def varint(self, field: str, low: int, high: int) -> int:
         value = 0
         for shift in range(0, 49, 7):
-            byte = self.take(what, 1)[0]
+            byte = self.take(field, 1)[0]
             value |= (byte & 127) << shift
             if byte < 128:
                 if byte == 0 and shift:
-                    raise TincError(f"{what}: {value} is stored in {shift // 7 + 1} bytes, expected the fewest")
-                check_range(what, value, low, high)
+                    raise TincError(f"{field}: {value} is stored in {shift // 7 + 1} bytes, expected the fewest")
+                check_range(field, value, low, high)
                 return value
-        raise TincError(f"{what}: number is longer than 7 bytes")
+        raise TincError(f"{field}: number is longer than 7 bytes")
 
-    def floats(self, what: str, code: str, low: float = -MAX_FLOAT, high: float = MAX_FLOAT) -> tuple[float, ...]:
-        values = struct.unpack("<" + code, self.take(what, struct.calcsize("<" + code)))
+    def floats(self, field: str, code: str, low: float = -MAX_FLOAT, high: float = MAX_FLOAT) -> tuple[float, ...]:
+        values = struct.unpack("<" + code, self.take(field, struct.calcsize("<" + code)))
         for value in values:
-            check_range(what, value, low, high)
+            check_range(field, value, low, high)
         return values
 
-    def bits(self, what: str, n_bits: int) -> NDArray[np.uint8]:
-        packed = np.frombuffer(self.take(what, (n_bits + 7) // 8), np.uint8)
+    def bits(self, field: str, n_bits: int) -> NDArray[np.uint8]:
+        packed = np.frombuffer(self.take(field, (n_bits + 7) // 8), np.uint8)
         bits = np.unpackbits(packed, bitorder="little")
         if bits[n_bits:].any():
-            raise TincError(f"{what}: padding bits are {bits[n_bits:].tolist()}, expected zeros")
+            raise TincError(f"{field}: padding bits are {bits[n_bits:].tolist()}, expected zeros")
         return bits[:n_bits]
 
     def end(self) -> None:
         """Refuse bytes that are left."""
-        if self.at != len(self.head):
-            raise TincError(f"head is {len(self.head)} bytes, expected {self.at}")
+        if self.position != len(self.head):
+            raise TincError(f"head is {len(self.head)} bytes, expected {self.position}")
 
 
 def pack_varint(value: int) -> bytes:

@@ -116,7 +116,7 @@ def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, 
     """Check 3 and the range of check 4: flags, dtype, shape and value range, with which every head begins."""
     flags = cursor.unsigned("flags", 1, _SPACING | _ORIGIN | _ERROR_BOUND | _AFFINE)
     dtype = np.dtype(DTYPES[cursor.unsigned("dtype", 1, len(DTYPES) - 1)])
-    z, y, x = (cursor.uv("axis", 1, MAX_AXIS) for _ in range(3))
+    z, y, x = (cursor.varint("axis", 1, MAX_AXIS) for _ in range(3))
     check_range("number of voxels", z * y * x, 1, MAX_VOXELS)
     stored = cursor.take("value range", 2 * dtype.itemsize)
     lo, hi = np.frombuffer(stored, dtype.newbyteorder("<")).tolist()
@@ -127,20 +127,20 @@ def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, 
 
 def read_optional(cursor: HeadReader, flags: int) -> dict[str, Any]:
     """The rest of check 4: the facts that flags name, as arguments of :class:`VolumeFacts`."""
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if flags & _SPACING:
-        found["spacing"] = cursor.floats("spacing", "3d", MIN_SPACING, MAX_SPACING)
-        unit_bytes = cursor.take("unit", cursor.uv("unit length", 0, MAX_UNIT))
-        found["unit"] = unit = unit_bytes.decode(errors="replace")
+        facts["spacing"] = cursor.floats("spacing", "3d", MIN_SPACING, MAX_SPACING)
+        unit_bytes = cursor.take("unit", cursor.varint("unit length", 0, MAX_UNIT))
+        facts["unit"] = unit = unit_bytes.decode(errors="replace")
         if unit.encode() != unit_bytes or not unit.isprintable():
             raise TincError(f"unit is {unit_bytes!r}, expected printable UTF-8")
     if flags & _ORIGIN:
-        found["origin"] = cursor.floats("origin", "3d")
+        facts["origin"] = cursor.floats("origin", "3d")
     if flags & _ERROR_BOUND:
-        found["error_bound"] = cursor.floats("error bound", "d", 0)[0]
+        facts["error_bound"] = cursor.floats("error bound", "d", 0)[0]
     if flags & _AFFINE:
-        found["affine"] = cursor.floats("affine", "12f")
-    return found
+        facts["affine"] = cursor.floats("affine", "12f")
+    return facts
 
 
 def pack_start(facts: VolumeFacts) -> bytes:

@@ -40,7 +40,7 @@ from .limits import (
     SPARE_CHUNKS,
     SPARE_WEIGHTS,
 )
-from .tree import of_small_trees, pack_tree, read_tree
+from .tree import cache_for_small_trees, pack_tree, read_tree
 from .widths import count_parameters, pack_widths, read_widths
 
 
@@ -96,7 +96,7 @@ def parameter_counts(header: NetworksHeader) -> NDArray[np.int32]:
     return counts
 
 
-@of_small_trees
+@cache_for_small_trees
 def _parameter_counts(tree: Octree, widths: bytes, layers: int) -> NDArray[np.int32]:
     counts = count_parameters(tree, np.frombuffer(widths, np.int16), layers)
     counts.flags.writeable = False

@@ -15,23 +15,23 @@ from .cursor import HeadReader, pack_varint
 SMALL_TREE = 1000  # nodes
 
 
-def read_tree(cursor: HeadReader, shape: tuple[int, int, int], most: int = MAX_NODES) -> Octree:
+def read_tree(cursor: HeadReader, shape: tuple[int, int, int], max_nodes: int = MAX_NODES) -> Octree:
     """Check 6."""
-    split = cursor.bits("split flags", cursor.uv("number of nodes", 1, most))
+    split = cursor.bits("split flags", cursor.varint("number of nodes", 1, max_nodes))
     try:
         small = len(split) <= SMALL_TREE
-        return _tree_of(shape, split.tobytes()) if small else Octree.from_splits(shape, split.view(bool))
+        return _cached_small_tree(shape, split.tobytes()) if small else Octree.from_splits(shape, split.view(bool))
     except ValueError as error:
         raise TincError(str(error)) from error
 
 
 @lru_cache(maxsize=64)
-def _tree_of(shape: tuple[int, int, int], split: bytes) -> Octree:
+def _cached_small_tree(shape: tuple[int, int, int], split: bytes) -> Octree:
     """Blocks of a file mostly have the same few trees, which cannot change."""
     return Octree.from_splits(shape, np.frombuffer(split, np.uint8) > 0)
 
 
-def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
+def cache_for_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
     """Remember what a function of a tree, or of what has an ``octree``, gave last, where that is small.
 
     Blocks of a file mostly have the same few, which cannot change. Large ones would fill the memory.
@@ -39,11 +39,11 @@ def of_small_trees(function: Callable[..., Any]) -> Callable[..., Any]:
     remembered = lru_cache(maxsize=256)(function)
 
     @wraps(function)
-    def chosen(first: Any, *rest: Any) -> Any:
+    def cached(first: Any, *rest: Any) -> Any:
         small = len(getattr(first, "octree", first).split) <= SMALL_TREE
         return (remembered if small else function)(first, *rest)
 
-    return chosen
+    return cached
 
 
 def pack_tree(tree: Octree) -> bytes:

@@ -11,7 +11,7 @@ from ..errors import TincError
 from ..octree import Octree
 from .cursor import HeadReader, check_range, pack_varint
 from .limits import MAX_WIDTH
-from .tree import of_small_trees
+from .tree import cache_for_small_trees
 
 SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a node that uses its parent's network
 
@@ -52,58 +52,60 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
     each further one, and w + 1 in the head if it has one. A node without network has none.
     """
     headed = has_head(tree, widths)
-    own = np.maximum(widths, 0).astype(np.int32)  # no node has more than 2^20; in place, as trees may be large
-    counts = own[tree.parent]
+    width = np.maximum(widths, 0).astype(np.int32)  # no node has more than 2^20; in place, as trees may be large
+    counts = width[tree.parent]
     counts[0] = 0
     counts += 4 + (layers - 1)
-    counts += (layers - 1) * own
-    counts *= own
-    np.add(counts, own, out=counts, where=headed)
+    counts += (layers - 1) * width
+    counts *= width
+    np.add(counts, width, out=counts, where=headed)
     np.add(counts, 1, out=counts, where=headed)
     return counts
 
 
 def read_widths(cursor: HeadReader, tree: Octree) -> NDArray[np.int16]:
     """The width of every node, refused unless stored exactly as :func:`pack_widths` does."""
-    start = cursor.at
+    start = cursor.position
     classes: list[int] = []
     if cursor.unsigned("width form", 1, 1):
-        classes = [cursor.uv("width", 0, MAX_WIDTH) for _ in range(cursor.uv("width classes", 2, MAX_WIDTH + 1))]
+        classes = [
+            cursor.varint("width", 0, MAX_WIDTH) for _ in range(cursor.varint("width classes", 2, MAX_WIDTH + 1))
+        ]
     n_bits = (len(classes) - 1).bit_length()
     width_of = np.array(classes, np.int16)
     widths = np.full(len(tree.split), INHERITS, np.int16)
     for level in range(tree.depth + 1):
-        below = _below_networks(tree, widths, level)
-        n_below = int(np.count_nonzero(below))
-        if not n_below:
+        is_stored = _is_stored(tree, widths, level)
+        n_stored = int(np.count_nonzero(is_stored))
+        if not n_stored:
             break
         stored: Any
         if classes:
-            bits = cursor.bits("width indices", n_below * n_bits).reshape(-1, n_bits)
-            index = np.zeros(n_below, np.int16)
+            bits = cursor.bits("width indices", n_stored * n_bits).reshape(-1, n_bits)
+            index = np.zeros(n_stored, np.int16)
             for bit in range(n_bits):
                 index |= bits[:, bit].astype(np.int16) << np.int16(bit)
             check_range("width index", int(index.max()), 0, len(classes) - 1)
             stored = width_of[index]
         else:
-            stored = np.int16(cursor.uv("width", 0, MAX_WIDTH))
-        widths[tree.at_level(level)][below] = np.where(stored > 0, stored, np.int16(INHERITS))
-    plain = tree.leaves[widths[tree.leaves] == INHERITS]
-    widths[plain[cursor.bits("scalar flags", len(plain)) > 0]] = SCALAR
-    if cursor.head[start : cursor.at] != _canonical(tree, widths.tobytes()):
+            stored = np.int16(cursor.varint("width", 0, MAX_WIDTH))
+        widths[tree.at_level(level)][is_stored] = np.where(stored > 0, stored, np.int16(INHERITS))
+    without_network = tree.leaves[widths[tree.leaves] == INHERITS]
+    widths[without_network[cursor.bits("scalar flags", len(without_network)) > 0]] = SCALAR
+    if cursor.head[start : cursor.position] != _canonical_bytes(tree, widths.tobytes()):
         raise TincError("widths are stored out of order or at length, expected the one canonical form")
     return widths
 
 
-@of_small_trees
-def _canonical(tree: Octree, widths: bytes) -> bytes:
+@cache_for_small_trees
+def _canonical_bytes(tree: Octree, widths: bytes) -> bytes:
     """The one form in which widths are stored, after they were checked."""
-    found = np.frombuffer(widths, np.int16)
-    _check_networks(tree, found)
-    return pack_widths(tree, found)
+    parsed = np.frombuffer(widths, np.int16)
+    _check_networks(tree, parsed)
+    return pack_widths(tree, parsed)
 
 
-def _below_networks(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.bool_]:
+def _is_stored(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.bool_]:
     """The nodes of a level whose width is stored, of all of that level: the root, and children of networks."""
     return widths[tree.parent[tree.at_level(level)]] > 0 if level else np.ones(1, bool)
 
@@ -113,12 +115,12 @@ def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
     if widths[0] <= 0:
         raise TincError(f"width of the root is {max(0, widths[0])}, expected 1 to {MAX_WIDTH}")
     networks = widths > 0
-    inner = np.zeros(len(widths), bool)
-    inner[tree.parent[1:][networks[1:]]] = True
+    has_networks_below = np.zeros(len(widths), bool)
+    has_networks_below[tree.parent[1:][networks[1:]]] = True
     headed = has_head(tree, widths)
-    wrong = np.flatnonzero(networks & (inner == headed))
+    wrong = np.flatnonzero(networks & (has_networks_below == headed))
     if wrong.size:
-        state = "both networks below it and leaves of its own" if inner[wrong[0]] else "no leaf"
+        state = "both networks below it and leaves of its own" if has_networks_below[wrong[0]] else "no leaf"
         raise TincError(f"network of node {wrong[0]} has {state}, expected one of networks below and leaves")
     if (tree.split & (widths == SCALAR)).any() or not networks[tree.parent[1:][networks[1:]]].all():
         raise TincError("a scalar is split or a network is below a node without one, expected neither")
@@ -132,8 +134,7 @@ def pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
     scalars = widths[tree.leaves[widths[tree.leaves] <= 0]] == SCALAR
     flags = np.packbits(scalars, bitorder="little").tobytes()
     per_level = [
-        np.maximum(widths[tree.at_level(level)][_below_networks(tree, widths, level)], 0)
-        for level in range(tree.depth + 1)
+        np.maximum(widths[tree.at_level(level)][_is_stored(tree, widths, level)], 0) for level in range(tree.depth + 1)
     ]
     per_level = [level for level in per_level if level.size]
     if all((level == level[0]).all() for level in per_level):

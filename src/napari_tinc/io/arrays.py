@@ -56,8 +56,8 @@ class AxesView(LazyBase):
         for axis, item in zip(self.order, items, strict=True):
             place[axis] = item
         values = np.asarray(self.array[tuple(place)])
-        left = [axis for axis, item in zip(self.order, items, strict=True) if isinstance(item, slice)]
-        return values.transpose(np.argsort(np.argsort(left))).astype(self.dtype, copy=False)
+        remaining_axes = [axis for axis, item in zip(self.order, items, strict=True) if isinstance(item, slice)]
+        return values.transpose(np.argsort(np.argsort(remaining_axes))).astype(self.dtype, copy=False)
 
 
 class ArrayOfFile(AxesView):

@@ -58,17 +58,18 @@ class Image:
         """What :func:`napari_tinc.fit` is to be told of it: spacing, units, axis labels, channels."""
         units = self.units if self.spacing else None
         return {
-            "spacing": self.spacing, "units": units, "axis_labels": _letters(self.axes), "channels": self.channels
+            "spacing": self.spacing, "units": units, "axis_labels": _distinct_letters(self.axes),
+            "channels": self.channels,
         }  # fmt: skip
 
 
-def _letters(axes: str) -> str:
+def _distinct_letters(axes: str) -> str:
     """Different lower-case letters; an axis whose letter is taken, or is none, becomes r, s, u, ..."""
-    letters, found = axes.lower(), ""
+    letters, distinct = axes.lower(), ""
     for letter in letters:
-        spare = next(other for other in "rsuvwabdefg" if other not in letters + found)
-        found += letter if "a" <= letter <= "z" and letter not in found else spare
-    return found
+        spare = next(other for other in "rsuvwabdefg" if other not in letters + distinct)
+        distinct += letter if "a" <= letter <= "z" and letter not in distinct else spare
+    return distinct
 
 
 def library(name: str) -> Any:
@@ -99,10 +100,10 @@ def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
     return AxesView(array, kept, portable=getattr(array, "portable", False)), ordered
 
 
-def channels_of(found: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
+def channels_of(stored: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
     """Names and colors of so many channels; empty where these are others, or nothing is said of any."""
     channels = []
-    for name, color in found:
+    for name, color in stored:
         text = printable(" ".join(name.split())) if isinstance(name, str) else ""
         match = COLOR.fullmatch(color) if isinstance(color, str) else None
         channels.append(({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {}))

@@ -49,8 +49,8 @@ def is_replaceable_zarr(path: Path) -> bool:
     if not path.is_dir():
         return not path.exists()
     names = {entry.name for entry in path.iterdir()}
-    said = names & set(_ZARR_FILES)
-    return not names or (bool(said) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - said))
+    markers = names & set(_ZARR_FILES)
+    return not names or (bool(markers) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - markers))
 
 
 def write_zarr(
@@ -63,10 +63,10 @@ def write_zarr(
     names = [axes[i] for i in order]
     if len(axes) > 5 or sum(letter != "t" for letter in names[:-3]) > 1:
         raise ValueError(f"an OME-Zarr image has time and one other axis before z, y, x, not {', '.join(names[:-3])}")
-    said: list[dict[str, Any]] = []
+    axis_entries: list[dict[str, Any]] = []
     for letter in names:
         label = {"name": letter} | ({"type": _AXIS_TYPES[letter]} if letter in _AXIS_TYPES else {})
-        said.append(label | ({"unit": units} if units not in (None, "pixel") and letter in "zyx" else {}))
+        axis_entries.append(label | ({"unit": units} if units not in (None, "pixel") and letter in "zyx" else {}))
     group = zarr.open_group(folder, mode="w", zarr_format=3)
     datasets = []
     for level, lazy in enumerate(levels):
@@ -86,19 +86,19 @@ def write_zarr(
         for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
             box = tuple(slice(low, min(low + step, n)) for low, step, n in zip(corner, steps, array.shape, strict=True))
             target[box] = array[box]
-    image = {"name": name.split(".")[0], "axes": said, "datasets": datasets}
+    image = {"name": name.split(".")[0], "axes": axis_entries, "datasets": datasets}
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
     if channels:
-        ome["omero"] = {"channels": [_omero(item, i, value_range) for i, item in enumerate(channels)]}
+        ome["omero"] = {"channels": [_omero_channel(item, i, value_range) for i, item in enumerate(channels)]}
     group.attrs["ome"] = ome
 
 
-def _omero(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
+def _omero_channel(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {
         "label": channel.get("name", f"Channel {index}"), "active": True,
         "color": rgb_of(channel),
     }  # fmt: skip
     if value_range:
         low, high = map(float, value_range)
-        found["window"] = {"min": low, "max": high, "start": low, "end": high}
-    return found
+        entry["window"] = {"min": low, "max": high, "start": low, "end": high}
+    return entry

@@ -44,8 +44,8 @@ def read_tiff(file: Path, inside: str) -> Content:
         if tiff.ome_metadata:
             from xml.etree import ElementTree
 
-            found = (e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("Pixels"))
-            if (element := next(found, None)) is not None:
+            elements = (e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("Pixels"))
+            if (element := next(elements, None)) is not None:
                 pixels = element.attrib
                 channels = [(c.get("Name"), _rgb(c.get("Color"))) for c in element if c.tag.endswith("Channel")]
     sizes = [(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "µm")) for a in "ZYX"]
@@ -63,13 +63,13 @@ def _lazy_tiff(file: Path, series: Any) -> Any:
         if max(ends, default=0) > page.parent.filehandle.size:
             raise ValueError(f"it is damaged or cut short in page {number}")
     zarr = library("zarr")
-    kept = tifffile.TiffFile(file)
+    open_file = tifffile.TiffFile(file)
     try:
-        view = AxesView(zarr.open_array(kept.series[0].aszarr(level=0), mode="r"))
+        view = AxesView(zarr.open_array(open_file.series[0].aszarr(level=0), mode="r"))
     except BaseException:
-        kept.close()
+        open_file.close()
         raise
-    weakref.finalize(view, kept.close)
+    weakref.finalize(view, open_file.close)
     return view
 
 

@@ -66,13 +66,13 @@ def write_image(
     if suffix == ".zarr" and not is_replaceable_zarr(path):
         raise ValueError(f"cannot write {path}: it is there, and is no Zarr folder")
     units = unit_name(units)
-    part = Path(atomic.temporary_name(str(path)))
+    temporary = Path(atomic.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
-            write_zarr(part, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
-            _replace_folder(part, path)
+            write_zarr(temporary, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
+            _replace_folder(temporary, path)
         else:
-            raw = FileIO(part, "x")
+            raw = FileIO(temporary, "x")
             with _Stream(raw) as stream:
                 if suffix == ".npy":
                     write_npy(stream, array)
@@ -80,13 +80,13 @@ def write_image(
                     write_tiff(stream, array, spacing, units, axes, channels, path.stem.lower().endswith(".ome"))
                 stream.flush()
                 os.fsync(raw.fileno())
-            part.replace(path)
+            temporary.replace(path)
     except OSError as error:
         levels = [array, *coarser] if suffix == ".zarr" else [array]
         nbytes = sum(math.prod(level.shape) * np.dtype(level.dtype).itemsize for level in levels)
         raise atomic.not_written(path, nbytes, error) from error
     finally:
-        atomic.remove(str(part))
+        atomic.remove(str(temporary))
     atomic.sweep(str(path))  # not before: where a process was killed between two renames, the old folder is there
 
 
@@ -107,12 +107,12 @@ def size_on_disk(path: str | os.PathLike[str]) -> int:
     )
 
 
-def _replace_folder(part: Path, path: Path) -> None:
+def _replace_folder(temporary: Path, path: Path) -> None:
     old = Path(atomic.temporary_name(str(path)))
     if path.exists():
         path.replace(old)  # a folder with files in it cannot be overwritten by a rename
     try:
-        part.replace(path)
+        temporary.replace(path)
     except BaseException:
         if old.exists():
             old.replace(path)

@@ -90,7 +90,7 @@ class Architecture:
     layers: int
     omega0: float
     heads: NDArray[np.int64] = field(init=False)
-    serving: NDArray[np.int64] = field(init=False)
+    network_of_node: NDArray[np.int64] = field(init=False)
     heads_of_leaves: NDArray[np.int64] = field(init=False)
     extents: NDArray[np.float64] = field(init=False)
     scale: list[float] = field(init=False)
@@ -117,14 +117,14 @@ class Architecture:
                     tensors.append(tensor)
                     offset += tensor.size
         extents = np.array([octree.extent(level) for level in range(octree.depth + 1)])
-        facts = {
-            "heads": heads, "serving": network_of_node(octree, widths),
+        derived = {
+            "heads": heads, "network_of_node": network_of_node(octree, widths),
             "heads_of_leaves": heads_of_leaves(octree, widths),
             "extents": extents, "scale": (2.0 / extents.max(axis=1)).tolist(),
             "groups": tuple(groups), "group_of": group_of, "row_of": row_of, "tensors": tuple(tensors),
         }  # fmt: skip
-        for name, fact in facts.items():
-            object.__setattr__(self, name, fact)
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_parameters(self) -> int:
@@ -141,12 +141,18 @@ class Architecture:
         """A vector for another architecture, whose networks are some of this one's, with the values of these."""
         out = np.zeros(to.n_parameters, np.float32)
         for group, views in zip(to.groups, to.views(out), strict=True):
-            source = next(i for i, own in enumerate(self.groups) if np.isin(group.nodes, own.nodes).all())
-            own, values = self.groups[source], self.views(vector)[source]
+            source_index = next(
+                i for i, source_group in enumerate(self.groups) if np.isin(group.nodes, source_group.nodes).all()
+            )
+            source_group, values = self.groups[source_index], self.views(vector)[source_index]
             for kind, into in views.items():
                 headed = kind.startswith("head")
                 wanted = group.nodes[group.head_rows] if headed else group.nodes
-                into[:] = values[kind][np.searchsorted(own.nodes[own.head_rows] if headed else own.nodes, wanted)]
+                into[:] = values[kind][
+                    np.searchsorted(
+                        source_group.nodes[source_group.head_rows] if headed else source_group.nodes, wanted
+                    )
+                ]
         return out
 
     def centre(self, nodes: Any) -> NDArray[np.float64]:

@@ -24,7 +24,11 @@ WORTH_DB = 0.005  # a calibration that gives less is left away
 
 
 def fit_corrections(
-    outputs: NDArray[np.float32], wanted: NDArray[Any], architecture: Architecture, form: WeightsFormat, spare: int
+    outputs: NDArray[np.float32],
+    wanted: NDArray[Any],
+    architecture: Architecture,
+    weights_format: WeightsFormat,
+    spare: int,
 ) -> Corrections:
     """The calibration worth having among those that ``spare`` bytes can hold: none, global or per head.
 
@@ -50,7 +54,7 @@ def fit_corrections(
         (Corrections(Calibration.GLOBAL, everything[:, 0].copy(), everything[:, 1].copy()), 8),
         (
             Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)),
-            8 + (1 if form is WeightsFormat.ENTROPY else 4) * len(heads),
+            8 + (1 if weights_format is WeightsFormat.ENTROPY else 4) * len(heads),
         ),
     ]
     before = max(_squared_error(moments, none), 1e-30)

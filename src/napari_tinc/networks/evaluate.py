@@ -22,7 +22,7 @@ from ..control import Check, never
 from ..devices import cpu_count
 from ..octree import box_slices
 from .architecture import Architecture, Array
-from .scratch import SCRATCH, Scratch
+from .scratch import CPU_BUFFERS, TileBuffers
 
 TILE = 4096  # points whose features of two layers stay in a core's cache
 GPU_TILE = 2**18
@@ -55,8 +55,8 @@ class Network:
         layers, heads = [], []
         names = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, self.architecture.layers))]
         for weights in self.architecture.views(self.vector):
-            whole = [[weights[name] for name in pair if name in weights] for pair in (*names, ("head", "head_bias"))]
-            stacked = [xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in whole]
+            tensors = [[weights[name] for name in pair if name in weights] for pair in (*names, ("head", "head_bias"))]
+            stacked = [xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in tensors]
             layers.append(stacked[:-1])
             heads.append(stacked[-1])
         object.__setattr__(self, "_xp", xp)
@@ -87,7 +87,7 @@ class Network:
         -------
         float32, or ``dtype``, of shape (len(z), len(y), len(x)).
         """
-        octree, served = self.architecture.octree, self.architecture.serving
+        octree, served = self.architecture.octree, self.architecture.network_of_node
         out = np.empty([len(axis) for axis in axes], dtype)
         if not out.size:
             return out
@@ -99,14 +99,14 @@ class Network:
         grid = Grid(axes)
 
         def work(leaves: Sequence[int]) -> None:
-            scratch = SCRATCH if self.device is None else Scratch(self._xp, device=self.device)
+            buffers = CPU_BUFFERS if self.device is None else TileBuffers(self._xp, device=self.device)
             for leaf in leaves:
                 where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
                 gain, offset = self.gain[leaf], self.offset[leaf]
                 if head < 0:
                     out[where] = finish(np.full(1, offset, np.float32))
                     continue
-                for tile, values in self._head(head, grid, where, scratch):
+                for tile, values in self._evaluate_head(head, grid, where, buffers):
                     check()
                     if (gain, offset) != (1, 0):
                         values = (values * gain + offset).astype(np.float32)
@@ -127,11 +127,11 @@ class Network:
         octree = self.architecture.octree
         for leaf, gain, offset in zip(octree.leaves.tolist(), self.gain, self.offset, strict=True):
             box = box_slices(octree.start[leaf], octree.stop[leaf])
-            if self.architecture.serving[leaf] >= 0:
+            if self.architecture.network_of_node[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
-    def _head(
-        self, head: int, grid: Grid, where: tuple[slice, ...], scratch: Scratch
+    def _evaluate_head(
+        self, head: int, grid: Grid, where: tuple[slice, ...], buffers: TileBuffers
     ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
         """Outputs of a node with a head at a part of the grid inside its box, tile by tile, not calibrated."""
         architecture = self.architecture
@@ -153,24 +153,24 @@ class Network:
         columns = min(most, x.stop - x.start)
         rows = min(most // columns, y.stop - y.start)
         planes = most // (columns * rows)
-        for tile in itertools.product(_cut(z, planes), _cut(y, rows), _cut(x, columns)):
-            values = self._tile(layers, sizes, positions, tile, scratch)
+        for tile in itertools.product(_cut_slice(z, planes), _cut_slice(y, rows), _cut_slice(x, columns)):
+            values = self._evaluate_tile(layers, sizes, positions, tile, buffers)
             yield tile, values if self.device is None else values.cpu().numpy()
 
-    def _tile(
+    def _evaluate_tile(
         self, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...], positions: list[list[Array]],
-        tile: tuple[slice, ...], scratch: Scratch,
+        tile: tuple[slice, ...], buffers: TileBuffers,
     ) -> Array:  # fmt: skip
         """Outputs at a few points of a grid, of layers from the root, with the positions of each node."""
         shape = tuple([part.stop - part.start for part in tile])
         count = math.prod(shape)
         nodes = iter(positions)
         z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
-        *steps, last = scratch.steps(sizes, shape)
+        *steps, last = buffers.steps(sizes, shape)
         below: Array = None
         for layer, step in zip(layers, steps, strict=False):
             if below is None:
-                self._waves(layer, [z, y, x], step.outputs.reshape(len(layer), -1)[:, :count], scratch)
+                self._first_sines(layer, [z, y, x], step.outputs.reshape(len(layer), -1)[:, :count], buffers)
             else:
                 for rows, out in step.pieces:
                     self._xp.matmul(layer[rows], below, out=out)
@@ -180,11 +180,11 @@ class Network:
                 for into, along in zip(step.positions, (z[:, None, None], y[:, None], x), strict=True):
                     into[:] = along
             step.ones[:] = 1
-            below = step.whole
+            below = step.next_input
         self._xp.matmul(layers[-1], below, out=last.pieces[0][1])
         return last.outputs.reshape(-1)[:count].reshape(shape)
 
-    def _waves(self, layer: Array, positions: list[Array], out: Array, scratch: Scratch) -> None:
+    def _first_sines(self, layer: Array, positions: list[Array], out: Array, buffers: TileBuffers) -> None:
         """The root's first layer on a grid, (width, points), from two sides of the grid: a sine a point costs more.
 
         sin(a + b) = sin a cos b + cos a sin b, of a the angles that the axes of one side give, of b those of the other.
@@ -196,11 +196,14 @@ class Network:
             a, b = (z[:, :, None] + y[:, None, :]).reshape(width, -1), x
         else:
             a, b = z, (y[:, :, None] + x[:, None, :]).reshape(width, -1)
-        left, right = scratch(2, width, a.shape[1], 2), scratch(3, width, 2, b.shape[1])
-        for angles, sines, cosines in ((a, left[:, :, 0], left[:, :, 1]), (b, right[:, 1], right[:, 0])):
+        factors_a, factors_b = buffers(2, width, a.shape[1], 2), buffers(3, width, 2, b.shape[1])
+        for angles, sines, cosines in (
+            (a, factors_a[:, :, 0], factors_a[:, :, 1]),
+            (b, factors_b[:, 1], factors_b[:, 0]),
+        ):
             self._xp.sin(angles, out=sines)
             self._xp.cos(angles, out=cosines)
-        self._xp.matmul(left, right, out=out.reshape(width, a.shape[1], b.shape[1]))
+        self._xp.matmul(factors_a, factors_b, out=out.reshape(width, a.shape[1], b.shape[1]))
 
 
 class Grid:
@@ -213,12 +216,12 @@ class Grid:
 
     def positions(self, centre: NDArray[np.float64], scale: float) -> list[NDArray[np.float32]]:
         """Along each axis, the longest edge of the box as [-1, 1]."""
-        found = ((self._all - centre[self._axis]) * scale).astype(np.float32)
+        in_box = ((self._all - centre[self._axis]) * scale).astype(np.float32)
         first, second = self._ends
-        return [found[:first], found[first:second], found[second:]]
+        return [in_box[:first], in_box[first:second], in_box[second:]]
 
 
-def _cut(along: slice, size: int) -> list[slice]:
+def _cut_slice(along: slice, size: int) -> list[slice]:
     return [slice(at, min(at + size, along.stop)) for at in range(along.start, along.stop, size)]
 
 

@@ -20,7 +20,7 @@ from ..format.widths import network_of_node
 from .architecture import Architecture
 from .entropy import Geometric
 from .scalars import SCALAR_ITEM
-from .weights import Model, Run, read_model, read_runs, readable_architecture
+from .weights import ModelChunk, WeightsChunk, read_model_chunk, read_weights_chunks, readable_architecture
 
 NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}
 HEAD_NUMBER_BYTES = 2  # of a gain or an offset beside these
@@ -35,51 +35,56 @@ def bytes_of_leaves(header: NetworksHeader, chunks: Sequence[Chunk]) -> NDArray[
         If a payload is damaged.
     """
     architecture = readable_architecture(header)
-    model = read_model(header, architecture, chunks)
+    model = read_model_chunk(header, architecture, chunks)
     per_node = np.zeros(len(header.widths))
     per_node[0] = model.n_common
-    for run in read_runs(header, architecture, model, chunks):
+    for weights_chunk in read_weights_chunks(header, architecture, model, chunks):
         lengths = np.zeros(len(header.widths))
-        for nodes, of_nodes in _lengths(header, architecture, model, run):
+        for nodes, of_nodes in _lengths_of_streams(header, architecture, model, weights_chunk):
             lengths[nodes] += of_nodes
-        per_node += _scaled(lengths, len(run.chunk.payload))
-    per_leaf = _shared(header, per_node)
-    is_scalar = architecture.serving[header.tree.leaves] < 0
+        per_node += _scale_to_bytes(lengths, len(weights_chunk.chunk.payload))
+    per_leaf = _share_among_leaves(header, per_node)
+    is_scalar = architecture.network_of_node[header.tree.leaves] < 0
     per_leaf[is_scalar] = _bytes_of_scalars(model, len(chunks[0].payload) - model.n_common)
     return per_leaf
 
 
-def _lengths(
-    header: NetworksHeader, architecture: Architecture, model: Model, run: Run
+def _lengths_of_streams(
+    header: NetworksHeader, architecture: Architecture, model: ModelChunk, weights_chunk: WeightsChunk
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Of every stream of a chunk the nodes whose numbers it holds, and the length of each one's, in any unit."""
-    form = header.weights_format
-    for (index, place), values in zip(run.parts, run.values, strict=False):
+    weights_format = header.weights_format
+    for (index, place), values in zip(weights_chunk.parts, weights_chunk.values, strict=False):
         tensor = architecture.tensors[index]
         group = architecture.groups[tensor.group]
         nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
         size = tensor.shape[1] * tensor.shape[2]
         first, stop = (place.start - tensor.offset) // size, (place.stop - tensor.offset) // size
-        law = model.laws[index] if form is WeightsFormat.ENTROPY else None
-        yield nodes[first:stop], _numbers(values, law, NUMBER_BYTES.get(form, 0)).reshape(-1, size).sum(axis=1)
-    heads = architecture.heads[run.heads]
-    for number, values in enumerate(run.values[len(run.parts) :]):
-        law = model.head_laws[number] if form is WeightsFormat.ENTROPY else None
-        yield heads, _numbers(values, law, HEAD_NUMBER_BYTES)
+        distribution = model.distributions[index] if weights_format is WeightsFormat.ENTROPY else None
+        yield (
+            nodes[first:stop],
+            _lengths_of_numbers(values, distribution, NUMBER_BYTES.get(weights_format, 0))
+            .reshape(-1, size)
+            .sum(axis=1),
+        )
+    heads = architecture.heads[weights_chunk.heads]
+    for number, values in enumerate(weights_chunk.values[len(weights_chunk.parts) :]):
+        distribution = model.head_distributions[number] if weights_format is WeightsFormat.ENTROPY else None
+        yield heads, _lengths_of_numbers(values, distribution, HEAD_NUMBER_BYTES)
 
 
-def _numbers(values: NDArray[np.int32], law: Geometric | None, size: int) -> NDArray[np.float64]:
+def _lengths_of_numbers(values: NDArray[np.int32], distribution: Geometric | None, size: int) -> NDArray[np.float64]:
     """The length of each number: by its law in bits, or of a fixed number of bytes."""
-    return np.full(len(values), float(size)) if law is None else law.bits(values)
+    return np.full(len(values), float(size)) if distribution is None else distribution.bits(values)
 
 
-def _scaled(lengths: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
+def _scale_to_bytes(lengths: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
     """The same in bytes, whose sum is ``nbytes``; zeros where all are, as no bytes are stored then."""
     total = lengths.sum()
     return lengths * (nbytes / total) if total else lengths
 
 
-def _shared(header: NetworksHeader, per_node: NDArray[np.float64]) -> NDArray[np.float64]:
+def _share_among_leaves(header: NetworksHeader, per_node: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bytes of networks to those of the leaves that they serve, by their voxels; 0 for scalars. (n_leaves,)."""
     tree = header.tree
     voxels = (tree.stop - tree.start)[tree.leaves].prod(axis=1).astype(np.float64)
@@ -97,10 +102,10 @@ def _shared(header: NetworksHeader, per_node: NDArray[np.float64]) -> NDArray[np
     return np.where(is_served, a_voxel[node] * voxels, 0.0)
 
 
-def _bytes_of_scalars(model: Model, nbytes: int) -> NDArray[np.float64]:
+def _bytes_of_scalars(model: ModelChunk, nbytes: int) -> NDArray[np.float64]:
     """Bytes of every scalar, of ``nbytes`` in all."""
     integers = model.scalars.integers
     if not integers.size:
         return np.zeros(0)
     lengths = Geometric.of(integers).bits(integers)
-    return SCALAR_ITEM.itemsize / integers.size + _scaled(lengths, nbytes - SCALAR_ITEM.itemsize)
+    return SCALAR_ITEM.itemsize / integers.size + _scale_to_bytes(lengths, nbytes - SCALAR_ITEM.itemsize)

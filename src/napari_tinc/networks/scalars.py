@@ -43,9 +43,11 @@ class Scalars:
     def pack(self) -> bytes:
         if not self.integers.size:
             return b""
-        law = entropy.Geometric.of(self.integers)
-        item = np.array((self.step.view(np.uint32) >> 16, law.decay, law.largest, self.base), SCALAR_ITEM)
-        return item.tobytes() + entropy.encode([(self.integers, law)])
+        distribution = entropy.Geometric.of(self.integers)
+        item = np.array(
+            (self.step.view(np.uint32) >> 16, distribution.decay, distribution.largest, self.base), SCALAR_ITEM
+        )
+        return item.tobytes() + entropy.encode([(self.integers, distribution)])
 
     @classmethod
     def parse(cls, data: bytes, count: int) -> Scalars:
@@ -59,8 +61,8 @@ class Scalars:
         item = np.frombuffer(data[: SCALAR_ITEM.itemsize], SCALAR_ITEM)[0]
         (step,) = read_steps(item["step"][None])
         try:
-            law = read_law(int(item["decay"]), int(item["largest"]))
-            (integers,) = entropy.decode(data[SCALAR_ITEM.itemsize :], [(count, law)])
+            distribution = read_distribution(int(item["decay"]), int(item["largest"]))
+            (integers,) = entropy.decode(data[SCALAR_ITEM.itemsize :], [(count, distribution)])
         except ValueError as error:
             raise TincError(f"scalars of the MODEL chunk: {error}") from error
         return cls(step, int(item["base"]), integers)
@@ -74,7 +76,7 @@ def read_steps(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
     return steps
 
 
-def read_law(decay: int, largest: int) -> entropy.Geometric:
+def read_distribution(decay: int, largest: int) -> entropy.Geometric:
     """A law of integers; :class:`TincError` if its largest magnitude is too large."""
     if largest > entropy.MAX_MAGNITUDE:
         raise TincError(f"largest magnitude is {largest}, expected at most {entropy.MAX_MAGNITUDE}")

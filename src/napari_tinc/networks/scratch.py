@@ -18,7 +18,7 @@ MOST_STEPS = 64  # kinds of tiles that a thread remembers
 VECTOR = 8  # points that a processor multiplies at once
 
 
-class Step(NamedTuple):
+class LayerStep(NamedTuple):
     """Where a layer's outputs go; views of :class:`Scratch`.
 
     Attributes
@@ -30,14 +30,14 @@ class Step(NamedTuple):
     ones : that the next layer's bias is for.
     """
 
-    whole: Array
+    next_input: Array
     outputs: Array
     pieces: list[tuple[slice, Array]]
     positions: list[Array]
     ones: Array
 
 
-class Scratch(threading.local):
+class TileBuffers(threading.local):
     """Arrays of each thread that layers are evaluated between. What is in them is finite.
 
     They live from one evaluation to the next: new memory would cost a fifth of the arithmetic.
@@ -45,37 +45,39 @@ class Scratch(threading.local):
 
     def __init__(self, xp: Any = np, **options: Any) -> None:
         self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
-        self._whole = bool(options)  # a device has no threads to mind
+        self._on_device = bool(options)  # a device has no threads to mind
         self._flat = [self._zeros(0) for _ in range(4)]
-        self._steps: dict[Any, list[Step]] = {}
+        self._steps: dict[Any, list[LayerStep]] = {}
 
-    def __call__(self, which: int, *shape: int) -> Array:
+    def __call__(self, slot: int, *shape: int) -> Array:
         size = math.prod(shape)
-        if len(self._flat[which]) < size:
-            self._flat[which] = self._zeros(size)
-        return self._flat[which][:size].reshape(shape)
+        if len(self._flat[slot]) < size:
+            self._flat[slot] = self._zeros(size)
+        return self._flat[slot][:size].reshape(shape)
 
-    def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[Step]:
+    def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[LayerStep]:
         """For layers of (outputs, inputs, whether another node is below), at the points of a grid."""
         if (sizes, shape) in self._steps:
             return self._steps[sizes, shape]
         count = block = math.prod(shape)
-        if not self._whole:
+        if not self._on_device:
             block = points_at_once(count, max(rows * columns for rows, columns, _ in sizes))
         steps = []
         for index, (rows, columns, below) in enumerate(sizes):
             array = self(index % 2, rows + (4 if below else 1), -(-count // block), block)
-            whole, most = array.swapaxes(0, 1), rows if self._whole else rows_at_once(rows, columns, block)
+            next_input, most = array.swapaxes(0, 1), rows if self._on_device else rows_at_once(rows, columns, block)
             cuts = [slice(at, min(at + most, rows)) for at in range(0, rows, most)]
             positions = [row.reshape(-1)[:count].reshape(shape) for row in array[rows:-1]]
-            steps.append(Step(whole, array[:rows], [(cut, whole[:, cut]) for cut in cuts], positions, array[-1]))
+            steps.append(
+                LayerStep(next_input, array[:rows], [(cut, next_input[:, cut]) for cut in cuts], positions, array[-1])
+            )
         if len(self._steps) >= MOST_STEPS:
             self._steps.clear()
         self._steps[sizes, shape] = steps
         return steps
 
 
-SCRATCH = Scratch()
+CPU_BUFFERS = TileBuffers()
 
 
 @lru_cache(maxsize=256)

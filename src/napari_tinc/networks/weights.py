@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import TincError
 from ..format.chunks import Chunk, ChunkKind
 from ..format.networks_file import Calibration, NetworksHeader, WeightsFormat
-from ..format.tree import of_small_trees
+from ..format.tree import cache_for_small_trees
 from ..format.widths import SCALAR
 from ..octree import Octree
 from . import entropy
@@ -26,7 +26,7 @@ from .architecture import Architecture
 from .calibration import CALIBRATION_STEP, Corrections, quantize_correction
 from .evaluate import Network
 from .rounding import quantize, storable
-from .scalars import Scalars, read_law, read_steps
+from .scalars import Scalars, read_distribution, read_steps
 
 CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
 MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
@@ -38,36 +38,36 @@ INT8_ITEM = np.dtype([("step", "<u2")])
 
 
 def architecture_of(header: NetworksHeader) -> Architecture:
-    found: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
-    return found
+    architecture: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    return architecture
 
 
-@of_small_trees
+@cache_for_small_trees
 def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
     return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
 
 
 def round_trip(
-    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], form: WeightsFormat
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], weights_format: WeightsFormat
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The parameters as a reader will see them, and the stored steps (ones where the format has none)."""
     stored = np.ones(len(architecture.tensors), np.float32)
     out = vector.astype(np.float16).astype(np.float32)
-    if form is WeightsFormat.FLOAT16:
+    if weights_format is WeightsFormat.FLOAT16:
         return out, stored
     for index, tensor in enumerate(architecture.tensors):
         part = slice(tensor.offset, tensor.offset + tensor.size)
-        largest = 127 if form is WeightsFormat.INT8 else entropy.MAX_MAGNITUDE
+        largest = 127 if weights_format is WeightsFormat.INT8 else entropy.MAX_MAGNITUDE
         # One per cent more, because storing may round the step down and the largest value must still fit.
         coarse_enough = 1.01 * np.abs(vector[part]).max() / largest
-        step = coarse_enough if form is WeightsFormat.INT8 else max(coarse_enough, steps[index])
+        step = coarse_enough if weights_format is WeightsFormat.INT8 else max(coarse_enough, steps[index])
         stored[index] = storable(np.array(step))
         out[part] = quantize(vector[part], stored[index], largest) * stored[index]
     return out, stored
 
 
 def to_chunks(
-    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], form: WeightsFormat,
+    architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], weights_format: WeightsFormat,
     corrections: Corrections, scalars: Scalars,
 ) -> list[Chunk]:  # fmt: skip
     """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
@@ -76,14 +76,14 @@ def to_chunks(
         for tensor, step in zip(architecture.tensors, steps, strict=True)
     ]
     model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
-    numbers: NDArray[Any] = vector if form is WeightsFormat.FLOAT16 else np.concatenate(integers)
-    if form is WeightsFormat.ENTROPY:
+    numbers: NDArray[Any] = vector if weights_format is WeightsFormat.FLOAT16 else np.concatenate(integers)
+    if weights_format is WeightsFormat.ENTROPY:
         table = np.zeros(len(steps), ENTROPY_ITEM)
         table["step"] = steps.view(np.uint32) >> 16
         table["decay"] = [distribution.decay for distribution in distributions]
         table["largest"] = [distribution.largest for distribution in distributions]
         model = table.tobytes()
-    elif form is WeightsFormat.INT8:
+    elif weights_format is WeightsFormat.INT8:
         model = (steps.view(np.uint32) >> 16).astype("<u2").tobytes()
     head_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
     head_distributions = [entropy.Geometric.of(values) for values in head_values]
@@ -92,15 +92,15 @@ def to_chunks(
     elif corrections.kind is Calibration.PER_LEAF:
         model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
     chunks = [Chunk.of(ChunkKind.MODEL, model + scalars.pack())]
-    for level, first, count in _runs(architecture, form):
-        parts, heads = _places(architecture, level, first, count)
+    for level, first, count in _cut_into_chunks(architecture, weights_format):
+        parts, heads = _places_of_networks(architecture, level, first, count)
         streams = [(numbers[place], distributions[index]) for index, place in parts]
         if corrections.kind is Calibration.PER_LEAF:
             streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
-        if form is WeightsFormat.ENTROPY:
+        if weights_format is WeightsFormat.ENTROPY:
             payload = entropy.encode(streams)
         else:
-            dtype = "<f2" if form is WeightsFormat.FLOAT16 else "i1"
+            dtype = "<f2" if weights_format is WeightsFormat.FLOAT16 else "i1"
             payload = b"".join(numbers[place].astype(dtype).tobytes() for _, place in parts)
             if corrections.kind is Calibration.PER_LEAF:
                 payload += b"".join(values[heads].astype("<i2").tobytes() for values in head_values)
@@ -109,7 +109,7 @@ def to_chunks(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
+class StoredNetwork:
     """What the chunks of a file say; rounding steps are ones where the format has none."""
 
     architecture: Architecture
@@ -124,21 +124,21 @@ class Stored:
         if missing is None or not missing.any():
             return network
         tree = self.architecture.octree
-        lacking = missing.copy()
-        for node in range(1, len(lacking)):  # parents come first
-            lacking[node] |= lacking[tree.parent[node]]
-        kept = ~lacking[tree.leaves] | (self.architecture.widths[tree.leaves] == SCALAR)
+        is_missing = missing.copy()
+        for node in range(1, len(is_missing)):  # parents come first
+            is_missing[node] |= is_missing[tree.parent[node]]
+        kept = ~is_missing[tree.leaves] | (self.architecture.widths[tree.leaves] == SCALAR)
         return replace(network, gain=network.gain * kept, offset=network.offset * kept)
 
-    def uncalibrated(self) -> Stored:
+    def uncalibrated(self) -> StoredNetwork:
         return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
 
-    def to_chunks(self, form: WeightsFormat) -> list[Chunk]:
-        return to_chunks(self.architecture, self.vector, self.steps, form, self.corrections, self.scalars)
+    def to_chunks(self, weights_format: WeightsFormat) -> list[Chunk]:
+        return to_chunks(self.architecture, self.vector, self.steps, weights_format, self.corrections, self.scalars)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Model:
+class ModelChunk:
     """What the MODEL chunk says.
 
     Attributes
@@ -151,14 +151,14 @@ class Model:
 
     n_common: int
     steps: NDArray[np.float32]
-    laws: list[entropy.Geometric]
-    head_laws: list[entropy.Geometric]
+    distributions: list[entropy.Geometric]
+    head_distributions: list[entropy.Geometric]
     overall: tuple[float, float]
     scalars: Scalars
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class WeightsChunk:
     """What a WEIGHTS chunk holds: numbers of some tensors, as stored, for a run of a level's networks.
 
     Attributes
@@ -174,64 +174,72 @@ class Run:
     values: Sequence[NDArray[Any]]
 
 
-def read_model(header: NetworksHeader, architecture: Architecture, chunks: Sequence[Chunk]) -> Model:
+def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks: Sequence[Chunk]) -> ModelChunk:
     """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
-    form, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
+    weights_format, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
     if len(chunks) * n_tensors > MAX_PIECES:
         raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
     model = chunks[0].checked()
-    item = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[form]
-    own = 0 if item is None else item.itemsize * n_tensors
-    expected = own + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
+    item_dtype = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[
+        weights_format
+    ]
+    n_item_bytes = 0 if item_dtype is None else item_dtype.itemsize * n_tensors
+    expected = (
+        n_item_bytes + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
+    )
     n_scalars = int((header.widths == SCALAR).sum())
     if len(model) < expected or (len(model) > expected and not n_scalars):
         raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {n_tensors} tensors")
     scalars = Scalars.parse(model[expected:], n_scalars)
     model = model[:expected]
     steps = np.ones(n_tensors, np.float32)
-    laws: list[entropy.Geometric] = []
-    if item is not None:
-        table = np.frombuffer(model[:own], item)
+    distributions: list[entropy.Geometric] = []
+    if item_dtype is not None:
+        table = np.frombuffer(model[:n_item_bytes], item_dtype)
         steps = read_steps(table["step"])
-        if form is WeightsFormat.ENTROPY:
+        if weights_format is WeightsFormat.ENTROPY:
             pairs = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
-            laws = [read_law(*pair) for pair in pairs]
-            n_items = sum(2 * law.largest + 1 for law in laws)
+            distributions = [read_distribution(*pair) for pair in pairs]
+            n_items = sum(2 * distribution.largest + 1 for distribution in distributions)
             most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
             if n_items > most:
                 raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
-    overall, head_laws = (1.0, 0.0), []
+    overall, head_distributions = (1.0, 0.0), []
     if kind is Calibration.GLOBAL:
-        overall = struct.unpack("<2f", model[own:])
+        overall = struct.unpack("<2f", model[n_item_bytes:])
     elif kind is Calibration.PER_LEAF:
-        head_laws = [read_law(*pair) for pair in np.frombuffer(model[own:], "<u2").reshape(2, 2).tolist()]
-    return Model(expected, steps, laws, head_laws, overall, scalars)
+        head_distributions = [
+            read_distribution(*pair) for pair in np.frombuffer(model[n_item_bytes:], "<u2").reshape(2, 2).tolist()
+        ]
+    return ModelChunk(expected, steps, distributions, head_distributions, overall, scalars)
 
 
-def read_runs(
-    header: NetworksHeader, architecture: Architecture, model: Model, chunks: Sequence[Chunk]
-) -> Iterator[Run]:
+def read_weights_chunks(
+    header: NetworksHeader, architecture: Architecture, model: ModelChunk, chunks: Sequence[Chunk]
+) -> Iterator[WeightsChunk]:
     """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
-    form, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
+    weights_format, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
         if chunk.role is not ChunkKind.WEIGHTS:
             continue
-        parts, heads = _places(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
+        parts, heads = _places_of_networks(architecture, chunk.level, first[chunk.level], chunk.n_nodes)
         first[chunk.level] += chunk.n_nodes
         sizes = [place.stop - place.start for _, place in parts]
         n_heads = [heads.stop - heads.start] * (2 * is_calibrated)
         payload = chunk.checked()
         values: Sequence[NDArray[Any]]
         try:
-            if form is WeightsFormat.ENTROPY:
-                laws = [*(model.laws[index] for index, _ in parts), *model.head_laws]
-                values = entropy.decode(payload, list(zip([*sizes, *n_heads], laws, strict=True)))
+            if weights_format is WeightsFormat.ENTROPY:
+                distributions = [*(model.distributions[index] for index, _ in parts), *model.head_distributions]
+                values = entropy.decode(payload, list(zip([*sizes, *n_heads], distributions, strict=True)))
             else:
-                values = _fixed(payload, "<f2" if form is WeightsFormat.FLOAT16 else "i1", sizes, n_heads)
+                values = _read_fixed_size(
+                    payload, "<f2" if weights_format is WeightsFormat.FLOAT16 else "i1", sizes, n_heads
+                )
         except ValueError as error:
             raise TincError(f"WEIGHTS chunk of level {chunk.level}: {error}") from error
-        yield Run(chunk, parts, heads, values)
+        yield WeightsChunk(chunk, parts, heads, values)
 
 
 def readable_architecture(header: NetworksHeader) -> Architecture:
@@ -242,7 +250,7 @@ def readable_architecture(header: NetworksHeader) -> Architecture:
         raise TincError(str(error)) from error
 
 
-def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> Stored:
+def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwork:
     """The parameters of a file.
 
     Raises
@@ -251,21 +259,25 @@ def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> Stored:
         If a payload is damaged, or does not hold exactly what the header says it does.
     """
     architecture = readable_architecture(header)
-    model = read_model(header, architecture, chunks)
+    model = read_model_chunk(header, architecture, chunks)
     gain, offset = (np.full(len(architecture.heads), value, np.float64) for value in model.overall)
     vector = np.zeros(architecture.n_parameters, np.float32)
-    for run in read_runs(header, architecture, model, chunks):
-        for (_, place), values in zip(run.parts, run.values, strict=False):
+    for weights_chunk in read_weights_chunks(header, architecture, model, chunks):
+        for (_, place), values in zip(weights_chunk.parts, weights_chunk.values, strict=False):
             vector[place] = values
-        for base, correction, values in zip((1.0, 0.0), (gain, offset), run.values[len(run.parts) :], strict=False):
-            correction[run.heads] = base + values * CALIBRATION_STEP
+        for base, correction, values in zip(
+            (1.0, 0.0), (gain, offset), weights_chunk.values[len(weights_chunk.parts) :], strict=False
+        ):
+            correction[weights_chunk.heads] = base + values * CALIBRATION_STEP
     with np.errstate(over="ignore", invalid="ignore"):  # refused below
         vector *= np.repeat(model.steps, [tensor.size for tensor in architecture.tensors])
-    for found in (vector, gain, offset, model.scalars.values):
-        worst = float(np.abs(found).max(initial=0))
+    for numbers in (vector, gain, offset, model.scalars.values):
+        worst = float(np.abs(numbers).max(initial=0))
         if not worst <= MAX_WEIGHT:  # nor NaN
             raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
-    return Stored(architecture, vector, model.steps, Corrections(header.calibration, gain, offset), model.scalars)
+    return StoredNetwork(
+        architecture, vector, model.steps, Corrections(header.calibration, gain, offset), model.scalars
+    )
 
 
 def to_network(
@@ -278,7 +290,9 @@ def to_network(
     return Network(architecture, vector, gain, offset)
 
 
-def _fixed(payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[int]) -> list[NDArray[np.float32]]:
+def _read_fixed_size(
+    payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[int]
+) -> list[NDArray[np.float32]]:
     """Numbers of fixed size, one after the other; the corrections as 16-bit integers behind them."""
     streams = [(size, np.dtype(dtype)) for size in sizes] + [(count, np.dtype("<i2")) for count in n_heads]
     expected = sum(count * kind.itemsize for count, kind in streams)
@@ -291,9 +305,9 @@ def _fixed(payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[i
     return out
 
 
-def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int, int, int]]:
+def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) -> Iterator[tuple[int, int, int]]:
     """How every level is cut into chunks: (level, first node in it, number of nodes)."""
-    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[form]
+    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[weights_format]
     sizes = np.zeros(architecture.octree.depth + 1)
     for tensor in architecture.tensors:
         sizes[architecture.groups[tensor.group].level] += tensor.size * bits / 8
@@ -306,8 +320,10 @@ def _runs(architecture: Architecture, form: WeightsFormat) -> Iterator[tuple[int
             yield level, first, stop - first
 
 
-@of_small_trees
-def _places(architecture: Architecture, level: int, first: int, count: int) -> tuple[list[tuple[int, slice]], slice]:
+@cache_for_small_trees
+def _places_of_networks(
+    architecture: Architecture, level: int, first: int, count: int
+) -> tuple[list[tuple[int, slice]], slice]:
     """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
     ends = networks[first], networks[first + count - 1] + 1

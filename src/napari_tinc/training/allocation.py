@@ -27,8 +27,8 @@ MAX_LEVELS = 6
 
 
 def allocate(
-    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, levels: int | None = None,
-    chosen: Sequence[int] | None = None, quick: bool = False,
+    shape: tuple[int, int, int], nbytes: float, weights_format: WeightsFormat, levels: int | None = None,
+    chosen: Sequence[int] | None = None, favour_decoding_speed: bool = False,
 ) -> tuple[Octree, NDArray[np.int64], int]:  # fmt: skip
     """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is.
 
@@ -41,12 +41,12 @@ def allocate(
         If the volume has no room for the levels of ``chosen`` widths, or ``nbytes`` none for their weights.
     """
     if chosen is not None:
-        return _as_chosen(shape, nbytes, form, chosen)
-    budget = 8 * nbytes / BITS_PER_WEIGHT[form]
+        return _with_chosen_widths(shape, nbytes, weights_format, chosen)
+    budget = 8 * nbytes / BITS_PER_WEIGHT[weights_format]
     for count in range(2, MAX_LEVELS + 1) if levels is None else [levels]:
         octree = Octree.full(shape, count - 1)
-        layers = _layers(octree)
-        widths = _widths(octree, layers, budget, quick)
+        layers = _layers_per_node(octree)
+        widths = _widths_for_budget(octree, layers, budget, favour_decoding_speed)
         if widths[0] < WIDEST_ROOT or Octree.full(shape, count).depth == octree.depth:
             break
     return octree, widths, layers
@@ -61,46 +61,46 @@ def parse_widths(widths: Sequence[int], levels: int | None = None) -> tuple[int,
         If they are not 1 to :data:`MAX_LEVELS` whole numbers, or not ``levels``, each 1 to 256.
     """
     try:
-        found = tuple(operator.index(width) for width in widths)
+        parsed = tuple(operator.index(width) for width in widths)
     except TypeError:
         raise TypeError(f"widths are {widths!r}, expected whole numbers from the root on, such as (48, 16)") from None
-    if not 1 <= len(found) <= MAX_LEVELS or levels not in (None, len(found)):
+    if not 1 <= len(parsed) <= MAX_LEVELS or levels not in (None, len(parsed)):
         expected = f"1 to {MAX_LEVELS}" if levels is None else levels
-        raise ValueError(f"widths are {_listed(found)}, {len(found)} levels, expected {expected}")
-    if not all(1 <= width <= MAX_WIDTH for width in found):
-        raise ValueError(f"widths are {_listed(found)}, expected each 1 to {MAX_WIDTH}")
-    return found
+        raise ValueError(f"widths are {_comma_separated(parsed)}, {len(parsed)} levels, expected {expected}")
+    if not all(1 <= width <= MAX_WIDTH for width in parsed):
+        raise ValueError(f"widths are {_comma_separated(parsed)}, expected each 1 to {MAX_WIDTH}")
+    return parsed
 
 
-def _listed(widths: Sequence[int]) -> str:
+def _comma_separated(widths: Sequence[int]) -> str:
     return ", ".join(map(str, widths)) or "none"
 
 
-def _as_chosen(
-    shape: tuple[int, int, int], nbytes: float, form: WeightsFormat, chosen: Sequence[int]
+def _with_chosen_widths(
+    shape: tuple[int, int, int], nbytes: float, weights_format: WeightsFormat, chosen: Sequence[int]
 ) -> tuple[Octree, NDArray[np.int64], int]:
     octree = Octree.full(shape, len(chosen) - 1)
     if octree.depth < len(chosen) - 1:
         raise ValueError(
-            f"widths are {_listed(chosen)}, {len(chosen)} levels; a volume of shape {shape} has room for "
+            f"widths are {_comma_separated(chosen)}, {len(chosen)} levels; a volume of shape {shape} has room for "
             f"{octree.depth + 1}"
         )
-    layers, widths = _layers(octree), np.array(chosen, np.int64)[octree.level]
+    layers, widths = _layers_per_node(octree), np.array(chosen, np.int64)[octree.level]
     count = int(count_parameters(octree, widths, layers).sum())
-    least = count * (LEAST_BITS if form is WeightsFormat.ENTROPY else BITS_PER_WEIGHT[form]) / 8
+    least = count * (LEAST_BITS if weights_format is WeightsFormat.ENTROPY else BITS_PER_WEIGHT[weights_format]) / 8
     if least > nbytes:
         raise ValueError(
-            f"widths are {_listed(chosen)}: {count} weights take at least {round(least)} bytes, of "
+            f"widths are {_comma_separated(chosen)}: {count} weights take at least {round(least)} bytes, of "
             f"{max(0, round(nbytes))} that there are for them"
         )
     return octree, widths, layers
 
 
-def _layers(octree: Octree) -> int:
+def _layers_per_node(octree: Octree) -> int:
     return 3 if octree.depth <= 1 else 2
 
 
-def _widths(octree: Octree, layers: int, budget: float, quick: bool) -> NDArray[np.int64]:
+def _widths_for_budget(octree: Octree, layers: int, budget: float, favour_decoding_speed: bool) -> NDArray[np.int64]:
     """The levels above as wide as suits the processor, and the widest leaves that the rest of the budget pays for."""
 
     def spent(per_level: list[int]) -> int:
@@ -116,16 +116,16 @@ def _widths(octree: Octree, layers: int, budget: float, quick: bool) -> NDArray[
     def above_leaves(rate: float) -> list[int]:
         growth = np.minimum(rate ** np.arange(octree.depth, -1, -1.0), rate**1.5)
         leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
-        return [_suited(width) for width in leaf * growth[:-1]]
+        return [_round_to_vectors(width) for width in leaf * growth[:-1]]
 
     above = above_leaves(SMALL_GROWTH)
-    if quick or (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
+    if favour_decoding_speed or (above and above[0] > SMALL_ROOT) or len(octree.leaves) < 8:
         above = above_leaves(GROWTH)
     below = int(max(1, widest(lambda leaf: spent([*above, int(leaf)]) <= budget, 256)))
     return np.array([*above, below - below % (4 if below >= 16 else 2 if below >= 8 else 1)])[octree.level]
 
 
-def _suited(width: float) -> int:
+def _round_to_vectors(width: float) -> int:
     """To the nearest multiple of 8, or 4 or 2 where that would change a small width by much."""
     unit = next((unit for unit in (8, 4, 2) if width >= 5 * unit), 1)
     return max(1, round(width / unit) * unit)

@@ -42,7 +42,7 @@ def checking_seconds(sizes: Sequence[int]) -> float:
     return CHECK_SECONDS * sum(sizes)
 
 
-class Packing:
+class PackingTime:
     """What is told of the packing that follows a training: its usual seconds, at the pace of the steps so far.
 
     Parameters
@@ -69,6 +69,6 @@ def pace(event: Progress, usual: float) -> float:
     return total / usual if math.isfinite(total) and usual else 1.0
 
 
-def with_more(event: Progress, began: float, more: float) -> Progress:
+def with_later_stages(event: Progress, began: float, later_seconds: float) -> Progress:
     """The progress of a job that began then, from that of a stage, after which ``more`` seconds come."""
-    return replace(event, seconds=time.perf_counter() - began, seconds_left=event.seconds_left + more)
+    return replace(event, seconds=time.perf_counter() - began, seconds_left=event.seconds_left + later_seconds)

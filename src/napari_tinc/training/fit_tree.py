@@ -30,7 +30,7 @@ from . import costs
 from .allocation import allocate
 from .packing import allowance_of, pack_tree
 from .partition import partition
-from .task import BATCH, Task, _products, count_steps, muon_rate
+from .task import BATCH, Task, count_steps, muon_rate, products_per_point
 from .trainer import Fitted, Schedule, Snapshot, train
 
 PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins
@@ -51,13 +51,13 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
         yield from pack_tree(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
         return
     normalised = normalise(volume, header)
-    header, allowance = _plan(task, header)
+    header, allowance = _plan_networks(task, header)
     steps = count_steps(task.settings.preset, volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
     rounded = header.weights_format is WeightsFormat.ENTROPY
     schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
-    packing = _packing(task, header)
+    packing = _packing_time(task, header)
     scalars = Scalars.none()
 
     def fitting(
@@ -73,8 +73,8 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
 
     fitted = last = None
     journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
-    if (left := journals[0].load("result.done")) is not None:
-        fitted = Fitted(**left)
+    if (kept := journals[0].load("result.done")) is not None:
+        fitted = Fitted(**kept)
     for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT), 0.0, None, journals[0]):
         if isinstance(event, Fitted):
             fitted = event
@@ -86,10 +86,10 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
             yield event
     if fitted is None:
         return
-    short = task.control.stop.is_set() and journals[1].load("training.state") is None
-    if short:
+    is_cut_short = task.control.stop.is_set() and journals[1].load("training.state") is None
+    if is_cut_short:
         journals[1] = Journal()
-    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, short)
+    header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, is_cut_short)
     allowance = allowance_of(task, header, scalars)
     piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT if stopped
@@ -108,9 +108,9 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     yield from pack_tree(task, header, scalars, fitted, normalised, began)
 
 
-def _packing(task: Task, header: NetworksHeader) -> costs.Packing:
-    products = _products(header.tree, networks_file.parameter_counts(header))
-    return costs.Packing(
+def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
+    products = products_per_point(header.tree, networks_file.parameter_counts(header))
+    return costs.PackingTime(
         costs.step_seconds(products, BATCH[task.settings.preset]),
         costs.packing_seconds(task.volume.size, products),
         keeps_pace=pick_device(task.settings.device).type == "cpu",
@@ -134,13 +134,13 @@ def preview_factor(shape: Sequence[int]) -> int:
     return factor
 
 
-def _plan(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
+def _plan_networks(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
     """The header with a network that the budget pays for, and the bytes that are left for its weights."""
     allowance = allowance_of(task, header)
     for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
         octree, widths, layers = allocate(
             header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths,
-            task.settings.quick,
+            task.settings.favour_decoding_speed,
         )  # fmt: skip
         header = replace(header, tree=octree, widths=widths.astype(np.int16), layers=layers)
         before, allowance = allowance, allowance_of(task, header)
@@ -150,10 +150,10 @@ def _plan(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
 
 
 def _partition(
-    task: Task, header: NetworksHeader, pilot: Fitted, normalised: NDArray[np.float32], short: bool
+    task: Task, header: NetworksHeader, pilot: Fitted, normalised: NDArray[np.float32], is_cut_short: bool
 ) -> tuple[NetworksHeader, Fitted, Scalars, float]:
     """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
-    if short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
+    if is_cut_short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
         return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
@@ -163,14 +163,14 @@ def _partition(
     errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
     counts = networks_file.parameter_counts(header)
     per_network = 8 * allowance_of(task, header) * counts[header.tree.leaves].mean() / counts.sum()
-    found = partition(normalised, errors, STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget)
-    if found is None:
+    partitioned = partition(normalised, errors, STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget)
+    if partitioned is None:
         return header, pilot, Scalars.none(), 0.0
-    scalars = Scalars.of(found.values, SCALAR_STEP * math.sqrt(max(1e-12, float(errors.mean()))))
-    header = replace(header, tree=found.octree, widths=found.widths.astype(np.int16))
-    left = architecture_of(header)
+    scalars = Scalars.of(partitioned.values, SCALAR_STEP * math.sqrt(max(1e-12, float(errors.mean()))))
+    header = replace(header, tree=partitioned.octree, widths=partitioned.widths.astype(np.int16))
+    smaller = architecture_of(header)
     vector, momentum, square = (
-        architecture.carry(values, left) for values in (pilot.vector, pilot.momentum, pilot.square)
+        architecture.carry(values, smaller) for values in (pilot.vector, pilot.momentum, pilot.square)
     )
     pilot = replace(pilot, vector=vector, momentum=momentum, square=square)
-    return header, pilot, scalars, found.squares / task.volume.size
+    return header, pilot, scalars, partitioned.squares / task.volume.size

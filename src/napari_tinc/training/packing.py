@@ -20,7 +20,7 @@ from ..format.chunks import Ancillary, Chunk, ChunkKind
 from ..format.metadata import compact
 from ..format.networks_file import NetworksHeader
 from ..format.quality import pack_errors
-from ..metrics import Quality, figures, part_errors
+from ..metrics import Quality, part_errors, quality_fields
 from ..networks.calibration import Corrections, fit_corrections
 from ..networks.scalars import Scalars
 from ..networks.values import to_values
@@ -44,7 +44,7 @@ def pack_tree(
     architecture = architecture_of(header)
     corrections = Corrections.none(len(architecture.heads))
     part = format_quality.parts_of_leaves(header)
-    ancillary = [*task.extra, *_report(task, header, None, np.zeros((part.max() + 1, 2)))]
+    ancillary = [*task.extra, *_report_chunks(task, header, None, np.zeros((part.max() + 1, 2)))]
 
     def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
         task.control.check()
@@ -55,17 +55,17 @@ def pack_tree(
         size = len(networks_file.pack(replace(header, calibration=corrections.kind), [*chunks, *ancillary]))
         return vector, chunks, size
 
-    factor = _fitting(lambda factor: assemble(factor, corrections)[2], budget)
+    factor = _factor_that_fits(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, size = assemble(factor, corrections)
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     check = task.control.check
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
-        found = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
-        if found.kind is not networks_file.Calibration.NONE:
-            _, corrected, size = assemble(factor, found)
+        fitted_corrections = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
+        if fitted_corrections.kind is not networks_file.Calibration.NONE:
+            _, corrected, size = assemble(factor, fitted_corrections)
             if size <= budget:
-                corrections, chunks = found, corrected
+                corrections, chunks = fitted_corrections, corrected
                 to_network(architecture, vector, corrections, scalars).calibrate(outputs)
     check()
     header = replace(header, calibration=corrections.kind)
@@ -73,7 +73,7 @@ def pack_tree(
     check()
     quality = metrics.measure(volume, values, 1, task.span, check)
     errors = part_errors(volume, values, header)
-    data = networks_file.pack(header, [*chunks, *task.extra, *_report(task, header, quality, errors)])
+    data = networks_file.pack(header, [*chunks, *task.extra, *_report_chunks(task, header, quality, errors)])
     if len(data) > budget:
         raise NotWithNetworks(
             f"a volume of {volume.nbytes} bytes cannot become {budget}: the smallest file is {len(data)} bytes, "
@@ -83,7 +83,7 @@ def pack_tree(
     yield Finished(TincVolume(data), quality, time.perf_counter() - began)
 
 
-def _fitting(size: Callable[[float], int], budget: int) -> float:
+def _factor_that_fits(size: Callable[[float], int], budget: int) -> float:
     """The factor on the rounding steps with which the file fits: 1 wherever that is near enough.
 
     Rounding was trained at these very steps. Any others round all parameters anew: 1 % more has cost 0.7 dB.
@@ -114,7 +114,7 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
     weights = to_chunks(architecture, zeros, ones, header.weights_format, corrections, scalars or Scalars.none())
     filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
     filled = [weights[0], *(Chunk.of(ChunkKind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
-    report = _report(task, header, None, np.zeros((n_parts, 2)))
+    report = _report_chunks(task, header, None, np.zeros((n_parts, 2)))
     rest = len(networks_file.pack(header, [*filled, *task.extra, *report])) - filler * (len(filled) - 1)
     rest += len(filled)  # a length in the table may be a byte longer
     least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
@@ -126,15 +126,17 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
     return float(task.budget - rest)
 
 
-def _report(task: Task, header: NetworksHeader, quality: Quality | None, errors: NDArray[np.float64]) -> list[Chunk]:
+def _report_chunks(
+    task: Task, header: NetworksHeader, quality: Quality | None, errors: NDArray[np.float64]
+) -> list[Chunk]:
     """QUALITY and PROVENANCE chunks, each left out where it would take more than 3 % of a network's budget.
 
     Their size does not depend on the quality, so that the budget can be met first.
     """
     chunks = [
         Chunk.of(Ancillary.QUALITY, pack_errors(errors, header.value_range)),
-        Chunk.of(Ancillary.PROVENANCE, compact(task.settings.provenance() | figures(quality))),
+        Chunk.of(Ancillary.PROVENANCE, compact(task.settings.provenance() | quality_fields(quality))),
     ]
-    if task.inner:
+    if task.is_block:
         chunks.pop()
     return [chunk for chunk in chunks if not header.std_q or len(chunk.payload) <= REPORT_SHARE * task.budget]

@@ -66,9 +66,9 @@ def partition(
         if np.prod(np.array(octree.shape) / 2.0 ** counts[finest + 1]) < LEAST_VOXELS:
             break
         finest += 1
-    n, total, squares = _moments(volume, counts[finest])
-    network = _sums(errors, octree.shape, counts[finest], stride)
-    network *= n / _sums(np.ones_like(errors), octree.shape, counts[finest], stride)
+    n, total, squares = _moments_of_cells(volume, counts[finest])
+    network = _sums_of_cells(errors, octree.shape, counts[finest], stride)
+    network *= n / _sums_of_cells(np.ones_like(errors), octree.shape, counts[finest], stride)
     price = float(network.sum()) / bits
     scalars: list[NDArray[np.bool_]] = []
     splits: list[NDArray[np.bool_]] = []
@@ -78,15 +78,18 @@ def partition(
     for level in range(finest, octree.depth - 1, -1):
         if cost is not None:
             n, total, squares, network, cost = (
-                _merge(values, counts[level + 1] - counts[level]) for values in (n, total, squares, network, cost)
+                _sum_over_children(values, counts[level + 1] - counts[level])
+                for values in (n, total, squares, network, cost)
             )
         mean = total / n
         deviation = np.maximum(squares - total * mean, 0)
         # Where the networks' own boxes are, one that is a scalar saves its network; above that all else has to pay it.
-        own = level == octree.depth
-        inherit = network + price * (network_bits if own else SPLIT_BITS + FLAG_BITS)
+        is_network_level = level == octree.depth
+        inherit = network + price * (network_bits if is_network_level else SPLIT_BITS + FLAG_BITS)
         scalar = deviation + price * (SPLIT_BITS + FLAG_BITS + VALUE_BITS)
-        split = np.full(n.shape, np.inf) if cost is None else cost + price * (SPLIT_BITS + network_bits * own)
+        split = (
+            np.full(n.shape, np.inf) if cost is None else cost + price * (SPLIT_BITS + network_bits * is_network_level)
+        )
         cost = np.minimum(np.minimum(inherit, scalar), split)
         splits.insert(0, (split < inherit) & (split < scalar))
         scalars.insert(0, (scalar < inherit) & ~splits[0])
@@ -96,10 +99,10 @@ def partition(
     gain = float(network.sum()) + price * network_bits * network.size - float(cost.sum())
     if gain < WORTH * float(network.sum()):
         return None
-    return _grow(octree, widths, counts, splits, scalars, means, deviations)
+    return _grow_tree(octree, widths, counts, splits, scalars, means, deviations)
 
 
-def _grow(
+def _grow_tree(
     octree: Octree, widths: NDArray[np.int64], counts: NDArray[np.int64], splits: list[NDArray[np.bool_]],
     scalars: list[NDArray[np.bool_]], means: list[NDArray[np.float64]], deviations: list[NDArray[np.float64]],
 ) -> Partition | None:  # fmt: skip
@@ -117,10 +120,10 @@ def _grow(
         cells = ((cells[here] << counts[level + 1] - counts[level])[:, None] + offsets).reshape(-1, 3)
     tree = Octree.from_splits(octree.shape, np.concatenate(flags))
     out = np.full(len(tree.split), INHERITS, np.int64)
-    inner = octree.leaves[0]  # a full tree: nodes above its leaves keep their numbers, and so do these
+    first_leaf = octree.leaves[0]  # a full tree: nodes above its leaves keep their numbers, and so do these
     out[: len(widths)] = widths
     values, squares = [], 0.0
-    for leaf in tree.leaves[tree.leaves >= inner].tolist():
+    for leaf in tree.leaves[tree.leaves >= first_leaf].tolist():
         depth, cell = int(tree.level[leaf]) - octree.depth, tuple(tree.cell[leaf])
         if scalars[depth][cell]:
             out[leaf] = SCALAR
@@ -137,39 +140,39 @@ def _grow(
     return Partition(tree, out, np.array(values), squares)
 
 
-def _edges(length: int, cuts: int) -> NDArray[np.int64]:
+def _first_voxels(length: int, cuts: int) -> NDArray[np.int64]:
     """First voxels of the cells of a lattice along an axis."""
     return np.arange(2**cuts) * length >> cuts
 
 
-def _sums(
+def _sums_of_cells(
     values: NDArray[np.floating[Any]], shape: tuple[int, ...], cuts: NDArray[np.int64], stride: int
 ) -> NDArray[np.float64]:
     """Sums over the cells of a lattice of what is known at every ``stride``-th voxel."""
     out: NDArray[np.float64] = values.astype(np.float64)
     for axis, (length, cut) in enumerate(zip(shape, cuts.tolist(), strict=True)):
-        out = np.add.reduceat(out, -(-_edges(length, cut) // stride), axis=axis)
+        out = np.add.reduceat(out, -(-_first_voxels(length, cut) // stride), axis=axis)
     return out
 
 
-def _moments(
+def _moments_of_cells(
     volume: NDArray[np.float32], cuts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Voxels, sums and sums of squares of the cells of a lattice; slab by slab, as float64 takes room."""
-    z_edges = np.append(_edges(volume.shape[0], int(cuts[0])), volume.shape[0])
+    z_edges = np.append(_first_voxels(volume.shape[0], int(cuts[0])), volume.shape[0])
     flat = cuts.copy()
     flat[0] = 0
     parts: list[list[NDArray[np.float64]]] = [[], []]
     for low, high in zip(z_edges[:-1].tolist(), z_edges[1:].tolist(), strict=True):
         slab = volume[low:high].astype(np.float64)
         for part, values in zip(parts, (slab, slab * slab), strict=True):
-            part.append(_sums(values, slab.shape, flat, 1))
-    sizes = [np.diff(np.append(_edges(n, c), n)) for n, c in zip(volume.shape, cuts.tolist(), strict=True)]
+            part.append(_sums_of_cells(values, slab.shape, flat, 1))
+    sizes = [np.diff(np.append(_first_voxels(n, c), n)) for n, c in zip(volume.shape, cuts.tolist(), strict=True)]
     n = sizes[0][:, None, None] * sizes[1][:, None] * sizes[2].astype(np.float64)
     return n, np.concatenate(parts[0]), np.concatenate(parts[1])
 
 
-def _merge(values: NDArray[np.float64], halved: NDArray[np.int64]) -> NDArray[np.float64]:
+def _sum_over_children(values: NDArray[np.float64], halved: NDArray[np.int64]) -> NDArray[np.float64]:
     """Sums over the children of every cell of the lattice above."""
     for axis, cut in enumerate(halved.tolist()):
         if cut:

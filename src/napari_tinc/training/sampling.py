@@ -42,14 +42,14 @@ class Sampler:
         while volume.size > MANY_BLOCKS * edge**3:
             edge *= 2
         boxes = [
-            _blocks(volume, low, high, edge)
+            _cut_into_blocks(volume, low, high, edge)
             for low, high in zip(octree.start[leaves], octree.stop[leaves], strict=True)
         ]
         start, size, squares = (np.concatenate(parts) for parts in zip(*boxes, strict=True))
         region = np.repeat(region_of[region_of >= 0], [len(first) for first, *_ in boxes])
         code = np.zeros(len(start), np.int64)
         for axis in range(3):
-            code |= _spread(start[:, axis] // edge, 2 - axis)
+            code |= _spread_bits(start[:, axis] // edge, 2 - axis)
         order = np.lexsort((code, region))
         self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
         self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
@@ -57,7 +57,7 @@ class Sampler:
         self.error, self.draws = PRIOR * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR)
         self._spread_draws()
 
-    def _set(self, mass: NDArray[np.float64]) -> None:
+    def _set_mass(self, mass: NDArray[np.float64]) -> None:
         """Take over a mass for every block; that of a region becomes 1."""
         mass = mass / np.bincount(self.region, mass)[self.region]
         begins = np.searchsorted(self.region, np.arange(self.n_regions))
@@ -89,7 +89,7 @@ class Sampler:
         relative = np.ones(len(self.voxels))
         if mean > 0:
             relative = ((self.error + PRIOR * mean) / (self.draws + PRIOR) / mean) ** POWER
-        self._set(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
+        self._set_mass(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
 
 
 class Draws:
@@ -152,7 +152,7 @@ class Draws:
         return blocks, errors
 
 
-def _blocks(
+def _cut_into_blocks(
     volume: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64], edge: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """First voxels and sizes of the blocks of a box, (n, 3) each, and their sums of squared intensities, (n,)."""
@@ -164,7 +164,7 @@ def _blocks(
     return first, np.minimum(stop - first, edge), sums.reshape(-1).astype(np.float64)
 
 
-def _spread(index: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
+def _spread_bits(index: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
     """The lower 21 bits of an index at every third place, from ``offset``."""
     out = np.zeros_like(index)
     for bit in range(min(21, int(index.max()).bit_length())):

@@ -49,11 +49,11 @@ class Settings:
     preset: str
     seed: int = 0
     device: str = "auto"
-    form: WeightsFormat = WeightsFormat.ENTROPY
+    weights_format: WeightsFormat = WeightsFormat.ENTROPY
     levels: int | None = None
     widths: tuple[int, ...] | None = None
     calibrate: bool = True
-    quick: bool = False
+    favour_decoding_speed: bool = False
     bound: float | None = None
     method: str = "auto"
 
@@ -67,7 +67,7 @@ class Settings:
         encoder = {"encoder": f"napari-tinc {version('napari-tinc')}"}
         return encoder | ({"preset": self.preset, "seed": self.seed} if self.bound is None else {})
 
-    def said(self) -> dict[str, Any]:
+    def key_fields(self) -> dict[str, Any]:
         """Everything that the bytes of a file depend on."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
 
@@ -94,7 +94,7 @@ class Task:
     extra: Sequence[Chunk] = ()
     control: Control = field(default_factory=Control)
     span: float | None = None
-    inner: bool = False
+    is_block: bool = False
     journal: Journal = field(default_factory=Journal)
 
 
@@ -130,22 +130,24 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
     ValueError
         If that cannot be with the chosen widths.
     """
-    octree, widths, layers = allocate(shape, nbytes, settings.form, settings.levels, settings.widths, settings.quick)
+    octree, widths, layers = allocate(
+        shape, nbytes, settings.weights_format, settings.levels, settings.widths, settings.favour_decoding_speed
+    )
     counts = format_widths.count_parameters(octree, widths, layers)
     steps = count_steps(settings.preset, math.prod(shape), share)
-    per_level = _on_each_level(octree)
-    products = _products(octree, counts)
+    per_level = _first_node_of_levels(octree)
+    products = products_per_point(octree, counts)
     seconds = steps * costs.step_seconds(products, BATCH[settings.preset])
     seconds += costs.packing_seconds(math.prod(shape), products)
     return Estimate(steps, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
 
 
-def _products(octree: Octree, counts: NDArray[np.int32]) -> int:
+def products_per_point(octree: Octree, counts: NDArray[np.int32]) -> int:
     """Weights that one point meets: those of one node a level."""
-    return int(counts[_on_each_level(octree)].sum())
+    return int(counts[_first_node_of_levels(octree)].sum())
 
 
-def _on_each_level(octree: Octree) -> list[int]:
+def _first_node_of_levels(octree: Octree) -> list[int]:
     """A node of every level."""
     return [int(np.flatnonzero(octree.level == level)[0]) for level in range(octree.depth + 1)]
 
@@ -156,7 +158,7 @@ def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
     return max(100, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
 
 
-def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> NetworksHeader:
+def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: Any) -> NetworksHeader:
     """A header whose network is still the smallest there is. ``facts`` are those of :class:`~.format.head.Facts`.
 
     Raises
@@ -179,7 +181,7 @@ def make_header(volume: NDArray[Any], form: WeightsFormat, **facts: Any) -> Netw
         std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))
     header = NetworksHeader(
         tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
-        std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=form, **facts,
+        std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=weights_format, **facts,
     )  # fmt: skip
     if std_q and not header.std:
         raise NotWithNetworks(

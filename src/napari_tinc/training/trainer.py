@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Control
-from ..devices import cpu_count, pick_device, release
+from ..devices import cpu_count, pick_device, release_cached_memory
 from ..events import Mark, Progress
 from ..format.widths import heads_of_leaves
 from ..metrics import psnr
@@ -124,23 +124,23 @@ def train(
     try:
         trainer = _Trainer(volume, architecture, schedule, nbytes, peak, chosen, seed, start, fixed)
     except torch.cuda.OutOfMemoryError as error:
-        raise _too_little(chosen) from error
+        raise _out_of_memory(chosen) from error
     with trainer:
         yield from trainer.run(control, journal or Journal())
         if not control.cancel.is_set():
             yield trainer.fitted()
 
 
-def _too_little(device: torch.device) -> ValueError:
+def _out_of_memory(device: torch.device) -> ValueError:
     """Training does not fit, in words; the cache is freed."""
     import torch
 
-    said = f"training needs more memory than {device.type} has"
+    message = f"training needs more memory than {device.type} has"
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        said = f"training needs more GPU memory: {(total - free) / 1e9:.1f} GB used of {total / 1e9:.1f}"
-    release(device)
-    return ValueError(f"{said}; use device='cpu', or smaller blocks")
+        message = f"training needs more GPU memory: {(total - free) / 1e9:.1f} GB used of {total / 1e9:.1f}"
+    release_cached_memory(device)
+    return ValueError(f"{message}; use device='cpu', or smaller blocks")
 
 
 def n_shards() -> int:
@@ -186,7 +186,7 @@ class _Trainer:
     def halve(self) -> None:
         """Batches of half as many voxels from here on. What was noted of errors since the last look is forgotten."""
         self.workers.clear()
-        release(self.device)
+        release_cached_memory(self.device)
         self.batch, self.updates = self.batch // 2, self.optimizer.steps
         self.make_workers()
 
@@ -210,8 +210,8 @@ class _Trainer:
         schedule, halvings = self.schedule, 0
         last = round(schedule.end * schedule.steps)
         stopping, pace = False, 1 / schedule.steps  # a share of the schedule, that a step takes
-        if (left := journal.load("training.state")) is not None:
-            self.restore(left)
+        if (kept := journal.load("training.state")) is not None:
+            self.restore(kept)
             yield self.progress(last, math.nan)
         reported = time.perf_counter()
         began = reported - self.seconds
@@ -233,7 +233,7 @@ class _Trainer:
                 halvings += 1
                 if halvings > MOST_HALVINGS:
                     self.workers.clear()
-                    raise _too_little(self.device) from error
+                    raise _out_of_memory(self.device) from error
                 self.halve()
                 continue
             self.step, self.done = self.step + 1, self.done + pace
@@ -268,11 +268,11 @@ class _Trainer:
         self.optimizer.update(self.vector, gradient, rate)
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
 
-    def progress(self, steps: int, left: float) -> Progress:
+    def progress(self, steps: int, seconds_left: float) -> Progress:
         nbytes = None if self.rounding_since is None else round(self.rounding.bits / 8)
         loss = self.loss + self.fixed
         decibels = psnr(math.sqrt(loss), self.peak)
-        return Progress("training", self.step, steps, self.seconds, left, loss, decibels, nbytes)
+        return Progress("training", self.step, steps, self.seconds, seconds_left, loss, decibels, nbytes)
 
     def state(self) -> State:
         """All that :meth:`restore` needs to go on from here."""

@@ -212,7 +212,7 @@ def test_why_a_method_was_taken(qtbot: Any, make_widget: Any, monkeypatch: pytes
     (made,) = [
         event for event in tinc.fit(small_array(), ratio=12, preset="fast", device="cpu") if isinstance(event, Finished)
     ]
-    reason = choice.reason_without(None)
+    reason = choice.reason_without_networks(None)
     monkeypatch.setattr(
         encoding_compress, "fit", lambda *_, **__: iter([Finished(made.volume, made.quality, 3.0, reason)])
     )
