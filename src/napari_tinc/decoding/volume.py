@@ -19,16 +19,13 @@ from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.head import VolumeFacts
 from ..format.metadata import usual_labels, with_meta
-from ..networks.values import to_values
-from ..octree import box_slices
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
 from .contents import BlockContents, Contents, Part, read_parts
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
-from .network_box import NetworkBox
-from .values import VoxelDecoder, check_eager
+from .values import VoxelDecoder
 
 if TYPE_CHECKING:
     from ..metrics import Quality
@@ -253,33 +250,6 @@ class TincVolume(LazyBase):
             meta = {}
         data = self._parts.rewritten(with_meta(self._parts.ancillary(), meta), spacing=spacing, unit=units or "")
         return TincVolume(data, cache_bytes=self._cache.most)
-
-    def decode(self, device: str = "auto") -> NDArray[Any]:
-        """Everything, evaluated by torch on a device: for bulk work on a GPU.
-
-        Values may differ by one rounding from ``np.asarray(volume)``, which sums in another order.
-
-        Raises
-        ------
-        ValueError
-            If torch cannot use the device.
-        TincError
-            If there are more than 2^30 voxels.
-        """
-        from ..devices import pick_device
-
-        check_eager(self.size)
-        where = pick_device(device)
-        out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
-        for volume, box, part in self.boxes():
-            start, stop = self._parts.start[box], self._parts.stop[box]
-            place: tuple[Any, ...] = (volume, *box_slices(start, stop))
-            if isinstance(part, NetworkBox):
-                grid = [np.arange(n, dtype=np.float64) + 0.5 for n in part.shape]
-                out[place] = to_values(part.network.to(where).on_grid(grid), part.header)
-            else:
-                out[place] = self._decoder.values(volume, [range(along.start, along.stop) for along in place[1:]])
-        return out.reshape(self.shape)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; the old one of that name stays intact until the new one is whole.
