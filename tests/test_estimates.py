@@ -12,7 +12,7 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.encoding import choice, psnr_search, without_networks
-from napari_tinc.encoding.plan import estimate_blocks
+from napari_tinc.encoding.resources import estimate_blocks
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.encoding.without_networks import Forecast
 from napari_tinc.training import costs, task

@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 
 from napari_tinc import metrics
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import labels, search
-from napari_tinc.bounded import numbers as bounded_numbers
+from napari_tinc.bounded import labels, quantization, search
 
 NAMES = [
     "ct_thorax", "fluo_nuclei", "sim_turbulence", "microct_snow", "cryoem_betagal", "mri_t1_ch2", "mri_mni152",
@@ -162,7 +161,7 @@ def label_row(name: str, volume: NDArray[Any]) -> list[str]:
     out = [labels.decode_labels(part, cut.shape, cut.dtype) for part, cut in zip(parts, cuts, strict=True)]
     decoded = time.perf_counter()
     assert all((a == b).all() for a, b in zip(out, cuts, strict=True))
-    numbers = [bounded_numbers.encode_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
+    numbers = [quantization.encode_numbers(cut, 0, 0)[0] if np.ptp(cut) else bytes(3) for cut in cuts]
     chosen = sum(len(bounded_box.encode_box(cut, 0)) for cut in cuts)
     others = {"as numbers": sum(map(len, numbers)), **lossless_peers(volume)}
     if volume.dtype == np.uint8:

@@ -23,8 +23,9 @@ from napari_tinc.format.networks_file import WeightsFormat
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.training import task
 from napari_tinc.training.allocation import allocate
+from napari_tinc.training.learning_rate import learning_rate
 from napari_tinc.training.optimizer import orthogonalize
-from napari_tinc.training.trainer import Fitted, Schedule, _Trainer, learning_rate
+from napari_tinc.training.trainer import Fitted, Schedule, _Trainer
 
 STEPS = 150
 

@@ -11,9 +11,9 @@ from block_volumes import OPTIONS, SHAPE, smooth
 
 import napari_tinc as tinc
 from napari_tinc.decoding.contents import BlockContents
-from napari_tinc.encoding import blocks, plan
+from napari_tinc.encoding import block_size, blocks
+from napari_tinc.encoding.block_size import block_tree
 from napari_tinc.encoding.budgets import LEAST_BLOCK, bytes_of_blocks
-from napari_tinc.encoding.plan import block_tree
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.encoding.survey import Survey, detail_of
 from napari_tinc.events import Planned
@@ -186,9 +186,9 @@ def test_how_a_volume_is_cut(shape: tuple[int, int, int], nbytes: int, n_blocks:
 
 
 def test_an_overview_serves_the_coarse_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "OVERVIEW_BLOCKS", 2)
-    monkeypatch.setattr(plan, "OVERVIEW_CELLS", 12)
-    monkeypatch.setattr(plan, "OVERVIEW_SHARE", 0.2)
+    monkeypatch.setattr(block_size, "OVERVIEW_BLOCKS", 2)
+    monkeypatch.setattr(block_size, "OVERVIEW_CELLS", 12)
+    monkeypatch.setattr(block_size, "OVERVIEW_SHARE", 0.2)
     monkeypatch.setattr(blocks, "OVERVIEW_SHARE", 0.2)
     volume = tinc.compress(smooth(), **OPTIONS)
     assert volume.header.edge == 4 and len(volume.levels) == 2  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from napari_tinc.bounded.check import violations
 from napari_tinc.cli.main import main
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
 from napari_tinc.decoding.contents import BlockContents
-from napari_tinc.encoding import plan
+from napari_tinc.encoding import block_size
 from napari_tinc.format.chunks import Ancillary, ChunkKind
 from napari_tinc.format.limits import DTYPES
 from napari_tinc.octree import box_slices
@@ -69,7 +69,7 @@ def test_violations_are_counted() -> None:
 
 
 def test_blocks_are_decoded_where_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "EXACT_EDGE", 18)
+    monkeypatch.setattr(block_size, "EXACT_EDGE", 18)
     array = wave()
     volume = tinc.TincVolume(tinc.compress(array, max_error=0).parts.data())
     assert isinstance(volume.parts, BlockContents) and len(volume.parts.start) == 8

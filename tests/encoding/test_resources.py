@@ -11,7 +11,7 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.encoding import resources
-from napari_tinc.encoding.plan import estimate_blocks
+from napari_tinc.encoding.resources import estimate_blocks
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.training.task import Settings
 

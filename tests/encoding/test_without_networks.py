@@ -15,7 +15,7 @@ import napari_tinc as tinc
 from napari_tinc import events as napari_tinc_events
 from napari_tinc.bounded import search
 from napari_tinc.decoding.contents import BlockContents
-from napari_tinc.encoding import choice, resources, without_networks
+from napari_tinc.encoding import block_size, choice, without_networks
 from napari_tinc.errors import NotWithNetworks
 from napari_tinc.storage import checkpoint
 from napari_tinc.training import task, trainer
@@ -244,7 +244,7 @@ def test_a_mask_and_networks() -> None:
 
 
 def test_too_many_voxels_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "MOST_AT_ONCE", 1000)
+    monkeypatch.setattr(block_size, "MOST_AT_ONCE", 1000)
     with pytest.raises(ValueError, match="28800 voxels and method='predictive' given, expected at most 1000"):
         tinc.fit(noisy(), method="predictive")
     assert tinc.compress(noisy(), method="predictive", max_error=3).method == "predictive"

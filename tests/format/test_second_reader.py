@@ -18,7 +18,7 @@ from fields import VERIFY, File
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import numbers
+from napari_tinc.bounded import quantization
 from napari_tinc.decoding.volume import TincVolume
 from napari_tinc.format.limits import DTYPES
 
@@ -142,8 +142,8 @@ def test_residuals() -> None:
         values = bounded_box.decode_box(data, box.shape, dtype)
         assert (found.shape, found.dtype, found.tobytes()) == (values.shape, values.dtype, values.tobytes()), seed
         seen.add(f"kind {data[0]}")
-        if data[0] in (numbers.BoxKind.ORDERED, numbers.BoxKind.GRID):
-            _, taper, shift, low, _, _, bound, _, table, _, wrong = numbers.HEAD.unpack_from(data)
+        if data[0] in (quantization.BoxKind.ORDERED, quantization.BoxKind.GRID):
+            _, taper, shift, low, _, _, bound, _, table, _, wrong = quantization.HEAD.unpack_from(data)
             parts = {"taper": taper and bound, "shift": shift, "low": low, "table": table, "corrections": wrong}
             seen |= {name for name, there in parts.items() if there}
     assert seen == {f"kind {kind}" for kind in range(6)} | {"taper", "shift", "low", "table", "corrections"}

@@ -11,9 +11,9 @@ import numpy as np
 from bombs import Case, Cases, blocks, box, f4, f8, rooted, split_bits
 from fields import Row, uv
 
-from napari_tinc.bounded import entropy, interpolation, labels, numbers
+from napari_tinc.bounded import entropy, interpolation, labels, quantization
 from napari_tinc.bounded.entropy import STEEP, Tables, Writer
-from napari_tinc.bounded.numbers import HEAD
+from napari_tinc.bounded.quantization import HEAD
 from napari_tinc.octree import Octree
 
 
@@ -235,7 +235,7 @@ def residuals() -> Cases:
             of(head(low=low) + body, f"bits shifted out and low bits are 0, {low}, expected those of", dtype),
         )
     for room in (9, 10):  # ranks of 200 * 2^20 and some more
-        low_bits = numbers._pack_low(np.full((4, 5, 6), 10), 20)
+        low_bits = quantization._pack_low_bits(np.full((4, 5, 6), 10), 20)
         data = head(low=20, low_bits=len(low_bits), lowest=2**63 - 1 - room - (200 << 20)) + low_bits + words(first=200)
         message = None if room == 10 else "low bits of the highest rank are 10, expected at most 9 of float64"
         yield f"low bits past the largest rank but {room}", of(data, message, "f8")

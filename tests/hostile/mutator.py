@@ -18,8 +18,7 @@ import numpy as np
 from drawn import generated, random_splits, random_widths
 from fields import BLOCK, META, MODEL, OVERVIEW, PROVENANCE, VERIFY, WEIGHTS, File, Row, sealed, uv
 
-from napari_tinc.bounded import box
-from napari_tinc.bounded import numbers as bounded_numbers
+from napari_tinc.bounded import box, quantization
 from napari_tinc.bounded.check import checksum
 from napari_tinc.errors import TincError
 from napari_tinc.format import limits, widths
@@ -267,10 +266,10 @@ class Mutator:
         rng = self.rng
         if not data or rng.random() < 0.05:
             return bytes([rng.randrange(6)]) + data[1:]
-        if data[0] not in (1, 2) or len(data) < bounded_numbers.HEAD.size:
+        if data[0] not in (1, 2) or len(data) < quantization.HEAD.size:
             return data[:1] + self.words(data[1:], 4 if data[0] == 4 else 1)
-        head = list(bounded_numbers.HEAD.unpack_from(data))
-        ends = np.cumsum([bounded_numbers.HEAD.size, head[8], head[9]]).tolist()
+        head = list(quantization.HEAD.unpack_from(data))
+        ends = np.cumsum([quantization.HEAD.size, head[8], head[9]]).tolist()
         ends.append(ends[-1])  # corrections stay at the words' front, unless lengths are damaged
         parts = [data[a:b] for a, b in zip(ends, [*ends[1:], len(data)], strict=True)]
         if rng.random() < 0.5:
@@ -292,7 +291,7 @@ class Mutator:
             parts[at] = self.words(parts[at], 4)
             if at < 2:
                 head[8 + at] = len(parts[at])
-        return bounded_numbers.HEAD.pack(*head) + b"".join(parts)
+        return quantization.HEAD.pack(*head) + b"".join(parts)
 
 
 def packed(values: list[float], dtype: Any) -> bytes:

@@ -10,7 +10,7 @@ import torch
 from architectures import mixed
 
 from napari_tinc.format.widths import INHERITS, SCALAR
-from napari_tinc.networks import evaluate, scratch
+from napari_tinc.networks import evaluate, tile_buffers
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.octree import Octree
@@ -109,8 +109,8 @@ def test_thin_grids_in_small_tiles_have_the_values_of_the_slow_way(
 @pytest.mark.parametrize("width", [1, 7, 32, 48, 96, 160, 256])
 def test_no_product_is_so_large_that_the_blas_takes_threads_of_its_own(width: int) -> None:
     for count in (1, 9, 1000, 4096):
-        points = scratch.points_at_once(count, width * (width + 1))
-        rows = scratch.rows_at_once(width, width + 1, points)
+        points = tile_buffers.points_at_once(count, width * (width + 1))
+        rows = tile_buffers.rows_at_once(width, width + 1, points)
         assert rows * (width + 1) * points <= 2**18
         assert points % 8 == 0
         assert -(-count // points) * points <= max(8, 1.05 * count + 8)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from . import interpolation, labels
-from .numbers import (
+from .quantization import (
     MAX_TAPER,
     BoxKind,
     check_low_bits,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..control import Check
 from . import labels
-from .numbers import BoxKind, encode_numbers
+from .quantization import BoxKind, encode_numbers
 
 VOXELS_PER_LABEL = 16
 MASK = struct.Struct("<BI")  # kind; length of the labels

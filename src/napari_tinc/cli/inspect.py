@@ -105,10 +105,10 @@ def run_verify(args: argparse.Namespace) -> None:
         result["error_bound"] = volume.error_bound
         text += f"\n{_promise(volume)}; all values decode to what the encoder saw"
     if args.against is not None:  # an empty name is a mistake, not a wish to prove nothing
-        from ..encoding.proof import prove
+        from ..encoding.verify import verify_against
         from ..io.read import read_volumes
 
-        wrong, largest = prove(volume, read_volumes(args.against).array)
+        wrong, largest = verify_against(volume, read_volumes(args.against).array)
         if wrong:
             raise ValueError(
                 f"{args.file}: {wrong} voxels differ from {args.against} by more than is promised ({_promise(volume)})"

@@ -21,7 +21,7 @@ from ..decoding.volume import TincVolume
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..format import blocks_file
-from ..format.blocks_file import BlocksHeader
+from ..format.blocks_file import BlocksHeader, Payload
 from ..format.chunks import Ancillary, Chunk
 from ..format.limits import MAX_FILE
 from ..format.metadata import compact
@@ -34,11 +34,12 @@ from ..training import costs
 from ..training.costs import with_later_stages
 from ..training.trainer import MARKS
 from .block import Block, BlockTask, fit_block_events
+from .block_size import OVERVIEW_SHARE, block_share, overview_edge
 from .budgets import bytes_of_blocks
 from .cluster import fit_on_cluster
 from .job import EncodingJob
-from .plan import OVERVIEW_SHARE, block_share, estimate_blocks, head_bytes, overview_edge
 from .preview import Canvas
+from .resources import estimate_blocks
 from .survey import Survey, survey
 
 
@@ -131,6 +132,13 @@ def assemble(
     source = job.source
     quality = replace(quality, ratio=source.nbytes / len(data), bits_per_voxel=8 * len(data) / source.size)
     return Finished(TincVolume(data), quality, math.nan)
+
+
+def head_bytes(header: BlocksHeader, ancillary: Sequence[Chunk], n_chunks: int) -> int:
+    """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
+    empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
+    bare = len(blocks_file.pack(empty, [], [Payload(b"")], ancillary))
+    return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks
 
 
 def _fit_all_blocks(

@@ -22,10 +22,10 @@ from ..storage.checkpoint import Journal
 from ..training.costs import USUAL_ROUNDS, pace, with_later_stages
 from ..training.fit_tree import run
 from ..training.task import Estimate, Settings, Task, make_header
+from .block_size import block_tree
 from .blocks import run_blocks, usual_block_seconds
 from .job import EncodingJob
-from .plan import block_tree, estimate_blocks
-from .resources import memory_needed
+from .resources import estimate_blocks, memory_needed
 from .sources import VolumeSource
 from .stages import run_stage
 from .without_networks import (

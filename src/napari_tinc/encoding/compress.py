@@ -22,11 +22,11 @@ from ..format.metadata import compact
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
 from ..training.trainer import n_shards
-from . import resources
+from . import block_size, resources
+from .block_size import block_tree
 from .choice import run_for_size, settled_method
 from .job import EncodingJob
 from .options import Options, checked_source, meta_of
-from .plan import block_tree
 from .psnr_search import LEAST_RATIO, reach_psnr
 
 FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
@@ -49,7 +49,7 @@ def compress(
     ----------
     array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
         Maybe with axes before these: channels, points in time. Memory maps, Zarr, HDF5 and dask arrays are read block
-        by block, if they are larger than :data:`~napari_tinc.encoding.blocks.MOST_AT_ONCE` voxels.
+        by block, if they are larger than :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels.
     ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
     psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
@@ -60,7 +60,7 @@ def compress(
         is such anyway.
     method : "networks" for an octree of networks, whatever else may be better. "predictive" for a file without
         networks, whose blocks the predictive coder codes, for a volume of at most
-        :data:`~napari_tinc.encoding.resources.MOST_AT_ONCE` voxels; with ``max_error`` that is what happens anyway.
+        :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels; with ``max_error`` that is what happens anyway.
         "auto" for the better of the two; networks where only they can serve, or ``widths``, ``levels`` or ``weights``
         are chosen.
     preset : "fast", "balanced" or "best": how long to train.
@@ -154,7 +154,7 @@ def fit(
     meta = meta_of(source, options)
     job = EncodingJob(
         source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
-        options.settings(favour_decoding_speed=source.size > resources.MOST_AT_ONCE), control or Control(),
+        options.settings(favour_decoding_speed=source.size > block_size.MOST_AT_ONCE), control or Control(),
         options.block, scheduler=options.scheduler, labels=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
     psnr = options.psnr

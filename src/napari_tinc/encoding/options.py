@@ -20,7 +20,7 @@ from ..format import limits
 from ..format.networks_file import WeightsFormat
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
-from . import resources
+from . import block_size
 from .sources import VolumeSource
 
 DEFAULT_RATIO = 64.0  # The target of who gives none.
@@ -239,9 +239,9 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
         _refuse_networks("a bool volume")
     source = VolumeSource.of(array, exact=options.exact)
-    if options.max_error is None and options.method == "predictive" and source.size > resources.MOST_AT_ONCE:
+    if options.max_error is None and options.method == "predictive" and source.size > block_size.MOST_AT_ONCE:
         raise ValueError(
-            f"{source.size} voxels and {options.without_networks} given, expected at most {resources.MOST_AT_ONCE}: "
+            f"{source.size} voxels and {options.without_networks} given, expected at most {block_size.MOST_AT_ONCE}: "
             "the search for a size or a PSNR holds all of them in memory. Ask for max_error, or for networks"
         )
     return source

@@ -12,9 +12,10 @@ from functools import partial
 from ..errors import NotWithNetworks
 from ..events import Finished, Preview, Progress
 from ..training.costs import pace, with_later_stages
+from .block_size import block_tree
 from .choice import FitEnd, Fitting, GivenUp, fit_once, reason_without_networks, settled_method
 from .job import EncodingJob
-from .plan import block_tree, estimate_blocks
+from .resources import estimate_blocks
 from .stages import run_stage
 from .without_networks import NotPredictive, fit_without_networks, usual_seconds
 

@@ -10,24 +10,37 @@ import ctypes
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from ..octree import Octree
 from ..texts import rough_size
-from ..training.task import Settings
+from ..training.task import Estimate, Settings, estimate
+from .block_size import EXACT_EDGE, MOST_AT_ONCE, block_share, block_tree
 from .sources import VolumeSource
 
-MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
 PROCESS_BYTES = 4.2e8  # bytes: of Python and torch
 BYTES_PER_VOXEL, BYTES_PER_EXACT_VOXEL = 50, 60  # of the largest block, with networks and without
 BYTES_PER_WEIGHT = 60  # of its fit
 FILE_BYTES_PER_WEIGHT = 5 / 8  # in a file
 STATE_BYTES_PER_WEIGHT = 5 * 4  # bytes a weight, that a state of the training takes
-EXACT_EDGE = 128  # voxels along a block without networks, at most
 USUAL_SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
 MOST_ENCODINGS = 6  # encodings of a search without networks
+
+
+def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
+    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
+    tree = block_tree(source, nbytes, settings, edge)
+    n_blocks = source.n_volumes * len(tree.leaves)
+    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
+    share = block_share(z * y * x) if n_blocks > 1 else 1.0
+    one = estimate((z, y, x), nbytes // n_blocks, settings, share)
+    return replace(
+        one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
+        seconds=n_blocks * one.seconds, memory=memory_needed(tree, source, nbytes, settings),
+    )  # fmt: skip
 
 
 def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:

@@ -30,10 +30,9 @@ from ..octree import box_slices
 from ..storage.checkpoint import Pieces
 from ..training import costs
 from .block import Block, BlockTask, coded_block
-from .blocks import assemble
+from .block_size import MOST_AT_ONCE, block_tree
+from .blocks import assemble, head_bytes
 from .job import EncodingJob
-from .plan import block_tree, head_bytes
-from .resources import MOST_AT_ONCE
 
 MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,

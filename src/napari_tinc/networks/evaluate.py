@@ -22,7 +22,7 @@ from ..control import Check, never
 from ..devices import cpu_count
 from ..octree import box_slices
 from .architecture import Architecture, Array
-from .scratch import BUFFERS
+from .tile_buffers import BUFFERS
 
 TILE = 4096  # points whose features of two layers stay in a core's cache
 

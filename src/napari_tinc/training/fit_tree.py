@@ -28,9 +28,10 @@ from ..networks.weights import architecture_of, to_network
 from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
+from .learning_rate import muon_rate
 from .packing import allowance_of, pack_tree
 from .partition import partition
-from .task import BATCH, Task, count_steps, muon_rate, products_per_point
+from .task import BATCH, Task, count_steps, products_per_point
 from .trainer import Fitted, Schedule, Snapshot, train
 
 PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins

@@ -22,8 +22,6 @@ from . import costs
 from .allocation import allocate
 
 OMEGA0 = 8.0  # frequency of the first sines when training begins
-MUON_RATE = 0.3  # over the root's width, square-rooted: wider matrices diverge sooner
-SAFE_DEPTH = 6  # sine layers from root to leaf; beyond, the rate falls with the square of their number
 METHODS = ("auto", "networks", "predictive")  # the better of the other two; an octree of networks; no networks
 STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
 FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
@@ -188,8 +186,3 @@ def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: An
             f"values span {low} to {high}, less than floating-point arithmetic resolves; rescale them"
         )
     return header
-
-
-def muon_rate(width: int, sines: int) -> float:
-    """Muon's peak rate for networks that are ``width`` features wide, and ``sines`` layers deep from root to leaf."""
-    return min(0.06, MUON_RATE / math.sqrt(width)) * min(1.0, SAFE_DEPTH / sines) ** 2

@@ -25,6 +25,7 @@ from ..metrics import psnr
 from ..networks.architecture import Architecture
 from ..storage.checkpoint import CHECKPOINT_SECONDS, RESULT_SECONDS, Journal, State
 from .learned_rounding import LearnedRounding
+from .learning_rate import learning_rate
 from .optimizer import Optimizer
 from .sampling import Sampler
 from .shards import Shard
@@ -309,8 +310,3 @@ class _Trainer:
             values.cpu().numpy().copy() for values in (self.vector, optimizer.momentum, optimizer.square)
         )
         return Fitted(vector, momentum, square, optimizer.steps, self.loss, self.rounding.steps())
-
-
-def learning_rate(done: float, step: int) -> float:
-    """Share of the peak rate: linear over the first 50 steps, and half a cosine down to 0 over the schedule."""
-    return min(1.0, (step + 1) / 50) * (0.5 * (1 + math.cos(math.pi * min(1.0, done))))

@@ -25,7 +25,7 @@ from napari_tinc.bounded import box as bounded_box
 from napari_tinc.control import never
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
 from napari_tinc.decoding.lazy_array import LazyArray
-from napari_tinc.encoding import plan
+from napari_tinc.encoding import block_size
 from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.plugin import reader
 from napari_tinc.plugin.compare import lazy_pairs
@@ -226,8 +226,8 @@ def array() -> np.ndarray:
 def blocks() -> tinc.TincVolume:
     """16 blocks, four a row, and an overview."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "OVERVIEW_BLOCKS", 16)
-        patch.setattr(plan, "OVERVIEW_CELLS", 16)
+        patch.setattr(block_size, "OVERVIEW_BLOCKS", 16)
+        patch.setattr(block_size, "OVERVIEW_CELLS", 16)
         volume = tinc.compress(array(), max_error=40, block=BLOCK)
     assert volume.parts.edge == 4 and len(volume.parts.start) == 4 * ROW
     return volume

@@ -15,8 +15,8 @@ from ... import texts as wording
 from ...encoding import choice
 from ...encoding.job import EncodingJob
 from ...encoding.options import Options
-from ...encoding.plan import estimate_blocks
 from ...encoding.psnr_search import LEAST_RATIO
+from ...encoding.resources import estimate_blocks
 from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
 from ..jobs.job import Request

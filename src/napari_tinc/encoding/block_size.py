@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from ..format import blocks_file
-from ..format.blocks_file import BlocksHeader, Payload
-from ..format.chunks import Chunk
 from ..octree import MAX_DEPTH, Octree, split_counts
-from ..training.task import Estimate, Settings, estimate
+from ..training.task import Settings
 from .budgets import LEAST_BLOCK
-from .resources import EXACT_EDGE, MOST_AT_ONCE, memory_needed
 from .sources import VolumeSource
+
+MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
+EXACT_EDGE = 128  # voxels along a block without networks, at most
 
 BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
 BLOCK_VOXELS = 2**22  # of a block at most, where there are more
@@ -57,26 +54,6 @@ def overview_edge(source: VolumeSource, n_blocks: int, budget: int) -> int:
     return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))
 
 
-def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
-    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
-    tree = block_tree(source, nbytes, settings, edge)
-    n_blocks = source.n_volumes * len(tree.leaves)
-    z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
-    share = block_share(z * y * x) if n_blocks > 1 else 1.0
-    one = estimate((z, y, x), nbytes // n_blocks, settings, share)
-    return replace(
-        one, n_blocks=n_blocks, n_leaves=n_blocks * one.n_leaves, n_parameters=n_blocks * one.n_parameters,
-        seconds=n_blocks * one.seconds, memory=memory_needed(tree, source, nbytes, settings),
-    )  # fmt: skip
-
-
 def block_share(n_voxels: int) -> float:
     """The share of a preset's steps that a block of that size is trained for."""
     return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))
-
-
-def head_bytes(header: BlocksHeader, ancillary: Sequence[Chunk], n_chunks: int) -> int:
-    """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
-    empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
-    bare = len(blocks_file.pack(empty, [], [Payload(b"")], ancillary))
-    return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks

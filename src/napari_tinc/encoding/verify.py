@@ -12,7 +12,7 @@ from ..octree import box_slices
 from .sources import VolumeSource
 
 
-def prove(volume: TincVolume, original: Any) -> tuple[int, float]:
+def verify_against(volume: TincVolume, original: Any) -> tuple[int, float]:
     """How many voxels are further from the original than the file promises, and how far off the worst finite one is.
 
     Raises
