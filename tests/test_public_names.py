@@ -15,7 +15,7 @@ from napari_tinc.training import task
 ROOT = Path(__file__).parents[1]
 NAMES = [
     "ChildError", "Control", "Finished", "Options", "Planned", "Preview", "Progress", "Quality", "TincError",
-    "TincVolume", "compare", "compress", "fit", "fit_isolated", "open",
+    "TincVolume", "compare", "compress", "fit", "fit_isolated", "open", "recalibrate",
 ]  # fmt: skip
 USER_CODE = """\
 import napari_tinc as tinc
@@ -57,7 +57,7 @@ def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
     ], found.stdout + found.stderr
 
 
-@pytest.mark.parametrize("name", ["TincVolume", "compare", "compress", "fit", "open"])
+@pytest.mark.parametrize("name", ["TincVolume", "compare", "compress", "fit", "open", "recalibrate"])
 def test_the_example_of_a_docstring_runs_as_it_stands_there(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

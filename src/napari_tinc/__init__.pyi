@@ -7,6 +7,7 @@ from .decoding.volume import open as open
 from .encoding.compress import compress as compress
 from .encoding.compress import fit as fit
 from .encoding.options import Options as Options
+from .encoding.recalibration import recalibrate as recalibrate
 from .errors import ChildError as ChildError
 from .errors import TincError as TincError
 from .events import Finished as Finished

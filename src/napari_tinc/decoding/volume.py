@@ -18,7 +18,7 @@ from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.head import VolumeFacts
-from ..format.metadata import usual_labels, with_meta
+from ..format.metadata import QUALITY_KEYS, usual_labels, with_json
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
@@ -148,7 +148,9 @@ class TincVolume(LazyBase):
     @property
     def calibrated(self) -> bool:
         """Whether gains and offsets correct the networks, of any of its trees."""
-        return any(part is not None and part.calibrated for _, _, part in self.boxes())
+        return self._parts.shows_calibration and any(
+            part is not None and part.calibrated for _, _, part in self.boxes()
+        )
 
     @property
     def n_missing(self) -> int:
@@ -239,7 +241,9 @@ class TincVolume(LazyBase):
         meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
         if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
             meta["axes"] = axes
-        return TincVolume.of_parts(parts.selected(volumes, with_meta(parts.ancillary(), meta)), self._cache.most)
+        return TincVolume.of_parts(
+            parts.selected(volumes, with_json(parts.ancillary(), Ancillary.META, meta)), self._cache.most
+        )
 
     def rewritten(
         self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
@@ -248,8 +252,20 @@ class TincVolume(LazyBase):
         meta = self.meta | {"axes": axis_labels}
         if meta == {"axes": "zyx"}:
             meta = {}
-        data = self._parts.rewritten(with_meta(self._parts.ancillary(), meta), spacing=spacing, unit=units or "")
+        ancillary = with_json(self._parts.ancillary(), Ancillary.META, meta)
+        data = self._parts.rewritten(ancillary, spacing=spacing, unit=units or "")
         return TincVolume(data, cache_bytes=self._cache.most)
+
+    def uncalibrated(self) -> TincVolume:
+        """Return the same volume without gains and offsets, to see what they give; itself if it has none.
+
+        Nothing is decoded or encoded anew. It makes no claims of its errors. Saving it writes a file without them.
+        """
+        if not self.calibrated:
+            return self
+        provenance = {key: value for key, value in self.provenance.items() if key not in QUALITY_KEYS}
+        ancillary = with_json(self._parts.ancillary(), Ancillary.PROVENANCE, provenance)
+        return TincVolume.of_parts(self._parts.uncalibrated(ancillary), self._cache.most)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; the old one of that name stays intact until the new one is whole.

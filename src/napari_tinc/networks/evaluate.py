@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,13 @@ class Network:
             heads.append(stacked[-1])
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
+
+    def with_corrections(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Network:
+        """The same network, sharing its weights in memory, with other gains and offsets of the leaves."""
+        network = copy(self)
+        object.__setattr__(network, "gain", gain)
+        object.__setattr__(network, "offset", offset)
+        return network
 
     def on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,

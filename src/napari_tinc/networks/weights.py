@@ -120,15 +120,21 @@ class StoredNetwork:
 
     def network(self, missing: NDArray[np.bool_] | None = None) -> Network:
         """What is to be evaluated. Leaves whose network, or one above it, is ``missing`` (n_nodes,) are 0: the mean."""
-        network = to_network(self.architecture, self.vector, self.corrections, self.scalars)
+        return Network(self.architecture, self.vector, *self.leaf_corrections(missing))
+
+    def leaf_corrections(
+        self, missing: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Gain and offset of every leaf of :meth:`network`, float64 (n_leaves,) each."""
+        gain, offset = leaf_corrections(self.architecture, self.corrections, self.scalars)
         if missing is None or not missing.any():
-            return network
+            return gain, offset
         tree = self.architecture.octree
         is_missing = missing.copy()
         for node in range(1, len(is_missing)):  # parents come first
             is_missing[node] |= is_missing[tree.parent[node]]
         kept = ~is_missing[tree.leaves] | (self.architecture.widths[tree.leaves] == SCALAR)
-        return replace(network, gain=network.gain * kept, offset=network.offset * kept)
+        return gain * kept, offset * kept
 
     def uncalibrated(self) -> StoredNetwork:
         return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
@@ -284,10 +290,17 @@ def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
     """The network that a reader of these will have."""
+    return Network(architecture, vector, *leaf_corrections(architecture, corrections, scalars))
+
+
+def leaf_corrections(
+    architecture: Architecture, corrections: Corrections, scalars: Scalars
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gain and offset of every leaf, float64 (n_leaves,) each; those of a scalar leaf are 0 and its value."""
     head = architecture.heads_of_leaves
     gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
     gain[head < 0], offset[head < 0] = 0, scalars.values
-    return Network(architecture, vector, gain, offset)
+    return gain, offset
 
 
 def _read_fixed_size(
