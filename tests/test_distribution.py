@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "napari_tinc"
 DATA = {
-    "napari.yaml", "py.typed", "data/NOTICE-mni152.txt", "data/mri_mni152_crop.tif", "data/mri_mni152_crop.tinc",
+    "__init__.pyi", "napari.yaml", "py.typed",
+    "data/NOTICE-mni152.txt", "data/mri_mni152_crop.tif", "data/mri_mni152_crop.tinc",
     "plugin/guide/compress.md", "plugin/guide/leaves.md", "plugin/guide/compare.md",
 }  # fmt: skip
 IN_SDIST = {

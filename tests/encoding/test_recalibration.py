@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 from volumes import brighter, small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.encoding.recalibration import recalibrated, uncalibrated
-from napari_tinc.format.chunks import Ancillary
+from napari_tinc.format import networks_file
 from napari_tinc.format.networks_file import Calibration
+from napari_tinc.training import task
 
 
 def test_a_volume_is_calibrated_for_another_original_and_says_how_good_it_is() -> None:
     volume, original = small_volume(), brighter()
-    found = recalibrated(volume, original)
+    found = tinc.recalibrate(volume, original)
     found.verify()
     assert found.header.calibration is not Calibration.NONE
     before, after = tinc.compare(original, volume), tinc.compare(original, found)
@@ -28,24 +32,58 @@ def test_a_volume_is_calibrated_for_another_original_and_says_how_good_it_is() -
 
 
 def test_calibrating_again_changes_nothing() -> None:
-    once = recalibrated(small_volume(), brighter())
-    np.testing.assert_array_equal(np.asarray(recalibrated(once, brighter())), np.asarray(once))
+    once = tinc.recalibrate(small_volume(), brighter())
+    np.testing.assert_array_equal(np.asarray(tinc.recalibrate(once, brighter())), np.asarray(once))
 
 
-def test_without_calibration_the_networks_are_the_same_and_nothing_is_claimed() -> None:
-    volume = recalibrated(small_volume(), brighter())
-    plain = uncalibrated(volume)
-    assert plain.header.calibration is Calibration.NONE and uncalibrated(plain) is plain
+@cache
+def calibrated_blocks() -> tinc.TincVolume:
+    """Two channels of several blocks of networks each, all calibrated."""
+    array = np.stack([small_array(), small_array()[::-1]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(task.STEPS, "fast", 1)
+        volume = tinc.compress(array, ratio=6, block=16, preset="fast", method="networks")
+    return tinc.recalibrate(volume, array // 2 + 30)
+
+
+@pytest.mark.parametrize("make", [lambda: tinc.recalibrate(small_volume(), brighter()), calibrated_blocks])
+def test_without_calibration_the_networks_are_the_same_and_nothing_is_claimed(
+    make: Callable[[], tinc.TincVolume], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(networks_file, "pack", None)  # no file is made for it
+        plain = volume.uncalibrated()
+        assert volume.calibrated and not plain.calibrated and plain.uncalibrated() is plain
+        shown = np.asarray(plain)
     networks = [v.parts.part(0, 0).network.vector for v in (plain, volume)]
-    np.testing.assert_array_equal(*networks)
-    assert (plain.leaves["gain"] == 1).all() and (plain.leaves["offset"] == 0).all()
-    assert Ancillary.QUALITY not in [chunk.role for chunk in plain.parts.entries()]
-    assert not np.array_equal(np.asarray(plain), np.asarray(volume))
+    assert networks[0] is networks[1]
+    served = plain.leaves["network"] >= 0
+    assert (plain.leaves["gain"][served] == 1).all() and (plain.leaves["offset"][served] == 0).all()
+    assert np.isnan(plain.leaves["rmse"]).all() and "psnr" not in plain.provenance
+    assert not np.array_equal(shown, np.asarray(volume))
+    assert (plain.shape, plain.nbytes_compressed) == (volume.shape, volume.nbytes_compressed)
+
+    plain.save(tmp_path / "plain.tinc")  # what is saved is what was shown
+    saved = tinc.open(tmp_path / "plain.tinc")
+    saved.verify()
+    np.testing.assert_array_equal(np.asarray(saved), shown)
+    assert not saved.calibrated and np.isnan(saved.leaves["rmse"]).all() and "psnr" not in saved.provenance
+    assert {part.header.calibration for _, _, part in saved.boxes()} == {Calibration.NONE}
+
+
+def test_one_channel_without_calibration_stays_so_and_can_be_calibrated_again() -> None:
+    volume = calibrated_blocks()
+    plain = volume.uncalibrated().select(1)
+    assert not plain.calibrated
+    np.testing.assert_array_equal(np.asarray(plain), np.asarray(volume.uncalibrated())[1])
+    again = tinc.recalibrate(plain, np.asarray(volume)[1])
+    assert tinc.compare(np.asarray(volume)[1], again).psnr > tinc.compare(np.asarray(volume)[1], plain).psnr
 
 
 def test_a_constant_volume_has_nothing_to_calibrate() -> None:
     volume = tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2)
-    np.testing.assert_array_equal(np.asarray(recalibrated(volume, np.full((9, 10, 11), 9))), 7)
+    np.testing.assert_array_equal(np.asarray(tinc.recalibrate(volume, np.full((9, 10, 11), 9))), 7)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +96,9 @@ def test_a_constant_volume_has_nothing_to_calibrate() -> None:
 )
 def test_what_cannot_be_an_original_is_refused(original: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        recalibrated(small_volume(), original)
+        tinc.recalibrate(small_volume(), original)
 
 
 def test_without_networks_there_is_nothing_to_calibrate() -> None:
     with pytest.raises(ValueError, match="no networks"):
-        recalibrated(tinc.compress(small_array(), max_error=1), small_array())
+        tinc.recalibrate(tinc.compress(small_array(), max_error=1), small_array())

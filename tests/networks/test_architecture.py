@@ -76,14 +76,13 @@ def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
     return torch.stack(outputs)  # type: ignore[arg-type]
 
 
-def test_numpy_and_torch_evaluate_alike() -> None:
+def test_a_network_is_evaluated_as_the_formula_says() -> None:
     architecture = mixed()
     vector = architecture.initial(2)
     n_leaves = len(architecture.octree.leaves)
     network = Network(architecture, vector, np.ones(n_leaves), np.zeros(n_leaves))
     grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
     by_numpy = network.on_grid(grid)
-    np.testing.assert_allclose(by_numpy, network.to("cpu").on_grid(grid), atol=2e-5)
     points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
     slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points))
     np.testing.assert_allclose(by_numpy.ravel(), slow.numpy(), atol=2e-5)
@@ -152,12 +151,3 @@ def test_views_cover_the_vector_exactly() -> None:
         for value in weights.values():
             value += 1
     assert (vector == 1).all()
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_evaluates_like_numpy() -> None:
-    architecture = mixed()
-    n_leaves = len(architecture.octree.leaves)
-    network = Network(architecture, architecture.initial(2), np.ones(n_leaves), np.zeros(n_leaves))
-    grid = [np.arange(n) + 0.5 for n in architecture.octree.shape]
-    np.testing.assert_allclose(network.on_grid(grid), network.to("cuda").on_grid(grid), atol=1e-4)

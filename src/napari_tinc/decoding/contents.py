@@ -21,6 +21,7 @@ from ..format import blocks_file, chunks, networks_file
 from ..format.blocks_file import BlockLayout, BlocksHeader, Payload
 from ..format.chunks import Ancillary, Chunk, ChunkEntry
 from ..format.head import Feature, VolumeFacts, read_head
+from ..format.networks_file import Calibration
 from ..format.quality import unpack_errors
 from ..storage.stores import Memory, Store
 from .bounded_box import BoundedBox
@@ -79,6 +80,13 @@ class Contents(Boxes, Protocol):
     def has_networks(self) -> bool:
         """Whether any box is a tree of networks."""
 
+    @property
+    def shows_calibration(self) -> bool:
+        """Whether gains and offsets are applied, where the file has any."""
+
+    def uncalibrated(self, ancillary: Sequence[Chunk]) -> Contents:
+        """The same without gains and offsets, and with other ancillary chunks; the file is not read or written."""
+
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         """See :attr:`TincVolume.leaves`; they count from the corner of the box. None where the file ends before."""
 
@@ -108,8 +116,8 @@ class SingleTree:
     edge = 0
     has_networks = True
 
-    def __init__(self, tree: NetworkBox) -> None:
-        self._tree = tree
+    def __init__(self, tree: NetworkBox, *, ancillary: list[Chunk] | None = None, calibrated: bool = True) -> None:
+        self._tree, self._ancillary, self.shows_calibration = tree, ancillary, calibrated
         self.header = tree.header
         self.start, self.stop = np.zeros((1, 3), np.int64), np.array([tree.shape])
 
@@ -132,7 +140,12 @@ class SingleTree:
         return self._tree.leaves(value_range)
 
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
-        return [chunk for chunk in self._tree.chunks if chunk.ancillary and role in (None, chunk.role)]
+        chunks = self._tree.chunks if self._ancillary is None else self._ancillary
+        return [chunk for chunk in chunks if chunk.ancillary and role in (None, chunk.role)]
+
+    def uncalibrated(self, ancillary: Sequence[Chunk]) -> SingleTree:
+        kept = [chunk for chunk in ancillary if chunk.role is not Ancillary.QUALITY]
+        return SingleTree(self._tree.uncalibrated, ancillary=kept, calibrated=False)
 
     def entries(self) -> Sequence[Chunk]:
         return self._tree.chunks
@@ -148,25 +161,27 @@ class SingleTree:
 
     def data(self) -> bytes:
         self.check()
-        return self._tree.data
+        return self._tree.data if self._ancillary is None else self.rewritten(self._ancillary)
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
         if self._tree.n_missing:
             raise TincError("a part of the file is missing: it was cut off, and cannot be written again")
-        critical = [chunk for chunk in self._tree.chunks if not chunk.ancillary]
-        return networks_file.pack(replace(self._tree.header, **facts), [*critical, *ancillary])
+        return self._tree.pack(ancillary, **facts)
 
 
 class BlockContents:
     """A file of blocks, each of which is read, checked and parsed when it is first needed."""
 
     def __init__(
-        self, store: Store, header: BlocksHeader, layout: BlockLayout, cache: LeastRecentlyUsed, head_crc: int
+        self, store: Store, header: BlocksHeader, layout: BlockLayout, cache: LeastRecentlyUsed, head_crc: int, *,
+        ancillary: list[Chunk] | None = None, nbytes: int | None = None, calibrated: bool = True,
     ) -> None:  # fmt: skip
         self.header = header
         self.leading, self.edge = header.leading, header.edge
         self._store, self._layout, self._cache, self._head_crc = store, layout, cache, head_crc
-        self._ancillary: list[Chunk] | None = None  # of a part of a file; else those of the file
+        self._ancillary = ancillary  # in place of those of the file
+        self._nbytes = store.size if nbytes is None else nbytes
+        self.shows_calibration = calibrated
 
     @property
     def has_networks(self) -> bool:
@@ -201,7 +216,11 @@ class BlockContents:
         index = volume * len(self.start) + box
         if index >= len(self._layout.blocks):
             return None
-        return self._parsed(self._layout.blocks[index], self._box_shape(box))
+        return self._calibrated(self._parsed(self._layout.blocks[index], self._box_shape(box)))
+
+    def _calibrated(self, part: Part) -> Part:
+        """A block with gains and offsets, or without them."""
+        return part if self.shows_calibration or isinstance(part, BoundedBox) else part.uncalibrated
 
     def _box_shape(self, box: int) -> tuple[int, ...]:
         return tuple((self.stop[box] - self.start[box]).tolist())
@@ -212,7 +231,8 @@ class BlockContents:
 
     def at_hand(self, volume: int, box: int) -> Part | None:
         index, blocks = volume * len(self.start) + box, self._layout.blocks
-        return self._cache.get(blocks[index].start) if index < len(blocks) else None
+        part = self._cache.get(blocks[index].start) if index < len(blocks) else None
+        return None if part is None else self._calibrated(part)
 
     def overview_at_hand(self, volume: int) -> Part | None:
         entries = self._layout.overviews
@@ -236,22 +256,28 @@ class BlockContents:
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
         layout = replace(self._layout, overviews=overviews, blocks=blocks)
-        selected = BlockContents(self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0)
         places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
         kept = {entry.start for entry in blocks}
-        selected._ancillary = [
+        kept_chunks = [
             Chunk.of(Ancillary.QUALITY, b"".join(
                 chunk.checked()[2 * at : 2 * at + 2] for at, place in enumerate(places) if place in kept
             )) if chunk.role is Ancillary.QUALITY else chunk
             for chunk in ancillary
         ]  # fmt: skip
-        return selected
+        nbytes = sum(entry.length for entry in (*overviews, *blocks)) + sum(chunk.length for chunk in kept_chunks)
+        return BlockContents(
+            self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0,
+            ancillary=kept_chunks, nbytes=nbytes, calibrated=self.shows_calibration,
+        )  # fmt: skip
+
+    def uncalibrated(self, ancillary: Sequence[Chunk]) -> BlockContents:
+        return BlockContents(
+            self._store, self.header, self._layout, self._cache, 0,
+            ancillary=list(ancillary), nbytes=self._nbytes, calibrated=False,
+        )  # fmt: skip
 
     def nbytes(self) -> int:
-        if self._ancillary is None:
-            return self._store.size
-        parts = [*self._layout.overviews, *self._layout.blocks]  # not all of it is read for this
-        return sum(entry.length for entry in parts) + sum(len(chunk.payload) for chunk in self._ancillary)
+        return self._nbytes
 
     def check(self) -> None:
         chunks.verify(map(self._chunk, self.entries()))
@@ -275,22 +301,26 @@ class BlockContents:
     def levels_above(self) -> NDArray[np.int64]:
         return self.header.tree.level[self.header.tree.leaves].astype(np.int64)
 
-    def payloads(self, volume: int) -> tuple[list[Payload], list[Payload]]:
-        """Overviews and blocks of a channel or point in time, as the file has them."""
-        n = len(self.start)
-        blocks = self._layout.blocks[volume * n : (volume + 1) * n]
-        if self.n_missing:
-            raise TincError(f"file holds {len(blocks)} of {n} blocks: it was cut off, and cannot be written again")
-
-        def payload(entry: ChunkEntry) -> Payload:
-            return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level else None)
-
-        return [payload(e) for e in self._layout.overviews[volume : volume + 1]], [payload(e) for e in blocks]
+    def overview_payloads(self) -> list[Payload]:
+        """All overviews, as the file has them."""
+        return [self._payload(entry) for entry in self._layout.overviews]
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
-        volumes = [self.payloads(volume) for volume in range(self.header.n_volumes)]
-        overviews, blocks = ([payload for pair in volumes for payload in pair[i]] for i in (0, 1))
-        return blocks_file.pack(replace(self.header, **facts), overviews, blocks, ancillary)
+        if self.n_missing:
+            held, expected = len(self._layout.blocks), self.header.n_volumes * len(self.start)
+            raise TincError(f"file holds {held} of {expected} blocks: it was cut off, and cannot be written again")
+        blocks = [self._block_payload(index, entry) for index, entry in enumerate(self._layout.blocks)]
+        return blocks_file.pack(replace(self.header, **facts), self.overview_payloads(), blocks, ancillary)
+
+    def _block_payload(self, index: int, entry: ChunkEntry) -> Payload:
+        """A block as the file has it, or encoded anew without its calibration."""
+        part = None if self.shows_calibration or entry.level else self.part(*divmod(index, len(self.start)))
+        if not isinstance(part, NetworkBox) or part.header.calibration is Calibration.NONE:
+            return self._payload(entry)
+        return Payload(part.pack([chunk for chunk in part.chunks if chunk.ancillary]))
+
+    def _payload(self, entry: ChunkEntry) -> Payload:
+        return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level else None)
 
     @cached_property
     def _checksums(self) -> dict[int, int]:

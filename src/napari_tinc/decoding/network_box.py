@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +13,42 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..format import chunks, networks_file, quality, widths
-from ..format.chunks import Ancillary, ChunkKind
-from ..format.networks_file import Calibration
+from ..format.chunks import Ancillary, Chunk, ChunkKind
+from ..format.networks_file import Calibration, NetworksHeader
 from ..format.quality import unpack_errors
 from ..networks.values import to_floats, to_values
 from .leaf_table import LEAF_FIELDS
 
 if TYPE_CHECKING:
     from ..networks.evaluate import Network
+    from ..networks.weights import StoredNetwork
+
+
+class DecodedWeights:
+    """The weights of a box: decoded when they are first needed, and shared by the same box without calibration."""
+
+    def __init__(self, header: NetworksHeader, chunks: Sequence[Chunk]) -> None:
+        self._header, self._chunks = header, chunks
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which nodes have a network that was cut off, (n_nodes,)."""
+        present = sum(chunk.n_nodes for chunk in self._chunks if chunk.role is ChunkKind.WEIGHTS)
+        return (self._header.widths > 0) & ((self._header.widths > 0).cumsum() > present)
+
+    @cached_property
+    def stored(self) -> StoredNetwork:
+        from ..networks.weights import from_chunks
+
+        return from_chunks(self._header, self._chunks)
+
+    @cached_property
+    def network(self) -> Network:
+        return self.stored.network(self.missing)
+
+    @cached_property
+    def uncalibrated(self) -> Network:
+        return self.network.with_corrections(*self.stored.uncalibrated().leaf_corrections(self.missing))
 
 
 class NetworkBox:
@@ -27,6 +57,8 @@ class NetworkBox:
     With ``partial`` the data may be cut off anywhere after the first chunk; leaves without their networks have the
     mean of the volume.
     """
+
+    _shows_calibration = True
 
     def __init__(self, data: bytes, *, partial: bool = False) -> None:
         self.data = data
@@ -38,6 +70,7 @@ class NetworkBox:
                 raise
             self.header, self.chunks = networks_file.parse(data, partial=True)
             self.cut_off = True
+        self._weights = DecodedWeights(self.header, self.chunks)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -45,19 +78,35 @@ class NetworkBox:
 
     @property
     def calibrated(self) -> bool:
-        return self.header.calibration is not Calibration.NONE
+        """Whether gains and offsets correct the values."""
+        return self._shows_calibration and self.header.calibration is not Calibration.NONE
+
+    @cached_property
+    def uncalibrated(self) -> NetworkBox:
+        """The same box without gains and offsets, and without the errors measured with them. Shares its weights."""
+        box = copy(self)
+        box._shows_calibration = False
+        box.chunks = tuple(chunk for chunk in self.chunks if chunk.role is not Ancillary.QUALITY)
+        return box
+
+    @property
+    def network(self) -> Network:
+        return self._weights.network if self._shows_calibration else self._weights.uncalibrated
+
+    @property
+    def stored(self) -> StoredNetwork:
+        """What the chunks say, with the calibration of the file."""
+        return self._weights.stored
 
     @property
     def missing(self) -> NDArray[np.bool_]:
         """Which nodes have a network that was cut off, (n_nodes,)."""
-        present = sum(chunk.n_nodes for chunk in self.chunks if chunk.role is ChunkKind.WEIGHTS)
-        return (self.header.widths > 0) & ((self.header.widths > 0).cumsum() > present)
+        return self._weights.missing
 
-    @cached_property
-    def network(self) -> Network:
-        from ..networks.weights import from_chunks
-
-        return from_chunks(self.header, self.chunks).network(self.missing)
+    @property
+    def decoded(self) -> bool:
+        """Whether :attr:`network` is there already and costs nothing."""
+        return "network" in vars(self._weights)
 
     @property
     def n_missing(self) -> int:
@@ -103,7 +152,22 @@ class NetworkBox:
                 errors = unpack_errors(chunk.checked(), int(part.max()) + 1, self.header.value_range)[part]
         return errors
 
+    def pack(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
+        """The box as a file, with these ancillary chunks and other facts."""
+        if self.calibrated or self.header.calibration is Calibration.NONE:
+            critical = [chunk for chunk in self.chunks if not chunk.ancillary]
+            return networks_file.pack(replace(self.header, **facts), [*critical, *ancillary])
+        return pack_weights(self.header, self.stored.uncalibrated(), ancillary, **facts)
+
     def verify(self) -> None:
         """Check all chunks and decode all weights; :class:`TincError` if anything is wrong."""
         chunks.verify(self.chunks)
         _ = self.network, self._errors()
+
+
+def pack_weights(
+    header: NetworksHeader, stored: StoredNetwork, ancillary: Sequence[Chunk], **facts: Any
+) -> bytes:  # fmt: skip
+    """A file of one tree around other weights."""
+    header = replace(header, calibration=stored.corrections.kind, **facts)
+    return networks_file.pack(header, [*stored.to_chunks(header.weights_format), *ancillary])

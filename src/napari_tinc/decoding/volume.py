@@ -18,17 +18,14 @@ from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.head import VolumeFacts
-from ..format.metadata import usual_labels, with_meta
-from ..networks.values import to_values
-from ..octree import box_slices
+from ..format.metadata import QUALITY_KEYS, usual_labels, with_json
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
 from .contents import BlockContents, Contents, Part, read_parts
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
-from .network_box import NetworkBox
-from .values import VoxelDecoder, check_eager
+from .values import VoxelDecoder
 
 if TYPE_CHECKING:
     from ..metrics import Quality
@@ -40,6 +37,22 @@ class TincVolume(LazyBase):
     """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
 
     Any number of threads may read it. ``cache_bytes`` bounds what it keeps of what it has decoded.
+
+    Examples
+    --------
+    Indexing decodes nothing; ``np.asarray`` decodes exactly what the index covers:
+
+    >>> import numpy as np
+    >>> import napari_tinc as tinc
+    >>> array = np.arange(40**3, dtype=np.uint16).reshape(40, 40, 40)
+    >>> volume = tinc.compress(array, max_error=0, spacing=(2, 1, 1), units="micrometer")
+    >>> volume.shape, volume.dtype, volume.spacing, volume.units
+    ((40, 40, 40), dtype('uint16'), (2.0, 1.0, 1.0), 'micrometer')
+    >>> np.asarray(volume[20, :2, :3])
+    array([[32000, 32001, 32002],
+           [32040, 32041, 32042]], dtype=uint16)
+    >>> [level.shape for level in volume.levels]
+    [(40, 40, 40), (20, 20, 20)]
     """
 
     def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
@@ -135,7 +148,9 @@ class TincVolume(LazyBase):
     @property
     def calibrated(self) -> bool:
         """Whether gains and offsets correct the networks, of any of its trees."""
-        return any(part is not None and part.calibrated for _, _, part in self.boxes())
+        return self._parts.shows_calibration and any(
+            part is not None and part.calibrated for _, _, part in self.boxes()
+        )
 
     @property
     def n_missing(self) -> int:
@@ -226,7 +241,9 @@ class TincVolume(LazyBase):
         meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
         if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
             meta["axes"] = axes
-        return TincVolume.of_parts(parts.selected(volumes, with_meta(parts.ancillary(), meta)), self._cache.most)
+        return TincVolume.of_parts(
+            parts.selected(volumes, with_json(parts.ancillary(), Ancillary.META, meta)), self._cache.most
+        )
 
     def rewritten(
         self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
@@ -235,35 +252,20 @@ class TincVolume(LazyBase):
         meta = self.meta | {"axes": axis_labels}
         if meta == {"axes": "zyx"}:
             meta = {}
-        data = self._parts.rewritten(with_meta(self._parts.ancillary(), meta), spacing=spacing, unit=units or "")
+        ancillary = with_json(self._parts.ancillary(), Ancillary.META, meta)
+        data = self._parts.rewritten(ancillary, spacing=spacing, unit=units or "")
         return TincVolume(data, cache_bytes=self._cache.most)
 
-    def decode(self, device: str = "auto") -> NDArray[Any]:
-        """Everything, evaluated by torch on a device: for bulk work on a GPU.
+    def uncalibrated(self) -> TincVolume:
+        """Return the same volume without gains and offsets, to see what they give; itself if it has none.
 
-        Values may differ by one rounding from ``np.asarray(volume)``, which sums in another order.
-
-        Raises
-        ------
-        ValueError
-            If torch cannot use the device.
-        TincError
-            If there are more than 2^30 voxels.
+        Nothing is decoded or encoded anew. It makes no claims of its errors. Saving it writes a file without them.
         """
-        from ..devices import pick_device
-
-        check_eager(self.size)
-        where = pick_device(device)
-        out = np.empty((math.prod(self._parts.leading), *self.header.shape), self.dtype)
-        for volume, box, part in self.boxes():
-            start, stop = self._parts.start[box], self._parts.stop[box]
-            place: tuple[Any, ...] = (volume, *box_slices(start, stop))
-            if isinstance(part, NetworkBox):
-                grid = [np.arange(n, dtype=np.float64) + 0.5 for n in part.shape]
-                out[place] = to_values(part.network.to(where).on_grid(grid), part.header)
-            else:
-                out[place] = self._decoder.values(volume, [range(along.start, along.stop) for along in place[1:]])
-        return out.reshape(self.shape)
+        if not self.calibrated:
+            return self
+        provenance = {key: value for key, value in self.provenance.items() if key not in QUALITY_KEYS}
+        ancillary = with_json(self._parts.ancillary(), Ancillary.PROVENANCE, provenance)
+        return TincVolume.of_parts(self._parts.uncalibrated(ancillary), self._cache.most)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; the old one of that name stays intact until the new one is whole.
@@ -330,6 +332,18 @@ def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: in
         If it is not a good ``.tinc`` file.
     OSError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tinc as tinc
+    >>> tinc.compress(np.full((8, 16, 16), 7, np.uint8), max_error=0).save("sevens.tinc")
+    >>> volume = tinc.open("sevens.tinc")
+    >>> volume.shape
+    (8, 16, 16)
+    >>> np.asarray(volume[4, :2, :3])
+    array([[7, 7, 7],
+           [7, 7, 7]], dtype=uint8)
     """
     return TincVolume(stores.open_store(path), partial=partial, cache_bytes=cache_bytes)
 
@@ -341,6 +355,17 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
     ------
     ValueError
         If the shapes differ, or one of them has NaN or infinite values that the other has not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import napari_tinc as tinc
+    >>> array = np.random.default_rng(0).normal(100, 20, (20, 20, 20)).astype(np.uint8)
+    >>> quality = tinc.compare(array, tinc.compress(array, max_error=2))
+    >>> quality.max_error
+    2.0
+    >>> print(f"{quality.psnr:.1f} dB, {quality.bits_per_voxel:.1f} bits a voxel")
+    40.1 dB, 4.5 bits a voxel
     """
     from ..metrics import measure
 

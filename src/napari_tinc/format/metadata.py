@@ -8,16 +8,18 @@ from typing import Any
 
 from .chunks import Ancillary, Chunk
 
+QUALITY_KEYS = ("psnr", "ssim")  # what PROVENANCE has of a measured quality
+
 
 def usual_labels(n_leading: int) -> str:
     """Return the labels of the axes of a file that stores none, such as "czyx" for one leading axis."""
     return "qtc"[3 - n_leading :] + "zyx"
 
 
-def with_meta(ancillary: Sequence[Chunk], meta: dict[str, Any]) -> list[Chunk]:
-    """Replace META among ancillary chunks. It is left out if ``meta`` is empty."""
-    kept = [chunk for chunk in ancillary if chunk.role is not Ancillary.META]
-    return [*kept, Chunk.of(Ancillary.META, json.dumps(meta, separators=(",", ":")).encode())] if meta else kept
+def with_json(ancillary: Sequence[Chunk], role: Ancillary, value: dict[str, Any]) -> list[Chunk]:
+    """Replace the chunk of a role, META or PROVENANCE, or leave it out where the new value is empty."""
+    others = [chunk for chunk in ancillary if chunk.role is not role]
+    return [*others, Chunk.of(role, compact(value))] if value else others
 
 
 def compact(value: dict[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,55 +23,46 @@ from ..control import Check, never
 from ..devices import cpu_count
 from ..octree import box_slices
 from .architecture import Architecture, Array
-from .tile_buffers import CPU_BUFFERS, TileBuffers
+from .tile_buffers import BUFFERS
 
 TILE = 4096  # Points whose features of two layers fit into a core's cache.
-GPU_TILE = 2**18  # Points that a GPU evaluates at once.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """A tree of networks that is ready to be evaluated by NumPy, or by PyTorch after :meth:`to`.
+    """A network ready to be evaluated by NumPy.
 
     Attributes
     ----------
     vector : float32 parameters, laid out as the architecture says.
     gain, offset : of every leaf, float64 (n_leaves,): y = gain * x + offset, where x is 0 for a scalar.
-    device : None for NumPy, else a torch device.
     """
 
     architecture: Architecture
-    vector: Any
+    vector: NDArray[np.float32]
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
-    device: Any = None
-    _xp: Any = field(init=False)
     _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
     _heads: list[Array] = field(init=False)  # of every group, the same
 
     def __post_init__(self) -> None:
         """Stack weights and biases, so that a layer is one matrix product."""
-        xp: Any = np
-        if self.device is not None:
-            import torch as xp
         layers, heads = [], []
         names = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, self.architecture.layers))]
         for weights in self.architecture.views(self.vector):
             tensors = [[weights[name] for name in pair if name in weights] for pair in (*names, ("head", "head_bias"))]
-            stacked = [xp.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in tensors]
+            stacked = [np.concatenate(parts, 1).swapaxes(1, 2) if parts else None for parts in tensors]
             layers.append(stacked[:-1])
             heads.append(stacked[-1])
-        object.__setattr__(self, "_xp", xp)
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
 
-    def to(self, device: Any) -> Network:
-        """Return the same network on a PyTorch device."""
-        import torch
-
-        return Network(
-            self.architecture, torch.from_numpy(self.vector).to(device), self.gain, self.offset, torch.device(device)
-        )
+    def with_corrections(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Network:
+        """The same network, sharing its weights in memory, with other gains and offsets of the leaves."""
+        network = copy(self)
+        object.__setattr__(network, "gain", gain)
+        object.__setattr__(network, "offset", offset)
+        return network
 
     def on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
@@ -101,21 +93,20 @@ class Network:
 
         def work(leaves: Sequence[int]) -> None:
             """Evaluate some leaves."""
-            buffers = CPU_BUFFERS if self.device is None else TileBuffers(self._xp, device=self.device)
             for leaf in leaves:
                 where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
                 gain, offset = self.gain[leaf], self.offset[leaf]
                 if head < 0:
                     out[where] = finish(np.full(1, offset, np.float32))
                     continue
-                for tile, values in self._evaluate_head(head, grid, where, buffers):
+                for tile, values in self._evaluate_head(head, grid, where):
                     check()
                     if (gain, offset) != (1, 0):
                         values = (values * gain + offset).astype(np.float32)
                     out[tile] = finish(values)
 
         threads = threads or cpu_count()
-        if threads == 1 or out.size <= 4 * TILE or self.device is not None:
+        if threads == 1 or out.size <= 4 * TILE:
             work(jobs)
         else:
             from concurrent.futures import ThreadPoolExecutor  # not needed for a slice, and slow to import
@@ -133,7 +124,7 @@ class Network:
                 outputs[box] = outputs[box] * gain + offset
 
     def _evaluate_head(
-        self, head: int, grid: Grid, where: tuple[slice, ...], buffers: TileBuffers
+        self, head: int, grid: Grid, where: tuple[slice, ...]
     ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
         """Evaluate a node with a head at a part of the grid inside its box.
 
@@ -146,39 +137,36 @@ class Network:
         for node in architecture.octree.path(head):
             index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
             group = architecture.groups[index]
-            along = grid.positions(architecture.centre(node), architecture.scale[group.level])
-            positions.append(along if self.device is None else [self._xp.from_numpy(x).to(self.device) for x in along])
+            positions.append(grid.positions(architecture.centre(node), architecture.scale[group.level]))
             layers += [layer[row] for layer in self._layers[index]]
             ends.append(len(layers))
         layers.append(self._heads[index][int(group.head_rows.searchsorted(row))])
         sizes = tuple([(*layer.shape, at in ends[:-1]) for at, layer in enumerate(layers, 1)])
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
-        most = TILE if self.device is None else GPU_TILE
         z, y, x = where
-        columns = min(most, x.stop - x.start)
-        rows = min(most // columns, y.stop - y.start)
-        planes = most // (columns * rows)
+        columns = min(TILE, x.stop - x.start)
+        rows = min(TILE // columns, y.stop - y.start)
+        planes = TILE // (columns * rows)
         for tile in itertools.product(_cut_slice(z, planes), _cut_slice(y, rows), _cut_slice(x, columns)):
-            values = self._evaluate_tile(layers, sizes, positions, tile, buffers)
-            yield tile, values if self.device is None else values.cpu().numpy()
+            yield tile, self._evaluate_tile(layers, sizes, positions, tile)
 
     def _evaluate_tile(
         self, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...], positions: list[list[Array]],
-        tile: tuple[slice, ...], buffers: TileBuffers,
+        tile: tuple[slice, ...],
     ) -> Array:  # fmt: skip
         """Evaluate layers from the root at the points of a tile, with the positions of each node."""
         shape = tuple([part.stop - part.start for part in tile])
         count = math.prod(shape)
         nodes = iter(positions)
         z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
-        *steps, last = buffers.steps(sizes, shape)
+        *steps, last = BUFFERS.steps(sizes, shape)
         below: Array = None
         for layer, step in zip(layers, steps, strict=False):
             if below is None:
-                self._first_sines(layer, [z, y, x], step.outputs.reshape(len(layer), -1)[:, :count], buffers)
+                self._first_sines(layer, [z, y, x], step.outputs.reshape(len(layer), -1)[:, :count])
             else:
                 for rows, out in step.pieces:
-                    self._xp.matmul(layer[rows], below, out=out)
+                    np.matmul(layer[rows], below, out=out)
                 sine_(step.outputs)
             if step.positions:
                 z, y, x = (along[part] for along, part in zip(next(nodes), tile, strict=True))
@@ -186,10 +174,10 @@ class Network:
                     into[:] = along
             step.ones[:] = 1
             below = step.next_input
-        self._xp.matmul(layers[-1], below, out=last.pieces[0][1])
+        np.matmul(layers[-1], below, out=last.pieces[0][1])
         return last.outputs.reshape(-1)[:count].reshape(shape)
 
-    def _first_sines(self, layer: Array, positions: list[Array], out: Array, buffers: TileBuffers) -> None:
+    def _first_sines(self, layer: Array, positions: list[Array], out: Array) -> None:
         """Evaluate the root's first layer on a grid, (width, points), with sines of two sides of the grid only.
 
         sin(a + b) = sin a cos b + cos a sin b, where a are the angles that the axes of one side give, and b the others.
@@ -201,14 +189,14 @@ class Network:
             a, b = (z[:, :, None] + y[:, None, :]).reshape(width, -1), x
         else:
             a, b = z, (y[:, :, None] + x[:, None, :]).reshape(width, -1)
-        factors_a, factors_b = buffers(2, width, a.shape[1], 2), buffers(3, width, 2, b.shape[1])
+        factors_a, factors_b = BUFFERS(2, width, a.shape[1], 2), BUFFERS(3, width, 2, b.shape[1])
         for angles, sines, cosines in (
             (a, factors_a[:, :, 0], factors_a[:, :, 1]),
             (b, factors_b[:, 1], factors_b[:, 0]),
         ):
-            self._xp.sin(angles, out=sines)
-            self._xp.cos(angles, out=cosines)
-        self._xp.matmul(factors_a, factors_b, out=out.reshape(width, a.shape[1], b.shape[1]))
+            np.sin(angles, out=sines)
+            np.cos(angles, out=cosines)
+        np.matmul(factors_a, factors_b, out=out.reshape(width, a.shape[1], b.shape[1]))
 
 
 class Grid:

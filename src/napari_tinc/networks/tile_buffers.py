@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,17 +45,15 @@ class TileBuffers(threading.local):
     New memory for each evaluation would cost a fifth of the arithmetic.
     """
 
-    def __init__(self, xp: Any = np, **options: Any) -> None:
-        self._zeros = partial(xp.zeros, dtype=xp.float32, **options)
-        self._on_device = bool(options)  # a device has no threads to mind
-        self._flat = [self._zeros(0) for _ in range(4)]
+    def __init__(self) -> None:
+        self._flat = [np.zeros(0, np.float32) for _ in range(4)]
         self._steps: dict[Any, list[LayerStep]] = {}
 
     def __call__(self, slot: int, *shape: int) -> Array:
         """Return an array of a shape in a slot. What it held before is kept, as far as it goes."""
         size = math.prod(shape)
         if len(self._flat[slot]) < size:
-            self._flat[slot] = self._zeros(size)
+            self._flat[slot] = np.zeros(size, np.float32)
         return self._flat[slot][:size].reshape(shape)
 
     def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[LayerStep]:
@@ -68,13 +66,12 @@ class TileBuffers(threading.local):
         """
         if (sizes, shape) in self._steps:
             return self._steps[sizes, shape]
-        count = block = math.prod(shape)
-        if not self._on_device:
-            block = points_at_once(count, max(rows * columns for rows, columns, _ in sizes))
+        count = math.prod(shape)
+        block = points_at_once(count, max(rows * columns for rows, columns, _ in sizes))
         steps = []
         for index, (rows, columns, below) in enumerate(sizes):
             array = self(index % 2, rows + (4 if below else 1), -(-count // block), block)
-            next_input, most = array.swapaxes(0, 1), rows if self._on_device else rows_at_once(rows, columns, block)
+            next_input, most = array.swapaxes(0, 1), rows_at_once(rows, columns, block)
             cuts = [slice(at, min(at + most, rows)) for at in range(0, rows, most)]
             positions = [row.reshape(-1)[:count].reshape(shape) for row in array[rows:-1]]
             steps.append(
@@ -86,7 +83,7 @@ class TileBuffers(threading.local):
         return steps
 
 
-CPU_BUFFERS = TileBuffers()
+BUFFERS = TileBuffers()
 
 
 @lru_cache(maxsize=256)

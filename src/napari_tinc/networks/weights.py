@@ -142,15 +142,21 @@ class StoredNetwork:
         ----------
         missing : bool (n_nodes,), networks that a file which is cut off lacks.
         """
-        network = to_network(self.architecture, self.vector, self.corrections, self.scalars)
+        return Network(self.architecture, self.vector, *self.leaf_corrections(missing))
+
+    def leaf_corrections(
+        self, missing: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return gain and offset of every leaf of :meth:`network`, float64 (n_leaves,) each."""
+        gain, offset = leaf_corrections(self.architecture, self.corrections, self.scalars)
         if missing is None or not missing.any():
-            return network
+            return gain, offset
         tree = self.architecture.octree
         is_missing = missing.copy()
         for node in range(1, len(is_missing)):  # parents come first
             is_missing[node] |= is_missing[tree.parent[node]]
         kept = ~is_missing[tree.leaves] | (self.architecture.widths[tree.leaves] == SCALAR)
-        return replace(network, gain=network.gain * kept, offset=network.offset * kept)
+        return gain * kept, offset * kept
 
     def uncalibrated(self) -> StoredNetwork:
         """Return the same network without calibration."""
@@ -314,10 +320,17 @@ def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
     """Return the network as a reader of these parameters will have it."""
+    return Network(architecture, vector, *leaf_corrections(architecture, corrections, scalars))
+
+
+def leaf_corrections(
+    architecture: Architecture, corrections: Corrections, scalars: Scalars
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return gain and offset of every leaf, float64 (n_leaves,) each; 0 and its value for a scalar."""
     head = architecture.heads_of_leaves
     gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
     gain[head < 0], offset[head < 0] = 0, scalars.values
-    return Network(architecture, vector, gain, offset)
+    return gain, offset
 
 
 def _read_fixed_size(

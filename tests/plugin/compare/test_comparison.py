@@ -12,7 +12,7 @@ from napari.layers.utils._link_layers import link_layers
 from vispy.visuals.axis import _get_ticks_talbot
 from volumes import small_array, small_volume, wide_array, wide_volume
 
-from napari_tinc.encoding.recalibration import recalibrated
+import napari_tinc as tinc
 from napari_tinc.plugin.compare import modes
 from napari_tinc.plugin.compare.lazy_pairs import Curtain
 from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
@@ -77,7 +77,7 @@ def test_the_viewer_is_given_back_as_it_was(viewer: ViewerModel) -> None:
 
 def test_a_curtain_shows_the_calibration_that_is_on() -> None:
     viewer = ViewerModel()
-    data, arguments = to_layer(recalibrated(small_volume(), small_array() // 2), "a (tinc)", 10**6)
+    data, arguments = to_layer(tinc.recalibrate(small_volume(), small_array() // 2), "a (tinc)", 10**6)
     original, image = viewer.add_image(small_array(), name="a"), viewer.add_image(data, **arguments)
     comparison = Comparison(viewer, original, image)
     comparison.show(Mode.CURTAIN)

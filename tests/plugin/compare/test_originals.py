@@ -12,8 +12,6 @@ from napari.layers import Image
 from volumes import brighter, small_array, small_volume, wide_array, wide_volume
 
 import napari_tinc as tinc
-from napari_tinc.encoding import recalibration
-from napari_tinc.encoding.recalibration import recalibrated
 from napari_tinc.plugin.compare import original
 from napari_tinc.plugin.compare.original import (
     NO_NETWORKS,
@@ -24,7 +22,6 @@ from napari_tinc.plugin.compare.original import (
     measure,
     no_calibration,
     possible_originals,
-    recalibrate,
     show,
     summary,
     toggled,
@@ -40,7 +37,7 @@ def image(volume: tinc.TincVolume, eager: int = 10**6) -> Image:
 
 
 def test_measured_figures_agree_with_each_other() -> None:
-    volume = recalibrated(small_volume(), brighter())
+    volume = tinc.recalibrate(small_volume(), brighter())
     found = measure(volume, brighter())
     assert found.quality == tinc.compare(brighter(), volume)
     assert found.before is not None and found.quality_before.psnr < found.quality.psnr
@@ -87,7 +84,7 @@ def test_a_volume_with_holes_is_measured() -> None:
 
 
 def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    volume = recalibrated(small_volume(), brighter())
+    volume = tinc.recalibrate(small_volume(), brighter())
     layer = image(volume)
     values = layer.data
     show(layer, toggled(layer), other=True)
@@ -105,7 +102,7 @@ def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeyp
 
 def test_lazy_layers_are_toggled_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_tinc.plugin.layers.display.OVERVIEW_VOXELS", 2000)
-    layer = image(recalibrated(wide_volume(), wide_array() // 2 + 30), 2000)
+    layer = image(tinc.recalibrate(wide_volume(), wide_array() // 2 + 30), 2000)
     assert layer.multiscale
     before = np.asarray(layer.data[0][3])
     show(layer, toggled(layer), other=True)
@@ -121,12 +118,12 @@ def test_what_has_no_calibration_says_so() -> None:
 
 def test_a_recalibrated_volume_replaces_what_was_shown() -> None:
     layer = image(small_volume())
-    shown = recalibrate(layer, brighter())
+    shown = Shown.of(tinc.recalibrate(small_volume(), brighter()), layer)
     assert isinstance(shown, Shown)
     show(layer, shown, other=False)
     assert tinc.compare(brighter(), layer.data).psnr > tinc.compare(brighter(), small_volume()).psnr + 1
     assert unchanged(*layer.as_layer_data_tuple()[:2]) is shown.volume
-    assert not is_calibrated(image(recalibration.uncalibrated(shown.volume)))
+    assert not is_calibrated(image(shown.volume.uncalibrated()))
 
 
 def test_originals_are_plain_images_of_the_same_shape_and_the_namesake_comes_first() -> None:
@@ -164,4 +161,4 @@ def test_calibration_is_not_proposed_for_what_has_no_networks() -> None:
     with pytest.raises(ValueError, match="no networks, so there is nothing to calibrate"):
         toggled(layer)
     assert no_calibration(image(small_volume())) == "Not calibrated. Use Recalibrate first."
-    assert no_calibration(image(recalibrated(small_volume(), brighter()))) == ""
+    assert no_calibration(image(tinc.recalibrate(small_volume(), brighter()))) == ""

@@ -15,7 +15,6 @@ from volumes import small_array, small_volume
 
 import napari_tinc as tinc
 from napari_tinc.decoding.lazy_array import LazyArray
-from napari_tinc.encoding.recalibration import recalibrated
 from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.networks import evaluate
 from napari_tinc.plugin import commands, reader, writer
@@ -195,7 +194,7 @@ def test_a_single_tree_that_was_cut_off(tmp_path: Path, said: list[str], lost: i
         with pytest.raises(writer.SaveError, match="was cut off"):
             writer.write(str(tmp_path / "b.tinc"), shown, arguments | changed)
     with pytest.raises(ValueError, match="was cut off"):
-        recalibrated(arguments["metadata"]["tinc"], small_array())
+        tinc.recalibrate(arguments["metadata"]["tinc"], small_array())
 
 
 def test_channels_are_layers_with_names_and_colours(viewer: ViewerModel, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from superqt.utils import WorkerBase
 from volumes import brighter, small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.encoding.recalibration import recalibrated
 from napari_tinc.plugin import commands
 from napari_tinc.plugin.compare import pair
 from napari_tinc.plugin.compare.modes import Mode
@@ -350,7 +349,7 @@ def test_leaves_of_a_file_that_was_cut_off_say_so(make: Any) -> None:
 
 
 def test_calibration_is_toggled_by_a_command(viewer: ViewerModel, qtbot: Any) -> None:
-    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
+    image = add(viewer, tinc.recalibrate(small_volume(), brighter()), "c")
     values = image.data
     commands.toggle_calibration(viewer)
     qtbot.waitUntil(lambda: "c: calibration off" in notified(), timeout=30_000)
@@ -370,7 +369,7 @@ def test_commands_without_a_compressed_layer_say_so(viewer: ViewerModel) -> None
 
 
 def test_widgets_follow_what_commands_do(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
+    image = add(viewer, tinc.recalibrate(small_volume(), brighter()), "c")
     widget = make(LeavesWidget, viewer)
     assert widget.calibrated.value
     commands.toggle_calibration(viewer)
@@ -395,7 +394,7 @@ def test_no_original_is_a_choice(viewer: ViewerModel, make: Any) -> None:
 
 
 def test_figures_are_forgotten_with_the_calibration_they_are_of(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
+    image = add(viewer, tinc.recalibrate(small_volume(), brighter()), "c")
     widget = make(CompareWidget, viewer)
     widget.pair.original.value = viewer.layers["a"]
     widget.measure.native.click()

@@ -15,7 +15,6 @@ from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike, NDArray
 
 from ...decoding.volume import TincVolume, quality_of
-from ...encoding.recalibration import recalibrated, uncalibrated
 from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
 from ..layers.compressed import OVERLAY
@@ -83,7 +82,7 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measured:
         off = off[known]
     shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES, overwrite_input=True))
     counts, edges = np.histogram(off, BINS, (-far, far))
-    plain = uncalibrated(volume)
+    plain = volume.uncalibrated()
     before = quality_before = None
     if plain is not volume:
         values_before = np.asarray(plain)
@@ -174,7 +173,7 @@ def toggled(image: Image | Labels) -> Shown:
     volume = image.metadata[VOLUME]
     if volume.error_bound is not None:
         raise ValueError(f"{image.name}: {NO_NETWORKS}")
-    plain = uncalibrated(volume)
+    plain = volume.uncalibrated()
     if plain is volume:
         raise ValueError(
             f"{image.name} has no calibration; it can be calibrated against its original: "
@@ -188,11 +187,6 @@ def no_calibration(image: Image | Labels) -> str:
     if image.metadata[VOLUME].error_bound is not None:
         return NO_NETWORKS
     return "" if is_calibrated(image) or OTHER in image.metadata else "Not calibrated. Use Recalibrate first."
-
-
-def recalibrate(image: Image, original: ArrayLike) -> Shown:
-    """The same networks, calibrated against an original."""
-    return Shown.of(recalibrated(image.metadata[VOLUME], original), image)
 
 
 def show(image: Image | Labels, shown: Shown, other: bool) -> None:

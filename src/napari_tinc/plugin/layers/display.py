@@ -326,7 +326,7 @@ class DisplayVolume:
 
 def _is_ready(part: Part) -> bool:
     """Whether values of a part can be had without decoding all of it first."""
-    return part.decoded if isinstance(part, BoundedBox) else "network" in vars(part)
+    return part.decoded
 
 
 def _is_thin(ranges: Ranges) -> bool:

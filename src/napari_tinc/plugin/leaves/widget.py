@@ -9,6 +9,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, S
 from napari.layers import Image, Layer
 
 from ...decoding.volume import TincVolume
+from ...encoding.recalibration import recalibrate
 from ...errors import TincError
 from ...networks.calibration import WORTH_DB
 from ..compare.original import (
@@ -18,7 +19,6 @@ from ..compare.original import (
     is_calibrated,
     measure,
     no_calibration,
-    recalibrate,
     show,
     summary,
 )
@@ -207,7 +207,7 @@ class LeavesWidget(Container):
         layer, against = self.pair.image.value, self.pair.original.value
 
         def work(_: TincVolume, original: Any) -> tuple[Shown, Measured]:
-            shown = recalibrate(layer, original)
+            shown = Shown.of(recalibrate(layer.metadata[VOLUME], original), layer)
             return shown, measure(shown.volume, original)
 
         def on_result(image: Image, result: tuple[Shown, Measured]) -> None:
