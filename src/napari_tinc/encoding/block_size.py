@@ -27,8 +27,8 @@ OVERVIEW_BLOCKS = 64  # A file of fewer blocks has no overview.
 def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
     """Return the octree whose leaves are the blocks; only a root if one tree of networks is best.
 
-    A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks/), where a single
-    fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
+    A volume is cut if every block gets :data:`BLOCK_BYTES` (measured: docs/benchmarks/), if a single fit would take too
+    much memory, or if ``edge`` demands it. Chosen levels or widths are those of a single tree.
     """
     if settings.without_networks:
         edge = min(edge or EXACT_EDGE, EXACT_EDGE)

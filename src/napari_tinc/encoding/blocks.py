@@ -1,10 +1,9 @@
 """Compress block by block: volumes larger than memory, of channels and points in time, on one machine or many.
 
-    source --survey--> range, detail of each block, overview --shares--> bytes of each block
-           --fit_block, in any order, here or on a cluster--> blocks --mosaic--> file
+    source --survey--> range, detail of each block, overview --bytes_of_blocks--> bytes of each block
+           --fit_block, in any order, here or on a cluster--> blocks --assemble--> file
 
-Every block is a fit of its own (training/fit_tree.py), so that its bytes depend on nothing but its voxels and its
-budget.
+Every block is fitted separately (training/fit_tree.py): its bytes depend only on its voxels and its budget.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ LEAST_FLAT = 120  # A constant block gets this many bytes.
 def bytes_of_blocks(survey: Survey, nbytes: float) -> NDArray[np.int64]:
     """Return the bytes of every block, int64 (n_volumes, n_blocks).
 
-    Where twice the bytes halve the squared error D, D_i = A_i / b_i, the sum of D_i is least for b_i ~ sqrt(A_i) (as
-    for any convex D: equal slopes). The root of A_i is taken to be the block's detail.
+    If twice the bytes halve the squared error D, then D_i = A_i / b_i, and the sum of D_i is least for b_i ~ sqrt(A_i),
+    as for any convex D: equal slopes. The root of A_i is assumed to be the block's detail.
 
     Raises
     ------
-    ValueError
+    NotWithNetworks
         If the blocks cannot be made so small.
     """
     flat = survey.low == survey.high

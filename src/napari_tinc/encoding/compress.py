@@ -47,46 +47,51 @@ def compress(
 
     Parameters
     ----------
-    array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
-        Maybe with axes before these: channels, points in time. Memory maps, Zarr, HDF5 and dask arrays are read block
-        by block, if they are larger than :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels.
-    ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
+    array : (z, y, x), of an integer dtype of up to 32 bits or a float dtype, all values finite. It must not change
+        during the call. Axes before z, y, x are channels or points in time. Memory maps, Zarr, HDF5 and dask arrays of
+        more than :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels are read block by block.
+    ratio : bytes of the raw array / bytes of the file; 64 if no target is given. The file is 0 to 3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
-    psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
-        8 or more. Takes up to six fits.
-    max_error : instead of ``ratio``, how far any voxel may be from the original, in units of the data: 0 for bit for
-        bit. Such a file has no networks, and preset and device are of no meaning. NaN and infinite values survive.
-    labels : values are names, not intensities; stored in the file. With ``max_error=0`` only; a mask (bool)
-        is such anyway.
-    method : "networks" for an octree of networks, whatever else may be better. "predictive" for a file without
-        networks, whose blocks the predictive coder codes, for a volume of at most
-        :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels; with ``max_error`` that is what happens anyway.
-        "auto" for the better of the two; networks where only they can serve, or ``widths``, ``levels`` or ``weights``
-        are chosen.
+    psnr : instead of ``ratio``, the lowest PSNR in dB, 1 to 120. The smallest file that is found has it, at a ratio of
+        8 or more. This takes up to six fits.
+    max_error : instead of ``ratio``, the largest difference of any voxel from the original, in units of the data; 0 for
+        bit for bit. Such a file has no networks, and preset and device are ignored. NaN and infinite values are kept.
+    labels : whether values are labels, not intensities; stored in the file. This needs ``max_error=0``. A mask (bool)
+        is always treated as labels.
+    method : "networks" for an octree of networks; "predictive" for the predictive coder, for at most
+        :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels; "auto" for the better of the two. "auto" takes
+        networks if only they can make the file, or if ``widths``, ``levels`` or ``weights`` are given. ``max_error``
+        always takes the predictive coder.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
-    seed : the same seed on the same machine gives the same bytes, with the same number of CPUs (one counts as two).
-    spacing, units : edges of a voxel along z, y, x; stored in the file.
-    axis_labels : one letter an axis; None for the last of "qtczyx".
-    weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
-    levels : of the octree of networks, 1 to 6; None for what suits the size (two, but for large files).
+    seed : 0 to 4,294,967,295. The same seed gives the same bytes on the same machine with the same number of CPUs (one
+        counts as two).
+    spacing, units : edges of a voxel along z, y, x, and their unit; stored in the file.
+    axis_labels : a letter for each axis; None for the last of "qtczyx".
+    weights : how weights are stored: "entropy" (rounded during training, entropy-coded), "int8" or "float16".
+    levels : levels of the octree of networks, 1 to 6; None for what suits the size (two, except in large files).
     widths : features of the nodes of every level from the root, each 1 to 256, such as (48, 16); None for what suits
         the size. Not with ``psnr``.
-    calibration : "auto", gains and offsets where they pay, or "none".
+    calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
-    block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
-    resume : folder that keeps what is done until all is. The same call goes on where it was interrupted, to the same
-        bytes, if the number of CPUs is the same, and forgets at most half a minute of work. One call at a time has it;
-        another's raises BlockingIOError.
+    block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio (one tree, or
+        blocks).
+    resume : folder that keeps finished work until the file is complete. If the call is interrupted, the same call
+        continues from there, loses at most half a minute of work, and makes the same bytes if the number of CPUs is the
+        same. Only one call at a time can use it; another raises BlockingIOError.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
-    options : instead of all of the keywords above, :class:`Options` made of them.
+    options : :class:`Options`, instead of all keywords above.
     on_progress : called with every :class:`Progress`.
+
+    Returns
+    -------
+    The compressed volume, in memory.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not usable, or the size or quality out of reach; the message names what was found and what is
-        expected.
+        If an argument cannot be used, or the size or PSNR cannot be reached. The message has the value that was given
+        and what is expected.
 
     Examples
     --------

@@ -35,37 +35,38 @@ TARGETS = ("ratio", "nbytes", "psnr", "max_error")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to compress a volume: the keywords of :func:`napari_tinc.compress`, checked when this is made.
+    """How to compress a volume: the keywords of :func:`napari_tinc.compress`, checked when the object is made.
 
-    :func:`dataclasses.replace` makes another one that differs in some of them.
+    :func:`dataclasses.replace` makes a changed copy. What depends on the volume is checked with the volume.
 
     Parameters
     ----------
     ratio : bytes of the raw array / bytes of the file; 64 if no target is given. At most one target is given.
     nbytes : instead of ``ratio``, the largest size of the file.
-    psnr : instead of ``ratio``, the least quality in dB.
-    max_error : instead of ``ratio``, how far any voxel may be from the original; 0 for bit for bit.
+    psnr : instead of ``ratio``, the lowest PSNR in dB, 1 to 120.
+    max_error : instead of ``ratio``, the largest difference of any voxel from the original; 0 for bit for bit.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : 0 to 4,294,967,295; the same seed gives the same bytes.
-    spacing : edges of a voxel along z, y, x; None where they are not known.
-    units : of the spacing, such as "micrometer".
-    axis_labels : one letter an axis; None for the last of "qtczyx".
+    spacing : edges of a voxel along z, y, x; None if they are not known.
+    units : unit of the spacing, such as "micrometer".
+    axis_labels : a letter for each axis; None for the last of "qtczyx".
     weights : "entropy", "int8" or "float16": how weights are stored.
-    levels : of the octree of networks, 1 to 6; None for what suits the size.
-    widths : of the networks, a level from the root; None for what suits the size. Not with ``psnr``.
-    calibration : "auto", gains and offsets where they pay, or "none".
-    labels : whether values are labels, which only ``max_error=0`` keeps.
+    levels : levels of the octree of networks, 1 to 6; None for what suits the size.
+    widths : features of the nodes of every level from the root, each 1 to 256; None for what suits the size. Not with
+        ``psnr``.
+    calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
+    labels : whether values are labels, which need ``max_error=0``.
     channels : "name" and "color" ("#rrggbb") of every channel.
     method : "networks", "predictive", or "auto" for the better of the two.
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
-    resume : folder that keeps what is done until all is.
+    resume : folder that keeps finished work until the file is complete.
     scheduler : address of a dask.distributed scheduler, or its Client, whose workers fit the blocks.
 
     Raises
     ------
     ValueError, TypeError
-        If a value is not usable, or two contradict each other. What depends on the volume is checked with it.
+        If a value cannot be used, or two contradict each other.
     """
 
     ratio: float | None = None

@@ -32,8 +32,8 @@ DB_PER_DOUBLING = 3.0  # Twice the bytes give about this much.
 def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:
     """Make the smallest file found with a PSNR, by the job's method.
 
-    Where both methods may serve, a file without networks comes first. Only if networks are better in as many bytes,
-    their size is searched.
+    If both methods are possible, a file without networks comes first. The size of networks is searched only if they are
+    better in as many bytes.
     """
     method = settled_method(job, LEAST_RATIO)
     if method == "predictive":

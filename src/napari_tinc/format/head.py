@@ -1,16 +1,16 @@
 """The beginning of every ``.tinc`` file: prefix, facts about the volume, table of chunks; and their checks.
 
 A file holds either one tree of networks (networks_file.py) or blocks that are such files (blocks_file.py). NumPy and
-the standard library only; docs/reference/format.md is the authority. All is little-endian; ``pack_varint`` is a minimal
-LEB128 number of at most 7 bytes; bits are packed least significant first, padding bits are 0::
+the standard library only; docs/reference/format.md is the authority. All numbers are little-endian. "uv" is a number in
+the fewest bytes of LEB128, at most 7. Bits are packed least significant first, padding bits are 0::
 
     PREFIX  16 B  magic 89 54 4E 43 | u8 major<<4 + minor | u8 required features | u32 head length
                   | u16 CRC-16/CCITT of the ten bytes so far | u32 CRC-32 of HEAD
     HEAD          facts, description of the content, table of chunks
     BODY          the chunks back to back
 
-Offsets follow from the lengths, so that overlaps, holes and trailing bytes cannot be said. Any head has exactly one
-encoding.
+Places follow from the lengths, so that no head can describe overlaps, holes or trailing bytes. Every head has exactly
+one encoding.
 """
 
 from __future__ import annotations

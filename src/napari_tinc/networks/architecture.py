@@ -1,15 +1,14 @@
 """The tree of sine MLPs: which tensors it has, where each is in the vector of parameters, and its starting values.
 
-A node maps (its parent's features, the position in its own box) to features through ``layers`` sine layers; the root
-has positions only, and a linear head gives the intensity of leaves::
+A node maps (its parent's features, the position in its box) to features through ``layers`` sine layers. The root has
+positions only, and a linear head gives the intensity of leaves::
 
     x_0 = sin(features W_f + position W_p)          position = (z, y, x, 1) in [-1, 1], so W_p holds the bias
     x_k = sin(x_{k-1} W_k + b_k)                    k = 1 .. layers - 1
     y   = x_{layers-1} w_head + b_head              nodes without a network below
 
-All nodes of one level, width and parent group are stacked and run as one batched matrix product. The evaluation here
-is training's, which keeps what the gradient needs; evaluate.py has that of readers. How parameters are trained, rounded
-or stored is decided elsewhere.
+All nodes of one level, width and parent group are stacked and run as one batched matrix product. evaluate.py has the
+evaluation of readers, training/gradient.py that of training with its gradient.
 """
 
 from __future__ import annotations

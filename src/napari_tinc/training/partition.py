@@ -1,16 +1,15 @@
 """Decide which boxes below a network become scalars: split or stop, by the distortion and the bits that each costs.
 
-A pilot fit says what squared error the network will leave where. With J in units of squared error and a price for a
-bit, a box may be
+A pilot fit estimates the squared error that the network will leave in each box. With J in units of squared error and a
+price for a bit, a box may be
 
     left to the network     J = N + price * bits      N: the network's expected squared error there
     one scalar              J = V + price * bits      V: squared deviation from the box's mean
     split                   J = price * bits + the sum over its children
 
-of which the least is taken, from the smallest boxes up to the networks' own (as Sullivan and Baker 1994 do for
-quadtrees). Where squared error falls as 1 / bits, its total S makes a bit worth S / bits. What a network could do
-elsewhere with what it need not learn in a scalar's box is left out: counting it, N twice, lost up to 1 dB
-(docs/benchmarks/).
+The least J is taken, from the smallest boxes up to the networks' own (as Sullivan and Baker 1994 do for quadtrees).
+If squared error falls as 1 / bits, its total S makes a bit worth S / bits. A network could do better elsewhere if it
+need not learn a scalar's box. This is not counted: counting N twice lost up to 1 dB (docs/benchmarks/).
 """
 
 from __future__ import annotations
