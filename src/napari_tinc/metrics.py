@@ -138,7 +138,7 @@ def measure(
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
     rmse, largest = rmse_and_largest(original, reconstruction)
-    original, reconstruction = filled(original, reconstruction)
+    original, reconstruction = replace_special_values(original, reconstruction)
     if value_range is None:
         value_range = span_of((original.min(), original.max()))
     return Quality(
@@ -151,7 +151,7 @@ def measure(
     )
 
 
-def filled(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def replace_special_values(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Replace NaN and infinite values of both arrays with one finite value of the original.
 
     Raises

@@ -31,9 +31,9 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise ValueError(f"shape is {tuple(shape)}, {limits}")
 
 
-def _run(
+def _code_stages(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code: Callable[[ParityStage, Place], tuple[Ints, Ints]], check: Check, last: int = 0,
+    code_stage: Callable[[ParityStage, Place], tuple[Ints, Ints]], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
     """Encode or decode a box, stage by stage.
 
@@ -43,7 +43,7 @@ def _run(
     bounds : from the number of a level to its bound.
     first : the integer of the first voxel.
     background : integer of the background, -1 if there is none.
-    code : encodes or decodes a stage, whose voxels are at the slices; returns its values and errors.
+    code_stage : encodes or decodes a stage, whose voxels are at the slices; returns its values and errors.
     last : level to end with. Above 0 only every 2^last-th voxel along each axis is decoded.
     """
     size = tuple(-(-n // 2**last) for n in shape)
@@ -58,7 +58,7 @@ def _run(
 
     for stage, place in stages(size, new_level):
         check()
-        values, errors_of_stage = code(stage, place)
+        values, errors_of_stage = code_stage(stage, place)
         box[place], errors[place] = values, errors_of_stage
         if stage.parity != ORDER[-1]:  # nothing of the level is predicted after the last
             stage.known.add(stage.parity, values, errors_of_stage)
@@ -113,7 +113,7 @@ def decode_integers(
     models, empty_models = tables.models(), empty_tables.models()
     known_weights = _WeightsByParity()
 
-    def code(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+    def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
         """Decode a stage."""
         weights, activity_weights = known_weights.get(stage)
         count = stage.base.size
@@ -139,7 +139,9 @@ def decode_integers(
         np.negative(integers, out=integers, where=flipped)
         return _values_and_errors(stage, prediction, centre, integers, empty)
 
-    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check, last)
+    box = _code_stages(
+        shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code_stage, check, last
+    )
     if not last:
         reader.end()
     return box
@@ -171,9 +173,9 @@ def encode_integers(
     dead_zone : 0 to 0.5, what errors round towards zero by, of a step; they are then up to 2 dead_zone bounds larger.
     """
     known_weights, background = _WeightsByParity(), _background(box, bound)
-    stages: list[_StageTokens] = []
+    stage_tokens: list[_StageTokens] = []
 
-    def code(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+    def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
         """Choose the weights of a stage, note its tokens, and return what a decoder will have."""
         wanted = box[place].astype(stage.base.dtype)
         emptiness, empty = np.zeros(0, np.int64), None
@@ -203,13 +205,17 @@ def encode_integers(
             classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
         near = emptiness > 0
         flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
-        stages.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
         return _values_and_errors(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
-    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
-    tables = Tables.of(_concatenate(s.classes for s in stages), _concatenate(s.tokens for s in stages))
-    empty_tables = Tables.of(_concatenate(s.emptiness for s in stages), _concatenate(s.empty for s in stages))
+    values = _code_stages(
+        box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code_stage, check
+    )
+    tables = Tables.of(_concatenate(s.classes for s in stage_tokens), _concatenate(s.tokens for s in stage_tokens))
+    empty_tables = Tables.of(
+        _concatenate(s.emptiness for s in stage_tokens), _concatenate(s.empty for s in stage_tokens)
+    )
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
     writer.integers([first], FLAT)
@@ -217,7 +223,7 @@ def encode_integers(
     tables.write(writer)
     if background >= 0:
         empty_tables.write(writer)
-    for stage in stages:
+    for stage in stage_tokens:
         check()
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)

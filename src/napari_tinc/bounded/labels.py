@@ -115,13 +115,15 @@ def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> N
     return (offsets + np.uint64(lowest % 2**64)).astype(dtype)
 
 
-def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, Place], Ints], check: Check) -> Ints:
+def _code_stages(
+    shape: tuple[int, ...], first: int, dtype: Any, code_stage: Callable[[_Vote, Place], Ints], check: Check
+) -> Ints:
     """Encode or decode a box, stage by stage.
 
     Parameters
     ----------
     first : the label of the first voxel.
-    code : returns the labels of a stage, whose voxels are at the slices.
+    code_stage : returns the labels of a stage, whose voxels are at the slices.
     """
     labels = np.full(shape, first, dtype)
 
@@ -131,7 +133,7 @@ def _run(shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, 
 
     for stage, place in stages(shape, new_level):
         check()
-        labels[place] = of_stage = code(_Vote(stage), place).reshape(stage.shape)
+        labels[place] = of_stage = code_stage(_Vote(stage), place).reshape(stage.shape)
         stage.known.values[stage.parity] = pad(of_stage)
     return labels
 
@@ -238,7 +240,7 @@ def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> Non
     """Write the places of all labels among their candidates, and the numbers of labels that are no candidate."""
     coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
 
-    def code(vote: _Vote, place: Place) -> Ints:
+    def code_stage(vote: _Vote, place: Place) -> Ints:
         """Note the places of a stage."""
         check()
         labels = box[place].ravel()
@@ -247,7 +249,7 @@ def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> Non
         return labels
 
     n_bits = (n_labels - 1).bit_length()
-    _run(box.shape, int(box[0, 0, 0]), box.dtype, code, check)
+    _code_stages(box.shape, int(box[0, 0, 0]), box.dtype, code_stage, check)
     tables = Tables.of(np.concatenate([c for c, _, _ in coded]), np.concatenate([p for _, p, _ in coded]))
     models = tables.models()
     writer.bits(box[:1, 0, 0].astype(np.int64), n_bits)
@@ -273,7 +275,7 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
     tables = Tables.read(reader)
     models = tables.models()
 
-    def code(vote: _Vote, place: Place) -> Ints:
+    def code_stage(vote: _Vote, place: Place) -> Ints:
         """Decode a stage."""
         check()
         places = reader.tokens(tables, models, vote.classes)
@@ -282,4 +284,4 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
         labels[others] = read_indices(len(others))
         return labels
 
-    return _run(shape, first, np.min_scalar_type(n_labels - 1), code, check)
+    return _code_stages(shape, first, np.min_scalar_type(n_labels - 1), code_stage, check)

@@ -18,7 +18,7 @@ from ..decoding.network_box import NetworkBox
 from ..events import Finished, Mark, Preview, Progress
 from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
-from ..training.fit_tree import run
+from ..training.fit_tree import fit_tree
 from ..training.task import Settings, Task, make_header
 from .sources import VolumeSource
 
@@ -116,7 +116,7 @@ def fit_block_events(
         values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,
         is_block=True, journal=journal or Journal(),
     )  # fmt: skip
-    for event in run(task, share):
+    for event in fit_tree(task, share):
         if isinstance(event, Finished):
             quality = event.quality
             yield Block(event.volume.parts.data(), quality.rmse, quality.max_error, quality.ssim, values.size)
@@ -152,5 +152,7 @@ def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | N
         raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
     check()
     rmse, largest = metrics.rmse_and_largest(values, decoded)
-    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(*metrics.filled(values, decoded), span, check)
+    similarity = (
+        1.0 if rmse == 0 or not span else metrics.ssim(*metrics.replace_special_values(values, decoded), span, check)
+    )
     return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), checksum(decoded))

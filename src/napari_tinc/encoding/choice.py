@@ -20,7 +20,7 @@ from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
 from ..training.costs import USUAL_ROUNDS, pace, with_later_stages
-from ..training.fit_tree import run
+from ..training.fit_tree import fit_tree
 from ..training.task import Estimate, Settings, Task, make_header
 from .block_size import block_tree
 from .blocks import run_blocks, usual_block_seconds
@@ -277,7 +277,7 @@ def fit_once(
     header = make_header(volume, job.settings.weights_format, **job.facts)
     journal = job.journal.under(f"tree-{budget}-{share}")
     task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
-    return _unless_hopeless(run(task, share), wanted, job.control, journal)
+    return _unless_hopeless(fit_tree(task, share), wanted, job.control, journal)
 
 
 def _unless_hopeless(

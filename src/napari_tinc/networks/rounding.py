@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def storable(steps: NDArray[np.float64]) -> NDArray[np.float32]:
+def to_bfloat16(steps: NDArray[np.float64]) -> NDArray[np.float32]:
     """Round steps as a file stores them: to the nearest bfloat16, which is a float32 with the lower 16 bits zero."""
     bits = np.asarray(steps, np.float32).view(np.uint32)
     bits = (bits + np.uint32(0x8000)) & np.uint32(0xFFFF0000)

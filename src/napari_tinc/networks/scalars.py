@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from . import entropy
-from .rounding import storable
+from .rounding import to_bfloat16
 
 # Step, distribution and base of the scalars, before their integers.
 SCALAR_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2"), ("base", "<i2")])
@@ -38,7 +38,7 @@ class Scalars:
         It is made coarser if values are too large.
         """
         largest = float(np.abs(values).max()) if values.size else 0.0
-        stored = np.float32(storable(np.array(max(step, 1.01 * largest / MAX_BASE))))
+        stored = np.float32(to_bfloat16(np.array(max(step, 1.01 * largest / MAX_BASE))))
         levels = np.rint(values / np.float64(stored)).astype(np.int64)
         base = int(np.median(levels)) if values.size else 0
         return cls(stored, base, np.clip(levels - base, -entropy.MAX_MAGNITUDE, entropy.MAX_MAGNITUDE).astype(np.int32))

@@ -25,7 +25,7 @@ from . import entropy
 from .architecture import Architecture
 from .calibration import CALIBRATION_STEP, Corrections, quantize_correction
 from .evaluate import Network
-from .rounding import quantize, storable
+from .rounding import quantize, to_bfloat16
 from .scalars import Scalars, read_distribution, read_steps
 
 CHUNK_BYTES = 4096  # A WEIGHTS chunk has at least this many bytes, if its level has them.
@@ -69,7 +69,7 @@ def round_trip(
         # One per cent more, because storing may round the step down and the largest value must still fit.
         coarse_enough = 1.01 * np.abs(vector[part]).max() / largest
         step = coarse_enough if weights_format is WeightsFormat.INT8 else max(coarse_enough, steps[index])
-        stored[index] = storable(np.array(step))
+        stored[index] = to_bfloat16(np.array(step))
         out[part] = quantize(vector[part], stored[index], largest) * stored[index]
     return out, stored
 

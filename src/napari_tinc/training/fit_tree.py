@@ -44,7 +44,7 @@ PREVIEW_VOXELS = 2**18  # A preview has at most this many voxels, so that it tak
 NO_ROUNDING = 2.0  # A share of the schedule that never comes.
 
 
-def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
+def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
     """Fit one tree; yield events, and :class:`Finished` last. It ends without this if it is cancelled.
 
     Parameters

@@ -63,11 +63,11 @@ class Shard:
         self.gradient = torch.zeros(architecture.n_parameters, device=device)
         self.gradients = architecture.views(self.gradient)
 
-        def put(array: NDArray[Any]) -> torch.Tensor:
+        def to_device(array: NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
         # A group's positions from its parent group's: u_child = u * ratio + shift.
-        self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.position_maps: list[tuple[torch.Tensor, torch.Tensor]] = []
         for group in architecture.groups:
             scale, above = architecture.scale[group.level], architecture.scale[max(group.level - 1, 0)]
             shift = np.zeros((len(group.nodes), 1, 4))
@@ -79,7 +79,7 @@ class Shard:
                 shift[:, 0, :3] = (0.5 - architecture.centre(group.nodes)) * scale
                 above = 1.0
             ratio = np.array([scale / above] * 3 + [0.0])
-            self.moves.append((put(ratio), put(shift)))
+            self.position_maps.append((to_device(ratio), to_device(shift)))
         self.rows = [
             None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
         ]
@@ -119,7 +119,7 @@ class Shard:
         above: dict[int, Array] = {}
         loss, count = 0.0, len(intensity)
         for index, group in enumerate(groups):
-            ratio, shift = self.moves[index]
+            ratio, shift = self.position_maps[index]
             source = voxel if group.parent < 0 else self.route(positions[group.parent], index)
             out = self.buffers((index, "position"), (*source.shape[:2], 4))
             positions.append(torch.addcmul(shift, source, ratio, out=out))
