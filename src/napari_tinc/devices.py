@@ -26,7 +26,7 @@ def find_devices() -> dict[str, str]:
 
     try:
         import torch
-    except Exception as error:  # a broken one raises anything
+    except Exception as error:  # a broken installation raises any error
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ImportError(f"PyTorch cannot be imported: {reason}") from error
     devices = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}

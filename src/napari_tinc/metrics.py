@@ -60,7 +60,7 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     if value_range == 0:
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
     original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
-    if original.ndim > 3:  # channels and points in time each have windows of their own
+    if original.ndim > 3:  # each channel and point in time has separate windows
         return float(np.mean([ssim(a, b, value_range, check) for a, b in zip(original, reconstruction, strict=True)]))
     window = min([7, *original.shape])
     window -= 1 - window % 2
@@ -68,10 +68,10 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
         return math.nan
     similarity: Any = structural_similarity
     low = float(original.min())
-    # Squares of values that are large beside the range would leave nothing of a variance; what is left tells as much.
+    # Squares of values far from 0 would leave no digits for the variance, so they are moved nearer to 0.
     offset = math.copysign(max(0.0, abs(low) - FAR_RANGES * value_range), low)
     margin = window // 2
-    n_rows = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
+    n_rows = len(original) - 2 * margin  # rows whose windows lie inside; the mean is over these
 
     def slab(first: int) -> float:
         """Sum the similarity over the planes of a slab."""
@@ -92,7 +92,7 @@ def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tu
     """
     total, largest, count = 0.0, 0.0, 0
     for plane, other in zip(original, reconstruction, strict=True):
-        with np.errstate(invalid="ignore"):  # of infinite values
+        with np.errstate(invalid="ignore"):  # infinite values differ by nan
             difference = np.abs(plane.astype(np.float64) - other)
         if not (known := np.isfinite(plane)).all():
             if not np.array_equal(plane[~known], other[~known], equal_nan=True):

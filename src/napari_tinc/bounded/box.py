@@ -75,9 +75,9 @@ def encode_and_decode(
     if bound and dtype.kind == "f" and (masked_box := mask_special(original, bound, taper, dead_zone, check)):
         candidates.append(masked_box)
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
-        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
+        # Symmetric maps and resampled volumes repeat floats exactly, but far away, where no prediction looks.
         candidates.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
-    if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # whatever the bound is, as they may be names
+    if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # under any bound, as the values may be labels
         check()
         label_values, indices = np.unique(bits, return_inverse=True)
         check()

@@ -49,7 +49,7 @@ def fit_weights(
 
     old = np.array(before) / 2**WEIGHT_BITS
     weights = old
-    for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
+    for _ in range(FIT_ROUNDS):  # weighted squares approach the sum of absolute errors
         sizes = np.abs(target - terms @ weights)
         weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
         weights = _solve(_product(weighted, terms), weighted.T @ target)
@@ -59,11 +59,11 @@ def fit_weights(
     prediction = stage.predict(stored.tolist())
     centre = (prediction + 4) >> 3
     shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
-    step = stage.known.step  # what is coded counts: errors of less than half a step are none
+    step = stage.known.step  # only whole steps are coded
     steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
     sizes = 8.0 * step * steps.ravel()[voxels]
     activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
-    for _ in range(FIT_ROUNDS):  # relative errors count
+    for _ in range(FIT_ROUNDS):  # weighted squares approach relative errors
         weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
         activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
     quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)

@@ -60,7 +60,7 @@ def _code_stages(
         check()
         values, errors_of_stage = code_stage(stage, place)
         box[place], errors[place] = values, errors_of_stage
-        if stage.parity != ORDER[-1]:  # nothing of the level is predicted after the last
+        if stage.parity != ORDER[-1]:  # the last parity predicts no other of the level
             stage.known.add(stage.parity, values, errors_of_stage)
     return box
 
@@ -249,9 +249,9 @@ class _StageTokens:
 
     may_be_fitted: bool
     fitted: tuple[list[int], list[int]] | None
-    emptiness: NDArray[np.int64]  # of voxels near background, and whether they are it
+    emptiness: NDArray[np.int64]  # of voxels near background
     empty: NDArray[np.int64]
-    classes: NDArray[np.int64]  # of the others
+    classes: NDArray[np.int64]  # of the other voxels
     tokens: NDArray[np.int64]
     n_bits: NDArray[np.int64]
     rest: NDArray[np.int64]

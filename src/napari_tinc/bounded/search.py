@@ -57,7 +57,7 @@ class OutOfReach(ValueError):
         self.nbytes = nbytes
 
 
-Encoder = Callable[[int, float, int, float], EncodedBox]  # of the number of a box, bound, taper and dead zone
+Encoder = Callable[[int, float, int, float], EncodedBox]  # from the number of a box, bound, taper and dead zone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +211,7 @@ class _Search:
 
     def run(self, goal: float, is_met: Callable[[EncodedBoxes], bool], is_high: Callable[[EncodedBoxes], bool]) -> None:
         """Try bounds until the goal is met, at most MAX_ENCODES of them."""
-        lows: list[tuple[float, float]] = []  # logarithm of the bound, and what was measured: bounds too small
+        lows: list[tuple[float, float]] = []  # log2 of bounds that were too small, and their result
         highs: list[tuple[float, float]] = []
         bound: float | None = self._bound_for(goal)
         while bound is not None and len(self.tried) < MAX_ENCODES:
@@ -220,7 +220,7 @@ class _Search:
                 return
             (lows if is_high(encoded) else highs).append((float(np.log2(bound)), self.measured(encoded)))
             bound = self._next_bound(goal, lows, highs, self.measured(encoded) - self.expected(bound))
-        if bound is None and lows and highs:  # integers, with none between
+        if bound is None and lows and highs:  # no integer is between them
             below, above = (float(np.rint(2.0**logarithm)) for logarithm in (max(lows)[0], min(highs)[0]))
             for setting in ((below, TAPER, WIDE_DEAD_ZONE), (above, TAPER, 0.0), (below, 1, WIDE_DEAD_ZONE)):
                 if len(self.tried) == MAX_ENCODES or is_met(self._encode_at(*setting)):

@@ -130,9 +130,7 @@ def code_block(values: NDArray[Any], bound: float, span: float | None, check: Ch
     AssertionError if a reader would decode others.
     """
     data = bounded_box.encode_box(values, bound, check=check)
-    if (
-        bound and values.dtype.kind == "f" and _has_repeated_values(values)
-    ):  # integers in disguise: exact may be smaller
+    if bound and values.dtype.kind == "f" and _has_repeated_values(values):  # lossless may be smaller then
         data = min(data, bounded_box.encode_box(values, 0, check=check), key=len)
     return coded_block(data, values, bound, span, check)
 

@@ -52,7 +52,7 @@ def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int 
 
 def overview_edge(source: VolumeSource, n_blocks: int, budget: int) -> int:
     """Return the voxels along a cell of the overview; 0 for none, if blocks or bytes are few."""
-    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
+    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # with a bound there is no budget
     if n_blocks < OVERVIEW_BLOCKS or few:
         return 0
     return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))

@@ -189,7 +189,7 @@ def _fit_all_blocks(
         share_of_block = 0.0
         if isinstance(event, Progress):
             total = event.seconds + event.seconds_left
-            share_of_block = event.seconds / total if total > 0 else 0.0  # of this block; nan amid its first steps
+            share_of_block = event.seconds / total if total > 0 else 0.0  # nan during the first steps
         elif isinstance(event, Preview):
             yield canvas.preview([(tasks[index], block) for index, block in done.items()])
             continue

@@ -63,11 +63,10 @@ class GivenUp:
     behind: float
 
 
-FitEnd = Finished | GivenUp | None  # what a fit of networks ends with; None where it was cancelled
+# A stage that runs inside another returns its end; None if it was cancelled.
+FitEnd = Finished | GivenUp | None
 Fitting = Generator[Progress | Preview, None, FitEnd]
-_FileStage = Generator[
-    Progress | Preview, None, Finished | None
-]  # a stage that ends with a file, unless it is cancelled
+_FileStage = Generator[Progress | Preview, None, Finished | None]
 
 
 def settled_method(job: EncodingJob, ratio: float) -> str:
@@ -167,8 +166,8 @@ def _networks_first(job: EncodingJob, budget: int, remaining: _RemainingTime, ex
         predictive = yield from _try_predictive(job, budget, remaining.while_coding_last)
     if control.cancel.is_set():
         return None
-    if predictive is None and networks is None:  # what could not be made after all
-        again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
+    if predictive is None and networks is None:  # the predictive coder failed after all
+        again = replace(job, journal=job.journal.under("again"))  # the first journal has that they were given up
         return (yield from run_stage(_never_given_up(fit_once(again, budget))))
     return _better_file(job, [end, predictive], predictive, expected)
 
@@ -238,7 +237,7 @@ def _reason(predictive: Finished | None, networks: Finished | None, given_up: Gi
     if networks is None:
         return reason_without_networks(given_up)
     if math.isinf(networks.quality.psnr):
-        return ""  # as of a constant volume: there is nothing to compare
+        return ""  # a constant volume: there is nothing to compare
     gain = networks.quality.psnr - (predictive.quality.psnr if predictive else expected)
     if predictive:
         return f"{'the predictive coder was' if gain > 0 else 'networks were'} {abs(gain):.1f} dB behind"
@@ -290,7 +289,7 @@ def _unless_hopeless(
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, Mark):
-                if not control.stop.is_set() and is_hopeless(event, wanted):  # after stop, what there is will do
+                if not control.stop.is_set() and is_hopeless(event, wanted):  # after a stop, any result is good enough
                     given_up = GivenUp(event.done, wanted - event.psnr)
                     journal.save_result(asdict(given_up))
                     yield given_up

@@ -71,7 +71,7 @@ def fit_on_cluster(
         array = task.source.array
         arguments = (settings, task.budget, span, share)
         if type(array).__module__.startswith("dask."):
-            bare = replace(task.source, array=None)  # what says how to read it, without all of it
+            bare = replace(task.source, array=None)  # all about the volume but its voxels
             return client.compute(delayed(_fit_values, pure=False)(array[place], bare, *arguments))
         if getattr(array, "portable", type(array).__module__.startswith("zarr.")):
             return client.submit(_fit_part, task.source, place, *arguments, pure=False)

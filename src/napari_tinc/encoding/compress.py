@@ -124,7 +124,7 @@ def compress(
             volume = event.volume
         if on_progress and isinstance(event, Progress):
             on_progress(event)
-    assert volume is not None  # a fit that nobody cancelled ends with Finished
+    assert volume is not None  # a fit that is not cancelled ends with Finished
     return volume
 
 
@@ -163,7 +163,7 @@ def fit(
     options = Options.of(options, keywords)
     source = checked_source(array, options)
     budget = options.budget(source.nbytes)
-    if not options.without_networks:  # else there is nothing for torch to do
+    if not options.without_networks:  # else PyTorch is not needed
         pick_device(options.device)
     meta = meta_of(source, options)
     job = EncodingJob(
@@ -224,7 +224,7 @@ def _job_events(
         with contextlib.suppress(Cancelled):
             for event in events:
                 yield event
-                if isinstance(event, Finished):  # saved by now, if who asked for it saves it before asking for more
+                if isinstance(event, Finished):  # the caller has had the event, and may have saved the file
                     job.journal.remove()
     finally:
         resources.give_back_memory()

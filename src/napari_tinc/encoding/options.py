@@ -110,7 +110,7 @@ class Options:
             "spacing": None if self.spacing is None else _parse_spacing(self.spacing),
         }  # fmt: skip
         _check_units(self.units)
-        for name, value in checked.items():  # what lists were given can change no more
+        for name, value in checked.items():  # lists that were given cannot be changed any more
             object.__setattr__(self, name, value)
 
     @classmethod

@@ -87,7 +87,7 @@ def _search(
         if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
             break
         pilot = attempt == 1 and not predictive
-        enough = wanted if predictive and not tried else -math.inf  # only then a smaller file is there
+        enough = wanted if predictive and not tried else -math.inf  # only then there is a file to compare with
         end: FitEnd = None
         try:
             events = fit_once(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough)

@@ -64,7 +64,7 @@ def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Set
     weights = nbytes / FILE_BYTES_PER_WEIGHT / (source.n_volumes * len(tree.leaves))
     networks = BYTES_PER_VOXEL * voxels + BYTES_PER_WEIGHT * weights + 3 * nbytes
     searched = 0.0
-    if _is_searched(source, settings):  # all of it is read
+    if _is_searched(source, settings):  # the whole volume is in memory
         searched = 3 * source.nbytes + MOST_ENCODINGS * nbytes + BYTES_PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
     return int(PROCESS_BYTES + max(0 if settings.without_networks else networks, searched))
 

@@ -243,7 +243,7 @@ class _Search:
         a_round = n * self.done_at / self.done if self.done else max(usual, n * seconds)
         checks = a_round / usual * costs.checking_seconds(self.sizes) if self.is_checked else 0.0
         rounds = self.done / n
-        if self.done < self.begun or not self.done:  # else there are no more
+        if self.done < self.begun or not self.done:  # else the search is over
             rounds = max(costs.USUAL_ROUNDS, self.done // n + 1)
         return max(0.0, rounds * a_round + checks - seconds)
 
@@ -288,4 +288,4 @@ def _run_in_thread(
         try:
             yield future.result()
         except Cancelled:
-            del future  # and its error, whose frames hold the boxes and this frame, a cycle
+            del future  # its error holds the boxes and this frame, a cycle

@@ -181,7 +181,7 @@ def _check_order(table: Sequence[ChunkEntry], header: NetworksHeader) -> None:
         int(np.count_nonzero(header.widths[header.tree.at_level(i)] > 0)) for i in range(header.tree.depth + 1)
     ]
     level_ends = list(itertools.accumulate(n for n in per_level if n))
-    level, node = 0, 0  # the first node no chunk holds yet
+    level, node = 0, 0  # the first node that no chunk holds yet
     for i, entry in enumerate(table):
         if (i == 0) != (entry.role is ChunkKind.MODEL):
             raise TincError(f"chunk {i} has type {entry.code:#04x}, expected one MODEL chunk, the first")

@@ -31,7 +31,7 @@ def network_of_node(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
 def has_head(tree: Octree, widths: NDArray[Any]) -> NDArray[np.bool_]:
     """Return whether each node has a linear head, since a leaf takes its values from it. bool (n_nodes,)."""
     used = np.zeros(len(widths) + 1, bool)
-    used[network_of_node(tree, widths)[tree.leaves]] = True  # of a scalar the last
+    used[network_of_node(tree, widths)[tree.leaves]] = True  # scalars mark the last item, which is dropped
     return used[:-1]
 
 
@@ -53,7 +53,7 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
     each further one, and w + 1 in the head if it has one. A node without network has none.
     """
     headed = has_head(tree, widths)
-    width = np.maximum(widths, 0).astype(np.int32)  # no node has more than 2^20; in place, as trees may be large
+    width = np.maximum(widths, 0).astype(np.int32)  # a node has at most 2^20; in place, as trees may be large
     counts = width[tree.parent]
     counts[0] = 0
     counts += 4 + (layers - 1)

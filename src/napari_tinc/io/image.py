@@ -100,7 +100,7 @@ def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
     spatial = [i for i in kept if axes[i] in "ZYX"]
     if (
         sorted(axes[i] for i in spatial) == ["X", "Y", "Z"] and "S" not in axes
-    ):  # samples of a color stay where they are
+    ):  # red, green and blue stay where they are
         kept = [i for i in kept if i not in spatial] + sorted(spatial, key=lambda i: "ZYX".index(axes[i]))
     ordered = "".join(axes[i] for i in kept)
     if kept == list(range(len(axes))):

@@ -24,7 +24,7 @@ def read_zarr(file: Path, inside: str) -> Content:
     zarr = library("zarr")
     node = zarr.open(file, mode="r")
     if isinstance(node, zarr.Array):
-        # The second is where xarray has them in version 2.
+        # xarray stores them in the second place in Zarr version 2.
         names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
         axes = "".join(name[:1].upper() for name in names if name)
         array = ArrayOfFile(node, file, portable=True)
@@ -75,7 +75,7 @@ def write_zarr(
         leading = [1.0] * (len(axes) - 3)
         sizes = spacing or (1.0, 1.0, 1.0)
         scale: dict[str, Any] = {"type": "scale", "scale": [*leading, *(factor * size for size in sizes)]}
-        # A voxel of a coarser level is a mean, whose place is between those of the voxels it was made of.
+        # A voxel of a coarser level is a mean, and lies in the middle of the voxels that it is the mean of.
         shift = [*(0.0 for _ in leading), *((factor - 1) / 2 * size for size in sizes)]
         moved = [{"type": "translation", "translation": shift}] if level else []
         datasets.append({"path": str(level), "coordinateTransformations": [scale, *moved]})

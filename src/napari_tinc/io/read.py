@@ -83,7 +83,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # each library has its own for a damaged file
+    except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
 

@@ -33,9 +33,9 @@ def read_tiff(file: Path, inside: str) -> Content:
         tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
         if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
             raise ValueError(f"it is damaged or cut short after page {len(tiff.pages)}")
-        if missing := sum(page is None for page in series.pages):  # of which tifffile makes zeros
+        if missing := sum(page is None for page in series.pages):  # tifffile would return zeros for these
             raise ValueError(f"{missing} of its {len(series.pages)} planes are in files that are not here, or in none")
-        axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages that nobody named
+        axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages without a name
         if array is None:
             array = _lazy_tiff(file, series)
         if tiff.imagej_metadata:
@@ -125,7 +125,7 @@ def _tiff_options(
     ratios = spacing is None or all(1e-4 <= size <= 1e6 for size in spacing)
     known = dtype.name in _IMAGEJ_DTYPES and math.prod(shape) * dtype.itemsize <= _CLASSIC_BYTES
     metadata: dict[str, Any] = {"axes": axes.upper()}
-    planes = axes.endswith("yx")  # both kinds know no others
+    planes = axes.endswith("yx")  # ImageJ and OME know no other order
     if axes[:-2] in ("z", "t", "c") and planes and known and stack and ratios and not ome_named:
         if spacing is None:
             return {"imagej": True, "metadata": metadata}
@@ -136,9 +136,9 @@ def _tiff_options(
     if spacing is not None:
         for axis, size in zip("ZYX", spacing, strict=True):
             metadata[f"PhysicalSize{axis}"] = float(size)
-            # OME takes no unit for micrometres; this is its word for an unknown one.
+            # Without a unit OME assumes micrometres; this is its word for an unknown unit.
             metadata[f"PhysicalSize{axis}Unit"] = symbol or "reference frame"
-    # OME has T and C; of others tifffile makes one where that leaves a place.
+    # OME has T and C. tifffile stores another axis as one of these if it is free.
     ome = stack and planes and dtype.name in _OME_DTYPES and len(axes) <= 5 and set(axes) <= set("qtczyx")
     if ome and channels:
         metadata["Channel"] = {"Name": [printable(item.get("name", f"Channel {i}")) for i, item in enumerate(channels)]}

@@ -57,7 +57,7 @@ def write_image(
     ValueError
         If the suffix is not one of `OUTPUT_SUFFIXES`, or the format cannot hold the array.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
+    path = Path(os.path.realpath(path))  # a symbolic link is kept
     suffix = path.suffix.lower()
     if suffix not in OUTPUT_SUFFIXES:
         raise ValueError(f"cannot write {path}: its suffix must be one of {', '.join(OUTPUT_SUFFIXES)}")
@@ -91,7 +91,7 @@ def write_image(
         raise atomic.not_written(path, nbytes, error) from error
     finally:
         atomic.remove(str(temporary))
-    atomic.sweep(str(path))  # not before: where a process was killed between two renames, the old folder is there
+    atomic.sweep(str(path))  # only now: if a process was killed between two renames, the old folder has the data
 
 
 class _Stream(BufferedWriter):

@@ -42,8 +42,8 @@ class Network:
     vector: NDArray[np.float32]
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
-    _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
-    _heads: list[Array] = field(init=False)  # of every group, the same
+    _layers: list[list[Array]] = field(init=False)  # for every group: sine layers, (n, outputs, inputs and bias)
+    _heads: list[Array] = field(init=False)  # for every group: heads, likewise
 
     def __post_init__(self) -> None:
         """Stack weights and biases, so that a layer is one matrix product."""
@@ -132,8 +132,8 @@ class Network:
         """
         architecture = self.architecture
         layers: list[Array] = []
-        positions: list[list[Array]] = []  # of the nodes from the root
-        ends: list[int] = []  # of their layers
+        positions: list[list[Array]] = []  # of each node on the path from the root
+        ends: list[int] = []  # number of layers up to and with each of these nodes
         for node in architecture.octree.path(head):
             index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
             group = architecture.groups[index]

@@ -309,7 +309,7 @@ def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwor
         vector *= np.repeat(model.steps, [tensor.size for tensor in architecture.tensors])
     for numbers in (vector, gain, offset, model.scalars.values):
         worst = float(np.abs(numbers).max(initial=0))
-        if not worst <= MAX_WEIGHT:  # nor NaN
+        if not worst <= MAX_WEIGHT:  # also refuses NaN
             raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
     return StoredNetwork(
         architecture, vector, model.steps, Corrections(header.calibration, gain, offset), model.scalars
@@ -328,7 +328,7 @@ def leaf_corrections(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return gain and offset of every leaf, float64 (n_leaves,) each; 0 and its value for a scalar."""
     head = architecture.heads_of_leaves
-    gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
+    gain, offset = corrections.gain[head], corrections.offset[head]  # replaced below for scalars
     gain[head < 0], offset[head < 0] = 0, scalars.values
     return gain, offset
 

@@ -100,7 +100,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, is_cut_short)
     allowance = allowance_of(task, header, scalars)
     piloted = time.perf_counter() - began
-    begin = fitted.updates / steps  # less than PILOT if stopped
+    begin = fitted.updates / steps  # less than PILOT_SHARE if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
     for event in fitting(AIMED_SHARE * allowance, schedule, fixed, fitted, journals[1]):
         if isinstance(event, Fitted):
@@ -147,7 +147,7 @@ def preview_factor(shape: Sequence[int]) -> int:
 def _plan_networks(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
     """Return the header with networks that the budget pays for, and the bytes that are left for their weights."""
     allowance = allowance_of(task, header)
-    for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
+    for _ in range(8):  # the tree takes bytes too, so that its weights may have to be fewer
         octree, widths, layers = allocate(
             header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths,
             task.settings.favour_decoding_speed,
@@ -169,7 +169,7 @@ def _partition(
     The header, the pilot's parameters and the scalars of the new tree, and the mean squared error that scalars add.
     """
     if is_cut_short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
-        return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
+        return header, pilot, Scalars.none(), 0.0  # without rounding there is no room; a short pilot knows too little
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
     grid = [np.arange(0, n, ERROR_STRIDE, dtype=np.float64) + 0.5 for n in header.shape]

@@ -95,7 +95,7 @@ class LearnedRounding:
         """
         bits, magnitude, slope = self.rate()
         self.bits = float(bits.sum())
-        # Slower as the learning rate falls: a price that outruns the parameters' answer to it would overshoot.
+        # Slower as the learning rate falls: parameters follow a price slowly then, and a fast one would overshoot.
         excess = max(-0.1, min(0.1, self.bits / target_bits - 1))
         self.price *= math.exp(10 * self.gain * rate * excess)
         price = self.price / len(gradient)

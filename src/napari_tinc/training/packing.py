@@ -125,12 +125,12 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
     zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
     corrections = Corrections.none(len(architecture.heads))
     weights = to_chunks(architecture, zeros, ones, header.weights_format, corrections, scalars or Scalars.none())
-    filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
+    filler = math.ceil(architecture.n_parameters / len(weights))  # real payloads have lengths of about as many digits
     filled = [weights[0], *(Chunk.of(ChunkKind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
     report = _report_chunks(task, header, None, np.zeros((n_parts, 2)))
     rest = len(networks_file.pack(header, [*filled, *task.extra, *report])) - filler * (len(filled) - 1)
     rest += len(filled)  # a length in the table may be a byte longer
-    least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
+    least = rest + math.ceil(architecture.n_parameters / 8)  # less than a bit for each weight gives hardly a picture
     if least > task.budget:
         raise NotWithNetworks(
             f"a volume of {task.volume.nbytes} bytes cannot become {task.budget}: the smallest file is about {least} "

@@ -85,7 +85,7 @@ def partition(
             )
         mean = total / n
         deviation = np.maximum(squares - total * mean, 0)
-        # Where the networks' own boxes are, one that is a scalar saves its network; above that all else has to pay it.
+        # A scalar at the networks' level saves a network; all other boxes of that level have to pay for it.
         is_network_level = level == octree.depth
         inherit = network + price * (network_bits if is_network_level else SPLIT_BITS + FLAG_BITS)
         scalar = deviation + price * (SPLIT_BITS + FLAG_BITS + VALUE_BITS)
@@ -115,14 +115,14 @@ def _grow_tree(
         level, here = octree.depth + depth, split[tuple(cells.T)]
         offsets = child_offsets(counts, level) if here.any() else np.zeros((0, 3), np.int64)
         if sum(map(len, flags)) + len(here) + int(here.sum()) * len(offsets) > MAX_TREE:
-            here[:] = False  # no more than a file may have
+            here[:] = False  # a file cannot have more nodes
         flags.append(here)
         if not here.any():
             break
         cells = ((cells[here] << counts[level + 1] - counts[level])[:, None] + offsets).reshape(-1, 3)
     tree = Octree.from_splits(octree.shape, np.concatenate(flags))
     out = np.full(len(tree.split), INHERITS, np.int64)
-    first_leaf = octree.leaves[0]  # a full tree: nodes above its leaves keep their numbers, and so do these
+    first_leaf = octree.leaves[0]  # of a full tree, so that all nodes above keep their numbers
     out[: len(widths)] = widths
     values, squares = [], 0.0
     for leaf in tree.leaves[tree.leaves >= first_leaf].tolist():
@@ -131,7 +131,7 @@ def _grow_tree(
             out[leaf] = SCALAR
             values.append(means[depth][cell])
             squares += float(deviations[depth][cell])
-    # A network whose leaves are all scalars is gone, and so is one above it that has no network below any more.
+    # Networks whose leaves are all scalars are dropped, and so are those that then have no network below.
     used = np.zeros(len(tree.split), bool)
     used[tree.leaves[out[tree.leaves] != SCALAR]] = True
     for level in range(tree.depth, 0, -1):

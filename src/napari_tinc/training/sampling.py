@@ -124,7 +124,7 @@ class Draws:
         ]
         self.place = np.concatenate(places)
         self.width = np.repeat(1 / (counts * shards), counts)
-        # Times voxels / mass of a block: the weight with which the mean over a batch is that over the volume.
+        # Times voxels / mass of a block, this weight makes the mean over a batch that over the volume.
         self.weight = np.repeat(counts.sum() / sampler.volume.size / counts, counts).astype(np.float32)
         self.at = np.zeros((len(self.place), 4), np.float32)
         self.rng = np.random.default_rng((*seed, shard))

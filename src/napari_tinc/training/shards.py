@@ -41,7 +41,7 @@ class Shard:
         octree = architecture.octree
         siblings = {group.level: len(group.siblings) for group in architecture.groups}
         below = [math.prod(siblings[finer] for finer in siblings if finer > level) for level in siblings]
-        points = [max(1, batch // below[0]) * n for n in below]  # of a node, at each level
+        points = [max(1, batch // below[0]) * n for n in below]  # for each node of a level
         # Points stand in depth-first order, so that those of a node are contiguous at every level.
         first = np.zeros(len(octree.split), np.int64)
         for index, group in enumerate(architecture.groups):
@@ -54,7 +54,7 @@ class Shard:
         counts = np.array(points)[octree.level[heads[order]]]
         self.draws = Draws(sampler, order, counts, seed, shard, shards)
         drawn = np.concatenate([start + np.arange(n) for start, n in zip(first[heads[order]], counts, strict=True)])
-        # Where the points drawn stand in a batch; some places stay empty where a node has children without network.
+        # Places in a batch of the points drawn. Some stay empty, if a node has children without a network.
         self.places = None if len(drawn) == points[0] else torch.from_numpy(drawn).to(device)
         self.voxels = torch.zeros((points[0], 4), device=device)
         self.low, self.high = float(sampler.volume.min()), float(sampler.volume.max())
@@ -84,7 +84,7 @@ class Shard:
             None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
         ]
         self.head_rows = [torch.from_numpy(group.head_rows).to(device) for group in architecture.groups]
-        # Which of the points drawn a group's heads are trained at, (heads, points).
+        # For each group, the points drawn that its heads are trained at, (heads, points).
         begins = np.searchsorted(drawn, first)
         self.points = [
             begins[group.nodes[group.head_rows], None] + np.arange(points[group.level]) for group in architecture.groups

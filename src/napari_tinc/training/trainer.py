@@ -175,7 +175,7 @@ class _Trainer:
         self.sampler = Sampler(volume, architecture.octree, region_of)
         self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch // self.shards
         self.make_workers()
-        self.vector = torch.tensor(start.vector, device=device)  # in memory aligned as torch's is, always alike
+        self.vector = torch.tensor(start.vector, device=device)  # in torch's memory, whose alignment is always the same
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.optimizer.restore({"momentum": start.momentum, "square": start.square, "steps": start.updates})
         self.rounding = LearnedRounding(architecture, self.vector)
@@ -226,17 +226,17 @@ class _Trainer:
 
         schedule, halvings = self.schedule, 0
         last = round(schedule.end * schedule.steps)
-        stopping, pace = False, 1 / schedule.steps  # a share of the schedule, that a step takes
+        stopping, pace = False, 1 / schedule.steps  # pace: share of the schedule that a step takes
         if (kept := journal.load("training.state")) is not None:
             self.restore(kept)
             yield self.progress(last, math.nan)
         reported = time.perf_counter()
         began = reported - self.seconds
-        warm = (math.nan, self.step)  # when the first step, which is slower, was done
+        warm = (math.nan, self.step)  # seconds and step after the first step, which is slower
         while self.step < last and not control.cancel.is_set():
             if control.stop.is_set() and not stopping:
                 if schedule.end < 1:
-                    break  # what follows is for another run to shorten
+                    break  # the rest is shortened by the next part of the training
                 stopping = True
                 last = min(last, self.step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, self.step // 8)))
                 pace = (1 - self.done) / max(1, last - self.step)
@@ -246,7 +246,7 @@ class _Trainer:
                 self.rounding_since = self.done
             try:
                 self.update()
-            except torch.cuda.OutOfMemoryError as error:  # a step changes nothing before all its gradients are there
+            except torch.cuda.OutOfMemoryError as error:  # a step changes parameters only after all gradients
                 halvings += 1
                 if halvings > MOST_HALVINGS:
                     self.workers.clear()
@@ -270,7 +270,7 @@ class _Trainer:
                 reported = began + self.seconds
                 pace_seconds = (self.seconds - warm[0]) / (self.step - warm[1]) if self.step > warm[1] else math.nan
                 yield self.progress(steps, pace_seconds * (steps - self.step) if self.step < steps else 0.0)
-            # Not amid what is to be learnt of; and not what a stop makes of it, which nobody can ask for again.
+            # Only when no errors are pending, and not after a stop: the same call would not repeat its schedule.
             due = RESULT_SECONDS if self.step == last else CHECKPOINT_SECONDS
             if not stopping and (self.step % LEARNING_STEPS == 0 or self.step == last) and journal.is_due(due):
                 journal.save("training.state", self.state())
