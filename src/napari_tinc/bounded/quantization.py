@@ -136,9 +136,8 @@ def _to_grid(
     largest = max(abs(lowest), abs(highest))
     fineness = FINENESS
     with np.errstate(all="ignore"):
-        room = bound - 1.5 * float(
-            np.spacing(np.array(largest, original.dtype))
-        )  # less what rounding to the dtype may add
+        rounding = 1.5 * float(np.spacing(np.array(largest, original.dtype)))  # to the dtype
+        room = bound - rounding
         extent = np.float64(highest) - lowest
         while fineness and not extent / (room / (fineness + 0.5)) < FINE_RANGE:
             fineness //= 4

@@ -98,9 +98,8 @@ def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
     """Drop axes of length one other than z, y, x, and move z, y, x to the end if all are there. Reads nothing."""
     kept = [i for i, axis in enumerate(axes) if axis in "ZYX" or array.shape[i] != 1]
     spatial = [i for i in kept if axes[i] in "ZYX"]
-    if (
-        sorted(axes[i] for i in spatial) == ["X", "Y", "Z"] and "S" not in axes
-    ):  # red, green and blue stay where they are
+    has_colors = "S" in axes  # red, green and blue, which stay where they are
+    if sorted(axes[i] for i in spatial) == ["X", "Y", "Z"] and not has_colors:
         kept = [i for i in kept if i not in spatial] + sorted(spatial, key=lambda i: "ZYX".index(axes[i]))
     ordered = "".join(axes[i] for i in kept)
     if kept == list(range(len(axes))):
