@@ -289,7 +289,7 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
         if not options.exact or dtype.kind not in "iu":
             raise ValueError(
                 f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
-                "names are exact"
+                "labels must be exact"
             )
         meta["labels"] = True
     return meta
