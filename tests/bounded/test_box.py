@@ -238,3 +238,10 @@ def test_bad_arguments_are_named() -> None:
         bounded_box.encode_box(box[0], 0)
     with pytest.raises(ValueError, match="shape"):
         bounded_box.decode_box(b"\0\0", (0, 1, 1), "u1")
+
+
+def test_a_huge_value_among_tiny_ones_is_kept_without_a_warning() -> None:
+    box = np.full((8, 8, 8), 1e-3)
+    box[:4] += np.arange(64).reshape(8, 8) * 1e-4
+    box[0, 0, 0] = 1e308
+    assert check(box, 5e-4)[0] == quantization.BoxKind.MASKED

@@ -41,7 +41,9 @@ def mask_special(
     check()
     mask = labels.encode_labels(label_values, indices.reshape(special.shape), check)
     unit = float(np.abs(original[~special]).max()) or 1.0  # so that no sum is infinite
-    filled = np.where(special, _interpolate(original / np.float64(unit), ~special) * unit, original).astype(dtype)
+    with np.errstate(over="ignore"):  # special values, which are not used
+        scaled = original / np.float64(unit)
+    filled = np.where(special, _interpolate(scaled, ~special) * unit, original).astype(dtype)
     if (filled == filled[0, 0, 0]).all():
         rest, decoded = bytes([BoxKind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
     else:
