@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..encoding.log import Log, log_entry, plan_entry
+from .output import print_result
 from .paths import check_output, is_inside, is_same_file
-from .progress import Ticker, kept_text, method_text, plan_text
-from .tables import print_result, table
+from .progress import kept_text, make_progress, method_text, plan_text
 
 if TYPE_CHECKING:
     from ..io.image import Image
@@ -92,8 +92,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(Log(args.log)) if args.log else None
-        ticker = Ticker()
-        stack.callback(ticker.clear)
+        progress = make_progress()
+        stack.callback(progress.clear)
         stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
         for event in events:
             entry: dict[str, Any] = {}
@@ -102,17 +102,17 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 figures = figures_of(event.volume, event.quality, file=args.file)
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = {"phase": "finished", **figures}
-                ticker.say(method_text(event.method, event.reason))
+                progress.say(method_text(event.method, event.reason))
             elif isinstance(event, tinc.Progress):
-                ticker.show(event)
+                progress.show(event)
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):
-                ticker.say(plan_text(event))
+                progress.say(plan_text(event))
                 if options.scheduler and event.n_blocks == 1:
-                    ticker.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
+                    progress.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
                 if folder := options.resume:
                     if left := kept_text(event, Path(folder)):
-                        ticker.say(left)
+                        progress.say(left)
                     if args.resume and not event.kept:
                         raise ValueError(
                             f"--resume: {folder} holds nothing of this volume with these options and number of CPUs; "
@@ -124,9 +124,9 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
     return figures
 
 
-def fit_table(figures: Mapping[str, Any]) -> str:
-    """The figures of a fit but for its method, which was told on stderr."""
-    return table([{key: value for key, value in figures.items() if key not in ("method", "reason")}])
+def fit_table(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Leave the method of a fit out of its figures: it was reported on stderr."""
+    return [{key: value for key, value in figures.items() if key not in ("method", "reason")}]
 
 
 def figures_of(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:

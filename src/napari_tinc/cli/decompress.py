@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import napari_tinc as tinc
 
+from .output import print_result
 from .paths import check_output, is_same_file
-from .tables import pairs, print_result
 
 
 def run_decompress(args: argparse.Namespace) -> None:
@@ -39,7 +39,7 @@ def run_decompress(args: argparse.Namespace) -> None:
     }  # fmt: skip
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
-    print_result(args, result, pairs(result))
+    print_result(args, result, result)
 
 
 def _within(region: Sequence[tuple[int | None, int | None]], shape: Sequence[int]) -> tuple[slice, ...]:

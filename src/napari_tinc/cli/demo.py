@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import napari_tinc as tinc
 
 from .compress import fit_table, fit_to_file
+from .output import print_result
 from .paths import check_output
-from .tables import print_result, put
+from .tables import put
 
 if TYPE_CHECKING:
     from ..io.image import Image

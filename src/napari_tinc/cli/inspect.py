@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from .compress import figures_of
-from .tables import pairs, print_result, table
+from .output import print_result
 
 if TYPE_CHECKING:
     from ..format.chunks import Chunk, ChunkEntry
@@ -66,9 +66,7 @@ def run_info(args: argparse.Namespace) -> None:
     named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
     named["method"] = _contents(volume.method, result["n_blocks"])
     promise = [] if volume.error_bound is None or volume.n_missing else [_promise(volume)]
-    print_result(
-        args, result | tables, "\n\n".join([*promise, pairs(named), *map(table, filter(None, tables.values()))])
-    )
+    print_result(args, result | tables, *promise, named, *filter(None, tables.values()))
 
 
 def _contents(method: str, n_blocks: int) -> str:
@@ -136,4 +134,4 @@ def run_compare(args: argparse.Namespace) -> None:
             "info tells the quality that was measured when it was written"
         )
     figures = figures_of(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
-    print_result(args, figures, table([figures]))
+    print_result(args, figures, [figures])

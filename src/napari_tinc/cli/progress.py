@@ -1,15 +1,15 @@
-"""Progress of a job in a terminal."""
+"""What the command line tells while a fit runs."""
 
 from __future__ import annotations
 
 import math
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..texts import rough_size
+from .output import is_terminal, make_console
 
 if TYPE_CHECKING:
     from ..events import Planned, Progress
@@ -19,7 +19,8 @@ METHOD_TEXTS = {
     "networks": "with networks",
     "predictive": "with the predictive coder, without networks",
 }
-PROGRESS_SECONDS = 5.0  # between two lines where stderr is no terminal
+REDRAW_SECONDS = 0.1  # The bar is redrawn at most so often, so that drawing takes no time from the fit.
+PROGRESS_SECONDS = 5.0  # A log gets a line at most so often.
 
 
 def plan_text(event: Planned) -> str:
@@ -43,33 +44,78 @@ def kept_text(event: Planned, folder: Path) -> str:
     return "; ".join(said)
 
 
-class Ticker:
-    """The progress of a fit on stderr: on a terminal one line that changes, else a new line every few seconds."""
+def phase_text(event: Progress) -> str:
+    """Name what a fit does, and how far it is: "fit 2: training 40/500"."""
+    fit = f"fit {event.attempt}: " if event.attempt > 1 else ""
+    return f"{fit}{event.phase} {event.step}/{event.steps}"
+
+
+def figures_text(event: Progress) -> str:
+    """Tell what a fit has come to, and how long it will take: "30.12 dB  32,100 bytes  96 s left"."""
+    nbytes = "" if event.nbytes is None else f"{event.nbytes:,} bytes  "
+    psnr = "" if math.isnan(event.psnr) else f"{event.psnr:.2f} dB  "
+    left = "" if math.isnan(event.seconds_left) else f"{event.seconds_left:.0f} s left"
+    return f"{psnr}{nbytes}{left}".rstrip()
+
+
+class ProgressLines:
+    """The progress of a fit as plain lines on stderr, for pipes and logs: a new one every few seconds."""
 
     def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.shown = time.monotonic()
+        self._shown = time.monotonic()
 
     def show(self, event: Progress) -> None:
-        if not self.terminal and time.monotonic() - self.shown < PROGRESS_SECONDS:
-            return
-        self.shown = time.monotonic()
-        fit = f"fit {event.attempt}: " if event.attempt > 1 else ""
-        nbytes = "" if event.nbytes is None else f"{event.nbytes:,} bytes  "
-        psnr = "" if math.isnan(event.psnr) else f"{event.psnr:.2f} dB  "
-        left = "" if math.isnan(event.seconds_left) else f"{event.seconds_left:.0f} s left"
-        self._print(f"{fit}{event.phase} {event.step}/{event.steps}  {psnr}{nbytes}{left}".rstrip())
+        """Print how far a fit is, unless that was done a moment ago."""
+        if time.monotonic() - self._shown >= PROGRESS_SECONDS:
+            self._shown = time.monotonic()
+            self.say(f"{phase_text(event)}  {figures_text(event)}".rstrip())
 
     def say(self, line: str) -> None:
-        """A line that stays."""
-        self.clear()
+        """Print a line."""
         print(line, file=sys.stderr, flush=True)
 
     def clear(self) -> None:
-        if self.terminal:
-            self._print("")
+        """Do nothing: lines stay."""
 
-    def _print(self, line: str) -> None:
-        columns = shutil.get_terminal_size().columns - 1
-        line = f"\r{line[:columns]:<{columns}}\r" if self.terminal else f"{line}\n"
-        print(line, end="", file=sys.stderr, flush=True)
+
+class ProgressBar:
+    """The progress of a fit as a bar at the bottom of a terminal, on stderr. It goes when the fit ends."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None, complete_style="green", finished_style="green"),  # rich's own is a red
+            TextColumn("{task.fields[figures]}", markup=False),
+        )
+        self._console = make_console(sys.stderr)
+        self._progress = Progress(
+            *columns, console=self._console, auto_refresh=False, transient=True, expand=True, redirect_stdout=False
+        )
+        self._task = self._progress.add_task("", figures="")
+        self._drawn = 0.0
+
+    def show(self, event: Progress) -> None:
+        """Draw how far a fit is."""
+        self._progress.update(
+            self._task, description=phase_text(event), total=event.steps, completed=event.step,
+            figures=figures_text(event),
+        )  # fmt: skip
+        self._progress.start()
+        if time.monotonic() - self._drawn >= REDRAW_SECONDS:
+            self._drawn = time.monotonic()
+            self._progress.refresh()
+
+    def say(self, line: str) -> None:
+        """Print a line that stays, above the bar."""
+        self._console.print(line, soft_wrap=True)
+
+    def clear(self) -> None:
+        """Remove the bar."""
+        self._progress.stop()
+
+
+def make_progress() -> ProgressLines | ProgressBar:
+    """Choose how progress is shown: as a bar where stderr is a terminal, else as lines."""
+    return ProgressBar() if is_terminal(sys.stderr) else ProgressLines()

@@ -1,17 +1,16 @@
-"""What the command line prints: results as tables or strict JSON, and the progress of a fit.
+"""Results as plain lines of text: how keys are headed, numbers written and columns aligned.
 
-Nothing here knows what a result means, only how its keys are headed and its numbers written.
+Nothing here knows what a result means.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..encoding.log import to_json
+Part = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]  # of a result: lines, pairs or a table
 
 # Where a key is not its own heading, or a number not written as it is.
 HEADINGS = {"bits_per_voxel": "bits/voxel", "psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE"}
@@ -26,22 +25,22 @@ def put(text: str) -> None:
     if sys.stdout is None:  # closed by who started us
         return
     encoding = sys.stdout.encoding or "utf-8"
-    lines = "\n".join(map(_printable, text.split("\n")))
+    lines = "\n".join(map(printable, text.split("\n")))
     print(lines.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def printable_line(text: str) -> str:
-    return _printable(" ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
 def pairs(result: Mapping[str, Any]) -> str:
     """A line a key."""
-    return "\n".join(f"{_heading(key):<14}{cell(value, key)}" for key, value in result.items())
+    return "\n".join(f"{heading(key):<14}{cell(value, key)}" for key, value in result.items())
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """A line a row, right-justified under the headings of the first row's keys."""
-    cells = [list(map(_heading, rows[0])), *([cell(value, key) for key, value in row.items()] for row in rows)]
+    cells = [list(map(heading, rows[0])), *([cell(value, key) for key, value in row.items()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
 
@@ -51,7 +50,7 @@ def cell(value: Any, key: str = "", separator: str = ", ") -> str:
     if isinstance(value, list | tuple):
         return separator.join(cell(item, key, "/") for item in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_heading(name)} {cell(item, name)}" for name, item in value.items())
+        return ", ".join(f"{heading(name)} {cell(item, name)}" for name, item in value.items())
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, int | float):
@@ -59,13 +58,16 @@ def cell(value: Any, key: str = "", separator: str = ", ") -> str:
     return str(value)
 
 
-def _heading(key: str) -> str:
+def heading(key: str) -> str:
     return HEADINGS.get(key, key.removeprefix("n_").replace("_", " "))
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def print_result(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
-    put(to_json(result) if args.json else text)
+def plain(part: Part) -> str:
+    """Lay out a part of a result in plain lines."""
+    if isinstance(part, str):
+        return part
+    return pairs(part) if isinstance(part, Mapping) else table(part)
