@@ -68,12 +68,12 @@ def _kept(folder: Path) -> str:
     """What is left in the folder of a job, for a reader; empty where nothing is."""
     from ..storage.checkpoint import files
 
-    left = files(folder)
-    blocks = sum(path.suffix == ".block" for path in left)
+    kept = files(folder)
+    blocks = sum(path.suffix == ".block" for path in kept)
     if blocks:
         return f"{blocks} finished block{' is' if blocks == 1 else 's are'}"
-    if left:
-        age = max(0.0, time.time() - max(path.stat().st_mtime for path in left))
+    if kept:
+        age = max(0.0, time.time() - max(path.stat().st_mtime for path in kept))
         return f"what was done until {age:.0f} seconds ago is"
     return ""
 
@@ -111,8 +111,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 if options.scheduler and event.n_blocks == 1:
                     progress.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
                 if folder := options.resume:
-                    if left := kept_text(event, Path(folder)):
-                        progress.say(left)
+                    if kept := kept_text(event, Path(folder)):
+                        progress.say(kept)
                     if args.resume and not event.kept:
                         raise ValueError(
                             f"--resume: {folder} holds nothing of this volume with these options and number of CPUs; "

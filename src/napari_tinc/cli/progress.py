@@ -38,10 +38,10 @@ def method_text(method: str, reason: str) -> str:
 
 def kept_text(event: Planned, folder: Path) -> str:
     """What the job's folder holds; empty where that is nothing."""
-    said = [f"goes on from what is kept in {folder}"] if event.kept else []
+    lines = [f"goes on from what is kept in {folder}"] if event.kept else []
     if event.others:
-        said.append(f"{folder} holds work of another volume or other options, which is left alone")
-    return "; ".join(said)
+        lines.append(f"{folder} holds work of another volume or other options, which is left alone")
+    return "; ".join(lines)
 
 
 def phase_text(event: Progress) -> str:
@@ -54,8 +54,8 @@ def figures_text(event: Progress) -> str:
     """Tell what a fit has come to, and how long it will take: "30.12 dB  32,100 bytes  96 s left"."""
     nbytes = "" if event.nbytes is None else f"{event.nbytes:,} bytes  "
     psnr = "" if math.isnan(event.psnr) else f"{event.psnr:.2f} dB  "
-    left = "" if math.isnan(event.seconds_left) else f"{event.seconds_left:.0f} s left"
-    return f"{psnr}{nbytes}{left}".rstrip()
+    remaining = "" if math.isnan(event.seconds_left) else f"{event.seconds_left:.0f} s left"
+    return f"{psnr}{nbytes}{remaining}".rstrip()
 
 
 class ProgressLines:

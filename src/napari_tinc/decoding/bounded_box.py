@@ -75,8 +75,8 @@ class BoundedBox:
             values = box.decode_box(self.data, self.shape, self.dtype, check)
         except ValueError as error:
             raise TincError(f"residual: {error}") from error
-        if self.crc is not None and (found := checksum(values)) != self.crc:
-            raise TincError(f"values decode to the CRC-32 {found:08x}, expected {self.crc:08x}")
+        if self.crc is not None and (computed := checksum(values)) != self.crc:
+            raise TincError(f"values decode to the CRC-32 {computed:08x}, expected {self.crc:08x}")
         return values
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:

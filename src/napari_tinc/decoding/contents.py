@@ -1,6 +1,6 @@
 """What a file consists of, whatever its kind: boxes of voxels, each with a tree of networks, read when asked for.
 
-bytes or a Store -> read_parts -> OneTree, or Blocks of channels, points in time and boxes
+bytes or a Store -> read_contents -> OneTree, or Blocks of channels, points in time and boxes
 """
 
 from __future__ import annotations
@@ -289,8 +289,8 @@ class BlockContents:
             return self.rewritten(self._ancillary)
         data = self._store.read(0, self._store.size)
         _, head = read_head(Memory(data).read, len(data))
-        if (found := zlib.crc32(head)) != self._head_crc:
-            raise TincError(f"head: CRC-32 is {found:08x}, expected {self._head_crc:08x}: the file has been changed")
+        if (computed := zlib.crc32(head)) != self._head_crc:
+            raise TincError(f"head: CRC-32 is {computed:08x}, expected {self._head_crc:08x}: the file has been changed")
         chunks.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
         return data
 
@@ -328,8 +328,8 @@ class BlockContents:
         verify = self._layout.verify
         if verify is None:
             return {}
-        found = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
-        return dict(zip(self._layout.residuals.tolist(), found, strict=True))
+        checksums = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
+        return dict(zip(self._layout.residuals.tolist(), checksums, strict=True))
 
     @cached_property
     def _errors(self) -> dict[int, tuple[float, float]]:
@@ -362,7 +362,7 @@ class BlockContents:
         return tree
 
 
-def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Contents:
+def read_contents(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Contents:
     """The parts of a file; all of it is read only where it is a single tree.
 
     Raises

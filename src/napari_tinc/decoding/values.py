@@ -27,9 +27,9 @@ AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would 
 SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
 
-def check_eager(wanted: int) -> None:
-    if wanted > MAX_EAGER_VOXELS:
-        raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
+def check_eager(n_voxels: int) -> None:
+    if n_voxels > MAX_EAGER_VOXELS:
+        raise TincError(f"{n_voxels} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
 
 
 def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> list[NDArray[np.float64]]:
@@ -82,11 +82,11 @@ class VoxelDecoder:
         TincError
             If there are more than :data:`MAX_EAGER_VOXELS`, or one of them cannot be read.
         """
-        wanted = math.prod(len(axis) for axis in ranges)
-        check_eager(wanted)
+        n_voxels = math.prod(len(axis) for axis in ranges)
+        check_eager(n_voxels)
         leading, space = ranges[:-3], ranges[-3:]
         out = np.empty([len(axis) for axis in ranges], self._dtype)
-        if not wanted:
+        if not n_voxels:
             return out
         for place in itertools.product(*(range(len(axis)) for axis in leading)):
             index = [axis[at] for axis, at in zip(leading, place, strict=True)]
@@ -99,8 +99,8 @@ class VoxelDecoder:
         """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
         edges, spans = self.tile_spans(factor, ranges)
         tiles = list(itertools.product(*spans))
-        found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
-        missing = np.array([tile for tile in tiles if found[tile] is None])
+        by_tile = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
+        missing = np.array([tile for tile in tiles if by_tile[tile] is None])
         if len(missing):
             ends = list(zip(missing.min(axis=0).tolist(), missing.max(axis=0).tolist(), strict=True))
             box = [range(span[low].start, span[high].stop) for span, (low, high) in zip(spans, ends, strict=True)]
@@ -111,7 +111,7 @@ class VoxelDecoder:
             ]
             for tile in itertools.product(*(range(low, high + 1) for low, high in ends)):
                 part = values[tuple(place[at] for place, at in zip(places, tile, strict=True))].copy()
-                found[tile] = part
+                by_tile[tile] = part
                 self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
             if len(missing) == len(tiles):
                 return values[places_within(ranges, box)]
@@ -121,7 +121,7 @@ class VoxelDecoder:
             both = [
                 range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
             ]  # fmt: skip
-            out[places_within(both, ranges)] = found[tile][places_within(both, where)]
+            out[places_within(both, ranges)] = by_tile[tile][places_within(both, where)]
         return out
 
     def tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
@@ -155,8 +155,8 @@ class VoxelDecoder:
             z, y, x = (len(axis) for axis in part)
             kz, ky, kx = (min(k, n - axis[0] * factor) for axis, n in zip(part, self._shape, strict=True))
             points = self.floats(volume, factor, [
-                spread_points(axis, factor, n, own)
-                for axis, n, own in zip(part, self._shape, (kz, ky, kx), strict=True)
+                spread_points(axis, factor, n, count)
+                for axis, n, count in zip(part, self._shape, (kz, ky, kx), strict=True)
             ])  # fmt: skip
             with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
                 points *= unit

@@ -22,7 +22,7 @@ from ..format.metadata import QUALITY_KEYS, usual_labels, with_json
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
-from .contents import BlockContents, Contents, Part, read_parts
+from .contents import BlockContents, Contents, Part, read_contents
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
 from .values import VoxelDecoder
@@ -58,10 +58,10 @@ class TincVolume(LazyBase):
     def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache = LeastRecentlyUsed(cache_bytes)
         store = Memory(source) if isinstance(source, bytes) else source
-        self._parts: Contents = read_parts(store, self._cache, partial=partial)
+        self._parts: Contents = read_contents(store, self._cache, partial=partial)
 
     @classmethod
-    def of_parts(cls, parts: Contents, cache_bytes: int = CACHE_BYTES) -> TincVolume:
+    def of_contents(cls, parts: Contents, cache_bytes: int = CACHE_BYTES) -> TincVolume:
         """Around what has been read already."""
         volume = cls.__new__(cls)
         volume._cache, volume._parts = LeastRecentlyUsed(cache_bytes), parts
@@ -123,14 +123,14 @@ class TincVolume(LazyBase):
     @cached_property
     def channels(self) -> list[dict[str, str]]:
         """Name and color ("#rrggbb") of every channel, as far as the file says; empty where it does not."""
-        found = self.meta.get("channels", [])
+        channels = self.meta.get("channels", [])
         count = self.shape[self.axis_labels.index("c")] if "c" in self.axis_labels[:-3] else 0
-        texts = isinstance(found, list) and all(
-            isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in found
+        texts = isinstance(channels, list) and all(
+            isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in channels
         )
-        if not texts or (found and len(found) != count):
-            raise TincError(f"META chunk has the channels {found!r:.80}, expected {count} objects of texts")
-        return found
+        if not texts or (channels and len(channels) != count):
+            raise TincError(f"META chunk has the channels {channels!r:.80}, expected {count} objects of texts")
+        return channels
 
     @property
     def error_bound(self) -> float | None:
@@ -205,15 +205,15 @@ class TincVolume(LazyBase):
         they sum up to its MODEL and WEIGHTS chunks. Of a block without networks they are all its bytes.
         """
         above, parts = self._parts.levels_above(), self._parts
-        found = []
+        tables = []
         for volume, box in itertools.product(range(math.prod(parts.leading)), range(len(parts.start))):
             rows = parts.leaves(volume, box, self.value_range)
             if rows is not None:
                 rows["start"] += parts.start[box]
                 rows["stop"] += parts.start[box]
                 rows["level"] += above[box]
-                found.append(rows)
-        return np.concatenate([np.zeros(0, LEAF_FIELDS), *found])
+                tables.append(rows)
+        return np.concatenate([np.zeros(0, LEAF_FIELDS), *tables])
 
     def boxes(self) -> Iterator[tuple[int, int, Part | None]]:
         """Of every channel or point in time and every box: their numbers, and what it holds; None if it was cut off."""
@@ -241,7 +241,7 @@ class TincVolume(LazyBase):
         meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
         if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
             meta["axes"] = axes
-        return TincVolume.of_parts(
+        return TincVolume.of_contents(
             parts.selected(volumes, with_json(parts.ancillary(), Ancillary.META, meta)), self._cache.most
         )
 
@@ -265,7 +265,7 @@ class TincVolume(LazyBase):
             return self
         provenance = {key: value for key, value in self.provenance.items() if key not in QUALITY_KEYS}
         ancillary = with_json(self._parts.ancillary(), Ancillary.PROVENANCE, provenance)
-        return TincVolume.of_parts(self._parts.uncalibrated(ancillary), self._cache.most)
+        return TincVolume.of_contents(self._parts.uncalibrated(ancillary), self._cache.most)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file; the old one of that name stays intact until the new one is whole.

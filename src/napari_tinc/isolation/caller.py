@@ -92,10 +92,10 @@ def find_devices_isolated() -> dict[str, str]:
         return find_devices()
     with _Child(python, {}) as child:
         try:
-            ((said, _),) = child.told(Control())
+            ((message, _),) = child.frames(Control())
         except ChildError as error:
             raise ChildError(f"PyTorch cannot be imported: {error}") from None
-    return said["devices"]
+    return message["devices"]
 
 
 def find_python() -> str | None:
@@ -106,7 +106,7 @@ def find_python() -> str | None:
 
 def _events(python: str, task: Mapping[str, Any], array: Any, control: Control) -> Iterator[Event]:
     with _Child(python, task, array) as child:
-        for frame in child.told(control):
+        for frame in child.frames(control):
             event = unpack(*frame)
             yield event
             if isinstance(event, Finished):  # and saved by now, where who asked for it does that before going on
@@ -146,7 +146,7 @@ class _Child:
         """Set an event there."""
         self._send({"set": what})
 
-    def told(self, control: Control) -> Iterator[Frame]:
+    def frames(self, control: Control) -> Iterator[Frame]:
         """What it tells until it has ended, or until ``control.cancel``; it hears of the rest of ``control``.
 
         Raises
@@ -167,37 +167,37 @@ class _Child:
             if time.monotonic() - looked > MEMORY_SECONDS:
                 looked, memory = time.monotonic(), max(memory, _memory(self._process.pid))
             try:
-                found = self._arrived.get(timeout=POLL_SECONDS)
+                received = self._arrived.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-            if isinstance(found, Exception):
-                raise found
-            if found is not None:
-                yield found
+            if isinstance(received, Exception):
+                raise received
+            if received is not None:
+                yield received
             elif code := self._process.wait():
                 raise ChildError(cause_of(code, memory))
             else:
                 return
 
-    def _send(self, said: Mapping[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):  # it is gone, as the end of what it tells will say
-            self._frames.send(said)
+            self._frames.send(message)
 
     def _serve(self) -> None:
         """Answer what it asks, hand on what it tells; an exception or None is the last."""
         last = None
         try:
-            while (found := self._frames.receive()) is not None:
-                said, _ = found
-                if "read" in said:
-                    index = tuple(slice(*item) if isinstance(item, list) else item for item in said["read"])
+            while (received := self._frames.receive()) is not None:
+                message, _ = received
+                if "read" in message:
+                    index = tuple(slice(*item) if isinstance(item, list) else item for item in message["read"])
                     values = np.asarray(self._array[index]).astype(self._array.dtype, copy=False)
                     with contextlib.suppress(OSError):
                         self._frames.send({"shape": values.shape}, raw(values))
-                elif "error" in said:
-                    last = unpack_error(said)
+                elif "error" in message:
+                    last = unpack_error(message)
                 else:
-                    self._arrived.put(found)
+                    self._arrived.put(received)
         except Exception as error:  # of the array: it goes to who iterates
             last = error
         self._arrived.put(last)

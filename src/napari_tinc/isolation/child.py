@@ -43,8 +43,8 @@ class _Values:
         self._frames.send(
             {"read": [[item.start, item.stop, item.step] if isinstance(item, slice) else item for item in index]}
         )
-        said, body = self.answers.get()
-        return np.frombuffer(body, self.dtype).reshape(said["shape"])
+        message, body = self.answers.get()
+        return np.frombuffer(body, self.dtype).reshape(message["shape"])
 
 
 def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
@@ -52,10 +52,10 @@ def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
     values: Any = None if "path" in task else _Values(frames, tuple(task["shape"]), np.dtype(task["dtype"]))
 
     def listen() -> None:
-        while (found := frames.receive()) is not None:
-            match found[0].get("set"):
+        while (received := frames.receive()) is not None:
+            match received[0].get("set"):
                 case None:
-                    values.answers.put(found)
+                    values.answers.put(received)
                 case "saved":
                     saved.set()
                 case name:

@@ -34,9 +34,9 @@ class Frames:
         self._source, self._sink = source, sink
         self._lock = threading.Lock()
 
-    def send(self, said: Mapping[str, Any], body: Any = b"") -> None:
+    def send(self, message: Mapping[str, Any], body: Any = b"") -> None:
         """OSError where nobody receives any more, TypeError for what JSON cannot say."""
-        text = json.dumps(said, default=_plain).encode()
+        text = json.dumps(message, default=_plain).encode()
         with self._lock:
             if self._sink.closed:
                 raise BrokenPipeError
@@ -80,30 +80,32 @@ def raw(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 def pack(event: Event) -> tuple[dict[str, Any], Any]:
     """An event as JSON and raw bytes."""
-    said = {field.name: getattr(event, field.name) for field in fields(event)}
+    message = {field.name: getattr(event, field.name) for field in fields(event)}
     body: Any = b""
     if isinstance(event, Preview):
-        said["values"], body = [event.values.shape, event.values.dtype.str], raw(event.values)
+        message["values"], body = [event.values.shape, event.values.dtype.str], raw(event.values)
     elif isinstance(event, Finished):
-        said["volume"], body = None, event.volume.parts.data()
-        said["quality"] = asdict(event.quality)
-    return {"event": type(event).__name__, "fields": said}, body
+        message["volume"], body = None, event.volume.parts.data()
+        message["quality"] = asdict(event.quality)
+    return {"event": type(event).__name__, "fields": message}, body
 
 
-def unpack(said: Mapping[str, Any], body: bytearray) -> Event:
+def unpack(message: Mapping[str, Any], body: bytearray) -> Event:
     """The event that was packed."""
-    found: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in said["fields"].items()
+    arguments: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in message["fields"].items()
     }
-    match said["event"]:
+    match message["event"]:
         case "Preview":
-            shape, dtype = found["values"]
-            return Preview(**found | {"values": np.frombuffer(body, dtype).reshape(shape)})
+            shape, dtype = arguments["values"]
+            return Preview(**arguments | {"values": np.frombuffer(body, dtype).reshape(shape)})
         case "Finished":
-            return Finished(**found | {"volume": TincVolume(bytes(body)), "quality": Quality(**found["quality"])})
+            return Finished(
+                **arguments | {"volume": TincVolume(bytes(body)), "quality": Quality(**arguments["quality"])}
+            )
         case "Planned":
-            return Planned(**found)
-    return Progress(**found)
+            return Planned(**arguments)
+    return Progress(**arguments)
 
 
 def pack_error(error: Exception) -> dict[str, Any]:
@@ -118,8 +120,8 @@ def pack_error(error: Exception) -> dict[str, Any]:
     return {"error": name, "arguments": arguments, "trace": traceback.format_exc()}
 
 
-def unpack_error(said: Mapping[str, Any]) -> Exception:
+def unpack_error(message: Mapping[str, Any]) -> Exception:
     """The exception that was packed: of its kind where that is one of :data:`COME_BACK`, else :class:`ChildError`."""
-    found: Exception = COME_BACK.get(said["error"], ChildError)(*said["arguments"])
-    found.add_note(f"In the process that compressed:\n{said['trace']}")
-    return found
+    error: Exception = COME_BACK.get(message["error"], ChildError)(*message["arguments"])
+    error.add_note(f"In the process that compressed:\n{message['trace']}")
+    return error

@@ -72,17 +72,13 @@ class Journal:
         if self.folder is None:
             return None
         try:
-            found = self._path(name).read_bytes()
+            stored = self._path(name).read_bytes()
         except FileNotFoundError:
             return None
-        data = found[LENGTH:]
-        if found[:LENGTH] != self._seal(name, data):
+        data = stored[LENGTH:]
+        if stored[:LENGTH] != self._seal(name, data):
             return None
         return unpack(data)
-
-    def drop(self, name: str) -> None:
-        if self.folder is not None:
-            self._path(name).unlink(missing_ok=True)
 
     def kept(self) -> int:
         """Files of this job."""
@@ -139,27 +135,27 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*-*.*") if not path.name.startswith(".")]
 
 
-def key_of(*said: Any) -> str:
+def key_of(*facts: Any) -> str:
     """A hash of what JSON can say, and of bytes."""
-    return hashlib.sha256(json.dumps([FORMAT, *said], default=bytes.hex).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, *facts], default=bytes.hex).encode()).hexdigest()[:16]
 
 
 def pack(state: State) -> bytes:
     """Arrays and bytes as .npz, the rest as JSON in it."""
     arrays: dict[str, Any] = {}
 
-    def plain(value: Any) -> Any:
+    def to_json(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
+            return {key: to_json(item) for key, item in value.items()}
         if isinstance(value, bytes | np.ndarray):
             name = str(len(arrays))
             arrays[name] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
             return {"": name, "bytes": isinstance(value, bytes)}
         return value
 
-    said = json.dumps(plain(state)).encode()
+    text = json.dumps(to_json(state)).encode()
     file = io.BytesIO()
-    np.savez(file, said=np.frombuffer(said, np.uint8), **arrays)
+    np.savez(file, said=np.frombuffer(text, np.uint8), **arrays)
     return file.getvalue()
 
 
@@ -168,15 +164,15 @@ def unpack(data: bytes) -> State | None:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
 
-            def whole(value: Any) -> Any:
+            def from_json(value: Any) -> Any:
                 if not isinstance(value, dict):
                     return value
                 if "" in value:
                     array = arrays[value[""]]
                     return array.tobytes() if value["bytes"] else array
-                return {key: whole(item) for key, item in value.items()}
+                return {key: from_json(item) for key, item in value.items()}
 
-            found = whole(json.loads(arrays["said"].tobytes()))
+            state = from_json(json.loads(arrays["said"].tobytes()))
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         return None
-    return found if isinstance(found, dict) else None
+    return state if isinstance(state, dict) else None

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-T = TypeVar("T")
-NAME = "lock"  # of the file in the folder
+Event = TypeVar("Event")
+LOCK_NAME = "lock"  # of the file in the folder
 
 
-def while_held(folder: str | os.PathLike[str] | None, events: Iterator[T]) -> Iterator[T]:
+def while_held(folder: str | os.PathLike[str] | None, events: Iterator[Event]) -> Iterator[Event]:
     """The events of a job that works in a folder, which is its own until they end; of None, just the events.
 
     Raises
@@ -38,7 +38,7 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
     BlockingIOError
         If somebody else has it.
     """
-    path = Path(folder) / NAME
+    path = Path(folder) / LOCK_NAME
     file = _locked(path)
     try:
         yield

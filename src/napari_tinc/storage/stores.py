@@ -23,10 +23,6 @@ class Store(Protocol):
     @property
     def size(self) -> int: ...
 
-    @property
-    def far(self) -> bool:
-        """Whether to ask for several ranges at once is worth while."""
-
     def read(self, start: int, stop: int) -> bytes:
         """Exactly the bytes of that range; TincError where they cannot be had."""
 
@@ -36,8 +32,6 @@ class Store(Protocol):
 
 class Memory:
     """Bytes in memory."""
-
-    far = False
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -52,8 +46,6 @@ class Memory:
 
 class Local:
     """A file that is kept open: on POSIX systems it stays whole even if it is replaced."""
-
-    far = False
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.size = size
@@ -81,8 +73,6 @@ class Local:
 
 class Remote:
     """What a file system of fsspec has; several ranges are asked for at the same time."""
-
-    far = True
 
     def __init__(self, system: Any, path: str) -> None:
         self._system, self._path = system, path
