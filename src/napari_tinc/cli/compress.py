@@ -1,4 +1,4 @@
-"""``napari-tinc compress``."""
+"""The command ``napari-tinc compress``; ``demo`` compresses with it, too."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_compress(args: argparse.Namespace) -> None:
+    """Compress an image to a file, and print its figures."""
     from ..io.read import file_of, read_volumes
 
     check_output(args.file, [".tinc"])
@@ -53,7 +54,7 @@ def run_compress(args: argparse.Namespace) -> None:
 
 
 def _check_method(args: argparse.Namespace) -> None:
-    """ValueError where options ask for networks and for none."""
+    """Raise ValueError if some options ask for networks and others for none."""
     if args.method == "networks" and args.max_error is not None:
         raise ValueError("--method networks and --max-error given, expected one: networks keep no bound")
     other = "--max-error" if args.max_error is not None else "--method predictive"
@@ -65,7 +66,7 @@ def _check_method(args: argparse.Namespace) -> None:
 
 
 def _kept(folder: Path) -> str:
-    """What is left in the folder of a job, for a reader; empty where nothing is."""
+    """Say in words what a folder holds of an unfinished job; empty if it holds nothing."""
     from ..storage.checkpoint import files
 
     kept = files(folder)
@@ -79,9 +80,9 @@ def _kept(folder: Path) -> str:
 
 
 def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Options) -> dict[str, Any]:
-    """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures.
+    """Compress an image to ``args.file``, report progress on stderr and in ``args.log``, and return the figures.
 
-    Where only its path is given, another process reads and compresses it.
+    If ``image`` is a path, a separate process reads and compresses it.
     """
     if isinstance(image, str):
         from ..isolation.caller import fit_isolated
@@ -130,5 +131,6 @@ def fit_table(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def figures_of(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
+    """Put together the size and quality of a file, by the names that ``--json`` has for them."""
     first = {"ratio": quality.ratio, "bits_per_voxel": quality.bits_per_voxel}
     return {"file": file, "bytes": volume.nbytes_compressed, **first, **asdict(quality)}

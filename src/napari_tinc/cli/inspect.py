@@ -1,4 +1,4 @@
-"""``napari-tinc info``, ``verify`` and ``compare``."""
+"""The commands ``napari-tinc info``, ``verify`` and ``compare``, which read a file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .output import print_result
 if TYPE_CHECKING:
     from ..format.chunks import Chunk, ChunkEntry
 
-# What info prints of files with networks only.
+# These are printed only for files with networks.
 OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "weights", "calibration")
 
 
 def run_info(args: argparse.Namespace) -> None:
+    """Print what a file holds."""
     from ..decoding.network_box import NetworkBox
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
@@ -50,7 +51,7 @@ def run_info(args: argparse.Namespace) -> None:
         "widths": [sorted(widths.get(level, ())) for level in range(max(widths, default=-1) + 1)],
         "weights": ", ".join(sorted({networks.weights_format.name.lower() for networks, _ in trees})),
         "calibration": ", ".join(sorted({networks.calibration.name.lower() for networks, _ in trees})),
-        "provenance": {**written, "psnr": _figure(written.get("psnr")), "ssim": _figure(written.get("ssim"))},
+        "provenance": {**written, "psnr": _number(written.get("psnr")), "ssim": _number(written.get("ssim"))},
     }  # fmt: skip
     groups: dict[tuple[str, int], list[Chunk | ChunkEntry]] = {}
     for chunk in volume.parts.entries():
@@ -65,20 +66,20 @@ def run_info(args: argparse.Namespace) -> None:
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
     named = {key: value for key, value in result.items() if volume.method == "networks" or key not in OF_NETWORKS}
     named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
-    named["method"] = _contents(volume.method, result["n_blocks"])
+    named["method"] = _content_text(volume.method, result["n_blocks"])
     promise = [] if volume.error_bound is None or volume.n_missing else [promise_of(volume.error_bound)]
     print_result(args, result | tables, *promise, named, *filter(None, tables.values()))
 
 
-def _contents(method: str, n_blocks: int) -> str:
-    """What a file holds, in words."""
+def _content_text(method: str, n_blocks: int) -> str:
+    """Say what a file consists of, in words."""
     if method == "predictive":
         return f"{n_blocks} block{'s'[: n_blocks > 1]} without networks (predictive coder)"
     return "an octree of networks" if n_blocks == 1 else f"{n_blocks} blocks, each an octree of networks"
 
 
-def _figure(value: Any) -> float:
-    """A number that PROVENANCE holds as text: inf where that is 9999, nan where it is none."""
+def _number(value: Any) -> float:
+    """Parse a number that PROVENANCE holds as text: inf for 9999, nan for anything that is not a number."""
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -87,6 +88,7 @@ def _figure(value: Any) -> float:
 
 
 def run_verify(args: argparse.Namespace) -> None:
+    """Check a file, and with ``--against`` prove its bound on every voxel of the original."""
     from ..decoding.network_box import NetworkBox
     from ..format.networks_file import parameter_counts
 
@@ -119,6 +121,7 @@ def run_verify(args: argparse.Namespace) -> None:
 
 
 def run_compare(args: argparse.Namespace) -> None:
+    """Print the quality of a file, measured against its original."""
     from ..decoding.values import MAX_EAGER_VOXELS
     from ..io.read import read_volumes
 

@@ -14,6 +14,7 @@ from .output import is_terminal, make_console
 if TYPE_CHECKING:
     from ..events import Planned, Progress
 
+# By the method that a job reports.
 METHOD_TEXTS = {
     "auto": "with networks or the predictive coder, whichever is better",
     "networks": "with networks",
@@ -24,7 +25,7 @@ PROGRESS_SECONDS = 5.0  # A log gets a line at most so often.
 
 
 def plan_text(event: Planned) -> str:
-    """What will be done: "8 blocks of 96 x 96 x 96 with networks, at most about 0.9 GB of memory and 3 MB on disk"."""
+    """Say what will be done: "8 blocks of 96 x 96 x 96 with networks, at most about 0.9 GB of memory and ..."."""
     shape = " x ".join(map(str, event.block_shape))
     what = f"{event.n_blocks} blocks of {shape}" if event.n_blocks > 1 else shape
     needed = f"at most about {rough_size(event.memory)} of memory and {rough_size(event.disk)} on disk"
@@ -32,12 +33,12 @@ def plan_text(event: Planned) -> str:
 
 
 def method_text(method: str, reason: str) -> str:
-    """How a file was made, and why so: "made with networks: the predictive coder was 1.3 dB behind"."""
+    """Say how a file was made, and why: "made with networks: the predictive coder was 1.3 dB behind"."""
     return f"made {METHOD_TEXTS[method]}" + (f": {reason}" if reason else "")
 
 
 def kept_text(event: Planned, folder: Path) -> str:
-    """What the job's folder holds; empty where that is nothing."""
+    """Say what the job's folder holds of earlier runs; empty if it holds nothing."""
     lines = [f"goes on from what is kept in {folder}"] if event.kept else []
     if event.others:
         lines.append(f"{folder} holds work of another volume or other options, which is left alone")

@@ -12,8 +12,9 @@ from typing import Any
 
 Part = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]  # of a result: lines, pairs or a table
 
-# Where a key is not its own heading, or a number not written as it is.
+# Headings that differ from the key.
 HEADINGS = {"bits_per_voxel": "bits/voxel", "psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE"}
+# How numbers are written; others with six digits.
 FORMATS = {
     "bytes": ",.0f", "n_leaves": ",", "n_parameters": ",", "parameters": ",", "ratio": ".2f", "bits_per_voxel": ".4f",
     "psnr": ".2f", "ssim": ".4f", "rmse": ".4g", "max_error": ".4g", "gain": ".3f", "offset": ".3g", "seconds": ".1f",
@@ -21,8 +22,8 @@ FORMATS = {
 
 
 def put(text: str) -> None:
-    """Print on stdout, whatever its encoding lacks; control characters in a file's texts cannot steer the terminal."""
-    if sys.stdout is None:  # closed by who started us
+    """Print on stdout. Characters that its encoding lacks, and control characters, become question marks."""
+    if sys.stdout is None:  # closed by the process that started this one
         return
     encoding = sys.stdout.encoding or "utf-8"
     lines = "\n".join(map(printable, text.split("\n")))
@@ -30,23 +31,24 @@ def put(text: str) -> None:
 
 
 def printable_line(text: str) -> str:
+    """Join the lines of a text to one, and replace what cannot be printed."""
     return printable(" ".join(text.split()))
 
 
 def pairs(result: Mapping[str, Any]) -> str:
-    """A line a key."""
+    """Lay out a result with a line a key."""
     return "\n".join(f"{heading(key):<14}{cell(value, key)}" for key, value in result.items())
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line a row, right-justified under the headings of the first row's keys."""
+    """Lay out rows as lines, right-justified under the headings of the first row's keys."""
     cells = [list(map(heading, rows[0])), *([cell(value, key) for key, value in row.items()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
 
 
 def cell(value: Any, key: str = "", separator: str = ", ") -> str:
-    """A value as text: lists with commas, lists in them with slashes, a dash for what is not known."""
+    """Write a value as text: lists with commas, lists in them with slashes, a dash for None and nan."""
     if isinstance(value, list | tuple):
         return separator.join(cell(item, key, "/") for item in value)
     if isinstance(value, Mapping):
@@ -59,10 +61,12 @@ def cell(value: Any, key: str = "", separator: str = ", ") -> str:
 
 
 def heading(key: str) -> str:
+    """Return the heading of a key: "n_leaves" is "leaves"."""
     return HEADINGS.get(key, key.removeprefix("n_").replace("_", " "))
 
 
 def printable(line: str) -> str:
+    """Replace control characters, which could steer the terminal, by question marks."""
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
