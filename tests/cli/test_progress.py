@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -29,25 +30,31 @@ def test_stderr_may_be_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert list(json.loads(capsys.readouterr().out)) == ["error"]
 
 
-def test_progress_on_a_terminal_is_one_line_that_changes(
+def test_progress_on_a_terminal_is_a_bar_that_goes_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "60")
-    ticker = progress.Ticker()
+    for stream in (sys.stderr, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0)
+    shown = progress.make_progress()
     for event in (replace(PROGRESS, nbytes=None), PROGRESS):
-        ticker.show(event)
-    ticker.clear()
+        shown.show(event)
+    shown.clear()
     out, err = capsys.readouterr()
-    lines = err.split("\r")[1::2]
+    lines = [re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", line) for line in err.split("\r")]
     assert out == ""
-    assert {len(line) for line in lines} == {59}
-    assert [line.rstrip() for line in lines] == [
-        "training 40/500  30.12 dB  96 s left",
-        "training 40/500  30.12 dB  32,100 bytes  96 s left",
-        "",
-    ]
-    assert "\n" not in err
+    assert {len(line.strip("\n")) for line in lines if line.strip()} == {80}
+    assert re.fullmatch("training 40/500 ━+[╸╺]?━+ 30.12 dB  96 s left", lines[0])
+    assert any(re.fullmatch("training 40/500 ━+[╸╺]?━+ 30.12 dB  32,100 bytes  96 s left", line) for line in lines)
+    assert err.endswith("\x1b[2K")  # the line is erased
+
+
+def test_a_terminal_that_cannot_draw_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress.make_progress(), progress.ProgressLines)
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(
@@ -55,11 +62,11 @@ def test_progress_elsewhere_is_a_line_now_and_then(
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    ticker = progress.Ticker()
+    shown = progress.make_progress()
     for _ in range(60):
         now[0] += 0.2
-        ticker.show(PROGRESS)
-    ticker.clear()
+        shown.show(PROGRESS)
+    shown.clear()
     assert capsys.readouterr().err == "training 40/500  30.12 dB  32,100 bytes  96 s left\n" * 2
 
 

@@ -32,7 +32,7 @@ def test_cancelling_leaves_nothing_behind(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress.Ticker, "show", interrupt)
+    monkeypatch.setattr(progress.ProgressLines, "show", interrupt)
     assert fail("compress", image, file) == "cancelled"
     assert Path(file).read_bytes() == content
     assert listing(Path(file).parent) == ["v.tif", "v.tinc"]

@@ -143,7 +143,7 @@ def test_a_fit_that_is_dropped_ends() -> None:
 @pytest.mark.parametrize(
     ("killed_by", "reason"),
     [
-        ("SIGKILL", r"killed by the system \(SIGKILL\), most likely for want of memory: it used \d\.\d GB or more"),
+        ("SIGKILL", r"killed by the system \(SIGKILL\), most likely as memory ran out: it used \d\.\d GB or more"),
         ("SIGSEGV", r"the compression process crashed \(SIGSEGV\)"),
     ],
 )
@@ -163,7 +163,10 @@ def test_a_child_that_dies_is_one_line(killed_by: str, reason: str) -> None:
     [
         (-6, "the compression process crashed (SIGABRT)"),
         (-15, "the compression process was ended (SIGTERM)"),
-        (-9, "compression was killed by the system (SIGKILL), most likely for want of memory: it used 2.3 GB or more"),
+        (
+            -9,
+            "compression was killed by the system (SIGKILL), most likely as memory ran out: it used 2.3 GB or more",
+        ),
         (1, "the compression process ended without a result (exit code 1)"),
         (0xC0000005, "the compression process ended without a result (exit code 0xc0000005)"),
     ],

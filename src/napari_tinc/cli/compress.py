@@ -1,4 +1,4 @@
-"""``napari-tinc compress``."""
+"""The command ``napari-tinc compress``; ``demo`` compresses with it, too."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..encoding.log import Log, log_entry, plan_entry
+from .output import print_result
 from .paths import check_output, is_inside, is_same_file
-from .progress import Ticker, kept_text, method_text, plan_text
-from .tables import print_result, table
+from .progress import kept_text, make_progress, method_text, plan_text
 
 if TYPE_CHECKING:
     from ..io.image import Image
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_compress(args: argparse.Namespace) -> None:
+    """Compress an image to a file, and print its figures."""
     from ..io.read import file_of, read_volumes
 
     check_output(args.file, [".tinc"])
@@ -53,7 +54,7 @@ def run_compress(args: argparse.Namespace) -> None:
 
 
 def _check_method(args: argparse.Namespace) -> None:
-    """ValueError where options ask for networks and for none."""
+    """Raise ValueError if some options ask for networks and others for none."""
     if args.method == "networks" and args.max_error is not None:
         raise ValueError("--method networks and --max-error given, expected one: networks keep no bound")
     other = "--max-error" if args.max_error is not None else "--method predictive"
@@ -65,23 +66,23 @@ def _check_method(args: argparse.Namespace) -> None:
 
 
 def _kept(folder: Path) -> str:
-    """What is left in the folder of a job, for a reader; empty where nothing is."""
+    """Say in words what a folder holds of an unfinished job; empty if it holds nothing."""
     from ..storage.checkpoint import files
 
-    left = files(folder)
-    blocks = sum(path.suffix == ".block" for path in left)
+    kept = files(folder)
+    blocks = sum(path.suffix == ".block" for path in kept)
     if blocks:
         return f"{blocks} finished block{' is' if blocks == 1 else 's are'}"
-    if left:
-        age = max(0.0, time.time() - max(path.stat().st_mtime for path in left))
+    if kept:
+        age = max(0.0, time.time() - max(path.stat().st_mtime for path in kept))
         return f"what was done until {age:.0f} seconds ago is"
     return ""
 
 
 def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Options) -> dict[str, Any]:
-    """Compress an image to ``args.file``, with progress on stderr and in ``args.log``; returns the figures.
+    """Compress an image to ``args.file``, report progress on stderr and in ``args.log``, and return the figures.
 
-    Where only its path is given, another process reads and compresses it.
+    If ``image`` is a path, a separate process reads and compresses it.
     """
     if isinstance(image, str):
         from ..isolation.caller import fit_isolated
@@ -92,8 +93,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(Log(args.log)) if args.log else None
-        ticker = Ticker()
-        stack.callback(ticker.clear)
+        progress = make_progress()
+        stack.callback(progress.clear)
         stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
         for event in events:
             entry: dict[str, Any] = {}
@@ -102,17 +103,17 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 figures = figures_of(event.volume, event.quality, file=args.file)
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = {"phase": "finished", **figures}
-                ticker.say(method_text(event.method, event.reason))
+                progress.say(method_text(event.method, event.reason))
             elif isinstance(event, tinc.Progress):
-                ticker.show(event)
+                progress.show(event)
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):
-                ticker.say(plan_text(event))
+                progress.say(plan_text(event))
                 if options.scheduler and event.n_blocks == 1:
-                    ticker.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
+                    progress.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
                 if folder := options.resume:
-                    if left := kept_text(event, Path(folder)):
-                        ticker.say(left)
+                    if kept := kept_text(event, Path(folder)):
+                        progress.say(kept)
                     if args.resume and not event.kept:
                         raise ValueError(
                             f"--resume: {folder} holds nothing of this volume with these options and number of CPUs; "
@@ -124,11 +125,12 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
     return figures
 
 
-def fit_table(figures: Mapping[str, Any]) -> str:
-    """The figures of a fit but for its method, which was told on stderr."""
-    return table([{key: value for key, value in figures.items() if key not in ("method", "reason")}])
+def fit_table(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Leave the method of a fit out of its figures: it was reported on stderr."""
+    return [{key: value for key, value in figures.items() if key not in ("method", "reason")}]
 
 
 def figures_of(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str, Any]:
+    """Put together the size and quality of a file, by the names that ``--json`` has for them."""
     first = {"ratio": quality.ratio, "bits_per_voxel": quality.bits_per_voxel}
     return {"file": file, "bytes": volume.nbytes_compressed, **first, **asdict(quality)}

@@ -1,4 +1,4 @@
-"""``napari-tinc decompress``."""
+"""The command ``napari-tinc decompress``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import napari_tinc as tinc
 
+from .output import print_result
 from .paths import check_output, is_same_file
-from .tables import pairs, print_result
 
 
 def run_decompress(args: argparse.Namespace) -> None:
+    """Decode a file, or a part of it, and write it as an image."""
     from ..io.write import OUTPUT_SUFFIXES, size_on_disk, write_image
 
     check_output(args.image, OUTPUT_SUFFIXES)
@@ -25,7 +26,7 @@ def run_decompress(args: argparse.Namespace) -> None:
         raise ValueError(f"level is {args.level}, expected 0 to {len(volume.levels) - 1}")
     part, *coarser = volume.levels[args.level :]
     shape = part.shape
-    part = part[(..., *_within(args.region, shape[-3:]))]
+    part = part[(..., *_slices_of_region(args.region, shape[-3:]))]
     z, y, x = (size * 2**args.level for size in volume.spacing)
     spacing = (z, y, x) if volume.header.spacing else None
     write_image(
@@ -39,11 +40,11 @@ def run_decompress(args: argparse.Namespace) -> None:
     }  # fmt: skip
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
-    print_result(args, result, pairs(result))
+    print_result(args, result, result)
 
 
-def _within(region: Sequence[tuple[int | None, int | None]], shape: Sequence[int]) -> tuple[slice, ...]:
-    """A region as slices; ValueError where it is empty or not all in the volume."""
+def _slices_of_region(region: Sequence[tuple[int | None, int | None]], shape: Sequence[int]) -> tuple[slice, ...]:
+    """Convert a region to slices; ValueError if it is empty or reaches beyond the volume."""
     slices = []
     for axis, (low, high), size in zip("zyx", region, shape, strict=True):
         start, stop = low or 0, size if high is None else high

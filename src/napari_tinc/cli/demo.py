@@ -1,4 +1,4 @@
-"""``napari-tinc demo``: compress the sample, and show it beside its original."""
+"""The command ``napari-tinc demo``: compress the sample, and show it beside its original."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING
 import napari_tinc as tinc
 
 from .compress import fit_table, fit_to_file
+from .output import print_result
 from .paths import check_output
-from .tables import print_result, put
+from .tables import put
 
 if TYPE_CHECKING:
     from ..io.image import Image
 
+# Run in another process: Qt aborts a process in which it cannot open a window.
 QT_PROBE = "from qtpy.QtGui import QGuiApplication as A; a = A([]); print(a.platformName())"
 
 
 def run_demo(args: argparse.Namespace) -> None:
+    """Compress the sample, reopen and verify it, print its figures, and show it if there is a screen."""
     from .. import samples
 
     with tempfile.TemporaryDirectory() as folder:
@@ -39,9 +42,9 @@ def run_demo(args: argparse.Namespace) -> None:
 
 
 def _show(image: Image, volume: tinc.TincVolume) -> None:
-    """Original and reconstruction side by side in napari until its window is closed; nothing where there is no screen.
+    """Show original and reconstruction side by side in napari, until its window is closed.
 
-    Whether Qt can open a window is tried in another process, because Qt aborts one where it cannot.
+    Without a screen, or a Qt that can open a window there, nothing is shown.
     """
     screen = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if not screen or os.environ.get("CI"):

@@ -1,8 +1,8 @@
 """The command line: ``napari-tinc compress | decompress | info | verify | compare | demo``.
 
-Results go to stdout, as text or (``--json``) as one JSON object; progress and errors go to stderr, an error as one
-line. Exit code 0, 1 (failed), 2 (usage). The work is done elsewhere; here are arguments, checks that spare the user
-minutes of waiting. Nothing heavy is imported before a command needs it.
+Results go to stdout, as text or (``--json``) as one JSON object. Progress and errors go to stderr, an error as one
+line. The exit code is 0, 1 (failed) or 2 (usage). This module has the arguments; each command has its own module.
+Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WEIGHTS = ("entropy", "int8", "float16")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; SystemExit (of code 2) where the arguments make no sense."""
+    """Run one command and return its exit code; SystemExit (of code 2) if the arguments are not usable."""
     if sys.stderr is None:  # closed; print would turn to stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     args = _parser().parse_args(argv)
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Whole option names only; a usage error is one line."""
+    """A parser that takes unabbreviated options only, and prints a usage error as one line."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -73,6 +73,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Version(argparse.Action):
+    """Prints the version, which is looked up only then."""
+
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version
 
@@ -81,12 +83,14 @@ class _Version(argparse.Action):
 
 
 def _widths(text: str) -> list[int]:
+    """Parse "48,16"."""
     if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"{text!r} is not like 48,16")
     return list(map(int, text.split(",")))
 
 
 def _region(text: str) -> list[tuple[int | None, int | None]]:
+    """Parse "z0:z1,y0:y1,x0:x1" to pairs, with None for an end that is left out."""
     match = re.fullmatch(r"(\d*):(\d*),(\d*):(\d*),(\d*):(\d*)", text, re.ASCII)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is not z0:z1,y0:y1,x0:x1")
@@ -95,6 +99,7 @@ def _region(text: str) -> list[tuple[int | None, int | None]]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Define the commands and their arguments."""
     parser = _Parser(prog="napari-tinc", description="Compress 3D volumes into tiny .tinc files, and draw them again.")
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -127,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     help = "go on from what is kept in OUT.tinc.parts, or fail; without it what is there is taken, too"
     compress.add_argument("--resume", action="store_true", help=help)
     compress.add_argument("--scheduler", metavar="ADDRESS", help="of dask.distributed, whose workers fit the blocks")
-    help = "compress in a process of its own, whose crash or want of memory this command survives and explains"
+    help = "compress in a separate process: if it crashes or runs out of memory, this command says so"
     compress.add_argument("--isolate", action="store_true", help=help)
     compress.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (%(default)s)")
     compress.add_argument("--seed", type=int, default=0, help="the same seed gives the same file (%(default)s)")

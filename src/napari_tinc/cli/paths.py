@@ -1,4 +1,4 @@
-"""Whether an output can be written, found out before the work."""
+"""Checks of file names, made before the work begins: whether an output can be written, or is its own input."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pathlib import Path
 
 
 def is_same_file(path: str, other: str) -> bool:
-    """Whether two names lead to one file, through links of any kind."""
+    """Tell whether two paths lead to the same file, through links of any kind."""
     if os.path.realpath(path) == os.path.realpath(other):
         return True
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def is_inside(path: str, folder: str) -> bool:
+    """Tell whether a path lies in a folder, through links of any kind."""
     return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
 
 
 def check_output(path: str, suffixes: Sequence[str]) -> None:
-    """Find out before the work, not after it, whether a file can be written."""
+    """Raise ValueError if a file cannot be written, or its suffix is none of ``suffixes``."""
     folder, problem = os.path.dirname(os.path.realpath(path)), None
     if Path(path).suffix.lower() not in suffixes:
         problem = f"its suffix must be {' or '.join(suffixes)}"

@@ -1,20 +1,20 @@
-"""What the command line prints: results as tables or strict JSON, and the progress of a fit.
+"""Results as plain lines of text: how keys are headed, numbers written and columns aligned.
 
-Nothing here knows what a result means, only how its keys are headed and its numbers written.
+Nothing here knows what a result means.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..encoding.log import to_json
+Part = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]  # of a result: lines, pairs or a table
 
-# Where a key is not its own heading, or a number not written as it is.
+# Headings that differ from the key.
 HEADINGS = {"bits_per_voxel": "bits/voxel", "psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE"}
+# How numbers are written; others with six digits.
 FORMATS = {
     "bytes": ",.0f", "n_leaves": ",", "n_parameters": ",", "parameters": ",", "ratio": ".2f", "bits_per_voxel": ".4f",
     "psnr": ".2f", "ssim": ".4f", "rmse": ".4g", "max_error": ".4g", "gain": ".3f", "offset": ".3g", "seconds": ".1f",
@@ -22,36 +22,37 @@ FORMATS = {
 
 
 def put(text: str) -> None:
-    """Print on stdout, whatever its encoding lacks; control characters in a file's texts cannot steer the terminal."""
-    if sys.stdout is None:  # closed by who started us
+    """Print on stdout. Characters that its encoding lacks, and control characters, become question marks."""
+    if sys.stdout is None:  # closed by the process that started this one
         return
     encoding = sys.stdout.encoding or "utf-8"
-    lines = "\n".join(map(_printable, text.split("\n")))
+    lines = "\n".join(map(printable, text.split("\n")))
     print(lines.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def printable_line(text: str) -> str:
-    return _printable(" ".join(text.split()))
+    """Join the lines of a text to one, and replace what cannot be printed."""
+    return printable(" ".join(text.split()))
 
 
 def pairs(result: Mapping[str, Any]) -> str:
-    """A line a key."""
-    return "\n".join(f"{_heading(key):<14}{cell(value, key)}" for key, value in result.items())
+    """Lay out a result with a line a key."""
+    return "\n".join(f"{heading(key):<14}{cell(value, key)}" for key, value in result.items())
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line a row, right-justified under the headings of the first row's keys."""
-    cells = [list(map(_heading, rows[0])), *([cell(value, key) for key, value in row.items()] for row in rows)]
+    """Lay out rows as lines, right-justified under the headings of the first row's keys."""
+    cells = [list(map(heading, rows[0])), *([cell(value, key) for key, value in row.items()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells)
 
 
 def cell(value: Any, key: str = "", separator: str = ", ") -> str:
-    """A value as text: lists with commas, lists in them with slashes, a dash for what is not known."""
+    """Write a value as text: lists with commas, lists in them with slashes, a dash for None and nan."""
     if isinstance(value, list | tuple):
         return separator.join(cell(item, key, "/") for item in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_heading(name)} {cell(item, name)}" for name, item in value.items())
+        return ", ".join(f"{heading(name)} {cell(item, name)}" for name, item in value.items())
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, int | float):
@@ -59,13 +60,18 @@ def cell(value: Any, key: str = "", separator: str = ", ") -> str:
     return str(value)
 
 
-def _heading(key: str) -> str:
+def heading(key: str) -> str:
+    """Return the heading of a key: "n_leaves" is "leaves"."""
     return HEADINGS.get(key, key.removeprefix("n_").replace("_", " "))
 
 
-def _printable(line: str) -> str:
+def printable(line: str) -> str:
+    """Replace control characters, which could steer the terminal, by question marks."""
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def print_result(args: argparse.Namespace, result: Mapping[str, Any], text: str) -> None:
-    put(to_json(result) if args.json else text)
+def plain(part: Part) -> str:
+    """Lay out a part of a result in plain lines."""
+    if isinstance(part, str):
+        return part
+    return pairs(part) if isinstance(part, Mapping) else table(part)

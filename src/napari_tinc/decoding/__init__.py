@@ -1,1 +1,1 @@
-"""A file as an array: volumes, what their boxes hold, and what is kept of them in memory."""
+"""Files as arrays: volumes, the boxes they consist of, and a cache of what was decoded."""

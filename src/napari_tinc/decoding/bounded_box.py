@@ -1,4 +1,4 @@
-"""A box of voxels as a file holds it without networks: within a bound of the original, or bit for bit.
+"""A box of voxels coded without networks: within a bound of the original, or bit for bit.
 
 The bytes are those of bounded/box.py, decoded to the same bits on any machine; their CRC-32 is in the file.
 """
@@ -18,7 +18,7 @@ from ..errors import TincError
 from ..format.quality import span_of
 from .leaf_table import LEAF_FIELDS
 
-SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: a 512th of the voxels, in a 50th of the time.
+SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: 1 of 512 voxels, decoded in a 50th of the time.
 
 
 class BoundedBox:
@@ -26,11 +26,13 @@ class BoundedBox:
 
     Parameters
     ----------
-    crc : CRC-32 of the values, little-endian, as the encoder decoded them; None where that was cut off.
+    data : the coded box.
+    shape, dtype : of the values.
+    crc : CRC-32 of the values, little-endian, as the encoder decoded them; None if the file was cut off before it.
 
     Attributes
     ----------
-    sketch : every 2^SKETCH_LEVEL-th voxel, about, once :meth:`make_sketch` was called; None where it cannot be made.
+    sketch : about every 2^SKETCH_LEVEL-th voxel, after :meth:`make_sketch`; None if it cannot be made.
     """
 
     calibrated = False
@@ -44,23 +46,23 @@ class BoundedBox:
 
     @property
     def decoded(self) -> bool:
-        """Whether :attr:`array` is there already and costs nothing."""
+        """Whether the values have been decoded."""
         return self._array is not None
 
     @property
     def array(self) -> NDArray[Any]:
-        """All values."""
+        """All values, decoded when they are first asked for."""
         return self.decode()
 
     def decode(self, check: Check = never) -> NDArray[Any]:
-        """All values. What ``check`` raises ends the work."""
+        """Return all values. An exception of ``check``, which is called now and then, ends the work."""
         with self._lock:
             if self._array is None:
                 self._array = self._decode(check)
             return self._array
 
     def make_sketch(self, check: Check = never) -> None:
-        """Decode the coarse levels only. What is damaged shows when all is decoded."""
+        """Decode the coarse levels only. Damage is reported later, when all values are decoded."""
         from ..bounded import box
 
         if self.sketch is None and not self.decoded:
@@ -68,6 +70,7 @@ class BoundedBox:
                 self.sketch = box.sketch(self.data, self.shape, self.dtype, SKETCH_LEVEL, check)
 
     def _decode(self, check: Check) -> NDArray[Any]:
+        """Decode all values and compare their CRC-32; TincError if the box is damaged."""
         from ..bounded import box  # A file of networks is opened without its modules.
         from ..bounded.check import checksum
 
@@ -75,21 +78,21 @@ class BoundedBox:
             values = box.decode_box(self.data, self.shape, self.dtype, check)
         except ValueError as error:
             raise TincError(f"residual: {error}") from error
-        if self.crc is not None and (found := checksum(values)) != self.crc:
-            raise TincError(f"values decode to the CRC-32 {found:08x}, expected {self.crc:08x}")
+        if self.crc is not None and (computed := checksum(values)) != self.crc:
+            raise TincError(f"values decode to the CRC-32 {computed:08x}, expected {self.crc:08x}")
         return values
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
-        """Values of the voxels that a grid of coordinates lies in, in voxels from the corner of the box."""
+        """Return the values at a grid of coordinates, in voxels from the corner of the box: those of the voxels met."""
         return self.array[np.ix_(*(axis.astype(np.int64) for axis in axes))]
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
-        """The same as float64."""
+        """Return the values at a grid of coordinates as float64."""
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             return self.values(axes).astype(np.float64)
 
     def leaves(self, value_range: tuple[float, float], errors: tuple[float, float]) -> NDArray[Any]:
-        """One row, see :attr:`TincVolume.leaves`; ``errors`` are its root mean squared and its largest one."""
+        """Return the one row of :attr:`TincVolume.leaves`; ``errors`` are the RMSE and the largest error."""
         rows = np.zeros(1, LEAF_FIELDS)
         rows["stop"], rows["network"], rows["bytes"], rows["gain"] = self.shape, -1, len(self.data), 1
         rmse, rows["max_error"] = errors
@@ -99,5 +102,5 @@ class BoundedBox:
         return rows
 
     def verify(self) -> None:
-        """Decode everything; :class:`TincError` if anything is wrong."""
+        """Decode everything; :class:`TincError` if the box is damaged."""
         _ = self.array

@@ -1,4 +1,4 @@
-"""A cache of what was used last, bounded in bytes."""
+"""A cache of the values used last, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class LeastRecentlyUsed:
-    """Values by key; those not used for longest go when they are more than ``most`` bytes. Any thread may use it."""
+    """Keeps values by key, at most ``most`` bytes; the least recently used go first. Any thread may use it."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -18,7 +18,7 @@ class LeastRecentlyUsed:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Any:
-        """None where it is not there."""
+        """Return a value, None if it is not kept."""
         with self._lock:
             if key not in self._items:
                 return None
@@ -26,12 +26,13 @@ class LeastRecentlyUsed:
             return self._items[key][0]
 
     def clear(self) -> None:
+        """Forget all values."""
         with self._lock:
             self._items.clear()
             self.nbytes = 0
 
     def put(self, key: Hashable, value: Any, nbytes: int) -> None:
-        """Keep a value, unless it alone is too large."""
+        """Keep a value of ``nbytes``, unless it alone is larger than the cache."""
         with self._lock:
             if nbytes > self.most:
                 return

@@ -1,6 +1,6 @@
-"""What a file consists of, whatever its kind: boxes of voxels, each with a tree of networks, read when asked for.
+"""The contents of a file of either kind: boxes of voxels, each read and parsed when it is first needed.
 
-bytes or a Store -> read_parts -> OneTree, or Blocks of channels, points in time and boxes
+A file is a single tree of networks (SingleTree), or has blocks (BlockContents) for channels, points in time and boxes.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from .bounded_box import BoundedBox
 from .cache import LeastRecentlyUsed
 from .network_box import NetworkBox
 
-TREE_BYTES = 30_000  # of a tree in memory, beside its weights
+TREE_BYTES = 30_000  # The cache counts so many bytes for a tree of networks, beside its weights.
 Part = NetworkBox | BoundedBox
 
 
 class Boxes(Protocol):
-    """Boxes of voxels, which tile z, y, x alike for every channel and point in time ("volume")."""
+    """Boxes of voxels that tile z, y, x, in the same way for every channel and point in time (a ``volume``)."""
 
     @property
-    def header(self) -> VolumeFacts: ...
+    def header(self) -> VolumeFacts:
+        """What the file states about the volume."""
 
     @property
     def leading(self) -> tuple[int, ...]:
-        """Sizes of the axes before z, y, x."""
+        """Sizes of the axes before z, y, x: channels, points in time."""
 
     @property
     def edge(self) -> int:
-        """Voxels along a cell of the overviews, 0 where there are none."""
+        """Edge, in voxels, of a cell of the overviews; 0 if there are none."""
 
     @property
     def start(self) -> NDArray[np.int64]:
@@ -55,26 +56,26 @@ class Boxes(Protocol):
         """One past the last voxel of every box, (n, 3)."""
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
-        """Read and parse the networks of several boxes. Of what is damaged :meth:`part` will tell."""
+        """Read and parse the networks of several boxes. Damage is reported later, by :meth:`part`."""
 
     def part(self, volume: int, box: int) -> Part | None:
-        """What a box holds; None where the file ends before."""
+        """Return what a box holds; None if the file was cut off before it."""
 
     def overview(self, volume: int) -> Part | None:
-        """The whole volume at a coarser sampling."""
+        """Return the overview of a volume: all of it, at a coarser sampling; None if there is none."""
 
     def at_hand(self, volume: int, box: int) -> Part | None:
-        """What a box holds, if it has been read and parsed before: never reads the file."""
+        """Return what a box holds if it is in the cache, else None. Never reads the file."""
 
     def overview_at_hand(self, volume: int) -> Part | None:
-        """The overview, if it has been read and parsed before."""
+        """Return the overview if it is in the cache, else None. Never reads the file."""
 
     def nbytes(self) -> int:
-        """Of the whole file."""
+        """Return the size of the file."""
 
 
 class Contents(Boxes, Protocol):
-    """All of a file: its boxes, and what else it says."""
+    """All contents of a file: its boxes, and its other chunks."""
 
     @property
     def has_networks(self) -> bool:
@@ -88,29 +89,29 @@ class Contents(Boxes, Protocol):
         """The same without gains and offsets, and with other ancillary chunks; the file is not read or written."""
 
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
-        """See :attr:`TincVolume.leaves`; they count from the corner of the box. None where the file ends before."""
+        """Return the rows of :attr:`TincVolume.leaves` of a box, counted from its corner; None if it was cut off."""
 
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:
-        """What a reader may skip; only that of a ``role``, if it is given."""
+        """Return the chunks that a reader may skip: all of them, or those of a ``role``."""
 
     def entries(self) -> Sequence[Chunk | ChunkEntry]:
-        """What the table of chunks says."""
+        """Return all chunks, or their entries in the table of chunks."""
 
     def levels_above(self) -> NDArray[np.int64]:
-        """Levels of the octree above every box, (n,)."""
+        """Return how many levels of the octree are above each box, int64 (n,)."""
 
     def check(self) -> None:
         """Compare the CRC-32 of every chunk; :class:`TincError` names the first that differs."""
 
     def data(self) -> bytes:
-        """The whole file, as it was opened; :class:`TincError` if it has changed since, or is damaged."""
+        """Return all bytes of the file; :class:`TincError` if it is damaged, or was changed since it was opened."""
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
-        """The file with other facts and ancillary chunks."""
+        """Return the bytes of a file with other facts and ancillary chunks."""
 
 
 class SingleTree:
-    """A file of a single tree: one box, the whole volume."""
+    """The contents of a file of a single tree of networks: one box, the whole volume."""
 
     leading: tuple[int, ...] = ()
     edge = 0
@@ -170,7 +171,7 @@ class SingleTree:
 
 
 class BlockContents:
-    """A file of blocks, each of which is read, checked and parsed when it is first needed."""
+    """The contents of a file of blocks, each of which is read, checked and parsed when it is first needed."""
 
     def __init__(
         self, store: Store, header: BlocksHeader, layout: BlockLayout, cache: LeastRecentlyUsed, head_crc: int, *,
@@ -197,7 +198,7 @@ class BlockContents:
 
     @property
     def n_missing(self) -> int:
-        """Blocks that were cut off, and what the values of those that were not are compared with."""
+        """Blocks that were cut off; one more if the checksums of the values were."""
         unproved = bool(len(self._layout.residuals)) and self._layout.verify is None
         return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks) + unproved
 
@@ -251,7 +252,7 @@ class BlockContents:
         return [self._chunk(entry) for entry in self._layout.ancillary if role in (None, entry.role)]
 
     def selected(self, volumes: NDArray[np.int64], ancillary: list[Chunk]) -> BlockContents:
-        """Channels or points in time, of ascending numbers, read from the same file; the array's shape is theirs."""
+        """Return the contents of some channels or points in time, whose ascending numbers are given in their shape."""
         n = len(self.start)
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
@@ -289,8 +290,8 @@ class BlockContents:
             return self.rewritten(self._ancillary)
         data = self._store.read(0, self._store.size)
         _, head = read_head(Memory(data).read, len(data))
-        if (found := zlib.crc32(head)) != self._head_crc:
-            raise TincError(f"head: CRC-32 is {found:08x}, expected {self._head_crc:08x}: the file has been changed")
+        if (computed := zlib.crc32(head)) != self._head_crc:
+            raise TincError(f"head: CRC-32 is {computed:08x}, expected {self._head_crc:08x}: the file has been changed")
         chunks.verify(entry.chunk(data[entry.start : entry.start + entry.length]) for entry in self.entries())
         return data
 
@@ -302,7 +303,7 @@ class BlockContents:
         return self.header.tree.level[self.header.tree.leaves].astype(np.int64)
 
     def overview_payloads(self) -> list[Payload]:
-        """All overviews, as the file has them."""
+        """Return all overviews, as the file has them."""
         return [self._payload(entry) for entry in self._layout.overviews]
 
     def rewritten(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
@@ -313,7 +314,7 @@ class BlockContents:
         return blocks_file.pack(replace(self.header, **facts), self.overview_payloads(), blocks, ancillary)
 
     def _block_payload(self, index: int, entry: ChunkEntry) -> Payload:
-        """A block as the file has it, or encoded anew without its calibration."""
+        """Return a block as the file has it, or encoded anew without its calibration."""
         part = None if self.shows_calibration or entry.level else self.part(*divmod(index, len(self.start)))
         if not isinstance(part, NetworkBox) or part.header.calibration is Calibration.NONE:
             return self._payload(entry)
@@ -324,16 +325,16 @@ class BlockContents:
 
     @cached_property
     def _checksums(self) -> dict[int, int]:
-        """By the place of every residual, the CRC-32 of its values; empty where that was cut off."""
+        """CRC-32 of the values of every box without networks, by its place in the file; empty if cut off."""
         verify = self._layout.verify
         if verify is None:
             return {}
-        found = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
-        return dict(zip(self._layout.residuals.tolist(), found, strict=True))
+        checksums = np.frombuffer(self._chunk(verify).checked(), "<u4").tolist()
+        return dict(zip(self._layout.residuals.tolist(), checksums, strict=True))
 
     @cached_property
     def _errors(self) -> dict[int, tuple[float, float]]:
-        """By the place of every residual that is a block, its RMSE and largest error; empty where it is not said."""
+        """RMSE and largest error of every block without networks, by its place; empty if the file has none."""
         places = [entry.start for entry in self._layout.blocks if entry.level]
         for chunk in self.ancillary(Ancillary.QUALITY):
             n_parts = chunk.length // 2 if self.n_missing else len(places)  # those that were cut off among them
@@ -362,13 +363,13 @@ class BlockContents:
         return tree
 
 
-def read_parts(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Contents:
-    """The parts of a file; all of it is read only where it is a single tree.
+def read_contents(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Contents:
+    """Read the head of a file; all of it only if it is a single tree of networks.
 
     Raises
     ------
     TincError
-        If it is not a good file, or cut off and ``partial`` is not set.
+        If the file is damaged, or cut off and ``partial`` is not set.
     """
     features, head = read_head(store.read, store.size)
     if features & Feature.BLOCKS:

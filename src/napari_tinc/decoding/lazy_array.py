@@ -1,4 +1,4 @@
-"""LazyArray: a sampling of a volume that is decoded where it becomes an array."""
+"""LazyArray: a part of a volume, at any sampling, which is decoded when it becomes an array."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ COARSEST_EDGE = 32  # A level of at most so many cells along each axis is the la
 
 
 class Decoder(Protocol):
-    """What a :class:`LazyArray` can be of."""
+    """What a :class:`LazyArray` decodes with."""
 
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of an ascending range along every axis; of the last three, in cells of ``factor`` voxels."""
+        """Return the values of an ascending range along every axis; z, y, x count in cells of ``factor`` voxels."""
 
 
 @dataclass(frozen=True, eq=False)
 class LazyArray(LazyBase):
-    """A sampling of a volume: along each axis a range of voxels (or a single one), decoded when it becomes an array.
+    """A part of a volume: along each axis a range of voxels, or a single one. Decoded when it becomes an array.
 
     ``array[...]`` with integers and slices gives another LazyArray; ``np.asarray(array)`` decodes exactly what it
     covers. ``factor`` is the edge, in voxels of the full volume, of the cells whose centres are evaluated.
@@ -58,7 +59,7 @@ class LazyArray(LazyBase):
 
 
 def levels_of(volume: Decoder, leading: Sequence[int], shape: Sequence[int]) -> list[LazyArray]:
-    """Full resolution, half, a quarter, ... down to :data:`COARSEST_EDGE` cells along the longest of z, y, x."""
+    """Make the levels: full resolution, half, ... down to :data:`COARSEST_EDGE` cells along the longest of z, y, x."""
     levels, factor = [], 1
     while True:
         cells = [-(-n // factor) for n in shape]
@@ -69,7 +70,7 @@ def levels_of(volume: Decoder, leading: Sequence[int], shape: Sequence[int]) -> 
 
 
 def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
-    """Basic indexing of what is left of the axes."""
+    """Apply a basic index to the axes that are still ranges; IndexError for any other kind of index."""
     items = list(index) if isinstance(index, tuple) else [index]
     kept = sum(isinstance(axis, range) for axis in axes)
     dots = [at for at, item in enumerate(items) if item is Ellipsis]

@@ -1,4 +1,4 @@
-"""Columns of the table of leaves."""
+"""Fields of the table of leaves, which :attr:`TincVolume.leaves` explains."""
 
 from __future__ import annotations
 

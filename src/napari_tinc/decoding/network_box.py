@@ -1,4 +1,4 @@
-"""One tree of networks as a file holds it: its values at any coordinates, its leaves, its checks."""
+"""A box of voxels coded as a tree of networks: its values at any coordinates, its leaves, its checks."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class DecodedWeights:
 
 
 class NetworkBox:
-    """A box of voxels z, y, x and the networks that give their values.
+    """A box of voxels z, y, x, and the networks that give their values.
 
-    With ``partial`` the data may be cut off anywhere after the first chunk; leaves without their networks have the
-    mean of the volume.
+    With ``partial``, the data may be cut off anywhere after the first chunk. Leaves whose networks are missing have
+    the mean of the volume.
     """
 
     _shows_calibration = True
@@ -95,7 +95,7 @@ class NetworkBox:
 
     @property
     def stored(self) -> StoredNetwork:
-        """What the chunks say, with the calibration of the file."""
+        """The decoded chunks, with the calibration of the file."""
         return self._weights.stored
 
     @property
@@ -105,25 +105,25 @@ class NetworkBox:
 
     @property
     def decoded(self) -> bool:
-        """Whether :attr:`network` is there already and costs nothing."""
+        """Whether the weights have been decoded."""
         return "network" in vars(self._weights)
 
     @property
     def n_missing(self) -> int:
-        """Networks that were cut off; 1 if it was what else the file says."""
+        """How many networks were cut off; 1 if only ancillary chunks were."""
         return int(self.missing.sum()) or int(self.cut_off)
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
-        """Values at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
+        """Evaluate at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
         finish = partial(to_values, header=self.header)
         return self.network.on_grid(axes, threads, dtype=self.header.dtype, finish=finish)
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
-        """The same, not rounded."""
+        """Evaluate at a grid of coordinates as float64, not rounded."""
         return self.network.on_grid(axes, threads, dtype=np.float64, finish=partial(to_floats, header=self.header))
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
-        """See :attr:`TincVolume.leaves`; boxes count from the corner of this one. The range is what PSNR is of."""
+        """Return the rows of :attr:`TincVolume.leaves`, counted from the corner; PSNR is by ``value_range``."""
         from ..networks.leaf_bytes import bytes_of_leaves
 
         header, tree = self.header, self.header.tree
@@ -144,7 +144,7 @@ class NetworkBox:
         return rows
 
     def _errors(self) -> NDArray[np.float64]:
-        """RMSE and largest error of every leaf, as the file says them; nan where it does not. (n_leaves, 2)."""
+        """Return RMSE and largest error of every leaf as the file states them, else nan; float64 (n_leaves, 2)."""
         part = quality.parts_of_leaves(self.header)
         errors = np.full((len(part), 2), np.nan)
         for chunk in self.chunks:
@@ -153,14 +153,14 @@ class NetworkBox:
         return errors
 
     def pack(self, ancillary: Sequence[Chunk], **facts: Any) -> bytes:
-        """The box as a file, with these ancillary chunks and other facts."""
+        """Return the box as a file, with these ancillary chunks and other facts."""
         if self.calibrated or self.header.calibration is Calibration.NONE:
             critical = [chunk for chunk in self.chunks if not chunk.ancillary]
             return networks_file.pack(replace(self.header, **facts), [*critical, *ancillary])
         return pack_weights(self.header, self.stored.uncalibrated(), ancillary, **facts)
 
     def verify(self) -> None:
-        """Check all chunks and decode all weights; :class:`TincError` if anything is wrong."""
+        """Check all chunks and decode all weights; :class:`TincError` if anything is damaged."""
         chunks.verify(self.chunks)
         _ = self.network, self._errors()
 
@@ -168,6 +168,6 @@ class NetworkBox:
 def pack_weights(
     header: NetworksHeader, stored: StoredNetwork, ancillary: Sequence[Chunk], **facts: Any
 ) -> bytes:  # fmt: skip
-    """A file of one tree around other weights."""
+    """Return a file of one tree with other weights or corrections."""
     header = replace(header, calibration=stored.corrections.kind, **facts)
     return networks_file.pack(header, [*stored.to_chunks(header.weights_format), *ancillary])

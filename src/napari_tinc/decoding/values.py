@@ -17,44 +17,47 @@ from ..networks.values import rounded
 from .cache import LeastRecentlyUsed
 from .contents import Boxes, Part
 
-MAX_EAGER_VOXELS = 2**30  # a larger request is refused: ask for a part, or for a coarser level
+MAX_EAGER_VOXELS = 2**30  # A larger request is refused: ask for a part, or for a coarser level.
+THIN = 4  # A view of at most so many cells along an axis counts as a slice, and is cached.
+TILE = 64  # Slices are cached in tiles of this edge.
+POINTS = 2**22  # A coarse level is evaluated at so many points at a time.
+MOST_POINTS = 128  # A cell is averaged over at most so many points along an edge, whatever a file declares.
+AT_ONCE = 64  # So many blocks are parsed, then evaluated: one by one, the two would evict each other from the cache.
+# With larger spacings a coarse level falls a dB behind the averaged full decode (benchmarks/quality/levels.py).
+SPACING = 4 / 3  # The points over which a cell is averaged lie at least so many voxels apart,
+SPACING_PER_WEIGHT = 0.39  # and at least so many times the edge of the cube of voxels that share one weight.
+BITS_PER_WEIGHT = 5  # The number of weights is estimated from the file's size with so many bits each.
 
-THIN, TILE = 4, 64  # a view of at most so many cells along an axis is cached, in tiles of this edge along the others
-POINTS, MOST_POINTS = 2**22, 128  # evaluated at a time for coarse levels; along a cell's edge, whatever a file declares
-AT_ONCE = 64  # blocks parsed before they are evaluated: the two by turns would empty the cache of each other
-# Between two points of a cell that is averaged, in voxels, and times the edge of the voxels that share a weight: with
-# more, a level falls a dB behind the full decode averaged (benchmarks/quality/levels.py).
-SPACING, SPACING_PER_WEIGHT, BITS_PER_WEIGHT = 4 / 3, 0.39, 5
 
-
-def check_eager(wanted: int) -> None:
-    if wanted > MAX_EAGER_VOXELS:
-        raise TincError(f"{wanted} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
+def check_eager(n_voxels: int) -> None:
+    """Refuse to decode more than :data:`MAX_EAGER_VOXELS` at once."""
+    if n_voxels > MAX_EAGER_VOXELS:
+        raise TincError(f"{n_voxels} voxels asked for at once, expected at most {MAX_EAGER_VOXELS}: ask for a part")
 
 
 def cell_centres(ranges: Sequence[range], factor: int, shape: Sequence[int]) -> list[NDArray[np.float64]]:
-    """Voxel coordinates of the centres of cells of ``factor`` voxels, kept inside the volume, along each axis."""
+    """Return the centres of cells of ``factor`` voxels along each axis, in voxels, moved inside the volume."""
     return [
         np.minimum((np.array(axis, np.float64) + 0.5) * factor, n - 0.5) for axis, n in zip(ranges, shape, strict=True)
     ]
 
 
 def slices_of_alike(cells: range, most: int, n_full: int) -> list[slice]:
-    """Slices of at most so many cells, which are the ``n_full`` whole ones of an axis, or its last, which is not."""
+    """Cut cells into slices of at most ``most``, with the last cell of the axis alone if it is cut by the border."""
     full = len(cells) - (cells[-1] >= n_full)
     ends = [*range(0, full, most), full]
     return [slice(a, b) for a, b in itertools.pairwise(ends)] + [slice(full, None)] * (full < len(cells))
 
 
 def spread_points(cells: range, factor: int, n: int, k: int) -> NDArray[np.float64]:
-    """``k`` coordinates a cell of ``factor`` voxels of an axis of ``n``, evenly. The last cell ends with the axis."""
+    """Spread ``k`` coordinates over each cell of ``factor`` voxels of an axis of ``n``, evenly."""
     low = np.array(cells, np.float64) * factor
     size = np.minimum(low + factor, n) - low
     return (low[:, None] + size[:, None] * ((np.arange(k) + 0.5) / k)).reshape(-1)
 
 
 def places_within(inner: Sequence[range], outer: Sequence[range]) -> tuple[slice, ...]:
-    """Where ranges lie in larger ones."""
+    """Return the slices of larger ranges in which ranges lie."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
 
 
@@ -66,7 +69,7 @@ class VoxelDecoder:
     contents : the boxes of the file.
     cache : keeps the tiles of slices that were decoded.
     dtype : of the values.
-    labels : whether values are names, of which there is no mean.
+    labels : whether values are labels, which have no mean.
     """
 
     def __init__(self, contents: Boxes, cache: LeastRecentlyUsed, *, dtype: np.dtype[Any], labels: bool) -> None:
@@ -75,18 +78,18 @@ class VoxelDecoder:
         self._shape, self._value_range = contents.header.shape, contents.header.value_range
 
     def decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of an ascending range along every axis; of the last three, in cells of ``factor`` voxels.
+        """Decode an ascending range along every axis; z, y, x count in cells of ``factor`` voxels.
 
         Raises
         ------
         TincError
             If there are more than :data:`MAX_EAGER_VOXELS`, or one of them cannot be read.
         """
-        wanted = math.prod(len(axis) for axis in ranges)
-        check_eager(wanted)
+        n_voxels = math.prod(len(axis) for axis in ranges)
+        check_eager(n_voxels)
         leading, space = ranges[:-3], ranges[-3:]
         out = np.empty([len(axis) for axis in ranges], self._dtype)
-        if not wanted:
+        if not n_voxels:
             return out
         for place in itertools.product(*(range(len(axis)) for axis in leading)):
             index = [axis[at] for axis, at in zip(leading, place, strict=True)]
@@ -96,11 +99,11 @@ class VoxelDecoder:
         return out
 
     def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """A slice or a few, from tiles that are cached: the next look at it, or near it, is free."""
+        """Decode a slice or a few, in tiles that are cached: looking again at them is free."""
         edges, spans = self.tile_spans(factor, ranges)
         tiles = list(itertools.product(*spans))
-        found = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
-        missing = np.array([tile for tile in tiles if found[tile] is None])
+        by_tile = {tile: self._cache.get((volume, factor, *edges, *tile)) for tile in tiles}
+        missing = np.array([tile for tile in tiles if by_tile[tile] is None])
         if len(missing):
             ends = list(zip(missing.min(axis=0).tolist(), missing.max(axis=0).tolist(), strict=True))
             box = [range(span[low].start, span[high].stop) for span, (low, high) in zip(spans, ends, strict=True)]
@@ -111,7 +114,7 @@ class VoxelDecoder:
             ]
             for tile in itertools.product(*(range(low, high + 1) for low, high in ends)):
                 part = values[tuple(place[at] for place, at in zip(places, tile, strict=True))].copy()
-                found[tile] = part
+                by_tile[tile] = part
                 self._cache.put((volume, factor, *edges, *tile), part, part.nbytes)
             if len(missing) == len(tiles):
                 return values[places_within(ranges, box)]
@@ -121,11 +124,11 @@ class VoxelDecoder:
             both = [
                 range(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(where, ranges, strict=True)
             ]  # fmt: skip
-            out[places_within(both, ranges)] = found[tile][places_within(both, where)]
+            out[places_within(both, ranges)] = by_tile[tile][places_within(both, where)]
         return out
 
     def tile_spans(self, factor: int, ranges: Sequence[range]) -> tuple[list[int], list[dict[int, range]]]:
-        """Edges of the tiles of a slice, and along each axis the cells of every tile that it meets."""
+        """Return the edges of the tiles of a slice, and along each axis the cells of every tile that it meets."""
         edges = [1 if len(axis) <= THIN else TILE for axis in ranges]
         spans = [
             {at: range(at * edge, min((at + 1) * edge, -(-n // factor)))
@@ -135,7 +138,7 @@ class VoxelDecoder:
         return edges, spans
 
     def _cells(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of cells of ``factor`` voxels."""
+        """Decode cells of ``factor`` voxels: means over a cell, or for labels the voxel in its middle."""
         if factor == 1:
             return self.values(volume, ranges)
         if self._labels:
@@ -155,8 +158,8 @@ class VoxelDecoder:
             z, y, x = (len(axis) for axis in part)
             kz, ky, kx = (min(k, n - axis[0] * factor) for axis, n in zip(part, self._shape, strict=True))
             points = self.floats(volume, factor, [
-                spread_points(axis, factor, n, own)
-                for axis, n, own in zip(part, self._shape, (kz, ky, kx), strict=True)
+                spread_points(axis, factor, n, count)
+                for axis, n, count in zip(part, self._shape, (kz, ky, kx), strict=True)
             ])  # fmt: skip
             with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
                 points *= unit
@@ -165,7 +168,7 @@ class VoxelDecoder:
         return out
 
     def points_per_axis(self, factor: int) -> int:
-        """Points along an edge of a cell of ``factor`` voxels at which it is evaluated."""
+        """Return at how many points along its edge a cell of ``factor`` voxels is evaluated."""
         if self._contents.edge and factor >= self._contents.edge:
             return factor // self._contents.edge  # all that the overview has
         if self._contents.header.error_bound is not None:
@@ -174,13 +177,13 @@ class VoxelDecoder:
 
     @cached_property
     def _spacing(self) -> float:
-        """Voxels between two points of a cell."""
+        """Voxels between two points of a cell that is averaged."""
         weights = 8 * self._contents.nbytes() / BITS_PER_WEIGHT
         n_voxels = math.prod((*self._contents.leading, *self._shape))
         return max(SPACING, SPACING_PER_WEIGHT * (n_voxels / weights) ** (1 / 3))
 
     def values(self, volume: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Values of voxels."""
+        """Decode voxels of a channel or point in time."""
         axes = [np.array(axis, np.float64) + 0.5 for axis in ranges]
         out = np.empty([len(axis) for axis in ranges], self._dtype)
 
@@ -194,7 +197,7 @@ class VoxelDecoder:
         return out
 
     def floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Values at any coordinates, for cells of ``factor`` voxels: from the overview where that is as coarse."""
+        """Evaluate at any coordinates. Where cells of ``factor`` voxels are as coarse as the overview, that is used."""
         if self._contents.edge and factor >= self._contents.edge:
             return self._coarser(volume, axes)
         out = np.empty([len(axis) for axis in axes])
@@ -209,14 +212,14 @@ class VoxelDecoder:
         return out
 
     def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Values from the overview; without one the middle of the range."""
+        """Evaluate the overview; without one, return the middle of the value range."""
         overview = self._contents.overview(volume)
         if overview is None:
             return np.full([len(axis) for axis in axes], sum(self._value_range) / 2)
         return overview.floats([axis / self._contents.edge for axis in axes])
 
     def boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
-        """Every box that a grid of coordinates meets, and the part of the grid that lies in it."""
+        """Find the boxes that a grid of coordinates meets, and the part of the grid that lies in each."""
         start, stop = self._contents.start, self._contents.stop
         met = [(high > axis[0]) & (low <= axis[-1]) for axis, low, high in zip(axes, start.T, stop.T, strict=True)]
         boxes = []

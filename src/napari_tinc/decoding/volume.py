@@ -22,7 +22,7 @@ from ..format.metadata import QUALITY_KEYS, usual_labels, with_json
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
-from .contents import BlockContents, Contents, Part, read_parts
+from .contents import BlockContents, Contents, Part, read_contents
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
 from .values import VoxelDecoder
@@ -30,13 +30,14 @@ from .values import VoxelDecoder
 if TYPE_CHECKING:
     from ..metrics import Quality
 
-CACHE_BYTES = 2**27  # of decoded tiles and parsed networks that a volume keeps
+CACHE_BYTES = 2**27  # A volume keeps at most so many bytes of decoded tiles and parsed boxes.
 
 
 class TincVolume(LazyBase):
-    """A volume in a ``.tinc`` file, read lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
+    """A compressed volume, decoded lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
 
-    Any number of threads may read it. ``cache_bytes`` bounds what it keeps of what it has decoded.
+    It behaves as a read-only array, and states what the file says about the volume. Any number of threads may read it.
+    ``cache_bytes`` bounds the memory for what it has decoded.
 
     Examples
     --------
@@ -58,11 +59,11 @@ class TincVolume(LazyBase):
     def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache = LeastRecentlyUsed(cache_bytes)
         store = Memory(source) if isinstance(source, bytes) else source
-        self._parts: Contents = read_parts(store, self._cache, partial=partial)
+        self._parts: Contents = read_contents(store, self._cache, partial=partial)
 
     @classmethod
-    def of_parts(cls, parts: Contents, cache_bytes: int = CACHE_BYTES) -> TincVolume:
-        """Around what has been read already."""
+    def of_contents(cls, parts: Contents, cache_bytes: int = CACHE_BYTES) -> TincVolume:
+        """Make a volume of contents that have been read already."""
         volume = cls.__new__(cls)
         volume._cache, volume._parts = LeastRecentlyUsed(cache_bytes), parts
         return volume
@@ -72,21 +73,22 @@ class TincVolume(LazyBase):
 
     @property
     def header(self) -> VolumeFacts:
+        """All that the head of the file states about the volume."""
         return self._parts.header
 
     @property
     def parts(self) -> Contents:
-        """The trees of networks that it consists of."""
+        """The boxes that the volume consists of, and the other chunks of its file."""
         return self._parts
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Channels and points in time, where there are such axes, and voxels along z, y, x."""
+        """Sizes of the axes: channels and points in time, if there are any, and voxels along z, y, x."""
         return (*self._parts.leading, *self.header.shape)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values; bool is stored as uint8."""
+        """Type of the values. A mask has bool, which is stored as uint8."""
         if self.meta.get("bool") is not True:
             return self.header.dtype
         if self.header.dtype != np.uint8:
@@ -95,7 +97,7 @@ class TincVolume(LazyBase):
 
     @property
     def labels(self) -> bool:
-        """Whether values are names, not intensities: of a label image, or a mask."""
+        """Whether the values are labels, or a mask, and not intensities."""
         return any(self.meta.get(key) is True for key in ("labels", "bool"))
 
     @property
@@ -105,16 +107,17 @@ class TincVolume(LazyBase):
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Edge lengths of a voxel along z, y, x, in :attr:`units`; ones where the file says nothing."""
+        """Edge lengths of a voxel along z, y, x, in :attr:`units`; ones if the file does not state them."""
         return self.header.spacing or (1.0, 1.0, 1.0)
 
     @property
     def units(self) -> str | None:
+        """Unit of :attr:`spacing`, such as "micrometer"; None if the file does not state it."""
         return self.header.unit or None
 
     @cached_property
     def axis_labels(self) -> str:
-        """One letter an axis, "zyx" where the file says nothing else."""
+        """One letter for each axis: "zyx", unless the file states others."""
         labels = self.meta.get("axes", usual_labels(len(self._parts.leading)))
         if not (isinstance(labels, str) and len(labels) == len(set(labels)) == self.ndim and labels.isprintable()):
             raise TincError(f"META chunk names the axes {labels!r:.80}, expected {self.ndim} different letters")
@@ -122,41 +125,41 @@ class TincVolume(LazyBase):
 
     @cached_property
     def channels(self) -> list[dict[str, str]]:
-        """Name and color ("#rrggbb") of every channel, as far as the file says; empty where it does not."""
-        found = self.meta.get("channels", [])
+        """ "name" and "color" ("#rrggbb") of every channel; empty if the file does not state them."""
+        channels = self.meta.get("channels", [])
         count = self.shape[self.axis_labels.index("c")] if "c" in self.axis_labels[:-3] else 0
-        texts = isinstance(found, list) and all(
-            isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in found
+        texts = isinstance(channels, list) and all(
+            isinstance(item, dict) and all(isinstance(text, str) for text in item.values()) for item in channels
         )
-        if not texts or (found and len(found) != count):
-            raise TincError(f"META chunk has the channels {found!r:.80}, expected {count} objects of texts")
-        return found
+        if not texts or (channels and len(channels) != count):
+            raise TincError(f"META chunk has the channels {channels!r:.80}, expected {count} objects of texts")
+        return channels
 
     @property
     def error_bound(self) -> float | None:
-        """No voxel is further than this from the original, 0 for bit for bit; None where nothing is promised.
+        """The largest error of any voxel that the file promises, 0 for bit for bit; None if it promises nothing.
 
-        Of a file that was cut off (:attr:`n_missing`), no voxel of the blocks that are there.
+        In a file that was cut off (see :attr:`n_missing`) it holds for the blocks that are present.
         """
         return self.header.error_bound
 
     @property
     def method(self) -> str:
-        """What gives the values: "networks", or "predictive" where all blocks are of the predictive coder."""
+        """How the values are coded: "networks", or "predictive" if no block has networks."""
         return "networks" if self._parts.has_networks else "predictive"
 
     @property
     def calibrated(self) -> bool:
-        """Whether gains and offsets correct the networks, of any of its trees."""
+        """Whether gains and offsets correct the values of the networks."""
         return self._parts.shows_calibration and any(
             part is not None and part.calibrated for _, _, part in self.boxes()
         )
 
     @property
     def n_missing(self) -> int:
-        """Networks (of a file of blocks: blocks) that were cut off; their voxels come from what is coarser.
+        """How many networks, or blocks, were cut off. Their voxels are shown coarsely.
 
-        1 if only what a file says about itself was cut off.
+        It is 1 if only ancillary chunks were cut off, and 0 for a complete file.
         """
         if isinstance(self._parts, BlockContents):
             return self._parts.n_missing
@@ -169,30 +172,30 @@ class TincVolume(LazyBase):
 
     @property
     def ratio(self) -> float:
+        """Bytes of the raw array, divided by the bytes of the file."""
         return self.nbytes / self.nbytes_compressed
 
     @cached_property
     def meta(self) -> dict[str, Any]:
-        """What the file says about axes and channels; empty if nothing."""
+        """What the file states about axes, channels and labels, as JSON; empty if nothing."""
         return self._json(Ancillary.META)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What the encoder wrote about itself: version, seed, options, measured quality. Empty if nothing."""
+        """What the encoder states about itself: version, seed, options, measured quality. Empty if nothing."""
         return self._json(Ancillary.PROVENANCE)
 
     @cached_property
     def levels(self) -> list[LazyArray]:
-        """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis; lazy.
+        """The volume at full resolution, half, a quarter, ... down to 32 voxels along the longest axis. Lazy.
 
-        A voxel of a coarse level is the mean over its cell, at points as close as the networks have detail; of labels
-        it is one from the middle.
+        A voxel of a coarse level is the mean over its cell; of labels, the voxel in the middle of the cell.
         """
         return levels_of(self, self._parts.leading, self.header.shape)
 
     @cached_property
     def leaves(self) -> NDArray[Any]:
-        """One row a leaf; block after block, coarse level first, Morton order inside a level.
+        """A table with one row for each leaf: block after block, coarse levels first, Morton order in a level.
 
         Fields: start, stop (voxels, half open), level, network (number of the node whose network gives its values, -1
         for a scalar leaf), parameters (of that network's node), bytes (below), rmse and max_error (data units) and
@@ -205,28 +208,32 @@ class TincVolume(LazyBase):
         they sum up to its MODEL and WEIGHTS chunks. Of a block without networks they are all its bytes.
         """
         above, parts = self._parts.levels_above(), self._parts
-        found = []
+        tables = []
         for volume, box in itertools.product(range(math.prod(parts.leading)), range(len(parts.start))):
             rows = parts.leaves(volume, box, self.value_range)
             if rows is not None:
                 rows["start"] += parts.start[box]
                 rows["stop"] += parts.start[box]
                 rows["level"] += above[box]
-                found.append(rows)
-        return np.concatenate([np.zeros(0, LEAF_FIELDS), *found])
+                tables.append(rows)
+        return np.concatenate([np.zeros(0, LEAF_FIELDS), *tables])
 
     def boxes(self) -> Iterator[tuple[int, int, Part | None]]:
-        """Of every channel or point in time and every box: their numbers, and what it holds; None if it was cut off."""
+        """Yield the number of the channel or point in time, that of the box, and the box; None if it was cut off."""
         for volume, box in itertools.product(range(math.prod(self._parts.leading)), range(len(self._parts.start))):
             yield volume, box, self._parts.part(volume, box)
 
     def select(self, *index: int | None) -> TincVolume:
-        """One channel or point in time as a volume z, y, x; itself where there are no such axes. None keeps an axis.
+        """Return one channel or point in time as a volume. Nothing is decoded.
+
+        Parameters
+        ----------
+        index : a number for each axis before z, y, x; None keeps the axis.
 
         Raises
         ------
         IndexError
-            If that is none.
+            If there are more or fewer numbers than such axes, or one is out of range.
         """
         parts = self._parts
         if not isinstance(parts, BlockContents) or not parts.leading:
@@ -241,14 +248,14 @@ class TincVolume(LazyBase):
         meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
         if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
             meta["axes"] = axes
-        return TincVolume.of_parts(
+        return TincVolume.of_contents(
             parts.selected(volumes, with_json(parts.ancillary(), Ancillary.META, meta)), self._cache.most
         )
 
     def rewritten(
         self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
     ) -> TincVolume:  # fmt: skip
-        """The same networks in a file that says another spacing, unit and axes."""
+        """Return the same volume in a file with another spacing, unit and axes."""
         meta = self.meta | {"axes": axis_labels}
         if meta == {"axes": "zyx"}:
             meta = {}
@@ -259,30 +266,31 @@ class TincVolume(LazyBase):
     def uncalibrated(self) -> TincVolume:
         """Return the same volume without gains and offsets, to see what they give; itself if it has none.
 
-        Nothing is decoded or encoded anew. It makes no claims of its errors. Saving it writes a file without them.
+        Nothing is decoded or encoded for this. Its :attr:`leaves` have no errors, as they were measured with
+        calibration. Saving it writes a file without gains and offsets.
         """
         if not self.calibrated:
             return self
         provenance = {key: value for key, value in self.provenance.items() if key not in QUALITY_KEYS}
         ancillary = with_json(self._parts.ancillary(), Ancillary.PROVENANCE, provenance)
-        return TincVolume.of_parts(self._parts.uncalibrated(ancillary), self._cache.most)
+        return TincVolume.of_contents(self._parts.uncalibrated(ancillary), self._cache.most)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file; the old one of that name stays intact until the new one is whole.
+        """Write a ``.tinc`` file, atomically: an old file of that name stays until the new one is complete.
 
         Raises
         ------
         TincError
-            If it is damaged, or was cut off: it is not written.
+            If the volume is damaged, or was cut off. Nothing is written.
         OSError
-            If it cannot be written.
+            If the file cannot be written.
         """
         if self.n_missing:
             raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off: not saved")
         atomic.save(path, self._parts.data())
 
     def verify(self) -> None:
-        """Check every chunk and decode every weight; :class:`TincError` if anything is wrong, or missing."""
+        """Check all checksums and decode everything; :class:`TincError` if anything is damaged or missing."""
         if self.n_missing:
             raise TincError(f"{self.n_missing} of its parts are missing, as the file was cut off")
         self._parts.check()
@@ -299,6 +307,7 @@ class TincVolume(LazyBase):
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
 
     def _json(self, role: Ancillary) -> dict[str, Any]:
+        """Parse the JSON of a chunk; empty if there is none, TincError if it is no JSON object."""
         for chunk in self._parts.ancillary(role):
             try:
                 value = json.loads(chunk.checked())
@@ -318,18 +327,18 @@ class TincVolume(LazyBase):
 
 
 def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> TincVolume:
-    """Open a ``.tinc`` file. Only its header is decoded; torch is not imported.
+    """Open a ``.tinc`` file. Only its head is decoded; torch is not imported.
 
     Parameters
     ----------
-    path : of a file, or a URL, of which only the parts are fetched that are looked at.
-    partial : accept a file that is cut off: what is missing is shown coarsely (see :attr:`TincVolume.n_missing`).
-    cache_bytes : bounds what the volume keeps of what it has decoded.
+    path : path of a file, or a URL; of a file on a server, only the parts that are looked at are fetched.
+    partial : accept a file that is cut off. What is missing is shown coarsely (see :attr:`TincVolume.n_missing`).
+    cache_bytes : how much memory the volume may use to keep what it has decoded, in bytes.
 
     Raises
     ------
     TincError
-        If it is not a good ``.tinc`` file.
+        If it is not a ``.tinc`` file, or is damaged.
     OSError
         If it cannot be read.
 
@@ -349,7 +358,15 @@ def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: in
 
 
 def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
-    """Measure a volume (or any array) against its original, see :class:`napari_tinc.metrics.Quality`.
+    """Measure a volume, or any array, against its original.
+
+    Parameters
+    ----------
+    original, volume : arrays of the same shape.
+
+    Returns
+    -------
+    PSNR, SSIM, RMSE, largest error, ratio and bits a voxel: see :class:`napari_tinc.metrics.Quality`.
 
     Raises
     ------
@@ -376,7 +393,7 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
 
 
 def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) -> Quality:
-    """:func:`compare` of a volume whose values have been decoded."""
+    """Measure decoded values of a volume against its original, as :func:`compare` does."""
     from ..metrics import measure
 
     quality = measure(original, values, volume.nbytes_compressed)

@@ -1,1 +1,1 @@
-"""A fit in a process of its own."""
+"""A fit in a separate process."""

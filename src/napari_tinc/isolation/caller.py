@@ -1,4 +1,4 @@
-"""A fit in a process of its own: want of memory, or a crash of torch, ends that process and not the caller's.
+"""A fit in a separate process: running out of memory, or a crash of torch, ends that process and not the caller's.
 
     caller                                                     child: python -m napari_tinc.isolation.child
     fit_isolated(array, ...)  --- shape, dtype, options --->   fit(values, ...)
@@ -7,9 +7,9 @@
     yield event              <--- event --------------------   event
     Control                   --- cancel, stop, look ------>   Control
 
-A fresh interpreter, which never imports the caller's main module: a script needs no guard. Voxels are asked for as
-they are needed, so nothing is copied to a disk, and lazy arrays stay lazy. The child ends by itself when its input
-does: with its caller, however that ends.
+The child is a fresh interpreter and never imports the caller's main module, so a script needs no ``__main__`` guard.
+It requests voxels when it needs them: nothing is copied to a disk, and lazy arrays stay lazy. It ends when its input
+ends, so it never outlives its caller.
 """
 
 from __future__ import annotations
@@ -40,33 +40,39 @@ from ..events import Finished
 from .child import fit_file
 from .messages import Event, Frame, Frames, raw, unpack, unpack_error
 
-GRACE_SECONDS = 0.5  # that a child is given to end by itself
-POLL_SECONDS, MEMORY_SECONDS = 0.05, 0.5  # between two looks at the control, at the child's memory
-SIGKILL, ENDED = 9, ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")  # by somebody; by other signals it crashed
+GRACE_SECONDS = 0.5  # A child that was asked to end is killed after so long.
+POLL_SECONDS = 0.05  # A cancel, stop or look reaches the child at most so late.
+MEMORY_SECONDS = 0.5  # The child's memory is measured so often, for the message if it runs out.
+SIGKILL = 9  # A child ended by this signal most likely ran out of memory.
+ENDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")  # By these somebody ended the child; by other signals it crashed.
 
 
 def fit_isolated(
     source: ArrayLike | str | os.PathLike[str], options: Options | None = None, *, control: Control | None = None,
     **keywords: Any,
 ) -> Iterator[Event]:  # fmt: skip
-    """:func:`napari_tinc.fit` in a process of its own, with the same options, events and bytes.
+    """Compress in a separate process: like :func:`napari_tinc.fit`, with the same options, events and bytes.
 
-    Costs the start of an interpreter and the import of torch. Where this program's Python cannot be started by itself,
-    a warning says so and it is fitted here.
+    It takes a few seconds more, to start an interpreter and import torch. If no Python can be started, as in a program
+    that has it built in, a warning says so and this process compresses.
 
     Parameters
     ----------
-    source : array, read here as the child asks for it; or an image file's path, which the child opens, and which says
-        spacing, units, axes and channels.
-    control : the iteration ends at most a second after ``cancel``.
-    options, keywords : either of them, as for :func:`napari_tinc.fit`; a scheduler as its address.
+    source : array, read by this process when the child needs it; or the path of an image file, opened by the child,
+        which also gives spacing, units, axes and channels.
+    options, keywords : either of them, as for :func:`napari_tinc.fit`. A scheduler is given by its address.
+    control : ends it early. The iteration ends at most a second after ``cancel``.
+
+    Yields
+    ------
+    The events of :func:`napari_tinc.fit`.
 
     Raises
     ------
     ValueError, TypeError, TincError, ImportError, OSError, MemoryError
-        As the child raised it.
+        As raised in the child.
     ChildError
-        If the child ended without a result, or raised anything else.
+        If the child ended without a result, or raised any other exception.
     """
     control, options = control or Control(), Options.of(options, keywords)
     array = None
@@ -86,27 +92,31 @@ def fit_isolated(
 
 
 def find_devices_isolated() -> dict[str, str]:
-    """:func:`~.devices.find_devices` without importing torch here; raises as :func:`fit_isolated` does."""
+    """Find devices as :func:`~.devices.find_devices` does, without importing torch in this process.
+
+    Raises what :func:`fit_isolated` does.
+    """
     python = find_python()
     if python is None:
         return find_devices()
     with _Child(python, {}) as child:
         try:
-            ((said, _),) = child.told(Control())
+            ((message, _),) = child.frames(Control())
         except ChildError as error:
             raise ChildError(f"PyTorch cannot be imported: {error}") from None
-    return said["devices"]
+    return message["devices"]
 
 
 def find_python() -> str | None:
-    """What starts a Python like this one; None in a program that has it built in."""
+    """Return the path of this Python's interpreter; None in a program that has Python built in."""
     name = Path(sys.executable or "").name.lower()
     return sys.executable if name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False) else None
 
 
 def _events(python: str, task: Mapping[str, Any], array: Any, control: Control) -> Iterator[Event]:
+    """Yield the events of a task that a child does."""
     with _Child(python, task, array) as child:
-        for frame in child.told(control):
+        for frame in child.frames(control):
             event = unpack(*frame)
             yield event
             if isinstance(event, Finished):  # and saved by now, where who asked for it does that before going on
@@ -114,7 +124,7 @@ def _events(python: str, task: Mapping[str, Any], array: Any, control: Control) 
 
 
 class _Child:
-    """A process that does one task; ended with the block of a ``with`` statement."""
+    """A process that does one task. It is ended at the end of a ``with`` block."""
 
     def __init__(self, python: str, task: Mapping[str, Any], array: Any = None) -> None:
         self._process = _start(python)
@@ -129,7 +139,7 @@ class _Child:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ask it to end, and kill it if it does not."""
+        """Ask the child to end, and kill it if it does not."""
         killer = threading.Timer(GRACE_SECONDS, self._process.kill)  # if it does not even listen
         killer.start()
         self.tell("cancel")
@@ -143,16 +153,16 @@ class _Child:
         self._server.join(GRACE_SECONDS / 2)  # not for ever: it may be reading a slow array
 
     def tell(self, what: str) -> None:
-        """Set an event there."""
+        """Set an event of the child: "cancel", "stop", "look" or "saved"."""
         self._send({"set": what})
 
-    def told(self, control: Control) -> Iterator[Frame]:
-        """What it tells until it has ended, or until ``control.cancel``; it hears of the rest of ``control``.
+    def frames(self, control: Control) -> Iterator[Frame]:
+        """Yield what the child sends until it ends or ``control.cancel`` is set; pass on ``stop`` and ``look``.
 
         Raises
         ------
         Exception
-            What it raised; what the array raised; or :class:`ChildError` if it died.
+            As raised in the child, or by the array; :class:`ChildError` if the child died.
         """
         self._send(self._task)
         stopped = False
@@ -167,37 +177,38 @@ class _Child:
             if time.monotonic() - looked > MEMORY_SECONDS:
                 looked, memory = time.monotonic(), max(memory, _memory(self._process.pid))
             try:
-                found = self._arrived.get(timeout=POLL_SECONDS)
+                received = self._arrived.get(timeout=POLL_SECONDS)
             except queue.Empty:
                 continue
-            if isinstance(found, Exception):
-                raise found
-            if found is not None:
-                yield found
+            if isinstance(received, Exception):
+                raise received
+            if received is not None:
+                yield received
             elif code := self._process.wait():
                 raise ChildError(cause_of(code, memory))
             else:
                 return
 
-    def _send(self, said: Mapping[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
+        """Send a message; nothing happens if the child has ended."""
         with contextlib.suppress(OSError):  # it is gone, as the end of what it tells will say
-            self._frames.send(said)
+            self._frames.send(message)
 
     def _serve(self) -> None:
-        """Answer what it asks, hand on what it tells; an exception or None is the last."""
+        """Answer the child's requests for voxels and queue its other messages; the last is an exception or None."""
         last = None
         try:
-            while (found := self._frames.receive()) is not None:
-                said, _ = found
-                if "read" in said:
-                    index = tuple(slice(*item) if isinstance(item, list) else item for item in said["read"])
+            while (received := self._frames.receive()) is not None:
+                message, _ = received
+                if "read" in message:
+                    index = tuple(slice(*item) if isinstance(item, list) else item for item in message["read"])
                     values = np.asarray(self._array[index]).astype(self._array.dtype, copy=False)
                     with contextlib.suppress(OSError):
                         self._frames.send({"shape": values.shape}, raw(values))
-                elif "error" in said:
-                    last = unpack_error(said)
+                elif "error" in message:
+                    last = unpack_error(message)
                 else:
-                    self._arrived.put(found)
+                    self._arrived.put(received)
         except Exception as error:  # of the array: it goes to who iterates
             last = error
         self._arrived.put(last)
@@ -206,9 +217,9 @@ class _Child:
 
 
 def _start(python: str) -> subprocess.Popen[bytes]:
-    """A child that is not interrupted by Ctrl-C, which is its caller's to answer.
+    """Start a child, which ignores Ctrl-C: the caller answers it.
 
-    It finds modules where this process does, and not in its working directory (-P).
+    The child finds modules where this process does, and not in its working directory (-P).
     """
     places = os.pathsep.join(place or os.getcwd() for place in sys.path)
     mask = getattr(signal, "pthread_sigmask", None)
@@ -225,7 +236,7 @@ def _start(python: str) -> subprocess.Popen[bytes]:
 
 
 def _memory(pid: int) -> int:
-    """Bytes of main memory that a process uses; 0 if it is gone."""
+    """Return the bytes of main memory that a process uses; 0 if it has ended."""
     import psutil
 
     try:
@@ -235,10 +246,10 @@ def _memory(pid: int) -> int:
 
 
 def cause_of(code: int, memory: float) -> str:
-    """Why a child ended with that exit code, after having used so many bytes."""
+    """Say why a child ended with an exit code, after it used so many bytes of memory."""
     if code == -SIGKILL:
         used = f": it used {memory / 1e9:.1f} GB or more" if memory else ""
-        return f"compression was killed by the system (SIGKILL), most likely for want of memory{used}"
+        return f"compression was killed by the system (SIGKILL), most likely as memory ran out{used}"
     if code < 0:
         known = {number.value: number.name for number in signal.Signals}
         name = known.get(-code, f"signal {-code}")

@@ -1,4 +1,4 @@
-"""The process that caller.py starts: python -m napari_tinc.isolation.child. Does one task that comes over stdin."""
+"""The process that caller.py starts: python -m napari_tinc.isolation.child. It does one task, received from stdin."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..events import Finished
 from ..io.read import read_volumes
 from .messages import Event, Frame, Frames, pack, pack_error
 
-FIRST_TO_GO = "1000"  # of -1000 to 1000: where memory runs out, Linux is to end this process
+OUT_OF_MEMORY_SCORE = "1000"  # The highest: if memory runs out, Linux ends this process and not another.
 
 
 def fit_file(path: str, control: Control, options: Options) -> Iterator[Event]:
-    """:func:`~.encoding.compress.fit` of an image file, which says spacing, units, axes and channels."""
+    """Compress an image file, which also gives spacing, units, axes and channels. Yields the events."""
     image = read_volumes(path)
     return fit(image.array, options.with_facts(image.options()), control=control)
 
 
 class _Values:
-    """The caller's array: what it is indexed for is asked for."""
+    """The caller's array. Indexing it requests the voxels from the caller."""
 
     def __init__(self, frames: Frames, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape, self.dtype = shape, dtype
@@ -43,19 +43,20 @@ class _Values:
         self._frames.send(
             {"read": [[item.start, item.stop, item.step] if isinstance(item, slice) else item for item in index]}
         )
-        said, body = self.answers.get()
-        return np.frombuffer(body, self.dtype).reshape(said["shape"])
+        message, body = self.answers.get()
+        return np.frombuffer(body, self.dtype).reshape(message["shape"])
 
 
 def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
+    """Do a task of compressing and send its events, while a thread receives what the caller sends."""
     control, saved, options = Control(), threading.Event(), Options(**task["options"])
     values: Any = None if "path" in task else _Values(frames, tuple(task["shape"]), np.dtype(task["dtype"]))
 
     def listen() -> None:
-        while (found := frames.receive()) is not None:
-            match found[0].get("set"):
+        while (received := frames.receive()) is not None:
+            match received[0].get("set"):
                 case None:
-                    values.answers.put(found)
+                    values.answers.put(received)
                 case "saved":
                     saved.set()
                 case name:
@@ -75,7 +76,7 @@ def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Returns when the task is done, however it ended."""
+    """Receive one task, do it, and return when it has ended."""
     frames = Frames(os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"))
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -84,7 +85,7 @@ def main() -> None:
     except OSError:  # there is no stderr
         os.dup2(nothing, 1)
     with contextlib.suppress(OSError):  # not Linux
-        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
+        Path("/proc/self/oom_score_adj").write_text(OUT_OF_MEMORY_SCORE)
     if (received := frames.receive()) is None:
         return
     task, _ = received

@@ -1,4 +1,4 @@
-"""What two processes tell each other over pipes: JSON with raw bytes; events of a fit, and its errors, as such."""
+"""Messages between two processes over pipes: JSON and raw bytes, into which events and exceptions are packed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from ..metrics import Quality
 Event = Progress | Preview | Planned | Finished
 Frame = tuple[dict[str, Any], bytearray]
 
-LENGTHS = struct.Struct("<IQ")  # of a frame's JSON, of its raw bytes
-COME_BACK = {kind.__name__: kind for kind in (TincError, MemoryError, ImportError, OSError, TypeError, ValueError)}
+LENGTHS = struct.Struct("<IQ")  # the bytes of a frame's JSON, and of what follows it
+# Exceptions of other classes arrive as ChildError.
+EXCEPTIONS = {kind.__name__: kind for kind in (TincError, MemoryError, ImportError, OSError, TypeError, ValueError)}
 
 
 class Frames:
-    """Frames in two directions. Any thread may send, one receives."""
+    """A connection that carries frames in both directions. Any thread may send, one may receive."""
 
     def __init__(self, source: IO[bytes], sink: IO[bytes]) -> None:
         self._source, self._sink = source, sink
         self._lock = threading.Lock()
 
-    def send(self, said: Mapping[str, Any], body: Any = b"") -> None:
-        """OSError where nobody receives any more, TypeError for what JSON cannot say."""
-        text = json.dumps(said, default=_plain).encode()
+    def send(self, message: Mapping[str, Any], body: Any = b"") -> None:
+        """Send a message; OSError if the other end is closed, TypeError for values that JSON cannot hold."""
+        text = json.dumps(message, default=_to_json).encode()
         with self._lock:
             if self._sink.closed:
                 raise BrokenPipeError
@@ -45,7 +46,7 @@ class Frames:
             self._sink.flush()
 
     def receive(self) -> Frame | None:
-        """The next one; None at the end."""
+        """Wait for the next frame; None at the end."""
         lengths = self._source.read(LENGTHS.size)
         if len(lengths) < LENGTHS.size:
             return None
@@ -56,14 +57,15 @@ class Frames:
         return json.loads(text), body
 
     def close(self) -> None:
+        """Close both directions."""
         with self._lock:
             for end in (self._source, self._sink):
                 with contextlib.suppress(OSError):  # what could not be sent
                     end.close()
 
 
-def _plain(value: Any) -> Any:
-    """What JSON does not know: NumPy's numbers, paths, other mappings."""
+def _to_json(value: Any) -> Any:
+    """Convert NumPy's numbers, paths and mappings for JSON; TypeError for anything else."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, os.PathLike):
@@ -74,41 +76,43 @@ def _plain(value: Any) -> Any:
 
 
 def raw(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """The bytes of an array, in C order."""
+    """Return the bytes of an array, in C order."""
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
 
 def pack(event: Event) -> tuple[dict[str, Any], Any]:
-    """An event as JSON and raw bytes."""
-    said = {field.name: getattr(event, field.name) for field in fields(event)}
+    """Convert an event to JSON and raw bytes."""
+    message = {field.name: getattr(event, field.name) for field in fields(event)}
     body: Any = b""
     if isinstance(event, Preview):
-        said["values"], body = [event.values.shape, event.values.dtype.str], raw(event.values)
+        message["values"], body = [event.values.shape, event.values.dtype.str], raw(event.values)
     elif isinstance(event, Finished):
-        said["volume"], body = None, event.volume.parts.data()
-        said["quality"] = asdict(event.quality)
-    return {"event": type(event).__name__, "fields": said}, body
+        message["volume"], body = None, event.volume.parts.data()
+        message["quality"] = asdict(event.quality)
+    return {"event": type(event).__name__, "fields": message}, body
 
 
-def unpack(said: Mapping[str, Any], body: bytearray) -> Event:
-    """The event that was packed."""
-    found: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in said["fields"].items()
+def unpack(message: Mapping[str, Any], body: bytearray) -> Event:
+    """Make the event again that :func:`pack` converted."""
+    arguments: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in message["fields"].items()
     }
-    match said["event"]:
+    match message["event"]:
         case "Preview":
-            shape, dtype = found["values"]
-            return Preview(**found | {"values": np.frombuffer(body, dtype).reshape(shape)})
+            shape, dtype = arguments["values"]
+            return Preview(**arguments | {"values": np.frombuffer(body, dtype).reshape(shape)})
         case "Finished":
-            return Finished(**found | {"volume": TincVolume(bytes(body)), "quality": Quality(**found["quality"])})
+            return Finished(
+                **arguments | {"volume": TincVolume(bytes(body)), "quality": Quality(**arguments["quality"])}
+            )
         case "Planned":
-            return Planned(**found)
-    return Progress(**found)
+            return Planned(**arguments)
+    return Progress(**arguments)
 
 
 def pack_error(error: Exception) -> dict[str, Any]:
-    """An exception that is being handled, as JSON."""
-    name = next((name for name, kind in COME_BACK.items() if isinstance(error, kind)), "")
+    """Convert the exception that is being handled to JSON."""
+    name = next((name for name, kind in EXCEPTIONS.items() if isinstance(error, kind)), "")
     arguments: list[Any] = [str(error)]
     if isinstance(error, OSError) and error.errno is not None:
         arguments = [error.errno, error.strerror, error.filename]
@@ -118,8 +122,8 @@ def pack_error(error: Exception) -> dict[str, Any]:
     return {"error": name, "arguments": arguments, "trace": traceback.format_exc()}
 
 
-def unpack_error(said: Mapping[str, Any]) -> Exception:
-    """The exception that was packed: of its kind where that is one of :data:`COME_BACK`, else :class:`ChildError`."""
-    found: Exception = COME_BACK.get(said["error"], ChildError)(*said["arguments"])
-    found.add_note(f"In the process that compressed:\n{said['trace']}")
-    return found
+def unpack_error(message: Mapping[str, Any]) -> Exception:
+    """Make the exception again: of its class if that is in :data:`EXCEPTIONS`, else :class:`ChildError`."""
+    error: Exception = EXCEPTIONS.get(message["error"], ChildError)(*message["arguments"])
+    error.add_note(f"In the process that compressed:\n{message['trace']}")
+    return error

@@ -1,1 +1,1 @@
-"""Bytes in, bytes out, all or nothing."""
+"""Bytes read from disk and servers, and written atomically; locks and checkpoints of jobs."""

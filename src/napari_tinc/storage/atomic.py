@@ -1,4 +1,4 @@
-"""Files written all or nothing: a new one takes the old one's place in one step."""
+"""Atomic writes: a new file replaces the old one in one step, or the old one stays."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import BinaryIO
 
 from ..errors import TincError
 
-PIECE = 2**20  # bytes compared at a time
+COMPARED_BYTES = 2**20  # A file that was written is read back and compared in pieces of so many bytes.
 
 
 def save(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that at any moment, power cuts included, ``path`` is the whole old or the whole new file.
+    """Write a file so that at any moment, power cuts included, ``path`` is the complete old or the complete new file.
 
     A temporary file beside it is written, synced, read back and verified, then renamed. The file keeps the mode it
     had; a new one gets what the umask allows. Links are followed.
@@ -25,9 +25,9 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        If it cannot be written; says how many bytes were needed. The old file is left as it was.
+        If it cannot be written; the message says how many bytes were needed. The old file is unchanged.
     TincError
-        If what was written reads otherwise. Likewise.
+        If the bytes read back differ from those written. The old file is unchanged.
     """
     target = os.path.realpath(path)
     temporary = temporary_name(target)
@@ -50,10 +50,10 @@ def save(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _write(path: str, target: str, data: bytes, mode: int | None) -> None:
-    """A new file on the disk, renamed to the target.
+    """Write a new file and rename it to the target.
 
-    Where the system can, it gets its name once it is whole. Only where another file has that name, it needs one before,
-    for an instant: what a kill between the two leaves behind is all that it can.
+    Where the system allows it, the file has no name until it is complete. Only if the target exists, it is named
+    ``path`` for an instant before it replaces that file: a kill just then leaves a file of that name.
     """
     with contextlib.suppress(AttributeError, OSError):  # not every system and disk can; other errors come back below
         descriptor = os.open(os.path.dirname(path), os.O_TMPFILE | os.O_RDWR, 0o666)
@@ -78,7 +78,7 @@ def _write(path: str, target: str, data: bytes, mode: int | None) -> None:
 
 
 def _fill(file: BinaryIO, data: bytes, mode: int | None) -> None:
-    """Write, sync, and read back."""
+    """Write data to an open file, sync it to the disk, read it back and compare."""
     if mode is not None:  # before the data, which may be private
         with contextlib.suppress(PermissionError):  # a disk without modes
             os.chmod(file.name, mode)  # which is a descriptor, of a file without a name
@@ -88,13 +88,13 @@ def _fill(file: BinaryIO, data: bytes, mode: int | None) -> None:
     with contextlib.suppress(AttributeError, OSError):  # where that can be asked: what is on the disk, not in memory
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     file.seek(0)
-    for start in range(0, len(data) + 1, PIECE):
-        if file.read(PIECE) != data[start : start + PIECE]:
+    for start in range(0, len(data) + 1, COMPARED_BYTES):
+        if file.read(COMPARED_BYTES) != data[start : start + COMPARED_BYTES]:
             raise TincError(f"what was written differs after byte {start}: the disk or its driver is broken")
 
 
 def _mode_of(path: str) -> int | None:
-    """Permission bits of a file, None if there is none yet."""
+    """Return the permission bits of a file, None if it does not exist."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -105,20 +105,21 @@ def _mode_of(path: str) -> int | None:
 
 
 def not_written(path: str | os.PathLike[str], nbytes: int, error: OSError) -> OSError:
-    """The error for the user: one line that says how many bytes were needed."""
+    """Make the error for the user: one line that says how many bytes were needed."""
     reason = error.strerror or str(error)
     return OSError(error.errno, f"cannot save, {nbytes} bytes needed: {reason}", os.fspath(path))
 
 
 def temporary_name(target: str) -> str:
-    """A new name beside a file or folder; says who uses it, so that :func:`sweep` can tell when nobody does."""
+    """Make up a name beside a file or folder. It has the process id, by which :func:`sweep` knows what can go."""
     return f"{_stem(target)}{os.getpid()}-{os.urandom(4).hex()}.tinc-tmp"
 
 
 def sweep(target: str) -> None:
-    """Remove what processes that were killed left under a :func:`temporary_name` of this file or folder.
+    """Remove the temporary files of this file or folder whose processes were killed.
 
-    At worst, where machines share a folder, another one's save to the same name fails, leaving its old file whole.
+    If several machines share the folder, this can remove a file that another machine is writing. Its save then fails,
+    and its old file stays.
     """
     if os.name != "posix":  # elsewhere os.kill(pid, 0) is no question but a signal
         return
@@ -131,7 +132,7 @@ def sweep(target: str) -> None:
 
 
 def remove(path: str) -> None:
-    """A file, or a folder with all that is in it; or nothing, where that cannot be done or nothing is there."""
+    """Delete a file, or a folder and its contents. What cannot be deleted stays, without an error."""
     if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
@@ -139,11 +140,13 @@ def remove(path: str) -> None:
 
 
 def _stem(target: str) -> str:
+    """Return the first part of the temporary names of a file: its own name, hidden by a dot."""
     folder, name = os.path.split(target)
     return os.path.join(folder, f".{name[:48]}.")  # a file name holds 255 bytes
 
 
 def _is_alive(pid: int) -> bool:
+    """Tell whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except OSError as error:

@@ -1,13 +1,13 @@
-"""What a job keeps in a folder until its file is saved, so that it goes on from there after it was killed.
+"""Checkpoints of a job: files in a folder from which it resumes after it was killed, until its result is saved.
 
     KEY-tree-32768-training.state    amid training: parameters, optimiser, rounding, sampler, random numbers
     KEY-tree-32768-result.done       a finished fit, of which a search needs several
     KEY-plain-32768-0.pieces         boxes encoded without networks
     KEY-blocks-DIGEST-000012.block   a finished block
 
-KEY is a hash of all that the bytes of the job's file depend on, the voxels among it, so that nobody goes on from the
-work of another job. A file is whole or not there (stores.py), begins with the SHA-256 of its name and the rest, and
-holds numbers, text and arrays: nothing in it is ever executed.
+KEY is a hash of everything that the job's result depends on, voxels included, so that no job resumes from the work of
+another. Files are written atomically (atomic.py). Each begins with the SHA-256 of its name and contents, and holds
+numbers, text and arrays: nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ import numpy as np
 
 from . import atomic
 
-FORMAT = 2  # of what is kept; part of every key
-CHECKPOINT_SECONDS = 15.0  # between two states of a training
-RESULT_SECONDS = 2.0  # of unsaved work, for which a finished result is worth a file
-MAGIC = b"tinc-job"
-LENGTH = len(MAGIC) + 32
+FORMAT = 2  # Raise it when states change: checkpoints of another format are then ignored, as it is part of every key.
+CHECKPOINT_SECONDS = 15.0  # The state of a training is saved so often: a kill loses no more work than that.
+RESULT_SECONDS = 2.0  # A finished result is saved only if so much work would otherwise be lost.
+MAGIC = b"tinc-job"  # the first bytes of every checkpoint
+SEAL_BYTES = len(MAGIC) + 32  # MAGIC and a SHA-256
 
 State = dict[str, Any]  # numbers, text, arrays, bytes, and dicts of these
 
 
 class Journal:
-    """Files of one job, or of a part of it; without a folder nothing is ever written, and nothing is there."""
+    """The checkpoints of one job, or of a part of it. Without a folder nothing is saved and nothing is loaded."""
 
     def __init__(self, folder: Path | None = None, key: str = "") -> None:
         self.folder, self.key = folder, key
         self._saved = [time.monotonic()]  # shared by all parts
 
     def under(self, name: str) -> Journal:
-        """A part of the job."""
+        """Return the checkpoints of a part of the job."""
         part = Journal(self.folder, f"{self.key}-{name}")
         part._saved = self._saved
         return part
 
     def is_due(self, seconds: float) -> bool:
-        """Whether nothing was saved for so long."""
+        """Tell whether nothing has been saved for so many seconds."""
         return self.folder is not None and time.monotonic() - self._saved[0] >= seconds
 
     def save(self, name: str, state: State) -> None:
+        """Save a state under a name, in place of an older one."""
         if self.folder is None:
             return
         self.folder.mkdir(exist_ok=True)
@@ -61,35 +62,35 @@ class Journal:
         self._saved[0] = time.monotonic()
 
     def save_result(self, state: State) -> None:
-        """What a stage has come to, in place of what it kept on the way; not where doing it again takes no time."""
+        """Save the result of a stage and delete its intermediate states, unless repeating the stage takes no time."""
         if self.is_due(RESULT_SECONDS):
             self.save("result.done", state)
             for path in set(self._files()) - {self._path("result.done")}:
                 path.unlink(missing_ok=True)
 
     def load(self, name: str) -> State | None:
-        """What was saved under that name; None where nothing is, or what is there is damaged: to be done anew."""
+        """Return the state saved under a name; None if there is none, or it is damaged."""
         if self.folder is None:
             return None
         try:
-            found = self._path(name).read_bytes()
+            stored = self._path(name).read_bytes()
         except FileNotFoundError:
             return None
-        data = found[LENGTH:]
-        if found[:LENGTH] != self._seal(name, data):
+        data = stored[SEAL_BYTES:]
+        if stored[:SEAL_BYTES] != self._seal(name, data):
             return None
         return unpack(data)
 
     def kept(self) -> int:
-        """Files of this job."""
+        """Count the files of this job."""
         return sum(1 for _ in self._files())
 
     def others(self) -> int:
-        """Files of other jobs."""
+        """Count the files of other jobs in the folder."""
         return 0 if self.folder is None else len(files(self.folder)) - self.kept()
 
     def remove(self) -> None:
-        """Its own files, what a kill left of one amid being written, and the folder if nothing else is in it."""
+        """Delete the files of this job, unfinished ones included, and the folder if it is then empty."""
         if self.folder is not None:
             for path in (*self._files(), *self.folder.glob(f".{self.key}-*")):
                 path.unlink(missing_ok=True)
@@ -100,7 +101,7 @@ class Journal:
         return [] if self.folder is None else list(self.folder.glob(f"{self.key}-*"))
 
     def _seal(self, name: str, data: bytes) -> bytes:
-        """Of data under that name: under another they are of no use."""
+        """Hash data together with its name, so that a renamed file is not mistaken for another."""
         return MAGIC + hashlib.sha256(self._path(name).name.encode() + b"\0" + data).digest()
 
     def _path(self, name: str) -> Path:
@@ -109,7 +110,7 @@ class Journal:
 
 
 class Pieces:
-    """Results of a long stage, by name: saved several at a time, so that small ones cost nothing."""
+    """Results of a long stage, by name. They are saved several at a time, so that small ones take no time."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -121,9 +122,11 @@ class Pieces:
             self._batches += 1
 
     def get(self, name: str) -> State | None:
+        """Return a result of an earlier run, None if it has to be computed."""
         return self._known.get(name)
 
     def put(self, name: str, piece: State) -> None:
+        """Add a result."""
         self._fresh[name] = piece
         if self._journal.is_due(CHECKPOINT_SECONDS):
             self._journal.save(f"{self._batches}.pieces", self._fresh)
@@ -131,48 +134,48 @@ class Pieces:
 
 
 def files(folder: Path) -> list[Path]:
-    """What jobs have left there, whole."""
+    """List the complete checkpoints in a folder, of all jobs."""
     return [path for path in folder.glob("*-*.*") if not path.name.startswith(".")]
 
 
-def key_of(*said: Any) -> str:
-    """A hash of what JSON can say, and of bytes."""
-    return hashlib.sha256(json.dumps([FORMAT, *said], default=bytes.hex).encode()).hexdigest()[:16]
+def key_of(*facts: Any) -> str:
+    """Hash values that JSON can hold, and bytes, to 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps([FORMAT, *facts], default=bytes.hex).encode()).hexdigest()[:16]
 
 
 def pack(state: State) -> bytes:
-    """Arrays and bytes as .npz, the rest as JSON in it."""
+    """Encode a state: arrays and bytes as .npz, everything else as JSON in it."""
     arrays: dict[str, Any] = {}
 
-    def plain(value: Any) -> Any:
+    def to_json(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
+            return {key: to_json(item) for key, item in value.items()}
         if isinstance(value, bytes | np.ndarray):
             name = str(len(arrays))
             arrays[name] = np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
             return {"": name, "bytes": isinstance(value, bytes)}
         return value
 
-    said = json.dumps(plain(state)).encode()
+    text = json.dumps(to_json(state)).encode()
     file = io.BytesIO()
-    np.savez(file, said=np.frombuffer(said, np.uint8), **arrays)
+    np.savez(file, said=np.frombuffer(text, np.uint8), **arrays)
     return file.getvalue()
 
 
 def unpack(data: bytes) -> State | None:
-    """The inverse of :func:`pack`; None where it is no such thing."""
+    """Decode what :func:`pack` made; None if data is anything else."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
 
-            def whole(value: Any) -> Any:
+            def from_json(value: Any) -> Any:
                 if not isinstance(value, dict):
                     return value
                 if "" in value:
                     array = arrays[value[""]]
                     return array.tobytes() if value["bytes"] else array
-                return {key: whole(item) for key, item in value.items()}
+                return {key: from_json(item) for key, item in value.items()}
 
-            found = whole(json.loads(arrays["said"].tobytes()))
+            state = from_json(json.loads(arrays["said"].tobytes()))
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
         return None
-    return found if isinstance(found, dict) else None
+    return state if isinstance(state, dict) else None

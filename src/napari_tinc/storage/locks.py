@@ -1,4 +1,4 @@
-"""A folder that one job at a time works in, whatever process it runs in."""
+"""A lock on a folder, so that one job at a time works in it, across processes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-T = TypeVar("T")
-NAME = "lock"  # of the file in the folder
+Event = TypeVar("Event")
+LOCK_NAME = "lock"  # of the file in the folder that is locked
 
 
-def while_held(folder: str | os.PathLike[str] | None, events: Iterator[T]) -> Iterator[T]:
-    """The events of a job that works in a folder, which is its own until they end; of None, just the events.
+def while_held(folder: str | os.PathLike[str] | None, events: Iterator[Event]) -> Iterator[Event]:
+    """Yield the events of a job, with its folder locked until they end. Without a folder nothing is locked.
 
     Raises
     ------
@@ -28,17 +28,17 @@ def while_held(folder: str | os.PathLike[str] | None, events: Iterator[T]) -> It
 
 @contextlib.contextmanager
 def held(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Make the folder if need be and lock it; at the end remove the lock, and the folder if nothing else is in it.
+    """Create a folder if need be and lock it; at the end unlock it, and delete it if it is empty.
 
-    The system gives the lock back when a process dies, so that there are no stale ones. Where a disk knows no locks
-    (some clusters'), there is none.
+    The system releases the lock when the process dies, so no lock is ever stale. On file systems without locks (those
+    of some clusters) nothing is locked.
 
     Raises
     ------
     BlockingIOError
-        If somebody else has it.
+        If another process has locked it.
     """
-    path = Path(folder) / NAME
+    path = Path(folder) / LOCK_NAME
     file = _locked(path)
     try:
         yield
@@ -54,6 +54,7 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _locked(path: Path) -> BinaryIO:
+    """Create and lock a file; it stays locked while it is open."""
     while True:
         try:
             with contextlib.suppress(FileExistsError):  # mkdir's exist_ok looks twice, and may see it gone
@@ -82,7 +83,7 @@ def _locked(path: Path) -> BinaryIO:
 
 
 def _lock(file: BinaryIO) -> None:
-    """BlockingIOError if somebody else has locked it."""
+    """Lock an open file; BlockingIOError if another process has locked it."""
     if sys.platform == "win32":
         import msvcrt
 

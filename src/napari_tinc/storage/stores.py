@@ -1,4 +1,4 @@
-"""Where the bytes of files come from, and where they go: a write is all or nothing, whatever happens while it runs."""
+"""Stores: where the bytes of a file are read from: memory, a local file, or a server."""
 
 from __future__ import annotations
 
@@ -13,31 +13,26 @@ from typing import Any, BinaryIO, Protocol
 from ..errors import TincError
 from ..format.head import check_size
 
-READ_WHOLE = 2**20  # bytes; smaller files are read at once
-FIRST_BYTES = 2**13  # that the first request fetches from a server: the head of most files
+READ_WHOLE = 2**20  # A local file of at most so many bytes is read at once, and closed.
+FIRST_BYTES = 2**13  # The first request to a server fetches so many bytes: the head of most files.
 
 
 class Store(Protocol):
-    """The bytes of a file; any thread may read them."""
+    """The bytes of a file. Any thread may read them."""
 
     @property
-    def size(self) -> int: ...
-
-    @property
-    def far(self) -> bool:
-        """Whether to ask for several ranges at once is worth while."""
+    def size(self) -> int:
+        """Bytes of the file."""
 
     def read(self, start: int, stop: int) -> bytes:
-        """Exactly the bytes of that range; TincError where they cannot be had."""
+        """Return exactly the bytes from ``start`` to ``stop``; TincError or OSError if that fails."""
 
     def read_many(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Several ranges."""
+        """Return the bytes of several ranges, in their order."""
 
 
 class Memory:
-    """Bytes in memory."""
-
-    far = False
+    """A store of bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -51,9 +46,7 @@ class Memory:
 
 
 class Local:
-    """A file that is kept open: on POSIX systems it stays whole even if it is replaced."""
-
-    far = False
+    """A store of a local file, which stays open: on POSIX systems it can be read even after it was replaced."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self.size = size
@@ -80,9 +73,7 @@ class Local:
 
 
 class Remote:
-    """What a file system of fsspec has; several ranges are asked for at the same time."""
-
-    far = True
+    """A store of a file on a server, by a file system of fsspec. Several ranges are requested at the same time."""
 
     def __init__(self, system: Any, path: str) -> None:
         self._system, self._path = system, path
@@ -115,14 +106,14 @@ class Remote:
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
-    """A local file, or with fsspec one that a URL names; of a size that a ``.tinc`` file can have.
+    """Open a local file, or the file at a URL with fsspec.
 
     Raises
     ------
     TincError
-        If its size is out of range.
+        If its size is not one that a ``.tinc`` file can have.
     ImportError
-        If the library for such URLs is not installed.
+        If the library for that kind of URL is not installed.
     OSError
         If it cannot be read.
     """
@@ -138,6 +129,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
 
 
 def _open_url(url: str) -> Store:
+    """Open the file at a URL; errors name what failed."""
     try:
         import fsspec
 

@@ -138,7 +138,7 @@ def test_3d_shows_a_level_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
             self.shape = (edge,) * 3
 
     for edge, shown in ((256, 128), (322, 161), (512, 128), (1024, 128), (2048, 128)):
-        volume = tinc.TincVolume.of_parts(type("Parts", (), {"header": Header(edge), "leading": ()})())
+        volume = tinc.TincVolume.of_contents(type("Parts", (), {"header": Header(edge), "leading": ()})())
         assert display.DisplayVolume(volume, 0, print).shown_levels[-1].shape == (shown,) * 3
 
 
