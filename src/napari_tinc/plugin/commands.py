@@ -12,10 +12,10 @@ from napari.viewer import Viewer
 from ..errors import TincError
 from . import dialogs
 from .compare.original import is_calibrated
-from .door import unproxied
 from .layers.compressed import compressed_image, refusal
 from .leaves.calibration import start_toggle
 from .leaves.overlays import ERRORS, LeafView, leaf_view
+from .proxies import unproxied
 from .reader import get_reader
 
 

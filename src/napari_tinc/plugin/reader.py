@@ -17,9 +17,9 @@ from ..decoding.volume import TincVolume
 from ..decoding.volume import open as open_tinc
 from ..errors import TincError
 from ..format.chunks import ChunkKind
-from .door import unproxied
 from .layers.from_volume import kind, to_layers
 from .preferences import read_preferences
+from .proxies import unproxied
 
 LayerData = tuple[Any, dict[str, Any], str]
 

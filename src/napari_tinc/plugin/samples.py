@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..decoding.volume import CACHE_BYTES
 from ..samples import mri as mri_image
 from ..samples import mri_tinc_path
-from .door import unproxied
 from .layers.display import OVERVIEW_VOXELS
+from .proxies import unproxied
 from .reader import LayerData, read_one
 
 

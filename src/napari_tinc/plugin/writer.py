@@ -20,17 +20,17 @@ from ..errors import TincError
 from ..events import Progress
 from ..texts import promise_of
 from .compress import texts
-from .door import unproxied
 from .jobs.activity import activity_bar, advance
 from .jobs.job import JobError, Request, Result, compress_layer
 from .layers.compressed import OVERLAY
 from .layers.display import OVERVIEW_VOXELS
 from .layers.file_names import file_name, free_path
 from .layers.geometry import geometry, with_geometry
-from .layers.not_kept import not_kept
+from .layers.lost_on_save import lost_on_save
 from .layers.origin import VOLUME, base_name, finest_of, unchanged
 from .layers.to_volumes import all_volumes, frozen_copy, intensities, storable_labels, volumes_of
 from .preferences import read_preferences
+from .proxies import unproxied
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -166,7 +166,7 @@ def _tell(name: str, volume: TincVolume, made: Result | None, arguments: Mapping
     """Tell how a layer was compressed, if it was, and what of it the file does not keep."""
     if made is not None:
         notifications.show_info(texts.notice(Path(name).stem, made))
-    if lost := not_kept(arguments, volume):
+    if lost := lost_on_save(arguments, volume):
         notifications.show_warning(f"{name}: {lost}")
 
 

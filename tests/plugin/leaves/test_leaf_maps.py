@@ -12,7 +12,8 @@ from volumes import small_array, small_volume
 from napari_tinc.decoding.leaf_table import LEAF_FIELDS
 from napari_tinc.octree import Octree
 from napari_tinc.plugin.compare.original import measured
-from napari_tinc.plugin.leaves.maps import LeafMap, limits, shade, table, wireframes
+from napari_tinc.plugin.leaves.columns import table
+from napari_tinc.plugin.leaves.maps import LeafMap, limits, shade, wireframes
 
 
 def leaf_map(octree: Octree, values: np.ndarray) -> LeafMap:

@@ -8,10 +8,10 @@ from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioBut
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
-from ..door import unproxied
 from ..forms import allow, help_button, labelled, plot, roomy, row, show_focus, watch_end, wrapped
 from ..layers.compressed import refusal
 from ..layers.origin import edited
+from ..proxies import unproxied
 from .modes import Comparison, Mode
 from .original import Measured, summary
 from .pair import Pair

@@ -18,7 +18,7 @@ from ..jobs.job import JobError
 from ..jobs.worker import start_task
 from ..layers.file_names import file_name, free_path
 from ..layers.geometry import geometry, with_geometry
-from ..layers.not_kept import not_kept
+from ..layers.lost_on_save import lost_on_save
 from ..layers.origin import unchanged
 from . import texts
 
@@ -57,7 +57,7 @@ class Saveable:
         one = len(self.layers) == 1
         volume = volumes[0] if one and volumes[0] is not None else self.volume  # it may be calibrated by now
         arguments = given[0][1]
-        return with_geometry(volume, geometry(arguments)), not_kept(arguments, volume, with_look=one)
+        return with_geometry(volume, geometry(arguments)), lost_on_save(arguments, volume, with_look=one)
 
 
 @dataclass(slots=True, eq=False)

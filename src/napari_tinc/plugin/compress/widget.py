@@ -14,7 +14,6 @@ from ...devices import find_devices
 from ...events import Progress
 from ...isolation.caller import find_devices_isolated
 from ...training.task import Estimate
-from ..door import unproxied
 from ..forms import allow, watch_end
 from ..jobs.background import DRAW_SECONDS, main_window, outcomes_of, queue_of
 from ..jobs.job import JobError
@@ -22,6 +21,7 @@ from ..jobs.queue import LayerJob
 from ..jobs.worker import start_task
 from ..layers.to_volumes import volumes_of
 from ..preferences import read_preferences, remember
+from ..proxies import unproxied
 from . import texts
 from .axes_choice import AxesChoice
 from .closing import ask_about_job, is_stoppable

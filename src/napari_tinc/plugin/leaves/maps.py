@@ -1,6 +1,6 @@
-"""What the leaves of a compressed volume look like: values a leaf as arrays, wireframes, colours, and the table.
+"""What the leaves of a compressed volume look like: maps of one value per leaf, wireframes and colours.
 
-Knows nothing of viewers, layers or Qt.
+Knows nothing of viewers, layers or Qt. The columns that can be shown are in :mod:`.columns`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,6 @@ from numpy.typing import NDArray
 
 from ...decoding.lazy_array import LazyArray
 
-# Title of a column -> field of ``TincVolume.leaves``; in the order in which they are offered.
-COLUMNS = {
-    "RMSE": "rmse", "PSNR (dB)": "psnr", "max error": "max_error", "level": "level", "bytes": "bytes",
-    "gain": "gain", "offset": "offset",
-}  # fmt: skip
 SHADES = 256
 ROUND_STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 10, 15)  # 8 and 9 would leave a colour bar with 0 alone
 NOTHING = (0.5, 0.5, 0.5, 1.0)  # colour of a leaf whose value is not known
@@ -94,46 +89,7 @@ def limits(values: NDArray[Any]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
-    """How worth looking at each leaf is: large errors first, small PSNR, gains and offsets far from none."""
-    values = rows[COLUMNS[column]].astype(np.float64)
-    values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
-    return np.nan_to_num(values, nan=-np.inf)
-
-
 def round_limit(far: float) -> float:
     """The next round number from ``far`` on: napari's colour bar from its negative to it has three ticks or more."""
     unit = 10.0 ** math.floor(math.log10(far))
     return next(unit * step for step in ROUND_STEPS if unit * step >= far)
-
-
-def table(rows: NDArray[Any], before: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
-    """Columns of the leaves' table, of rows of ``volume.leaves``. Row 0 is for what lies outside of all leaves.
-
-    ``before`` has the errors without calibration, for two more columns.
-    """
-    columns = {
-        "leaf": np.arange(1, len(rows) + 1),
-        "z, y, x": np.array([",".join(map(str, start)) for start in rows["start"].tolist()], object),
-        "voxels": (rows["stop"] - rows["start"]).prod(axis=1),
-        **{title: rows[field] for title, field in COLUMNS.items()},
-    }
-    if np.isfinite(rows["bytes"]).all():
-        columns["bytes"] = np.rint(rows["bytes"]).astype(np.int64)  # napari would write 2437.2 as 2.44e+03
-    if before is not None:
-        columns["RMSE uncalibrated"] = before["rmse"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns["calibration gave (dB)"] = np.nan_to_num(20 * np.log10(before["rmse"] / rows["rmse"]))
-    return {title: _above(_short(values)) for title, values in columns.items()}
-
-
-def _short(values: NDArray[Any]) -> NDArray[Any]:
-    """Four digits are what an error is known to."""
-    if values.dtype.kind != "f":
-        return values
-    return np.array([float(f"{value:.4g}") for value in values])
-
-
-def _above(values: NDArray[Any]) -> NDArray[Any]:
-    blank: Any = "" if values.dtype.kind == "O" else np.nan if values.dtype.kind == "f" else 0
-    return np.concatenate([np.array([blank], values.dtype), values])

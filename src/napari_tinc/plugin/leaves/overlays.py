@@ -23,7 +23,8 @@ from ..layers.appearance import PLACE
 from ..layers.compressed import OVERLAY
 from ..layers.display import OVERVIEW_VOXELS
 from ..layers.origin import VOLUME, base_name
-from .maps import COLUMNS, NOTHING, SHADES, LeafMap, badness, limits, shade, table, wireframes
+from .columns import COLUMNS, badness, table
+from .maps import NOTHING, SHADES, LeafMap, limits, shade, wireframes
 
 DIFFERENCE = "absolute"  # in the metadata of a difference layer: whether it is one without signs
 COLORMAP = "viridis"  # readable by the colour-blind, and in grey

@@ -23,15 +23,15 @@ from ..compare.original import (
     summary,
 )
 from ..compare.pair import CHOOSE, NO_VOLUME, Pair
-from ..door import unproxied
 from ..forms import allow, help_button, labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
 from ..layers.compressed import refusal
 from ..layers.from_volume import promise
 from ..layers.origin import VOLUME
+from ..proxies import unproxied
 from .calibration import start_toggle
-from .features import show_table
+from .columns import COLUMNS
+from .features_table import show_table
 from .legend import Legend
-from .maps import COLUMNS
 from .overlays import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view
 
 LEGEND_PLACE = 4  # below the choice of the colour

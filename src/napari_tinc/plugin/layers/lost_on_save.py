@@ -12,7 +12,7 @@ from ...decoding.volume import TincVolume
 SAME_LIMIT = 0.01  # Share of the range of values, up to which contrast limits count as those of the reopened file.
 
 
-def not_kept(arguments: Mapping[str, Any], volume: TincVolume, *, with_look: bool = True) -> str:
+def lost_on_save(arguments: Mapping[str, Any], volume: TincVolume, *, with_look: bool = True) -> str:
     """Say in one line what of a layer's arguments a file does not keep; "" where it keeps all that matters."""
     place, look = _place(arguments), _look(arguments, volume) if with_look else []
     lines = []
