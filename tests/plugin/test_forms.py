@@ -8,18 +8,18 @@ import numpy as np
 from magicgui.widgets import FloatSlider, PushButton
 from qtpy.QtWidgets import QAbstractSpinBox, QTextBrowser
 
-from napari_tinc.plugin.forms import LINK_COLOR, allow, show_guide
+from napari_tinc.plugin.forms import LINK_COLOR, enable_unless, show_guide
 from napari_tinc.plugin.leaves.legend import Legend
 
 
 def test_what_is_disabled_says_why_and_gets_its_tooltip_back(qtbot: Any) -> None:
     for widget in (PushButton(text="go", tooltip="Goes."), FloatSlider(value=0.5, min=0, max=1, tooltip="Goes.")):
         qtbot.addWidget(widget.native)
-        allow(widget, "Nothing to go with.")
-        allow(widget, "Wait.")
+        enable_unless(widget, "Nothing to go with.")
+        enable_unless(widget, "Wait.")
         assert not widget.enabled and widget.native.toolTip() == widget.tooltip == "Wait."
         assert not any(number.isEnabled() for number in widget.native.findChildren(QAbstractSpinBox))
-        allow(widget)
+        enable_unless(widget)
         assert widget.enabled and widget.native.toolTip() == widget.tooltip == "Goes."
 
 

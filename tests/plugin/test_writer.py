@@ -23,7 +23,7 @@ from napari_tinc.plugin import writer
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.compressed import OVERLAY
 from napari_tinc.plugin.layers.from_volume import to_layer
-from napari_tinc.plugin.layers.origin import edited
+from napari_tinc.plugin.layers.origin import edited_message
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.writer import SaveError
 from napari_tinc.training import task
@@ -218,9 +218,9 @@ def test_a_lazy_layer_that_was_flipped_is_saved_as_it_is(tmp_path: Path, monkeyp
     volume = tinc.compress(wide_array(), max_error=0)
     data, arguments = to_layer(volume, "a", 0)
     layer = Image(data, **arguments)
-    assert layer.multiscale and not edited(layer)
+    assert layer.multiscale and not edited_message(layer)
     layer.data = [level[::-1] for level in data]
-    assert edited(layer)
+    assert edited_message(layer)
     save(layer, tmp_path / "a.tinc")
     np.testing.assert_array_equal(tinc.open(tmp_path / "a.tinc"), wide_array()[::-1])
 

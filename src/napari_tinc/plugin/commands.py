@@ -12,9 +12,9 @@ from napari.viewer import Viewer
 from ..errors import TincError
 from . import dialogs
 from .compare.original import is_calibrated
-from .layers.compressed import compressed_image, refusal
-from .leaves.calibration import start_toggle
-from .leaves.overlays import ERRORS, LeafView, leaf_view
+from .layers.compressed import compressed_image, why_not_comparable
+from .leaves.calibration import start_calibration_toggle
+from .leaves.overlays import LeafView, leaf_view
 from .proxies import unproxied
 from .reader import get_reader
 
@@ -37,7 +37,7 @@ def show_error(viewer: Viewer) -> None:
         view.hide_map()
         return
     try:
-        view.show_map(ERRORS[0])
+        view.show_map("RMSE")
     except ValueError as error:
         notify(str(error))
 
@@ -47,7 +47,7 @@ def toggle_calibration(viewer: Viewer) -> None:
     """Take the calibration of the active compressed layer away, or give it back."""
     image = _active(viewer)
     if image is not None:
-        start_toggle(
+        start_calibration_toggle(
             viewer, image, lambda: show_info(f"{image.name}: calibration {'on' if is_calibrated(image) else 'off'}")
         )
 
@@ -55,7 +55,7 @@ def toggle_calibration(viewer: Viewer) -> None:
 def _active(viewer: Any) -> Image | Labels | None:
     image = compressed_image(viewer, viewer.layers.selection.active)
     if image is None:
-        why = refusal(viewer.layers.selection.active)
+        why = why_not_comparable(viewer.layers.selection.active)
         notify(why or "Select a layer that was opened from a .tinc file, or made by Compress.")
     return image
 

@@ -29,22 +29,22 @@ GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
 LINK_COLOR = "#1f9a78"  # Stands out from the dark and from the light theme.
 LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
 PLOT_MARGIN = 9  # pixels above and beside a plot: half the height of a number, which would be cut off
-USUAL_TOOLTIP = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
+USUAL_TOOLTIP_KEY = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
 
 # napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
-FOCUS = "{border: 2px solid #1f9a78; border-radius: 2px}"
-FOCUSED = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
+FOCUS_STYLE = "{border: 2px solid #1f9a78; border-radius: 2px}"
+FOCUSABLE = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
 
 
-def labelled(text: str, widget: Widget) -> Container:
+def labelled_row(text: str, widget: Widget) -> Container:
     label = Label(value=text)
     label.min_width = LABEL_WIDTH
     label.native.setBuddy(widget.native)
-    named(text, widget)
+    set_accessible_name(text, widget)
     return row(label, widget)
 
 
-def named(text: str, *widgets: Widget) -> None:
+def set_accessible_name(text: str, *widgets: Widget) -> None:
     """What a screen reader calls them, where their own text does not say it."""
     for widget in widgets:
         inside = [each for kind in (QAbstractSlider, QAbstractSpinBox) for each in widget.native.findChildren(kind)]
@@ -55,29 +55,29 @@ def named(text: str, *widgets: Widget) -> None:
 def show_focus(native: QWidget) -> None:
     """Let one see which of the widgets inside has the keyboard; what only surrounds them never has."""
     native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSED) + FOCUS)
+    native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSABLE) + FOCUS_STYLE)
 
 
-def roomy(native: QWidget) -> DockWatch:
+def prepare_dock(native: QWidget) -> DockWatch:
     """Give a dock room: a least height, and a tab beside our other docks instead of a share of their place."""
     native.setMinimumHeight(LEAST_HEIGHT)
     return DockWatch(native)
 
 
-def narrow(*choices: Widget) -> None:
+def elide_long_choices(*choices: Widget) -> None:
     """Let long names be cut off instead of making the widget wide."""
     for choice in choices:
         choice.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         choice.native.setMinimumContentsLength(8)
 
 
-def steady(slider: Widget) -> None:
+def keep_keyboard_on_slider(slider: Widget) -> None:
     """Keep the keyboard on a slider that is moved: its number, which follows, would take it."""
     for number in slider.native.findChildren(QAbstractSpinBox):
         number.setKeyboardTracking(False)
 
 
-def fold(title: str, content: QWidget) -> QPushButton:
+def fold_button(title: str, content: QWidget) -> QPushButton:
     """A button, by mouse, Space or Enter, that shows content which is hidden at first.
 
     Not superqt's: that gives content the height which it has then, and lines that wrap later are squeezed.
@@ -85,7 +85,7 @@ def fold(title: str, content: QWidget) -> QPushButton:
     button = QPushButton()
     button.setCheckable(True)
     button.setAutoDefault(True)  # Enter, as for magicgui's buttons
-    button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS}")
+    button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS_STYLE}")
 
     def show(on: bool) -> None:
         content.setVisible(on)
@@ -96,16 +96,16 @@ def fold(title: str, content: QWidget) -> QPushButton:
     return button
 
 
-def allow(widget: Widget, reason: str = "") -> None:
+def enable_unless(widget: Widget, reason: str = "") -> None:
     """Enable a widget, or disable it and let its tooltip say why.
 
     An empty reason enables it and restores its usual tooltip.
     """
     native = widget.native
-    usual = native.property(USUAL_TOOLTIP)
+    usual = native.property(USUAL_TOOLTIP_KEY)
     if usual is None:
         usual = widget.tooltip
-        native.setProperty(USUAL_TOOLTIP, usual)
+        native.setProperty(USUAL_TOOLTIP_KEY, usual)
     native.setEnabled(not reason)  # of a slider, its number too, which magicgui's own leaves as it is
     widget.tooltip = reason or usual
     native.setToolTip(reason or usual)  # of a slider, magicgui's own leaves out the number
@@ -160,7 +160,7 @@ def row(*widgets: Widget) -> Container:
     return container
 
 
-def wrapped(*labels: Label) -> None:
+def wrap_long_lines(*labels: Label) -> None:
     """Let long lines wrap instead of making the widget wide."""
     for label in labels:
         label.native.setWordWrap(True)
@@ -183,12 +183,12 @@ def plot(bottom: str, left: str) -> Any:
         widget.getAxis(axis).enableAutoSIPrefix(False)
     widget.setLabel("bottom", bottom)
     widget.setLabel("left", left)
-    widget.tinc_ink = _Ink(widget)
+    widget.tinc_plot_colors = _PlotColors(widget)
     widget.hide()
     return widget
 
 
-class _Ink(QObject):
+class _PlotColors(QObject):
     """Draws a plot's axes in the colour of the theme's text, and follows it when the theme changes."""
 
     def __init__(self, plot: Any) -> None:
@@ -206,7 +206,7 @@ class _Ink(QObject):
         return False
 
 
-class _Watch(QObject):
+class _CloseWatch(QObject):
     def __init__(self, on_closed: Callable[[], None]) -> None:
         super().__init__()
         self._on_closed = on_closed
@@ -217,12 +217,12 @@ class _Watch(QObject):
         return False
 
 
-def watch_end(native: Any, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
+def watch_closing(native: Any, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
     """Call back when napari closes a dock, which takes its widget out of it, and when the widget is destroyed.
 
     When it is destroyed, as with all of the window, nothing of Qt or of the canvas may be touched any more. Both have
     to be methods; what they belong to lives as long as the widget, of which napari keeps no more than that.
     """
-    native.tinc_watch = _Watch(on_closed)
-    native.installEventFilter(native.tinc_watch)
+    native.tinc_close_watch = _CloseWatch(on_closed)
+    native.installEventFilter(native.tinc_close_watch)
     native.destroyed.connect(on_destroyed)

@@ -17,7 +17,7 @@ from ..decoding.volume import TincVolume
 from ..decoding.volume import open as open_tinc
 from ..errors import TincError
 from ..format.chunks import ChunkKind
-from .layers.from_volume import kind, to_layers
+from .layers.from_volume import layer_type, to_layers
 from .preferences import read_preferences
 from .proxies import unproxied
 
@@ -77,7 +77,7 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
         notifications.show_warning(
             f"{name} {_what_is_missing(volume)}. What needs that is shown coarsely or grey; it cannot be saved."
         )
-    return [(*layer, kind(volume)) for layer in to_layers(volume, name, eager_voxels, most)]
+    return [(*layer, layer_type(volume)) for layer in to_layers(volume, name, eager_voxels, most)]
 
 
 def _check(volume: TincVolume) -> None:

@@ -27,8 +27,8 @@ from .layers.display import OVERVIEW_VOXELS
 from .layers.file_names import file_name, free_path
 from .layers.geometry import geometry, with_geometry
 from .layers.lost_on_save import lost_on_save
-from .layers.origin import VOLUME, base_name, finest_of, unchanged
-from .layers.to_volumes import all_volumes, frozen_copy, intensities, storable_labels, volumes_of
+from .layers.origin import VOLUME, base_name, finest_data, unmodified_volume
+from .layers.to_volumes import all_volumes, frozen_copy, single_volume, storable_labels, volumes_of
 from .preferences import read_preferences
 from .proxies import unproxied
 
@@ -147,7 +147,7 @@ def _write(target: Path, data: Any, arguments: Mapping[str, Any], *, labels: boo
     """
     made: Result | None = None
     try:
-        volume = unchanged(data, arguments)
+        volume = unmodified_volume(data, arguments)
         if volume is not None and (volume.labels or not labels):
             volume = with_geometry(volume, geometry(arguments))
         else:
@@ -181,7 +181,7 @@ def _check_writable(target: Path) -> None:
 
 
 def _is_mask(data: Any, arguments: Mapping[str, Any]) -> bool:
-    return bool(np.dtype(finest_of(data, arguments).dtype) == np.dtype(bool))
+    return bool(np.dtype(finest_data(data, arguments).dtype) == np.dtype(bool))
 
 
 def _is_bounded(arguments: Mapping[str, Any]) -> bool:
@@ -206,7 +206,7 @@ def _compressed(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result
     elif preferences.target == "Max error":
         bound = preferences.max_error
     if not labels:
-        volume = intensities(data, arguments)
+        volume = single_volume(data, arguments)
     options = Options(
         ratio=preferences.ratio if bound is None else None, max_error=bound, preset=preferences.preset,
         device=preferences.device, labels=labels,

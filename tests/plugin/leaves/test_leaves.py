@@ -70,9 +70,9 @@ def test_the_widget_finds_the_pair_and_shows_its_leaves(viewer: ViewerModel, mak
     widget.column.value = "bytes"
     assert widget.view.column == "bytes"
     widget.map.value = True
-    assert viewer.layers["a leaf error"].metadata["column"] == "RMSE"
+    assert viewer.layers["a leaf RMSE (data units)"].metadata["column"] == "RMSE"
     widget.map_column.value = "gain"
-    assert "a leaf gain" in viewer.layers and "a leaf error" not in viewer.layers
+    assert "a leaf gain" in viewer.layers and "a leaf RMSE (data units)" not in viewer.layers
     widget.map.value = False
     assert "a leaf gain" not in viewer.layers
     viewer.layers.remove("a leaves")
@@ -152,7 +152,14 @@ def test_what_cannot_be_used_says_why(viewer: ViewerModel, make: Any) -> None:
     assert other.place.native.toolTip() == "Where the curtain hangs."
     viewer.add_image(brighter(), name="b")
     viewer.layers.remove("a")
-    for control in (widget.measure, widget.signed, widget.recalibrate, other.mode, other.measure, other.absolute):
+    for control in (
+        widget.measure,
+        widget.signed,
+        widget.recalibrate,
+        other.mode,
+        other.measure,
+        other.absolute,
+    ):
         assert not control.enabled and control.native.toolTip() == "Choose the original."
     assert other.status.value == "Choose the original."
     viewer.layers.remove("b")
@@ -329,9 +336,9 @@ def test_commands_on_the_active_layer(viewer: ViewerModel, qtbot: Any) -> None:
     commands.show_leaves(viewer)  # the overlay is active now, and leads to its image
     assert not viewer.layers["a leaves"].visible
     commands.show_error(viewer)
-    assert "a leaf error" in viewer.layers
+    assert "a leaf RMSE (data units)" in viewer.layers
     commands.show_error(viewer)
-    assert "a leaf error" not in viewer.layers
+    assert "a leaf RMSE (data units)" not in viewer.layers
     viewer.layers.selection.active = image
     if is_calibrated(image):
         add(viewer, tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2), "plain")
@@ -530,5 +537,5 @@ def test_another_layer_that_is_selected_while_two_are_compared(viewer: ViewerMod
         viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
         widget.mode.value = str(mode)
         viewer.layers.selection.active = other
-        assert widget.pair.image.value is other and viewer.layers.selection.active is other
+        assert widget.pair.image.value is other and viewer.layers.selection.active is keep_other
         assert widget.mode.value == str(Mode.OFF)

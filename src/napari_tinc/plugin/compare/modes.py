@@ -16,14 +16,14 @@ from ...decoding.lazy_array import LazyArray
 from ..layers.appearance import PLACE
 from ..layers.compressed import OVERLAY
 from ..layers.display import OVERVIEW_VOXELS
-from ..layers.origin import VOLUME, base_name, finest
+from ..layers.origin import VOLUME, base_name, finest_level
 from ..leaves.maps import round_limit
-from ..leaves.overlays import DIFFERENCE, above_images
+from ..leaves.overlays import DIFFERENCE, index_above_images
 from .curtain_drag import CurtainDrag
 from .lazy_pairs import Curtain, Difference
 
-LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
-BESIDE = (*LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
+SHARED_LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
+COPIED_LOOK = (*SHARED_LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
 
 
 class Mode(StrEnum):
@@ -51,32 +51,32 @@ class Comparison:
         self.viewer, self.original, self.image = viewer, original, image
         self.mode = Mode.OFF
         self.curtain: Image | None = None
-        self._restore: dict[Any, dict[str, Any]] = {}
-        self._names: dict[Image, bool] = {}
+        self._saved_settings: dict[Any, dict[str, Any]] = {}
+        self._name_overlays: dict[Image, bool] = {}
         self._links: list[Any] = []
         self._camera: dict[str, Any] = {}
         self._ndisplay = 2
         self._grid: tuple[bool, int, tuple[int, int]] | None = None
-        self._share = 0.5
+        self._curtain_share = 0.5
         self._drag: CurtainDrag | None = None
 
     def show(self, mode: Mode) -> None:
         """Change to another mode."""
-        self.leave()
+        self.restore()
         if mode is Mode.OFF:
             return
         self.mode = mode
         layers = self.viewer.layers
-        self._restore = {layer: {"visible": layer.visible} for layer in layers}
-        self._restore[self.image] |= {key: getattr(self.image, key) for key in BESIDE}
-        self._names = {layer: layer.name_overlay.visible for layer in (self.original, self.image)}
+        self._saved_settings = {layer: {"visible": layer.visible} for layer in layers}
+        self._saved_settings[self.image] |= {key: getattr(self.image, key) for key in COPIED_LOOK}
+        self._name_overlays = {layer: layer.name_overlay.visible for layer in (self.original, self.image)}
         self._camera = {key: getattr(self.viewer.scene.camera, key) for key in ("center", "zoom", "angles")}
         self._ndisplay = self.viewer.dims.ndisplay
         for layer in layers:
             layer.visible = layer in (self.original, self.image)
-        for key in BESIDE:
+        for key in COPIED_LOOK:
             setattr(self.image, key, getattr(self.original, key))
-        self._links = link_layers([self.original, self.image], LOOK)  # those that the user had not made before
+        self._links = link_layers([self.original, self.image], SHARED_LOOK)  # those that the user had not made before
         self.image.events.data.connect(self._on_data)
         if mode is Mode.SIDE:
             grid = self.viewer.canvas.grid
@@ -89,11 +89,11 @@ class Comparison:
         elif mode is Mode.BLINK:
             self.image.visible = False
         else:
-            self._hang()
+            self._add_curtain()
         if mode is Mode.SIDE:
             self.viewer.reset_view()
 
-    def leave(self) -> None:
+    def restore(self) -> None:
         """Everything back to where it was before."""
         if self.mode is Mode.OFF:
             return
@@ -116,13 +116,13 @@ class Comparison:
         self.image.events.data.disconnect(self._on_data)
         if linked := {key for *_, key in self._links}:
             unlink_layers([self.original, self.image], linked)
-        for layer, name in self._names.items():
+        for layer, name in self._name_overlays.items():
             layer.name_overlay.visible = name
-        for layer, state in self._restore.items():
+        for layer, state in self._saved_settings.items():
             if layer in layers:
                 for key, value in state.items():
                     setattr(layer, key, value)
-        self._restore = {}
+        self._saved_settings = {}
         if self.viewer.dims.ndisplay == self._ndisplay:  # in 3D, a centre from 2D would be on the first slice
             for key, value in self._camera.items():
                 setattr(self.viewer.scene.camera, key, value)
@@ -134,11 +134,11 @@ class Comparison:
         self.image.visible, self.original.visible = self.original.visible, self.image.visible
         return self.image.name if self.image.visible else self.original.name
 
-    def move(self, share: float) -> None:
+    def move_curtain(self, share: float) -> None:
         """Hang the curtain at a share of the way, 0..1, along the axis that runs to the right."""
         if self.curtain is None:
             return
-        self._share = share
+        self._curtain_share = share
         source = self.curtain.metadata["curtain"]
         # In 3D, x is what the camera shows at first; in 2D what the slice shows.
         dims = self.viewer.dims
@@ -146,68 +146,68 @@ class Comparison:
         source.place = round(share * source.volume.shape[source.axis])
         self.curtain.refresh()
 
-    def _hang(self) -> None:
-        source = Curtain(finest(self.original), self._volume())
+    def _add_curtain(self) -> None:
+        source = Curtain(finest_level(self.original), self._volume())
         levels = source.levels(OVERVIEW_VOXELS)
         self.curtain = Image(
             levels if len(levels) > 1 else levels[0], multiscale=len(levels) > 1,
             name=f"{base_name(self.image.name)} curtain",
             metadata={OVERLAY: weakref.ref(self.image), "curtain": source},
-            **{key: getattr(self.original, key) for key in (*PLACE, *BESIDE)},
+            **{key: getattr(self.original, key) for key in (*PLACE, *COPIED_LOOK)},
         )  # fmt: skip
         self.original.visible = self.image.visible = False
         self.viewer.layers.append(self.curtain)
-        link_layers([self.original, self.curtain], LOOK)
-        self.move(0.5)
+        link_layers([self.original, self.curtain], SHARED_LOOK)
+        self.move_curtain(0.5)
         self._drag = CurtainDrag(self.viewer, self.curtain, self._on_drag)
         self.viewer.dims.events.order.connect(self._on_dims)
         self.viewer.dims.events.ndisplay.connect(self._on_dims)
 
     def _volume(self) -> Any:
         """The compressed volume, as its layer looks at it where that is lazy: what is decoded is shared."""
-        shown = finest(self.image)
+        shown = finest_level(self.image)
         return shown.volume if isinstance(shown, LazyArray) else self.image.metadata[VOLUME]
 
     def _on_data(self) -> None:
         """The volume was calibrated otherwise."""
         if self.curtain is not None:
             self.curtain.metadata["curtain"].volume = self._volume()
-            self.move(self._share)
+            self.move_curtain(self._curtain_share)
 
     def _on_dims(self) -> None:
-        self.move(self._share)
+        self.move_curtain(self._curtain_share)
 
     def _on_drag(self, share: float) -> None:
-        self.move(share)
+        self.move_curtain(share)
         self.moved.emit(share)
 
 
 def add_difference(
-    viewer: Any, image: Image, off: NDArray[np.float32] | Difference, far: float, absolute: bool
+    viewer: Any, image: Image, difference: NDArray[np.float32] | Difference, limit: float, absolute: bool
 ) -> Image:  # fmt: skip
     """Add a difference as a layer: signed around 0 in two colours, or how far off each voxel is.
 
     It takes the place of the difference before. ``far`` is what the colours reach to; a few voxels that are farther
     off would hide all others.
     """
-    name, far = base_name(image.name), round_limit(far)
-    data: Any = off
-    if isinstance(off, Difference):
-        data = Difference(off.original, off.volume, absolute).levels(OVERVIEW_VOXELS)
+    name, limit = base_name(image.name), round_limit(limit)
+    data: Any = difference
+    if isinstance(difference, Difference):
+        data = Difference(difference.original, difference.volume, absolute).levels(OVERVIEW_VOXELS)
     elif absolute:
-        data = np.abs(off)
+        data = np.abs(difference)
     layer = Image(
         data,
         multiscale=isinstance(data, list),
         name=f"{name} {'absolute difference' if absolute else 'difference'}",
         colormap="magma" if absolute else "PiYG",
-        contrast_limits=(0, far) if absolute else (-far, far),
+        contrast_limits=(0, limit) if absolute else (-limit, limit),
         metadata={OVERLAY: weakref.ref(image), DIFFERENCE: absolute},
         **{key: getattr(image, key) for key in PLACE},
     )
     layer.colorbar.visible = True
-    ours = [other for other in viewer.layers if DIFFERENCE in other.metadata and other.metadata[OVERLAY]() is image]
-    for old in ours:
+    earlier = [other for other in viewer.layers if DIFFERENCE in other.metadata and other.metadata[OVERLAY]() is image]
+    for old in earlier:
         viewer.layers.remove(old)
-    viewer.layers.insert(above_images(viewer.layers, maps=False), layer)
+    viewer.layers.insert(index_above_images(viewer.layers, maps=False), layer)
     return layer

@@ -20,19 +20,19 @@ from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
 from ..layers.compressed import OVERLAY
 from ..layers.from_volume import promise, to_layer
-from ..layers.origin import CHECKSUM, VOLUME, base_name, finest, source_of
+from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of
 from .lazy_pairs import FLOAT32, Difference
 
-OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
+OTHER_CALIBRATION = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
 NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."
-SHARES = (50, 95, 99)  # per cent of the voxels
+PERCENTS = (50, 95, 99)  # per cent of the voxels
 BINS = 41
 LAZY_VOXELS = 2**25  # The difference of a larger volume is decoded where it is looked at: 128 MiB are kept at most.
 SAMPLES = 8  # Blocks, or planes of a file of a single tree, that say how far off the voxels of a large volume are.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class ShownVolume:
     """A volume, and the data and metadata with which an image layer shows it."""
 
     volume: TincVolume
@@ -40,14 +40,14 @@ class Shown:
     metadata: dict[str, Any]
 
     @classmethod
-    def of(cls, volume: TincVolume, image: Image | Labels) -> Shown:
+    def of(cls, volume: TincVolume, image: Image | Labels) -> ShownVolume:
         """In the form that a layer shows its volume in now: decoded, or lazy levels; it can't change to the other."""
         data, arguments = to_layer(volume, "", 0 if image.multiscale else volume.size)
         return cls(volume, data, {key: arguments["metadata"].get(key) for key in (VOLUME, CHECKSUM)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class Measurement:
     """A volume against its original.
 
     Attributes
@@ -61,43 +61,46 @@ class Measured:
     """
 
     rows: NDArray[Any]
-    before: NDArray[Any] | None
+    uncalibrated_rows: NDArray[Any] | None
     quality: Quality
-    quality_before: Quality | None
+    uncalibrated_quality: Quality | None
     promise: str
     broken: bool
-    shares: tuple[float, ...]
+    percentile_errors: tuple[float, ...]
     edges: NDArray[np.float64]
     counts: NDArray[np.float64]
 
 
-def measure(volume: TincVolume, original: ArrayLike) -> Measured:
+def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
     """Errors of every leaf and in all. ValueError where the shapes differ, or NaN or infinite values do."""
     original = np.asarray(original)
     values = np.asarray(volume)
     quality = quality_of(original, values, volume)
-    off = subtracted(original, values)
-    far = far_of(off)
+    errors = subtract(original, values)
+    limit = error_limit(errors)
     known = np.isfinite(original)
     if known.any() and not known.all():
-        off = off[known]
-    shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES, overwrite_input=True))
-    counts, edges = np.histogram(off, BINS, (-far, far))
-    plain = uncalibrated(volume)
-    before = quality_before = None
-    if plain is not volume:
-        values_before = np.asarray(plain)
-        before, quality_before = measured(plain, values_before, original), quality_of(original, values_before, plain)
-    return Measured(
-        measured(volume, values, original),
-        before,
+        errors = errors[known]
+    percentile_errors = tuple(float(share) for share in np.percentile(np.abs(errors), PERCENTS, overwrite_input=True))
+    counts, edges = np.histogram(errors, BINS, (-limit, limit))
+    uncalibrated_volume = uncalibrated(volume)
+    uncalibrated_rows = uncalibrated_quality = None
+    if uncalibrated_volume is not volume:
+        uncalibrated_values = np.asarray(uncalibrated_volume)
+        uncalibrated_rows, uncalibrated_quality = (
+            measure_leaves(uncalibrated_volume, uncalibrated_values, original),
+            quality_of(original, uncalibrated_values, uncalibrated_volume),
+        )
+    return Measurement(
+        measure_leaves(volume, values, original),
+        uncalibrated_rows,
         quality,
-        quality_before,
+        uncalibrated_quality,
         promise(volume),
         volume.error_bound is not None and quality.max_error > volume.error_bound,
-        shares,
+        percentile_errors,
         edges,
-        counts / off.size,
+        counts / errors.size,
     )
 
 
@@ -115,12 +118,12 @@ def difference(
     """
     if isinstance(reconstruction, TincVolume) and reconstruction.size > LAZY_VOXELS:
         _check_shapes(original, reconstruction)
-        return Difference(original, reconstruction), _far_by_samples(original, reconstruction)
-    off = subtracted(original, reconstruction)
-    return off, far_of(off)
+        return Difference(original, reconstruction), _sampled_error_limit(original, reconstruction)
+    errors = subtract(original, reconstruction)
+    return errors, error_limit(errors)
 
 
-def subtracted(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
+def subtract(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
     """Reconstruction minus original, see :func:`difference`, of all voxels."""
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     _check_shapes(original, reconstruction)
@@ -134,12 +137,12 @@ def subtracted(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.flo
     return out
 
 
-def far_of(off: NDArray[np.float32]) -> float:
+def error_limit(errors: NDArray[np.float32]) -> float:
     """How far off 99.9 % of the voxels are at most; 1 where none is."""
-    return float(np.percentile(np.abs(off), 99.9, overwrite_input=True)) or 1.0
+    return float(np.percentile(np.abs(errors), 99.9, overwrite_input=True)) or 1.0
 
 
-def _far_by_samples(original: Any, volume: TincVolume) -> float:
+def _sampled_error_limit(original: Any, volume: TincVolume) -> float:
     """The same, from some blocks; from some planes where there is one block only."""
     start, stop = volume.parts.start, volume.parts.stop
     boxes: list[tuple[slice, ...]]
@@ -148,7 +151,7 @@ def _far_by_samples(original: Any, volume: TincVolume) -> float:
         boxes = [(slice(z, z + 1), slice(None), slice(None)) for z in planes]
     else:
         boxes = [box_slices(start[at], stop[at]) for at in np.linspace(0, len(start) - 1, SAMPLES).astype(int)]
-    return max(far_of(subtracted(original[box], volume[box])) for box in boxes)
+    return max(error_limit(subtract(original[box], volume[box])) for box in boxes)
 
 
 def _check_shapes(original: Any, reconstruction: Any) -> None:
@@ -161,7 +164,7 @@ def is_calibrated(image: Image | Labels) -> bool:
     return image.metadata[VOLUME].calibrated
 
 
-def toggled(image: Image | Labels) -> Shown:
+def other_calibration(image: Image | Labels) -> ShownVolume:
     """The volume of a layer without its calibration; or with it again, where that was taken away.
 
     Raises
@@ -169,39 +172,43 @@ def toggled(image: Image | Labels) -> Shown:
     ValueError
         If it has no calibration.
     """
-    if OTHER in image.metadata:
-        return image.metadata[OTHER]
+    if OTHER_CALIBRATION in image.metadata:
+        return image.metadata[OTHER_CALIBRATION]
     volume = image.metadata[VOLUME]
     if volume.error_bound is not None:
         raise ValueError(f"{image.name}: {NO_NETWORKS}")
-    plain = uncalibrated(volume)
-    if plain is volume:
+    uncalibrated_volume = uncalibrated(volume)
+    if uncalibrated_volume is volume:
         raise ValueError(
             f"{image.name} has no calibration; it can be calibrated against its original: "
             "open Plugins > TINC > Leaves and press Recalibrate"
         )
-    return Shown.of(plain, image)
+    return ShownVolume.of(uncalibrated_volume, image)
 
 
-def no_calibration(image: Image | Labels) -> str:
+def why_not_toggled(image: Image | Labels) -> str:
     """Why a layer's calibration can be neither taken away nor given back, or "" where it can."""
     if image.metadata[VOLUME].error_bound is not None:
         return NO_NETWORKS
-    return "" if is_calibrated(image) or OTHER in image.metadata else "Not calibrated. Use Recalibrate first."
+    return (
+        "" if is_calibrated(image) or OTHER_CALIBRATION in image.metadata else "Not calibrated. Use Recalibrate first."
+    )
 
 
-def recalibrate(image: Image, original: ArrayLike) -> Shown:
+def recalibrate(image: Image, original: ArrayLike) -> ShownVolume:
     """The same networks, calibrated against an original."""
-    return Shown.of(recalibrated(image.metadata[VOLUME], original), image)
+    return ShownVolume.of(recalibrated(image.metadata[VOLUME], original), image)
 
 
-def show(image: Image | Labels, shown: Shown, other: bool) -> None:
+def show_volume(image: Image | Labels, shown: ShownVolume, keep_other: bool) -> None:
     """Let a layer show another form of its volume; ``other`` keeps what it showed, for :func:`toggled`."""
-    before = Shown(image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)})
+    shown_before = ShownVolume(
+        image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)}
+    )
     image.metadata.update(shown.metadata)
-    image.metadata.pop(OTHER, None)
-    if other:
-        image.metadata[OTHER] = before
+    image.metadata.pop(OTHER_CALIBRATION, None)
+    if keep_other:
+        image.metadata[OTHER_CALIBRATION] = shown_before
     image.data = shown.data  # last: who listens to it looks at the metadata
 
 
@@ -210,12 +217,12 @@ def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[I
     if not isinstance(image, Image):
         return []  # nothing differs
     shape = image.metadata[VOLUME].shape
-    found = [
+    candidates = [
         layer for layer in layers
         if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb
-        and tuple(finest(layer).shape) == shape and not layer.metadata.get(OVERLAY)
+        and tuple(finest_level(layer).shape) == shape and not layer.metadata.get(OVERLAY)
     ]  # fmt: skip
-    return sorted(found, key=lambda layer: not _is_likely(layer, image))
+    return sorted(candidates, key=lambda layer: not _is_likely(layer, image))
 
 
 def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | None:
@@ -226,32 +233,33 @@ def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | N
 
 def _is_likely(layer: Image, image: Image | Labels) -> bool:
     source = source_of(image)
-    return source is layer if source is not None else _plain_name(layer.name) == _plain_name(image.name)
+    return source is layer if source is not None else _original_name(layer.name) == _original_name(image.name)
 
 
-def _plain_name(name: str) -> str:
+def _original_name(name: str) -> str:
     """Strip what tells layers of one image apart: "brain" of "brain (tinc 64x)", and of napari's "brain [1]"."""
     return base_name(re.sub(r"( \[\d+\])+$", "", base_name(name)))
 
 
-def summary(found: Measured) -> str:
+def describe_measurement(measurement: Measurement) -> str:
     """A volume's quality in a few lines."""
-    quality, before = found.quality, found.quality_before
+    quality, uncalibrated = measurement.quality, measurement.uncalibrated_quality
     lines = [
         f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}, largest error {quality.max_error:.4g}",
         f"Ratio {quality.ratio:.1f}, {quality.bits_per_voxel:.3f} bits a voxel",
         "Voxels: " + ", ".join(
-            f"{share} % within {off:.3g}" for share, off in zip(SHARES, found.shares, strict=True)
+            f"{percent} % within {error:.3g}"
+            for percent, error in zip(PERCENTS, measurement.percentile_errors, strict=True)
         ),
     ]  # fmt: skip
-    if found.promise:
-        lines.append(f"Promised: {found.promise}" + (": not of this original" if found.broken else ""))
-    if before is not None:
-        lines.append(f"Calibration gives {quality.psnr - before.psnr:+.3f} dB")
+    if measurement.promise:
+        lines.append(f"Promised: {measurement.promise}" + (": not of this original" if measurement.broken else ""))
+    if uncalibrated is not None:
+        lines.append(f"Calibration gives {quality.psnr - uncalibrated.psnr:+.3f} dB")
     return "\n".join(lines)
 
 
-def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
+def measure_leaves(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
     """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
     errors = box_errors(original, values, rows["start"], rows["stop"])

@@ -11,9 +11,9 @@ from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
 
 from ..jobs.job import JobError
-from ..jobs.worker import start_task
+from ..jobs.worker import run_in_thread
 from ..layers.leading_axes import CHOICES, LeadingAxes, axes_of_file, file_path
-from ..layers.origin import finest
+from ..layers.origin import finest_level
 from ..layers.to_volumes import leading_letters
 from .plan import holds_labels, layer_data
 
@@ -32,9 +32,9 @@ class AxesChoice:
         named = count < 1 or bool(leading_letters(*layer_data(layer)))
         names = [] if named or holds_labels(layer) else list(CHOICES.get(count, {}))
         if count > 0 and not holds_labels(layer) and layer not in self._files and (path := file_path(layer)):
-            shape = tuple(finest(layer).shape)
+            shape = tuple(finest_level(layer).shape)
             self._files[layer] = LeadingAxes()
-            start_task(
+            run_in_thread(
                 lambda: axes_of_file(path, shape), lambda axes: self._on_file(layer, axes), self._on_no_file
             )  # fmt: skip
         chosen = self._box.value
@@ -64,4 +64,4 @@ class AxesChoice:
 
 
 def _leading_axes(layer: Any) -> int:
-    return 0 if layer is None or getattr(layer, "rgb", False) else int(finest(layer).ndim) - 3
+    return 0 if layer is None or getattr(layer, "rgb", False) else int(finest_level(layer).ndim) - 3

@@ -23,7 +23,19 @@ from ...encoding.options import Options
 from ...isolation.caller import find_python
 from ...training.allocation import MAX_LEVELS, parse_widths
 from ...training.task import STEPS
-from ..forms import allow, fold, help_button, labelled, named, narrow, plot, roomy, row, show_focus, wrapped
+from ..forms import (
+    elide_long_choices,
+    enable_unless,
+    fold_button,
+    help_button,
+    labelled_row,
+    plot,
+    prepare_dock,
+    row,
+    set_accessible_name,
+    show_focus,
+    wrap_long_lines,
+)
 from ..preferences import Preferences
 from .texts import METHODS
 
@@ -48,7 +60,7 @@ class CompressForm(Container):
         )
         self.part = ComboBox(choices=[ALL], tooltip="This layer holds several volumes: all of them, or a single one.")
         self.axes = ComboBox(choices=[""], tooltip="What the axes before z, y, x are. Channels become a layer each.")
-        narrow(self.image, self.part, self.axes)
+        elide_long_choices(self.image, self.part, self.axes)
         self._make_targets(preferences)
         self.preset = ComboBox(
             value=preferences.preset, choices=list(STEPS),
@@ -65,23 +77,23 @@ class CompressForm(Container):
         self.cancel = PushButton(text="Cancel", tooltip="Give this job up. Nothing of it is kept.")
         self.save = PushButton(text="Save...", tooltip="Write the result to a .tinc file.")
         self.bar = ProgressBar(value=0, min=0, max=1)
-        top = labelled("Layer", self.image)
+        top = labelled_row("Layer", self.image)
         top.append(help_button("compress"))
-        self._part_row, self._axes_row = labelled("Volumes", self.part), labelled("Axes", self.axes)
+        self._part_row, self._axes_row = labelled_row("Volumes", self.part), labelled_row("Axes", self.axes)
         advanced = Container(
             labels=False,
             widgets=[
-                labelled("Method", self.method), labelled("Device", self.device), self.memory,
-                labelled("Seed", self.seed), labelled("Weights", self.weights), labelled("Levels", self.levels),
-                labelled("Widths", self.widths), self.networks, labelled("Calibration", self.calibration),
-                labelled("Log", self.log), self.isolate,
+                labelled_row("Method", self.method), labelled_row("Device", self.device), self.memory,
+                labelled_row("Seed", self.seed), labelled_row("Weights", self.weights),
+                labelled_row("Levels", self.levels), labelled_row("Widths", self.widths), self.networks,
+                labelled_row("Calibration", self.calibration), labelled_row("Log", self.log), self.isolate,
             ],
         )  # fmt: skip
         advanced.margins = (0, 0, 0, 0)
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                top, self._part_row, self._axes_row, self._target_row, labelled("Preset", self.preset), self.sizes,
+                top, self._part_row, self._axes_row, self._target_row, labelled_row("Preset", self.preset), self.sizes,
                 self.how, row(self.compress, self.stop, self.cancel), self.preview, self.bar, self.status, self.save,
             ],
         )  # fmt: skip
@@ -140,24 +152,26 @@ class CompressForm(Container):
             value=preferences.isolate and find_python() is not None, text="Separate process",
             tooltip="napari goes on if memory runs out or PyTorch crashes. Starts two seconds later.",
         )  # fmt: skip
-        allow(self.isolate, "" if find_python() else "This napari has no Python that could be started separately.")
+        enable_unless(
+            self.isolate, "" if find_python() else "This napari has no Python that could be started separately."
+        )
         self.memory = Label(value="")
 
     def _lay_out(self, advanced: Container) -> None:
         show_focus(self.root_native_widget)
-        roomy(self.root_native_widget)
-        named("Target", self.target)
+        prepare_dock(self.root_native_widget)
+        set_accessible_name("Target", self.target)
         for title, widget in self._numbers():
-            named(title, widget)
-        named("Progress", self.bar)
-        wrapped(self.sizes, self.how, self.status, self.memory, self.networks)
+            set_accessible_name(title, widget)
+        set_accessible_name("Progress", self.bar)
+        wrap_long_lines(self.sizes, self.how, self.status, self.memory, self.networks)
         layout = self.root_native_widget.widget().layout()
         self._plot = plot("seconds", "PSNR (dB)")
         if self._plot is not None:
             layout.addWidget(self._plot)
         self._advanced = advanced  # or magicgui lets go of its widgets
-        self.fold = fold("Advanced", advanced.native)
-        layout.addWidget(self.fold)
+        self.advanced_button = fold_button("Advanced", advanced.native)
+        layout.addWidget(self.advanced_button)
         layout.addWidget(advanced.native)
         layout.addStretch()
 
@@ -170,15 +184,15 @@ class CompressForm(Container):
             widget.visible = title == self.target.value
         bounded = self.target.value == MAX_ERROR
         labels = CHOSEN_BY_LABELS if holds_labels else ""
-        allow(self.target, labels)
-        allow(self.max_error, labels)
-        allow(self.method, NO_NETWORKS if bounded else "")
+        enable_unless(self.target, labels)
+        enable_unless(self.max_error, labels)
+        enable_unless(self.method, NO_NETWORKS if bounded else "")
         no_networks = NO_NETWORKS if bounded else WITHOUT_NETWORKS if self.method.value == "predictive" else ""
         for widget in (self.preset, self.device, self.seed, self.weights, self.calibration, self.preview):
-            allow(widget, no_networks)
-        allow(self.widths, no_networks or (CHOSEN_BY_PSNR if self.target.value == PSNR else ""))
+            enable_unless(widget, no_networks)
+        enable_unless(self.widths, no_networks or (CHOSEN_BY_PSNR if self.target.value == PSNR else ""))
         widths = self.widths.enabled and self.widths.value.strip()
-        allow(self.levels, no_networks or (CHOSEN_BY_WIDTHS if widths else ""))
+        enable_unless(self.levels, no_networks or (CHOSEN_BY_WIDTHS if widths else ""))
 
     def target_options(self) -> dict[str, Any]:
         """Return the target as an option of :func:`napari_tinc.fit`. ValueError where it is not a number."""

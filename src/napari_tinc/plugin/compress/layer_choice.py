@@ -22,7 +22,7 @@ def compressible_layers(viewer: Any) -> list[Image | Labels]:
     return [layer for layer in viewer.layers if isinstance(layer, Image | Labels) and OVERLAY not in layer.metadata]
 
 
-def why_not(layer: Image | Labels) -> str:
+def why_not_compressible(layer: Image | Labels) -> str:
     """Say why a layer cannot be compressed, whatever the target is; "" where it can."""
     try:
         kind = {"name": layer.name, "rgb": getattr(layer, "rgb", False), "multiscale": layer.multiscale}
@@ -75,7 +75,7 @@ class LayerChoice:
     def follow(self) -> None:
         """Take the active layer, unless the user has taken another from the list."""
         viewer = self._viewer()
-        if viewer is None or self._taken is not None or self._queue.landing:
+        if viewer is None or self._taken is not None or self._queue.adding_results:
             return
         layer: Any = viewer.layers.selection.active
         source = source_of(layer) if layer is not None else None
@@ -103,6 +103,6 @@ class LayerChoice:
     def _grey_out(self) -> None:
         native = self._box.native
         for index in range(native.count()):
-            item, reason = native.model().item(index), why_not(native.itemData(index))
+            item, reason = native.model().item(index), why_not_compressible(native.itemData(index))
             item.setEnabled(not reason)
             native.setItemData(index, reason or None, Qt.ItemDataRole.ToolTipRole)

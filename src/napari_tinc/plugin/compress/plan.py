@@ -21,7 +21,7 @@ from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
 from ..jobs.job import Request
 from ..jobs.queue import LayerJob
-from ..layers.appearance import is_mask, look_of, look_of_all
+from ..layers.appearance import appearance_of, appearance_of_all, is_mask
 from ..layers.geometry import geometry
 from ..layers.leading_axes import LeadingAxes
 from ..layers.origin import base_name
@@ -33,7 +33,7 @@ SECONDS_PER_VOXEL = 2e-6  # Of one core, for a file within a largest error.
 SEARCH_SECONDS_PER_VOXEL = 3e-6  # Of one core, for a search for the largest error that meets a size.
 NO_LAYER = "Open a 3D image, or labels, to compress."
 
-_clicks = itertools.count(1)
+_click_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,19 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
         whole, letters, channels = all_volumes(data, arguments, axes.letters, axes.channels)
     seconds = expected_seconds(form, estimate(form, whole), whole) or 0.0  # all are of one shape
     place = geometry(arguments)
-    look = look_of_all(layer, letters) if letters else look_of(layer)
+    look = appearance_of_all(layer, letters) if letters else appearance_of(layer)
     if letters:
         volumes, place = [("", whole)], replace(place, axis_labels=letters)
     elif len(volumes) > 1 and form.part.value != ALL:
         volumes = [each for each in volumes if each[0] == form.part.value]
-    name, click = base_name(layer.name), next(_clicks)
+    name, click_number = base_name(layer.name), next(_click_numbers)
     return [
         LayerJob(
             Request(
                 name=f"{name} [{label}]" if label else name, data=volume, geometry=place, options=options,
                 channels=channels, log=log, isolate=form.isolate.value,
             ),
-            layer, look, 0 if options.max_error is not None else seconds, click,
+            layer, look, 0 if options.max_error is not None else seconds, click_number,
         )
         for label, volume in volumes
     ]  # fmt: skip

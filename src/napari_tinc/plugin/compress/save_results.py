@@ -15,11 +15,11 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from ...decoding.volume import TincVolume
 from ..dialogs import folder_dialog, save_dialog
 from ..jobs.job import JobError
-from ..jobs.worker import start_task
+from ..jobs.worker import run_in_thread
 from ..layers.file_names import file_name, free_path
 from ..layers.geometry import geometry, with_geometry
 from ..layers.lost_on_save import lost_on_save
-from ..layers.origin import unchanged
+from ..layers.origin import unmodified_volume
 from . import texts
 
 
@@ -50,14 +50,14 @@ class Saveable:
         if not layers:
             return self.volume, ""
         given = [layer.as_layer_data_tuple()[:2] for layer in layers]
-        volumes = [unchanged(data, arguments) for data, arguments in given]
+        volumes = [unmodified_volume(data, arguments) for data, arguments in given]
         if None in volumes:
             changed = layers[volumes.index(None)].name
             raise ValueError(f"{changed} was changed since it was made. Save it with File > Save Selected Layers.")
         one = len(self.layers) == 1
         volume = volumes[0] if one and volumes[0] is not None else self.volume  # it may be calibrated by now
         arguments = given[0][1]
-        return with_geometry(volume, geometry(arguments)), lost_on_save(arguments, volume, with_look=one)
+        return with_geometry(volume, geometry(arguments)), lost_on_save(arguments, volume, with_appearance=one)
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +74,7 @@ class Outcome:
     """
 
     target: dict[str, Any]
-    click: int
+    click_number: int
     text: str
     curve: list[tuple[float, float]]
     results: list[Saveable] = field(default_factory=list)
@@ -125,7 +125,7 @@ class SaveResults:
             self._tell(f"Not saved: {error}")
             show_error(f"{_named(paths)} was not saved: {error}")
 
-        start_task(work, on_saved, on_error)
+        run_in_thread(work, on_saved, on_error)
 
 
 def _paths(folder: Path, results: Sequence[Saveable]) -> list[Path]:

@@ -54,9 +54,9 @@ def headline(job: LayerJob, most: int = 1000) -> str:
     name, remaining = job.request.name, job.remaining
     name = name if len(name) <= most else f"{name[: most - 1]}…"
     text = f"Compressing {name}"
-    if remaining is None or math.isnan(remaining.left):
+    if remaining is None or math.isnan(remaining.seconds_left):
         return text
-    return f"{text}: {100 * remaining.share:.0f} %, {duration(remaining.left)} left"
+    return f"{text}: {100 * remaining.share_done:.0f} %, {duration(remaining.seconds_left)} left"
 
 
 def progress(job: LayerJob, event: Progress, waiting: int) -> str:

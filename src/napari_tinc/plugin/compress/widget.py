@@ -14,11 +14,11 @@ from ...devices import find_devices
 from ...events import Progress
 from ...isolation.caller import find_devices_isolated
 from ...training.task import Estimate
-from ..forms import allow, watch_end
+from ..forms import enable_unless, watch_closing
 from ..jobs.background import DRAW_SECONDS, main_window, outcomes_of, queue_of
 from ..jobs.job import JobError
 from ..jobs.queue import LayerJob
-from ..jobs.worker import start_task
+from ..jobs.worker import run_in_thread
 from ..layers.to_volumes import volumes_of
 from ..preferences import read_preferences, remember
 from ..proxies import unproxied
@@ -62,7 +62,7 @@ class CompressWidget(CompressForm):
         self._saving = SaveResults(self.root_native_widget, self._tell)
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._look)
-        watch_end(self.root_native_widget, self._on_closed, self._abandon)
+        watch_closing(self.root_native_widget, self._on_closed, self._abandon)
         self.choice = LayerChoice(napari_viewer, self.image, self.queue)
         self._connect()
         self._on_target()
@@ -70,7 +70,7 @@ class CompressWidget(CompressForm):
         if self.queue.running:  # the dock was closed meanwhile
             self._on_started(self.queue.running)
         find = find_devices_isolated if self.isolate.value else find_devices
-        start_task(find, self._on_devices, self._on_no_devices)
+        run_in_thread(find, self._on_devices, self._on_no_devices)
 
     def _connect(self) -> None:
         self.image.changed.connect(self._on_image)
@@ -222,11 +222,11 @@ class CompressWidget(CompressForm):
             stop = "It is finishing already." if stopping else "A largest error is kept everywhere or not at all."
         cancel = IDLE if job is None else ending
         self.release_focus(*([self.stop] if stop else []), *([self.cancel] if cancel else []))
-        allow(self.stop, stop)
-        allow(self.cancel, cancel)
+        enable_unless(self.stop, stop)
+        enable_unless(self.cancel, cancel)
         if reason is not None:
             self.release_focus(*([self.compress] if reason else []))
-            allow(self.compress, reason)
+            enable_unless(self.compress, reason)
         if job and self.compress.enabled:
             self.compress.native.setToolTip(f"{job.request.name} is being compressed; this starts after it.")
 
@@ -247,8 +247,8 @@ class CompressWidget(CompressForm):
         self._drawn = now
         self.status.value = texts.progress(job, event, len(self.queue.waiting))
         assert job.remaining is not None  # it was started
-        self._draw(job.curve, event.seconds + job.remaining.left)
-        self.bar.max, self.bar.value = 100, round(100 * job.remaining.share)
+        self._draw(job.curve, event.seconds + job.remaining.seconds_left)
+        self.bar.max, self.bar.value = 100, round(100 * job.remaining.share_done)
 
     def _on_ended(self, job: LayerJob) -> None:
         self._timer.stop()

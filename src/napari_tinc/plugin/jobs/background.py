@@ -26,20 +26,20 @@ from .worker import start_job
 DRAW_SECONDS = 1.0
 NAME_LENGTH = 32  # Characters of a layer's name in the status bar; longer ones are cut.
 
-_jobs: weakref.WeakKeyDictionary[Any, StatusLine] = weakref.WeakKeyDictionary()
+_status_lines: weakref.WeakKeyDictionary[Any, StatusLine] = weakref.WeakKeyDictionary()
 
 
 def queue_of(viewer: Any) -> Queue:
     """Return the one queue of a viewer, with whatever is under way in it."""
-    if viewer not in _jobs:
-        _jobs[viewer] = StatusLine(viewer)
-    return _jobs[viewer].queue
+    if viewer not in _status_lines:
+        _status_lines[viewer] = StatusLine(viewer)
+    return _status_lines[viewer].queue
 
 
 def outcomes_of(viewer: Any) -> weakref.WeakKeyDictionary[Any, Outcome]:
     """Return how the last job of each layer of a viewer ended."""
     queue_of(viewer)
-    return _jobs[viewer].outcomes
+    return _status_lines[viewer].outcomes
 
 
 def main_window(viewer: Any) -> Any:
@@ -55,7 +55,7 @@ class StatusLine:
         self.queue = Queue(viewer, self._start)
         self.outcomes: weakref.WeakKeyDictionary[Any, Outcome] = weakref.WeakKeyDictionary()
         self.label: QLabel | None = None
-        self._drawn = 0.0
+        self._shown_at = 0.0
         if (window := main_window(viewer)) is not None:
             self.label = QLabel()
             self.label.setObjectName("napari-tinc job")
@@ -74,13 +74,13 @@ class StatusLine:
         self.queue.abandon(window_is_gone=True)
 
     def _on_started(self, job: LayerJob) -> None:
-        self._drawn = 0.0
+        self._shown_at = 0.0
         self._show(job)
 
     def _on_progress(self, job: LayerJob, event: Progress) -> None:
         now = time.monotonic()
-        if now - self._drawn >= DRAW_SECONDS:
-            self._drawn = now
+        if now - self._shown_at >= DRAW_SECONDS:
+            self._shown_at = now
             self._show(job)
 
     def _on_ended(self, job: LayerJob) -> None:
@@ -94,9 +94,12 @@ class StatusLine:
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
         if job.result and job.control.stop.is_set():
             text = f"Stopped early; a longer training would be better.\n{text}"
-        outcome, known = Outcome(job.request.options.target, job.click, text, job.curve), self.outcomes.get(job.source)
-        if known and known.click == job.click:
-            outcome.results = known.results
+        outcome, earlier = (
+            Outcome(job.request.options.target, job.click_number, text, job.curve),
+            self.outcomes.get(job.source),
+        )
+        if earlier and earlier.click_number == job.click_number:
+            outcome.results = earlier.results
         if job.result:
             layers = [weakref.ref(layer) for layer in job.layers]
             outcome.results.append(Saveable(job.request.name, job.result.volume, layers))

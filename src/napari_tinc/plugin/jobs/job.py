@@ -128,7 +128,7 @@ def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]
     }  # fmt: skip
 
 
-def one_result(work: Callable[[], T]) -> Iterator[T]:
+def run_once(work: Callable[[], T]) -> Iterator[T]:
     """A piece of work as a job: yields what it returns.
 
     Raises

@@ -44,8 +44,8 @@ class LayerJob:
     request: Request
     source: Image | Labels
     look: dict[str, Any]
-    expected: float
-    click: int = 0
+    expected_seconds: float
+    click_number: int = 0
     control: Control = field(default_factory=Control)
     remaining: Remaining | None = None
     preview: Image | None = None
@@ -75,7 +75,7 @@ class Queue:
         self.running: LayerJob | None = None
         self.waiting: list[LayerJob] = []
         self.pace = 1.0
-        self.landing = False
+        self.adding_results = False
 
     @property
     def _layers(self) -> Any:
@@ -121,7 +121,7 @@ class Queue:
         if self.running or not self.waiting:
             return
         job = self.running = self.waiting.pop(0)
-        job.remaining = Remaining(self.pace * job.expected)
+        job.remaining = Remaining(self.pace * job.expected_seconds)
         self.started.emit(job)
         self._start(
             job.request, job.control,
@@ -137,13 +137,13 @@ class Queue:
             self._show_preview(job, event)
         elif isinstance(event, Result):
             self._drop_preview(job)
-            self._land(job, event)
+            self._add_result(job, event)
             job.result = event
-            if job.expected and not job.control.stop.is_set():
-                self.pace = event.seconds / job.expected
+            if job.expected_seconds and not job.control.stop.is_set():
+                self.pace = event.seconds / job.expected_seconds
         else:
             assert job.remaining is not None  # it was started
-            job.remaining.hear(event)
+            job.remaining.update(event)
             if math.isfinite(event.psnr):  # blocks say nothing before the first is done
                 job.curve.append((event.seconds, event.psnr))
             self.progressed.emit(job, event)
@@ -164,7 +164,7 @@ class Queue:
             self.ended.emit(job)
             self._next()
 
-    def _land(self, job: LayerJob, result: Result) -> None:
+    def _add_result(self, job: LayerJob, result: Result) -> None:
         """Add the result above its original and older copies of it, which it hides; on top if the original is gone."""
         layers = self._layers
         make = Labels if job.request.options.labels else Image  # of a mask that was an image, an image
@@ -172,19 +172,19 @@ class Queue:
             metadata = {**arguments.get("metadata", {}), SOURCE: weakref.ref(job.source)}
             layer = make(data, multiscale=isinstance(data, list), **arguments | {"metadata": metadata} | job.look)
             job.layers.append(layer)
-        at = self._place_of(job)
+        at = self._index_above_copies(job)
         bases = {base_name(layer.name) for layer in job.layers}
         for layer in layers:
             if is_copy(layer, job.source) and base_name(layer.name) in bases:  # and not the copy of another channel
                 layer.visible = False
-        self.landing = True
+        self.adding_results = True
         try:
             for layer in reversed(job.layers):
                 layers.insert(at, layer)
         finally:
-            self.landing = False
+            self.adding_results = False
 
-    def _place_of(self, job: LayerJob) -> int:
+    def _index_above_copies(self, job: LayerJob) -> int:
         """Return where a layer lies above the original of a job and all copies of it; on top if that is gone."""
         layers = self._layers
         if job.source not in layers:
@@ -199,7 +199,7 @@ class Queue:
             job.preview = preview_layer(f"{job.request.name} preview", job.look, preview)
             job.preview.metadata = {OVERLAY: weakref.ref(job.source)}
             selected = set(layers.selection)
-            layers.insert(self._place_of(job), job.preview)
+            layers.insert(self._index_above_copies(job), job.preview)
             layers.selection = selected
 
     def _drop_preview(self, job: LayerJob) -> None:

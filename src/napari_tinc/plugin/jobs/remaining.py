@@ -21,40 +21,42 @@ class Remaining:
     total : seconds of the whole job, as far as is known by now; nan where nothing is known.
     """
 
-    def __init__(self, expected: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, expected_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Start the clock. ``expected`` are the seconds that were told before; 0 where none were."""
-        self._clock, self._expected = clock, expected
-        self._began = clock()
-        self._heard = 0.0  # seconds after the start
-        self._share = 0.0  # the most that was told
-        self.total = expected or math.nan
+        self._clock, self._expected_seconds = clock, expected_seconds
+        self._started_at = clock()
+        self._updated_after = 0.0  # seconds after the start
+        self._most_share_done = 0.0  # the most that was told
+        self.total_seconds = expected_seconds or math.nan
 
     @property
     def elapsed(self) -> float:
         """Seconds since the job was started."""
-        return self._clock() - self._began
+        return self._clock() - self._started_at
 
     @property
-    def left(self) -> float:
+    def seconds_left(self) -> float:
         """Seconds until the end; nan where they are not known, and never less than 0."""
-        return max(0.0, self.total - self.elapsed) if math.isfinite(self.total) else math.nan
+        return max(0.0, self.total_seconds - self.elapsed) if math.isfinite(self.total_seconds) else math.nan
 
     @property
-    def share(self) -> float:
+    def share_done(self) -> float:
         """Share of the job that is done, 0 to 1; 0 where it is not known. It never falls, whatever is learnt later."""
-        if math.isfinite(self.total) and self.total > 0:
-            self._share = max(self._share, min(MOST_SHARE, self.elapsed / self.total))
-        return self._share
+        if math.isfinite(self.total_seconds) and self.total_seconds > 0:
+            self._most_share_done = max(self._most_share_done, min(MOST_SHARE, self.elapsed / self.total_seconds))
+        return self._most_share_done
 
-    def hear(self, event: Progress) -> None:
+    def update(self, event: Progress) -> None:
         """Take a look at a running fit into account."""
         if not math.isfinite(event.seconds_left):
             return
         now = self.elapsed
         measured = now + event.seconds_left
-        trust = min(1.0, now / measured / TRUSTED_SHARE) if self._expected and measured > 0 else 1.0
-        total = trust * measured + (1 - trust) * self._expected
-        weight = (now - self._heard) / (SMOOTHED_SHARE * now) if now > 0 else 1.0
-        first = math.isnan(self.total) or trust < 1
-        self.total = total if first or weight > 1 else self.total + weight * (total - self.total)
-        self._heard = now
+        trust = min(1.0, now / measured / TRUSTED_SHARE) if self._expected_seconds and measured > 0 else 1.0
+        total = trust * measured + (1 - trust) * self._expected_seconds
+        weight = (now - self._updated_after) / (SMOOTHED_SHARE * now) if now > 0 else 1.0
+        first = math.isnan(self.total_seconds) or trust < 1
+        self.total_seconds = (
+            total if first or weight > 1 else self.total_seconds + weight * (total - self.total_seconds)
+        )
+        self._updated_after = now

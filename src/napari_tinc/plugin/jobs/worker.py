@@ -9,7 +9,7 @@ from napari.qt.threading import GeneratorWorker
 from napari.utils.task_status import Status
 
 from ...control import Control
-from .job import JobError, Request, compress_layer, one_result
+from .job import JobError, Request, compress_layer, run_once
 
 T = TypeVar("T")
 
@@ -69,11 +69,11 @@ def start_job(
     worker.start()
 
 
-def start_task(
+def run_in_thread(
     work: Callable[[], T], on_result: Callable[[T], None], on_error: Callable[[JobError], None]
 ) -> None:  # fmt: skip
     """Do a piece of work that takes seconds, and hand over what it returns."""
-    worker = JobWorker(one_result, work)
+    worker = JobWorker(run_once, work)
     worker.yielded.connect(on_result)
     worker.errored.connect(on_error)
     worker.start()

@@ -12,25 +12,25 @@ from ...events import Preview
 
 # Of the original layer, for its compressed copy to look the same at the same place.
 PLACE = ("affine", "axis_labels", "rotate", "scale", "shear", "translate", "units")
-ALONG = ("axis_labels", "scale", "translate", "units")  # of these, what has a value an axis
-LOOK = (
+PLACE_PER_AXIS = ("axis_labels", "scale", "translate", "units")  # of these, what has a value an axis
+APPEARANCE = (
     "attenuation", "blending", "colormap", "contrast_limits", "depiction", "gamma", "interpolation2d",
     "interpolation3d", "iso_threshold", "opacity", "rendering",
 )  # fmt: skip
 
 
-LOOK_OF_LABELS = ("blending", "colormap", "iso_gradient_mode", "opacity", "rendering")
+LABELS_APPEARANCE = ("blending", "colormap", "iso_gradient_mode", "opacity", "rendering")
 
 
-def look_of(layer: Image | Labels) -> dict[str, Any]:
+def appearance_of(layer: Image | Labels) -> dict[str, Any]:
     """Arguments for the layer of one of its volumes: all of them for one volume, the last three axes of several."""
     state = layer.as_layer_data_tuple()[1]
     if _is_rgb(layer):
         return {key: state[key] for key in PLACE}
-    return _place(state, range(layer.ndim)[-3:]) | _looks(layer, state)
+    return _place(state, range(layer.ndim)[-3:]) | _appearance(layer, state)
 
 
-def look_of_all(layer: Image | Labels, labels: str) -> dict[str, Any]:
+def appearance_of_all(layer: Image | Labels, labels: str) -> dict[str, Any]:
     """Arguments for the layers of all volumes, with the axes of an array that has these letters.
 
     Channels have colours of their own, and no axis.
@@ -41,7 +41,7 @@ def look_of_all(layer: Image | Labels, labels: str) -> dict[str, Any]:
     split = not isinstance(layer, Labels) and not is_mask(layer)  # channels of names are a slider
     kept = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3 or not split]
     place = _place(state, kept) | {"axis_labels": tuple(labels[axis] for axis in kept)}
-    return place if len(kept) < layer.ndim else place | _looks(layer, state)
+    return place if len(kept) < layer.ndim else place | _appearance(layer, state)
 
 
 def is_mask(layer: Image | Labels) -> bool:
@@ -53,22 +53,22 @@ def _is_rgb(layer: Image | Labels) -> bool:
     return isinstance(layer, Image) and layer.rgb
 
 
-def _looks(layer: Image | Labels, state: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: state[key] for key in (LOOK_OF_LABELS if isinstance(layer, Labels) else LOOK)}
+def _appearance(layer: Image | Labels, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: state[key] for key in (LABELS_APPEARANCE if isinstance(layer, Labels) else APPEARANCE)}
 
 
 def _place(state: Mapping[str, Any], axes: Sequence[int]) -> dict[str, Any]:
     """Where a layer is, along some of its axes; turned and sheared only where these are all of them."""
     if len(axes) == len(state["scale"]):
         return {key: state[key] for key in PLACE}
-    return {key: tuple(state[key][axis] for axis in axes) for key in ALONG}
+    return {key: tuple(state[key][axis] for axis in axes) for key in PLACE_PER_AXIS}
 
 
 def preview_layer(name: str, look: dict[str, Any], preview: Preview) -> Image:
     """What has been learnt so far, in its place."""
     factor = preview.factor
     if len(look["scale"]) > 3:  # of several volumes it shows the first
-        look = _place(look, range(len(look["scale"]))[-3:]) | {key: look[key] for key in LOOK if key in look}
+        look = _place(look, range(len(look["scale"]))[-3:]) | {key: look[key] for key in APPEARANCE if key in look}
     scale = np.asarray(look["scale"], float)
     # The centre of the first cell lies (factor - 1) / 2 voxels inside.
     inward = np.asarray(look.get("rotate", np.eye(3))) @ (scale * (factor - 1) / 2)

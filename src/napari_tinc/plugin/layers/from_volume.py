@@ -88,7 +88,7 @@ def to_layer(
     return data, arguments
 
 
-def kind(volume: TincVolume) -> str:
+def layer_type(volume: TincVolume) -> str:
     """napari's name of the kind of layer that shows a volume."""
     return "labels" if volume.labels else "image"
 

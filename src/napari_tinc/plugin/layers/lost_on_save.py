@@ -12,18 +12,18 @@ from ...decoding.volume import TincVolume
 SAME_LIMIT = 0.01  # Share of the range of values, up to which contrast limits count as those of the reopened file.
 
 
-def lost_on_save(arguments: Mapping[str, Any], volume: TincVolume, *, with_look: bool = True) -> str:
+def lost_on_save(arguments: Mapping[str, Any], volume: TincVolume, *, with_appearance: bool = True) -> str:
     """Say in one line what of a layer's arguments a file does not keep; "" where it keeps all that matters."""
-    place, look = _place(arguments), _look(arguments, volume) if with_look else []
+    placement, appearance = _lost_placement(arguments), _lost_appearance(arguments, volume) if with_appearance else []
     lines = []
-    if place:
-        lines.append(f"The file does not keep {_listed(place)}: opened again, the layer lies elsewhere.")
-    if look:
-        lines.append(f"{'Nor does it' if place else 'The file does not'} keep {_listed(look)}.")
+    if placement:
+        lines.append(f"The file does not keep {_join_words(placement)}: opened again, the layer lies elsewhere.")
+    if appearance:
+        lines.append(f"{'Nor does it' if placement else 'The file does not'} keep {_join_words(appearance)}.")
     return " ".join(lines)
 
 
-def _place(arguments: Mapping[str, Any]) -> list[str]:
+def _lost_placement(arguments: Mapping[str, Any]) -> list[str]:
     changed = [name for name in ("translate", "shear") if np.any(np.asarray(arguments.get(name, 0.0), float))]
     changed += [name for name in ("rotate", "affine") if not _is_identity(arguments.get(name))]
     if np.any(np.asarray(arguments.get("scale", 1.0), float) < 0):
@@ -31,7 +31,7 @@ def _place(arguments: Mapping[str, Any]) -> list[str]:
     return changed
 
 
-def _look(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
+def _lost_appearance(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
     if "contrast_limits" not in arguments:  # labels have colours of their own, alike in every layer
         return []
     changed = [] if _colormap_name(arguments.get("colormap")) in ("", "gray") else ["the colormap"]
@@ -53,5 +53,5 @@ def _colormap_name(colormap: Any) -> str:
     return str(getattr(colormap, "name", colormap or ""))
 
 
-def _listed(words: list[str]) -> str:
+def _join_words(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

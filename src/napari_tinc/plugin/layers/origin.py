@@ -38,17 +38,17 @@ def is_copy(layer: Any, source: Any) -> bool:
     return source_of(layer) is source or base_name(layer.name) == base_name(source.name)
 
 
-def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
+def unmodified_volume(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     """The volume that a layer's data was decoded from, if the data is still what was decoded."""
     metadata = arguments.get("metadata") or {}
     volume = metadata.get(VOLUME)
     if not isinstance(volume, TincVolume):
         return None
-    finest = finest_of(data, arguments)
-    if isinstance(finest, LazyArray):
-        source, whole = finest.volume, volume.levels[0]
+    finest_level = finest_data(data, arguments)
+    if isinstance(finest_level, LazyArray):
+        source, whole = finest_level.volume, volume.levels[0]
         seen = isinstance(source, DisplayVolume) and source.of is volume
-        same = seen and (finest.factor, finest.axes) == (whole.factor, whole.axes)  # not flipped, for one
+        same = seen and (finest_level.factor, finest_level.axes) == (whole.factor, whole.axes)  # not flipped, for one
     else:
         same = (
             isinstance(data, np.ndarray)
@@ -58,19 +58,19 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     return volume if same else None
 
 
-def finest(layer: Any) -> Any:
+def finest_level(layer: Any) -> Any:
     """Data of a layer at full resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def finest_of(data: Any, arguments: Mapping[str, Any]) -> Any:
+def finest_data(data: Any, arguments: Mapping[str, Any]) -> Any:
     """The same of a layer's data and arguments."""
     return data[0] if arguments.get("multiscale") else data
 
 
-def edited(layer: Any) -> str:
+def edited_message(layer: Any) -> str:
     """Why nothing is told of a layer whose data is no longer what its volume decodes to; "" where it is."""
-    same = unchanged(*layer.as_layer_data_tuple()[:2]) is not None
+    same = unmodified_volume(*layer.as_layer_data_tuple()[:2]) is not None
     return "" if same else f"{layer.name} was changed since it was decoded: save it, and open that"
 
 

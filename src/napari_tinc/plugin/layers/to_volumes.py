@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 
 from .array_views import As32Bit, ColorsFirst, OneVolume
 from .geometry import geometry
-from .origin import finest_of
+from .origin import finest_data
 
 MOST_VOLUMES = 1000  # in one layer; more are a mistake
 UNNAMED = "spqt"  # axes before z, y, x whose labels are not letters
 RGB = {"R": "#ff0000", "G": "#00ff00", "B": "#0000ff", "A": "#ffffff"}
 
 
-def intensities(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
+def single_volume(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
     """What of an image layer is to be compressed: its finest level.
 
     Raises
@@ -45,7 +45,7 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
         If there is none, or too many to be meant.
     """
     name = arguments.get("name", "the layer")
-    finest = finest_of(data, arguments)
+    finest = finest_data(data, arguments)
     shape = " x ".join(map(str, finest.shape))
     if arguments.get("rgb"):
         if finest.ndim != 4:
@@ -66,7 +66,7 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
 def leading_letters(data: Any, arguments: Mapping[str, Any]) -> str:
     """Return the letters of the axes before z, y, x that a layer's axis labels name; "" where they do not."""
     labels = [str(label) for label in arguments.get("axis_labels") or ()]
-    ndim = finest_of(data, arguments).ndim
+    ndim = finest_data(data, arguments).ndim
     plain = len(labels) == ndim == len(set(labels)) and all(len(label) == 1 for label in labels)
     return "".join(labels[:-3]) if plain and not arguments.get("rgb") else ""
 
@@ -85,7 +85,7 @@ def all_volumes(
         If they are none.
     """
     volumes_of(data, arguments)
-    finest = finest_of(data, arguments)
+    finest = finest_data(data, arguments)
     last = geometry(arguments).axis_labels
     if arguments.get("rgb"):
         names = list(RGB)[: finest.shape[-1]]
