@@ -36,7 +36,7 @@ def read_preferences() -> Preferences:
     )  # fmt: skip
 
 
-def remember(**chosen: str | float | bool) -> None:
+def save_preferences(**chosen: str | float | bool) -> None:
     """Start with these fields of :class:`Preferences` the next time, in a new session, too."""
     from napari.settings import get_plugin_settings
 

@@ -137,12 +137,12 @@ def test_a_recalibrated_volume_replaces_what_was_shown() -> None:
 def test_originals_are_plain_images_of_the_same_shape_and_the_namesake_comes_first() -> None:
     viewer = ViewerModel()
     layer = viewer.layers.append(image(small_volume())) or viewer.layers[0]
-    keep_other = viewer.add_image(small_array(), name="z")
+    other = viewer.add_image(small_array(), name="z")
     viewer.add_image(small_array()[1:], name="y")
     viewer.add_image(np.zeros((20, 24, 28, 3), np.uint8), name="rgb", rgb=True)
     viewer.add_labels(np.zeros((20, 24, 28), np.uint8), name="labels")
     namesake = viewer.add_image(small_array(), name="a")
-    assert possible_originals(viewer.layers, layer) == [namesake, keep_other]
+    assert possible_originals(viewer.layers, layer) == [namesake, other]
 
 
 @pytest.mark.parametrize("name", ["a", "a [1]", "a (tinc)", "a (tinc 64x)", "a (tinc ±5) [2]", "a [1] (tinc lossless)"])

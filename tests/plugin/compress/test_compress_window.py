@@ -215,8 +215,8 @@ def test_the_list_follows_until_the_user_chooses(opened: Any, qtbot: Any) -> Non
     viewer, widget = opened
     flat = viewer.add_image(np.zeros((5, 6)), name="flat")
     assert widget.image.value is flat and not widget.compress.enabled
-    assert "only volumes of 3 (z, y, x)" in widget.sizes.value
-    assert widget.compress.native.toolTip() == widget.sizes.value
+    assert "only volumes of 3 (z, y, x)" in widget.plan_text.value
+    assert widget.compress.native.toolTip() == widget.plan_text.value
     combo = widget.image.native
     item = combo.model().item(combo.findText("flat"))
     assert not item.isEnabled() and "flat has 2 axes" in item.toolTip()

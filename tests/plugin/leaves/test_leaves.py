@@ -152,14 +152,7 @@ def test_what_cannot_be_used_says_why(viewer: ViewerModel, make: Any) -> None:
     assert other.place.native.toolTip() == "Where the curtain hangs."
     viewer.add_image(brighter(), name="b")
     viewer.layers.remove("a")
-    for control in (
-        widget.measure,
-        widget.signed,
-        widget.recalibrate,
-        other.mode,
-        other.measure,
-        other.absolute,
-    ):
+    for control in (widget.measure, widget.signed, widget.recalibrate, other.mode, other.measure, other.absolute):
         assert not control.enabled and control.native.toolTip() == "Choose the original."
     assert other.status.value == "Choose the original."
     viewer.layers.remove("b")
@@ -537,5 +530,5 @@ def test_another_layer_that_is_selected_while_two_are_compared(viewer: ViewerMod
         viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
         widget.mode.value = str(mode)
         viewer.layers.selection.active = other
-        assert widget.pair.image.value is other and viewer.layers.selection.active is keep_other
+        assert widget.pair.image.value is other and viewer.layers.selection.active is other
         assert widget.mode.value == str(Mode.OFF)

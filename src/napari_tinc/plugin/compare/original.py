@@ -19,7 +19,7 @@ from ...encoding.recalibration import recalibrated, uncalibrated
 from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
 from ..layers.compressed import OVERLAY
-from ..layers.from_volume import promise, to_layer
+from ..layers.from_volume import promise_of_volume, to_layer
 from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of
 from .lazy_pairs import FLOAT32, Difference
 
@@ -96,7 +96,7 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
         uncalibrated_rows,
         quality,
         uncalibrated_quality,
-        promise(volume),
+        promise_of_volume(volume),
         volume.error_bound is not None and quality.max_error > volume.error_bound,
         percentile_errors,
         edges,

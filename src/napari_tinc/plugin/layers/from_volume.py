@@ -81,7 +81,7 @@ def to_layer(
     }
     if not volume.labels:
         arguments["contrast_limits"] = _limits(*volume.value_range)
-    if (said := promise(volume)) and not unread:
+    if (said := promise_of_volume(volume)) and not unread:
         metadata[PROMISE] = said
     if units := known_unit(volume.units):
         arguments["units"] = ("pixel",) * leading + (units,) * 3
@@ -93,7 +93,7 @@ def layer_type(volume: TincVolume) -> str:
     return "labels" if volume.labels else "image"
 
 
-def promise(volume: TincVolume) -> str:
+def promise_of_volume(volume: TincVolume) -> str:
     """How far its voxels may be from the original, in words; "" where nothing is promised, or a part is missing."""
     return "" if volume.error_bound is None or volume.n_missing else promise_of(volume.error_bound)
 

@@ -36,7 +36,7 @@ from ..forms import (
     wrap_long_lines,
 )
 from ..layers.compressed import why_not_comparable
-from ..layers.from_volume import promise
+from ..layers.from_volume import promise_of_volume
 from ..layers.origin import VOLUME
 from ..proxies import unproxied
 from .calibration import start_calibration_toggle
@@ -251,7 +251,7 @@ def describe_leaves(view: LeafView, original: Layer | None) -> str:
         )
     of_this_original = values.original is None or (original is not None and values.original() is original)
     summary = values.summary if of_this_original else ""
-    if (promised := promise(volume)) and not summary:  # The summary of a measurement repeats the promise.
+    if (promised := promise_of_volume(volume)) and not summary:  # The summary of a measurement repeats the promise.
         lines.append(f"Promised: {promised}")
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
     if volume.error_bound is None:
