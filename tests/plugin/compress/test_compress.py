@@ -354,7 +354,7 @@ def test_a_preview_is_shown_in_place_and_goes(
     widget = make_widget(viewer)
     started(qtbot, widget)
     assert widget.queue.running.curve
-    widget._look()
+    widget._request_preview()
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     preview = viewer.layers["a preview"]
     assert preview.data.shape == (10, 12, 14) and widget.image.value is source
@@ -362,7 +362,7 @@ def test_a_preview_is_shown_in_place_and_goes(
         edges = [layer.extent.world[ends] + (ends - 0.5) * layer.scale for layer in (preview, source)]
         np.testing.assert_allclose(*edges)
     values = preview.data
-    widget._look()
+    widget._request_preview()
     qtbot.waitUntil(lambda: preview.data is not values, timeout=20_000)
     widget.cancel.native.click()
     finish(qtbot, widget)
@@ -377,7 +377,7 @@ def test_looking_at_it_in_2d_and_3d_while_it_runs(
     started(qtbot, widget)
     for ndisplay in (3, 2, 3):
         viewer.dims.ndisplay = ndisplay
-        widget._look()
+        widget._request_preview()
         qtbot.waitUntil(lambda: not widget.queue.running.control.look.is_set(), timeout=20_000)
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     viewer.layers.selection.active = viewer.layers["a preview"]
@@ -444,7 +444,7 @@ def test_widths_and_calibration(
 
 
 def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
-    from napari_tinc.plugin.preferences import read_preferences, remember
+    from napari_tinc.plugin.preferences import read_preferences, save_preferences
 
     widget = make_widget(viewer)
     widget.ratio.value, widget.target.value, widget.size.value = 13, "Size (kB)", 2.5
@@ -453,7 +453,7 @@ def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: A
     found = read_preferences()
     assert (found.ratio, found.preset, found.target, found.size) == (13, "fast", "Size (kB)", 2.5)
     assert not found.isolate
-    remember(target="Ratio", ratio=64, size=100.0, preset="balanced", isolate=True)  # settings outlive a test
+    save_preferences(target="Ratio", ratio=64, size=100.0, preset="balanced", isolate=True)  # settings outlive a test
 
 
 def test_a_process_of_its_own_that_dies_and_one_that_does_not(
@@ -525,7 +525,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     for ndisplay in (3, 2):  # while it runs
         viewer.dims.ndisplay = ndisplay
         viewer.screenshot(flash=False)
-        widget._look()
+        widget._request_preview()
         qtbot.waitUntil(lambda: not control.look.is_set(), timeout=20_000)
         viewer.screenshot(flash=False)
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)

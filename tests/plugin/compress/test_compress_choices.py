@@ -110,7 +110,7 @@ def test_channels_of_an_ome_tiff_stay_channels(
     np.testing.assert_allclose(viewer.layers[2].colormap.colors[-1], [0, 1, 0, 1])
 
     (result,) = widget._outcome().results
-    volume, lost = result.present()
+    volume, lost = result.current_volume()
     assert volume.axis_labels == "czyx" and lost == ""
     volume.save(tmp_path / "x.tinc")
     reopened = viewer.open(tmp_path / "x.tinc", plugin="napari-tinc")
@@ -180,7 +180,7 @@ def test_a_result_that_was_edited_is_not_saved_as_it_was(qtbot: Any, make_widget
     viewer.layers[1].data[:] = 7
     (result,) = widget._outcome().results
     with pytest.raises(ValueError, match="was changed since it was made"):
-        result.present()
+        result.current_volume()
 
 
 def test_the_method_reaches_the_fit_and_is_told(qtbot: Any, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,7 @@ def test_the_preview_can_be_taken_away(qtbot: Any, make_widget: Any, monkeypatch
     source = viewer.add_image(small_array(), name="a")
     widget = make_widget(viewer)
     widget.start()
-    widget._look()
+    widget._request_preview()
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     assert source in widget.image.choices and viewer.layers["a preview"] not in widget.image.choices
     widget.preview.value = False

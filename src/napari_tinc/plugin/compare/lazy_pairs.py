@@ -1,4 +1,4 @@
-"""Lazy arrays of an original and its compressed volume: under a curtain, and their difference. No napari, no Qt."""
+"""Lazy arrays made of an original and its compressed volume: a curtain, and a difference. No napari, no Qt."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 
 
 def _ignore_damage(reason: str) -> None:
-    """Say nothing: the layer of the volume reports its damage."""
+    """Ignore damage, which the layer of the volume reports."""
 
 
 def as_display_volume(volume: TincVolume | DisplayVolume) -> DisplayVolume:
-    """The volume as napari looks at it, which can be drawn before it is decoded."""
+    """Return a volume in the form that napari draws, which can be shown before it is decoded."""
     return volume if isinstance(volume, DisplayVolume) else DisplayVolume(volume, CACHE_BYTES // 2, _ignore_damage)
 
 
 class _FollowsVolume:
-    """What every array over a compressed volume leaves to that volume: its losses, and how a view is cut."""
+    """Leave to a compressed volume how a view is cut into pieces, and which pieces were lost."""
 
     _display_volume: DisplayVolume
 
@@ -45,20 +45,24 @@ class _FollowsVolume:
         return self._decode(factor, piece.ranges)
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        """Decode the cells of a view."""
+        """Return the values of the cells of a view."""
         raise NotImplementedError
 
 
 class Curtain(_FollowsVolume):
-    """An array that is the original up to a place along one axis, and the compressed volume from there on.
+    """Show the original up to a place along one axis, and the compressed volume from there on.
 
-    It may be hung elsewhere while threads read it.
+    The place may be changed while threads read.
+
+    Attributes
+    ----------
+    axis, place : the first voxel along an axis that shows the compressed volume.
     """
 
     def __init__(self, original: Any, volume: TincVolume | DisplayVolume) -> None:
         self.original = original
         self.volume = volume
-        self._position = 2, self.volume.shape[2] // 2  # One object, so that a thread never sees half of a change.
+        self._position = 2, self.volume.shape[2] // 2  # A tuple, so that a thread never sees half of a change.
 
     @property
     def axis(self) -> int:
@@ -89,6 +93,7 @@ class Curtain(_FollowsVolume):
         return np.result_type(np.dtype(self.original.dtype), self.volume.dtype)
 
     def levels(self, most: int) -> list[LazyArray]:
+        """Return all voxels, then coarser levels of the volume until one has at most ``most`` voxels."""
         levels = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))]
         for coarse in self.volume.levels[1:]:
             if levels[-1].size <= most:
@@ -140,7 +145,7 @@ class Curtain(_FollowsVolume):
     def _composed(
         self, position: tuple[int, int], factor: int, ranges: Sequence[range], compressed: NDArray[Any]
     ) -> NDArray[Any]:  # fmt: skip
-        """The original, and behind the curtain the compressed values, with a bright line between them."""
+        """Return the original, behind the curtain the compressed values, and a bright line between them."""
         axis, cut = position[0], position[1] // factor
         out = np.empty([len(along) for along in ranges], self.dtype)
         n_before = len(ranges[axis]) - len(_ranges_behind(position, factor, ranges)[axis])
@@ -155,14 +160,14 @@ class Curtain(_FollowsVolume):
         if cut > 0 and cut in ranges[axis]:
             at = ranges[axis].index(cut)
             line[axis] = slice(at, at + 1)
-            out[tuple(line)] = self.volume.value_range[1]  # so that one sees where it hangs
+            out[tuple(line)] = self.volume.value_range[1]  # A visible line.
         return out
 
 
 class Difference(_FollowsVolume):
-    """Compressed minus original as float32, or how far off each voxel is; at coarse levels of a voxel in each cell.
+    """Show compressed minus original as float32, or its absolute value; at coarse levels of one voxel in each cell.
 
-    What is not decoded yet is drawn as if nothing differed.
+    What is not decoded yet is drawn as a difference of 0.
     """
 
     def __init__(self, original: Any, volume: TincVolume, absolute: bool = False) -> None:
@@ -171,7 +176,7 @@ class Difference(_FollowsVolume):
         self.dtype = np.dtype(np.float32)
 
     def levels(self, most: int) -> list[LazyArray]:
-        """All voxels, then half along each axis and so on, until no more than ``most`` are left."""
+        """Return all voxels, then half along each axis and so on, until a level has at most ``most`` voxels."""
         levels, factor = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))], 1
         while levels[-1].size > most:
             factor *= 2
@@ -212,14 +217,14 @@ class Difference(_FollowsVolume):
 
     def _subtract_original(self, factor: int, ranges: Sequence[range], values: NDArray[Any]) -> NDArray[Any]:
         original = cell_middles(self.original, 1, _first_voxels(factor, ranges), self.volume.shape)
-        with np.errstate(invalid="ignore"):  # of infinite values
+        with np.errstate(invalid="ignore"):  # Of infinite values.
             errors = values.astype(np.float64) - original
         errors = np.clip(np.nan_to_num(errors), *FLOAT32).astype(np.float32)
         return np.abs(errors) if self.absolute else errors
 
 
 def _ranges_behind(position: tuple[int, int], factor: int, ranges: Sequence[range]) -> Ranges:
-    """The part of a view that lies behind a curtain, which hangs along an axis at a voxel."""
+    """Return the part of a view that lies behind a curtain, whose position is an axis and a voxel."""
     axis, place = position
     part = [*ranges]
     part[axis] = ranges[axis][sum(at < place // factor for at in ranges[axis]) :]
@@ -227,12 +232,12 @@ def _ranges_behind(position: tuple[int, int], factor: int, ranges: Sequence[rang
 
 
 def cell_middles(original: Any, factor: int, ranges: Sequence[range], shape: Sequence[int]) -> NDArray[Any]:
-    """Values of an array at a voxel near the middle of each cell of ``factor`` voxels."""
+    """Return the values of an array at a voxel near the middle of each cell of ``factor`` voxels along each axis."""
     index = [np.minimum(np.array(axis) * factor + factor // 2, n - 1) for axis, n in zip(ranges, shape, strict=True)]
     # Plane by plane along the first axis: what is not an array in memory may take one fancy index at most.
     return np.stack([np.asarray(original[z])[np.ix_(index[1], index[2])] for z in index[0]])
 
 
 def _first_voxels(factor: int, ranges: Sequence[range]) -> Ranges:
-    """The first voxel of every cell."""
+    """Return the first voxel of every cell."""
     return tuple(range(a.start * factor, (a[-1]) * factor + 1, factor * a.step) for a in ranges)

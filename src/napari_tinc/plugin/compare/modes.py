@@ -1,4 +1,4 @@
-"""Two image layers of one shape beside, after or over each other. Works on a viewer and its layers; no Qt."""
+"""Show two image layers of one shape side by side, in turn, under a curtain, or as a difference. No Qt."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ..leaves.overlays import DIFFERENCE, index_above_images
 from .curtain_drag import CurtainDrag
 from .lazy_pairs import Curtain, Difference
 
-SHARED_LOOK = ("contrast_limits", "colormap", "gamma")  # what both layers share while they are compared
+SHARED_LOOK = ("contrast_limits", "colormap", "gamma")  # Both layers keep these alike while they are compared.
 COPIED_LOOK = (*SHARED_LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
 
 
 class Mode(StrEnum):
-    """How two layers are compared."""
+    """Name the ways to compare two layers, as the dock shows them."""
 
     OFF = "as they are"
     SIDE = "side by side"
@@ -36,13 +36,13 @@ class Mode(StrEnum):
 
 
 class Comparison:
-    """Shows a pair of layers in one of the modes, and gives the viewer back as it was.
+    """Show a pair of layers in one of the modes, and restore the viewer afterwards.
 
     Attributes
     ----------
-    mode : the present one.
-    curtain : the layer that stands for both, in that mode.
-    moved : emitted with the share of the way, 0..1, when the mouse has dragged the curtain there.
+    mode : the present mode.
+    curtain : the layer that shows both in the mode CURTAIN; else None.
+    moved : emitted when the mouse has dragged the curtain, with its place as a share of the extent, 0 to 1.
     """
 
     moved = Signal(float)
@@ -61,7 +61,7 @@ class Comparison:
         self._drag: CurtainDrag | None = None
 
     def show(self, mode: Mode) -> None:
-        """Change to another mode."""
+        """Change to a mode."""
         self.restore()
         if mode is Mode.OFF:
             return
@@ -76,7 +76,9 @@ class Comparison:
             layer.visible = layer in (self.original, self.image)
         for key in COPIED_LOOK:
             setattr(self.image, key, getattr(self.original, key))
-        self._links = link_layers([self.original, self.image], SHARED_LOOK)  # those that the user had not made before
+        self._links = link_layers(
+            [self.original, self.image], SHARED_LOOK
+        )  # Links that the user had made before are not among them.
         self.image.events.data.connect(self._on_data)
         if mode is Mode.SIDE:
             grid = self.viewer.canvas.grid
@@ -94,7 +96,7 @@ class Comparison:
             self.viewer.reset_view()
 
     def restore(self) -> None:
-        """Everything back to where it was before."""
+        """Restore layers, camera and grid as they were before the comparison."""
         if self.mode is Mode.OFF:
             return
         self.mode = Mode.OFF
@@ -123,19 +125,19 @@ class Comparison:
                 for key, value in state.items():
                     setattr(layer, key, value)
         self._saved_settings = {}
-        if self.viewer.dims.ndisplay == self._ndisplay:  # in 3D, a centre from 2D would be on the first slice
+        if self.viewer.dims.ndisplay == self._ndisplay:  # A centre from 2D would be on the first slice in 3D.
             for key, value in self._camera.items():
                 setattr(self.viewer.scene.camera, key, value)
-        if active is curtain and self.image in layers:  # else the user may have gone on to another layer
+        if active is curtain and self.image in layers:  # Else the user has chosen another layer.
             layers.selection.active = self.image
 
     def blink(self) -> str:
-        """Show the other of the two; its name."""
+        """Show the other of the two layers, and return its name."""
         self.image.visible, self.original.visible = self.original.visible, self.image.visible
         return self.image.name if self.image.visible else self.original.name
 
     def move_curtain(self, share: float) -> None:
-        """Hang the curtain at a share of the way, 0..1, along the axis that runs to the right."""
+        """Place the curtain at a share of the extent, 0 to 1, along the axis that runs to the right."""
         if self.curtain is None:
             return
         self._curtain_share = share
@@ -147,6 +149,7 @@ class Comparison:
         self.curtain.refresh()
 
     def _add_curtain(self) -> None:
+        """Add the layer that shows both, and hide the two."""
         source = Curtain(finest_level(self.original), self._volume())
         levels = source.levels(OVERVIEW_VOXELS)
         self.curtain = Image(
@@ -164,12 +167,12 @@ class Comparison:
         self.viewer.dims.events.ndisplay.connect(self._on_dims)
 
     def _volume(self) -> Any:
-        """The compressed volume, as its layer looks at it where that is lazy: what is decoded is shared."""
+        """Return the compressed volume, for a lazy layer with its cache of what has been decoded."""
         shown = finest_level(self.image)
         return shown.volume if isinstance(shown, LazyArray) else self.image.metadata[VOLUME]
 
     def _on_data(self) -> None:
-        """The volume was calibrated otherwise."""
+        """Show the volume that the layer has now, after its calibration was changed."""
         if self.curtain is not None:
             self.curtain.metadata["curtain"].volume = self._volume()
             self.move_curtain(self._curtain_share)
@@ -185,10 +188,10 @@ class Comparison:
 def add_difference(
     viewer: Any, image: Image, difference: NDArray[np.float32] | Difference, limit: float, absolute: bool
 ) -> Image:  # fmt: skip
-    """Add a difference as a layer: signed around 0 in two colours, or how far off each voxel is.
+    """Add a difference as a layer: signed, in two colours around 0, or absolute.
 
-    It takes the place of the difference before. ``far`` is what the colours reach to; a few voxels that are farther
-    off would hide all others.
+    It replaces the difference before. ``limit`` is the difference that has the last colour: if a few voxels that are
+    farther off had it, all others would look alike.
     """
     name, limit = base_name(image.name), round_limit(limit)
     data: Any = difference

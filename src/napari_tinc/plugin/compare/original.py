@@ -1,6 +1,6 @@
-"""A compressed image layer beside its original: errors, differences, and the same networks calibrated otherwise.
+"""Compare a compressed layer with its original: errors, differences, calibration, and which layer the original is.
 
-What takes seconds is a function of arrays and volumes, for a thread. No viewers, no Qt.
+Work that takes seconds is a function of arrays and volumes, so that it can run in a thread. No viewers, no Qt.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ..layers.from_volume import promise_of_volume, to_layer
 from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of
 from .lazy_pairs import FLOAT32, Difference
 
-OTHER_CALIBRATION = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
+OTHER_CALIBRATION = "tinc_other"  # Key in a layer's metadata: what it shows when calibration is toggled.
 NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."
-PERCENTS = (50, 95, 99)  # per cent of the voxels
-BINS = 41
-LAZY_VOXELS = 2**25  # The difference of a larger volume is decoded where it is looked at: 128 MiB are kept at most.
-SAMPLES = 8  # Blocks, or planes of a file of a single tree, that say how far off the voxels of a large volume are.
+PERCENTS = (50, 95, 99)  # For these shares of the voxels, the largest error is told.
+BINS = 41  # The histogram of errors has so many bars; as the number is odd, one is around 0.
+LAZY_VOXELS = 2**25  # The difference of a larger volume is lazy, as it would take more than 128 MiB.
+SAMPLES = 8  # The errors of a large volume are estimated from so many blocks, or planes of a single tree.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownVolume:
-    """A volume, and the data and metadata with which an image layer shows it."""
+    """Hold a volume, and the data and metadata with which a layer shows it."""
 
     volume: TincVolume
     data: Any
@@ -41,23 +41,24 @@ class ShownVolume:
 
     @classmethod
     def of(cls, volume: TincVolume, image: Image | Labels) -> ShownVolume:
-        """In the form that a layer shows its volume in now: decoded, or lazy levels; it can't change to the other."""
+        """Make the data for a layer, decoded or as lazy levels as it has it now: napari cannot change between them."""
         data, arguments = to_layer(volume, "", 0 if image.multiscale else volume.size)
         return cls(volume, data, {key: arguments["metadata"].get(key) for key in (VOLUME, CHECKSUM)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """A volume against its original.
+    """Hold the errors of a volume against its original.
 
     Attributes
     ----------
-    rows, before : of the leaves, with and without calibration; ``before`` is None for a volume that has none.
-    quality, quality_before : in all.
-    promise : what the file promises, in words, or "".
-    broken : whether an error is larger than that.
-    shares : for each of :data:`SHARES`, how far off that share of the voxels is at most, in units of the data.
-    edges, counts : histogram of reconstruction minus original, over 99.9 % of the voxels, as shares of all.
+    rows : of the leaves.
+    uncalibrated_rows : the same without calibration; None for a volume that is not calibrated.
+    quality, uncalibrated_quality : of the whole volume, with and without calibration.
+    promise : what the file promises, in words; "" if it promises nothing.
+    broken : whether an error is larger than the promise.
+    percentile_errors : largest error of each of :data:`PERCENTS` of the voxels, in units of the data.
+    edges, counts : histogram of reconstruction minus original for 99.9 % of the voxels, counted as shares of all.
     """
 
     rows: NDArray[Any]
@@ -72,7 +73,13 @@ class Measurement:
 
 
 def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
-    """Errors of every leaf and in all. ValueError where the shapes differ, or NaN or infinite values do."""
+    """Measure the errors of a volume and of every leaf.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or NaN or infinite values do.
+    """
     original = np.asarray(original)
     values = np.asarray(volume)
     quality = quality_of(original, values, volume)
@@ -107,14 +114,14 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
 def difference(
     original: ArrayLike, reconstruction: ArrayLike
 ) -> tuple[NDArray[np.float32] | Difference, float]:  # fmt: skip
-    """Reconstruction minus original, in units of the data; and how far off 99.9 % of the voxels are at most.
+    """Return reconstruction minus original in units of the data, and the largest error of 99.9 % of the voxels.
 
-    Of a compressed volume of more than :data:`LAZY_VOXELS` the difference is lazy, and a sample says how far off it is.
+    For a compressed volume of more than :data:`LAZY_VOXELS` the difference is lazy, and the error is of a sample.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or a difference is not finite. There is none where NaN or infinite values are the same.
+        If the shapes differ, or a difference is not finite. Equal NaN or infinite values have the difference 0.
     """
     if isinstance(reconstruction, TincVolume) and reconstruction.size > LAZY_VOXELS:
         _check_shapes(original, reconstruction)
@@ -124,7 +131,7 @@ def difference(
 
 
 def subtract(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
-    """Reconstruction minus original, see :func:`difference`, of all voxels."""
+    """Return reconstruction minus original for all voxels, see :func:`difference`."""
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     _check_shapes(original, reconstruction)
     out = np.empty(original.shape, np.float32)
@@ -138,12 +145,12 @@ def subtract(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float
 
 
 def error_limit(errors: NDArray[np.float32]) -> float:
-    """How far off 99.9 % of the voxels are at most; 1 where none is."""
+    """Return the largest error of 99.9 % of the voxels; 1 if they have no error."""
     return float(np.percentile(np.abs(errors), 99.9, overwrite_input=True)) or 1.0
 
 
 def _sampled_error_limit(original: Any, volume: TincVolume) -> float:
-    """The same, from some blocks; from some planes where there is one block only."""
+    """Estimate :func:`error_limit` from some blocks, or from some planes if there is only one block."""
     start, stop = volume.parts.start, volume.parts.stop
     boxes: list[tuple[slice, ...]]
     if len(start) == 1:
@@ -161,16 +168,17 @@ def _check_shapes(original: Any, reconstruction: Any) -> None:
 
 
 def is_calibrated(image: Image | Labels) -> bool:
+    """Tell whether a layer shows its volume with calibration."""
     return image.metadata[VOLUME].calibrated
 
 
 def other_calibration(image: Image | Labels) -> ShownVolume:
-    """The volume of a layer without its calibration; or with it again, where that was taken away.
+    """Return the volume of a layer without its calibration, or with it again if it was turned off.
 
     Raises
     ------
     ValueError
-        If it has no calibration.
+        If the volume has no calibration.
     """
     if OTHER_CALIBRATION in image.metadata:
         return image.metadata[OTHER_CALIBRATION]
@@ -187,7 +195,7 @@ def other_calibration(image: Image | Labels) -> ShownVolume:
 
 
 def why_not_toggled(image: Image | Labels) -> str:
-    """Why a layer's calibration can be neither taken away nor given back, or "" where it can."""
+    """Return why a layer's calibration can be turned neither off nor on; "" if it can."""
     if image.metadata[VOLUME].error_bound is not None:
         return NO_NETWORKS
     return (
@@ -196,12 +204,15 @@ def why_not_toggled(image: Image | Labels) -> str:
 
 
 def recalibrate(image: Image, original: ArrayLike) -> ShownVolume:
-    """The same networks, calibrated against an original."""
+    """Return the volume of a layer with the same networks, calibrated against an original."""
     return ShownVolume.of(recalibrated(image.metadata[VOLUME], original), image)
 
 
 def show_volume(image: Image | Labels, shown: ShownVolume, keep_other: bool) -> None:
-    """Let a layer show another form of its volume; ``other`` keeps what it showed, for :func:`toggled`."""
+    """Let a layer show another volume.
+
+    ``keep_other`` keeps what it showed before, which :func:`other_calibration` returns then.
+    """
     shown_before = ShownVolume(
         image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)}
     )
@@ -209,13 +220,13 @@ def show_volume(image: Image | Labels, shown: ShownVolume, keep_other: bool) -> 
     image.metadata.pop(OTHER_CALIBRATION, None)
     if keep_other:
         image.metadata[OTHER_CALIBRATION] = shown_before
-    image.data = shown.data  # last: who listens to it looks at the metadata
+    image.data = shown.data  # Last, as listeners read the metadata.
 
 
 def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[Image]:
-    """Image layers of the same shape that are not compressed, the likely one first; none for labels."""
+    """Return the image layers of the same shape that are not compressed, the likely original first; none for labels."""
     if not isinstance(image, Image):
-        return []  # nothing differs
+        return []  # Labels are kept bit for bit.
     shape = image.metadata[VOLUME].shape
     candidates = [
         layer for layer in layers
@@ -226,7 +237,7 @@ def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[I
 
 
 def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | None:
-    """The layer that a compressed one was made from, or else one of its name; None where nothing speaks for any."""
+    """Return the layer that a compressed one was made from, or else one of the same name; None if there is none."""
     choices = possible_originals(layers, image)
     return choices[0] if choices and _is_likely(choices[0], image) else None
 
@@ -242,7 +253,7 @@ def _original_name(name: str) -> str:
 
 
 def describe_measurement(measurement: Measurement) -> str:
-    """A volume's quality in a few lines."""
+    """Describe a measurement in a few lines."""
     quality, uncalibrated = measurement.quality, measurement.uncalibrated_quality
     lines = [
         f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}, largest error {quality.max_error:.4g}",
@@ -260,7 +271,7 @@ def describe_measurement(measurement: Measurement) -> str:
 
 
 def measure_leaves(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
-    """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
+    """Return ``volume.leaves`` with the errors of each leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
     errors = box_errors(original, values, rows["start"], rows["stop"])
     known = original[np.isfinite(original)]

@@ -1,4 +1,4 @@
-"""The choice of a compressed layer and its original, and work on both: what the leaves and compare widgets share."""
+"""The choice of a compressed layer and its original, and work on both, which the docks Leaves and Compare share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .modes import add_difference
 from .original import Measurement, describe_measurement, difference, likely_original, measure, possible_originals
 
 T = TypeVar("T")
-BAR_HEIGHT = 14  # pixels
+BAR_HEIGHT = 14  # Pixels of the bar that shows that work is being done.
 LABELS = "Labels are kept bit for bit: there is nothing to compare."
 NO_VOLUME = "Open a .tinc file, or compress a layer, first."
 NO_ORIGINAL = "Open the volume that it was made from first: an image of the same shape."
@@ -28,21 +28,22 @@ CHOOSE = "Choose the original."
 
 
 class Pair:
-    """Two lists of layers, of which that of compressed ones follows the active layer; tells of every change.
+    """Let the user choose a compressed layer and its original. The compressed one follows the active layer.
 
     Attributes
     ----------
-    busy : what is being done in a thread, "" for nothing; ``on_busy`` is called when it changes.
-    failure : why the last of it was not done, or "".
-    buttons : Measure, Difference and Absolute difference, which need both layers.
-    progress : a bar and a Cancel button, shown while something is being done.
+    image, original : the lists of layers.
+    busy : what is being done in a thread; "" for nothing.
+    failure : why the last work was not done; "" if it was.
+    signed, absolute : the buttons Difference and Absolute difference.
+    progress : a bar and a Cancel button, shown while work is done.
     """
 
     def __init__(self, viewer: Any, on_change: Callable[[], None], on_busy: Callable[[], None]) -> None:
         self._viewer, self._on_change, self._on_busy = viewer, on_change, on_busy
         self.busy = self.failure = ""
         self._closed = False
-        self._finish_work: Callable[..., None] | None = None  # of what is being done
+        self._finish_work: Callable[..., None] | None = None  # Ends the work that is being done; None without any.
         self.image = ComboBox(choices=self._images, tooltip="A layer opened from a .tinc file, or made by Compress.")
         self.original = ComboBox(
             choices=self._originals, nullable=True, tooltip="The layer that was compressed, of the same shape."
@@ -65,14 +66,14 @@ class Pair:
         self._last_pair: tuple[Any, Any] | None = None
 
     def start(self) -> None:
-        """Begin to follow the viewer, once all of the widget is there."""
+        """Begin to follow the viewer. To be called when the dock is complete."""
         self._viewer.layers.selection.events.active.connect(self._on_active)
         self.image.reset_choices()
         self._on_active()
         self._on_image()
 
     def reset_choices(self) -> None:
-        """Layers have come or gone."""
+        """List the layers anew, after some were added or removed."""
         before = len(self.original.choices)
         self.image.reset_choices()
         self.original.reset_choices()
@@ -81,20 +82,20 @@ class Pair:
         self._on_pair_changed()
 
     def stop(self) -> None:
-        """The widget is gone: nothing of it may be touched again."""
+        """Disconnect from the viewer, so that nothing touches the closed dock again."""
         self._closed = True
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
 
     @property
     def layers(self) -> tuple[Image, Image] | None:
-        """Original and compressed, if both are chosen and in the viewer."""
+        """Return original and compressed layer; None unless both are chosen and in the viewer."""
         original, image = self.original.value, self.image.value
         both_present = original in self._viewer.layers and image in self._viewer.layers
         return (original, image) if both_present else None
 
     @property
     def why_not_ready(self) -> str:
-        """What has to be done before the two can be compared, or why they never can; "" where they can."""
+        """Return what has to be done before the two can be compared, or why they never can; "" if they can."""
         if self.busy:
             return f"Wait for this to end: {self.busy}"
         if self.image.value is None:
@@ -106,14 +107,14 @@ class Pair:
         return ""
 
     def update_buttons(self, *others: PushButton) -> None:
-        """Enable the buttons, and others that need both layers, where they can do something."""
+        """Enable the buttons, and others that need both layers, if both are chosen. Tooltips say why not."""
         for button in (self.signed, self.absolute, *others):
             enable_unless(button, self.why_not_ready)
 
     def measure(self, on_result: Callable[[Image, Measurement], None]) -> None:
-        """The compressed layer against its original, unless another of them is chosen meanwhile.
+        """Measure the compressed layer against its original, and show the errors of its leaves wherever they are shown.
 
-        The errors of its leaves become known to all that show them.
+        The result is dropped if another layer is chosen meanwhile.
         """
         pair = self.layers
 
@@ -129,7 +130,7 @@ class Pair:
         self.run("Measuring ...", measure, show_result)
 
     def subtract(self, absolute: bool) -> None:
-        """Add a layer of the difference."""
+        """Add the difference as a layer."""
         self.run(
             "Subtracting ...",
             lambda volume, original: difference(original, volume),
@@ -139,9 +140,9 @@ class Pair:
     def run(
         self, text: str, run: Callable[[TincVolume, Any], T], on_result: Callable[[Image, T], Any]
     ) -> None:  # fmt: skip
-        """Do work on the volume and its original in a thread, and hand over the layer and what came of it.
+        """Do work on the volume and its original in a thread, and call ``on_result`` with the layer and the result.
 
-        That is dropped if it was cancelled, or if the layer is gone by then or shows another volume.
+        The result is dropped if the work was cancelled, or if the layer was removed or shows another volume by then.
         """
         if self.layers is None or self.busy:
             return
@@ -159,7 +160,7 @@ class Pair:
                 action()
             finally:
                 self._on_busy()
-            if focused is not None and QApplication.focusWidget() is focused_after:  # nobody has gone elsewhere
+            if focused is not None and QApplication.focusWidget() is focused_after:  # The user has not moved on.
                 focused.setFocus()
 
         def show_result(result: T) -> None:
@@ -170,9 +171,9 @@ class Pair:
         self._finish_work = finish
         self._set_busy(text)
         self._on_busy()
-        if QApplication.focusWidget() is self.cancel.native:  # a key pressed twice would throw away what it began
+        if QApplication.focusWidget() is self.cancel.native:  # Else a key pressed twice would cancel the work.
             self.image.native.setFocus()
-        focused_after = QApplication.focusWidget()  # Qt takes the keyboard from a button that is disabled
+        focused_after = QApplication.focusWidget()  # Where Qt moves the keyboard as the button is disabled.
         run_in_thread(
             lambda: run(volume, finest_level(original)),
             lambda result: finish(lambda: show_result(result)),
@@ -180,7 +181,7 @@ class Pair:
         )
 
     def _on_cancel(self) -> None:
-        """Wait no longer for what is being done. Its thread ends by itself."""
+        """Stop waiting for the work. Its thread ends by itself."""
         if self._finish_work is not None:
             self._finish_work(lambda: None, "Cancelled.")
 
@@ -203,7 +204,7 @@ class Pair:
             self.image.value = image
 
     def _on_image(self) -> None:
-        """Another volume has another original. The list also tells of a change where it was only filled anew."""
+        """Choose the original of another volume. The list also emits this when it was only filled anew."""
         if self._last_pair is not None and self.image.value is self._last_pair[0]:
             self.original.reset_choices()
             return
@@ -214,12 +215,12 @@ class Pair:
         self._on_pair_changed()
 
     def _choose_likely_original(self) -> None:
-        """Choose the original where the name, or where it came from, says which it is."""
+        """Choose the original if its name, or the layer that the volume was made from, says which it is."""
         if self.original.value is None and self.image.value is not None:
             self.original.value = likely_original(self._viewer.layers, self.image.value)
 
     def _on_pair_changed(self) -> None:
-        """Lists also tell of a change where they were only filled anew."""
+        """Call ``on_change`` if the pair has changed. The lists also emit this when they were only filled anew."""
         now = self.image.value, self.original.value
         if self._last_pair is None or now[0] is not self._last_pair[0] or now[1] is not self._last_pair[1]:
             self._last_pair = now

@@ -1,4 +1,4 @@
-"""The dock widget that compares a compressed layer with its original."""
+"""The Compare dock, which compares a compressed layer with its original."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ from .modes import Comparison, Mode
 from .original import Measurement, describe_measurement
 from .pair import Pair
 
-BLINK_MS = 600
+BLINK_MS = 600  # Milliseconds that each of the two is shown while they blink.
 HINT = "Contrast, colours and cameras are shared while two layers are compared."
 
 
 class CompareWidget(Container):
-    """Side by side, blinking, under a curtain, as a difference; and in figures."""
+    """Compare two layers side by side, blinking, under a curtain, as a difference, and in figures."""
 
     @unproxied
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = napari_viewer
         self._comparison: Comparison | None = None
-        self._status_before_work = self._work_text = ""  # what the status says after, and during, some work
-        self._mode_text = ""  # what it says of a mode
+        self._status_before_work = ""  # What the status shows again after some work.
+        self._work_text = ""  # What it shows during the work.
+        self._mode_text = ""  # What it shows about the current mode.
         self._followed: Any = None
         self.pair = Pair(self._viewer, self._on_pair, self._on_busy)
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
@@ -77,15 +78,15 @@ class CompareWidget(Container):
 
     @property
     def native(self) -> Any:
-        """The scroll area; magicgui would give napari only what is inside of it."""
+        """Return the scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
 
     def reset_choices(self, *_: Any) -> None:
-        """Called by napari when layers come and go. Filling the modes anew would choose the first."""
+        """List the layers anew, when napari calls this. The modes stay, as filling them anew would choose the first."""
         self.pair.reset_choices()
 
     def _on_pair(self) -> None:
-        """Another pair: back to how the viewer was, and nothing known of it."""
+        """End the comparison of the pair before, and clear its figures."""
         self._stop_comparing()
         there = self.pair.layers is not None
         self._update_enabled()
@@ -102,7 +103,7 @@ class CompareWidget(Container):
             self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
 
     def _clear_figures(self) -> None:
-        """Figures are of another pair, or of another calibration."""
+        """Remove the figures, which are of another pair or another calibration."""
         if self._plot is not None:
             self._plot.hide()
         self.status.value = HINT
@@ -140,7 +141,7 @@ class CompareWidget(Container):
             self.place.value = share
 
     def _on_visible(self, in_sight: bool) -> None:
-        """Pause blinking behind another tab, where nothing could stop it; a still picture stays."""
+        """Pause blinking while the dock is behind another tab, where nothing could stop it. A still picture stays."""
         blinks = self._comparison is not None and self._comparison.mode is Mode.BLINK
         if blinks and in_sight:
             self._timer.start(BLINK_MS)
@@ -157,19 +158,20 @@ class CompareWidget(Container):
             self._stop_comparing()
 
     def _on_inserted(self, event: Any) -> None:
-        """It would lie over one of the two, under the curtain, or in a pane of its own."""
+        """End the comparison when a layer is added, which would hide one of the two or take a pane of the grid."""
         if self._comparison is not None and event.value is not self._comparison.curtain:
             self._stop_comparing()
 
     def _show_mode_text(self, text: str) -> None:
-        """Of the mode; without a text what was said of the last one goes."""
+        """Show a status text for the current mode. An empty text restores the hint."""
         if text or self.status.value == self._mode_text:
             self.status.value = text or HINT
-        if self._status_before_work == self._mode_text:  # for after some work
+        if self._status_before_work == self._mode_text:  # The text after the work changes, too.
             self._status_before_work = text or HINT
         self._mode_text = text
 
     def _stop_comparing(self) -> None:
+        """Restore the viewer, and choose no mode."""
         self._timer.stop()
         self._show_mode_text("")
         comparison, self._comparison = self._comparison, None
@@ -180,14 +182,14 @@ class CompareWidget(Container):
         self._update_enabled()
 
     def _on_destroyed(self) -> None:
-        """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
+        """Let go of the viewer. The Qt widgets no longer exist, so nothing may touch them again."""
         self._comparison = None
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.pair.stop()
 
     def _on_busy(self) -> None:
-        """Say what is being done, and then what was said before."""
+        """Show the work that is being done, and afterwards the status from before."""
         self._update_enabled()
         if self.pair.busy:
             self._status_before_work, self._work_text = self.status.value, self.pair.busy
@@ -196,7 +198,7 @@ class CompareWidget(Container):
             self.status.value = self.pair.failure or self._status_before_work
 
     def _update_enabled(self) -> None:
-        """Enable what can do something now; the others say why they cannot."""
+        """Enable the controls that can be used now. The tooltips of the others say why not."""
         self.pair.update_buttons(self.measure)
         enable_unless(self.mode, "" if self.pair.layers is not None else self.pair.why_not_ready)
         curtain_shown = self._comparison is not None and self._comparison.mode is Mode.CURTAIN
@@ -209,6 +211,7 @@ class CompareWidget(Container):
 
 
 def _draw_histogram(plot: Any, measurement: Measurement) -> None:
+    """Draw how the errors are distributed."""
     import pyqtgraph
 
     plot.clear()

@@ -189,7 +189,7 @@ class CompressWidget(CompressForm):
     def _describe(self) -> None:
         """Describe the job that would be started."""
         description = describe(self, self.image.value, self._axes.axes_of(self.image.value), self.queue.pace)
-        self.plan_text.value, self.method_text.value, self.networks.value = (
+        self.plan_text.value, self.method_text.value, self.networks_text.value = (
             description.plan,
             description.method,
             description.networks,
