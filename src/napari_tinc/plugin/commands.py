@@ -1,4 +1,4 @@
-"""Menu and palette commands on the active layer."""
+"""Commands of the menus and of the command palette, for the active layer."""
 
 from __future__ import annotations
 
@@ -44,15 +44,16 @@ def show_error(viewer: Viewer) -> None:
 
 @unproxied
 def toggle_calibration(viewer: Viewer) -> None:
-    """Take the calibration of the active compressed layer away, or give it back."""
-    image = _active(viewer)
+    """Turn the calibration of the active compressed layer off or on."""
+    image = _active_image(viewer)
     if image is not None:
         start_calibration_toggle(
             viewer, image, lambda: show_info(f"{image.name}: calibration {'on' if is_calibrated(image) else 'off'}")
         )
 
 
-def _active(viewer: Any) -> Image | Labels | None:
+def _active_image(viewer: Any) -> Image | Labels | None:
+    """Return the active compressed layer, or the one of the active overlay; None, after an error, if neither."""
     image = compressed_image(viewer, viewer.layers.selection.active)
     if image is None:
         why = why_not_comparable(viewer.layers.selection.active)
@@ -61,7 +62,8 @@ def _active(viewer: Any) -> Image | Labels | None:
 
 
 def _active_view(viewer: Any) -> LeafView | None:
-    image = _active(viewer)
+    """Return the view of the leaves of the active compressed layer; None, after an error, if it has none."""
+    image = _active_image(viewer)
     try:
         return None if image is None else leaf_view(viewer, image)
     except (TincError, OSError) as error:
@@ -71,7 +73,7 @@ def _active_view(viewer: Any) -> LeafView | None:
 
 @unproxied
 def open_url(viewer: Viewer) -> None:
-    """Ask for a URL, and open what it names."""
+    """Ask for the URL of a file, and open it."""
     url = dialogs.ask_url(viewer)
     if not url:
         return

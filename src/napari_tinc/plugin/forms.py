@@ -1,4 +1,4 @@
-"""Rows of a dock widget that is 350 pixels wide."""
+"""Helpers for the controls of a dock that is 350 pixels wide: rows, tooltips, keyboard focus, plots, help."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ from qtpy.QtWidgets import (
 
 from .docks import DockWatch
 
-LEAST_HEIGHT = 200  # pixels of a panel
-GUIDE = Path(__file__).with_name("guide")  # a page in Markdown for each dock
-GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
-LINK_COLOR = "#1f9a78"  # Stands out from the dark and from the light theme.
-LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
-PLOT_MARGIN = 9  # pixels above and beside a plot: half the height of a number, which would be cut off
-USUAL_TOOLTIP_KEY = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
+LEAST_HEIGHT = 200  # Pixels that a dock has at least.
+GUIDE_FOLDER = Path(__file__).with_name("guide")  # Holds a page in Markdown for each dock.
+GUIDE_SIZE = (620, 640)  # Pixels of the window that shows a page.
+LINK_COLOR = "#1f9a78"  # A green that can be read in the dark and in the light theme.
+LABEL_WIDTH = 82  # Pixels that a label of a row has at least, so that the controls of all rows begin at one place.
+PLOT_MARGIN = 9  # Pixels above and beside a plot. With less, the numbers at its ends would be cut off.
+USUAL_TOOLTIP_KEY = "tinc_usual_tooltip"  # The Qt property with the tooltip of a control while it is enabled.
 
-# napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
+# napari's themes hardly show which control has the keyboard, so it gets a frame that stands out from both.
 FOCUS_STYLE = "{border: 2px solid #1f9a78; border-radius: 2px}"
+# The kinds of controls that get this frame.
 FOCUSABLE = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
 
 
 def labelled_row(text: str, widget: Widget) -> Container:
+    """Return a row of a label and a control, whose accessible name is the label."""
     label = Label(value=text)
     label.min_width = LABEL_WIDTH
     label.native.setBuddy(widget.native)
@@ -45,46 +47,46 @@ def labelled_row(text: str, widget: Widget) -> Container:
 
 
 def set_accessible_name(text: str, *widgets: Widget) -> None:
-    """What a screen reader calls them, where their own text does not say it."""
+    """Set what a screen reader calls widgets that show no text of their own."""
     for widget in widgets:
         inside = [each for kind in (QAbstractSlider, QAbstractSpinBox) for each in widget.native.findChildren(kind)]
-        for native in (widget.native, *inside):  # a slider has its number beside it
+        for native in (widget.native, *inside):  # A slider contains a box with its number.
             native.setAccessibleName(text)
 
 
 def show_focus(native: QWidget) -> None:
-    """Let one see which of the widgets inside has the keyboard; what only surrounds them never has."""
+    """Show which of the widgets inside has the keyboard. The surrounding area never takes it."""
     native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSABLE) + FOCUS_STYLE)
 
 
 def prepare_dock(native: QWidget) -> DockWatch:
-    """Give a dock room: a least height, and a tab beside our other docks instead of a share of their place."""
+    """Give a dock a least height, and make it a tab beside our other docks."""
     native.setMinimumHeight(LEAST_HEIGHT)
     return DockWatch(native)
 
 
 def elide_long_choices(*choices: Widget) -> None:
-    """Let long names be cut off instead of making the widget wide."""
+    """Let lists cut off long names, so that these do not make the dock wide."""
     for choice in choices:
         choice.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         choice.native.setMinimumContentsLength(8)
 
 
 def keep_keyboard_on_slider(slider: Widget) -> None:
-    """Keep the keyboard on a slider that is moved: its number, which follows, would take it."""
+    """Keep the keyboard on a slider that is moved. Its number would take it otherwise."""
     for number in slider.native.findChildren(QAbstractSpinBox):
         number.setKeyboardTracking(False)
 
 
 def fold_button(title: str, content: QWidget) -> QPushButton:
-    """A button, by mouse, Space or Enter, that shows content which is hidden at first.
+    """Return a button that shows or hides ``content``, by mouse, Space or Enter. It is hidden at first.
 
-    Not superqt's: that gives content the height which it has then, and lines that wrap later are squeezed.
+    superqt's collapsible fixes the height of its content, so that lines that wrap later would be squeezed.
     """
     button = QPushButton()
     button.setCheckable(True)
-    button.setAutoDefault(True)  # Enter, as for magicgui's buttons
+    button.setAutoDefault(True)  # Enter presses it, as it does magicgui's buttons.
     button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS_STYLE}")
 
     def show(on: bool) -> None:
@@ -97,18 +99,15 @@ def fold_button(title: str, content: QWidget) -> QPushButton:
 
 
 def enable_unless(widget: Widget, reason: str = "") -> None:
-    """Enable a widget, or disable it and let its tooltip say why.
-
-    An empty reason enables it and restores its usual tooltip.
-    """
+    """Disable a widget and let its tooltip say the reason. An empty reason enables it and restores its tooltip."""
     native = widget.native
     usual = native.property(USUAL_TOOLTIP_KEY)
     if usual is None:
         usual = widget.tooltip
         native.setProperty(USUAL_TOOLTIP_KEY, usual)
-    native.setEnabled(not reason)  # of a slider, its number too, which magicgui's own leaves as it is
+    native.setEnabled(not reason)  # magicgui would leave the number of a slider as it is.
     widget.tooltip = reason or usual
-    native.setToolTip(reason or usual)  # of a slider, magicgui's own leaves out the number
+    native.setToolTip(reason or usual)  # magicgui would leave out the number of a slider.
 
 
 def help_button(page: str) -> PushButton:
@@ -121,13 +120,13 @@ def help_button(page: str) -> PushButton:
 
 
 def show_guide(page: str, parent: QWidget | None) -> QDialog:
-    """Open a page of the guide in a window of its own, beside the one that is in use. It needs no network."""
+    """Open a page of the guide in a separate window, which needs no network."""
     dialog = QDialog(parent)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setWindowTitle("TINC guide")
     text = QTextBrowser()
     text.sourceChanged.connect(lambda _: _brighten_links(text))
-    text.setSource(QUrl.fromLocalFile(str(GUIDE / f"{page}.md")))
+    text.setSource(QUrl.fromLocalFile(str(GUIDE_FOLDER / f"{page}.md")))
     layout = QVBoxLayout(dialog)
     layout.addWidget(text)
     dialog.resize(*GUIDE_SIZE)
@@ -136,7 +135,7 @@ def show_guide(page: str, parent: QWidget | None) -> QDialog:
 
 
 def _brighten_links(text: QTextBrowser) -> None:
-    """Give links a colour that can be read in both themes; Qt's own is dark blue."""
+    """Give links a colour that can be read in both themes. Qt's own is dark blue."""
     links = []
     block = text.document().begin()
     while block.isValid():
@@ -155,20 +154,21 @@ def _brighten_links(text: QTextBrowser) -> None:
 
 
 def row(*widgets: Widget) -> Container:
+    """Return a row of widgets without margins."""
     container = Container(layout="horizontal", labels=False, widgets=list(widgets))
     container.margins = (0, 0, 0, 0)
     return container
 
 
 def wrap_long_lines(*labels: Label) -> None:
-    """Let long lines wrap instead of making the widget wide."""
+    """Let long lines wrap, so that these do not make the dock wide."""
     for label in labels:
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
 
 
-def plot(bottom: str, left: str) -> Any:
-    """A small pyqtgraph plot, hidden; None where that is not installed, as it is in the extra "all" only."""
+def make_plot(bottom: str, left: str) -> Any:
+    """Return a small plot, hidden at first, with titles of its axes; None without pyqtgraph, which "[all]" installs."""
     try:
         import pyqtgraph
     except ImportError:
@@ -189,7 +189,7 @@ def plot(bottom: str, left: str) -> Any:
 
 
 class _PlotColors(QObject):
-    """Draws a plot's axes in the colour of the theme's text, and follows it when the theme changes."""
+    """Draw a plot's axes in the colour of the theme's text, also when the theme changes."""
 
     def __init__(self, plot: Any) -> None:
         super().__init__(plot)
@@ -207,6 +207,8 @@ class _PlotColors(QObject):
 
 
 class _CloseWatch(QObject):
+    """Call back when napari takes a widget out of its dock."""
+
     def __init__(self, on_closed: Callable[[], None]) -> None:
         super().__init__()
         self._on_closed = on_closed
@@ -218,10 +220,10 @@ class _CloseWatch(QObject):
 
 
 def watch_closing(native: Any, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
-    """Call back when napari closes a dock, which takes its widget out of it, and when the widget is destroyed.
+    """Call ``on_closed`` when napari closes a dock, and ``on_destroyed`` when its widget is destroyed.
 
-    When it is destroyed, as with all of the window, nothing of Qt or of the canvas may be touched any more. Both have
-    to be methods; what they belong to lives as long as the widget, of which napari keeps no more than that.
+    A widget is destroyed with its window; then nothing of Qt or of the canvas may be touched any more. Both arguments
+    have to be methods, as they keep their object alive for as long as the Qt widget, the only part that napari keeps.
     """
     native.tinc_close_watch = _CloseWatch(on_closed)
     native.installEventFilter(native.tinc_close_watch)

@@ -12,7 +12,7 @@ from ..forms import (
     enable_unless,
     help_button,
     labelled_row,
-    plot,
+    make_plot,
     prepare_dock,
     row,
     show_focus,
@@ -59,9 +59,9 @@ class CompareWidget(Container):
         show_focus(self.root_native_widget)
         watch = prepare_dock(self.root_native_widget)
         watch.hidden.connect(self._stop_comparing)
-        watch.in_sight.connect(self._on_visible)
+        watch.is_visible.connect(self._on_visible)
         wrap_long_lines(self.status)
-        self._plot = plot("error", "% of voxels")
+        self._plot = make_plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
         if self._plot is not None:
             layout.addWidget(self._plot)
@@ -140,10 +140,10 @@ class CompareWidget(Container):
         with self.place.changed.blocked():
             self.place.value = share
 
-    def _on_visible(self, in_sight: bool) -> None:
+    def _on_visible(self, is_visible: bool) -> None:
         """Pause blinking while the dock is behind another tab, where nothing could stop it. A still picture stays."""
         blinks = self._comparison is not None and self._comparison.mode is Mode.BLINK
-        if blinks and in_sight:
+        if blinks and is_visible:
             self._timer.start(BLINK_MS)
         else:
             self._timer.stop()

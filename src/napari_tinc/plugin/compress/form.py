@@ -29,7 +29,7 @@ from ..forms import (
     fold_button,
     help_button,
     labelled_row,
-    plot,
+    make_plot,
     prepare_dock,
     row,
     set_accessible_name,
@@ -170,7 +170,7 @@ class CompressForm(Container):
         set_accessible_name("Progress", self.bar)
         wrap_long_lines(self.plan_text, self.method_text, self.status, self.memory_text, self.networks_text)
         layout = self.root_native_widget.widget().layout()
-        self._plot = plot("seconds", "PSNR (dB)")
+        self._plot = make_plot("seconds", "PSNR (dB)")
         if self._plot is not None:
             layout.addWidget(self._plot)
         self._advanced = advanced  # Else magicgui would delete its widgets.

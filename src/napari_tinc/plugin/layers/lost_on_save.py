@@ -1,4 +1,4 @@
-"""What of a layer a ``.tinc`` file cannot keep: where it lies, and how it looks."""
+"""What is lost when a layer is saved: a ``.tinc`` file keeps neither its position nor its colours."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from ...decoding.volume import TincVolume
 
-SAME_LIMIT = 0.01  # Share of the range of values, up to which contrast limits count as those of the reopened file.
+SAME_LIMIT = 0.01  # Contrast limits that differ by less than this share of the range of values count as the same.
 
 
 def lost_on_save(arguments: Mapping[str, Any], volume: TincVolume, *, with_appearance: bool = True) -> str:
-    """Say in one line what of a layer's arguments a file does not keep; "" where it keeps all that matters."""
+    """Say in one line what of a layer's arguments a file does not keep; "" if it keeps all that matters."""
     placement, appearance = _lost_placement(arguments), _lost_appearance(arguments, volume) if with_appearance else []
     lines = []
     if placement:
@@ -24,6 +24,7 @@ def lost_on_save(arguments: Mapping[str, Any], volume: TincVolume, *, with_appea
 
 
 def _lost_placement(arguments: Mapping[str, Any]) -> list[str]:
+    """Name the arguments that move, turn or flip a layer."""
     changed = [name for name in ("translate", "shear") if np.any(np.asarray(arguments.get(name, 0.0), float))]
     changed += [name for name in ("rotate", "affine") if not _is_identity(arguments.get(name))]
     if np.any(np.asarray(arguments.get("scale", 1.0), float) < 0):
@@ -32,7 +33,8 @@ def _lost_placement(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _lost_appearance(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
-    if "contrast_limits" not in arguments:  # labels have colours of their own, alike in every layer
+    """Name the arguments that make a layer look different from the opened file."""
+    if "contrast_limits" not in arguments:  # Labels have the same colours in every layer.
         return []
     changed = [] if _colormap_name(arguments.get("colormap")) in ("", "gray") else ["the colormap"]
     low, high = map(float, volume.value_range)
