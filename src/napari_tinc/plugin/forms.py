@@ -8,7 +8,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Label, PushButton, Widget
 from qtpy.QtCore import QEvent, QObject, Qt, QUrl
-from qtpy.QtGui import QColor, QPalette, QTextCursor
+from qtpy.QtGui import QColor, QPalette, QResizeEvent, QTextCursor
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -165,6 +165,33 @@ def wrap_long_lines(*labels: Label) -> None:
     for label in labels:
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+
+
+def keep_height(label: Label, lines: int) -> None:
+    """Give a label that wraps room for so many lines, and let it only grow: what stands below does not jump."""
+    label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.native.tinc_height = _KeptHeight(label.native, lines)
+
+
+class _KeptHeight(QObject):
+    """Keep a label as high as it ever was at its present width."""
+
+    def __init__(self, native: Any, lines: int) -> None:
+        super().__init__(native)
+        self._native, self._lines = native, lines
+        native.installEventFilter(self)
+        self._reserve(0)
+
+    def _reserve(self, height: int) -> None:
+        self._native.setMinimumHeight(max(height, self._lines * self._native.fontMetrics().lineSpacing()))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if isinstance(event, QResizeEvent):
+            width = event.size().width()
+            if width != event.oldSize().width():
+                self._reserve(0)
+            self._reserve(max(self._native.heightForWidth(width), self._native.minimumHeight()))
+        return False
 
 
 def make_plot(bottom: str, left: str) -> Any:

@@ -517,7 +517,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
 
     (tmp_path / "bad.tinc").write_bytes(b"no" * 50)
     assert viewer.open(tmp_path / "bad.tinc", plugin="napari-tinc") == []
-    assert notification_manager.records[-1].message.startswith("Cannot open bad.tinc: not a .tinc file")
+    assert notification_manager.records[-1].message.endswith("Cannot open bad.tinc: this is not a .tinc file")
 
     monkeypatch.setitem(task.STEPS, "fast", LONG)
     started(qtbot, widget)

@@ -560,7 +560,7 @@ def test_lazy_pairs_are_arrays() -> None:
 
 def test_only_lazy_volumes_are_refined() -> None:
     assert drawing.refinable(np.zeros((4, 4, 4))) is None and drawing.refinable([]) is None
-    assert drawing.refinable(LazyArray(lazy_pairs.seen(few()), 1, (range(2),) * 3)) is not None
+    assert drawing.refinable(LazyArray(lazy_pairs.as_display_volume(few()), 1, (range(2),) * 3)) is not None
 
 
 def test_blocks_without_an_overview_are_sketched() -> None:

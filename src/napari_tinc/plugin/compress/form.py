@@ -28,6 +28,7 @@ from ..forms import (
     enable_unless,
     fold_button,
     help_button,
+    keep_height,
     labelled_row,
     make_plot,
     prepare_dock,
@@ -44,6 +45,9 @@ LOSSLESS = "lossless"  # How a largest error of 0 is shown.
 ONE_FILE_EACH = "all, one file each"  # Each volume of the layer becomes a file and a layer of its own.
 ONE_FILE = "all, in one file"  # All volumes of the layer become one file.
 AUTO = "auto"  # The option is chosen for the volume and the target.
+PLAN_LINES = 4  # The plan has room for so many lines: shape, sizes, time, memory.
+METHOD_LINES = 1  # The method has room for so many lines.
+STATUS_LINES = 5  # The status has room for so many lines, as the description of a result has.
 NO_NETWORKS = "Only for networks: a largest error is kept without them."
 CHOSEN_BY_LABELS = "Labels and masks are always kept bit for bit."
 CHOSEN_BY_PSNR = "Chosen by the search for a PSNR."
@@ -169,6 +173,12 @@ class CompressForm(Container):
             set_accessible_name(title, widget)
         set_accessible_name("Progress", self.bar)
         wrap_long_lines(self.plan_text, self.method_text, self.status, self.memory_text, self.networks_text)
+        for label, lines in (
+            (self.plan_text, PLAN_LINES),
+            (self.method_text, METHOD_LINES),
+            (self.status, STATUS_LINES),
+        ):
+            keep_height(label, lines)
         layout = self.root_native_widget.widget().layout()
         self._plot = make_plot("seconds", "PSNR (dB)")
         if self._plot is not None:

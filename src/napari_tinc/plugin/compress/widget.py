@@ -194,7 +194,6 @@ class CompressWidget(CompressForm):
             description.method,
             description.networks,
         )
-        self.method_text.visible = bool(description.method)
         self._axes_row.visible = self.volumes.value == ONE_FILE and self._axes.asks_user(self.image.value)
         self._show_state(description.reason)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from napari.qt.threading import GeneratorWorker
 from napari.utils.task_status import Status
+from qtpy.compat import isalive
 
 from ...control import Control
 from .job import JobError, Request, compress_layer, run_once
@@ -32,8 +33,16 @@ class JobWorker(GeneratorWorker):
         """Do the work and emit its signals.
 
         Unlike superqt's ``run``, this leaves the warning handler of the process alone. With two workers at a time,
-        superqt would leave the handler of a deleted one behind.
+        superqt would leave the handler of a deleted one behind. Nothing is emitted any more once napari was closed,
+        which deletes the signals.
         """
+        try:
+            self._emit_result()
+        except RuntimeError:
+            if isalive(self.signals):
+                raise
+
+    def _emit_result(self) -> None:
         self.started.emit()
         self._running = True
         try:
