@@ -15,7 +15,6 @@ from ... import texts as wording
 from ...encoding import choice
 from ...encoding.job import EncodingJob
 from ...encoding.options import Options
-from ...encoding.plan import estimate_blocks
 from ...encoding.psnr_search import LEAST_RATIO
 from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
@@ -27,10 +26,8 @@ from ..layers.leading_axes import LeadingAxes
 from ..layers.origin import base_name
 from ..layers.to_volumes import all_volumes, frozen_copy, storable_labels, volumes_of
 from . import texts
-from .form import MAX_ERROR, ONE_FILE, ONE_FILE_EACH, CompressForm
+from .form import ONE_FILE, ONE_FILE_EACH, CompressForm
 
-SECONDS_PER_VOXEL = 2e-6  # What a voxel is expected to take on one core, for a file within a largest error.
-SEARCH_SECONDS_PER_VOXEL = 3e-6  # The same where the largest error is searched for that meets a size.
 NO_LAYER = "Open a 3D image, or labels, to compress."
 
 _click_numbers = itertools.count(1)
@@ -70,7 +67,7 @@ def layer_data(layer: Image | Labels, *, frozen: bool = False) -> tuple[Any, dic
 
 
 def estimate(form: CompressForm, volume: Any) -> Estimate | None:
-    """Return the networks, time and memory of a fit; None for a PSNR, which is searched for, or without networks.
+    """Return the networks, time and memory of a job; None for a PSNR that networks are searched for.
 
     Raises
     ------
@@ -81,22 +78,16 @@ def estimate(form: CompressForm, volume: Any) -> Estimate | None:
     """
     options = form.chosen_options()
     source = VolumeSource.of(volume, exact=options.exact)
-    if options.psnr is not None or options.without_networks:
+    if options.psnr is not None and not options.without_networks:
         return None
-    return estimate_blocks(source, options.budget(source.nbytes), options.settings())
+    return choice.estimate_fit(source, options.budget(source.nbytes), options.settings())
 
 
-def expected_seconds(form: CompressForm, planned: Estimate | None, volume: Any) -> float | None:
+def expected_seconds(form: CompressForm, planned: Estimate | None) -> float | None:
     """Return the seconds that a job takes at a pace of 1; None if they cannot be estimated."""
-    if form.target.value == MAX_ERROR:
-        return SECONDS_PER_VOXEL * math.prod(volume.shape)
-    search_seconds = SEARCH_SECONDS_PER_VOXEL * math.prod(volume.shape)
-    if form.chosen_method() == "predictive":
-        return search_seconds
-    if planned is None or form.device.value not in ("cpu", "auto"):
+    if planned is None or (planned.steps and form.device.value not in ("cpu", "auto")):
         return None
-    tries_both = settled_method(form.chosen_options(), volume) == "auto"
-    return planned.seconds + (search_seconds if tries_both else 0.0)
+    return planned.seconds
 
 
 def is_one_file(form: CompressForm, volumes: Sequence[tuple[str, Any]]) -> bool:
@@ -120,7 +111,7 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
     channels: list[dict[str, str]] = []
     if is_one_file(form, volumes):
         array, letters, channels = all_volumes(data, arguments, axes.letters, axes.channels)
-    seconds = expected_seconds(form, estimate(form, array), array) or 0.0  # All volumes have one shape.
+    seconds = expected_seconds(form, estimate(form, array)) or 0.0  # All volumes have one shape.
     layer_geometry = geometry(arguments)
     appearance = appearance_of_all(layer, letters) if letters else appearance_of(layer)
     if letters:
@@ -160,7 +151,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
     reason, planned, networks = "", None, ""
     try:
         planned = estimate(form, volume)
-        networks = texts.describe_networks(planned) if planned else ""
+        networks = texts.describe_networks(planned) if planned and planned.steps else ""
     except ValueError as error:
         reason = networks = str(error)
     try:
@@ -169,7 +160,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
         reason = reason or str(error)
     count = len(volumes) if len(volumes) > 1 and form.volumes.value == ONE_FILE_EACH else 1
     lines = _size_lines(volume, target, count, holds_labels(layer), channels)
-    seconds = expected_seconds(form, planned, volume)
+    seconds = expected_seconds(form, planned)
     if seconds is not None:
         lines.append(
             f"in about {wording.duration(count * (1 if 'max_error' in target else pace) * seconds)} on this CPU"
