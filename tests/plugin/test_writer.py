@@ -240,7 +240,7 @@ def test_several_layers_become_a_file_each(viewer: ViewerModel, tmp_path: Path) 
     assert (tmp_path / "x-a.tinc").read_bytes() == b"old"
     np.testing.assert_array_equal(np.asarray(tinc.open(written[2])), names)
     told = [note.message for note in notification_manager.records]
-    assert told[-1].endswith("Left out, since they are no image or labels of their own: dots, a error.")
+    assert told[-1].endswith("Left out, since only images and labels can be saved: dots, a error.")
     assert "x-cells 1.tinc: The file does not keep translate: opened again, the layer lies elsewhere." in told
     assert any(re.match(r"Ratio 12\.\d, PSNR .* dB, \d+ s: x-a 2, 2\.\d kB", each) for each in told)
 

@@ -78,6 +78,6 @@ def open_url(viewer: Viewer) -> None:
     if not url:
         return
     if "://" not in url or get_reader(url) is None:
-        notify(f"{url} is no URL of a .tinc file, such as https://example.org/brain.tinc")
+        notify(f"{url} is not the URL of a .tinc file, such as https://example.org/brain.tinc")
         return
     viewer.open(url, plugin="napari-tinc")

@@ -56,4 +56,5 @@ def ask_where_to_save(viewer: Any, name: str, save: Callable[[str], None]) -> No
 
 
 def _window(viewer: Any) -> Any:
+    """Return the Qt window of a viewer."""
     return viewer.window._qt_window

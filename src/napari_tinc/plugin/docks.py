@@ -44,13 +44,14 @@ class DockWatch(QObject):
             return
         area = window.dockWidgetArea(dock)
         for other in window.findChildren(QDockWidget):
-            ours = other is not dock and other.widget() is not None and other.widget().findChild(DockWatch)
-            if ours and not other.isHidden() and not other.isFloating() and window.dockWidgetArea(other) == area:
+            is_our_dock = other is not dock and other.widget() is not None and other.widget().findChild(DockWatch)
+            if is_our_dock and not other.isHidden() and not other.isFloating() and window.dockWidgetArea(other) == area:
                 window.tabifyDockWidget(other, dock)
                 QTimer.singleShot(0, self._raise)  # Later, as it has no effect before the tabs are laid out.
                 return
 
     def _raise(self) -> None:
+        """Bring the tab of the dock to the front."""
         if self._dock is not None:
             self._dock.raise_()
 

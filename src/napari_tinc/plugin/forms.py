@@ -139,11 +139,11 @@ def _brighten_links(text: QTextBrowser) -> None:
     links = []
     block = text.document().begin()
     while block.isValid():
-        place = block.begin()
-        while not place.atEnd():
-            if (part := place.fragment()).charFormat().isAnchor():
-                links.append((part.position(), part.length(), part.charFormat()))
-            place += 1
+        iterator = block.begin()
+        while not iterator.atEnd():
+            if (fragment := iterator.fragment()).charFormat().isAnchor():
+                links.append((fragment.position(), fragment.length(), fragment.charFormat()))
+            iterator += 1
         block = block.next()
     for position, length, style in links:
         cursor = QTextCursor(text.document())
@@ -183,6 +183,7 @@ class _KeptHeight(QObject):
         self._reserve(0)
 
     def _reserve(self, height: int) -> None:
+        """Set the least height, which is at least that of the reserved lines."""
         self._native.setMinimumHeight(max(height, self._lines * self._native.fontMetrics().lineSpacing()))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:

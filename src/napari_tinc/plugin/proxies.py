@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MARK = "__napari_tinc_unproxied__"
+_MARK = "__napari_tinc_unproxied__"  # The attribute of functions that were decorated.
 
 
 def unwrap_proxy(thing: Any) -> Any:

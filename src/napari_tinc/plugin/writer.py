@@ -83,6 +83,7 @@ def _ask_and_save(viewer: Any) -> None:
 
 
 def _save_selected(viewer: Any, path: str) -> None:
+    """Save the selected layers, or show why that is not possible."""
     try:
         written = viewer.layers.save(path, selected=True, plugin="napari-tinc")
     except SaveError as error:
@@ -119,6 +120,7 @@ def _with_suffix(path: str) -> Path:
 
 
 def _save_layers(path: Path, layers: Sequence[LayerData], left_out: Sequence[str]) -> list[str]:
+    """Save several layers to a file each. Raises SaveError only if none was saved."""
     written: list[str] = []
     failures: list[str] = []
     for data, arguments, kind in layers:
@@ -131,7 +133,7 @@ def _save_layers(path: Path, layers: Sequence[LayerData], left_out: Sequence[str
         raise SaveError("; ".join(failures))
     lines = [f"Saved {', '.join(Path(each).name for each in written)}."]
     if left_out:
-        lines.append(f"Left out, since they are no image or labels of their own: {', '.join(left_out)}.")
+        lines.append(f"Left out, since only images and labels can be saved: {', '.join(left_out)}.")
     notifications.show_info(" ".join(lines))
     for failure in failures:
         notifications.show_error(failure)
@@ -167,8 +169,8 @@ def _notify_saved(name: str, volume: TincVolume, result: Result | None, argument
     """Show a notice about the compression of a layer, if there was one, and about what the file does not keep."""
     if result is not None:
         notifications.show_info(texts.notice(Path(name).stem, result))
-    if lost := lost_on_save(arguments, volume):
-        notifications.show_warning(f"{name}: {lost}")
+    if lost_text := lost_on_save(arguments, volume):
+        notifications.show_warning(f"{name}: {lost_text}")
 
 
 def _check_writable(target: Path) -> None:

@@ -41,8 +41,8 @@ class CurtainDrag:
         source = self._curtain.metadata["curtain"]
         step = np.zeros((2, 3))
         step[1, source.axis] = 1
-        here, there = map(np.asarray, map(self._curtain.data_to_world, step))
-        pixels = np.linalg.norm(there - here) * event.camera_zoom  # Per voxel.
+        first_point, second_point = map(np.asarray, map(self._curtain.data_to_world, step))
+        pixels = np.linalg.norm(second_point - first_point) * event.camera_zoom  # Per voxel.
         return bool(abs(self._place_of_mouse(event) - source.place) * pixels <= GRAB_PIXELS)
 
     def _on_hover(self, viewer: Any, event: Any) -> None:

@@ -92,11 +92,11 @@ class Curtain(_FollowsVolume):
     def dtype(self) -> np.dtype[Any]:
         return np.result_type(np.dtype(self.original.dtype), self.volume.dtype)
 
-    def levels(self, most: int) -> list[LazyArray]:
-        """Return all voxels, then coarser levels of the volume until one has at most ``most`` voxels."""
+    def levels(self, max_voxels: int) -> list[LazyArray]:
+        """Return all voxels, then coarser levels of the volume until one has at most ``max_voxels`` voxels."""
         levels = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))]
         for coarse in self.volume.levels[1:]:
-            if levels[-1].size <= most:
+            if levels[-1].size <= max_voxels:
                 break
             levels.append(LazyArray(self, coarse.factor, coarse.axes))
         return levels
@@ -111,8 +111,8 @@ class Curtain(_FollowsVolume):
         if not isinstance(self.original, np.ndarray):
             return None  # It may be a file.
         position = self._position
-        part = _ranges_behind(position, factor, ranges)
-        compressed = self._display_volume.at_hand(factor, part) if part[position[0]] else np.zeros(0)
+        behind_ranges = _ranges_behind(position, factor, ranges)
+        compressed = self._display_volume.at_hand(factor, behind_ranges) if behind_ranges[position[0]] else np.zeros(0)
         return None if compressed is None else self._composed(position, factor, ranges, compressed)
 
     def quick(self, factor: int, ranges: Ranges) -> NDArray[Any]:
@@ -175,10 +175,10 @@ class Difference(_FollowsVolume):
         self._display_volume = as_display_volume(volume)
         self.dtype = np.dtype(np.float32)
 
-    def levels(self, most: int) -> list[LazyArray]:
-        """Return all voxels, then half along each axis and so on, until a level has at most ``most`` voxels."""
+    def levels(self, max_voxels: int) -> list[LazyArray]:
+        """Return all voxels, then half along each axis and so on, until a level has at most ``max_voxels`` voxels."""
         levels, factor = [LazyArray(self, 1, tuple(range(n) for n in self.volume.shape))], 1
-        while levels[-1].size > most:
+        while levels[-1].size > max_voxels:
             factor *= 2
             levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.volume.shape)))
         return levels
@@ -216,6 +216,7 @@ class Difference(_FollowsVolume):
         )
 
     def _subtract_original(self, factor: int, ranges: Sequence[range], values: NDArray[Any]) -> NDArray[Any]:
+        """Return decoded values minus the original, clipped to what float32 can hold."""
         original = cell_middles(self.original, 1, _first_voxels(factor, ranges), self.volume.shape)
         with np.errstate(invalid="ignore"):  # Of infinite values.
             errors = values.astype(np.float64) - original

@@ -23,6 +23,7 @@ from .curtain_drag import CurtainDrag
 from .lazy_pairs import Curtain, Difference
 
 SHARED_LOOK = ("contrast_limits", "colormap", "gamma")  # Both layers keep these alike while they are compared.
+# The compressed layer gets these from the original while they are compared.
 COPIED_LOOK = (*SHARED_LOOK, "rendering", "iso_threshold", "attenuation", "interpolation2d", "interpolation3d")
 
 

@@ -85,9 +85,9 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
     quality = quality_of(original, values, volume)
     errors = subtract(original, values)
     limit = error_limit(errors)
-    known = np.isfinite(original)
-    if known.any() and not known.all():
-        errors = errors[known]
+    finite = np.isfinite(original)
+    if finite.any() and not finite.all():
+        errors = errors[finite]
     percentile_errors = tuple(float(share) for share in np.percentile(np.abs(errors), PERCENTS, overwrite_input=True))
     counts, edges = np.histogram(errors, BINS, (-limit, limit))
     uncalibrated_volume = uncalibrated(volume)
@@ -162,6 +162,7 @@ def _sampled_error_limit(original: Any, volume: TincVolume) -> float:
 
 
 def _check_shapes(original: Any, reconstruction: Any) -> None:
+    """Raise ValueError if the shapes of an original and a volume differ."""
     shapes = tuple(original.shape), tuple(reconstruction.shape)
     if shapes[0] != shapes[1]:
         raise ValueError(f"shapes differ: original {shapes[0]}, compressed volume {shapes[1]}")
@@ -243,6 +244,7 @@ def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | N
 
 
 def _is_likely(layer: Image, image: Image | Labels) -> bool:
+    """Tell whether a compressed layer was made from a layer, or else has the same name."""
     source = source_of(image)
     return source is layer if source is not None else _original_name(layer.name) == _original_name(image.name)
 
@@ -274,8 +276,8 @@ def measure_leaves(volume: TincVolume, values: NDArray[Any], original: NDArray[A
     """Return ``volume.leaves`` with the errors of each leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
     errors = box_errors(original, values, rows["start"], rows["stop"])
-    known = original[np.isfinite(original)]
-    span = float(known.max()) - float(known.min()) if known.size else 0.0
+    finite = original[np.isfinite(original)]
+    span = float(finite.max()) - float(finite.min()) if finite.size else 0.0
     rows["rmse"], rows["max_error"] = errors.T
     rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
     return rows

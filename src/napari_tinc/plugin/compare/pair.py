@@ -21,6 +21,7 @@ from .original import Measurement, describe_measurement, difference, likely_orig
 
 T = TypeVar("T")
 BAR_HEIGHT = 14  # Pixels of the bar that shows that work is being done.
+# Why two layers cannot be compared yet, as tooltips say it.
 LABELS = "Labels are kept bit for bit: there is nothing to compare."
 NO_VOLUME = "Open a .tinc file, or compress a layer, first."
 NO_ORIGINAL = "Open the volume that it was made from first: an image of the same shape."
@@ -74,10 +75,10 @@ class Pair:
 
     def reset_choices(self) -> None:
         """List the layers anew, after some were added or removed."""
-        before = len(self.original.choices)
+        count_before = len(self.original.choices)
         self.image.reset_choices()
         self.original.reset_choices()
-        if len(self.original.choices) > before:
+        if len(self.original.choices) > count_before:
             self._choose_likely_original()
         self._on_pair_changed()
 
@@ -134,7 +135,7 @@ class Pair:
         self.run(
             "Subtracting ...",
             lambda volume, original: difference(original, volume),
-            lambda image, found: add_difference(self._viewer, image, *found, absolute),
+            lambda image, measurement: add_difference(self._viewer, image, *measurement, absolute),
         )
 
     def run(
@@ -186,19 +187,23 @@ class Pair:
             self._finish_work(lambda: None, "Cancelled.")
 
     def _set_busy(self, text: str, failure: str = "") -> None:
+        """Show or hide the progress bar. An empty ``text`` says that the work has ended."""
         self.busy, self.failure = text, failure
         self.progress.visible = bool(text)
         if not text:
             self._finish_work = None
 
     def _images(self, _: Any = None) -> list[Image | Labels]:
+        """Return the compressed layers."""
         return [layer for layer in self._viewer.layers if compressed_image(self._viewer, layer) is layer]
 
     def _originals(self, _: Any = None) -> list[Image]:
+        """Return the layers that may be the original of the chosen one."""
         image = self.image.value
         return [] if image is None else possible_originals(self._viewer.layers, image)
 
     def _on_active(self) -> None:
+        """Choose the active layer, or the one that it is an overlay of."""
         image = compressed_image(self._viewer, self._viewer.layers.selection.active)
         if image is not None and image in self.image.choices:
             self.image.value = image

@@ -88,7 +88,7 @@ class CompareWidget(Container):
     def _on_pair(self) -> None:
         """End the comparison of the pair before, and clear its figures."""
         self._stop_comparing()
-        there = self.pair.layers is not None
+        both_chosen = self.pair.layers is not None
         self._update_enabled()
         if self._followed is not None:
             self._followed.events.data.disconnect(self._clear_figures)
@@ -96,7 +96,7 @@ class CompareWidget(Container):
         if self._followed is not None:
             self._followed.events.data.connect(self._clear_figures)
         self._clear_figures()
-        if not there:
+        if not both_chosen:
             why = why_not_comparable(self._viewer.layers.selection.active)
             if self.pair.image.value is not None:
                 why = self.pair.why_not_ready
@@ -109,6 +109,7 @@ class CompareWidget(Container):
         self.status.value = HINT
 
     def _on_mode(self, chosen: str) -> None:
+        """Show the chosen mode, or refuse a layer whose data was changed."""
         pair, mode = self.pair.layers, Mode(chosen)
         self._timer.stop()
         self._show_mode_text("")
@@ -205,6 +206,7 @@ class CompareWidget(Container):
         enable_unless(self.place, "" if curtain_shown else "Choose the curtain first.")
 
     def _on_measured(self, _: Image, measurement: Measurement) -> None:
+        """Show figures and histogram of a measurement."""
         self.status.value = describe_measurement(measurement)
         if self._plot is not None:
             _draw_histogram(self._plot, measurement)

@@ -40,14 +40,19 @@ from ..forms import (
 from ..preferences import Preferences
 from .texts import METHOD_DESCRIPTIONS
 
-RATIO, SIZE, PSNR, MAX_ERROR = TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)", "Max error"]
+RATIO = "Ratio"  # The file is so many times smaller than the raw volume.
+SIZE = "Size (kB)"  # The file is at most so large.
+PSNR = "PSNR (dB)"  # The quality is at least so good.
+MAX_ERROR = "Max error"  # No voxel is further off.
+TARGETS = [RATIO, SIZE, PSNR, MAX_ERROR]
 LOSSLESS = "lossless"  # How a largest error of 0 is shown.
-ONE_FILE_EACH = "all, one file each"  # Each volume of the layer becomes a file and a layer of its own.
+ONE_FILE_EACH = "all, one file each"  # Each volume of the layer becomes a separate file and layer.
 ONE_FILE = "all, in one file"  # All volumes of the layer become one file.
 AUTO = "auto"  # The option is chosen for the volume and the target.
 PLAN_LINES = 4  # The plan has room for so many lines: shape, sizes, time, memory.
 METHOD_LINES = 1  # The method has room for so many lines.
 STATUS_LINES = 5  # The status has room for so many lines, as the description of a result has.
+# Why a control is disabled, as its tooltip says it.
 NO_NETWORKS = "Only for networks: a largest error is kept without them."
 CHOSEN_BY_LABELS = "Labels and masks are always kept bit for bit."
 CHOSEN_BY_PSNR = "Chosen by the search for a PSNR."
@@ -113,7 +118,8 @@ class CompressForm(Container):
         return self.root_native_widget
 
     def _make_targets(self, preferences: Preferences) -> None:
-        self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
+        """Make the list of targets, and a number for each."""
+        self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What the file has to meet.")
         self.ratio = SpinBox(
             value=preferences.ratio, min=1, max=100_000,
             tooltip="Bytes of the raw volume / bytes of the file. 64 to 512 is common.",
@@ -121,7 +127,7 @@ class CompressForm(Container):
         self.size = FloatSpinBox(value=preferences.size, min=0.2, max=1e7, step=10, tooltip="Largest size of the file.")
         self.psnr = FloatSpinBox(
             value=preferences.psnr, min=1, max=120, step=1,
-            tooltip="Least quality, in the smallest file found; up to six fits.",
+            tooltip="The smallest file of at least this quality. The search takes up to six fits.",
         )  # fmt: skip
         self.max_error = LineEdit(
             value=max_error_text(preferences.max_error),
@@ -133,6 +139,7 @@ class CompressForm(Container):
         self._target_row = row(self.target, self.ratio, self.size, self.psnr, self.max_error)
 
     def _make_advanced(self, preferences: Preferences) -> None:
+        """Make the controls that are folded under "Advanced"."""
         self.method = ComboBox(
             choices=list(METHOD_DESCRIPTIONS),
             tooltip="networks: an octree of networks. predictive: a coder without networks. auto: the better of the "
@@ -145,16 +152,18 @@ class CompressForm(Container):
         )
         self.levels = ComboBox(
             choices=[AUTO, *range(1, MAX_LEVELS + 1)],
-            tooltip="Of the octree of networks; two are best but for large files.",
+            tooltip="Levels of the octree of networks. Two are best, except for large files.",
         )
         self.widths = LineEdit(
-            value="", tooltip="Features of a node on each level, from the root, such as 48, 16; empty for what suits."
+            value="",
+            tooltip="Widths of the networks on each level, from the root, such as 48, 16. Empty: chosen for you.",
         )
         self.widths.native.setPlaceholderText(AUTO)
         self.calibration = ComboBox(
-            choices=[AUTO, "none"], tooltip="Gains and offsets of the leaves: where they pay, or none."
+            choices=[AUTO, "none"],
+            tooltip="Correct the values of each leaf by a gain and an offset: where that pays, or never.",
         )
-        self.networks_text = Label(value="", tooltip="Features of a node on each level, from the root.")
+        self.networks_text = Label(value="", tooltip="Widths of the networks on each level, from the root.")
         self.log = LineEdit(value="", tooltip="A file for progress as lines of JSON, or empty.")
         self.isolate = CheckBox(
             value=preferences.isolate and find_python() is not None, text="Separate process",
@@ -166,6 +175,7 @@ class CompressForm(Container):
         self.memory_text = Label(value="")
 
     def _lay_out(self, advanced: Container) -> None:
+        """Set focus, accessible names and heights, and add the plot and the advanced controls."""
         show_focus(self.root_native_widget)
         prepare_dock(self.root_native_widget)
         set_accessible_name("Target", self.target)
@@ -190,6 +200,7 @@ class CompressForm(Container):
         layout.addStretch()
 
     def _numbers(self) -> list[tuple[str, Any]]:
+        """Return each target with the control for its number."""
         return list(zip(TARGETS, [self.ratio, self.size, self.psnr, self.max_error], strict=True))
 
     def update_for_target(self, holds_labels: bool) -> None:

@@ -90,10 +90,12 @@ class LayerChoice:
         return [layer for layer in listed if VOLUME not in layer.metadata]
 
     def _prefer_original(self) -> None:
+        """Choose the first layer that is not compressed."""
         if originals := self._originals():
             self._box.value = originals[0]
 
     def _on_picked(self) -> None:
+        """Remember what the user has picked, unless it is the active layer."""
         viewer, layer = self._viewer(), self._box.value
         picked = viewer is not None and layer is not None and layer is not viewer.layers.selection.active
         self._picked = weakref.ref(layer) if picked else None
@@ -102,6 +104,7 @@ class LayerChoice:
         self._shown_layer = None if layer is None else weakref.ref(layer)
 
     def _grey_out(self) -> None:
+        """Grey out the layers that cannot be compressed. Their tooltips say why."""
         native = self._box.native
         for index in range(native.count()):
             item, reason = native.model().item(index), why_not_compressible(native.itemData(index))

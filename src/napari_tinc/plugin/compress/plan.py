@@ -181,6 +181,7 @@ def settled_method(options: Options, volume: Any) -> str:
 def _size_lines(
     volume: Any, target: Mapping[str, Any], count: int, labels: bool, channels: Sequence[Mapping[str, str]]
 ) -> list[str]:  # fmt: skip
+    """Describe the volume, its channels, and its size before and after."""
     dtype = np.dtype(volume.dtype)
     shape, prefix = " x ".join(map(str, volume.shape)), f"{count} times " if count > 1 else ""
     lines = [f"{prefix}{shape} {dtype}"]

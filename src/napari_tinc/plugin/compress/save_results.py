@@ -102,6 +102,7 @@ class SaveResults:
         dialog.open()
 
     def _start(self, results: Sequence[Saveable], paths: Sequence[Path]) -> None:
+        """Save results to paths in a thread, or show why one cannot be saved."""
         try:
             current = [result.current_volume() for result in results]
         except ValueError as error:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ..jobs.job import Result
     from ..jobs.queue import LayerJob
 
+# Phase of a job -> what it is called in the progress.
 PHASES = {"training": "Training step", "blocks": "Block", "reading": "Reading block", "overview": "Overview, step"}
+# Method -> what the plan says about it.
 METHOD_DESCRIPTIONS = {
     "auto": "Networks, or the predictive coder where that is better",
     "networks": "An octree of networks",

@@ -71,6 +71,7 @@ class CompressWidget(CompressForm):
         run_in_thread(find, self._on_devices, self._on_no_devices)
 
     def _connect(self) -> None:
+        """Connect controls and queue to what they do."""
         self.image.changed.connect(self._on_image)
         self.target.changed.connect(self._on_target)
         self.method.changed.connect(self._on_target)
@@ -215,6 +216,7 @@ class CompressWidget(CompressForm):
             self._draw_curve(outcome.curve if outcome and outcome.results else [])
 
     def _show_buttons(self, reason: str | None = None) -> None:
+        """Show which buttons can be used; tooltips say why not. See :meth:`_show_state` for ``reason``."""
         job = self.queue.running
         ending = "It is being cancelled." if job and job.control.cancel.is_set() else ""
         stop = NO_JOB if job is None else ending
@@ -232,6 +234,7 @@ class CompressWidget(CompressForm):
             self.compress.native.setToolTip(f"{job.request.name} is being compressed; this starts after it.")
 
     def _on_started(self, job: LayerJob) -> None:
+        """Show that a job has started."""
         self._shown_at = 0.0
         self._draw_curve([])
         self.bar.max, self.bar.value = 1, 0
@@ -241,6 +244,7 @@ class CompressWidget(CompressForm):
         self.native.ensureWidgetVisible(self.status.native)
 
     def _on_progress(self, job: LayerJob, event: Progress) -> None:
+        """Show the progress of the running job, at most once in :data:`DRAW_SECONDS`."""
         packing = event.phase == "packing"
         now = time.monotonic()
         if now - self._shown_at < DRAW_SECONDS and not packing:
@@ -326,6 +330,7 @@ class CompressWidget(CompressForm):
             self.queue.abandon(window_is_gone=main_window(self._viewer) is not None)
 
     def _on_devices(self, devices: dict[str, str]) -> None:
+        """List the devices, and choose the one of the preferences if it is there."""
         if self._closed:
             return
         self._memory_of_devices = devices

@@ -107,6 +107,7 @@ class StatusLine:
         self.outcomes[job.source] = outcome
 
     def _show(self, job: LayerJob) -> None:
+        """Show how far a job is."""
         if self.label is not None:
             self.label.setText(texts.headline(job, NAME_LENGTH))
             self.label.show()

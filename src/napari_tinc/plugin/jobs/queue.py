@@ -122,6 +122,7 @@ class Queue:
                 self._drop_preview(job)
 
     def _next(self) -> None:
+        """Start the next job unless one runs."""
         if self.running or not self.waiting:
             return
         job = self.running = self.waiting.pop(0)
@@ -135,6 +136,7 @@ class Queue:
         )  # fmt: skip
 
     def _on_event(self, job: LayerJob, event: Progress | Preview | Result) -> None:
+        """Show a preview, add a result, or pass progress on."""
         if job is not self.running or job.control.cancel.is_set():
             return
         if isinstance(event, Preview):
@@ -153,6 +155,7 @@ class Queue:
             self.progressed.emit(job, event)
 
     def _on_error(self, job: LayerJob, error: JobError) -> None:
+        """Show why a job failed: what the user can mend in one line, anything else with a traceback."""
         job.failure = f"Failed: {error}"
         cause = error.__cause__
         child_died = isinstance(cause, ChildError) and not hasattr(cause, "__notes__")
@@ -162,6 +165,7 @@ class Queue:
             notification_manager.dispatch(Notification.from_exception(error))
 
     def _on_end(self, job: LayerJob) -> None:
+        """Emit that a job has ended, and start the next."""
         self._drop_preview(job)
         if job is self.running:
             self.running = None
@@ -198,6 +202,7 @@ class Queue:
         return 1 + max(i for i, layer in enumerate(layers) if layer is job.source or is_copy(layer, job.source))
 
     def _show_preview(self, job: LayerJob, preview: Preview) -> None:
+        """Add the layer of a preview above the original, or give it new values."""
         layers = self._layers
         if job.preview is not None and job.preview in layers:
             job.preview.data = preview.values

@@ -43,6 +43,7 @@ class JobWorker(GeneratorWorker):
                 raise
 
     def _emit_result(self) -> None:
+        """Do the work, and emit its result or its error."""
         self.started.emit()
         self._running = True
         try:

@@ -38,9 +38,9 @@ def appearance_of_all(layer: Image | Labels, labels: str) -> dict[str, Any]:
     if _is_rgb(layer):
         return {key: state[key] for key in PLACE}
     split = not isinstance(layer, Labels) and not is_mask(layer)  # Channels of labels are a slider.
-    kept = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3 or not split]
-    place = _place(state, kept) | {"axis_labels": tuple(labels[axis] for axis in kept)}
-    return place if len(kept) < layer.ndim else place | _appearance(layer, state)
+    axes = [axis for axis, label in enumerate(labels) if label != "c" or axis >= len(labels) - 3 or not split]
+    place = _place(state, axes) | {"axis_labels": tuple(labels[axis] for axis in axes)}
+    return place if len(axes) < layer.ndim else place | _appearance(layer, state)
 
 
 def is_mask(layer: Image | Labels) -> bool:
@@ -53,6 +53,7 @@ def _is_rgb(layer: Image | Labels) -> bool:
 
 
 def _appearance(layer: Image | Labels, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a layer looks."""
     return {key: state[key] for key in (LABELS_APPEARANCE if isinstance(layer, Labels) else APPEARANCE)}
 
 

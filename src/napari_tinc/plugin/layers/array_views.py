@@ -30,7 +30,7 @@ class As32Bit(LazyBase):
         if (converted != values).any():
             misfit = values[converted != values].flat[0]
             raise ValueError(
-                f"label {misfit} does not fit into {self.dtype}, the largest kind that a file holds: relabel"
+                f"label {misfit} does not fit into {self.dtype}, the largest type in a file: relabel the layer"
             )
         return converted
 
@@ -38,12 +38,12 @@ class As32Bit(LazyBase):
 class OneVolume(LazyBase):
     """View one volume of an array of several. Only what is indexed is read."""
 
-    def __init__(self, array: Any, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-        self._array, self._before, self._after = array, before, after
+    def __init__(self, array: Any, leading: tuple[int, ...], trailing: tuple[int, ...]) -> None:
+        self._array, self._leading, self._trailing = array, leading, trailing
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self._array.shape[len(self._before) : len(self._array.shape) - len(self._after)])
+        return tuple(self._array.shape[len(self._leading) : len(self._array.shape) - len(self._trailing)])
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -51,8 +51,8 @@ class OneVolume(LazyBase):
 
     def __getitem__(self, index: Any) -> Any:
         items = index if isinstance(index, tuple) else (index,)
-        whole = (slice(None),) * (self.ndim - len(items))
-        return self._array[(*self._before, *items, *whole, *self._after)]
+        rest = (slice(None),) * (self.ndim - len(items))
+        return self._array[(*self._leading, *items, *rest, *self._trailing)]
 
 
 class ColorsFirst(LazyBase):

@@ -66,18 +66,19 @@ class TolerantContents:
             elif part is not None:
                 _ = part.network
 
-    def _read_or_none(self, place: tuple[int, int], read: Callable[[int, int], Part | None]) -> Part | None:
-        if place in self._damaged:
+    def _read_or_none(self, volume_and_box: tuple[int, int], read: Callable[[int, int], Part | None]) -> Part | None:
+        """Read and decode a part; None if that fails, which is reported the first time."""
+        if volume_and_box in self._damaged:
             return None
         try:
-            part = read(*place)
+            part = read(*volume_and_box)
             if part is not None:
                 _ = (
                     part.network if isinstance(part, NetworkBox) else part.decode(self.check)
                 )  # there may be damage, too
         except (TincError, OSError) as error:
             if isinstance(error, TincError):
-                self._damaged.add(place)
+                self._damaged.add(volume_and_box)
             else:
                 self.n_lost += 1  # A connection may come back.
             if not self._reported:

@@ -99,6 +99,7 @@ def promise_of_volume(volume: TincVolume) -> str:
 
 
 def _n_blocks(volume: TincVolume) -> int:
+    """Return how many blocks the volumes of a file have together."""
     return math.prod(volume.shape[:-3]) * len(volume.parts.start)
 
 

@@ -45,15 +45,18 @@ def _lost_appearance(arguments: Mapping[str, Any], volume: TincVolume) -> list[s
 
 
 def _is_identity(value: Any) -> bool:
+    """Tell whether a rotation or affine transform changes nothing."""
     matrix = np.asarray(0.0 if value is None else value, float)
     return bool(np.allclose(matrix, np.eye(len(matrix)))) if matrix.ndim == 2 else not matrix.any()
 
 
 def _colormap_name(colormap: Any) -> str:
+    """Return the name of a colormap in any of the forms that napari gives it."""
     if isinstance(colormap, Mapping):
         return str(colormap.get("name", ""))
     return str(getattr(colormap, "name", colormap or ""))
 
 
 def _join_words(words: list[str]) -> str:
+    """Join words with commas and a last "and"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -77,7 +77,7 @@ def finest_data(data: Any, arguments: Mapping[str, Any]) -> Any:
 def edited_message(layer: Any) -> str:
     """Return a message for a layer whose data was changed since it was decoded; "" if it was not."""
     same = unmodified_volume(*layer.as_layer_data_tuple()[:2]) is not None
-    return "" if same else f"{layer.name} was changed since it was decoded: save it, and open that"
+    return "" if same else f"{layer.name} was changed since it was decoded. Save it, and open the saved file."
 
 
 def checksum_of(array: NDArray[Any]) -> int:

@@ -91,9 +91,9 @@ def all_volumes(
     finest = finest_data(data, arguments)
     space_letters = geometry(arguments).axis_labels
     if arguments.get("rgb"):
-        names = list(RGB)[: finest.shape[-1]]
+        colors = list(RGB)[: finest.shape[-1]]
         space_letters = "zyx" if "c" in space_letters else space_letters
-        return ColorsFirst(finest), "c" + space_letters, [{"name": name, "color": RGB[name]} for name in names]
+        return ColorsFirst(finest), "c" + space_letters, [{"name": name, "color": RGB[name]} for name in colors]
     count = finest.ndim - 3
     letters = leading_letters(data, arguments) or leading
     if set(letters) & set(space_letters) or len(letters) != count:

@@ -27,7 +27,7 @@ def start_calibration_toggle(viewer: Any, image: Image | Labels, on_done: Callab
         return
 
     def on_result(shown: ShownVolume) -> None:
-        if image in viewer.layers and image.metadata[VOLUME] is volume:  # neither gone nor changed meanwhile
+        if image in viewer.layers and image.metadata[VOLUME] is volume:  # Neither removed nor changed since.
             show_volume(image, shown, keep_other=True)
             leaf_view(viewer, image).toggle_calibration(shown.volume.leaves)
             on_done()

@@ -44,10 +44,10 @@ class LeafMap:
         """Return all voxels, as a lazy array."""
         return LazyArray(self, 1, tuple(range(n) for n in self.shape))
 
-    def levels(self, most: int) -> list[LazyArray]:
-        """Return all voxels, then half along each axis and so on, until a level has at most ``most`` voxels."""
+    def levels(self, max_voxels: int) -> list[LazyArray]:
+        """Return all voxels, then half along each axis and so on, until a level has at most ``max_voxels`` voxels."""
         levels, factor = [self.whole], 1
-        while levels[-1].size > most:
+        while levels[-1].size > max_voxels:
             factor *= 2
             levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.shape)))
         return levels
@@ -85,8 +85,8 @@ def shade_numbers(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[
     """Return which of :data:`SHADES` colours each value has; -1 where it is not finite."""
     values = np.asarray(values, np.float64)
     low, high = limits
-    place = (np.clip(np.nan_to_num(values), low, high) - low) / ((high - low) or 1)
-    return np.where(np.isfinite(values), np.rint(place * (SHADES - 1)), -1).astype(np.int64)
+    share = (np.clip(np.nan_to_num(values), low, high) - low) / ((high - low) or 1)
+    return np.where(np.isfinite(values), np.rint(share * (SHADES - 1)), -1).astype(np.int64)
 
 
 def value_limits(values: NDArray[Any]) -> tuple[float, float]:

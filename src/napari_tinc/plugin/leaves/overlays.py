@@ -321,6 +321,7 @@ class LeafView:
         self.changed.emit()
 
     def _on_ndisplay(self) -> None:
+        """Show boxes in place of outlines, or the other way round."""
         self._show_outlines_or_boxes(any(layer is not None and layer.visible for layer in (self.outlines, self.boxes)))
 
     def _show_outlines_or_boxes(self, on: bool) -> None:
@@ -338,6 +339,7 @@ class LeafView:
                 layer.visible = wanted
 
     def _on_selected(self) -> None:
+        """Go to the leaf that is selected in the outlines or in the table."""
         before, self._selected_label = (
             self._selected_label,
             self.outlines.selected_label if self.outlines is not None else 1,

@@ -46,6 +46,7 @@ from .legend import Legend
 from .overlays import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view
 
 LEGEND_ROW = 4  # The colour scale stands below the choice of the colour.
+# What is shown if a recalibration gains too little.
 NOT_WORTH_IT = f"Calibration would gain less than {WORTH_DB} dB here, so none is stored."
 
 
@@ -62,7 +63,7 @@ class LeavesWidget(Container):
         self.outlines = CheckBox(text="Outlines (boxes in 3D)", tooltip="Click on a leaf to find it in the table.")
         self.column = ComboBox(choices=list(COLUMNS), tooltip="What colours the outlines and boxes.")
         self.worst = Slider(
-            value=MOST_BOXES, min=1, max=4096, tooltip="How many boxes 3D shows: those that are worst by the colour."
+            value=MOST_BOXES, min=1, max=4096, tooltip="How many boxes 3D shows, the worst by the colour first."
         )
         self.map_column = ComboBox(choices=list(COLUMNS), tooltip="What the map shows.")
         self.map = CheckBox(text="Map", tooltip="One value per leaf, with a colour bar.")
@@ -210,12 +211,14 @@ class LeavesWidget(Container):
             self._refresh()
 
     def _on_calibrated(self) -> None:
+        """Turn the calibration on or off as the box says."""
         view = self.view
         if view is not None and is_calibrated(view.image) != self.calibrated.value:
             start_calibration_toggle(self._viewer, view.image, lambda: None)
             self._refresh()  # The box shows the old state until the new one is decoded.
 
     def _on_recalibrate(self) -> None:
+        """Calibrate against the original in a thread, and show the result and what it gains."""
         layer, original = self.pair.image.value, self.pair.original.value
 
         def work(_: TincVolume, values: Any) -> tuple[ShownVolume, Measurement]:
@@ -275,10 +278,10 @@ def _leaf_counts(view: LeafView, volume: TincVolume) -> str:
     if volume.error_bound is not None:
         return f"{count} block{'s'[: count > 1]}, coded without networks (predictive coder)"
     levels = np.bincount(view.rows["level"])
-    parts = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
+    counts_by_level = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
     scalars = int((view.rows["network"] < 0).sum())
     of_one_value = f"; {scalars} of one value" if scalars else ""
-    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(parts)}{of_one_value}"
+    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(counts_by_level)}{of_one_value}"
 
 
 def _calibration_range(view: LeafView) -> str:
