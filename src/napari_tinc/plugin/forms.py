@@ -28,6 +28,7 @@ GUIDE_FOLDER = Path(__file__).with_name("guide")  # Holds a page in Markdown for
 GUIDE_SIZE = (620, 640)  # Pixels of the window that shows a page.
 LINK_COLOR = "#1f9a78"  # A green that can be read in the dark and in the light theme.
 LABEL_WIDTH = 82  # Pixels that a label of a row has at least, so that the controls of all rows begin at one place.
+LABEL_PADDING = 15  # Pixels that a label of napari's themes has above and below its text together.
 PLOT_MARGIN = 9  # Pixels above and beside a plot. With less, the numbers at its ends would be cut off.
 USUAL_TOOLTIP_KEY = "tinc_usual_tooltip"  # The Qt property with the tooltip of a control while it is enabled.
 
@@ -184,7 +185,8 @@ class _KeptHeight(QObject):
 
     def _reserve(self, height: int) -> None:
         """Set the least height, which is at least that of the reserved lines."""
-        self._native.setMinimumHeight(max(height, self._lines * self._native.fontMetrics().lineSpacing()))
+        reserved = LABEL_PADDING + self._lines * self._native.fontMetrics().lineSpacing()
+        self._native.setMinimumHeight(max(height, reserved))
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         if isinstance(event, QResizeEvent):

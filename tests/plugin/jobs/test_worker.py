@@ -28,7 +28,6 @@ def test_a_worker_ends_quietly_where_napari_was_closed(qtbot: Any, work: Any) ->
 def test_errors_are_told_while_napari_is_there(qtbot: Any) -> None:
     worker = JobWorker(run_once, fail)
     errors: list[JobError] = []
-    worker.errored.disconnect()  # of napari's notifications
     worker.errored.connect(errors.append)
     worker.run()
     assert str(errors[0]) == "no"

@@ -49,8 +49,8 @@ LOSSLESS = "lossless"  # How a largest error of 0 is shown.
 ONE_FILE_EACH = "all, one file each"  # Each volume of the layer becomes a separate file and layer.
 ONE_FILE = "all, in one file"  # All volumes of the layer become one file.
 AUTO = "auto"  # The option is chosen for the volume and the target.
-PLAN_LINES = 4  # The plan has room for so many lines: shape, sizes, time, memory.
-METHOD_LINES = 1  # The method has room for so many lines.
+PLAN_LINES = 5  # The plan has room for so many lines: shape, sizes (which may wrap), time, memory.
+METHOD_LINES = 2  # The method has room for so many lines, as its longest description wraps.
 STATUS_LINES = 5  # The status has room for so many lines, as the description of a result has.
 # Why a control is disabled, as its tooltip says it.
 NO_NETWORKS = "Only for networks: a largest error is kept without them."
