@@ -15,11 +15,11 @@ class DockWatch(QObject):
     Signals
     -------
     hidden : emitted when the user hides the dock by its eye button or its menu entry, not when it is closed.
-    is_visible : emitted with True if the tab of the dock is in front, with False if another one is.
+    visibility_changed : emitted with True if the tab of the dock is in front, with False if another one is.
     """
 
     hidden = Signal()
-    is_visible = Signal(bool)
+    visibility_changed = Signal(bool)
 
     def __init__(self, native: QWidget) -> None:
         super().__init__(native)
@@ -70,4 +70,4 @@ class DockWatch(QObject):
             return
         if was_hidden:
             dock.raise_()  # It would come back behind another tab.
-        self.is_visible.emit(not dock.visibleRegion().isEmpty())
+        self.visibility_changed.emit(not dock.visibleRegion().isEmpty())

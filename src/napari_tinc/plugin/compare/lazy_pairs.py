@@ -120,8 +120,8 @@ class Curtain(_FollowsVolume):
         if not isinstance(self.original, np.ndarray):
             return self._display_volume.quick(factor, ranges).astype(self.dtype)
         position = self._position
-        part = _ranges_behind(position, factor, ranges)
-        compressed = self._display_volume.quick(factor, part) if part[position[0]] else np.zeros(0)
+        behind_ranges = _ranges_behind(position, factor, ranges)
+        compressed = self._display_volume.quick(factor, behind_ranges) if behind_ranges[position[0]] else np.zeros(0)
         return self._composed(position, factor, ranges, compressed)
 
     def sketches(self, factor: int, ranges: Ranges) -> list[Piece]:
@@ -138,9 +138,9 @@ class Curtain(_FollowsVolume):
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         position = self._position
-        part = _ranges_behind(position, factor, ranges)
-        values = np.asarray(LazyArray(self._display_volume, factor, part)) if part[position[0]] else np.zeros(0)
-        return self._composed(position, factor, ranges, values)
+        behind_ranges = _ranges_behind(position, factor, ranges)
+        behind = LazyArray(self._display_volume, factor, behind_ranges) if behind_ranges[position[0]] else np.zeros(0)
+        return self._composed(position, factor, ranges, np.asarray(behind))
 
     def _composed(
         self, position: tuple[int, int], factor: int, ranges: Sequence[range], compressed: NDArray[Any]

@@ -77,9 +77,8 @@ class Comparison:
             layer.visible = layer in (self.original, self.image)
         for key in COPIED_LOOK:
             setattr(self.image, key, getattr(self.original, key))
-        self._links = link_layers(
-            [self.original, self.image], SHARED_LOOK
-        )  # Links that the user had made before are not among them.
+        # Links that the user had made before are not among these.
+        self._links = link_layers([self.original, self.image], SHARED_LOOK)
         self.image.events.data.connect(self._on_data)
         if mode is Mode.SIDE:
             grid = self.viewer.canvas.grid

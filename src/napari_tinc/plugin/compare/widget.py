@@ -59,7 +59,7 @@ class CompareWidget(Container):
         show_focus(self.root_native_widget)
         watch = prepare_dock(self.root_native_widget)
         watch.hidden.connect(self._stop_comparing)
-        watch.is_visible.connect(self._on_visible)
+        watch.visibility_changed.connect(self._on_visible)
         wrap_long_lines(self.status)
         self._plot = make_plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()

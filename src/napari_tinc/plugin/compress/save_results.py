@@ -55,9 +55,8 @@ class Saveable:
             changed = layers[volumes.index(None)].name
             raise ValueError(f"{changed} was changed since it was made. Save it with File > Save Selected Layers.")
         single = len(self.layers) == 1
-        volume = (
-            volumes[0] if single and volumes[0] is not None else self.volume
-        )  # The layer may have been calibrated since.
+        # The layer may have been calibrated since.
+        volume = volumes[0] if single and volumes[0] is not None else self.volume
         arguments = current_data[0][1]
         return with_geometry(volume, geometry(arguments)), lost_on_save(arguments, volume, with_appearance=single)
 

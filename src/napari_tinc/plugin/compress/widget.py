@@ -183,11 +183,8 @@ class CompressWidget(CompressForm):
     def _describe(self) -> None:
         """Describe the job that would be started."""
         description = describe(self, self.image.value, self._axes.axes_of(self.image.value), self.queue.pace)
-        self.plan_text.value, self.method_text.value, self.networks_text.value = (
-            description.plan,
-            description.method,
-            description.networks,
-        )
+        self.plan_text.value, self.method_text.value = description.plan, description.method
+        self.networks_text.value = description.networks
         self._axes_row.visible = self.volumes.value == ONE_FILE and self._axes.asks_user(self.image.value)
         self._show_state(description.reason)
 

@@ -95,10 +95,8 @@ class StatusLine:
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
         if job.result and job.control.stop.is_set():
             text = f"Stopped early; a longer training would be better.\n{text}"
-        outcome, earlier = (
-            Outcome(job.request.options.target, job.click_number, text, job.curve),
-            self.outcomes.get(job.source),
-        )
+        outcome = Outcome(job.request.options.target, job.click_number, text, job.curve)
+        earlier = self.outcomes.get(job.source)
         if earlier and earlier.click_number == job.click_number:
             outcome.results = earlier.results
         if job.result:

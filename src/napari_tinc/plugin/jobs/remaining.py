@@ -55,8 +55,6 @@ class Remaining:
         trust = min(1.0, now / measured / TRUSTED_SHARE) if self._expected_seconds and measured > 0 else 1.0
         total = trust * measured + (1 - trust) * self._expected_seconds
         weight = (now - self._updated_after) / (SMOOTHED_SHARE * now) if now > 0 else 1.0
-        first = math.isnan(self.total_seconds) or trust < 1
-        self.total_seconds = (
-            total if first or weight > 1 else self.total_seconds + weight * (total - self.total_seconds)
-        )
+        at_once = math.isnan(self.total_seconds) or trust < 1 or weight > 1
+        self.total_seconds = total if at_once else self.total_seconds + weight * (total - self.total_seconds)
         self._updated_after = now

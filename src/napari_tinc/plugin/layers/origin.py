@@ -51,10 +51,8 @@ def unmodified_volume(data: Any, arguments: Mapping[str, Any]) -> TincVolume | N
     if isinstance(finest_level, LazyArray):
         shown_volume, finest_of_file = finest_level.volume, volume.levels[0]
         same_volume = isinstance(shown_volume, DisplayVolume) and shown_volume.of is volume
-        same = same_volume and (finest_level.factor, finest_level.axes) == (
-            finest_of_file.factor,
-            finest_of_file.axes,
-        )  # Not cropped or flipped.
+        uncut = (finest_level.factor, finest_level.axes) == (finest_of_file.factor, finest_of_file.axes)
+        same = same_volume and uncut
     else:
         same = (
             isinstance(data, np.ndarray)

@@ -79,10 +79,8 @@ class LeafView:
     changed = Signal()
 
     def __init__(self, viewer: Any, image: Image | Labels) -> None:
-        self._viewer, self._image = (
-            weakref.ref(viewer),
-            weakref.ref(image),
-        )  # Weak, since _views keeps this view as long as the layer lives.
+        # Weak, since _views keeps this view as long as the layer lives.
+        self._viewer, self._image = weakref.ref(viewer), weakref.ref(image)
         self.values = LeafValues(image.metadata[VOLUME].leaves)
         if not len(self.rows):
             raise TincError("all of its leaves are missing: the file was cut off")
@@ -92,9 +90,7 @@ class LeafView:
         self.map: Image | None = None
         self._chosen_leaf = -1  # Number of the leaf with a white box, from 0; -1 for none.
         self._selected_label = 1
-        self._other_values: LeafValues | None = (
-            None  # What is shown when calibration is toggled; None until it was shown once.
-        )
+        self._other_values: LeafValues | None = None  # What is shown when calibration is toggled, once it was shown.
 
     @property
     def viewer(self) -> Any:
@@ -340,14 +336,10 @@ class LeafView:
 
     def _on_selected(self) -> None:
         """Go to the leaf that is selected in the outlines or in the table."""
-        before, self._selected_label = (
-            self._selected_label,
-            self.outlines.selected_label if self.outlines is not None else 1,
-        )
-        if self._selected_label != before and 1 <= self._selected_label <= len(
-            self.rows
-        ):  # napari also emits this when colours change.
-            self.go_to_leaf(int(self._selected_label) - 1)
+        label = self.outlines.selected_label if self.outlines is not None else 1
+        before, self._selected_label = self._selected_label, label
+        if label != before and 1 <= label <= len(self.rows):  # napari also emits this when colours change.
+            self.go_to_leaf(int(label) - 1)
 
     def _on_press(self, layer: Labels, event: Any) -> Iterator[None]:
         """Select the leaf under a click, and its row of the table, without moving anything."""

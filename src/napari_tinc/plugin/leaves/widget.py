@@ -229,17 +229,10 @@ class LeavesWidget(Container):
             (shown, measurement), view = result, leaf_view(self._viewer, image)
             added_bytes = shown.volume.nbytes_compressed - image.metadata[VOLUME].nbytes_compressed
             show_volume(image, shown, keep_other=False)
-            outcome = (
-                NOT_WORTH_IT
-                if measurement.uncalibrated_rows is None
-                else f"{added_bytes:+d} bytes. To keep it, save the layer."
-            )
-            view.show_measured(
-                measurement.rows,
-                measurement.uncalibrated_rows,
-                f"{describe_measurement(measurement)}\n{outcome}",
-                original,
-            )
+            stored = f"{added_bytes:+d} bytes. To keep it, save the layer."
+            outcome = NOT_WORTH_IT if measurement.uncalibrated_rows is None else stored
+            text = f"{describe_measurement(measurement)}\n{outcome}"
+            view.show_measured(measurement.rows, measurement.uncalibrated_rows, text, original)
 
         self.pair.run("Calibrating ...", work, on_result)
 
