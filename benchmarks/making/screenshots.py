@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--preset", default="balanced")
     arguments = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    compress_widget.LOOK_SECONDS = 5  # so that a preview is in the picture
+    compress_widget.PREVIEW_SECONDS = 5  # so that a preview is in the picture
 
     viewer = new_viewer()
     viewer.open_sample("napari-tinc", "sample_mri")

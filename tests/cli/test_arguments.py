@@ -55,6 +55,12 @@ def test_usage_errors_are_one_line_and_code_2(arguments: str, capsys: pytest.Cap
     assert err.count("\n") == 1
 
 
+def test_a_decimal_comma_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compress", "v.tif", "v.tinc", "--max-error", "0,5"])
+    assert "'0,5' is not a number: write 0.5" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["", "compress", "decompress", "info", "verify", "compare", "demo"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

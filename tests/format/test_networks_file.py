@@ -331,7 +331,7 @@ BAD_HEADS = {
     "sizes": (crafted(body=b"abcdef"), r"file size is \d+, expected \d+$"),
     "length": (crafted(level_1=b"\x11\x08\x81\x80\x80\x80\x08" + CRC0), "length of a chunk is 2147483649"),
     "size": (b"\x89TNC", "not a .tinc file: file size is 4, expected 16 to 2147483648"),
-    "magic": (sealed(b"", bytes(9), magic=b"\x89PNG"), "not a .tinc file: magic is 89 50 4e 47, expected 89 54 4e 43"),
+    "magic": (sealed(b"", bytes(9), magic=b"\x89PNG"), "this is not a .tinc file"),
     "CRC-16": (SMALL[:10] + b"\0\0" + SMALL[12:], r"prefix: CRC-16 is [0-9a-f]{4}, expected 0000"),
     "major": (sealed(b"", version=0x20), "needs a reader of format 2; this version of napari-tinc reads format 1"),
     "feature 0": (sealed(b"\0", features=1), "has the features"),

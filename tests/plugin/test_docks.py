@@ -121,7 +121,7 @@ def test_the_table_comes_back_stays_with_the_leaves_and_scrolls(viewer: Any, qtb
     assert dock.isVisible()
     outlines = viewer.layers["a leaves"]
     click(widget.map)
-    assert "a leaf error" in viewer.layers and viewer.layers.selection.active is outlines
+    assert "a leaf RMSE (data units)" in viewer.layers and viewer.layers.selection.active is outlines
     assert dock.inner_widget().info.text() == 'Features of "a leaves"'
     viewer.mouse_over_canvas = True
     viewer.dims.ndisplay = 3

@@ -58,7 +58,7 @@ def test_tab_goes_down_the_panel_row_by_row(viewer: ViewerModel, qtbot: Any, kin
     native = shown(qtbot, widget)
     if kind is CompressWidget:
         widget.target.value = "Ratio"  # whatever the last one was: it is remembered
-        widget.fold.click()
+        widget.advanced_button.click()
     if kind is CompareWidget:
         widget.mode.value = str(Mode.CURTAIN)
     QApplication.processEvents()
@@ -86,7 +86,7 @@ def test_the_fold_and_the_buttons_take_space_and_enter(viewer: ViewerModel, qtbo
     other = CompressWidget(viewer)
     shown(qtbot, other)
     for key, there in ((Qt.Key.Key_Return, True), (Qt.Key.Key_Space, False)):
-        QTest.keyClick(other.fold, key)
+        QTest.keyClick(other.advanced_button, key)
         assert other.seed.native.isVisible() is there
     qtbot.waitUntil(lambda: not WorkerBase._worker_set, timeout=30_000)
 

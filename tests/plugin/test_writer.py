@@ -23,7 +23,7 @@ from napari_tinc.plugin import writer
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.compressed import OVERLAY
 from napari_tinc.plugin.layers.from_volume import to_layer
-from napari_tinc.plugin.layers.origin import edited
+from napari_tinc.plugin.layers.origin import edited_message
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.plugin.writer import SaveError
 from napari_tinc.training import task
@@ -218,9 +218,9 @@ def test_a_lazy_layer_that_was_flipped_is_saved_as_it_is(tmp_path: Path, monkeyp
     volume = tinc.compress(wide_array(), max_error=0)
     data, arguments = to_layer(volume, "a", 0)
     layer = Image(data, **arguments)
-    assert layer.multiscale and not edited(layer)
+    assert layer.multiscale and not edited_message(layer)
     layer.data = [level[::-1] for level in data]
-    assert edited(layer)
+    assert edited_message(layer)
     save(layer, tmp_path / "a.tinc")
     np.testing.assert_array_equal(tinc.open(tmp_path / "a.tinc"), wide_array()[::-1])
 
@@ -240,7 +240,7 @@ def test_several_layers_become_a_file_each(viewer: ViewerModel, tmp_path: Path) 
     assert (tmp_path / "x-a.tinc").read_bytes() == b"old"
     np.testing.assert_array_equal(np.asarray(tinc.open(written[2])), names)
     told = [note.message for note in notification_manager.records]
-    assert told[-1].endswith("Left out, since they are no image or labels of their own: dots, a error.")
+    assert told[-1].endswith("Left out, since only images and labels can be saved: dots, a error.")
     assert "x-cells 1.tinc: The file does not keep translate: opened again, the layer lies elsewhere." in told
     assert any(re.match(r"Ratio 12\.\d, PSNR .* dB, \d+ s: x-a 2, 2\.\d kB", each) for each in told)
 

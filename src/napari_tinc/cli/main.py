@@ -82,6 +82,15 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _number(text: str) -> float:
+    """Read a number, and say how to write it where it has a decimal comma."""
+    try:
+        return float(text)
+    except ValueError:
+        hint = f": write {text.replace(',', '.')}" if re.fullmatch(r"\d*,\d+", text, re.ASCII) else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number{hint}") from None
+
+
 def _widths(text: str) -> list[int]:
     """Parse "48,16"."""
     if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
@@ -117,11 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     kept = "What is done is kept in OUT.tinc.parts until the file is written: the same command goes on from there."
     compress.description = f"{about} {kept}"
     target = compress.add_mutually_exclusive_group()
-    target.add_argument("--ratio", type=float, metavar="R", help="bytes of the raw array / bytes of the file (64)")
+    target.add_argument("--ratio", type=_number, metavar="R", help="bytes of the raw array / bytes of the file (64)")
     target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
-    target.add_argument("--psnr", type=float, metavar="DB", help="least quality, in the smallest file that has it")
+    target.add_argument("--psnr", type=_number, metavar="DB", help="least quality, in the smallest file that has it")
     help = "how far any voxel may be off, in units of the data; 0 is bit for bit"
-    target.add_argument("--max-error", type=float, metavar="E", help=help)
+    target.add_argument("--max-error", type=_number, metavar="E", help=help)
     help = "networks: an octree of networks; predictive: none, but the predictive coder; auto: the better of both"
     compress.add_argument("--method", choices=METHODS, default="auto", help=help)
     compress.add_argument("--weights", choices=WEIGHTS, help="how they are stored (entropy)")

@@ -105,7 +105,7 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
     prefix = read(0, PREFIX.size)
     magic, version, features, length, crc16, crc32 = PREFIX.unpack(prefix)
     if magic != MAGIC:
-        raise TincError(f"not a .tinc file: magic is {magic.hex(' ')}, expected {MAGIC.hex(' ')}")
+        raise TincError("this is not a .tinc file")
     computed = binascii.crc_hqx(prefix[:10], 0xFFFF)
     if computed != crc16:
         raise TincError(f"prefix: CRC-16 is {computed:04x}, expected {crc16:04x}")

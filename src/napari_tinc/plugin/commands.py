@@ -1,4 +1,4 @@
-"""Menu and palette commands on the active layer."""
+"""Commands of the menus and of the command palette, for the active layer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from napari.viewer import Viewer
 from ..errors import TincError
 from . import dialogs
 from .compare.original import is_calibrated
-from .door import unproxied
-from .layers.compressed import compressed_image, refusal
-from .leaves.calibration import start_toggle
-from .leaves.overlays import ERRORS, LeafView, leaf_view
+from .layers.compressed import compressed_image, why_not_comparable
+from .leaves.calibration import start_calibration_toggle
+from .leaves.overlays import LeafView, leaf_view
+from .proxies import unproxied
 from .reader import get_reader
 
 
@@ -37,31 +37,33 @@ def show_error(viewer: Viewer) -> None:
         view.hide_map()
         return
     try:
-        view.show_map(ERRORS[0])
+        view.show_map("RMSE")
     except ValueError as error:
         notify(str(error))
 
 
 @unproxied
 def toggle_calibration(viewer: Viewer) -> None:
-    """Take the calibration of the active compressed layer away, or give it back."""
-    image = _active(viewer)
+    """Turn the calibration of the active compressed layer off or on."""
+    image = _active_image(viewer)
     if image is not None:
-        start_toggle(
+        start_calibration_toggle(
             viewer, image, lambda: show_info(f"{image.name}: calibration {'on' if is_calibrated(image) else 'off'}")
         )
 
 
-def _active(viewer: Any) -> Image | Labels | None:
+def _active_image(viewer: Any) -> Image | Labels | None:
+    """Return the active compressed layer, or the one of the active overlay; None, after an error, if neither."""
     image = compressed_image(viewer, viewer.layers.selection.active)
     if image is None:
-        why = refusal(viewer.layers.selection.active)
+        why = why_not_comparable(viewer.layers.selection.active)
         notify(why or "Select a layer that was opened from a .tinc file, or made by Compress.")
     return image
 
 
 def _active_view(viewer: Any) -> LeafView | None:
-    image = _active(viewer)
+    """Return the view of the leaves of the active compressed layer; None, after an error, if it has none."""
+    image = _active_image(viewer)
     try:
         return None if image is None else leaf_view(viewer, image)
     except (TincError, OSError) as error:
@@ -71,11 +73,11 @@ def _active_view(viewer: Any) -> LeafView | None:
 
 @unproxied
 def open_url(viewer: Viewer) -> None:
-    """Ask for a URL, and open what it names."""
+    """Ask for the URL of a file, and open it."""
     url = dialogs.ask_url(viewer)
     if not url:
         return
     if "://" not in url or get_reader(url) is None:
-        notify(f"{url} is no URL of a .tinc file, such as https://example.org/brain.tinc")
+        notify(f"{url} is not the URL of a .tinc file, such as https://example.org/brain.tinc")
         return
     viewer.open(url, plugin="napari-tinc")

@@ -1,4 +1,4 @@
-"""The dialogs that ask which file, or which address, to open, and where to save."""
+"""The dialogs that ask which file or URL to open, and where to save."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QWidget
 from .layers.file_names import file_name
 from .layers.origin import base_name
 
-FILTER = "TINC compressed volume (*.tinc)"  # the one type of file that these dialogs list
+FILTER = "TINC compressed volume (*.tinc)"  # The only type of file that these dialogs list.
 
 
 def open_files(viewer: Any) -> None:
@@ -24,13 +24,13 @@ def open_files(viewer: Any) -> None:
 
 
 def ask_url(viewer: Any) -> str:
-    """Ask for the URL of a ``.tinc`` file; "" where none is given."""
+    """Ask for the URL of a ``.tinc`` file. Returns "" if none is given."""
     text, accepted = QInputDialog.getText(_window(viewer), "Open a compressed volume", "URL of a .tinc file:")
     return text.strip() if accepted else ""
 
 
 def save_dialog(parent: QWidget, name: str) -> QFileDialog:
-    """Make the dialog that asks for the file of a layer of that name. It asks before a file is replaced."""
+    """Make the dialog that asks for a file for a layer of that name. It asks before a file is replaced."""
     dialog = QFileDialog(parent, "Save a compressed volume", get_save_history()[0])
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
@@ -41,7 +41,7 @@ def save_dialog(parent: QWidget, name: str) -> QFileDialog:
 
 
 def folder_dialog(parent: QWidget, count: int) -> QFileDialog:
-    """Make the dialog that asks for a folder for so many files."""
+    """Make the dialog that asks for a folder for ``count`` files."""
     dialog = QFileDialog(parent, f"Choose a folder for {count} files", get_save_history()[0])
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setFileMode(QFileDialog.FileMode.Directory)
@@ -49,11 +49,12 @@ def folder_dialog(parent: QWidget, count: int) -> QFileDialog:
 
 
 def ask_where_to_save(viewer: Any, name: str, save: Callable[[str], None]) -> None:
-    """Ask for the file of a layer of that name, and hand the answer over."""
+    """Ask for a file for a layer of that name, and call ``save`` with its path."""
     dialog = save_dialog(_window(viewer), name)
     dialog.fileSelected.connect(save)
     dialog.open()
 
 
 def _window(viewer: Any) -> Any:
+    """Return the Qt window of a viewer."""
     return viewer.window._qt_window

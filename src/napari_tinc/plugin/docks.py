@@ -1,6 +1,6 @@
-"""How our widgets share napari's dock areas: as tabs, and told when they are hidden or out of sight.
+"""Put our docks into tabs beside each other, and report when one is hidden or shown.
 
-What is inside of the widgets is in the modules that make them.
+The contents of the docks are in compress/, leaves/ and compare/.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 
 class DockWatch(QObject):
-    """Follows the dock that napari puts a widget into, and makes it a tab beside our other docks of the same area.
+    """Follow the dock that napari puts a widget into, and make it a tab beside our other docks of the same area.
 
     Signals
     -------
-    hidden : the user hid the dock, by its eye button or its menu entry. Closing it is another matter.
-    in_sight : whether the dock can be seen, that is, whether its own tab and not another one is in front.
+    hidden : emitted when the user hides the dock by its eye button or its menu entry, not when it is closed.
+    visibility_changed : emitted with True if the tab of the dock is in front, with False if another one is.
     """
 
     hidden = Signal()
-    in_sight = Signal(bool)
+    visibility_changed = Signal(bool)
 
     def __init__(self, native: QWidget) -> None:
         super().__init__(native)
@@ -33,31 +33,33 @@ class DockWatch(QObject):
             self._dock = parent if isinstance(parent, QDockWidget) else None
             if self._dock is not None:
                 self._dock.visibilityChanged.connect(self._on_visibility)
-                QTimer.singleShot(0, self._join)  # once napari has put the dock into its window
+                QTimer.singleShot(0, self._become_tab)  # Once napari has put the dock into its window.
         return False
 
-    def _join(self) -> None:
-        """Become a tab of one of our docks in this area, in front of it."""
+    def _become_tab(self) -> None:
+        """Make the dock a tab in front of another of our docks in this area, if there is one."""
         dock = self._dock
         window = dock.parent() if dock is not None else None
         if dock is None or not isinstance(window, QMainWindow):
             return
         area = window.dockWidgetArea(dock)
         for other in window.findChildren(QDockWidget):
-            ours = other is not dock and other.widget() is not None and other.widget().findChild(DockWatch)
-            if ours and not other.isHidden() and not other.isFloating() and window.dockWidgetArea(other) == area:
+            is_our_dock = other is not dock and other.widget() is not None and other.widget().findChild(DockWatch)
+            if is_our_dock and not other.isHidden() and not other.isFloating() and window.dockWidgetArea(other) == area:
                 window.tabifyDockWidget(other, dock)
-                QTimer.singleShot(0, self._raise)  # not heeded before the tabs are laid out
+                QTimer.singleShot(0, self._raise)  # Later, as it has no effect before the tabs are laid out.
                 return
 
     def _raise(self) -> None:
+        """Bring the tab of the dock to the front."""
         if self._dock is not None:
             self._dock.raise_()
 
     def _on_visibility(self) -> None:
-        QTimer.singleShot(0, self._tell)  # Qt also hides a dock for a moment while it is moved
+        QTimer.singleShot(0, self._emit_visibility)  # Later, as Qt hides a dock for a moment while it is moved.
 
-    def _tell(self) -> None:
+    def _emit_visibility(self) -> None:
+        """Emit whether the dock was hidden, or is visible."""
         dock = self._dock
         if dock is None:
             return
@@ -67,5 +69,5 @@ class DockWatch(QObject):
                 self.hidden.emit()
             return
         if was_hidden:
-            dock.raise_()  # it would come back behind another tab
-        self.in_sight.emit(not dock.visibleRegion().isEmpty())
+            dock.raise_()  # It would come back behind another tab.
+        self.visibility_changed.emit(not dock.visibleRegion().isEmpty())

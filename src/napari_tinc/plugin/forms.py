@@ -1,4 +1,4 @@
-"""Rows of a dock widget that is 350 pixels wide."""
+"""Helpers for the controls of a dock that is 350 pixels wide: rows, tooltips, keyboard focus, plots, help."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from magicgui.widgets import Container, Label, PushButton, Widget
 from qtpy.QtCore import QEvent, QObject, Qt, QUrl
-from qtpy.QtGui import QColor, QPalette, QTextCursor
+from qtpy.QtGui import QColor, QPalette, QResizeEvent, QTextCursor
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -23,69 +23,72 @@ from qtpy.QtWidgets import (
 
 from .docks import DockWatch
 
-LEAST_HEIGHT = 200  # pixels of a panel
-GUIDE = Path(__file__).with_name("guide")  # a page in Markdown for each dock
-GUIDE_SIZE = (620, 640)  # pixels of the window that shows a page
-LINK_COLOR = "#1f9a78"  # Stands out from the dark and from the light theme.
-LABEL_WIDTH = 82  # pixels; magicgui's own alignment does not see napari's fonts
-PLOT_MARGIN = 9  # pixels above and beside a plot: half the height of a number, which would be cut off
-USUAL_TOOLTIP = "tinc_usual_tooltip"  # Qt property: the tooltip of a widget that may be used
+LEAST_HEIGHT = 200  # Pixels that a dock has at least.
+GUIDE_FOLDER = Path(__file__).with_name("guide")  # Holds a page in Markdown for each dock.
+GUIDE_SIZE = (620, 640)  # Pixels of the window that shows a page.
+LINK_COLOR = "#1f9a78"  # A green that can be read in the dark and in the light theme.
+LABEL_WIDTH = 82  # Pixels that a label of a row has at least, so that the controls of all rows begin at one place.
+LABEL_PADDING = 15  # Pixels that a label of napari's themes has above and below its text together.
+PLOT_MARGIN = 9  # Pixels above and beside a plot. With less, the numbers at its ends would be cut off.
+USUAL_TOOLTIP_KEY = "tinc_usual_tooltip"  # The Qt property with the tooltip of a control while it is enabled.
 
-# napari's themes hardly show what has the keyboard. A colour that stands out from both, dark and light.
-FOCUS = "{border: 2px solid #1f9a78; border-radius: 2px}"
-FOCUSED = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
+# napari's themes hardly show which control has the keyboard, so it gets a frame that stands out from both.
+FOCUS_STYLE = "{border: 2px solid #1f9a78; border-radius: 2px}"
+# The kinds of controls that get this frame.
+FOCUSABLE = ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QAbstractSlider")
 
 
-def labelled(text: str, widget: Widget) -> Container:
+def labelled_row(text: str, widget: Widget) -> Container:
+    """Return a row of a label and a control, whose accessible name is the label."""
     label = Label(value=text)
     label.min_width = LABEL_WIDTH
     label.native.setBuddy(widget.native)
-    named(text, widget)
+    set_accessible_name(text, widget)
     return row(label, widget)
 
 
-def named(text: str, *widgets: Widget) -> None:
-    """What a screen reader calls them, where their own text does not say it."""
+def set_accessible_name(text: str, *widgets: Widget) -> None:
+    """Set what a screen reader calls widgets that show no text of their own."""
     for widget in widgets:
         inside = [each for kind in (QAbstractSlider, QAbstractSpinBox) for each in widget.native.findChildren(kind)]
-        for native in (widget.native, *inside):  # a slider has its number beside it
+        for native in (widget.native, *inside):  # A slider contains a box with its number.
             native.setAccessibleName(text)
 
 
 def show_focus(native: QWidget) -> None:
-    """Let one see which of the widgets inside has the keyboard; what only surrounds them never has."""
+    """Show which of the widgets inside has the keyboard. The surrounding area never takes it."""
     native.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSED) + FOCUS)
+    native.setStyleSheet(", ".join(f"{kind}:focus" for kind in FOCUSABLE) + FOCUS_STYLE)
 
 
-def roomy(native: QWidget) -> DockWatch:
-    """Give a dock room: a least height, and a tab beside our other docks instead of a share of their place."""
+def prepare_dock(native: QWidget) -> DockWatch:
+    """Give a dock a least height, and make it a tab beside our other docks."""
     native.setMinimumHeight(LEAST_HEIGHT)
     return DockWatch(native)
 
 
-def narrow(*choices: Widget) -> None:
-    """Let long names be cut off instead of making the widget wide."""
+def elide_long_choices(*choices: Widget) -> None:
+    """Let lists cut off long names, so that these do not make the dock wide."""
     for choice in choices:
         choice.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         choice.native.setMinimumContentsLength(8)
 
 
-def steady(slider: Widget) -> None:
-    """Keep the keyboard on a slider that is moved: its number, which follows, would take it."""
+def keep_keyboard_on_slider(slider: Widget) -> None:
+    """Keep the keyboard on a slider that is moved. Its number would take it otherwise."""
     for number in slider.native.findChildren(QAbstractSpinBox):
         number.setKeyboardTracking(False)
 
 
-def fold(title: str, content: QWidget) -> QPushButton:
-    """A button, by mouse, Space or Enter, that shows content which is hidden at first.
+def fold_button(title: str, content: QWidget) -> QPushButton:
+    """Return a button that shows or hides ``content``, by mouse, Space or Enter. It is hidden at first.
 
-    Not superqt's: that gives content the height which it has then, and lines that wrap later are squeezed.
+    superqt's collapsible fixes the height of its content, so that lines that wrap later would be squeezed.
     """
     button = QPushButton()
     button.setCheckable(True)
-    button.setAutoDefault(True)  # Enter, as for magicgui's buttons
-    button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS}")
+    button.setAutoDefault(True)  # Enter presses it, as it does magicgui's buttons.
+    button.setStyleSheet(f"QPushButton {{text-align: left}} QPushButton:focus {FOCUS_STYLE}")
 
     def show(on: bool) -> None:
         content.setVisible(on)
@@ -96,19 +99,16 @@ def fold(title: str, content: QWidget) -> QPushButton:
     return button
 
 
-def allow(widget: Widget, reason: str = "") -> None:
-    """Enable a widget, or disable it and let its tooltip say why.
-
-    An empty reason enables it and restores its usual tooltip.
-    """
+def enable_unless(widget: Widget, reason: str = "") -> None:
+    """Disable a widget and let its tooltip say the reason. An empty reason enables it and restores its tooltip."""
     native = widget.native
-    usual = native.property(USUAL_TOOLTIP)
+    usual = native.property(USUAL_TOOLTIP_KEY)
     if usual is None:
         usual = widget.tooltip
-        native.setProperty(USUAL_TOOLTIP, usual)
-    native.setEnabled(not reason)  # of a slider, its number too, which magicgui's own leaves as it is
+        native.setProperty(USUAL_TOOLTIP_KEY, usual)
+    native.setEnabled(not reason)  # magicgui would leave the number of a slider as it is.
     widget.tooltip = reason or usual
-    native.setToolTip(reason or usual)  # of a slider, magicgui's own leaves out the number
+    native.setToolTip(reason or usual)  # magicgui would leave out the number of a slider.
 
 
 def help_button(page: str) -> PushButton:
@@ -121,13 +121,13 @@ def help_button(page: str) -> PushButton:
 
 
 def show_guide(page: str, parent: QWidget | None) -> QDialog:
-    """Open a page of the guide in a window of its own, beside the one that is in use. It needs no network."""
+    """Open a page of the guide in a separate window, which needs no network."""
     dialog = QDialog(parent)
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setWindowTitle("TINC guide")
     text = QTextBrowser()
     text.sourceChanged.connect(lambda _: _brighten_links(text))
-    text.setSource(QUrl.fromLocalFile(str(GUIDE / f"{page}.md")))
+    text.setSource(QUrl.fromLocalFile(str(GUIDE_FOLDER / f"{page}.md")))
     layout = QVBoxLayout(dialog)
     layout.addWidget(text)
     dialog.resize(*GUIDE_SIZE)
@@ -136,15 +136,15 @@ def show_guide(page: str, parent: QWidget | None) -> QDialog:
 
 
 def _brighten_links(text: QTextBrowser) -> None:
-    """Give links a colour that can be read in both themes; Qt's own is dark blue."""
+    """Give links a colour that can be read in both themes. Qt's own is dark blue."""
     links = []
     block = text.document().begin()
     while block.isValid():
-        place = block.begin()
-        while not place.atEnd():
-            if (part := place.fragment()).charFormat().isAnchor():
-                links.append((part.position(), part.length(), part.charFormat()))
-            place += 1
+        iterator = block.begin()
+        while not iterator.atEnd():
+            if (fragment := iterator.fragment()).charFormat().isAnchor():
+                links.append((fragment.position(), fragment.length(), fragment.charFormat()))
+            iterator += 1
         block = block.next()
     for position, length, style in links:
         cursor = QTextCursor(text.document())
@@ -155,20 +155,50 @@ def _brighten_links(text: QTextBrowser) -> None:
 
 
 def row(*widgets: Widget) -> Container:
+    """Return a row of widgets without margins."""
     container = Container(layout="horizontal", labels=False, widgets=list(widgets))
     container.margins = (0, 0, 0, 0)
     return container
 
 
-def wrapped(*labels: Label) -> None:
-    """Let long lines wrap instead of making the widget wide."""
+def wrap_long_lines(*labels: Label) -> None:
+    """Let long lines wrap, so that these do not make the dock wide."""
     for label in labels:
         label.native.setWordWrap(True)
         label.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
 
 
-def plot(bottom: str, left: str) -> Any:
-    """A small pyqtgraph plot, hidden; None where that is not installed, as it is in the extra "all" only."""
+def keep_height(label: Label, lines: int) -> None:
+    """Give a label that wraps room for so many lines, and let it only grow: what stands below does not jump."""
+    label.native.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.native.tinc_height = _KeptHeight(label.native, lines)
+
+
+class _KeptHeight(QObject):
+    """Keep a label as high as it ever was at its present width."""
+
+    def __init__(self, native: Any, lines: int) -> None:
+        super().__init__(native)
+        self._native, self._lines = native, lines
+        native.installEventFilter(self)
+        self._reserve(0)
+
+    def _reserve(self, height: int) -> None:
+        """Set the least height, which is at least that of the reserved lines."""
+        reserved = LABEL_PADDING + self._lines * self._native.fontMetrics().lineSpacing()
+        self._native.setMinimumHeight(max(height, reserved))
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if isinstance(event, QResizeEvent):
+            width = event.size().width()
+            if width != event.oldSize().width():
+                self._reserve(0)
+            self._reserve(max(self._native.heightForWidth(width), self._native.minimumHeight()))
+        return False
+
+
+def make_plot(bottom: str, left: str) -> Any:
+    """Return a small plot, hidden at first, with titles of its axes; None without pyqtgraph, which "[all]" installs."""
     try:
         import pyqtgraph
     except ImportError:
@@ -183,13 +213,13 @@ def plot(bottom: str, left: str) -> Any:
         widget.getAxis(axis).enableAutoSIPrefix(False)
     widget.setLabel("bottom", bottom)
     widget.setLabel("left", left)
-    widget.tinc_ink = _Ink(widget)
+    widget.tinc_plot_colors = _PlotColors(widget)
     widget.hide()
     return widget
 
 
-class _Ink(QObject):
-    """Draws a plot's axes in the colour of the theme's text, and follows it when the theme changes."""
+class _PlotColors(QObject):
+    """Draw a plot's axes in the colour of the theme's text, also when the theme changes."""
 
     def __init__(self, plot: Any) -> None:
         super().__init__(plot)
@@ -206,7 +236,9 @@ class _Ink(QObject):
         return False
 
 
-class _Watch(QObject):
+class _CloseWatch(QObject):
+    """Call back when napari takes a widget out of its dock."""
+
     def __init__(self, on_closed: Callable[[], None]) -> None:
         super().__init__()
         self._on_closed = on_closed
@@ -217,12 +249,12 @@ class _Watch(QObject):
         return False
 
 
-def watch_end(native: Any, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
-    """Call back when napari closes a dock, which takes its widget out of it, and when the widget is destroyed.
+def watch_closing(native: Any, on_closed: Callable[[], None], on_destroyed: Callable[[], None]) -> None:
+    """Call ``on_closed`` when napari closes a dock, and ``on_destroyed`` when its widget is destroyed.
 
-    When it is destroyed, as with all of the window, nothing of Qt or of the canvas may be touched any more. Both have
-    to be methods; what they belong to lives as long as the widget, of which napari keeps no more than that.
+    A widget is destroyed with its window; then nothing of Qt or of the canvas may be touched any more. Both arguments
+    have to be methods, as they keep their object alive for as long as the Qt widget, the only part that napari keeps.
     """
-    native.tinc_watch = _Watch(on_closed)
-    native.installEventFilter(native.tinc_watch)
+    native.tinc_close_watch = _CloseWatch(on_closed)
+    native.installEventFilter(native.tinc_close_watch)
     native.destroyed.connect(on_destroyed)

@@ -1,4 +1,4 @@
-"""What the user set under Preferences > TINC."""
+"""The settings of the user under Preferences > TINC."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Defaults are those of napari.yaml, for when the plugin is disabled and used from a script."""
+    """Hold the settings. The defaults are those of napari.yaml, for scripts that run without the plugin enabled."""
 
     target: str = "Ratio"
     ratio: int = 64
@@ -22,7 +22,7 @@ class Preferences:
 
 
 def read_preferences() -> Preferences:
-    """The present settings."""
+    """Return the present settings."""
     from napari.settings import get_plugin_settings
 
     try:
@@ -36,8 +36,8 @@ def read_preferences() -> Preferences:
     )  # fmt: skip
 
 
-def remember(**chosen: str | float | bool) -> None:
-    """Start with these fields of :class:`Preferences` the next time, in a new session, too."""
+def save_preferences(**chosen: str | float | bool) -> None:
+    """Save some fields of :class:`Preferences`, which the Compress dock starts with in the next session, too."""
     from napari.settings import get_plugin_settings
 
     try:

@@ -16,7 +16,7 @@ import napari_tinc as tinc
 from napari_tinc.plugin.compare import modes
 from napari_tinc.plugin.compare.lazy_pairs import Curtain
 from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
-from napari_tinc.plugin.compare.original import difference, show, toggled
+from napari_tinc.plugin.compare.original import difference, other_calibration, show_volume
 from napari_tinc.plugin.layers.compressed import compressed_image
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.leaves.maps import round_limit
@@ -67,7 +67,7 @@ def test_the_viewer_is_given_back_as_it_was(viewer: ViewerModel) -> None:
     for mode in (Mode.SIDE, Mode.BLINK, Mode.CURTAIN):
         comparison.show(mode)
         assert tuple(image.contrast_limits) == tuple(original.contrast_limits)
-        comparison.leave()
+        comparison.restore()
         assert (image.colormap.name, tuple(image.contrast_limits)) == ("magma", (0, 50))
         assert image.name_overlay.visible and viewer.scene.camera.zoom == 3
         assert tuple(viewer.scene.camera.center) == (0, 4, 5)
@@ -82,7 +82,7 @@ def test_a_curtain_shows_the_calibration_that_is_on() -> None:
     comparison = Comparison(viewer, original, image)
     comparison.show(Mode.CURTAIN)
     before = np.asarray(comparison.curtain.data)
-    show(image, toggled(image), other=True)
+    show_volume(image, other_calibration(image), keep_other=True)
     after = np.asarray(comparison.curtain.data)
     assert not np.array_equal(after[..., 15:], before[..., 15:])
     np.testing.assert_array_equal(after[..., :14], before[..., :14])
@@ -101,14 +101,14 @@ def test_blinking_shows_one_and_then_the_other(viewer: ViewerModel) -> None:
     assert shown(viewer) == ["a"]
     assert comparison.blink() == "a (tinc)" and shown(viewer) == ["a (tinc)"]
     assert comparison.blink() == "a"
-    comparison.leave()
+    comparison.restore()
     assert shown(viewer) == ["a", "a (tinc)", "another"]
 
 
 def test_a_curtain_hangs_in_what_is_displayed(viewer: ViewerModel) -> None:
     comparison = pair(viewer)
     comparison.show(Mode.CURTAIN)
-    comparison.move(0.25)
+    comparison.move_curtain(0.25)
     curtain = viewer.layers["a curtain"]
     assert shown(viewer) == ["a curtain"] and compressed_image(viewer, curtain) is comparison.image
     np.testing.assert_array_equal(curtain.extent.world, comparison.original.extent.world)
@@ -133,7 +133,7 @@ def test_a_curtain_of_a_large_volume_has_levels(monkeypatch: pytest.MonkeyPatch)
     comparison.show(Mode.CURTAIN)
     assert comparison.curtain.multiscale
     assert [level.shape for level in comparison.curtain.data] == [(8, 40, 50), (4, 20, 25)]
-    comparison.move(0.5)
+    comparison.move_curtain(0.5)
     coarse = np.asarray(comparison.curtain.data[-1])
     np.testing.assert_array_equal(coarse[:, :, :12], wide_array()[1::2, 1::2, 1:24:2])
     np.testing.assert_array_equal(coarse[:, :, 13:], np.asarray(wide_volume().levels[1][:, :, 13:]))
@@ -182,5 +182,5 @@ def test_layers_that_went_meanwhile_do_not_matter(viewer: ViewerModel) -> None:
     comparison.show(Mode.CURTAIN)
     viewer.layers.remove("a curtain")
     viewer.layers.remove("another")
-    comparison.leave()
+    comparison.restore()
     assert shown(viewer) == ["a", "a (tinc)"]

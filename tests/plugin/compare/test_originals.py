@@ -15,20 +15,20 @@ import napari_tinc as tinc
 from napari_tinc.plugin.compare import original
 from napari_tinc.plugin.compare.original import (
     NO_NETWORKS,
-    Shown,
+    ShownVolume,
+    describe_measurement,
     difference,
     is_calibrated,
     likely_original,
     measure,
-    no_calibration,
+    other_calibration,
     possible_originals,
-    show,
-    summary,
-    toggled,
+    show_volume,
+    why_not_toggled,
 )
 from napari_tinc.plugin.layers import origin
 from napari_tinc.plugin.layers.from_volume import to_layer
-from napari_tinc.plugin.layers.origin import unchanged
+from napari_tinc.plugin.layers.origin import unmodified_volume
 
 
 def image(volume: tinc.TincVolume, eager: int = 10**6) -> Image:
@@ -40,19 +40,24 @@ def test_measured_figures_agree_with_each_other() -> None:
     volume = tinc.recalibrate(small_volume(), brighter())
     found = measure(volume, brighter())
     assert found.quality == tinc.compare(brighter(), volume)
-    assert found.before is not None and found.quality_before.psnr < found.quality.psnr
+    assert found.uncalibrated_rows is not None and found.uncalibrated_quality.psnr < found.quality.psnr
     assert found.counts.sum() == pytest.approx(0.999, abs=0.002)
-    assert list(found.shares) == sorted(found.shares) and found.shares[-1] <= found.quality.max_error
+    assert (
+        list(found.percentile_errors) == sorted(found.percentile_errors)
+        and found.percentile_errors[-1] <= found.quality.max_error
+    )
     voxels = (found.rows["stop"] - found.rows["start"]).prod(axis=1)
     assert np.sqrt((found.rows["rmse"] ** 2 * voxels).sum() / voxels.sum()) == pytest.approx(found.quality.rmse)
-    assert f"PSNR {found.quality.psnr:.2f} dB" in summary(found) and "Calibration gives +" in summary(found)
+    assert f"PSNR {found.quality.psnr:.2f} dB" in describe_measurement(
+        found
+    ) and "Calibration gives +" in describe_measurement(found)
 
 
 def test_a_volume_without_calibration_has_nothing_before() -> None:
     volume = tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2)
     found = measure(volume, np.asarray(volume))
-    assert found.before is None and found.quality_before is None and found.counts.sum() == 1
-    assert "Calibration" not in summary(found)
+    assert found.uncalibrated_rows is None and found.uncalibrated_quality is None and found.counts.sum() == 1
+    assert "Calibration" not in describe_measurement(found)
 
 
 def test_a_difference_is_signed_and_does_not_wrap_around() -> None:
@@ -70,8 +75,8 @@ def test_a_difference_is_signed_and_does_not_wrap_around() -> None:
 
 def test_a_promise_that_was_made_of_another_original() -> None:
     volume = tinc.compress(small_array(), max_error=2)
-    assert summary(measure(volume, small_array())).endswith("Promised: every voxel within 2")
-    assert summary(measure(volume, small_array() // 2)).endswith("within 2: not of this original")
+    assert describe_measurement(measure(volume, small_array())).endswith("Promised: every voxel within 2")
+    assert describe_measurement(measure(volume, small_array() // 2)).endswith("within 2: not of this original")
 
 
 def test_a_volume_with_holes_is_measured() -> None:
@@ -87,15 +92,15 @@ def test_calibration_is_taken_away_and_given_back_without_decoding_again(monkeyp
     volume = tinc.recalibrate(small_volume(), brighter())
     layer = image(volume)
     values = layer.data
-    show(layer, toggled(layer), other=True)
+    show_volume(layer, other_calibration(layer), keep_other=True)
     assert not is_calibrated(layer) and not np.array_equal(layer.data, values)
-    kept = unchanged(*layer.as_layer_data_tuple()[:2])  # what File > Save writes is what is seen
+    kept = unmodified_volume(*layer.as_layer_data_tuple()[:2])  # what File > Save writes is what is seen
     np.testing.assert_array_equal(np.asarray(kept), layer.data)
     monkeypatch.setattr(original, "to_layer", None)
-    show(layer, toggled(layer), other=True)
+    show_volume(layer, other_calibration(layer), keep_other=True)
     assert is_calibrated(layer) and layer.data is values
-    assert unchanged(*layer.as_layer_data_tuple()[:2]) is volume
-    show(layer, toggled(layer), other=True)
+    assert unmodified_volume(*layer.as_layer_data_tuple()[:2]) is volume
+    show_volume(layer, other_calibration(layer), keep_other=True)
     assert not is_calibrated(layer)
     copy.deepcopy(layer.metadata)  # as napari does for a duplicate
 
@@ -105,24 +110,24 @@ def test_lazy_layers_are_toggled_too(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = image(tinc.recalibrate(wide_volume(), wide_array() // 2 + 30), 2000)
     assert layer.multiscale
     before = np.asarray(layer.data[0][3])
-    show(layer, toggled(layer), other=True)
+    show_volume(layer, other_calibration(layer), keep_other=True)
     assert layer.multiscale and not np.array_equal(np.asarray(layer.data[0][3]), before)
-    assert unchanged(*layer.as_layer_data_tuple()[:2]) is layer.metadata["tinc"]
+    assert unmodified_volume(*layer.as_layer_data_tuple()[:2]) is layer.metadata["tinc"]
 
 
 def test_what_has_no_calibration_says_so() -> None:
     layer = image(tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2))
     with pytest.raises(ValueError, match=r"a \(tinc\) has no calibration; it can be calibrated against its original"):
-        toggled(layer)
+        other_calibration(layer)
 
 
 def test_a_recalibrated_volume_replaces_what_was_shown() -> None:
     layer = image(small_volume())
-    shown = Shown.of(tinc.recalibrate(small_volume(), brighter()), layer)
-    assert isinstance(shown, Shown)
-    show(layer, shown, other=False)
+    shown = ShownVolume.of(tinc.recalibrate(small_volume(), brighter()), layer)
+    assert isinstance(shown, ShownVolume)
+    show_volume(layer, shown, keep_other=False)
     assert tinc.compare(brighter(), layer.data).psnr > tinc.compare(brighter(), small_volume()).psnr + 1
-    assert unchanged(*layer.as_layer_data_tuple()[:2]) is shown.volume
+    assert unmodified_volume(*layer.as_layer_data_tuple()[:2]) is shown.volume
     assert not is_calibrated(image(shown.volume.uncalibrated()))
 
 
@@ -157,8 +162,8 @@ def test_an_original_is_the_layer_that_was_compressed_whatever_its_name() -> Non
 
 def test_calibration_is_not_proposed_for_what_has_no_networks() -> None:
     layer = image(tinc.compress(small_array(), max_error=2))
-    assert no_calibration(layer) == NO_NETWORKS
+    assert why_not_toggled(layer) == NO_NETWORKS
     with pytest.raises(ValueError, match="no networks, so there is nothing to calibrate"):
-        toggled(layer)
-    assert no_calibration(image(small_volume())) == "Not calibrated. Use Recalibrate first."
-    assert no_calibration(image(tinc.recalibrate(small_volume(), brighter()))) == ""
+        other_calibration(layer)
+    assert why_not_toggled(image(small_volume())) == "Not calibrated. Use Recalibrate first."
+    assert why_not_toggled(image(tinc.recalibrate(small_volume(), brighter()))) == ""

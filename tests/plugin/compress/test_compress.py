@@ -85,17 +85,17 @@ def buttons(widget: CompressWidget) -> tuple[bool, bool, bool]:
 def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any) -> None:
     widget = make_widget(viewer)
     assert widget.image.value is viewer.layers["a"]
-    assert widget.sizes.value.startswith("20 x 24 x 28 uint16\n26.9 kB will become 2.2 kB\nin about ")
-    assert re.search(r"\nwith at most about 4\d\d MB of memory$", widget.sizes.value)
+    assert widget.plan_text.value.startswith("20 x 24 x 28 uint16\n26.9 kB will become 2.2 kB\nin about ")
+    assert re.search(r"\nwith at most about 4\d\d MB of memory$", widget.plan_text.value)
     widget.ratio.value = 100
-    assert "will become 269 bytes\n" in widget.sizes.value
+    assert "will become 269 bytes\n" in widget.plan_text.value
     widget.target.value = "Size (kB)"
     widget.size.value = 1.5
-    assert "will become 1.5 kB\n" in widget.sizes.value
+    assert "will become 1.5 kB\n" in widget.plan_text.value
     widget.target.value = "PSNR (dB)"
-    assert "the smallest file of 35 dB" in widget.sizes.value and "about" not in widget.sizes.value
+    assert "the smallest file of 35 dB" in widget.plan_text.value and "about" not in widget.plan_text.value
     assert buttons(widget) == (True, False, False)
-    assert "GB free" in widget.memory.value
+    assert "GB free" in widget.memory_text.value
     assert list(widget.preset.choices) == ["fast", "balanced", "best"]
     assert widget.native.sizeHint().width() <= 350
 
@@ -186,7 +186,7 @@ def test_layers_that_cannot_be_compressed(make_widget: Any, array: np.ndarray, r
     viewer = ViewerModel()
     viewer.add_image(array, name="b", rgb=array.shape[-1] == 3)
     widget = make_widget(viewer)
-    assert reason in widget.sizes.value
+    assert reason in widget.plan_text.value
     widget.start()
     assert reason in widget.status.value and widget.queue.running is None
     assert reason in notification_manager.records[-1].message
@@ -209,12 +209,12 @@ def test_without_an_image_layer(make_widget: Any) -> None:
     viewer = ViewerModel()
     viewer.add_points(np.ones((4, 3)))
     widget = make_widget(viewer)
-    assert widget.image.value is None and widget.sizes.value == "Open a 3D image, or labels, to compress."
+    assert widget.image.value is None and widget.plan_text.value == "Open a 3D image, or labels, to compress."
     widget.start()
     assert widget.status.value == "Open a 3D image first."
     viewer.add_image(small_array(), name="a")
     widget.reset_choices()  # as napari does
-    assert "uint16" in widget.sizes.value
+    assert "uint16" in widget.plan_text.value
 
 
 def test_the_result_comes_even_if_its_original_is_gone(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
@@ -315,10 +315,10 @@ def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
     viewer.add_image(pair, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma", rotate=0)
     widget = make_widget(viewer)
     assert (
-        list(widget.part.choices) == ["all, in one file", "all, one file each", "0", "1"]
-        and widget.part.value == "all, in one file"
+        list(widget.volumes.choices) == ["all, in one file", "all, one file each", "0", "1"]
+        and widget.volumes.value == "all, in one file"
     )
-    widget.part.value = "1"
+    widget.volumes.value = "1"
     widget.start()
     finish(qtbot, widget)
     result = viewer.layers["c [1] (tinc 12x)"]
@@ -326,8 +326,8 @@ def test_one_of_several_volumes_or_all(qtbot: Any, make_widget: Any) -> None:
     correlation = np.corrcoef(result.data.ravel(), pair[1].ravel())[0, 1]
     assert correlation > np.corrcoef(result.data.ravel(), pair[0].ravel())[0, 1]
     widget.image.value = viewer.layers["c"]
-    widget.part.value = "all, one file each"
-    assert widget.sizes.value.startswith("2 times 20 x 24 x 28")
+    widget.volumes.value = "all, one file each"
+    assert widget.plan_text.value.startswith("2 times 20 x 24 x 28")
     widget.start()
     assert len(widget.queue.waiting) == 1
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=60_000)
@@ -338,8 +338,8 @@ def test_colours_of_an_rgb_volume(qtbot: Any, make_widget: Any) -> None:
     viewer = ViewerModel()
     viewer.add_image(np.stack([(small_array() // 8).astype(np.uint8)] * 3, axis=-1), name="c", rgb=True)
     widget = make_widget(viewer)
-    assert list(widget.part.choices)[2:5] == ["R", "G", "B"]
-    widget.part.value = "G"
+    assert list(widget.volumes.choices)[2:5] == ["R", "G", "B"]
+    widget.volumes.value = "G"
     widget.start()
     finish(qtbot, widget)
     assert viewer.layers["c [G] (tinc 12x)"].data.shape == (20, 24, 28)
@@ -355,7 +355,7 @@ def test_a_preview_is_shown_in_place_and_goes(
     widget = make_widget(viewer)
     started(qtbot, widget)
     assert widget.queue.running.curve
-    widget._look()
+    widget._request_preview()
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     preview = viewer.layers["a preview"]
     assert preview.data.shape == (10, 12, 14) and widget.image.value is source
@@ -363,7 +363,7 @@ def test_a_preview_is_shown_in_place_and_goes(
         edges = [layer.extent.world[ends] + (ends - 0.5) * layer.scale for layer in (preview, source)]
         np.testing.assert_allclose(*edges)
     values = preview.data
-    widget._look()
+    widget._request_preview()
     qtbot.waitUntil(lambda: preview.data is not values, timeout=20_000)
     widget.cancel.native.click()
     finish(qtbot, widget)
@@ -378,7 +378,7 @@ def test_looking_at_it_in_2d_and_3d_while_it_runs(
     started(qtbot, widget)
     for ndisplay in (3, 2, 3):
         viewer.dims.ndisplay = ndisplay
-        widget._look()
+        widget._request_preview()
         qtbot.waitUntil(lambda: not widget.queue.running.control.look.is_set(), timeout=20_000)
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     viewer.layers.selection.active = viewer.layers["a preview"]
@@ -398,9 +398,9 @@ def test_targets_and_options_reach_the_fit(
 
     monkeypatch.setattr(encoding_compress, "fit", note)
     widget = make_widget(viewer)
-    assert "8 leaves, widths " in widget.networks.value
+    assert "8 leaves, widths " in widget.networks_text.value
     widget.seed.value, widget.weights.value, widget.levels.value = 7, "int8", 3
-    assert widget.networks.value.startswith("64 leaves")
+    assert widget.networks_text.value.startswith("64 leaves")
     for target, value in (("Size (kB)", {"nbytes": 1500}), ("PSNR (dB)", {"psnr": 35})):
         widget.target.value = target
         widget.size.value = 1.5
@@ -425,14 +425,14 @@ def test_widths_and_calibration(
     assert plan.estimate(widget, small_array()).n_parameters < entropy / 2
     widget.weights.value = "entropy"
     widget.widths.value = "10, 4"
-    assert widget.networks.value.startswith("8 leaves, widths 10, 4: ") and not widget.levels.enabled
+    assert widget.networks_text.value.startswith("8 leaves, widths 10, 4: ") and not widget.levels.enabled
     for text, reason in (
         ("a", "expected numbers"),
         ("300", "expected each 1 to 256"),
         ("250", "weights take at least"),
     ):
         widget.widths.value = text
-        assert reason in widget.networks.value
+        assert reason in widget.networks_text.value
         widget.start()
         assert reason in widget.status.value and widget.queue.running is None
     widget.widths.value, widget.calibration.value = "10 4", "none"
@@ -445,7 +445,7 @@ def test_widths_and_calibration(
 
 
 def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
-    from napari_tinc.plugin.preferences import read_preferences, remember
+    from napari_tinc.plugin.preferences import read_preferences, save_preferences
 
     widget = make_widget(viewer)
     widget.ratio.value, widget.target.value, widget.size.value = 13, "Size (kB)", 2.5
@@ -454,7 +454,7 @@ def test_settings_are_remembered(qtbot: Any, viewer: ViewerModel, make_widget: A
     found = read_preferences()
     assert (found.ratio, found.preset, found.target, found.size) == (13, "fast", "Size (kB)", 2.5)
     assert not found.isolate
-    remember(target="Ratio", ratio=64, size=100.0, preset="balanced", isolate=True)  # settings outlive a test
+    save_preferences(target="Ratio", ratio=64, size=100.0, preset="balanced", isolate=True)  # settings outlive a test
 
 
 def test_a_process_of_its_own_that_dies_and_one_that_does_not(
@@ -518,7 +518,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
 
     (tmp_path / "bad.tinc").write_bytes(b"no" * 50)
     assert viewer.open(tmp_path / "bad.tinc", plugin="napari-tinc") == []
-    assert notification_manager.records[-1].message.startswith("Cannot open bad.tinc: not a .tinc file")
+    assert notification_manager.records[-1].message.endswith("Cannot open bad.tinc: this is not a .tinc file")
 
     monkeypatch.setitem(task.STEPS, "fast", LONG)
     started(qtbot, widget)
@@ -526,7 +526,7 @@ def test_in_a_real_viewer(make_napari_viewer: Any, qtbot: Any, monkeypatch: pyte
     for ndisplay in (3, 2):  # while it runs
         viewer.dims.ndisplay = ndisplay
         viewer.screenshot(flash=False)
-        widget._look()
+        widget._request_preview()
         qtbot.waitUntil(lambda: not control.look.is_set(), timeout=20_000)
         viewer.screenshot(flash=False)
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
@@ -558,8 +558,8 @@ def test_all_volumes_in_one_file(qtbot: Any, make_widget: Any) -> None:
     series = np.stack([small_array(), small_array()[::-1]])
     viewer.add_image(series, name="c", scale=(9, 2, 1, 1), translate=(7, 5, 3, 1), colormap="magma")
     widget = make_widget(viewer)
-    widget.part.value = "all, in one file"
-    assert widget.sizes.value.startswith("2 x 20 x 24 x 28 uint16\n53.8 kB will become 4.5 kB")
+    widget.volumes.value = "all, in one file"
+    assert widget.plan_text.value.startswith("2 x 20 x 24 x 28 uint16\n53.8 kB will become 4.5 kB")
     widget.start()
     assert finish(qtbot, widget).startswith("Ratio 12")
     result = viewer.layers["c (tinc 12x)"]
@@ -574,7 +574,7 @@ def test_channels_of_a_mask_in_one_file(qtbot: Any, make_widget: Any) -> None:
     mask = np.stack([small_array() > 300, small_array() > 900])
     viewer.add_image(mask, name="c", axis_labels=("c", "z", "y", "x"))
     widget = make_widget(viewer)
-    widget.part.value = "all, in one file"
+    widget.volumes.value = "all, in one file"
     widget.start()
     assert "bit for bit" in finish(qtbot, widget)
     np.testing.assert_array_equal(viewer.layers["c (tinc lossless)"].data, mask)
@@ -584,7 +584,7 @@ def test_colours_in_one_file_become_layers(qtbot: Any, make_widget: Any) -> None
     viewer = ViewerModel()
     viewer.add_image(np.stack([(small_array() // 8).astype(np.uint8)] * 3, axis=-1), name="c", rgb=True)
     widget = make_widget(viewer)
-    widget.part.value = "all, in one file"
+    widget.volumes.value = "all, in one file"
     widget.start()
     assert finish(qtbot, widget).startswith("Ratio 12")
     assert [layer.name for layer in viewer.layers] == ["c", "c R (tinc 12x)", "c G (tinc 12x)", "c B (tinc 12x)"]
@@ -597,10 +597,10 @@ def test_a_largest_error_and_what_it_makes_of_the_other_choices(
     widget = make_widget(viewer)
     fitted = (widget.preset, widget.device, widget.seed, widget.weights, widget.levels, widget.widths, widget.preview)
     widget.target.value = "Max error"
-    assert widget.max_error.value == "lossless" and "every voxel bit for bit" in widget.sizes.value
+    assert widget.max_error.value == "lossless" and "every voxel bit for bit" in widget.plan_text.value
     assert not any(choice.enabled for choice in fitted)
     widget.max_error.value = "12.5"
-    assert "every voxel within 12.5\n" in widget.sizes.value
+    assert "every voxel within 12.5\n" in widget.plan_text.value
     widget.start()
     assert not widget.stop.enabled and widget.cancel.enabled
     assert "Checked: every voxel within 12.5\nPSNR" in finish(qtbot, widget)
@@ -615,9 +615,9 @@ def test_a_largest_error_and_what_it_makes_of_the_other_choices(
 def test_a_largest_error_that_is_none(viewer: ViewerModel, make_widget: Any, text: str) -> None:
     widget = make_widget(viewer)
     widget.target.value, widget.max_error.value = "Max error", text
-    assert f'max error is "{text}", expected a number' in widget.sizes.value
+    assert f'max error is "{text}", expected a number' in widget.plan_text.value
     widget.start()
-    assert widget.queue.running is None and widget.status.value == widget.sizes.value
+    assert widget.queue.running is None and widget.status.value == widget.plan_text.value
 
 
 def test_labels_are_kept_bit_for_bit(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
@@ -628,7 +628,7 @@ def test_labels_are_kept_bit_for_bit(qtbot: Any, viewer: ViewerModel, make_widge
     widget.image.value = labels
     assert (widget.target.value, widget.max_error.value) == ("Max error", "lossless")
     assert not (widget.target.enabled or widget.max_error.enabled)
-    assert "int32" in widget.sizes.value and "Labels and masks are always kept" in widget.sizes.value
+    assert "int32" in widget.plan_text.value and "Labels and masks are always kept" in widget.plan_text.value
     widget.start()
     labels.data[:] = 9  # painted on while it is compressed
     assert "every voxel bit for bit" in finish(qtbot, widget)
@@ -651,11 +651,11 @@ def test_layers_that_come_leave_the_other_choices_alone(make_widget: Any) -> Non
     viewer.add_image(np.stack([small_array()] * 3), name="t")
     widget = make_widget(viewer)
     widget.device.choices = ["auto", "cpu", "cuda"]
-    widget.device.value, widget.part.value = "cuda", "1"
+    widget.device.value, widget.volumes.value = "cuda", "1"
     viewer.add_image(small_array(), name="a")
     widget.reset_choices()  # as napari does
-    assert (widget.image.value.name, widget.part.value, widget.device.value) == ("t", "1", "cuda")
-    assert len(widget.part.choices) == 5
+    assert (widget.image.value.name, widget.volumes.value, widget.device.value) == ("t", "1", "cuda")
+    assert len(widget.volumes.choices) == 5
 
 
 def test_a_mask_that_is_an_image(qtbot: Any, make_widget: Any, tmp_path: Any) -> None:
@@ -663,7 +663,7 @@ def test_a_mask_that_is_an_image(qtbot: Any, make_widget: Any, tmp_path: Any) ->
     mask = small_array() > 300
     viewer.add_image(mask, name="mask")
     widget = make_widget(viewer)
-    assert not widget.target.enabled and "bit for bit" in widget.sizes.value
+    assert not widget.target.enabled and "bit for bit" in widget.plan_text.value
     widget.start()
     assert "bit for bit" in finish(qtbot, widget)
     copy = viewer.layers["mask (tinc lossless)"]

@@ -101,8 +101,8 @@ def test_channels_of_an_ome_tiff_stay_channels(
     viewer = ViewerModel()
     viewer.open(ome_tiff(tmp_path / "cells.ome.tif"), plugin="napari")
     widget = make_widget(viewer)
-    qtbot.waitUntil(lambda: "channels DAPI, GFP" in widget.sizes.value, timeout=10_000)
-    assert widget.part.value == "all, in one file" and not is_shown(widget._axes_row)
+    qtbot.waitUntil(lambda: "channels DAPI, GFP" in widget.plan_text.value, timeout=10_000)
+    assert widget.volumes.value == "all, in one file" and not is_shown(widget._axes_row)
     widget.start()
     finish(qtbot, widget)
     name = viewer.layers[0].name
@@ -110,7 +110,7 @@ def test_channels_of_an_ome_tiff_stay_channels(
     np.testing.assert_allclose(viewer.layers[2].colormap.colors[-1], [0, 1, 0, 1])
 
     (result,) = widget._outcome().results
-    volume, lost = result.present()
+    volume, lost = result.current_volume()
     assert volume.axis_labels == "czyx" and lost == ""
     volume.save(tmp_path / "x.tinc")
     reopened = viewer.open(tmp_path / "x.tinc", plugin="napari-tinc")
@@ -132,7 +132,7 @@ def test_what_an_axis_without_a_name_is(qtbot: Any, make_widget: Any, axis: str,
     finish(qtbot, widget)
     (result,) = widget._outcome().results
     assert result.volume.axis_labels == f"{letters}zyx" and len(result.layers) == (2 if letters == "c" else 1)
-    widget.part.value = "0"
+    widget.volumes.value = "0"
     assert not is_shown(widget._axes_row)
     viewer.add_image(np.stack([small_array()] * 2), name="d", axis_labels=("c", "z", "y", "x"))
     widget.reset_choices()  # as napari does
@@ -157,7 +157,7 @@ def test_several_results_are_saved_into_a_folder(
     viewer = ViewerModel()
     viewer.add_image(np.stack([small_array(), small_array()[::-1]]), name="c")
     widget = make_widget(viewer)
-    widget.part.value = "all, one file each"
+    widget.volumes.value = "all, one file each"
     widget.start()
     finish(qtbot, widget)
     qtbot.waitUntil(lambda: len(viewer.layers) == 3 and widget.queue.running is None, timeout=60_000)
@@ -180,7 +180,7 @@ def test_a_result_that_was_edited_is_not_saved_as_it_was(qtbot: Any, make_widget
     viewer.layers[1].data[:] = 7
     (result,) = widget._outcome().results
     with pytest.raises(ValueError, match="was changed since it was made"):
-        result.present()
+        result.current_volume()
 
 
 def test_the_method_reaches_the_fit_and_is_told(qtbot: Any, make_widget: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,20 +188,20 @@ def test_the_method_reaches_the_fit_and_is_told(qtbot: Any, make_widget: Any, mo
     viewer = ViewerModel()
     viewer.add_image(small_array(), name="a")
     widget = make_widget(viewer)
-    assert widget.how.value == "Networks, or the predictive coder where that is better"
+    assert widget.method_text.value == "Networks, or the predictive coder where that is better"
     widget.method.value = "networks"
-    assert widget.how.value == "An octree of networks"
+    assert widget.method_text.value == "An octree of networks"
     widget.start()
     assert "An octree of 9 networks" in finish(qtbot, widget)
     widget.method.value, widget.weights.value = "predictive", "int8"
-    assert widget.how.value == "The predictive coder, without networks" and not widget.networks.value
+    assert widget.method_text.value == "The predictive coder, without networks" and not widget.networks_text.value
     assert not widget.weights.enabled and "method is predictive" in widget.weights.native.toolTip()
     widget.start()
     assert "Without networks: 1 block, predictive coder" in finish(qtbot, widget)
     widget.method.value = "auto"
-    assert widget.how.value == "An octree of networks"  # which int8 weights ask for
+    assert widget.method_text.value == "An octree of networks"  # which int8 weights ask for
     widget.target.value = "Max error"
-    assert widget.how.value == "The predictive coder, without networks"
+    assert widget.method_text.value == "The predictive coder, without networks"
     assert not widget.method.enabled and "without them" in widget.method.native.toolTip()
 
 
@@ -226,7 +226,7 @@ def test_compress_is_off_while_the_line_says_why_not(make_widget: Any, tmp_path:
     widget = make_widget(viewer)
 
     def refused(reason: str) -> bool:
-        told = reason in widget.sizes.value and reason in widget.compress.native.toolTip()
+        told = reason in widget.plan_text.value and reason in widget.compress.native.toolTip()
         return told and not widget.compress.enabled
 
     widget.target.value, widget.max_error.value = "Max error", "5,5"
@@ -271,7 +271,7 @@ def test_the_preview_can_be_taken_away(qtbot: Any, make_widget: Any, monkeypatch
     source = viewer.add_image(small_array(), name="a")
     widget = make_widget(viewer)
     widget.start()
-    widget._look()
+    widget._request_preview()
     qtbot.waitUntil(lambda: "a preview" in viewer.layers, timeout=20_000)
     assert source in widget.image.choices and viewer.layers["a preview"] not in widget.image.choices
     widget.preview.value = False

@@ -18,7 +18,7 @@ from volumes import small_array
 
 import napari_tinc as tinc
 from napari_tinc.plugin import dialogs, writer
-from napari_tinc.plugin.compress import closing, save_results
+from napari_tinc.plugin.compress import closing, form, save_results
 from napari_tinc.plugin.compress import widget as compress_widget
 from napari_tinc.plugin.compress.widget import CompressWidget
 from napari_tinc.plugin.preferences import Preferences
@@ -215,8 +215,8 @@ def test_the_list_follows_until_the_user_chooses(opened: Any, qtbot: Any) -> Non
     viewer, widget = opened
     flat = viewer.add_image(np.zeros((5, 6)), name="flat")
     assert widget.image.value is flat and not widget.compress.enabled
-    assert "only volumes of 3 (z, y, x)" in widget.sizes.value
-    assert widget.compress.native.toolTip() == widget.sizes.value
+    assert "only volumes of 3 (z, y, x)" in widget.plan_text.value
+    assert widget.compress.native.toolTip() == widget.plan_text.value
     combo = widget.image.native
     item = combo.model().item(combo.findText("flat"))
     assert not item.isEnabled() and "flat has 2 axes" in item.toolTip()
@@ -260,3 +260,21 @@ def test_the_palette_saves_the_selected_layers(
     viewer.layers.selection.clear()
     get_app_model().commands.execute_command("napari-tinc.write").result()
     assert told()[-1] == "Select the layers to save first."
+
+
+def test_texts_do_not_move_the_controls_below(opened: tuple[Any, CompressWidget]) -> None:
+    _, widget = opened
+    root = widget.root_native_widget
+
+    def heights() -> list[int]:
+        QTest.qWait(50)
+        controls = (widget.compress.native, widget.bar.native, widget.advanced_button)
+        return [control.mapTo(root, control.rect().topLeft()).y() for control in controls]
+
+    before = heights()
+    for target in form.TARGETS:
+        widget.target.value = target
+        assert heights() == before, target
+    for lines in (4, 1, 0):
+        widget.status.value = "\n".join("x" * lines)
+        assert heights() == before, lines

@@ -155,14 +155,14 @@ def test_a_job_that_is_dropped_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices() -> None:
-    (found,) = job.one_result(devices.find_devices)
+    (found,) = job.run_once(devices.find_devices)
     assert list(found)[:2] == ["auto", "cpu"] and "GB free" in found["cpu"] and found["auto"]
 
 
 def test_a_broken_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(JobError, match="PyTorch cannot be imported"):
-        list(job.one_result(devices.find_devices))
+        list(job.run_once(devices.find_devices))
 
 
 def test_a_log_of_metrics(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from napari_tinc.errors import ChildError
 from napari_tinc.events import Preview, Progress
 from napari_tinc.plugin.jobs.job import JobError, Request, Result
 from napari_tinc.plugin.jobs.queue import LayerJob, Queue
-from napari_tinc.plugin.layers.appearance import look_of
+from napari_tinc.plugin.layers.appearance import appearance_of
 from napari_tinc.plugin.layers.geometry import Geometry
 
 VALUES = np.zeros((4, 4, 4), np.uint8)
@@ -39,7 +39,7 @@ class Driven:
     def add(self, *names: str) -> None:
         geometry = Geometry((1, 1, 1), None, "zyx")
         requests = [Request(name=name, data=VALUES, geometry=geometry, options=Options(ratio=8)) for name in names]
-        self.queue.add(LayerJob(request, self.layer, look_of(self.layer), 2.0) for request in requests)
+        self.queue.add(LayerJob(request, self.layer, appearance_of(self.layer), 2.0) for request in requests)
 
     @property
     def names(self) -> list[str]:

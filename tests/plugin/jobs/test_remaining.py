@@ -28,10 +28,10 @@ def test_before_anything_is_heard_it_is_what_was_expected() -> None:
     clock = Clock()
     remaining = Remaining(10.0, clock)
     clock.now += 4
-    assert (remaining.elapsed, remaining.left, remaining.share) == (4.0, 6.0, 0.4)
+    assert (remaining.elapsed, remaining.seconds_left, remaining.share_done) == (4.0, 6.0, 0.4)
     clock.now += 20
-    assert (remaining.left, remaining.share) == (0.0, MOST_SHARE)
-    assert math.isnan(Remaining(0.0, clock).left) and Remaining(0.0, clock).share == 0.0
+    assert (remaining.seconds_left, remaining.share_done) == (0.0, MOST_SHARE)
+    assert math.isnan(Remaining(0.0, clock).seconds_left) and Remaining(0.0, clock).share_done == 0.0
 
 
 @pytest.mark.parametrize("expected", [0.0, 5.0, 30.0, 300.0, 3000.0])
@@ -41,18 +41,18 @@ def test_from_a_fifth_on_it_is_what_is_measured(expected: float) -> None:
     remaining = Remaining(expected, clock)
     for second in range(6, 60):
         clock.now = 1000.0 + second
-        remaining.hear(look((60 - second) * (1.1 if second % 2 else 0.9)))  # as uneven as a busy machine
+        remaining.update(look((60 - second) * (1.1 if second % 2 else 0.9)))  # as uneven as a busy machine
         if second >= 12:
-            assert abs(remaining.total - 60) <= 0.25 * 60
-    assert remaining.share > 0.9
+            assert abs(remaining.total_seconds - 60) <= 0.25 * 60
+    assert remaining.share_done > 0.9
 
 
 def test_what_is_not_known_leaves_the_estimate_as_it_was() -> None:
     clock = Clock()
     remaining = Remaining(10.0, clock)
     clock.now += 2
-    remaining.hear(look(math.nan))
-    assert remaining.total == 10.0
+    remaining.update(look(math.nan))
+    assert remaining.total_seconds == 10.0
 
 
 def test_a_single_look_moves_it_little() -> None:
@@ -62,8 +62,8 @@ def test_a_single_look_moves_it_little() -> None:
     for tick in range(1, 300):
         clock.now = 1000.0 + 0.2 * tick
         left = 60 - 0.2 * tick
-        remaining.hear(look(10 * left if tick == 100 else left))
-        assert abs(remaining.total - 60) <= 0.9 * 60
+        remaining.update(look(10 * left if tick == 100 else left))
+        assert abs(remaining.total_seconds - 60) <= 0.9 * 60
 
 
 def test_the_share_that_is_told_never_falls() -> None:
@@ -73,6 +73,6 @@ def test_the_share_that_is_told_never_falls() -> None:
     told = []
     for second in range(1, 60):
         clock.now = 1000.0 + second
-        remaining.hear(look(60 - second))
-        told.append(remaining.share)
+        remaining.update(look(60 - second))
+        told.append(remaining.share_done)
     assert told == sorted(told) and told[-1] <= MOST_SHARE

@@ -14,8 +14,8 @@ import napari_tinc as tinc
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.layers.geometry import Geometry, geometry, with_geometry
-from napari_tinc.plugin.layers.origin import unchanged
-from napari_tinc.plugin.layers.to_volumes import intensities, volumes_of
+from napari_tinc.plugin.layers.origin import unmodified_volume
+from napari_tinc.plugin.layers.to_volumes import single_volume, volumes_of
 
 
 def image(**more: Any) -> Image:
@@ -43,8 +43,8 @@ def test_a_large_volume_becomes_lazy_levels(monkeypatch: pytest.MonkeyPatch) -> 
     assert [type(level) for level in data] == [tinc.decoding.lazy_array.LazyArray, tinc.decoding.lazy_array.LazyArray]
     layer = Image(data, **arguments)
     assert layer.multiscale and layer.data[0].shape == (8, 40, 50)
-    assert unchanged(*state(layer)) is arguments["metadata"]["tinc"]
-    assert intensities(*state(layer)).shape == (8, 40, 50)
+    assert unmodified_volume(*state(layer)) is arguments["metadata"]["tinc"]
+    assert single_volume(*state(layer)).shape == (8, 40, 50)
 
 
 @pytest.mark.parametrize(("value", "limits"), [(0, (0, 1)), (255, (0, 255)), (-3, (-3, 1))])
@@ -69,21 +69,21 @@ def test_a_unit_that_is_no_length_is_left_out(unit: str) -> None:
 
 
 def test_unchanged_data_is_recognised_even_in_a_copy_of_the_layer() -> None:
-    assert unchanged(*state(image())) is small_volume()
-    copied = unchanged(*copy.deepcopy(state(image())))
+    assert unmodified_volume(*state(image())) is small_volume()
+    copied = unmodified_volume(*copy.deepcopy(state(image())))
     assert isinstance(copied, tinc.TincVolume) and copied.nbytes_compressed == small_volume().nbytes_compressed
 
 
 def test_changed_data_is_recognised() -> None:
     layer = image()
     layer.data[3, 4, 5] += 1
-    assert unchanged(*state(layer)) is None
+    assert unmodified_volume(*state(layer)) is None
     other = image()
     other.data = other.data[:-1]
-    assert unchanged(*state(other)) is None
-    assert unchanged(*state(image(metadata={"tinc": small_volume()}))) is None
-    assert unchanged(*state(Image(small_array()))) is None
-    assert unchanged(*state(Image(small_array(), metadata={"tinc": "something else"}))) is None
+    assert unmodified_volume(*state(other)) is None
+    assert unmodified_volume(*state(image(metadata={"tinc": small_volume()}))) is None
+    assert unmodified_volume(*state(Image(small_array()))) is None
+    assert unmodified_volume(*state(Image(small_array(), metadata={"tinc": "something else"}))) is None
 
 
 def test_geometry_of_layers() -> None:
@@ -109,18 +109,18 @@ def test_a_changed_geometry_is_stored_without_compressing_again() -> None:
 
 def test_what_cannot_be_compressed_is_named() -> None:
     with pytest.raises(ValueError, match=r"a holds 3 volumes \(5 x 6 x 7 each\)"):
-        intensities(*state(Image(np.zeros((5, 6, 7, 3), np.uint8), rgb=True, name="a")))
+        single_volume(*state(Image(np.zeros((5, 6, 7, 3), np.uint8), rgb=True, name="a")))
     with pytest.raises(ValueError, match=r"a has 2 axes \(5 x 6\)"):
-        intensities(*state(Image(np.zeros((5, 6)), name="a")))
+        single_volume(*state(Image(np.zeros((5, 6)), name="a")))
     with pytest.raises(ValueError, match=r"holds 2 volumes"):
-        intensities(*state(Image(np.zeros((2, 5, 6, 7)), name="a")))
+        single_volume(*state(Image(np.zeros((2, 5, 6, 7)), name="a")))
 
 
 def test_a_duplicate_is_still_what_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "OVERVIEW_VOXELS", 2000)
     data, arguments = to_layer(wide_volume(), "b", 2000)
     data, arguments, _ = copy.deepcopy(Image(data, **arguments).as_layer_data_tuple())
-    assert arguments["multiscale"] and unchanged(data, arguments) is wide_volume()
+    assert arguments["multiscale"] and unmodified_volume(data, arguments) is wide_volume()
 
 
 def test_volumes_of_several_channels_or_times() -> None:

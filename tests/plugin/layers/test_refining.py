@@ -34,7 +34,7 @@ from napari_tinc.plugin.compare.lazy_pairs import Curtain, Difference
 from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
 from napari_tinc.plugin.layers import display, drawing, refining
 from napari_tinc.plugin.layers.from_volume import to_layer
-from napari_tinc.plugin.layers.origin import finest, unchanged
+from napari_tinc.plugin.layers.origin import finest_level, unmodified_volume
 from napari_tinc.plugin.layers.refining import Piece, Refiner
 from napari_tinc.plugin.preferences import Preferences
 
@@ -486,7 +486,7 @@ def test_a_file_that_is_decoded_at_opening_leaves_the_window_alive(
     layer = opened(viewer, blocks(), tmp_path / "a.tinc")
     timer.stop()
     assert isinstance(layer.data, np.ndarray) and len(ticks) >= 4
-    assert unchanged(*layer.as_layer_data_tuple()[:2]) is layer.metadata["tinc"]
+    assert unmodified_volume(*layer.as_layer_data_tuple()[:2]) is layer.metadata["tinc"]
 
 
 def test_without_a_window_all_is_decoded_as_before(tmp_path: Path, decoded: Decoded, npe2pm: PluginManager) -> None:
@@ -505,7 +505,7 @@ def test_napari_still_asks_for_slices_as_we_think(tmp_path: Path) -> None:
     layer = Image(data, **arguments)
     assert layer._slicing_state._slice_request_class.func is drawing._request
     request = layer._slicing_state._slice_request_class
-    assert request.args[0]() is layer and drawing.refinable(layer.data) is finest(layer).volume
+    assert request.args[0]() is layer and drawing.refinable(layer.data) is finest_level(layer).volume
     assert drawing._fields_of(request.args[1]) >= drawing.NEEDED
     plain = Image(np.zeros((4, 4, 4)))
     assert not hasattr(plain._slicing_state._slice_request_class, "func")
@@ -538,13 +538,13 @@ def test_a_curtain_and_a_difference_are_drawn_at_once(
     curtain.locked_data_level = 0
     viewer.dims.set_current_step(0, 40)
     assert len(decoded) - began < 3 * ROW
-    comparison.move(0.25)
+    comparison.move_curtain(0.25)
     qtbot.waitUntil(lambda: curtain.loaded, timeout=20_000)
     right = array()[40].copy()
     right[:, 8:] = np.asarray(blocks())[40][:, 8:]
     right[:, 8] = blocks().value_range[1]
     np.testing.assert_array_equal(shown(curtain), right)
-    comparison.leave()
+    comparison.restore()
     off, far = compare_original.difference(array(), image.metadata["tinc"])
     assert isinstance(off, Difference) and 0 < far <= 40
     for absolute in (False, True):
@@ -575,7 +575,7 @@ def test_lazy_pairs_are_arrays() -> None:
 
 def test_only_lazy_volumes_are_refined() -> None:
     assert drawing.refinable(np.zeros((4, 4, 4))) is None and drawing.refinable([]) is None
-    assert drawing.refinable(LazyArray(lazy_pairs.seen(few()), 1, (range(2),) * 3)) is not None
+    assert drawing.refinable(LazyArray(lazy_pairs.as_display_volume(few()), 1, (range(2),) * 3)) is not None
 
 
 def test_blocks_without_an_overview_are_sketched() -> None:

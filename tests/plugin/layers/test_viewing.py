@@ -21,7 +21,7 @@ from napari_tinc.plugin import commands, reader, writer
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.array_views import ColorsFirst, OneVolume
 from napari_tinc.plugin.layers.from_volume import to_layer, to_layers
-from napari_tinc.plugin.layers.origin import PROMISE, unchanged
+from napari_tinc.plugin.layers.origin import PROMISE, unmodified_volume
 from napari_tinc.plugin.layers.to_volumes import all_volumes, volumes_of
 from napari_tinc.plugin.leaves import calibration
 from napari_tinc.plugin.preferences import Preferences
@@ -296,7 +296,7 @@ def test_all_volumes_of_a_layer_as_one_array() -> None:
 def test_layers_of_channels_know_what_they_show() -> None:
     for index, (data, arguments) in enumerate(to_layers(timed(), "a", 0)):
         layer = Image(data, **arguments)
-        assert unchanged(*layer.as_layer_data_tuple()[:2]) is arguments["metadata"]["tinc"]
+        assert unmodified_volume(*layer.as_layer_data_tuple()[:2]) is arguments["metadata"]["tinc"]
         assert arguments["metadata"]["tinc"].shape == (2, 20, 24, 28) and index < 2
 
 

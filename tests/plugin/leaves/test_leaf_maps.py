@@ -11,8 +11,9 @@ from volumes import small_array, small_volume
 
 from napari_tinc.decoding.leaf_table import LEAF_FIELDS
 from napari_tinc.octree import Octree
-from napari_tinc.plugin.compare.original import measured
-from napari_tinc.plugin.leaves.maps import LeafMap, limits, shade, table, wireframes
+from napari_tinc.plugin.compare.original import measure_leaves
+from napari_tinc.plugin.leaves.columns import table_columns
+from napari_tinc.plugin.leaves.maps import LeafMap, shade_numbers, value_limits, wireframes
 
 
 def leaf_map(octree: Octree, values: np.ndarray) -> LeafMap:
@@ -59,15 +60,15 @@ def test_a_wireframe_joins_the_centres_of_outer_voxels() -> None:
 
 def test_shades_reach_from_end_to_end_and_unknown_values_have_their_own() -> None:
     values = np.array([1.0, 3.0, 2.0, np.nan, np.inf])
-    assert limits(values) == (1, 3)
-    assert shade(values, (1, 3)).tolist() == [0, 255, 128, -1, -1]
-    assert limits(np.array([5.0, 5])) == (4.5, 5.5) and limits(np.array([np.nan])) == (0, 1)
+    assert value_limits(values) == (1, 3)
+    assert shade_numbers(values, (1, 3)).tolist() == [0, 255, 128, -1, -1]
+    assert value_limits(np.array([5.0, 5])) == (4.5, 5.5) and value_limits(np.array([np.nan])) == (0, 1)
 
 
 def test_the_table_has_a_row_for_the_outside_and_one_a_leaf() -> None:
     volume = small_volume()
-    rows = measured(volume, np.asarray(volume), small_array())
-    columns = table(rows, rows)
+    rows = measure_leaves(volume, np.asarray(volume), small_array())
+    columns = table_columns(rows, rows)
     assert {len(values) for values in columns.values()} == {len(volume.leaves) + 1}
     assert columns["leaf"].tolist() == list(range(len(volume.leaves) + 1))
     assert columns["z, y, x"][1] == "0,0,0"
@@ -79,7 +80,7 @@ def test_the_table_has_a_row_for_the_outside_and_one_a_leaf() -> None:
 def test_measured_errors_are_those_of_each_leaf() -> None:
     volume, original = small_volume(), small_array()
     values = np.asarray(volume)
-    rows = measured(volume, values, original)
+    rows = measure_leaves(volume, values, original)
     row = rows[3]
     box = tuple(map(slice, row["start"], row["stop"]))
     off = values[box].astype(float) - original[box]

@@ -18,7 +18,7 @@ from napari_tinc.plugin.layers.appearance import PLACE
 from napari_tinc.plugin.layers.compressed import compressed_image
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.layers.origin import VOLUME
-from napari_tinc.plugin.leaves.overlays import LeafView, leaf_view
+from napari_tinc.plugin.leaves.overlays import LeafValues, LeafView, leaf_view
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_the_worst_boxes_are_shown(viewer: ViewerModel) -> None:
     viewer.dims.ndisplay = 3
     view = view_of(viewer)
     view.show_leaves()
-    view.update(measure(small_volume(), small_array()).rows)
+    view.show_values(LeafValues(measure(small_volume(), small_array()).rows))
     view.color_by("RMSE")
     view.show_worst(1)
     worst = view.rows[view.rows["rmse"].argmax()]
@@ -88,7 +88,7 @@ def test_the_worst_boxes_are_shown(viewer: ViewerModel) -> None:
 def test_colours_follow_the_column(viewer: ViewerModel) -> None:
     view = view_of(viewer)
     view.show_leaves()
-    view.update(measure(small_volume(), small_array()).rows)
+    view.show_values(LeafValues(measure(small_volume(), small_array()).rows))
     view.color_by("max error")
     errors, colors = view.rows["max_error"], view.outlines.colormap.color_dict
     palest, darkest = colors[int(errors.argmax()) + 1], colors[int(errors.argmin()) + 1]
@@ -152,7 +152,7 @@ def test_the_status_bar_follows_values_under_a_mouse_at_rest(viewer: ViewerModel
     before = viewer.status["value"]
     rows = view.rows.copy()
     rows["rmse"] = 123
-    view.update(rows)
+    view.show_values(LeafValues(rows))
     assert "RMSE: 123" in viewer.status["value"] != before
 
 
@@ -177,17 +177,24 @@ def test_overlays_lie_over_an_original_that_was_opened_later(viewer: ViewerModel
     view = view_of(viewer)
     view.show_map("RMSE")
     view.show_leaves()
-    assert [layer.name for layer in viewer.layers] == ["a (tinc)", "a", "a leaf error", "a leaves", "points"]
+    assert [layer.name for layer in viewer.layers] == [
+        "a (tinc)",
+        "a",
+        "a leaf RMSE (data units)",
+        "a leaves",
+        "points",
+    ]
     view.show_map("level")
     assert [layer.name for layer in viewer.layers] == ["a (tinc)", "a", "a leaf level", "a leaves", "points"]
 
 
 def test_a_map_shows_errors_with_a_colour_bar(viewer: ViewerModel) -> None:
     view = view_of(viewer)
-    view.update(measure(small_volume(), small_array()).rows)
+    view.show_values(LeafValues(measure(small_volume(), small_array()).rows))
     view.show_map("RMSE")
-    layer = viewer.layers["a leaf error"]
+    layer = viewer.layers["a leaf RMSE (data units)"]
     assert isinstance(layer, Image) and layer.colorbar.visible
+    assert layer.name_overlay.visible and layer.name_overlay.position == layer.colorbar.position  # its title
     np.testing.assert_allclose(layer.data[0, 0, 0], view.rows["rmse"][0], rtol=1e-6)
     np.testing.assert_allclose(layer.contrast_limits, (view.rows["rmse"].min(), view.rows["rmse"].max()), rtol=1e-6)
     view.show_map("gain")
@@ -201,7 +208,7 @@ def test_errors_that_are_not_known_are_not_shown(viewer: ViewerModel) -> None:
     rows = view.rows.copy()
     rows["rmse"] = rows["psnr"] = rows["max_error"] = np.nan
     view.show_map("RMSE")
-    view.update(rows)
+    view.show_values(LeafValues(rows))
     assert view.map is None and view.column == "level"
     with pytest.raises(ValueError, match=r"the RMSE of its leaves; measure it: open Plugins > TINC > Leaves"):
         view.show_map("RMSE")

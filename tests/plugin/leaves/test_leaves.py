@@ -69,9 +69,9 @@ def test_the_widget_finds_the_pair_and_shows_its_leaves(viewer: ViewerModel, mak
     widget.column.value = "bytes"
     assert widget.view.column == "bytes"
     widget.map.value = True
-    assert viewer.layers["a leaf error"].metadata["column"] == "RMSE"
+    assert viewer.layers["a leaf RMSE (data units)"].metadata["column"] == "RMSE"
     widget.map_column.value = "gain"
-    assert "a leaf gain" in viewer.layers and "a leaf error" not in viewer.layers
+    assert "a leaf gain" in viewer.layers and "a leaf RMSE (data units)" not in viewer.layers
     widget.map.value = False
     assert "a leaf gain" not in viewer.layers
     viewer.layers.remove("a leaves")
@@ -328,9 +328,9 @@ def test_commands_on_the_active_layer(viewer: ViewerModel, qtbot: Any) -> None:
     commands.show_leaves(viewer)  # the overlay is active now, and leads to its image
     assert not viewer.layers["a leaves"].visible
     commands.show_error(viewer)
-    assert "a leaf error" in viewer.layers
+    assert "a leaf RMSE (data units)" in viewer.layers
     commands.show_error(viewer)
-    assert "a leaf error" not in viewer.layers
+    assert "a leaf RMSE (data units)" not in viewer.layers
     viewer.layers.selection.active = image
     if is_calibrated(image):
         add(viewer, tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2), "plain")

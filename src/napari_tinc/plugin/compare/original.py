@@ -1,6 +1,6 @@
-"""A compressed image layer beside its original: errors, differences, and the same networks calibrated otherwise.
+"""Compare a compressed layer with its original: errors, differences, calibration, and which layer the original is.
 
-What takes seconds is a function of arrays and volumes, for a thread. No viewers, no Qt.
+Work that takes seconds is a function of arrays and volumes, so that it can run in a thread. No viewers, no Qt.
 """
 
 from __future__ import annotations
@@ -18,109 +18,119 @@ from ...decoding.volume import TincVolume, quality_of
 from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
 from ..layers.compressed import OVERLAY
-from ..layers.from_volume import promise, to_layer
-from ..layers.origin import CHECKSUM, VOLUME, base_name, finest, source_of
+from ..layers.from_volume import promise_of_volume, to_layer
+from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of
 from .lazy_pairs import FLOAT32, Difference
 
-OTHER = "tinc_other"  # in a layer's metadata: Shown, the other of its volume with and without calibration
+OTHER_CALIBRATION = "tinc_other"  # Key in a layer's metadata: what it shows when calibration is toggled.
 NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."
-SHARES = (50, 95, 99)  # per cent of the voxels
-BINS = 41
-LAZY_VOXELS = 2**25  # The difference of a larger volume is decoded where it is looked at: 128 MiB are kept at most.
-SAMPLES = 8  # Blocks, or planes of a file of a single tree, that say how far off the voxels of a large volume are.
+PERCENTS = (50, 95, 99)  # For these shares of the voxels, the largest error is told.
+BINS = 41  # The histogram of errors has so many bars; as the number is odd, one is around 0.
+LAZY_VOXELS = 2**25  # The difference of a larger volume is lazy, as it would take more than 128 MiB.
+SAMPLES = 8  # The errors of a large volume are estimated from so many blocks, or planes of a single tree.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
-    """A volume, and the data and metadata with which an image layer shows it."""
+class ShownVolume:
+    """Hold a volume, and the data and metadata with which a layer shows it."""
 
     volume: TincVolume
     data: Any
     metadata: dict[str, Any]
 
     @classmethod
-    def of(cls, volume: TincVolume, image: Image | Labels) -> Shown:
-        """In the form that a layer shows its volume in now: decoded, or lazy levels; it can't change to the other."""
+    def of(cls, volume: TincVolume, image: Image | Labels) -> ShownVolume:
+        """Make the data for a layer, decoded or as lazy levels as it has it now: napari cannot change between them."""
         data, arguments = to_layer(volume, "", 0 if image.multiscale else volume.size)
         return cls(volume, data, {key: arguments["metadata"].get(key) for key in (VOLUME, CHECKSUM)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """A volume against its original.
+class Measurement:
+    """Hold the errors of a volume against its original.
 
     Attributes
     ----------
-    rows, before : of the leaves, with and without calibration; ``before`` is None for a volume that has none.
-    quality, quality_before : in all.
-    promise : what the file promises, in words, or "".
-    broken : whether an error is larger than that.
-    shares : for each of :data:`SHARES`, how far off that share of the voxels is at most, in units of the data.
-    edges, counts : histogram of reconstruction minus original, over 99.9 % of the voxels, as shares of all.
+    rows : of the leaves.
+    uncalibrated_rows : the same without calibration; None for a volume that is not calibrated.
+    quality, uncalibrated_quality : of the whole volume, with and without calibration.
+    promise : what the file promises, in words; "" if it promises nothing.
+    broken : whether an error is larger than the promise.
+    percentile_errors : largest error of each of :data:`PERCENTS` of the voxels, in units of the data.
+    edges, counts : histogram of reconstruction minus original for 99.9 % of the voxels, counted as shares of all.
     """
 
     rows: NDArray[Any]
-    before: NDArray[Any] | None
+    uncalibrated_rows: NDArray[Any] | None
     quality: Quality
-    quality_before: Quality | None
+    uncalibrated_quality: Quality | None
     promise: str
     broken: bool
-    shares: tuple[float, ...]
+    percentile_errors: tuple[float, ...]
     edges: NDArray[np.float64]
     counts: NDArray[np.float64]
 
 
-def measure(volume: TincVolume, original: ArrayLike) -> Measured:
-    """Errors of every leaf and in all. ValueError where the shapes differ, or NaN or infinite values do."""
+def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
+    """Measure the errors of a volume and of every leaf.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or NaN or infinite values do.
+    """
     original = np.asarray(original)
     values = np.asarray(volume)
     quality = quality_of(original, values, volume)
-    off = subtracted(original, values)
-    far = far_of(off)
-    known = np.isfinite(original)
-    if known.any() and not known.all():
-        off = off[known]
-    shares = tuple(float(share) for share in np.percentile(np.abs(off), SHARES, overwrite_input=True))
-    counts, edges = np.histogram(off, BINS, (-far, far))
-    plain = volume.uncalibrated()
-    before = quality_before = None
-    if plain is not volume:
-        values_before = np.asarray(plain)
-        before, quality_before = measured(plain, values_before, original), quality_of(original, values_before, plain)
-    return Measured(
-        measured(volume, values, original),
-        before,
+    errors = subtract(original, values)
+    limit = error_limit(errors)
+    finite = np.isfinite(original)
+    if finite.any() and not finite.all():
+        errors = errors[finite]
+    percentile_errors = tuple(float(share) for share in np.percentile(np.abs(errors), PERCENTS, overwrite_input=True))
+    counts, edges = np.histogram(errors, BINS, (-limit, limit))
+    uncalibrated_volume = volume.uncalibrated()
+    uncalibrated_rows = uncalibrated_quality = None
+    if uncalibrated_volume is not volume:
+        uncalibrated_values = np.asarray(uncalibrated_volume)
+        uncalibrated_rows, uncalibrated_quality = (
+            measure_leaves(uncalibrated_volume, uncalibrated_values, original),
+            quality_of(original, uncalibrated_values, uncalibrated_volume),
+        )
+    return Measurement(
+        measure_leaves(volume, values, original),
+        uncalibrated_rows,
         quality,
-        quality_before,
-        promise(volume),
+        uncalibrated_quality,
+        promise_of_volume(volume),
         volume.error_bound is not None and quality.max_error > volume.error_bound,
-        shares,
+        percentile_errors,
         edges,
-        counts / off.size,
+        counts / errors.size,
     )
 
 
 def difference(
     original: ArrayLike, reconstruction: ArrayLike
 ) -> tuple[NDArray[np.float32] | Difference, float]:  # fmt: skip
-    """Reconstruction minus original, in units of the data; and how far off 99.9 % of the voxels are at most.
+    """Return reconstruction minus original in units of the data, and the largest error of 99.9 % of the voxels.
 
-    Of a compressed volume of more than :data:`LAZY_VOXELS` the difference is lazy, and a sample says how far off it is.
+    For a compressed volume of more than :data:`LAZY_VOXELS` the difference is lazy, and the error is of a sample.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or a difference is not finite. There is none where NaN or infinite values are the same.
+        If the shapes differ, or a difference is not finite. Equal NaN or infinite values have the difference 0.
     """
     if isinstance(reconstruction, TincVolume) and reconstruction.size > LAZY_VOXELS:
         _check_shapes(original, reconstruction)
-        return Difference(original, reconstruction), _far_by_samples(original, reconstruction)
-    off = subtracted(original, reconstruction)
-    return off, far_of(off)
+        return Difference(original, reconstruction), _sampled_error_limit(original, reconstruction)
+    errors = subtract(original, reconstruction)
+    return errors, error_limit(errors)
 
 
-def subtracted(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
-    """Reconstruction minus original, see :func:`difference`, of all voxels."""
+def subtract(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.float32]:
+    """Return reconstruction minus original for all voxels, see :func:`difference`."""
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     _check_shapes(original, reconstruction)
     out = np.empty(original.shape, np.float32)
@@ -133,13 +143,13 @@ def subtracted(original: ArrayLike, reconstruction: ArrayLike) -> NDArray[np.flo
     return out
 
 
-def far_of(off: NDArray[np.float32]) -> float:
-    """How far off 99.9 % of the voxels are at most; 1 where none is."""
-    return float(np.percentile(np.abs(off), 99.9, overwrite_input=True)) or 1.0
+def error_limit(errors: NDArray[np.float32]) -> float:
+    """Return the largest error of 99.9 % of the voxels; 1 if they have no error."""
+    return float(np.percentile(np.abs(errors), 99.9, overwrite_input=True)) or 1.0
 
 
-def _far_by_samples(original: Any, volume: TincVolume) -> float:
-    """The same, from some blocks; from some planes where there is one block only."""
+def _sampled_error_limit(original: Any, volume: TincVolume) -> float:
+    """Estimate :func:`error_limit` from some blocks, or from some planes if there is only one block."""
     start, stop = volume.parts.start, volume.parts.stop
     boxes: list[tuple[slice, ...]]
     if len(start) == 1:
@@ -147,110 +157,121 @@ def _far_by_samples(original: Any, volume: TincVolume) -> float:
         boxes = [(slice(z, z + 1), slice(None), slice(None)) for z in planes]
     else:
         boxes = [box_slices(start[at], stop[at]) for at in np.linspace(0, len(start) - 1, SAMPLES).astype(int)]
-    return max(far_of(subtracted(original[box], volume[box])) for box in boxes)
+    return max(error_limit(subtract(original[box], volume[box])) for box in boxes)
 
 
 def _check_shapes(original: Any, reconstruction: Any) -> None:
+    """Raise ValueError if the shapes of an original and a volume differ."""
     shapes = tuple(original.shape), tuple(reconstruction.shape)
     if shapes[0] != shapes[1]:
         raise ValueError(f"shapes differ: original {shapes[0]}, compressed volume {shapes[1]}")
 
 
 def is_calibrated(image: Image | Labels) -> bool:
+    """Tell whether a layer shows its volume with calibration."""
     return image.metadata[VOLUME].calibrated
 
 
-def toggled(image: Image | Labels) -> Shown:
-    """The volume of a layer without its calibration; or with it again, where that was taken away.
+def other_calibration(image: Image | Labels) -> ShownVolume:
+    """Return the volume of a layer without its calibration, or with it again if it was turned off.
 
     Raises
     ------
     ValueError
-        If it has no calibration.
+        If the volume has no calibration.
     """
-    if OTHER in image.metadata:
-        return image.metadata[OTHER]
+    if OTHER_CALIBRATION in image.metadata:
+        return image.metadata[OTHER_CALIBRATION]
     volume = image.metadata[VOLUME]
     if volume.error_bound is not None:
         raise ValueError(f"{image.name}: {NO_NETWORKS}")
-    plain = volume.uncalibrated()
-    if plain is volume:
+    uncalibrated_volume = volume.uncalibrated()
+    if uncalibrated_volume is volume:
         raise ValueError(
             f"{image.name} has no calibration; it can be calibrated against its original: "
             "open Plugins > TINC > Leaves and press Recalibrate"
         )
-    return Shown.of(plain, image)
+    return ShownVolume.of(uncalibrated_volume, image)
 
 
-def no_calibration(image: Image | Labels) -> str:
-    """Why a layer's calibration can be neither taken away nor given back, or "" where it can."""
+def why_not_toggled(image: Image | Labels) -> str:
+    """Return why a layer's calibration can be turned neither off nor on; "" if it can."""
     if image.metadata[VOLUME].error_bound is not None:
         return NO_NETWORKS
-    return "" if is_calibrated(image) or OTHER in image.metadata else "Not calibrated. Use Recalibrate first."
+    return (
+        "" if is_calibrated(image) or OTHER_CALIBRATION in image.metadata else "Not calibrated. Use Recalibrate first."
+    )
 
 
-def show(image: Image | Labels, shown: Shown, other: bool) -> None:
-    """Let a layer show another form of its volume; ``other`` keeps what it showed, for :func:`toggled`."""
-    before = Shown(image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)})
+def show_volume(image: Image | Labels, shown: ShownVolume, keep_other: bool) -> None:
+    """Let a layer show another volume.
+
+    ``keep_other`` keeps what it showed before, which :func:`other_calibration` returns then.
+    """
+    shown_before = ShownVolume(
+        image.metadata[VOLUME], image.data, {key: image.metadata.get(key) for key in (VOLUME, CHECKSUM)}
+    )
     image.metadata.update(shown.metadata)
-    image.metadata.pop(OTHER, None)
-    if other:
-        image.metadata[OTHER] = before
-    image.data = shown.data  # last: who listens to it looks at the metadata
+    image.metadata.pop(OTHER_CALIBRATION, None)
+    if keep_other:
+        image.metadata[OTHER_CALIBRATION] = shown_before
+    image.data = shown.data  # Last, as listeners read the metadata.
 
 
 def possible_originals(layers: Sequence[Layer], image: Image | Labels) -> list[Image]:
-    """Image layers of the same shape that are not compressed, the likely one first; none for labels."""
+    """Return the image layers of the same shape that are not compressed, the likely original first; none for labels."""
     if not isinstance(image, Image):
-        return []  # nothing differs
+        return []  # Labels are kept bit for bit.
     shape = image.metadata[VOLUME].shape
-    found = [
+    candidates = [
         layer for layer in layers
         if isinstance(layer, Image) and VOLUME not in layer.metadata and not layer.rgb
-        and tuple(finest(layer).shape) == shape and not layer.metadata.get(OVERLAY)
+        and tuple(finest_level(layer).shape) == shape and not layer.metadata.get(OVERLAY)
     ]  # fmt: skip
-    return sorted(found, key=lambda layer: not _is_likely(layer, image))
+    return sorted(candidates, key=lambda layer: not _is_likely(layer, image))
 
 
 def likely_original(layers: Sequence[Layer], image: Image | Labels) -> Image | None:
-    """The layer that a compressed one was made from, or else one of its name; None where nothing speaks for any."""
+    """Return the layer that a compressed one was made from, or else one of the same name; None if there is none."""
     choices = possible_originals(layers, image)
     return choices[0] if choices and _is_likely(choices[0], image) else None
 
 
 def _is_likely(layer: Image, image: Image | Labels) -> bool:
+    """Tell whether a compressed layer was made from a layer, or else has the same name."""
     source = source_of(image)
-    return source is layer if source is not None else _plain_name(layer.name) == _plain_name(image.name)
+    return source is layer if source is not None else _original_name(layer.name) == _original_name(image.name)
 
 
-def _plain_name(name: str) -> str:
+def _original_name(name: str) -> str:
     """Strip what tells layers of one image apart: "brain" of "brain (tinc 64x)", and of napari's "brain [1]"."""
     return base_name(re.sub(r"( \[\d+\])+$", "", base_name(name)))
 
 
-def summary(found: Measured) -> str:
-    """A volume's quality in a few lines."""
-    quality, before = found.quality, found.quality_before
+def describe_measurement(measurement: Measurement) -> str:
+    """Describe a measurement in a few lines."""
+    quality, uncalibrated = measurement.quality, measurement.uncalibrated_quality
     lines = [
         f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}, largest error {quality.max_error:.4g}",
         f"Ratio {quality.ratio:.1f}, {quality.bits_per_voxel:.3f} bits a voxel",
         "Voxels: " + ", ".join(
-            f"{share} % within {off:.3g}" for share, off in zip(SHARES, found.shares, strict=True)
+            f"{percent} % within {error:.3g}"
+            for percent, error in zip(PERCENTS, measurement.percentile_errors, strict=True)
         ),
     ]  # fmt: skip
-    if found.promise:
-        lines.append(f"Promised: {found.promise}" + (": not of this original" if found.broken else ""))
-    if before is not None:
-        lines.append(f"Calibration gives {quality.psnr - before.psnr:+.3f} dB")
+    if measurement.promise:
+        lines.append(f"Promised: {measurement.promise}" + (": not of this original" if measurement.broken else ""))
+    if uncalibrated is not None:
+        lines.append(f"Calibration gives {quality.psnr - uncalibrated.psnr:+.3f} dB")
     return "\n".join(lines)
 
 
-def measured(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
-    """``volume.leaves`` with the errors of every single leaf of decoded ``values`` against an original."""
+def measure_leaves(volume: TincVolume, values: NDArray[Any], original: NDArray[Any]) -> NDArray[Any]:
+    """Return ``volume.leaves`` with the errors of each leaf of decoded ``values`` against an original."""
     rows = volume.leaves.copy()
     errors = box_errors(original, values, rows["start"], rows["stop"])
-    known = original[np.isfinite(original)]
-    span = float(known.max()) - float(known.min()) if known.size else 0.0
+    finite = original[np.isfinite(original)]
+    span = float(finite.max()) - float(finite.min()) if finite.size else 0.0
     rows["rmse"], rows["max_error"] = errors.T
     rows["psnr"] = [psnr(rmse, span) for rmse in errors[:, 0]]
     return rows

@@ -1,4 +1,4 @@
-"""The dock widget that compares a compressed layer with its original."""
+"""The Compare dock, which compares a compressed layer with its original."""
 
 from __future__ import annotations
 
@@ -8,27 +8,38 @@ from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioBut
 from napari.layers import Image
 from qtpy.QtCore import QTimer
 
-from ..door import unproxied
-from ..forms import allow, help_button, labelled, plot, roomy, row, show_focus, watch_end, wrapped
-from ..layers.compressed import refusal
-from ..layers.origin import edited
+from ..forms import (
+    enable_unless,
+    help_button,
+    labelled_row,
+    make_plot,
+    prepare_dock,
+    row,
+    show_focus,
+    watch_closing,
+    wrap_long_lines,
+)
+from ..layers.compressed import why_not_comparable
+from ..layers.origin import edited_message
+from ..proxies import unproxied
 from .modes import Comparison, Mode
-from .original import Measured, summary
+from .original import Measurement, describe_measurement
 from .pair import Pair
 
-BLINK_MS = 600
+BLINK_MS = 600  # Milliseconds that each of the two is shown while they blink.
 HINT = "Contrast, colours and cameras are shared while two layers are compared."
 
 
 class CompareWidget(Container):
-    """Side by side, blinking, under a curtain, as a difference; and in figures."""
+    """Compare two layers side by side, blinking, under a curtain, as a difference, and in figures."""
 
     @unproxied
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = napari_viewer
         self._comparison: Comparison | None = None
-        self._said = self._doing = ""  # what the status says after, and during, some work
-        self._shown = ""  # what it says of a mode
+        self._status_before_work = ""  # What the status shows again after some work.
+        self._work_text = ""  # What it shows during the work.
+        self._mode_text = ""  # What it shows about the current mode.
         self._followed: Any = None
         self.pair = Pair(self._viewer, self._on_pair, self._on_busy)
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
@@ -39,18 +50,18 @@ class CompareWidget(Container):
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                row(labelled("Volume", self.pair.image), help_button("compare")),
-                labelled("Original", self.pair.original),
-                self.mode, labelled("Curtain", self.place), row(self.measure, self.signed, self.absolute),
+                row(labelled_row("Volume", self.pair.image), help_button("compare")),
+                labelled_row("Original", self.pair.original),
+                self.mode, labelled_row("Curtain", self.place), row(self.measure, self.signed, self.absolute),
                 self.pair.progress, self.status,
             ],
         )  # fmt: skip
         show_focus(self.root_native_widget)
-        watch = roomy(self.root_native_widget)
-        watch.hidden.connect(self._leave)
-        watch.in_sight.connect(self._on_sight)
-        wrapped(self.status)
-        self._plot = plot("error", "% of voxels")
+        watch = prepare_dock(self.root_native_widget)
+        watch.hidden.connect(self._stop_comparing)
+        watch.visibility_changed.connect(self._on_visible)
+        wrap_long_lines(self.status)
+        self._plot = make_plot("error", "% of voxels")
         layout = self.root_native_widget.widget().layout()
         if self._plot is not None:
             layout.addWidget(self._plot)
@@ -62,144 +73,150 @@ class CompareWidget(Container):
         self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
-        watch_end(self.root_native_widget, self._leave, self._on_destroyed)
+        watch_closing(self.root_native_widget, self._stop_comparing, self._on_destroyed)
         self.pair.start()
 
     @property
     def native(self) -> Any:
-        """The scroll area; magicgui would give napari only what is inside of it."""
+        """Return the scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
 
     def reset_choices(self, *_: Any) -> None:
-        """Called by napari when layers come and go. Filling the modes anew would choose the first."""
+        """List the layers anew, when napari calls this. The modes stay, as filling them anew would choose the first."""
         self.pair.reset_choices()
 
     def _on_pair(self) -> None:
-        """Another pair: back to how the viewer was, and nothing known of it."""
-        self._leave()
-        there = self.pair.layers is not None
-        self._allow()
+        """End the comparison of the pair before, and clear its figures."""
+        self._stop_comparing()
+        both_chosen = self.pair.layers is not None
+        self._update_enabled()
         if self._followed is not None:
-            self._followed.events.data.disconnect(self._forget)
+            self._followed.events.data.disconnect(self._clear_figures)
         self._followed = self.pair.image.value
         if self._followed is not None:
-            self._followed.events.data.connect(self._forget)
-        self._forget()
-        if not there:
-            why = refusal(self._viewer.layers.selection.active)
+            self._followed.events.data.connect(self._clear_figures)
+        self._clear_figures()
+        if not both_chosen:
+            why = why_not_comparable(self._viewer.layers.selection.active)
             if self.pair.image.value is not None:
-                why = self.pair.wanting
+                why = self.pair.why_not_ready
             self.status.value = why or "Open a .tinc file and the volume that it was made from, of the same shape."
 
-    def _forget(self) -> None:
-        """Figures are of another pair, or of another calibration."""
+    def _clear_figures(self) -> None:
+        """Remove the figures, which are of another pair or another calibration."""
         if self._plot is not None:
             self._plot.hide()
         self.status.value = HINT
 
     def _on_mode(self, chosen: str) -> None:
+        """Show the chosen mode, or refuse a layer whose data was changed."""
         pair, mode = self.pair.layers, Mode(chosen)
         self._timer.stop()
-        self._tell("")
+        self._show_mode_text("")
         if pair is None:
             return
-        if reason := edited(pair[1]):
-            self._leave()
+        if reason := edited_message(pair[1]):
+            self._stop_comparing()
             self.status.value = reason
             return
         if self._comparison is None:
             self._comparison = Comparison(self._viewer, *pair)
             self._comparison.moved.connect(self._on_dragged)
         self._comparison.show(mode)
-        self._allow()
+        self._update_enabled()
         if mode is Mode.CURTAIN:
-            self._tell(f"Left of the line: {pair[0].name}. Right of it: {pair[1].name}. Drag the line, or the slider.")
-            self._comparison.move(self.place.value)
+            self._show_mode_text(
+                f"Left of the line: {pair[0].name}. Right of it: {pair[1].name}. Drag the line, or the slider."
+            )
+            self._comparison.move_curtain(self.place.value)
         elif mode is Mode.BLINK:
             self._timer.start(BLINK_MS)
             self._on_blink()
 
     def _on_place(self, share: float) -> None:
         if self._comparison is not None:
-            self._comparison.move(share)
+            self._comparison.move_curtain(share)
 
     def _on_dragged(self, share: float) -> None:
         with self.place.changed.blocked():
             self.place.value = share
 
-    def _on_sight(self, in_sight: bool) -> None:
-        """Pause blinking behind another tab, where nothing could stop it; a still picture stays."""
+    def _on_visible(self, is_visible: bool) -> None:
+        """Pause blinking while the dock is behind another tab, where nothing could stop it. A still picture stays."""
         blinks = self._comparison is not None and self._comparison.mode is Mode.BLINK
-        if blinks and in_sight:
+        if blinks and is_visible:
             self._timer.start(BLINK_MS)
         else:
             self._timer.stop()
 
     def _on_blink(self) -> None:
         if self._comparison is not None and self._comparison.mode is Mode.BLINK:
-            self._tell(f"Now: {self._comparison.blink()}")
+            self._show_mode_text(f"Now: {self._comparison.blink()}")
 
     def _on_removed(self, event: Any) -> None:
         comparison = self._comparison
         if comparison is not None and event.value in (comparison.original, comparison.image, comparison.curtain):
-            self._leave()
+            self._stop_comparing()
 
     def _on_inserted(self, event: Any) -> None:
-        """It would lie over one of the two, under the curtain, or in a pane of its own."""
+        """End the comparison when a layer is added, which would hide one of the two or take a pane of the grid."""
         if self._comparison is not None and event.value is not self._comparison.curtain:
-            self._leave()
+            self._stop_comparing()
 
-    def _tell(self, text: str) -> None:
-        """Of the mode; without a text what was said of the last one goes."""
-        if text or self.status.value == self._shown:
+    def _show_mode_text(self, text: str) -> None:
+        """Show a status text for the current mode. An empty text restores the hint."""
+        if text or self.status.value == self._mode_text:
             self.status.value = text or HINT
-        if self._said == self._shown:  # for after some work
-            self._said = text or HINT
-        self._shown = text
+        if self._status_before_work == self._mode_text:  # The text after the work changes, too.
+            self._status_before_work = text or HINT
+        self._mode_text = text
 
-    def _leave(self) -> None:
+    def _stop_comparing(self) -> None:
+        """Restore the viewer, and choose no mode."""
         self._timer.stop()
-        self._tell("")
+        self._show_mode_text("")
         comparison, self._comparison = self._comparison, None
         if comparison is not None:
-            comparison.leave()
+            comparison.restore()
         with self.mode.changed.blocked():
             self.mode.value = str(Mode.OFF)
-        self._allow()
+        self._update_enabled()
 
     def _on_destroyed(self) -> None:
-        """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
+        """Let go of the viewer. The Qt widgets no longer exist, so nothing may touch them again."""
         self._comparison = None
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self.pair.stop()
 
     def _on_busy(self) -> None:
-        """Say what is being done, and then what was said before."""
-        self._allow()
+        """Show the work that is being done, and afterwards the status from before."""
+        self._update_enabled()
         if self.pair.busy:
-            self._said, self._doing = self.status.value, self.pair.busy
-            self.status.value = self._doing
-        elif self.status.value == self._doing:
-            self.status.value = self.pair.failure or self._said
+            self._status_before_work, self._work_text = self.status.value, self.pair.busy
+            self.status.value = self._work_text
+        elif self.status.value == self._work_text:
+            self.status.value = self.pair.failure or self._status_before_work
 
-    def _allow(self) -> None:
-        """Enable what can do something now; the others say why they cannot."""
-        self.pair.allow(self.measure)
-        allow(self.mode, "" if self.pair.layers is not None else self.pair.wanting)
-        hangs = self._comparison is not None and self._comparison.mode is Mode.CURTAIN
-        allow(self.place, "" if hangs else "Choose the curtain first.")
+    def _update_enabled(self) -> None:
+        """Enable the controls that can be used now. The tooltips of the others say why not."""
+        self.pair.update_buttons(self.measure)
+        enable_unless(self.mode, "" if self.pair.layers is not None else self.pair.why_not_ready)
+        curtain_shown = self._comparison is not None and self._comparison.mode is Mode.CURTAIN
+        enable_unless(self.place, "" if curtain_shown else "Choose the curtain first.")
 
-    def _on_measured(self, _: Image, found: Measured) -> None:
-        self.status.value = summary(found)
+    def _on_measured(self, _: Image, measurement: Measurement) -> None:
+        """Show figures and histogram of a measurement."""
+        self.status.value = describe_measurement(measurement)
         if self._plot is not None:
-            _draw(self._plot, found)
+            _draw_histogram(self._plot, measurement)
 
 
-def _draw(plot: Any, found: Measured) -> None:
+def _draw_histogram(plot: Any, measurement: Measurement) -> None:
+    """Draw how the errors are distributed."""
     import pyqtgraph
 
     plot.clear()
-    left, right = found.edges[:-1], found.edges[1:]
-    plot.addItem(pyqtgraph.BarGraphItem(x0=left, x1=right, height=100 * found.counts, brush="#33bb99", pen=None))
+    left, right = measurement.edges[:-1], measurement.edges[1:]
+    plot.addItem(pyqtgraph.BarGraphItem(x0=left, x1=right, height=100 * measurement.counts, brush="#33bb99", pen=None))
     plot.show()

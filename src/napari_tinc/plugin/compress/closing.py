@@ -1,4 +1,4 @@
-"""The question that is asked when the Compress dock is closed while a job runs."""
+"""The question whether a job goes on when the Compress dock is closed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from qtpy.QtWidgets import QMessageBox, QWidget
 from ..jobs.queue import LayerJob, Queue
 from . import texts
 
-GO_ON, STOP, CANCEL = "Go on in the background", "Stop && keep", "Cancel the job"
+GO_ON = "Go on in the background"  # The job runs on, and its progress is in the status bar.
+STOP = "Stop && keep"  # The job ends early with a result.
+CANCEL = "Cancel the job"  # The job and those that wait end without a result.
 
 
 def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
-    """Ask whether the job under way goes on without its dock. It does until there is an answer, and without one."""
+    """Ask whether the running job goes on without its dock. It does so until there is an answer, and without one."""
     job = queue.running
     if job is None or job.control.cancel.is_set():
         return None
     box = QMessageBox(window)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setWindowTitle("A compression is under way")
-    box.setText(f"{texts.headline(job)}\nThe Compress dock is closed. What is to become of this job?")
+    box.setText(f"{texts.headline(job)}\nThe Compress dock is closed. Should this job go on?")
     box.setInformativeText(
         "If it goes on, the status bar shows its progress and the result appears as a layer. "
         "Open Compress again to stop it later."
@@ -32,7 +34,7 @@ def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
 
     def on_ended(ended: LayerJob) -> None:
         if ended is job:
-            box.reject()  # there is nothing left to ask
+            box.reject()  # The job is over, so there is nothing to ask.
 
     def on_finished() -> None:
         queue.ended.disconnect(on_ended)
@@ -50,5 +52,5 @@ def ask_about_job(queue: Queue, window: QWidget) -> QMessageBox | None:
 
 
 def is_stoppable(job: LayerJob) -> bool:
-    """Tell whether a job can end early with a result: not where it codes every voxel within a bound."""
+    """Tell whether a job can end early with a result. With a largest error it cannot: each voxel has to be coded."""
     return job.request.options.max_error is None and not job.control.stop.is_set()

@@ -1,4 +1,4 @@
-"""The controls of the Compress dock, and what they say as numbers. Knows nothing of viewers, layers or jobs."""
+"""The controls of the Compress dock, and the options that they stand for. No viewers, layers or jobs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,36 @@ from ...encoding.options import Options
 from ...isolation.caller import find_python
 from ...training.allocation import MAX_LEVELS, parse_widths
 from ...training.task import STEPS
-from ..forms import allow, fold, help_button, labelled, named, narrow, plot, roomy, row, show_focus, wrapped
+from ..forms import (
+    elide_long_choices,
+    enable_unless,
+    fold_button,
+    help_button,
+    keep_height,
+    labelled_row,
+    make_plot,
+    prepare_dock,
+    row,
+    set_accessible_name,
+    show_focus,
+    wrap_long_lines,
+)
 from ..preferences import Preferences
-from .texts import METHODS
+from .texts import METHOD_DESCRIPTIONS
 
-RATIO, SIZE, PSNR, MAX_ERROR = TARGETS = ["Ratio", "Size (kB)", "PSNR (dB)", "Max error"]
-LOSSLESS = "lossless"
-ALL, TOGETHER = "all, one file each", "all, in one file"
-AUTO = "auto"
+RATIO = "Ratio"  # The file is so many times smaller than the raw volume.
+SIZE = "Size (kB)"  # The file is at most so large.
+PSNR = "PSNR (dB)"  # The quality is at least so good.
+MAX_ERROR = "Max error"  # No voxel is further off.
+TARGETS = [RATIO, SIZE, PSNR, MAX_ERROR]
+LOSSLESS = "lossless"  # How a largest error of 0 is shown.
+ONE_FILE_EACH = "all, one file each"  # Each volume of the layer becomes a separate file and layer.
+ONE_FILE = "all, in one file"  # All volumes of the layer become one file.
+AUTO = "auto"  # The option is chosen for the volume and the target.
+PLAN_LINES = 5  # The plan has room for so many lines: shape, sizes (which may wrap), time, memory.
+METHOD_LINES = 2  # The method has room for so many lines, as its longest description wraps.
+STATUS_LINES = 5  # The status has room for so many lines, as the description of a result has.
+# Why a control is disabled, as its tooltip says it.
 NO_NETWORKS = "Only for networks: a largest error is kept without them."
 CHOSEN_BY_LABELS = "Labels and masks are always kept bit for bit."
 CHOSEN_BY_PSNR = "Chosen by the search for a PSNR."
@@ -39,16 +61,18 @@ WITHOUT_NETWORKS = "Only for networks: the method is predictive."
 
 
 class CompressForm(Container):
-    """The controls of the Compress dock in their rows."""
+    """Hold the controls of the Compress dock, in rows."""
 
     def __init__(self, preferences: Preferences, layers: Any) -> None:
-        """``layers`` is what magicgui calls for the choices of the list of layers."""
+        """Make the controls with the values of ``preferences``; magicgui calls ``layers`` to list the layers."""
         self.image = ComboBox(
             choices=layers, tooltip="The layer to compress. It follows the selected layer until you choose one here."
         )
-        self.part = ComboBox(choices=[ALL], tooltip="This layer holds several volumes: all of them, or a single one.")
+        self.volumes = ComboBox(
+            choices=[ONE_FILE_EACH], tooltip="This layer holds several volumes: all of them, or a single one."
+        )
         self.axes = ComboBox(choices=[""], tooltip="What the axes before z, y, x are. Channels become a layer each.")
-        narrow(self.image, self.part, self.axes)
+        elide_long_choices(self.image, self.volumes, self.axes)
         self._make_targets(preferences)
         self.preset = ComboBox(
             value=preferences.preset, choices=list(STEPS),
@@ -59,41 +83,43 @@ class CompressForm(Container):
             tooltip="Show what has been learnt as a layer above the original, a few times a minute.",
         )  # fmt: skip
         self._make_advanced(preferences)
-        self.sizes, self.how, self.status = Label(value=""), Label(value=""), Label(value="")
+        self.plan_text, self.method_text, self.status = Label(value=""), Label(value=""), Label(value="")
         self.compress = PushButton(text="Compress", tooltip="Start to compress this layer.")
         self.stop = PushButton(text="Stop && keep", tooltip="Finish now, with what has been learnt so far.")
         self.cancel = PushButton(text="Cancel", tooltip="Give this job up. Nothing of it is kept.")
         self.save = PushButton(text="Save...", tooltip="Write the result to a .tinc file.")
         self.bar = ProgressBar(value=0, min=0, max=1)
-        top = labelled("Layer", self.image)
+        top = labelled_row("Layer", self.image)
         top.append(help_button("compress"))
-        self._part_row, self._axes_row = labelled("Volumes", self.part), labelled("Axes", self.axes)
+        self._volumes_row, self._axes_row = labelled_row("Volumes", self.volumes), labelled_row("Axes", self.axes)
         advanced = Container(
             labels=False,
             widgets=[
-                labelled("Method", self.method), labelled("Device", self.device), self.memory,
-                labelled("Seed", self.seed), labelled("Weights", self.weights), labelled("Levels", self.levels),
-                labelled("Widths", self.widths), self.networks, labelled("Calibration", self.calibration),
-                labelled("Log", self.log), self.isolate,
+                labelled_row("Method", self.method), labelled_row("Device", self.device), self.memory_text,
+                labelled_row("Seed", self.seed), labelled_row("Weights", self.weights),
+                labelled_row("Levels", self.levels), labelled_row("Widths", self.widths), self.networks_text,
+                labelled_row("Calibration", self.calibration), labelled_row("Log", self.log), self.isolate,
             ],
         )  # fmt: skip
         advanced.margins = (0, 0, 0, 0)
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                top, self._part_row, self._axes_row, self._target_row, labelled("Preset", self.preset), self.sizes,
-                self.how, row(self.compress, self.stop, self.cancel), self.preview, self.bar, self.status, self.save,
+                top, self._volumes_row, self._axes_row, self._target_row,
+                labelled_row("Preset", self.preset), self.plan_text, self.method_text,
+                row(self.compress, self.stop, self.cancel), self.preview, self.bar, self.status, self.save,
             ],
         )  # fmt: skip
         self._lay_out(advanced)
 
     @property
     def native(self) -> Any:
-        """The scroll area; magicgui would give napari only what is inside of it."""
+        """Return the scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
 
     def _make_targets(self, preferences: Preferences) -> None:
-        self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What is to be met: one of these.")
+        """Make the list of targets, and a number for each."""
+        self.target = ComboBox(value=preferences.target, choices=TARGETS, tooltip="What the file has to meet.")
         self.ratio = SpinBox(
             value=preferences.ratio, min=1, max=100_000,
             tooltip="Bytes of the raw volume / bytes of the file. 64 to 512 is common.",
@@ -101,20 +127,21 @@ class CompressForm(Container):
         self.size = FloatSpinBox(value=preferences.size, min=0.2, max=1e7, step=10, tooltip="Largest size of the file.")
         self.psnr = FloatSpinBox(
             value=preferences.psnr, min=1, max=120, step=1,
-            tooltip="Least quality, in the smallest file found; up to six fits.",
+            tooltip="The smallest file of at least this quality. The search takes up to six fits.",
         )  # fmt: skip
         self.max_error = LineEdit(
-            value=bound_text(preferences.max_error),
+            value=max_error_text(preferences.max_error),
             tooltip="No voxel will be further than this from the original, in units of the data. 0 is lossless: every "
             "voxel bit for bit. Checked before the file is written; NaN and infinite values survive.",
         )
         for number in (self.size, self.psnr, self.max_error):
-            number.visible = False  # before the row is laid out, or it is as wide as all of them
+            number.visible = False  # Before the row is laid out, or it becomes as wide as all of them.
         self._target_row = row(self.target, self.ratio, self.size, self.psnr, self.max_error)
 
     def _make_advanced(self, preferences: Preferences) -> None:
+        """Make the controls that are folded under "Advanced"."""
         self.method = ComboBox(
-            choices=list(METHODS),
+            choices=list(METHOD_DESCRIPTIONS),
             tooltip="networks: an octree of networks. predictive: a coder without networks. auto: the better of the "
             "two for this image and size.",
         )
@@ -125,63 +152,75 @@ class CompressForm(Container):
         )
         self.levels = ComboBox(
             choices=[AUTO, *range(1, MAX_LEVELS + 1)],
-            tooltip="Of the octree of networks; two are best but for large files.",
+            tooltip="Levels of the octree of networks. Two are best, except for large files.",
         )
         self.widths = LineEdit(
-            value="", tooltip="Features of a node on each level, from the root, such as 48, 16; empty for what suits."
+            value="",
+            tooltip="Widths of the networks on each level, from the root, such as 48, 16. Empty: chosen for you.",
         )
         self.widths.native.setPlaceholderText(AUTO)
         self.calibration = ComboBox(
-            choices=[AUTO, "none"], tooltip="Gains and offsets of the leaves: where they pay, or none."
+            choices=[AUTO, "none"],
+            tooltip="Correct the values of each leaf by a gain and an offset: where that pays, or never.",
         )
-        self.networks = Label(value="", tooltip="Features of a node on each level, from the root.")
+        self.networks_text = Label(value="", tooltip="Widths of the networks on each level, from the root.")
         self.log = LineEdit(value="", tooltip="A file for progress as lines of JSON, or empty.")
         self.isolate = CheckBox(
             value=preferences.isolate and find_python() is not None, text="Separate process",
             tooltip="napari goes on if memory runs out or PyTorch crashes. Starts two seconds later.",
         )  # fmt: skip
-        allow(self.isolate, "" if find_python() else "This napari has no Python that could be started separately.")
-        self.memory = Label(value="")
+        enable_unless(
+            self.isolate, "" if find_python() else "This napari has no Python that could be started separately."
+        )
+        self.memory_text = Label(value="")
 
     def _lay_out(self, advanced: Container) -> None:
+        """Set focus, accessible names and heights, and add the plot and the advanced controls."""
         show_focus(self.root_native_widget)
-        roomy(self.root_native_widget)
-        named("Target", self.target)
+        prepare_dock(self.root_native_widget)
+        set_accessible_name("Target", self.target)
         for title, widget in self._numbers():
-            named(title, widget)
-        named("Progress", self.bar)
-        wrapped(self.sizes, self.how, self.status, self.memory, self.networks)
+            set_accessible_name(title, widget)
+        set_accessible_name("Progress", self.bar)
+        wrap_long_lines(self.plan_text, self.method_text, self.status, self.memory_text, self.networks_text)
+        for label, lines in (
+            (self.plan_text, PLAN_LINES),
+            (self.method_text, METHOD_LINES),
+            (self.status, STATUS_LINES),
+        ):
+            keep_height(label, lines)
         layout = self.root_native_widget.widget().layout()
-        self._plot = plot("seconds", "PSNR (dB)")
+        self._plot = make_plot("seconds", "PSNR (dB)")
         if self._plot is not None:
             layout.addWidget(self._plot)
-        self._advanced = advanced  # or magicgui lets go of its widgets
-        self.fold = fold("Advanced", advanced.native)
-        layout.addWidget(self.fold)
+        self._advanced = advanced  # Else magicgui would delete its widgets.
+        self.advanced_button = fold_button("Advanced", advanced.native)
+        layout.addWidget(self.advanced_button)
         layout.addWidget(advanced.native)
         layout.addStretch()
 
     def _numbers(self) -> list[tuple[str, Any]]:
+        """Return each target with the control for its number."""
         return list(zip(TARGETS, [self.ratio, self.size, self.psnr, self.max_error], strict=True))
 
-    def show_target(self, holds_labels: bool) -> None:
-        """Show the number of the chosen target; let only what has a meaning with it be chosen, and say why."""
+    def update_for_target(self, holds_labels: bool) -> None:
+        """Show the number of the chosen target. Disable what has no meaning with it; tooltips say why."""
         for title, widget in self._numbers():
             widget.visible = title == self.target.value
         bounded = self.target.value == MAX_ERROR
         labels = CHOSEN_BY_LABELS if holds_labels else ""
-        allow(self.target, labels)
-        allow(self.max_error, labels)
-        allow(self.method, NO_NETWORKS if bounded else "")
+        enable_unless(self.target, labels)
+        enable_unless(self.max_error, labels)
+        enable_unless(self.method, NO_NETWORKS if bounded else "")
         no_networks = NO_NETWORKS if bounded else WITHOUT_NETWORKS if self.method.value == "predictive" else ""
         for widget in (self.preset, self.device, self.seed, self.weights, self.calibration, self.preview):
-            allow(widget, no_networks)
-        allow(self.widths, no_networks or (CHOSEN_BY_PSNR if self.target.value == PSNR else ""))
+            enable_unless(widget, no_networks)
+        enable_unless(self.widths, no_networks or (CHOSEN_BY_PSNR if self.target.value == PSNR else ""))
         widths = self.widths.enabled and self.widths.value.strip()
-        allow(self.levels, no_networks or (CHOSEN_BY_WIDTHS if widths else ""))
+        enable_unless(self.levels, no_networks or (CHOSEN_BY_WIDTHS if widths else ""))
 
     def target_options(self) -> dict[str, Any]:
-        """Return the target as an option of :func:`napari_tinc.fit`. ValueError where it is not a number."""
+        """Return the target as an option of :func:`napari_tinc.fit`. Raises ValueError if it is not a number."""
         match self.target.value:
             case "Ratio":
                 return {"ratio": self.ratio.value}
@@ -189,7 +228,7 @@ class CompressForm(Container):
                 return {"nbytes": int(1000 * self.size.value)}
             case "PSNR (dB)":
                 return {"psnr": self.psnr.value}
-        return {"max_error": parse_bound(self.max_error.value)}
+        return {"max_error": parse_max_error(self.max_error.value)}
 
     def chosen_method(self) -> str:
         """Return the method; "auto" for a largest error, which settles it."""
@@ -200,11 +239,11 @@ class CompressForm(Container):
         return str(self.weights.value) if self.weights.enabled else "entropy"
 
     def chosen_levels(self) -> int | None:
-        """Return the levels of the octree; None for what suits."""
+        """Return the levels of the octree; None to have them chosen."""
         return None if self.levels.value == AUTO or not self.levels.enabled else self.levels.value
 
     def chosen_widths(self) -> tuple[int, ...] | None:
-        """Return the widths of the networks; None for what suits. ValueError where they are none."""
+        """Return the widths of the networks; None to have them chosen. Raises ValueError for anything but numbers."""
         text = self.widths.value.replace(",", " ").split()
         if not text or not self.widths.enabled:
             return None
@@ -213,42 +252,45 @@ class CompressForm(Container):
         return parse_widths([int(word) for word in text])
 
     def log_file(self, count: int) -> Path | None:
-        """Return the file for the log of ``count`` volumes; None for none. ValueError where it cannot be."""
+        """Return the file for the log; None for no log. Raises ValueError if it cannot be written or used.
+
+        ``count`` is the number of volumes: a log is of a single job.
+        """
         if not self.log.value.strip():
             return None
         path = Path(self.log.value.strip()).expanduser()
         if not path.parent.is_dir() or path.is_dir():
             raise ValueError(f"log {path}: there is no folder {path.parent}, or it is one itself")
-        if count > 1 and self.part.value == ALL:
+        if count > 1 and self.volumes.value == ONE_FILE_EACH:
             raise ValueError("a log is of one job: choose a single volume, or leave the log empty")
         return path
 
     def chosen_options(self, *, labels: bool = False) -> Options:
-        """Return how to compress; ``labels`` is for values that are names. ValueError where it cannot be done."""
+        """Return the options of the job. ``labels`` says that values are labels. Raises ValueError if they conflict."""
         return Options(
             **self.target_options(), preset=self.preset.value, device=self.device.value, seed=self.seed.value,
             weights=self.chosen_weights(), levels=self.chosen_levels(), widths=self.chosen_widths(),
             calibration=self.calibration.value, method=self.chosen_method(), labels=labels,
         )  # fmt: skip
 
-    def tidy_bound(self) -> None:
-        """Show a largest error of 0 as what it is."""
-        with contextlib.suppress(ValueError):  # a text that is no number stays, and is refused where it is used
-            self.max_error.value = bound_text(parse_bound(self.max_error.value))
+    def tidy_max_error(self) -> None:
+        """Write the largest error as a plain number, and 0 as "lossless"."""
+        with contextlib.suppress(ValueError):  # A text that is no number stays; Compress refuses it.
+            self.max_error.value = max_error_text(parse_max_error(self.max_error.value))
 
     def release_focus(self, *buttons: Any) -> None:
-        """Take the keyboard from buttons that are about to be disabled: Qt would hand it on, to Cancel."""
+        """Take the keyboard from buttons that are about to be disabled, as Qt would hand it on to Cancel."""
         if any(button.native.hasFocus() for button in buttons):
             self.root_native_widget.setFocus()
 
 
-def parse_bound(text: str) -> float:
-    """Return a largest error as it was typed.
+def parse_max_error(text: str) -> float:
+    """Return the largest error that a text says; 0 for "lossless" and for no text.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not a finite number of at least 0.
     """
     if text.strip().lower() in ("", LOSSLESS):
         return 0.0
@@ -261,6 +303,6 @@ def parse_bound(text: str) -> float:
     return bound
 
 
-def bound_text(bound: float) -> str:
-    """Show a largest error as a user types it."""
+def max_error_text(bound: float) -> str:
+    """Write a largest error as a user would type it: "0.5", "12", "lossless"."""
     return repr(bound).removesuffix(".0") if bound else LOSSLESS

@@ -1,4 +1,4 @@
-"""What the compress widget says of sizes, progress and results."""
+"""The texts of the Compress dock: sizes, progress, results."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from ...decoding.volume import TincVolume
 from ...events import Progress
 from ...texts import duration, promise_of, size
 from ...training.task import Estimate
-from ..layers.from_volume import promise
+from ..layers.from_volume import promise_of_volume
 
 if TYPE_CHECKING:
     from ..jobs.job import Result
     from ..jobs.queue import LayerJob
 
-WHAT = {"training": "Training step", "blocks": "Block", "reading": "Reading block", "overview": "Overview, step"}
-METHODS = {
+# Phase of a job -> what it is called in the progress.
+PHASES = {"training": "Training step", "blocks": "Block", "reading": "Reading block", "overview": "Overview, step"}
+# Method -> what the plan says about it.
+METHOD_DESCRIPTIONS = {
     "auto": "Networks, or the predictive coder where that is better",
     "networks": "An octree of networks",
     "predictive": "The predictive coder, without networks",
 }
 
 
-def networks(planned: Estimate) -> str:
+def describe_networks(planned: Estimate) -> str:
     """Describe the networks that a fit will train."""
     widths = ", ".join(map(str, planned.widths))
     leaves = f"{planned.n_leaves} leaves" if planned.n_leaves > 1 else "1 leaf"
@@ -36,38 +38,41 @@ def networks(planned: Estimate) -> str:
     return f"{leaves}, widths {widths}: {planned.n_parameters:,} weights"
 
 
-def goal(target: Mapping[str, Any], nbytes: int, times: str, labels: bool) -> list[str]:
-    """Say what will become of a volume of so many bytes; ``times`` is "2 times " before each size of two volumes."""
-    was = f"{times}{size(nbytes)}"
+def describe_goal(target: Mapping[str, Any], nbytes: int, prefix: str, labels: bool) -> list[str]:
+    """Say what a volume of so many bytes will become. ``prefix`` is "2 times " for two volumes, "" for one."""
+    size_before = f"{prefix}{size(nbytes)}"
     if "max_error" not in target and "psnr" not in target:
-        return [f"{was} will become {size(target.get('nbytes') or nbytes / target['ratio'])}"]
+        return [f"{size_before} will become {size(target.get('nbytes') or nbytes / target['ratio'])}"]
     if "psnr" in target:
-        return [f"{was} will become the smallest file of {target['psnr']:g} dB found in up to six fits"]
-    lines = [f"{was} will become the smallest file with {promise_of(target['max_error'])}"]
+        return [f"{size_before} will become the smallest file of {target['psnr']:g} dB found in up to six fits"]
+    lines = [f"{size_before} will become the smallest file with {promise_of(target['max_error'])}"]
     if labels:
         lines.append("Labels and masks are always kept bit for bit: a number that is nearly right is another label")
     return lines
 
 
-def headline(job: LayerJob, most: int = 1000) -> str:
-    """Say what is compressed and how far it is: "Compressing brain: 40 %, 12 s left". Long names are cut."""
+def headline(job: LayerJob, max_length: int = 1000) -> str:
+    """Return what is compressed and how far it is: "Compressing brain: 40 %, 12 s left".
+
+    A name of more than ``max_length`` characters is cut.
+    """
     name, remaining = job.request.name, job.remaining
-    name = name if len(name) <= most else f"{name[: most - 1]}…"
+    name = name if len(name) <= max_length else f"{name[: max_length - 1]}…"
     text = f"Compressing {name}"
-    if remaining is None or math.isnan(remaining.left):
+    if remaining is None or math.isnan(remaining.seconds_left):
         return text
-    return f"{text}: {100 * remaining.share:.0f} %, {duration(remaining.left)} left"
+    return f"{text}: {100 * remaining.share_done:.0f} %, {duration(remaining.seconds_left)} left"
 
 
 def progress(job: LayerJob, event: Progress, waiting: int) -> str:
-    """Say how far, how good, how big."""
+    """Describe a running job: how far it is, its PSNR and size so far, and how many jobs wait for it."""
     lines = ["Stopping. What has been learnt is kept."] if job.control.stop.is_set() else []
     lines.append(headline(job))
     if event.phase == "packing":
         lines.append("Writing and measuring the result ...")
     else:
-        again = f"Fit {event.attempt}: " if event.attempt > 1 else ""
-        lines.append(f"{again}{WHAT.get(event.phase, event.phase.capitalize())} {event.step} of {event.steps}")
+        fit_number = f"Fit {event.attempt}: " if event.attempt > 1 else ""
+        lines.append(f"{fit_number}{PHASES.get(event.phase, event.phase.capitalize())} {event.step} of {event.steps}")
     if math.isfinite(event.psnr):
         lines.append(f"PSNR so far {event.psnr:.1f} dB")
     if event.nbytes is not None:
@@ -77,8 +82,8 @@ def progress(job: LayerJob, event: Progress, waiting: int) -> str:
     return "\n".join(lines)
 
 
-def made_of(volume: TincVolume) -> str:
-    """Say what a compressed volume consists of."""
+def describe_contents(volume: TincVolume) -> str:
+    """Describe what a compressed volume consists of: "An octree of 64 networks with 64 leaves"."""
     if not isinstance(volume.parts, BlockContents):
         count = int(np.count_nonzero(np.asarray(volume.header.widths) > 0))  # type: ignore[attr-defined]
         leaves = volume.header.tree.n_leaves
@@ -90,27 +95,30 @@ def made_of(volume: TincVolume) -> str:
 
 
 def summary(result: Result) -> str:
-    """Tell a result, and what can be done with it."""
+    """Describe a result, a fact a line, and what can be done with it."""
     volume, quality = result.volume, result.quality
     lines = [f"Ratio {quality.ratio:.1f}: {size(volume.nbytes)} became {size(volume.nbytes_compressed)}"]
-    kept = promise(volume)
-    if kept:
-        lines.append(f"Checked: {kept}")
-    if not kept or volume.error_bound:
+    promised = promise_of_volume(volume)
+    if promised:
+        lines.append(f"Checked: {promised}")
+    if not promised or volume.error_bound:
         lines.append(f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}")
-    lines.append(f"{made_of(volume)}{f' ({result.reason})' if result.reason else ''}, in {duration(result.seconds)}.")
+    lines.append(
+        f"{describe_contents(volume)}{f' ({result.reason})' if result.reason else ''}, in {duration(result.seconds)}."
+    )
     if volume.error_bound != 0:
         lines.append("Compare and Leaves, under Plugins > TINC, show where it differs from the original.")
     return "\n".join(lines)
 
 
 def notice(name: str, result: Result) -> str:
-    """Tell a result in one line, the figures first: napari cuts a notice after some forty characters."""
+    """Describe a result in one line, the figures first: napari cuts a notice after some forty characters."""
     volume, quality = result.volume, result.quality
-    good = "bit for bit" if volume.error_bound == 0 else f"PSNR {quality.psnr:.2f} dB"
-    return f"Ratio {volume.ratio:.1f}, {good}, {duration(result.seconds)}: {name}, {size(volume.nbytes_compressed)}"
+    quality_text = "bit for bit" if volume.error_bound == 0 else f"PSNR {quality.psnr:.2f} dB"
+    figures = f"Ratio {volume.ratio:.1f}, {quality_text}, {duration(result.seconds)}"
+    return f"{figures}: {name}, {size(volume.nbytes_compressed)}"
 
 
 def saved_size(volume: TincVolume) -> str:
-    """Say how large a file is, and how much smaller than the raw volume."""
+    """Describe the size of a file: "27 kB, ratio 64.0"."""
     return f"{size(volume.nbytes_compressed)}, ratio {volume.ratio:.1f}"

@@ -1,1 +1,1 @@
-"""Work in threads, so that the window stays fluid."""
+"""Jobs that run in threads, so that the window stays responsive."""

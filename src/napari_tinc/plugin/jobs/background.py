@@ -1,6 +1,6 @@
-"""The one queue of jobs of a viewer, and what napari's status bar and notices tell of it.
+"""The queue of jobs of each viewer, and its progress in napari's status bar and notices.
 
-They outlive the Compress dock, which may be closed while a job goes on.
+Both outlive the Compress dock, which may be closed while a job goes on.
 """
 
 from __future__ import annotations
@@ -21,46 +21,46 @@ from .job import Request
 from .queue import LayerJob, Queue
 from .worker import start_job
 
-# Seconds between two updates. Where there is no GPU each one has the whole window drawn anew, which takes a core 25 ms;
-# that is why there is no bar in napari's activity: the animation that comes with it doubled the time of a fit.
+# Progress is shown this often. Without a GPU each update draws the whole window anew, which takes a core 25 ms. For the
+# same reason there is no bar in napari's activity dialog: its animation doubled the time of a fit.
 DRAW_SECONDS = 1.0
-NAME_LENGTH = 32  # Characters of a layer's name in the status bar; longer ones are cut.
+NAME_LENGTH = 32  # A layer's name of more characters is cut in the status bar.
 
-_jobs: weakref.WeakKeyDictionary[Any, StatusLine] = weakref.WeakKeyDictionary()
+_status_lines: weakref.WeakKeyDictionary[Any, StatusLine] = weakref.WeakKeyDictionary()
 
 
 def queue_of(viewer: Any) -> Queue:
-    """Return the one queue of a viewer, with whatever is under way in it."""
-    if viewer not in _jobs:
-        _jobs[viewer] = StatusLine(viewer)
-    return _jobs[viewer].queue
+    """Return the queue of a viewer. There is one for each."""
+    if viewer not in _status_lines:
+        _status_lines[viewer] = StatusLine(viewer)
+    return _status_lines[viewer].queue
 
 
 def outcomes_of(viewer: Any) -> weakref.WeakKeyDictionary[Any, Outcome]:
     """Return how the last job of each layer of a viewer ended."""
     queue_of(viewer)
-    return _jobs[viewer].outcomes
+    return _status_lines[viewer].outcomes
 
 
 def main_window(viewer: Any) -> Any:
-    """Return the Qt window of a viewer; None where it has none, or it was closed."""
+    """Return the Qt window of a viewer; None if it has none, or it was closed."""
     return getattr(getattr(viewer, "window", None), "_qt_window", None)
 
 
 class StatusLine:
-    """Tells of a viewer's jobs in its status bar while they run, and with a notice at their end."""
+    """Show the progress of a viewer's jobs in its status bar, and a notice at the end of each."""
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(viewer)
         self.queue = Queue(viewer, self._start)
         self.outcomes: weakref.WeakKeyDictionary[Any, Outcome] = weakref.WeakKeyDictionary()
         self.label: QLabel | None = None
-        self._drawn = 0.0
+        self._shown_at = 0.0
         if (window := main_window(viewer)) is not None:
             self.label = QLabel()
             self.label.setObjectName("napari-tinc job")
             self.label.hide()
-            window.statusBar().insertPermanentWidget(1, self.label)  # left of the button for activity
+            window.statusBar().insertPermanentWidget(1, self.label)  # Left of the activity button.
             window.destroyed.connect(self._on_window_gone)
         self.queue.started.connect(self._on_started)
         self.queue.progressed.connect(self._on_progress)
@@ -74,13 +74,13 @@ class StatusLine:
         self.queue.abandon(window_is_gone=True)
 
     def _on_started(self, job: LayerJob) -> None:
-        self._drawn = 0.0
+        self._shown_at = 0.0
         self._show(job)
 
     def _on_progress(self, job: LayerJob, event: Progress) -> None:
         now = time.monotonic()
-        if now - self._drawn >= DRAW_SECONDS:
-            self._drawn = now
+        if now - self._shown_at >= DRAW_SECONDS:
+            self._shown_at = now
             self._show(job)
 
     def _on_ended(self, job: LayerJob) -> None:
@@ -91,18 +91,21 @@ class StatusLine:
             show_info(texts.notice(job.request.name, job.result))
 
     def _record(self, job: LayerJob) -> None:
+        """Keep how a job ended, together with the other results of the same click."""
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
         if job.result and job.control.stop.is_set():
             text = f"Stopped early; a longer training would be better.\n{text}"
-        outcome, known = Outcome(job.request.options.target, job.click, text, job.curve), self.outcomes.get(job.source)
-        if known and known.click == job.click:
-            outcome.results = known.results
+        outcome = Outcome(job.request.options.target, job.click_number, text, job.curve)
+        earlier = self.outcomes.get(job.source)
+        if earlier and earlier.click_number == job.click_number:
+            outcome.results = earlier.results
         if job.result:
             layers = [weakref.ref(layer) for layer in job.layers]
             outcome.results.append(Saveable(job.request.name, job.result.volume, layers))
         self.outcomes[job.source] = outcome
 
     def _show(self, job: LayerJob) -> None:
+        """Show how far a job is."""
         if self.label is not None:
             self.label.setText(texts.headline(job, NAME_LENGTH))
             self.label.show()

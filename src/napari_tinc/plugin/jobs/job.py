@@ -1,4 +1,4 @@
-"""A compression as a job that yields events, in terms of layers. No Qt here: worker.py runs jobs in a thread."""
+"""Compress a layer's data as a job that yields events. No Qt: worker.py runs jobs in a thread."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ T = TypeVar("T")
 
 
 class JobError(Exception):
-    """A job failed; the text is one line for the user.
+    """Say in one line for the user why a job failed.
 
-    Never a RuntimeError, which is what torch raises and what superqt's generator workers swallow without a signal.
+    Not a RuntimeError, as torch raises: superqt's generator workers would swallow it without a signal.
     """
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Request:
-    """What to compress, and how.
+    """Hold what to compress, and how.
 
     Attributes
     ----------
-    data : may be lazy; it is read by the job.
-    options : how to compress; spacing, units, axes and channels are those of ``geometry`` and ``channels``.
-    channels : "name" and "color" of those that data has.
-    log : file for a line of JSON an event; None for none.
-    isolate : in a process of its own, whose end napari survives.
+    data : an array, which may be lazy. The job reads it.
+    options : how to compress. Spacing, units, axes and channels are taken from ``geometry`` and ``channels``.
+    channels : "name" and "color" of each channel of the data; empty if it has none.
+    log : the file that gets a line of JSON for each event; None for no log.
+    isolate : compress in a separate process. napari goes on if that crashes.
     """
 
     name: str
@@ -55,9 +55,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """A compressed volume, how good it is, and data and arguments of the layers that show it.
+    """Hold a compressed volume, its quality, and data and arguments of the layers that show it.
 
-    ``reason`` says why it has networks or none, where both were tried.
+    ``reason`` says why it has networks or none, if both were tried; else it is "".
     """
 
     volume: Any
@@ -68,12 +68,12 @@ class Result:
 
 
 def compress_layer(request: Request, control: Control, eager_voxels: int) -> Iterator[Progress | Preview | Result]:
-    """Compress; yields :class:`Progress`, several a second, and at last, unless cancelled, a :class:`Result`.
+    """Compress, yielding :class:`Progress` several times a second, and at last, unless cancelled, a :class:`Result`.
 
     Raises
     ------
     JobError
-        Whatever went wrong.
+        If anything goes wrong.
     """
     from ...encoding.compress import fit
 
@@ -99,16 +99,16 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
                 layers = [(data, arguments | {"name": arguments["name"] + suffix}) for data, arguments in layers]
                 yield Result(event.volume, event.quality, event.seconds, layers, event.reason)
     except Exception as error:
-        traceback.clear_frames(error.__traceback__)  # they hold the job's arrays for as long as napari keeps the error
+        traceback.clear_frames(error.__traceback__)  # napari keeps the error, and the frames hold the job's arrays.
         raise JobError(error_line(error)) from error
     finally:
         release_gpu_memory()
 
 
 def copy_suffix(options: Options, event: Finished) -> str:
-    """What tells a compressed copy from its original and from other copies: " (tinc 64x)", " (tinc ±5)".
+    """Return the end of the name of a compressed copy: " (tinc 64x)", " (tinc ±5)", " (tinc lossless)".
 
-    The ratio is the one asked for, or that of the file where something else was.
+    The ratio is the one asked for, or that of the file if a size or PSNR was asked for.
     """
     if (bound := options.max_error) is not None:
         return f" (tinc ±{bound:g})" if bound else " (tinc lossless)"
@@ -117,6 +117,7 @@ def copy_suffix(options: Options, event: Finished) -> str:
 
 
 def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]:
+    """Return the line of the log for an event, before it becomes JSON."""
     if isinstance(event, Progress):
         return log_entry(event)
     if isinstance(event, Preview):
@@ -128,23 +129,23 @@ def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]
     }  # fmt: skip
 
 
-def one_result(work: Callable[[], T]) -> Iterator[T]:
-    """A piece of work as a job: yields what it returns.
+def run_once(work: Callable[[], T]) -> Iterator[T]:
+    """Do a piece of work as a job, which yields what the work returns.
 
     Raises
     ------
     JobError
-        Whatever went wrong.
+        If anything goes wrong.
     """
     try:
         yield work()
     except Exception as error:
-        traceback.clear_frames(error.__traceback__)  # see compress_layer
+        traceback.clear_frames(error.__traceback__)  # See compress_layer.
         raise JobError(error_line(error)) from error
 
 
 def error_line(error: Exception) -> str:
-    """The first line of an error's text, with the error's name where the text alone says little."""
+    """Return the first line of an error's text, after the error's name if the text alone says little."""
     if isinstance(error, MemoryError):
         return "not enough memory"
     text = str(error).strip().partition("\n")[0]

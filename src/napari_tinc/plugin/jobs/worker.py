@@ -1,4 +1,4 @@
-"""Run a job's generator in a thread of napari's pool; its events arrive as signals in the window's thread."""
+"""Run jobs in threads of napari's pool. Their events arrive as signals in the window's thread."""
 
 from __future__ import annotations
 
@@ -7,31 +7,43 @@ from typing import Any, TypeVar
 
 from napari.qt.threading import GeneratorWorker
 from napari.utils.task_status import Status
+from qtpy.compat import isalive
 
 from ...control import Control
-from .job import JobError, Request, compress_layer, one_result
+from .job import JobError, Request, compress_layer, run_once
 
 T = TypeVar("T")
 
 
 class JobWorker(GeneratorWorker):
-    """A worker that napari can quit at any moment, not only when the job yields its next event.
+    """Run a job in a thread. napari can quit it at any moment, not only when the job yields its next event.
 
-    Made without napari's ``create_worker``, which has the window that is current quit it, whoever it belongs to.
+    It is made without napari's ``create_worker``, which would tie it to the current window instead of its own.
     """
 
     control: Control | None = None
 
     def quit(self) -> None:
+        """Cancel the job."""
         if self.control:
             self.control.cancel.set()
         super().quit()
 
     def run(self) -> None:
-        """Like superqt's, which also swaps the process's warning handler for that of this thread.
+        """Do the work and emit its signals.
 
-        Where two workers overlap, that leaves the handler of one that is long deleted.
+        Unlike superqt's ``run``, this leaves the warning handler of the process alone. With two workers at a time,
+        superqt would leave the handler of a deleted one behind. Nothing is emitted any more once napari was closed,
+        which deletes the signals.
         """
+        try:
+            self._emit_result()
+        except RuntimeError:
+            if isalive(self.signals):
+                raise
+
+    def _emit_result(self) -> None:
+        """Do the work, and emit its result or its error."""
         self.started.emit()
         self._running = True
         try:
@@ -49,9 +61,9 @@ def start_job(
     viewer: Any, request: Request, control: Control, eager_voxels: int, *, on_event: Callable[[Any], None],
     on_error: Callable[[JobError], None], on_end: Callable[[], None],
 ) -> None:  # fmt: skip
-    """Start to compress. ``on_end`` comes last, whatever happened.
+    """Start to compress in a thread. ``on_end`` is called last, after a result, a failure or a cancel.
 
-    The window of ``viewer``, where it has one, asks before it is closed meanwhile, and then cancels the job.
+    While the job runs, the window of ``viewer`` asks before it is closed, and cancels the job then.
     """
     worker = JobWorker(compress_layer, request, control, eager_voxels)
     worker.control = control
@@ -69,11 +81,11 @@ def start_job(
     worker.start()
 
 
-def start_task(
+def run_in_thread(
     work: Callable[[], T], on_result: Callable[[T], None], on_error: Callable[[JobError], None]
 ) -> None:  # fmt: skip
-    """Do a piece of work that takes seconds, and hand over what it returns."""
-    worker = JobWorker(one_result, work)
+    """Do a piece of work that takes seconds in a thread, and call ``on_result`` with what it returns."""
+    worker = JobWorker(run_once, work)
     worker.yielded.connect(on_result)
     worker.errored.connect(on_error)
     worker.start()

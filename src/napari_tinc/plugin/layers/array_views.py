@@ -1,4 +1,4 @@
-"""Lazy views of a layer's array: one of its volumes, its colours first, its labels in a smaller dtype."""
+"""Lazy views of a layer's array: one of its volumes, its colours as the first axis, its labels in 32 bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...array_like import LazyBase
 
 
 class As32Bit(LazyBase):
-    """Integers in a smaller dtype; ValueError where one is read that does not fit."""
+    """View integers in a dtype of 32 bits. Reading one that does not fit raises ValueError."""
 
     def __init__(self, array: Any, dtype: np.dtype[Any]) -> None:
         self._array, self._dtype = array, dtype
@@ -26,22 +26,24 @@ class As32Bit(LazyBase):
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
         values = np.asarray(self._array[index])
-        found = values.astype(self.dtype)
-        if (found != values).any():
-            far = values[found != values].flat[0]
-            raise ValueError(f"label {far} does not fit into {self.dtype}, the largest kind that a file holds: relabel")
-        return found
+        converted = values.astype(self.dtype)
+        if (converted != values).any():
+            misfit = values[converted != values].flat[0]
+            raise ValueError(
+                f"label {misfit} does not fit into {self.dtype}, the largest type in a file: relabel the layer"
+            )
+        return converted
 
 
 class OneVolume(LazyBase):
-    """One volume of an array of several, which is not read before it is looked at, whatever kind it is of."""
+    """View one volume of an array of several. Only what is indexed is read."""
 
-    def __init__(self, array: Any, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-        self._array, self._before, self._after = array, before, after
+    def __init__(self, array: Any, leading: tuple[int, ...], trailing: tuple[int, ...]) -> None:
+        self._array, self._leading, self._trailing = array, leading, trailing
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self._array.shape[len(self._before) : len(self._array.shape) - len(self._after)])
+        return tuple(self._array.shape[len(self._leading) : len(self._array.shape) - len(self._trailing)])
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -49,12 +51,12 @@ class OneVolume(LazyBase):
 
     def __getitem__(self, index: Any) -> Any:
         items = index if isinstance(index, tuple) else (index,)
-        whole = (slice(None),) * (self.ndim - len(items))
-        return self._array[(*self._before, *items, *whole, *self._after)]
+        rest = (slice(None),) * (self.ndim - len(items))
+        return self._array[(*self._leading, *items, *rest, *self._trailing)]
 
 
 class ColorsFirst(LazyBase):
-    """An RGB volume (z, y, x, c) with the axes c, z, y, x."""
+    """View an RGB volume (z, y, x, c) with the axes (c, z, y, x)."""
 
     def __init__(self, array: Any) -> None:
         self._array = array

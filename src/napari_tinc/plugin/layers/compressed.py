@@ -1,4 +1,4 @@
-"""Which layer is a compressed image, which are overlays of one, and why another is refused."""
+"""Tell compressed layers from their overlays and from others, and say why some cannot be compared."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 from napari.layers import Image, Labels, Layer
 
-from .origin import VOLUME, finest
+from .origin import VOLUME, finest_level
 
-OVERLAY = "tinc_overlay_of"  # in an overlay's metadata: a weak reference to its image layer
+OVERLAY = "tinc_overlay_of"  # Key in the metadata of an overlay: a weak reference to its compressed layer.
 
 
 def compressed_image(viewer: Any, layer: Layer | None) -> Image | Labels | None:
-    """The layer itself if it shows a compressed volume, or the one that it is an overlay of, if that is still there."""
+    """Return a layer that shows a compressed 3D volume: ``layer``, or the one that it is an overlay of; else None."""
     if layer is not None and OVERLAY in layer.metadata:
         layer = layer.metadata[OVERLAY]()
     if not (isinstance(layer, Image | Labels) and VOLUME in layer.metadata and layer in viewer.layers):
         return None
-    return layer if layer.metadata[VOLUME].ndim == 3 and not refusal(layer) else None
+    return layer if layer.metadata[VOLUME].ndim == 3 and not why_not_comparable(layer) else None
 
 
-def refusal(layer: Layer | None) -> str:
-    """Why leaves and comparisons are not for a layer, or "" where they may be."""
+def why_not_comparable(layer: Layer | None) -> str:
+    """Say why a compressed layer has neither leaves nor comparisons; "" if it has, or was never compressed."""
     if not isinstance(layer, Image | Labels) or VOLUME not in layer.metadata:
         return ""
     volume = layer.metadata[VOLUME]
-    if (shape := tuple(finest(layer).shape)) != volume.shape:  # napari's projections and stacks keep metadata
+    if (shape := tuple(finest_level(layer).shape)) != volume.shape:  # napari's projections and stacks keep metadata
         return f"{layer.name} is {shape}, and no longer the volume {volume.shape} that it was made from"
     if volume.ndim == 3:
         return ""

@@ -25,8 +25,8 @@ from ...decoding.values import THIN, TILE, VoxelDecoder, cell_centres
 from ...decoding.volume import TincVolume
 from ...errors import TincError
 from ...networks.values import rounded
+from .damaged_blocks import TolerantContents
 from .refining import Piece, Ranges
-from .tolerant import TolerantContents
 
 OVERVIEW_VOXELS = 2**22  # of the coarsest level: napari's thumbnail and 3D view take it
 LIMIT_BLOCKS = 8  # whose value ranges say how bright a channel is

@@ -1,6 +1,6 @@
-"""Between a TincVolume and a napari image or labels layer: data, scale, units, axis labels, and if they still agree.
+"""Make data and arguments of napari layers from a TincVolume: scale, units, axis labels, colours of channels.
 
-Works on layer data and plain dictionaries of layer arguments; knows nothing of viewers or Qt.
+Knows nothing of viewers or Qt.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from .display import DisplayVolume, brightness
 from .geometry import known_unit
 from .origin import CHECKSUM, PROMISE, VOLUME, checksum_of
 
-MOST_BLOCKS = 64  # of a file that is decoded at once: reading many small ones takes longer than their voxels
-COLORS = ("cyan", "yellow", "magenta", "red", "green", "blue")  # of channels whose file does not say it
+MOST_BLOCKS = 64  # A file of more blocks is lazy, however small: reading many blocks takes longer than decoding them.
+COLORS = ("cyan", "yellow", "magenta", "red", "green", "blue")  # The colours of channels if the file does not say them.
 
 
 def to_layers(
     volume: TincVolume, name: str, eager_voxels: int, cache_bytes: int = CACHE_BYTES
 ) -> list[tuple[Any, dict[str, Any]]]:  # fmt: skip
-    """Data and arguments of the layers that show a volume: one a channel, whose name and colour they have.
+    """Return data and arguments of the layers that show a volume: one for each channel, with its name and colour.
 
-    They are of the kind that :func:`kind` says. Labels are always a single layer.
-    ``cache_bytes`` bounds what all of them together keep of what they have decoded.
+    :func:`layer_type` says of which type they are. Labels are always a single layer. ``cache_bytes`` is the memory for
+    decoded values of all layers together.
     """
     labels = volume.axis_labels[:-3]
     if "c" not in labels or volume.labels:
         return [to_layer(volume, name, eager_voxels, cache_bytes)]
     axis = labels.index("c")
     count = volume.shape[axis]
-    found = []
+    layers = []
     for index in range(count):
         channel = volume.select(*(index if at == axis else None for at in range(len(labels))))
-        said = volume.channels[index] if volume.channels else {}
-        full_name = f"{name} {said.get('name') or f'channel {index}'}"
+        file_channel = volume.channels[index] if volume.channels else {}
+        full_name = f"{name} {file_channel.get('name') or f'channel {index}'}"
         data, arguments = to_layer(channel, full_name, eager_voxels, cache_bytes // count)
         arguments["contrast_limits"] = _limits(*brightness(channel))
-        arguments["colormap"] = _colormap(said.get("color", ""), index, count)
+        arguments["colormap"] = _colormap(file_channel.get("color", ""), index, count)
         arguments["blending"] = "additive"
-        found.append((data, arguments))
-    return found
+        layers.append((data, arguments))
+    return layers
 
 
 def to_layer(
     volume: TincVolume, name: str, eager_voxels: int, cache_bytes: int = CACHE_BYTES
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """Data and arguments of the layer that shows a volume; axes before z, y, x become sliders.
+    """Return data and arguments of the layer that shows a volume. Axes before z, y, x become sliders.
 
-    Data is an array, decoded here, for at most ``eager_voxels`` (or :data:`~.viewing.OVERVIEW_VOXELS`) in a file of
-    few blocks, all of which can be read. Otherwise data is a list of lazy levels, finest first, or a single one.
+    Data is a decoded array for at most ``eager_voxels`` (or :data:`~.display.OVERVIEW_VOXELS`) in a file of few blocks
+    without damage. Otherwise it is a list of lazy levels, finest first, or a single lazy array.
     """
-    unread = []
+    unreadable = []
 
-    def tell(reason: str) -> None:
+    def report_damage(reason: str) -> None:
         from napari.utils.notifications import show_error
 
-        unread.append(reason)
+        unreadable.append(reason)
         show_error(f"A part of {name} cannot be read, and is shown coarsely or grey: {reason}")
 
     metadata: dict[str, Any] = {VOLUME: volume}
-    seen = DisplayVolume(volume, cache_bytes, tell)
-    data: Any = seen.shown_levels if len(seen.shown_levels) > 1 else seen.shown_levels[0]
+    display_volume = DisplayVolume(volume, cache_bytes, report_damage)
+    data: Any = display_volume.shown_levels if len(display_volume.shown_levels) > 1 else display_volume.shown_levels[0]
     if volume.size <= max(eager_voxels, display.OVERVIEW_VOXELS) and _n_blocks(volume) <= MOST_BLOCKS:
-        decoded = drawing.while_drawing(lambda: np.asarray(seen.levels[0]))
-        if not unread:
+        decoded = drawing.while_drawing(lambda: np.asarray(display_volume.levels[0]))
+        if not unreadable:
             data, metadata[CHECKSUM] = decoded, checksum_of(decoded)
     drawing.install()
     leading = volume.ndim - 3
@@ -81,35 +81,36 @@ def to_layer(
     }
     if not volume.labels:
         arguments["contrast_limits"] = _limits(*volume.value_range)
-    if (said := promise(volume)) and not unread:
-        metadata[PROMISE] = said
+    if (promised := promise_of_volume(volume)) and not unreadable:
+        metadata[PROMISE] = promised
     if units := known_unit(volume.units):
         arguments["units"] = ("pixel",) * leading + (units,) * 3
     return data, arguments
 
 
-def kind(volume: TincVolume) -> str:
-    """napari's name of the kind of layer that shows a volume."""
+def layer_type(volume: TincVolume) -> str:
+    """Return the type of layer that shows a volume, in napari's words: "image" or "labels"."""
     return "labels" if volume.labels else "image"
 
 
-def promise(volume: TincVolume) -> str:
-    """How far its voxels may be from the original, in words; "" where nothing is promised, or a part is missing."""
+def promise_of_volume(volume: TincVolume) -> str:
+    """Say how far voxels may be from the original; "" if nothing is promised, or a part of the file is missing."""
     return "" if volume.error_bound is None or volume.n_missing else promise_of(volume.error_bound)
 
 
 def _n_blocks(volume: TincVolume) -> int:
+    """Return how many blocks the volumes of a file have together."""
     return math.prod(volume.shape[:-3]) * len(volume.parts.start)
 
 
 def _limits(low: float, high: float) -> tuple[float, float]:
-    """Contrast limits that napari takes."""
+    """Return contrast limits that differ, as napari demands."""
     low, high = float(low), float(high)
     return (low, high) if low < high else (min(low, 0.0), max(high, 1.0))
 
 
 def _colormap(color: str, index: int, count: int) -> Any:
-    """From black to the colour that a file says ("#rrggbb"), or to one that differs from those of other channels."""
+    """Return a colormap from black to ``color`` ("#rrggbb"); or to one unlike those of other channels."""
     if re.fullmatch("#[0-9a-fA-F]{6}", color):
         from napari.utils import Colormap
 

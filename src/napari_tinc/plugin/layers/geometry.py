@@ -1,4 +1,4 @@
-"""Spacing, units and position of a layer."""
+"""Spacing, unit and axis labels of a layer, as far as a file can keep them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from ...decoding.volume import TincVolume
 
-UNIT_SCALE = (1.0, 1.0, 1.0)
+UNIT_SCALE = (1.0, 1.0, 1.0)  # The scale of a layer whose spacing is not known.
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Edges of a voxel along z, y, x in ``units`` (None for pixels), and one letter an axis, those before z too."""
+    """Hold the edges of a voxel along z, y, x in ``units`` (None for pixels), and a letter for each axis."""
 
     spacing: tuple[float, float, float]
     units: str | None
@@ -23,10 +23,10 @@ class Geometry:
 
 
 def geometry(arguments: Mapping[str, Any]) -> Geometry:
-    """Spacing, unit and labels of a layer's last three axes; of what napari allows, the part that a file can hold.
+    """Return spacing, unit and labels of a layer's last three axes, as far as a file can hold them.
 
-    Axes of different units are converted to that of x, or left without a unit where that cannot be done. A file
-    knows labels of one letter; others become zyx.
+    Axes of different units are converted to that of x. If that is not possible, the result has no unit. A file has
+    labels of one letter; others become zyx.
     """
     scale = arguments.get("scale")
     sizes = [abs(float(size)) for size in (UNIT_SCALE if scale is None else scale)][-3:]
@@ -35,13 +35,13 @@ def geometry(arguments: Mapping[str, Any]) -> Geometry:
     if name is not None and len({str(unit) for unit in units}) > 1:
         sizes, name = _converted(sizes, units, name)
     labels = [str(label) for label in arguments.get("axis_labels") or ()][-3:]
-    plain = len(labels) == 3 == len(set(labels)) and all(len(label) == 1 for label in labels)
+    one_letter_each = len(labels) == 3 == len(set(labels)) and all(len(label) == 1 for label in labels)
     z, y, x = sizes
-    return Geometry((z, y, x), name, "".join(labels) if plain else "zyx")
+    return Geometry((z, y, x), name, "".join(labels) if one_letter_each else "zyx")
 
 
 def with_geometry(volume: TincVolume, wanted: Geometry) -> TincVolume:
-    """The same compressed volume with another spacing, unit or labels of z, y, x; itself if it has them."""
+    """Return a compressed volume with another spacing, unit or labels of z, y, x; itself if nothing differs."""
     labels = volume.axis_labels[:-3] + wanted.axis_labels[-3:]
     if len(set(labels)) < len(labels):
         labels = volume.axis_labels
@@ -57,7 +57,7 @@ def with_geometry(volume: TincVolume, wanted: Geometry) -> TincVolume:
 
 
 def known_unit(unit: object) -> str | None:
-    """pint's name of a unit of length; None for pixels and what pint does not know."""
+    """Return pint's name of a unit of length; None for pixels and for what pint does not know."""
     import pint
 
     if not unit:
@@ -66,11 +66,12 @@ def known_unit(unit: object) -> str | None:
     try:
         parsed = registry.Unit(str(unit))
         return str(parsed) if parsed.is_compatible_with("meter") else None
-    except Exception:  # pint's parser raises errors of many kinds, its tokenizer's among them
+    except Exception:  # pint's parser raises errors of many kinds.
         return None
 
 
 def _converted(sizes: Sequence[float], units: Sequence[object], name: str) -> tuple[list[float], str | None]:
+    """Return sizes in the unit ``name``, and that; the sizes as they are, and None, if they cannot be converted."""
     import pint
 
     registry = pint.get_application_registry()

@@ -1,4 +1,4 @@
-"""What the axes before z, y, x of a layer are: channels, points in time; from its labels, its file, or the user."""
+"""The axes before z, y, x of a layer, such as channels or points in time, as its file or the user names them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ...io.read import read_image
 
-# What the dock offers for one and for two axes without names: the letters that a file gets.
+# Number of axes without names -> choice in the dock -> letters of the axes in the file.
 CHOICES = {
     1: {"points in time": "t", "channels": "c", "something else": "q"},
     2: {"time, then channels": "tc", "channels, then time": "ct", "something else": "qt"},
@@ -16,7 +16,7 @@ CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class LeadingAxes:
-    """The letters of the axes before z, y, x, and "name" and "color" of every channel; empty where not known."""
+    """Hold the letters of the axes before z, y, x, and "name" and "color" of every channel. Empty if not known."""
 
     letters: str = ""
     channels: list[dict[str, str]] = field(default_factory=list)
@@ -33,7 +33,7 @@ def axes_of_file(path: str, shape: tuple[int, ...]) -> LeadingAxes:
     try:
         image = read_image(path)
     except (ValueError, OSError, ImportError):
-        return LeadingAxes()  # another plugin of napari has read it: the user is asked instead
+        return LeadingAxes()  # Another plugin has read this file, so the user is asked instead.
     letters = image.axes[:-3].lower()
     same = tuple(image.array.shape) == shape and image.axes.endswith("ZYX")
     if not same or "q" in letters or len(set(letters)) < len(letters) or not letters.isalpha():

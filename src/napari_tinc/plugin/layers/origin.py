@@ -1,4 +1,4 @@
-"""From which file a layer came, and whether it is still as it was."""
+"""Which volume and layer a compressed layer came from, and whether its data was changed since."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from ...decoding.lazy_array import LazyArray
 from ...decoding.volume import TincVolume
 from .display import DisplayVolume
 
-VOLUME, CHECKSUM, PROMISE = "tinc", "tinc_crc32", "tinc_promise"  # keys in a layer's metadata
-SOURCE = "tinc_source"  # key in the metadata of a compressed copy: a weak reference to the layer it was made from
-# What compressing adds to a layer's name, and what napari adds to that where a layer has the same name.
+# Keys in the metadata of a compressed layer.
+VOLUME = "tinc"  # Its TincVolume.
+CHECKSUM = "tinc_crc32"  # The checksum of its decoded data; missing for lazy data.
+PROMISE = "tinc_promise"  # How far its voxels may be from the original, in words.
+SOURCE = "tinc_source"  # A weak reference to the layer that a compressed copy was made from.
+# What compressing adds to a layer's name, and what napari adds to a name that is taken.
 COPY_SUFFIX = re.compile(r"(?: \(tinc[^()]*\)(?: \[\d+\])?)+$")
 
 
@@ -26,7 +29,7 @@ def base_name(layer_name: str) -> str:
 
 
 def source_of(layer: Any) -> Any:
-    """Return the layer that a compressed copy was made from; None if there was none, or it no longer exists."""
+    """Return the layer that a compressed copy was made from; None if it came from a file, or that layer is gone."""
     reference = layer.metadata.get(SOURCE)
     return None if reference is None else reference()
 
@@ -38,17 +41,18 @@ def is_copy(layer: Any, source: Any) -> bool:
     return source_of(layer) is source or base_name(layer.name) == base_name(source.name)
 
 
-def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
-    """The volume that a layer's data was decoded from, if the data is still what was decoded."""
+def unmodified_volume(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
+    """Return the volume that a layer's data was decoded from; None if there is none, or the data was changed."""
     metadata = arguments.get("metadata") or {}
     volume = metadata.get(VOLUME)
     if not isinstance(volume, TincVolume):
         return None
-    finest = finest_of(data, arguments)
-    if isinstance(finest, LazyArray):
-        source, whole = finest.volume, volume.levels[0]
-        seen = isinstance(source, DisplayVolume) and source.of is volume
-        same = seen and (finest.factor, finest.axes) == (whole.factor, whole.axes)  # not flipped, for one
+    finest_level = finest_data(data, arguments)
+    if isinstance(finest_level, LazyArray):
+        shown_volume, finest_of_file = finest_level.volume, volume.levels[0]
+        same_volume = isinstance(shown_volume, DisplayVolume) and shown_volume.of is volume
+        uncut = (finest_level.factor, finest_level.axes) == (finest_of_file.factor, finest_of_file.axes)
+        same = same_volume and uncut
     else:
         same = (
             isinstance(data, np.ndarray)
@@ -58,21 +62,22 @@ def unchanged(data: Any, arguments: Mapping[str, Any]) -> TincVolume | None:
     return volume if same else None
 
 
-def finest(layer: Any) -> Any:
-    """Data of a layer at full resolution."""
+def finest_level(layer: Any) -> Any:
+    """Return the data of a layer at full resolution."""
     return layer.data[0] if layer.multiscale else layer.data
 
 
-def finest_of(data: Any, arguments: Mapping[str, Any]) -> Any:
-    """The same of a layer's data and arguments."""
+def finest_data(data: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return the data at full resolution, from a layer's data and arguments."""
     return data[0] if arguments.get("multiscale") else data
 
 
-def edited(layer: Any) -> str:
-    """Why nothing is told of a layer whose data is no longer what its volume decodes to; "" where it is."""
-    same = unchanged(*layer.as_layer_data_tuple()[:2]) is not None
-    return "" if same else f"{layer.name} was changed since it was decoded: save it, and open that"
+def edited_message(layer: Any) -> str:
+    """Return a message for a layer whose data was changed since it was decoded; "" if it was not."""
+    same = unmodified_volume(*layer.as_layer_data_tuple()[:2]) is not None
+    return "" if same else f"{layer.name} was changed since it was decoded. Save it, and open the saved file."
 
 
 def checksum_of(array: NDArray[Any]) -> int:
+    """Return the CRC-32 of the bytes of an array."""
     return zlib.crc32(np.ascontiguousarray(array).data)

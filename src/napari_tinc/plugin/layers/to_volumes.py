@@ -1,4 +1,4 @@
-"""Layers as volumes that can be compressed."""
+"""Find the volumes in a layer that can be compressed."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from numpy.typing import ArrayLike
 
 from .array_views import As32Bit, ColorsFirst, OneVolume
 from .geometry import geometry
-from .origin import finest_of
+from .origin import finest_data
 
-MOST_VOLUMES = 1000  # in one layer; more are a mistake
-UNNAMED = "spqt"  # axes before z, y, x whose labels are not letters
+MOST_VOLUMES = 1000  # A layer of more volumes is refused, as it can only be a mistake.
+UNNAMED_LETTERS = "spqt"  # Axes before z, y, x without a letter get the last of these: "t" for one axis.
 RGB = {"R": "#ff0000", "G": "#00ff00", "B": "#0000ff", "A": "#ffffff"}
 
 
-def intensities(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
-    """What of an image layer is to be compressed: its finest level.
+def single_volume(data: Any, arguments: Mapping[str, Any]) -> ArrayLike:
+    """Return the volume of an image layer at full resolution.
 
     Raises
     ------
     ValueError
-        If it is not one 3D volume; says what it is.
+        If it is not a single 3D volume. The text says what it is.
     """
-    found = volumes_of(data, arguments)
-    if len(found) > 1:
-        name, shape = arguments.get("name", "the layer"), " x ".join(map(str, found[0][1].shape))
+    volumes = volumes_of(data, arguments)
+    if len(volumes) > 1:
+        name, shape = arguments.get("name", "the layer"), " x ".join(map(str, volumes[0][1].shape))
         raise ValueError(
-            f"{name} holds {len(found)} volumes ({shape} each); compress it with the Compress widget, in one file or "
+            f"{name} holds {len(volumes)} volumes ({shape} each); compress it with the Compress widget, in one file or "
             "one each, and save what it makes"
         )
-    return found[0][1]
+    return volumes[0][1]
 
 
 def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The 3D volumes in an image layer, lazily, each with what tells it from the others: channels, points in time.
+    """Return the 3D volumes in a layer as lazy arrays, each with its indices along other axes ("0, 1") or its colour.
 
     Raises
     ------
     ValueError
-        If there is none, or too many to be meant.
+        If there is none, or more than :data:`MOST_VOLUMES`.
     """
     name = arguments.get("name", "the layer")
-    finest = finest_of(data, arguments)
+    finest = finest_data(data, arguments)
     shape = " x ".join(map(str, finest.shape))
     if arguments.get("rgb"):
         if finest.ndim != 4:
@@ -64,11 +64,11 @@ def volumes_of(data: Any, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]
 
 
 def leading_letters(data: Any, arguments: Mapping[str, Any]) -> str:
-    """Return the letters of the axes before z, y, x that a layer's axis labels name; "" where they do not."""
+    """Return the letters of the axes before z, y, x; "" if the axis labels of the layer are not one letter each."""
     labels = [str(label) for label in arguments.get("axis_labels") or ()]
-    ndim = finest_of(data, arguments).ndim
-    plain = len(labels) == ndim == len(set(labels)) and all(len(label) == 1 for label in labels)
-    return "".join(labels[:-3]) if plain and not arguments.get("rgb") else ""
+    ndim = finest_data(data, arguments).ndim
+    one_letter_each = len(labels) == ndim == len(set(labels)) and all(len(label) == 1 for label in labels)
+    return "".join(labels[:-3]) if one_letter_each and not arguments.get("rgb") else ""
 
 
 def all_volumes(
@@ -76,36 +76,39 @@ def all_volumes(
 ) -> tuple[Any, str, list[dict[str, str]]]:
     """Return all volumes of a layer as one lazy array with axes (..., z, y, x), a letter an axis, and its channels.
 
-    ``leading`` are the letters of the axes before z, y, x, for a layer whose labels do not name them; without, they
-    are read as points in time. ``channels`` are names and colours for the axis "c".
+    Parameters
+    ----------
+    leading : letters of the axes before z, y, x, for a layer whose labels do not name them. Without any, the axis
+        before z is "t".
+    channels : names and colours for the axis "c".
 
     Raises
     ------
     ValueError
-        If they are none.
+        If the layer has no volumes.
     """
     volumes_of(data, arguments)
-    finest = finest_of(data, arguments)
-    last = geometry(arguments).axis_labels
+    finest = finest_data(data, arguments)
+    space_letters = geometry(arguments).axis_labels
     if arguments.get("rgb"):
-        names = list(RGB)[: finest.shape[-1]]
-        last = "zyx" if "c" in last else last
-        return ColorsFirst(finest), "c" + last, [{"name": name, "color": RGB[name]} for name in names]
+        colors = list(RGB)[: finest.shape[-1]]
+        space_letters = "zyx" if "c" in space_letters else space_letters
+        return ColorsFirst(finest), "c" + space_letters, [{"name": name, "color": RGB[name]} for name in colors]
     count = finest.ndim - 3
     letters = leading_letters(data, arguments) or leading
-    if set(letters) & set(last) or len(letters) != count:
-        spare = [label for label in UNNAMED if label not in last]
-        letters = "".join(spare[len(spare) - count :])  # sliders, as they are now
-    named = "c" in letters and len(channels) == finest.shape[letters.index("c")]
-    return finest, letters + last, [dict(channel) for channel in channels] if named else []
+    if set(letters) & set(space_letters) or len(letters) != count:
+        spare = [label for label in UNNAMED_LETTERS if label not in space_letters]
+        letters = "".join(spare[len(spare) - count :])  # They stay sliders.
+    channels_fit = "c" in letters and len(channels) == finest.shape[letters.index("c")]
+    return finest, letters + space_letters, [dict(channel) for channel in channels] if channels_fit else []
 
 
 def frozen_copy(data: Any) -> Any:
-    """Labels that stay so while they are compressed, though the layer is painted on; as only arrays in memory are."""
+    """Copy labels in memory, so that they can be painted on while they are compressed. Lazy ones stay as they are."""
     return data.copy() if isinstance(data, np.ndarray) else data
 
 
 def storable_labels(data: Any) -> Any:
-    """Labels of an array in a dtype that a file can hold: those of 64 bits in 32, checked where they are read."""
+    """Return labels in a dtype that a file can hold: those of 64 bits in 32, checked when they are read."""
     dtype = np.dtype(data.dtype)
     return As32Bit(data, np.dtype(f"{dtype.kind}4")) if dtype.kind in "iu" and dtype.itemsize == 8 else data

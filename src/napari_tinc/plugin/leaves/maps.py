@@ -1,6 +1,6 @@
-"""What the leaves of a compressed volume look like: values a leaf as arrays, wireframes, colours, and the table.
+"""Draw the leaves of a compressed volume: maps of one value per leaf, wireframes and colours.
 
-Knows nothing of viewers, layers or Qt.
+Knows nothing of viewers, layers or Qt. The columns that can be shown are in :mod:`.columns`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from numpy.typing import NDArray
 
 from ...decoding.lazy_array import LazyArray
 
-# Title of a column -> field of ``TincVolume.leaves``; in the order in which they are offered.
-COLUMNS = {
-    "RMSE": "rmse", "PSNR (dB)": "psnr", "max error": "max_error", "level": "level", "bytes": "bytes",
-    "gain": "gain", "offset": "offset",
-}  # fmt: skip
-SHADES = 256
-ROUND_STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 10, 15)  # 8 and 9 would leave a colour bar with 0 alone
-NOTHING = (0.5, 0.5, 0.5, 1.0)  # colour of a leaf whose value is not known
-EDGES = np.array([(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b) in (1, 2, 4)])  # of a box's corners
+SHADES = 256  # A value per leaf is shown in so many colours.
+ROUND_STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 10, 15)  # Not 8 and 9: the only tick of the colour bar would be 0.
+UNKNOWN_COLOR = (0.5, 0.5, 0.5, 1.0)  # Grey: the colour of a leaf whose value is not known.
+BOX_EDGES = np.array(
+    [(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b) in (1, 2, 4)]
+)  # of a box's corners
 
 
 class LeafMap:
-    """One value a leaf, as an array of the volume's shape that is filled in where it is looked at."""
+    """Hold one value per leaf, as a lazy array of the volume's shape.
+
+    Attributes
+    ----------
+    rows : of ``TincVolume.leaves``, with the boxes of the leaves.
+    values : one for each of them.
+    """
 
     def __init__(self, shape: tuple[int, ...], rows: NDArray[Any], values: NDArray[Any]) -> None:
         self.shape, self.rows, self.values = shape, rows, values
@@ -38,19 +41,19 @@ class LeafMap:
 
     @cached_property
     def whole(self) -> LazyArray:
-        """All voxels."""
+        """Return all voxels, as a lazy array."""
         return LazyArray(self, 1, tuple(range(n) for n in self.shape))
 
-    def levels(self, most: int) -> list[LazyArray]:
-        """All voxels, then half along each axis and so on, until no more than ``most`` are left."""
+    def levels(self, max_voxels: int) -> list[LazyArray]:
+        """Return all voxels, then half along each axis and so on, until a level has at most ``max_voxels`` voxels."""
         levels, factor = [self.whole], 1
-        while levels[-1].size > most:
+        while levels[-1].size > max_voxels:
             factor *= 2
             levels.append(LazyArray(self, factor, tuple(range(-(-n // factor)) for n in self.shape)))
         return levels
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
-        out = np.zeros([len(axis) for axis in ranges], self.dtype)  # where a file was cut off there are no leaves
+        out = np.zeros([len(axis) for axis in ranges], self.dtype)  # 0 where a file was cut off and has no leaves.
         if out.size:
             voxels = [
                 np.minimum(np.array(axis) * factor + factor // 2, n - 1)
@@ -66,74 +69,37 @@ class LeafMap:
 
 
 def wireframes(start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Twelve edges a box as (position, direction) in voxels, (12 n, 2, 3), between the centres of its outer voxels.
+    """Return the twelve edges of each box as (position, direction) in voxels, an array of shape (12 n, 2, 3).
+
+    Edges run between the centres of the outer voxels of a box.
 
     napari takes an overlay's ends for the ends of its slider: edges at -0.5 would put the slider between voxels.
     """
     ends = np.stack([start, stop - 1]).astype(np.float32)  # (2, n, 3)
     corners = np.stack([ends[[i >> 2 & 1, i >> 1 & 1, i & 1], :, [0, 1, 2]].T for i in range(8)], axis=1)
-    a, b = corners[:, EDGES[:, 0]], corners[:, EDGES[:, 1]]
+    a, b = corners[:, BOX_EDGES[:, 0]], corners[:, BOX_EDGES[:, 1]]
     return np.stack([a, b - a], axis=2).reshape(-1, 2, 3)
 
 
-def shade(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.int64]:
-    """Which of :data:`SHADES` colours each value has; -1 where it is not finite."""
+def shade_numbers(values: NDArray[Any], limits: tuple[float, float]) -> NDArray[np.int64]:
+    """Return which of :data:`SHADES` colours each value has; -1 where it is not finite."""
     values = np.asarray(values, np.float64)
     low, high = limits
-    place = (np.clip(np.nan_to_num(values), low, high) - low) / ((high - low) or 1)
-    return np.where(np.isfinite(values), np.rint(place * (SHADES - 1)), -1).astype(np.int64)
+    share = (np.clip(np.nan_to_num(values), low, high) - low) / ((high - low) or 1)
+    return np.where(np.isfinite(values), np.rint(share * (SHADES - 1)), -1).astype(np.int64)
 
 
-def limits(values: NDArray[Any]) -> tuple[float, float]:
-    """Smallest and largest finite value, apart from each other."""
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    if not known.size:
+def value_limits(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the smallest and the largest finite value. They differ, even if all values are the same."""
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    if not finite.size:
         return 0.0, 1.0
-    low, high = float(known.min()), float(known.max())
+    low, high = float(finite.min()), float(finite.max())
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def badness(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
-    """How worth looking at each leaf is: large errors first, small PSNR, gains and offsets far from none."""
-    values = rows[COLUMNS[column]].astype(np.float64)
-    values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
-    return np.nan_to_num(values, nan=-np.inf)
-
-
-def round_limit(far: float) -> float:
-    """The next round number from ``far`` on: napari's colour bar from its negative to it has three ticks or more."""
-    unit = 10.0 ** math.floor(math.log10(far))
-    return next(unit * step for step in ROUND_STEPS if unit * step >= far)
-
-
-def table(rows: NDArray[Any], before: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
-    """Columns of the leaves' table, of rows of ``volume.leaves``. Row 0 is for what lies outside of all leaves.
-
-    ``before`` has the errors without calibration, for two more columns.
-    """
-    columns = {
-        "leaf": np.arange(1, len(rows) + 1),
-        "z, y, x": np.array([",".join(map(str, start)) for start in rows["start"].tolist()], object),
-        "voxels": (rows["stop"] - rows["start"]).prod(axis=1),
-        **{title: rows[field] for title, field in COLUMNS.items()},
-    }
-    if np.isfinite(rows["bytes"]).all():
-        columns["bytes"] = np.rint(rows["bytes"]).astype(np.int64)  # napari would write 2437.2 as 2.44e+03
-    if before is not None:
-        columns["RMSE uncalibrated"] = before["rmse"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns["calibration gave (dB)"] = np.nan_to_num(20 * np.log10(before["rmse"] / rows["rmse"]))
-    return {title: _above(_short(values)) for title, values in columns.items()}
-
-
-def _short(values: NDArray[Any]) -> NDArray[Any]:
-    """Four digits are what an error is known to."""
-    if values.dtype.kind != "f":
-        return values
-    return np.array([float(f"{value:.4g}") for value in values])
-
-
-def _above(values: NDArray[Any]) -> NDArray[Any]:
-    blank: Any = "" if values.dtype.kind == "O" else np.nan if values.dtype.kind == "f" else 0
-    return np.concatenate([np.array([blank], values.dtype), values])
+def round_limit(limit: float) -> float:
+    """Return the next round number from ``limit`` on, with which a colour bar around 0 has at least three ticks."""
+    unit = 10.0 ** math.floor(math.log10(limit))
+    return next(unit * step for step in ROUND_STEPS if unit * step >= limit)

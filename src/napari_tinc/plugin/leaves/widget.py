@@ -1,4 +1,4 @@
-"""The dock widget for the leaves of a compressed layer: overlays, errors against the original, calibration, table."""
+"""The Leaves dock: overlays of the leaves, errors against the original, calibration and table."""
 
 from __future__ import annotations
 
@@ -14,48 +14,60 @@ from ...errors import TincError
 from ...networks.calibration import WORTH_DB
 from ..compare.original import (
     NO_NETWORKS,
-    Measured,
-    Shown,
+    Measurement,
+    ShownVolume,
+    describe_measurement,
     is_calibrated,
     measure,
-    no_calibration,
-    show,
-    summary,
+    show_volume,
+    why_not_toggled,
 )
 from ..compare.pair import CHOOSE, NO_VOLUME, Pair
-from ..door import unproxied
-from ..forms import allow, help_button, labelled, named, roomy, row, show_focus, steady, watch_end, wrapped
-from ..layers.compressed import refusal
-from ..layers.from_volume import promise
+from ..forms import (
+    enable_unless,
+    help_button,
+    keep_keyboard_on_slider,
+    labelled_row,
+    prepare_dock,
+    row,
+    set_accessible_name,
+    show_focus,
+    watch_closing,
+    wrap_long_lines,
+)
+from ..layers.compressed import why_not_comparable
+from ..layers.from_volume import promise_of_volume
 from ..layers.origin import VOLUME
-from .calibration import start_toggle
-from .features import show_table
+from ..proxies import unproxied
+from .calibration import start_calibration_toggle
+from .columns import COLUMNS, with_unit
+from .features_table import open_features_table
 from .legend import Legend
-from .maps import COLUMNS
 from .overlays import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view
 
-LEGEND_PLACE = 4  # below the choice of the colour
+LEGEND_ROW = 4  # The colour scale stands below the choice of the colour.
+# What is shown if a recalibration gains too little.
 NOT_WORTH_IT = f"Calibration would gain less than {WORTH_DB} dB here, so none is stored."
 
 
 class LeavesWidget(Container):
-    """Leaves of one compressed layer, that which is active when another is not chosen."""
+    """Show the leaves of one compressed layer: the active one, until another is chosen."""
 
     @unproxied
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = napari_viewer
-        self._gone = False
-        self._failure = ""  # why the leaves of the chosen layer cannot be read
+        self._closed = False
+        self._read_failure = ""  # Why the leaves of the chosen layer cannot be read.
         self._followed: LeafView | None = None
         self.pair = Pair(self._viewer, self._refresh, self._refresh)
         self.outlines = CheckBox(text="Outlines (boxes in 3D)", tooltip="Click on a leaf to find it in the table.")
         self.column = ComboBox(choices=list(COLUMNS), tooltip="What colours the outlines and boxes.")
         self.worst = Slider(
-            value=MOST_BOXES, min=1, max=4096, tooltip="How many boxes 3D shows: those that are worst by the colour."
+            value=MOST_BOXES, min=1, max=4096, tooltip="How many boxes 3D shows, the worst by the colour first."
         )
         self.map_column = ComboBox(choices=list(COLUMNS), tooltip="What the map shows.")
-        self.map = CheckBox(text="Map", tooltip="A value a leaf, with a colour bar.")
-        self.table = PushButton(text="Table", tooltip="A row a leaf; choosing one shows the leaf.")
+        self.map = CheckBox(text="Map", tooltip="One value per leaf, with a colour bar.")
+        self.table = PushButton(text="Table", tooltip="One row per leaf. Choose a row to go to its leaf.")
         self.measure = PushButton(text="Measure", tooltip="The error of every leaf, against the original.")
         self.signed, self.absolute = self.pair.signed, self.pair.absolute
         self.calibrated = CheckBox(text="Calibration", tooltip="Gain and offset of the leaves, on or off.")
@@ -66,20 +78,20 @@ class LeavesWidget(Container):
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
-                row(labelled("Volume", self.pair.image), help_button("leaves")),
-                labelled("Original", self.pair.original),
-                self.outlines, labelled("Colour", self.column), labelled("Boxes", self.worst),
+                row(labelled_row("Volume", self.pair.image), help_button("leaves")),
+                labelled_row("Original", self.pair.original),
+                self.outlines, labelled_row("Colour", self.column), labelled_row("Boxes", self.worst),
                 row(self.map, self.map_column), row(self.measure, self.signed, self.absolute),
                 row(self.calibrated, self.recalibrate), self.table, self.pair.progress, self.status,
             ],
         )  # fmt: skip
         self.legend = Legend(COLORMAP)
-        self.root_native_widget.widget().layout().insertWidget(LEGEND_PLACE, self.legend)
+        self.root_native_widget.widget().layout().insertWidget(LEGEND_ROW, self.legend)
         show_focus(self.root_native_widget)
-        roomy(self.root_native_widget)
-        named("Map of", self.map_column)
-        steady(self.worst)
-        wrapped(self.status)
+        prepare_dock(self.root_native_widget)
+        set_accessible_name("Map of", self.map_column)
+        keep_keyboard_on_slider(self.worst)
+        wrap_long_lines(self.status)
         self.root_native_widget.widget().layout().addStretch()
         self.outlines.changed.connect(self._on_outlines)
         self.column.changed.connect(self._on_column)
@@ -87,37 +99,38 @@ class LeavesWidget(Container):
         self.map.changed.connect(self._on_map)
         self.map_column.changed.connect(self._on_map)
         self.table.clicked.connect(self._on_table)
-        self.measure.clicked.connect(lambda: self.pair.measure(lambda image, found: None))
+        self.measure.clicked.connect(lambda: self.pair.measure(lambda image, measurement: None))
         self.calibrated.changed.connect(self._on_calibrated)
         self.recalibrate.clicked.connect(self._on_recalibrate)
-        watch_end(self.root_native_widget, self._refresh, self._on_destroyed)
+        watch_closing(self.root_native_widget, self._refresh, self._on_destroyed)
         self.pair.start()
 
     @property
     def native(self) -> Any:
-        """The scroll area; magicgui would give napari only what is inside of it."""
+        """Return the scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
 
     @property
     def view(self) -> LeafView | None:
+        """Return what is shown of the leaves of the chosen layer; None if no layer is chosen or it cannot be read."""
         image = self.pair.image.value
-        self._failure = ""
+        self._read_failure = ""
         if image is None or image not in self._viewer.layers:
             return None
         try:
             return leaf_view(self._viewer, image)
         except (TincError, OSError) as error:
-            self._failure = f"The leaves of {image.name} cannot be read: {error}"
+            self._read_failure = f"The leaves of {image.name} cannot be read: {error}"
             return None
 
     def reset_choices(self, *_: Any) -> None:
-        """Called by napari when layers come and go."""
+        """List the layers anew. napari calls this when layers come and go."""
         self.pair.reset_choices()
         self._refresh()
 
     def _refresh(self, *_: Any) -> None:
-        """Show the state that the layers are in."""
-        if self._gone:
+        """Bring all controls and texts of the dock up to date with the layers."""
+        if self._closed:
             return
         view = self.view
         if view is not self._followed:
@@ -126,12 +139,12 @@ class LeavesWidget(Container):
             self._followed = view
             if view is not None:
                 view.changed.connect(self._refresh)
-        self._allow(view)
+        self._update_enabled(view)
         self.legend.setVisible(view is not None)
         if view is None:
-            self.status.value = self._why_not or "Open a .tinc file, or compress a layer, to see its leaves."
+            self.status.value = self._why_no_leaves or "Open a .tinc file, or compress a layer, to see its leaves."
             return
-        self.legend.show_values(view.column, view.rows[COLUMNS[view.column]], view.limits)
+        self.legend.show_values(with_unit(view.column), view.rows[COLUMNS[view.column]], view.color_limits)
         columns = view.known_columns()
         shown = view.map_column or self.map_column.value
         for widget, value in ((self.column, view.column), (self.map_column, shown)):
@@ -146,29 +159,29 @@ class LeavesWidget(Container):
         ):  # fmt: skip
             with box.changed.blocked():
                 box.value = on
-        self.status.value = self.pair.busy or describe(view, self.pair.original.value)
-        if self.pair.wanting == CHOOSE:
+        self.status.value = self.pair.busy or describe_leaves(view, self.pair.original.value)
+        if self.pair.why_not_ready == CHOOSE:
             self.status.value += f"\n{CHOOSE}"
 
     @property
-    def _why_not(self) -> str:
-        """Why the active layer has no leaves to show, if it looks as if it had some."""
-        return self._failure or refusal(self._viewer.layers.selection.active)
+    def _why_no_leaves(self) -> str:
+        """Return why the active layer has no leaves to show; "" if it has, or was never compressed."""
+        return self._read_failure or why_not_comparable(self._viewer.layers.selection.active)
 
-    def _allow(self, view: LeafView | None) -> None:
-        """Enable what can do something now; the others say why they cannot."""
+    def _update_enabled(self, view: LeafView | None) -> None:
+        """Enable the controls that can be used now. The tooltips of the others say why not."""
         busy = f"Wait for this to end: {self.pair.busy}" if self.pair.busy else ""
-        reason = self._why_not or NO_VOLUME if view is None else busy
+        reason = self._why_no_leaves or NO_VOLUME if view is None else busy
         for widget in (self.outlines, self.column, self.worst, self.map, self.map_column, self.table):
-            allow(widget, reason)
+            enable_unless(widget, reason)
         networks = view is None or view.image.metadata[VOLUME].error_bound is None
-        allow(self.calibrated, reason or (no_calibration(view.image) if view is not None else ""))
-        self.pair.allow(self.measure)
-        allow(self.recalibrate, self.pair.wanting if networks else NO_NETWORKS)
+        enable_unless(self.calibrated, reason or (why_not_toggled(view.image) if view is not None else ""))
+        self.pair.update_buttons(self.measure)
+        enable_unless(self.recalibrate, self.pair.why_not_ready if networks else NO_NETWORKS)
 
     def _on_destroyed(self) -> None:
-        """All of the window is gone, or the widget after it was closed: nothing of it may be touched again."""
-        self._gone = True
+        """Let go of the viewer. The Qt widgets no longer exist, so nothing may touch them again."""
+        self._closed = True
         self.pair.stop()
         if self._followed is not None:
             self._followed.changed.disconnect(self._refresh)
@@ -190,51 +203,55 @@ class LeavesWidget(Container):
             view.show_map(self.map_column.value) if self.map.value else view.hide_map()
 
     def _on_table(self) -> None:
-        """Show napari's own table of features, of the outlines."""
+        """Open napari's table of features, for the outlines."""
         if view := self.view:
             view.show_leaves()
-            show_table(self._viewer)
+            open_features_table(self._viewer)
             self._viewer.layers.selection.active = view.outlines
             self._refresh()
 
     def _on_calibrated(self) -> None:
+        """Turn the calibration on or off as the box says."""
         view = self.view
         if view is not None and is_calibrated(view.image) != self.calibrated.value:
-            start_toggle(self._viewer, view.image, lambda: None)
-            self._refresh()  # until it has been decoded, or could not be
+            start_calibration_toggle(self._viewer, view.image, lambda: None)
+            self._refresh()  # The box shows the old state until the new one is decoded.
 
     def _on_recalibrate(self) -> None:
-        layer, against = self.pair.image.value, self.pair.original.value
+        """Calibrate against the original in a thread, and show the result and what it gains."""
+        layer, original = self.pair.image.value, self.pair.original.value
 
-        def work(_: TincVolume, original: Any) -> tuple[Shown, Measured]:
-            shown = Shown.of(recalibrate(layer.metadata[VOLUME], original), layer)
-            return shown, measure(shown.volume, original)
+        def work(_: TincVolume, values: Any) -> tuple[ShownVolume, Measurement]:
+            shown = ShownVolume.of(recalibrate(layer.metadata[VOLUME], values), layer)
+            return shown, measure(shown.volume, values)
 
-        def on_result(image: Image, result: tuple[Shown, Measured]) -> None:
-            (shown, found), view = result, leaf_view(self._viewer, image)
-            grown = shown.volume.nbytes_compressed - image.metadata[VOLUME].nbytes_compressed
-            show(image, shown, other=False)
-            better = NOT_WORTH_IT if found.before is None else f"{grown:+d} bytes. To keep it, save the layer."
-            view.measured(found.rows, found.before, f"{summary(found)}\n{better}", against)
+        def on_result(image: Image, result: tuple[ShownVolume, Measurement]) -> None:
+            (shown, measurement), view = result, leaf_view(self._viewer, image)
+            added_bytes = shown.volume.nbytes_compressed - image.metadata[VOLUME].nbytes_compressed
+            show_volume(image, shown, keep_other=False)
+            stored = f"{added_bytes:+d} bytes. To keep it, save the layer."
+            outcome = NOT_WORTH_IT if measurement.uncalibrated_rows is None else stored
+            text = f"{describe_measurement(measurement)}\n{outcome}"
+            view.show_measured(measurement.rows, measurement.uncalibrated_rows, text, original)
 
-        self.pair.work("Calibrating ...", work, on_result)
+        self.pair.run("Calibrating ...", work, on_result)
 
 
-def describe(view: LeafView, original: Layer | None) -> str:
-    """What there is to know of a layer's leaves; figures only of the original that is chosen."""
+def describe_leaves(view: LeafView, original: Layer | None) -> str:
+    """Describe a layer's leaves, a fact a line. Measured errors are told only for the chosen original."""
     volume, values = view.image.metadata[VOLUME], view.values
-    lines = [_what(view, volume)]
+    lines = [_leaf_counts(view, volume)]
     if missing := volume.n_missing:
         lines.append(
             f"Incomplete: the file was cut off, and {missing} parts are missing. They are shown coarsely or grey."
         )
-    against_it = values.original is None or (original is not None and values.original() is original)
-    summary = values.summary if against_it else ""
-    if (promised := promise(volume)) and not summary:  # which says it, too
+    of_this_original = values.original is None or (original is not None and values.original() is original)
+    summary = values.summary if of_this_original else ""
+    if (promised := promise_of_volume(volume)) and not summary:  # The summary of a measurement repeats the promise.
         lines.append(f"Promised: {promised}")
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
     if volume.error_bound is None:
-        lines.append(_calibration(view))
+        lines.append(_calibration_range(view))
     if summary:
         lines += [f"Against {values.original_name}:"] * (summary != UNCALIBRATED) + [summary]
     elif values.original_name:
@@ -248,22 +265,22 @@ def describe(view: LeafView, original: Layer | None) -> str:
     return "\n".join(lines)
 
 
-def _what(view: LeafView, volume: TincVolume) -> str:
-    """How many leaves there are, and what they are."""
+def _leaf_counts(view: LeafView, volume: TincVolume) -> str:
+    """Count the leaves, or blocks, by kind: "64 leaves: 64 on level 2; 8 of one value"."""
     count = len(view.rows)
     if volume.error_bound is not None:
         return f"{count} block{'s'[: count > 1]}, coded without networks (predictive coder)"
     levels = np.bincount(view.rows["level"])
-    parts = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
+    counts_by_level = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
     scalars = int((view.rows["network"] < 0).sum())
     of_one_value = f"; {scalars} of one value" if scalars else ""
-    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(parts)}{of_one_value}"
+    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(counts_by_level)}{of_one_value}"
 
 
-def _calibration(view: LeafView) -> str:
-    """From where to where the gains and offsets of the leaves go."""
+def _calibration_range(view: LeafView) -> str:
+    """Return the ranges of the gains and offsets of the leaves, in words."""
     if not is_calibrated(view.image):
         return "Not calibrated"
-    served = view.rows[view.rows["network"] >= 0]  # a leaf of one value has no gain
-    gain, offset = served["gain"], served["offset"]
+    with_network = view.rows[view.rows["network"] >= 0]  # A leaf of one value has no gain.
+    gain, offset = with_network["gain"], with_network["offset"]
     return f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}"

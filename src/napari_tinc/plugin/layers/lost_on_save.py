@@ -1,4 +1,4 @@
-"""What of a layer a ``.tinc`` file cannot keep: where it lies, and how it looks."""
+"""What is lost when a layer is saved: a ``.tinc`` file keeps neither its position nor its colours."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 
 from ...decoding.volume import TincVolume
 
-SAME_LIMIT = 0.01  # Share of the range of values, up to which contrast limits count as those of the reopened file.
+SAME_LIMIT = 0.01  # Contrast limits that differ by less than this share of the range of values count as the same.
 
 
-def not_kept(arguments: Mapping[str, Any], volume: TincVolume, *, with_look: bool = True) -> str:
-    """Say in one line what of a layer's arguments a file does not keep; "" where it keeps all that matters."""
-    place, look = _place(arguments), _look(arguments, volume) if with_look else []
+def lost_on_save(arguments: Mapping[str, Any], volume: TincVolume, *, with_appearance: bool = True) -> str:
+    """Say in one line what of a layer's arguments a file does not keep; "" if it keeps all that matters."""
+    placement, appearance = _lost_placement(arguments), _lost_appearance(arguments, volume) if with_appearance else []
     lines = []
-    if place:
-        lines.append(f"The file does not keep {_listed(place)}: opened again, the layer lies elsewhere.")
-    if look:
-        lines.append(f"{'Nor does it' if place else 'The file does not'} keep {_listed(look)}.")
+    if placement:
+        lines.append(f"The file does not keep {_join_words(placement)}: opened again, the layer lies elsewhere.")
+    if appearance:
+        lines.append(f"{'Nor does it' if placement else 'The file does not'} keep {_join_words(appearance)}.")
     return " ".join(lines)
 
 
-def _place(arguments: Mapping[str, Any]) -> list[str]:
+def _lost_placement(arguments: Mapping[str, Any]) -> list[str]:
+    """Name the arguments that move, turn or flip a layer."""
     changed = [name for name in ("translate", "shear") if np.any(np.asarray(arguments.get(name, 0.0), float))]
     changed += [name for name in ("rotate", "affine") if not _is_identity(arguments.get(name))]
     if np.any(np.asarray(arguments.get("scale", 1.0), float) < 0):
@@ -31,8 +32,9 @@ def _place(arguments: Mapping[str, Any]) -> list[str]:
     return changed
 
 
-def _look(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
-    if "contrast_limits" not in arguments:  # labels have colours of their own, alike in every layer
+def _lost_appearance(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
+    """Name the arguments that make a layer look different from the opened file."""
+    if "contrast_limits" not in arguments:  # Labels have the same colours in every layer.
         return []
     changed = [] if _colormap_name(arguments.get("colormap")) in ("", "gray") else ["the colormap"]
     low, high = map(float, volume.value_range)
@@ -43,15 +45,18 @@ def _look(arguments: Mapping[str, Any], volume: TincVolume) -> list[str]:
 
 
 def _is_identity(value: Any) -> bool:
+    """Tell whether a rotation or affine transform changes nothing."""
     matrix = np.asarray(0.0 if value is None else value, float)
     return bool(np.allclose(matrix, np.eye(len(matrix)))) if matrix.ndim == 2 else not matrix.any()
 
 
 def _colormap_name(colormap: Any) -> str:
+    """Return the name of a colormap in any of the forms that napari gives it."""
     if isinstance(colormap, Mapping):
         return str(colormap.get("name", ""))
     return str(getattr(colormap, "name", colormap or ""))
 
 
-def _listed(words: list[str]) -> str:
+def _join_words(words: list[str]) -> str:
+    """Join words with commas and a last "and"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,4 +1,4 @@
-"""Blocks of a file that can be looked at in spite of damage."""
+"""Show a file of blocks in spite of damage: a damaged block counts as missing."""
 
 from __future__ import annotations
 
@@ -14,44 +14,51 @@ from ...format.head import VolumeFacts
 
 
 class TolerantContents:
-    """Blocks of which one that cannot be read counts as missing, so that what is coarser is shown there.
+    """Read the blocks of a file. One that cannot be read counts as missing, so that the overview is shown there.
 
     Attributes
     ----------
-    n_lost : how often a connection failed, or a disk.
+    n_lost : how often a connection or a disk failed. Such a block is tried again, a damaged one is not.
     """
 
-    def __init__(self, blocks: BlockContents, tell: Callable[[str], None]) -> None:
+    def __init__(self, blocks: BlockContents, report_damage: Callable[[str], None]) -> None:
+        """Read ``blocks``. ``report_damage`` is called with the reason, for the first block that cannot be read."""
         self._blocks = blocks
         self.header: VolumeFacts = blocks.header
         self.leading, self.edge = blocks.leading, blocks.edge
         self.start, self.stop = blocks.start, blocks.stop
-        self._tell, self._told = tell, False
+        self._report_damage, self._reported = report_damage, False
         self._damaged: set[tuple[int, int]] = set()
         self.n_lost = 0
         self.check: Check = never
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
-        with suppress(TincError, OSError):  # each part will be tried by itself
+        """See :meth:`~napari_tinc.decoding.contents.BlockContents.prepare`."""
+        with suppress(TincError, OSError):  # Each block is tried by itself later.
             self._blocks.prepare(volume, boxes)
 
     def part(self, volume: int, box: int) -> Part | None:
-        return self._tried((volume, box), self._blocks.part)
+        """Return a block; None if it cannot be read."""
+        return self._read_or_none((volume, box), self._blocks.part)
 
     def overview(self, volume: int) -> Part | None:
-        return self._tried((volume, -1), lambda volume, _: self._blocks.overview(volume))
+        """Return the overview of a volume; None if there is none, or it cannot be read."""
+        return self._read_or_none((volume, -1), lambda volume, _: self._blocks.overview(volume))
 
     def at_hand(self, volume: int, box: int) -> Part | None:
+        """Return a block if it has been read already."""
         return self._blocks.at_hand(volume, box)
 
     def overview_at_hand(self, volume: int) -> Part | None:
+        """Return the overview of a volume if it has been read already."""
         return self._blocks.overview_at_hand(volume)
 
     def nbytes(self) -> int:
+        """Return how many bytes the blocks in memory take."""
         return self._blocks.nbytes()
 
     def sketch(self, volume: int, box: int) -> None:
-        """Make a coarse look at a block possible. What is damaged is reported when all of it is decoded."""
+        """Prepare a coarse view of a block. Damage is reported when the whole block is decoded."""
         with suppress(TincError, OSError):
             part = self._blocks.part(volume, box)
             if isinstance(part, BoundedBox):
@@ -59,22 +66,23 @@ class TolerantContents:
             elif part is not None:
                 _ = part.network
 
-    def _tried(self, place: tuple[int, int], read: Callable[[int, int], Part | None]) -> Part | None:
-        if place in self._damaged:
+    def _read_or_none(self, volume_and_box: tuple[int, int], read: Callable[[int, int], Part | None]) -> Part | None:
+        """Read and decode a part; None if that fails, which is reported the first time."""
+        if volume_and_box in self._damaged:
             return None
         try:
-            part = read(*place)
+            part = read(*volume_and_box)
             if part is not None:
                 _ = (
                     part.network if isinstance(part, NetworkBox) else part.decode(self.check)
                 )  # there may be damage, too
         except (TincError, OSError) as error:
             if isinstance(error, TincError):
-                self._damaged.add(place)
+                self._damaged.add(volume_and_box)
             else:
-                self.n_lost += 1  # a connection may come back
-            if not self._told:
-                self._told = True
-                self._tell(str(error))
+                self.n_lost += 1  # A connection may come back.
+            if not self._reported:
+                self._reported = True
+                self._report_damage(str(error))
             return None
         return part

@@ -21,7 +21,7 @@ from npe2 import PluginManager, PluginManifest
 from npe2._command_registry import utils
 
 import napari_tinc as tinc
-from napari_tinc.plugin.door import is_unproxied
+from napari_tinc.plugin.proxies import is_unproxied
 from napari_tinc.training import task
 
 MANIFEST = PluginManifest.from_file(Path(tinc.__file__).with_name("napari.yaml"))

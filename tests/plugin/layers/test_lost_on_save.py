@@ -9,13 +9,13 @@ import pytest
 from napari.layers import Image
 from volumes import small_array, small_volume
 
-from napari_tinc.plugin.layers.not_kept import not_kept
+from napari_tinc.plugin.layers.lost_on_save import lost_on_save
 
 
 def told(**changed: Any) -> str:
     low, high = small_volume().value_range
     layer = Image(small_array(), contrast_limits=(low, high), **changed)
-    return not_kept(layer.as_layer_data_tuple()[1], small_volume())
+    return lost_on_save(layer.as_layer_data_tuple()[1], small_volume())
 
 
 def test_nothing_where_the_file_keeps_all() -> None:
@@ -40,4 +40,4 @@ def test_the_place(changed: dict[str, Any], named: str) -> None:
 def test_the_look_in_the_same_line() -> None:
     assert told(colormap="magma", gamma=0.5) == "The file does not keep the colormap and gamma."
     layer = Image(small_array(), contrast_limits=(3, 5), translate=(1, 1, 1))
-    assert not_kept(layer.as_layer_data_tuple()[1], small_volume()).endswith("Nor does it keep contrast limits.")
+    assert lost_on_save(layer.as_layer_data_tuple()[1], small_volume()).endswith("Nor does it keep contrast limits.")

@@ -1,9 +1,8 @@
-"""The one place where what napari hands to the plugin becomes the real thing.
+"""Replace napari's proxies by the real objects before they reach the plugin.
 
 napari's menus, palette and dock widgets hand out a proxy of the viewer. Layers that are reached through it are proxies
-too: they fail ``isinstance`` in odd ways, are not ``in`` a layer list, and a weak reference to one dies at once. So
-every callable that napari.yaml names is marked with :func:`unproxied`. tests/plugin/test_door.py fails for one that
-is not.
+too: they fail ``isinstance``, are not ``in`` a layer list, and a weak reference to one dies at once. So every callable
+that napari.yaml names is decorated with :func:`unproxied`. tests/plugin/test_every_entry.py fails for one that is not.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MARK = "__napari_tinc_unproxied__"
+_MARK = "__napari_tinc_unproxied__"  # The attribute of functions that were decorated.
 
 
-def real(thing: Any) -> Any:
-    """Return what a napari proxy stands for; anything else is returned as it is."""
+def unwrap_proxy(thing: Any) -> Any:
+    """Return the object behind a napari proxy. Anything else is returned as it is."""
     from napari.utils._proxies import PublicOnlyProxy
 
     while isinstance(thing, PublicOnlyProxy):
@@ -31,7 +30,9 @@ def unproxied(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*map(real, args), **{name: real(value) for name, value in kwargs.items()})
+        return function(
+            *map(unwrap_proxy, args), **{name: unwrap_proxy(value) for name, value in kwargs.items()}
+        )  # fmt: skip
 
     setattr(call, _MARK, True)
     return call  # type: ignore[return-value]
