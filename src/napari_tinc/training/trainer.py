@@ -33,10 +33,10 @@ from .shards import Shard
 if TYPE_CHECKING:
     import torch
 
-OPENING_BITS = 1.1  # Rounding begins with this factor more bits than the target,
+OPENING_BITS = 1.1  # Rounding begins with this many times the bits of the target,
 OPENING_SHARE = 0.3  # and has come down to it after this share of the schedule that is left.
 STOPPING_STEPS = 200  # A fit that is stopped takes at least this many steps more, and at most three times as many.
-MOST_HALVINGS = 2  # A batch that does not fit into a GPU is halved as often; then the fit fails.
+MOST_HALVINGS = 2  # A batch that does not fit into a GPU is halved at most this often; then the fit fails.
 # The sampler looks at the errors after this many steps. A state of the training can be kept only then.
 LEARNING_STEPS = 100
 REPORT_SECONDS = 0.2  # Time between two events of progress.
