@@ -66,13 +66,10 @@ def test_thin_stacks_are_cut_across_their_long_axes_first() -> None:
     assert split_counts((1, 1, 1), 2).tolist() == [[0, 0, 0]] * 3
 
 
-def test_paths_and_neighbours() -> None:
+def test_paths() -> None:
     tree = Octree.full((8, 8, 8), 2)
     assert tree.path(0) == [0]
     assert tree.path(72) == [0, 8, 72]
-    touched = tree.leaves_touching(np.array([0, 0, 0]), np.array([1, 8, 8]))
-    assert len(touched) == 16
-    assert (tree.start[touched][:, 0] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""LazyBase: what follows from the shape, the dtype and the indexing of an array that is not in memory."""
+"""The base class of lazy arrays: what follows from the shape, the dtype and the indexing of an array."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class LazyBase(ABC):
-    """An array of which nothing is read before it is indexed, or becomes a NumPy array."""
+    """A lazy array: it reads nothing before it is indexed or converted to a NumPy array.
+
+    A subclass gives ``shape``, ``dtype`` and ``__getitem__``; the rest follows from these.
+    """
 
     @property
     @abstractmethod
@@ -26,21 +29,25 @@ class LazyBase(ABC):
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the raw array."""
+        """Bytes that all elements take in memory."""
         return self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
+        """Return the length of the first axis. TypeError if there is none."""
         if not self.shape:
             raise TypeError("a single value has no length")
         return self.shape[0]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read all of the array."""
         return np.asarray(self[()], dtype)

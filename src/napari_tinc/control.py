@@ -1,4 +1,4 @@
-"""How long work ends without a result: given up, by a check that it calls every few hundred milliseconds; or dead."""
+"""How another thread steers a job: cancel it, stop it early, look at what it has so far."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Check = Callable[[], None]
 
 
 def never() -> None:
-    """The check of work that nobody gives up."""
+    """Do nothing: the default ``check`` of a function, for work that cannot be cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """How another thread steers a fit.
+    """Steer a fit from another thread, by events that the fit looks at now and then.
 
     Attributes
     ----------
-    cancel : gives it up.
-    stop : finishes in short what has been learnt so far.
-    look : asks for what has been learnt so far, once each time it is set.
+    cancel : give up the fit; it ends without a result.
+    stop : finish early with what has been learnt so far.
+    look : ask for a :class:`~.events.Preview`. One set gives one preview.
     """
 
     cancel: threading.Event = field(default_factory=threading.Event)
@@ -31,6 +31,6 @@ class Control:
     look: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raises :class:`~.errors.Cancelled` after ``cancel``."""
+        """Raise :class:`~.errors.Cancelled` if ``cancel`` is set."""
         if self.cancel.is_set():
             raise Cancelled

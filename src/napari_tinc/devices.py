@@ -1,4 +1,4 @@
-"""What a fit can run on."""
+"""The devices that a fit can run on: CPU, CUDA, Apple's MPS."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ if TYPE_CHECKING:
 
 
 def find_devices() -> dict[str, str]:
-    """ "auto", "cpu" and the accelerators that torch finds, each with the memory that is free.
+    """List the devices that a fit can use, each with its free memory in words. Imports PyTorch, which takes seconds.
 
-    Imports torch, for seconds.
+    Returns
+    -------
+    "auto", "cpu", and "cuda" and "mps" where PyTorch finds them, with a description each.
 
     Raises
     ------
     ImportError
-        If it cannot be imported.
+        If PyTorch cannot be imported.
     """
     import psutil
 
     try:
         import torch
-    except Exception as error:  # a broken one raises anything
+    except Exception as error:  # a broken installation raises any error
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ImportError(f"PyTorch cannot be imported: {reason}") from error
     devices = {"cpu": f"{cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB free"}
@@ -38,12 +40,18 @@ def find_devices() -> dict[str, str]:
 
 
 def cpu_count() -> int:
-    """CPUs that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def pick_device(device: str) -> torch.device:
-    """The device of that name; "auto" takes CUDA, then MPS, then the CPU. ValueError where torch cannot use it."""
+    """Return the PyTorch device of a name. "auto" takes CUDA if there is any, then MPS, then the CPU.
+
+    Raises
+    ------
+    ValueError
+        If PyTorch cannot use the device.
+    """
     import torch
 
     if device == "auto":
@@ -56,7 +64,7 @@ def pick_device(device: str) -> torch.device:
 
 
 def release_cached_memory(device: torch.device) -> None:
-    """Give what is cached of a GPU's memory back to it."""
+    """Return the GPU memory that PyTorch has cached to the system."""
     import torch
 
     if device.type == "cuda":

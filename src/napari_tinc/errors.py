@@ -1,22 +1,26 @@
-"""Everything that a caller may catch."""
+"""The errors that a caller may catch."""
 
 from __future__ import annotations
 
 
 class Cancelled(Exception):
-    """The work was given up."""
+    """The work was given up because :attr:`.Control.cancel` was set."""
 
 
 class ChildError(Exception):
-    """Another process ended without a result, or raised what has no counterpart here; one line.
+    """Another process ended without a result, or raised an error that has no counterpart here. The message is one line.
 
-    A note has that process's traceback. Never a RuntimeError: see :class:`napari_tinc.plugin.jobs.job.JobError`.
+    A note has the traceback of that process. It is never a RuntimeError: see
+    :class:`napari_tinc.plugin.jobs.job.JobError`.
     """
 
 
 class TincError(Exception):
-    """A file that is not a good ``.tinc`` file of a version we read. Names what was stored and what was expected."""
+    """A file is not a valid ``.tinc`` file of a version that can be read.
+
+    The message has the stored and the expected value.
+    """
 
 
 class NotWithNetworks(ValueError):
-    """A volume, or a size, that networks cannot do; it may be possible without them."""
+    """Networks cannot compress this volume, or not to this size. The predictive coder may still do it."""

@@ -1,4 +1,4 @@
-"""What a job tells while it runs."""
+"""The events that a job yields while it runs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from .storage.checkpoint import State
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
-    """The first event of every compression: what will be done.
+    """The first event of every compression: the plan of the job.
 
     Attributes
     ----------
-    n_blocks : in all channels and points in time; 1 for a single tree of networks.
-    block_shape : voxels along z, y, x of the largest.
-    memory, disk : bytes of main memory, and of the disk for what is kept and the file, needed at most, about.
-    kept : files in the job's folder that it goes on from.
-    others : files there that are the work of other jobs.
-    method : "networks" or "predictive"; "auto" where both will be tried.
+    n_blocks : blocks in all channels and points in time; 1 for a single tree of networks.
+    block_shape : voxels of the largest block along z, y, x.
+    memory : bytes of main memory that the job takes at most, estimated.
+    disk : bytes on the disk for the file and for what can be resumed, estimated.
+    kept : files in the job's folder that an earlier run of this job has left; the job resumes from them.
+    others : files in that folder that belong to other jobs.
+    method : "networks" or "predictive"; "auto" if both will be tried.
     """
 
     n_blocks: int
@@ -37,14 +38,14 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The last event of a fit.
+    """The last event of a fit: the compressed volume.
 
     Attributes
     ----------
     volume : the compressed volume.
-    quality : as measured on all voxels.
-    seconds : that all of it took.
-    reason : why that method, where another was tried or considered: "networks were 1.3 dB behind". Else empty.
+    quality : errors measured on all voxels, and the ratio.
+    seconds : duration of the whole fit.
+    reason : why this method was chosen, if another was tried or considered: "networks were 1.3 dB behind". Else empty.
     """
 
     volume: TincVolume
@@ -54,24 +55,26 @@ class Finished:
 
     @property
     def method(self) -> str:
-        """What the file is made of: "networks" or "predictive"."""
+        """Method that made the file: "networks" or "predictive"."""
         return self.volume.method
 
     def state(self) -> State:
+        """Return what a journal keeps of a finished fit."""
         return {"data": self.volume.parts.data(), "quality": asdict(self.quality), "seconds": self.seconds}
 
     @classmethod
     def restored(cls, state: State) -> Finished:
+        """Make the event again from what :meth:`state` returned."""
         return cls(TincVolume(state["data"]), Quality(**state["quality"]), state["seconds"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """What has been learnt so far, coarsely; where ``Control.look`` asked for it.
+    """A coarse picture of what has been learnt so far, sent after :attr:`.Control.look` was set.
 
     Attributes
     ----------
-    values : of the volume's dtype, at the centres of cells.
+    values : values at the centres of the cells, (z, y, x), in the volume's dtype.
     factor : edge of a cell in voxels.
     """
 
@@ -81,17 +84,18 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One look at a running fit.
+    """The state of a running fit, sent a few times a second.
 
     Attributes
     ----------
-    phase : "training", then "packing".
-    step, steps : optimiser steps done and planned.
-    seconds, seconds_left : since the fit began, and expected until its end; nan where that cannot be said yet.
-    loss : mean squared error over recent batches, in units of the volume's variance.
-    psnr : dB, from ``loss``.
-    nbytes : expected size of the weights; None before rounding begins.
-    attempt : which fit this is, from 1; more than one where a PSNR is wanted.
+    phase : name of the stage, such as "training" or "packing".
+    step, steps : optimiser steps (or blocks, or boxes) done and planned.
+    seconds : seconds since the fit began.
+    seconds_left : expected seconds until its end; nan while that is not known.
+    loss : mean squared error of recent batches, in units of the volume's variance.
+    psnr : PSNR in dB that follows from ``loss``.
+    nbytes : expected bytes of the weights; None before rounding begins.
+    attempt : number of the fit, from 1. A search for a PSNR makes several.
     """
 
     phase: str
@@ -107,14 +111,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far a fit has come at fixed shares of its work: what decisions are made on.
+    """The quality at a fixed share of a fit's work, on which decisions are based.
 
-    A :class:`Progress` comes when the clock says so, and would have a slower machine decide otherwise.
+    A :class:`Progress` comes when the clock says so; decisions based on it would depend on the speed of the machine.
 
     Attributes
     ----------
-    done : share of the work.
-    psnr : dB.
+    done : share of the work, 0 to 1.
+    psnr : PSNR in dB.
     """
 
     done: float

@@ -1,4 +1,4 @@
-"""How far a reconstruction is from its original: PSNR, SSIM, RMSE, largest error, in all and per leaf."""
+"""Quality of a reconstruction: PSNR, SSIM, RMSE and largest error, of a volume and of each leaf."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from .format.networks_file import NetworksHeader
 from .format.quality import span_of
 from .octree import box_slices
 
-SLAB = 32  # rows of the first axis
-FAR = 1000  # ranges from 0: SSIM no longer depends on how far
+SLAB = 32  # Rows of the first axis that are compared at a time, on one CPU.
+# Values further from 0 than this many ranges are moved nearer: SSIM no longer depends on how far they are.
+FAR_RANGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A reconstruction measured against its original.
+    """Errors of a reconstruction against its original, and how small its file is.
 
     Attributes
     ----------
-    psnr : dB, 10 log10(range^2 / MSE) with range = max - min of the original; inf where nothing differs or range is 0.
-    ssim : mean structural similarity (Wang et al. 2004), 7-voxel windows; nan where an axis is 2 voxels long.
-    rmse, max_error : in units of the data.
+    psnr : dB, 10 log10(range^2 / MSE) with range = max - min of the original; inf if nothing differs or the range is 0.
+    ssim : mean structural similarity (Wang et al. 2004), in windows of 7 voxels; nan if an axis is 2 voxels long.
+    rmse, max_error : root mean squared and largest absolute error, in units of the data.
     ratio : bytes of the raw array / bytes of the compressed file.
-    bits_per_voxel : of the compressed file.
+    bits_per_voxel : bits of the compressed file for each voxel.
     """
 
     psnr: float
@@ -43,21 +44,23 @@ class Quality:
 
 
 def psnr(rmse: float, value_range: float) -> float:
-    """20 log10(range / RMSE) in dB; inf where either is 0."""
+    """Return 20 log10(range / RMSE) in dB; inf if either is 0."""
     return math.inf if rmse == 0 or value_range == 0 else 20 * (math.log10(value_range) - math.log10(rmse))
 
 
 def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float, check: Check = never) -> float:
-    """Structural similarity as scikit-image computes it; windows shrink for volumes of less than 7 voxels an axis.
+    """Compute the mean structural similarity, 0 to 1, as scikit-image does.
 
-    Computed in slabs along the first axis, one a CPU, which give the same mean in bounded memory.
+    Volumes under 7 voxels an axis have smaller windows.
+
+    Slabs along the first axis are computed on one CPU each. Their mean is the same, and memory stays bounded.
     """
     from skimage.metrics import structural_similarity
 
     if value_range == 0:
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
     original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
-    if original.ndim > 3:  # channels and points in time each have windows of their own
+    if original.ndim > 3:  # each channel and point in time has separate windows
         return float(np.mean([ssim(a, b, value_range, check) for a, b in zip(original, reconstruction, strict=True)]))
     window = min([7, *original.shape])
     window -= 1 - window % 2
@@ -65,12 +68,13 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
         return math.nan
     similarity: Any = structural_similarity
     low = float(original.min())
-    # Squares of values that are large beside the range would leave nothing of a variance; what is left tells as much.
-    offset = math.copysign(max(0.0, abs(low) - FAR * value_range), low)
+    # Squares of values far from 0 would leave no digits for the variance, so they are moved nearer to 0.
+    offset = math.copysign(max(0.0, abs(low) - FAR_RANGES * value_range), low)
     margin = window // 2
-    n_rows = len(original) - 2 * margin  # rows whose windows lie inside, the ones that the mean is taken of
+    n_rows = len(original) - 2 * margin  # rows whose windows lie inside; the mean is over these
 
     def slab(first: int) -> float:
+        """Sum the similarity over the planes of a slab."""
         check()
         rows = min(SLAB, n_rows - first)
         window_rows = slice(first, first + rows + 2 * margin)
@@ -82,13 +86,13 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
-    """Root mean squared and largest absolute difference, in float64, plane by plane.
+    """Compute the root mean squared and the largest absolute difference, in float64, plane by plane.
 
-    Of the voxels that are finite in the original; both are infinite where another one is not what it was.
+    Only voxels that are finite in the original count. Both results are inf if another voxel has changed.
     """
     total, largest, count = 0.0, 0.0, 0
     for plane, other in zip(original, reconstruction, strict=True):
-        with np.errstate(invalid="ignore"):  # of infinite values
+        with np.errstate(invalid="ignore"):  # infinite values differ by nan
             difference = np.abs(plane.astype(np.float64) - other)
         if not (known := np.isfinite(plane)).all():
             if not np.array_equal(plane[~known], other[~known], equal_nan=True):
@@ -110,14 +114,20 @@ def measure(
     original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int, value_range: float | None = None,
     check: Check = never,
 ) -> Quality:  # fmt: skip
-    """All measures of a reconstruction. PSNR and SSIM are by ``value_range``, None for that of the original.
+    """Measure a reconstruction against its original.
 
-    NaN and infinite values of the original are left out, and have to be what they were.
+    Parameters
+    ----------
+    original, reconstruction : real numbers, of one shape. NaN and infinite values of the original are left out, and
+        must be the same in the reconstruction.
+    nbytes_compressed : bytes of the compressed file.
+    value_range : range that PSNR and SSIM refer to; None for max - min of the original.
+    check : called now and then; what it raises ends the work.
 
     Raises
     ------
     ValueError
-        If the shapes differ, values are not real numbers, or one is not finite that was, or was not and is.
+        If the shapes differ, values are not real numbers, or a value is finite in only one of the two.
     """
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     if original.shape != reconstruction.shape:
@@ -128,7 +138,7 @@ def measure(
         if array.dtype.kind not in "biuf":
             raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
     rmse, largest = rmse_and_largest(original, reconstruction)
-    original, reconstruction = filled(original, reconstruction)
+    original, reconstruction = replace_special_values(original, reconstruction)
     if value_range is None:
         value_range = span_of((original.min(), original.max()))
     return Quality(
@@ -141,13 +151,13 @@ def measure(
     )
 
 
-def filled(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both with a finite value of the original in place of NaN and infinite ones, which have to be the same.
+def replace_special_values(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Replace NaN and infinite values of both arrays with one finite value of the original.
 
     Raises
     ------
     ValueError
-        If they are not.
+        If these values are not the same in both.
     """
     if all(np.isfinite(plane).all() for array in (original, reconstruction) for plane in array):
         return original, reconstruction
@@ -164,7 +174,12 @@ def filled(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArra
 def box_errors(
     original: NDArray[Any], reconstruction: NDArray[Any], start: NDArray[np.int64], stop: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """RMSE and largest absolute error of every box, (n, 2). ``start`` and ``stop``: voxels, (n, 3), half open."""
+    """Compute RMSE and largest absolute error of every box, float64 (n, 2).
+
+    Parameters
+    ----------
+    start, stop : first voxels of the boxes, and one past their last, int64 (n, 3).
+    """
     errors = np.zeros((len(start), 2))
     for index, ends in enumerate(zip(start, stop, strict=True)):
         box = box_slices(*ends)
@@ -175,7 +190,14 @@ def box_errors(
 def merge_errors(
     errors: NDArray[np.float64], voxels: NDArray[np.int64], part: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """RMSE and largest error of parts of several leaves each, (n_parts, 2). ``part`` names that of a leaf, from 0."""
+    """Merge the errors of leaves into those of parts, float64 (n_parts, 2).
+
+    Parameters
+    ----------
+    errors : RMSE and largest error of every leaf, (n_leaves, 2).
+    voxels : voxels of every leaf, (n_leaves,).
+    part : part that each leaf belongs to, from 0, (n_leaves,).
+    """
     merged = np.zeros((int(part.max()) + 1, 2))
     np.maximum.at(merged[:, 1], part, errors[:, 1])
     scale = np.maximum(merged[:, 1], np.finfo(float).tiny)  # so that no square overflows or vanishes
@@ -185,14 +207,17 @@ def merge_errors(
 
 
 def quality_fields(quality: Quality | None) -> dict[str, str]:
-    """What PROVENANCE says of a quality, zeros for none; of one length."""
+    """Return PSNR and SSIM as PROVENANCE stores them, in texts of constant length; zeros for None."""
     if quality is None:
         return {"psnr": "0000.000", "ssim": "0.00000"}
     return {"psnr": f"{min(quality.psnr, 9999):08.3f}", "ssim": f"{max(quality.ssim, 0):<7.5f}"}
 
 
 def part_errors(original: NDArray[Any], values: NDArray[Any], header: NetworksHeader) -> NDArray[np.float64]:
-    """What QUALITY says: RMSE and largest error of all leaves that share a network, or are scalars; (n_parts, 2)."""
+    """Compute RMSE and largest error of every part that QUALITY has, float64 (n_parts, 2).
+
+    A part is all leaves that share a linear head; the last one is all scalar leaves.
+    """
     tree = header.tree
     start, stop = tree.start[tree.leaves], tree.stop[tree.leaves]
     errors = box_errors(original, values, start, stop)

@@ -1,4 +1,4 @@
-"""The octree over a volume: boxes of voxels, Morton order, which axes split at which level.
+"""The octree over a volume: boxes of voxels in Morton order, and the axes that are split at each level.
 
 NumPy only. Nothing here knows of networks, bytes or intensities.
 
@@ -15,12 +15,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_DEPTH = 12
-MAX_NODES = 2**17  # 2^16 leaves have no more
+MAX_DEPTH = 12  # Deeper trees are refused.
+MAX_NODES = 2**17  # Larger trees are refused; one of 2^16 leaves has no more nodes.
 
 
 def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
-    """How often each axis has been halved at levels 0..depth.
+    """Count how often each axis has been halved at levels 0 to ``depth``.
 
     An axis is halved on the way to the next level while its cells are at least two voxels long and longer than
     half of the longest, so that the boxes of a thin stack grow towards cubes. Levels past the finest possible
@@ -42,7 +42,7 @@ def split_counts(shape: tuple[int, ...], depth: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Octree:
-    """An octree whose nodes are numbered breadth-first, children in Morton order (last axis fastest).
+    """An octree. Its nodes are numbered breadth-first, children in Morton order (last axis fastest).
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Octree:
 
     @classmethod
     def full(cls, shape: tuple[int, int, int], depth: int) -> Octree:
-        """The tree with every leaf at level ``depth``, or at the finest level the volume allows."""
+        """Build the tree whose leaves are all at level ``depth``, or at the finest level that the volume allows."""
         counts = split_counts(shape, min(depth, MAX_DEPTH))
         per_level = 2 ** counts.sum(axis=1)
         per_level = per_level[: 1 + int((per_level < per_level[-1]).sum())]
@@ -109,31 +109,32 @@ class Octree:
 
     @property
     def depth(self) -> int:
-        """The deepest level."""
+        """Level of the deepest nodes."""
         return len(self.counts) - 1
 
     @cached_property
     def leaves(self) -> NDArray[np.int32]:
-        """Node numbers of the leaves: coarse level first, Morton order inside a level."""
+        """Node numbers of the leaves: coarse levels first, Morton order within a level. int32 (n_leaves,)."""
         return np.flatnonzero(~self.split).astype(np.int32)
 
     @property
     def n_leaves(self) -> int:
+        """Number of leaves."""
         return len(self.split) - int(np.count_nonzero(self.split))
 
     @cached_property
     def _ends(self) -> list[int]:
-        """The first node beyond each level."""
+        """First node beyond each level."""
         levels = np.arange(self.depth + 1, dtype=np.int8)
         return np.searchsorted(self.level, levels, side="right").tolist()
 
     def at_level(self, level: int) -> slice:
-        """The nodes of a level."""
+        """Return the nodes of a level as a slice of node numbers."""
         return slice(self._ends[level - 1] if level else 0, self._ends[level])
 
     @cached_property
     def cell(self) -> NDArray[np.int64]:
-        """Every node's place in its level's lattice, (n_nodes, 3)."""
+        """Place of every node in the lattice of its level, int64 (n_nodes, 3)."""
         cell = np.zeros((len(self.split), 3), np.int64)
         for level in range(1, self.depth + 1):
             nodes = self.at_level(level)
@@ -144,43 +145,37 @@ class Octree:
 
     @cached_property
     def start(self) -> NDArray[np.int64]:
-        """First voxel of every node's box, (n_nodes, 3)."""
+        """First voxel of every node's box, int64 (n_nodes, 3)."""
         return self.cell * np.array(self.shape) >> self.counts[self.level]
 
     @cached_property
     def stop(self) -> NDArray[np.int64]:
-        """One past the last voxel of every node's box, (n_nodes, 3)."""
+        """One past the last voxel of every node's box, int64 (n_nodes, 3)."""
         return (self.cell + 1) * np.array(self.shape) >> self.counts[self.level]
 
     def extent(self, level: int) -> NDArray[np.float64]:
-        """Real-valued edge lengths, in voxels, that all cells of a level share, (3,)."""
+        """Return the edge lengths that all cells of a level share, in voxels and not rounded, (3,)."""
         return np.array(self.shape) / 2.0 ** self.counts[level]
 
     def children_per_node(self, level: int) -> int:
-        """How many children a split node of ``level`` has: 2, 4 or 8."""
+        """Return how many children a split node of a level has: 2, 4 or 8."""
         return 2 ** int((self.counts[level + 1] - self.counts[level]).sum())
 
     def path(self, node: int) -> list[int]:
-        """The nodes from the root to ``node``."""
+        """Return the nodes from the root to ``node``, both included."""
         nodes = [int(node)]
         while self.parent[nodes[-1]] >= 0:
             nodes.append(int(self.parent[nodes[-1]]))
         return nodes[::-1]
 
-    def leaves_touching(self, start: NDArray[np.int64], stop: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Node numbers of the leaves whose boxes meet the box ``start`` to ``stop`` (voxels, half open)."""
-        leaves = self.leaves
-        meets = (self.start[leaves] < stop) & (self.stop[leaves] > start)
-        return leaves[meets.all(axis=1)]
-
 
 def box_slices(start: NDArray[np.int64], stop: NDArray[np.int64]) -> tuple[slice, ...]:
-    """The index of a box of voxels."""
+    """Return the index of a box of voxels, as slices along z, y, x."""
     return tuple(slice(low, high) for low, high in zip(start.tolist(), stop.tolist(), strict=True))
 
 
 def child_offsets(counts: NDArray[np.int64], level: int) -> NDArray[np.int64]:
-    """Cells of a node's children relative to twice its own, in Morton order, (n_children, 3)."""
+    """Return the cells of a node's children, relative to the first of them, in Morton order, (n_children, 3)."""
     halved = counts[level + 1] - counts[level]
     grid = np.meshgrid(*[np.arange(2**h) for h in halved], indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, 3)

@@ -13,19 +13,20 @@ from .io.read import read_image
 
 
 def mri_path() -> Path:
-    """The volume as a TIFF."""
+    """Return the path of the volume as a TIFF."""
     return _path("mri_mni152_crop.tif")
 
 
 def mri_tinc_path() -> Path:
-    """The volume as a ``.tinc`` file of ratio 64."""
+    """Return the path of the volume as a ``.tinc`` file of ratio 64."""
     return _path("mri_mni152_crop.tinc")
 
 
 def mri() -> Image:
-    """The volume: uint8 (128, 128, 128), axes ZYX, spacing 1 millimeter."""
+    """Read the volume: uint8 (128, 128, 128), axes ZYX, spacing 1 millimeter."""
     return read_image(mri_path())
 
 
 def _path(name: str) -> Path:
+    """Return the path of a file in ``data/``."""
     return Path(str(files(__package__) / "data" / name))

@@ -6,14 +6,14 @@ import math
 
 
 def rough_size(nbytes: float) -> str:
-    """As a reader likes it: 1.2 GB, 40 MB, 200 kB."""
+    """Write a number of bytes that is needed, rounded up: 1.2 GB, 40 MB, 200 kB."""
     if nbytes < 1e6:
         return f"{math.ceil(nbytes / 1e3)} kB"
     return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{math.ceil(nbytes / 1e6)} MB"
 
 
 def size(count: float) -> str:
-    """Three digits and an SI prefix: 32.8 kB."""
+    """Write the size of a file with three digits and an SI prefix: 32.8 kB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "bytes" or count >= 99.95 else f"{count:.1f} {unit}"
@@ -22,10 +22,10 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or minutes from 100 seconds on."""
+    """Write a duration in seconds, or in minutes from 100 seconds on."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def promise_of(bound: float) -> str:
-    """What a largest error means, in words."""
+    """Write what a bound on the error means for every voxel."""
     return f"every voxel within {bound:g}" if bound else "every voxel bit for bit"

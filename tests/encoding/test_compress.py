@@ -151,8 +151,8 @@ def test_plainer_weights_fit_any_budget(weights: str, nbytes: int) -> None:
 
 
 def test_a_calibration_reaches_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_tree, "LANDING", 0.9)  # room for it
-    monkeypatch.setattr(packing, "_fitting", lambda size, budget: 1.0)
+    monkeypatch.setattr(fit_tree, "AIMED_SHARE", 0.9)  # room for it
+    monkeypatch.setattr(packing, "_factor_that_fits", lambda size, budget: 1.0)
     monkeypatch.setattr("napari_tinc.networks.calibration.WORTH_DB", -1.0)
     finished = finish(encoding_compress.fit(blobs(), ratio=8, preset="fast"))[1]
     assert finished.volume.header.calibration is not Calibration.NONE

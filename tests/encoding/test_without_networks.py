@@ -96,7 +96,7 @@ def test_a_search_that_nobody_listens_to_ends(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_large_volumes_are_judged_by_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(without_networks, "LARGE", 1000)
+    monkeypatch.setattr(without_networks, "LARGE_VOLUME", 1000)
     volume = tinc.compress(noisy(), ratio=8, preset="fast")
     assert volume.error_bound is not None and 8 <= volume.ratio < 8.6
 
@@ -146,7 +146,7 @@ def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_networks_given_up_for_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """That they had been given up was kept in the folder, so that they were not made either."""
-    monkeypatch.setattr(without_networks, "LARGE", 1000)
+    monkeypatch.setattr(without_networks, "LARGE_VOLUME", 1000)
     monkeypatch.setattr(checkpoint, "RESULT_SECONDS", 0.0)
     monkeypatch.setattr(choice, "fit_without_networks", lambda *_, **__: iter(()))
     volume = tinc.compress(noisy(), ratio=6, preset="fast", resume=tmp_path / "parts")

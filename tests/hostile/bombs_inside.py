@@ -418,7 +418,8 @@ def names() -> Cases:
     def case(data: bytes, message: str | None) -> Case:
         return Case(box(b"\x04" + data), message and f"residual: .*{message}", decode=True)
 
-    yield "labels", case(labels.encode_labels(values), None)
+    good = labels.encode_labels(np.arange(3, dtype="u1"), values.astype(np.intp))
+    yield "labels", case(good, None)
     for count in (0, -1, 121, 257, 2**30):
         yield (
             f"{count} labels",
@@ -436,7 +437,6 @@ def names() -> Cases:
         writer.integers([0, 0, 0], entropy.MEDIUM)
         writer.bits(np.array([number]), 2)
         yield f"number {number} of 3", case(writer.to_bytes(), "number of a label is 3, expected one below 3")
-    good = labels.encode_labels(values)
     yield "labels and a word", case(good + b"\x01\0\0\0", ".")
     yield "labels, odd", case(good + b"\x01", "expected a multiple of 4")
     yield "labels cut off", case(good[:-4], ".")

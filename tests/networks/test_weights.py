@@ -15,7 +15,7 @@ from napari_tinc.format.networks_file import Calibration, NetworksHeader, Weight
 from napari_tinc.networks import entropy, weights
 from napari_tinc.networks.calibration import Corrections
 from napari_tinc.networks.entropy import MAX_MAGNITUDE
-from napari_tinc.networks.rounding import quantize, storable
+from napari_tinc.networks.rounding import quantize, to_bfloat16
 from napari_tinc.networks.scalars import Scalars
 from napari_tinc.networks.weights import from_chunks, round_trip, to_chunks
 from napari_tinc.octree import Octree
@@ -90,10 +90,10 @@ def test_steps_too_fine_for_16_bits_are_widened() -> None:
 
 def test_storable_steps_are_bfloat16(rng: np.random.Generator) -> None:
     steps = np.exp(rng.uniform(-30, 5, 1000))
-    stored = storable(steps)
+    stored = to_bfloat16(steps)
     assert (stored.view(np.uint32) & 0xFFFF == 0).all()
     np.testing.assert_allclose(stored, steps, rtol=2**-8)
-    assert storable(np.array(0.0)) > 0
+    assert to_bfloat16(np.array(0.0)) > 0
 
 
 def test_quantize_rounds_to_nearest_within_the_limit() -> None:

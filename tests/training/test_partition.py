@@ -109,7 +109,7 @@ def sparse() -> np.ndarray:
 
 
 def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
+    monkeypatch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
     *_, finished = encoding_compress.fit(sparse, nbytes=3000, preset="fast")
     volume = finished.volume
     assert volume.nbytes_compressed <= 3000
@@ -129,7 +129,7 @@ def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.Monke
 
 
 def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
+    monkeypatch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
     monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
     monkeypatch.setitem(task.STEPS, "fast", 400)
     first, again = (tinc.compress(sparse, nbytes=2500, preset="fast") for _ in range(2))
@@ -137,7 +137,7 @@ def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.Mon
 
 
 def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.training.partition.WORTH", 1e-4)
+    monkeypatch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
     monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
     monkeypatch.setitem(task.STEPS, "fast", 400)
     volume = tinc.compress(sparse, nbytes=2500, preset="fast")

@@ -1,9 +1,9 @@
-"""A box of voxels to bytes and back, with every voxel within a bound of the original, or bit for bit.
+"""Encode and decode a box of voxels, with every voxel within a bound of the original, or bit for bit.
 
-What is said here is how values become integers; interpolation.py codes these, or labels.py where they are names.
-Integers are counted from the smallest; floats become steps of a little less than the bound, or, without loss, their
-bits in ascending order. Under a bound, NaN, infinities and floats too large for it have an image of labels of their
-own. The encoder looks at its own result and stores what would be off, so that the bound holds for any numbers.
+Values become integers (quantization.py). Their differences from a prediction are coded (interpolation.py), or, if they
+are labels, their places among the labels around (labels.py). Under a bound, NaN, infinities and floats too large for
+the bound are stored as labels (special_values.py). The encoder decodes its own result and stores the voxels that would
+be out of bounds, so that the bound holds for any numbers.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
+from ..format.limits import DTYPES
 from . import interpolation, labels
 from .quantization import (
     MAX_TAPER,
@@ -29,16 +30,16 @@ from .quantization import (
 )
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
-DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
-LEAST_EQUAL_SHARE = 0.75  # of the voxels of a label image are at least as their neighbours
-LZMA_MEMORY = 2**23  # of the decoder; preset 4 takes 5 MiB
-LZMA_PIECE = 2**18  # bytes between two checks
+LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
+LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 4 takes 5 MiB.
+LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
 
 
 def encode_box(
     original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> bytes:
-    """The bytes from which :func:`decode_box` makes a box within ``bound`` of the original, NaN at the same voxels.
+    """Encode a box so that :func:`decode_box` returns it within ``bound`` of the original, with NaN at the same
+    voxels.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def encode_box(
 def encode_and_decode(
     original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, NDArray[Any]]:
-    """As :func:`encode_box`, with what :func:`decode_box` makes of the bytes."""
+    """Encode a box as :func:`encode_box` does; return the bytes, and what :func:`decode_box` will return."""
     dtype = _check_box(original.shape, original.dtype)
     if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER and 0 <= dead_zone <= 0.5):
         given = f"bound is {bound}, taper {taper}, dead zone {dead_zone}"
@@ -74,26 +75,26 @@ def encode_and_decode(
     if bound and dtype.kind == "f" and (masked_box := mask_special(original, bound, taper, dead_zone, check)):
         candidates.append(masked_box)
     if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
-        # Symmetric maps and resampled volumes repeat floats exactly, far away: a prediction cannot know.
+        # Symmetric maps and resampled volumes repeat floats exactly, but far away, where no prediction looks.
         candidates.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
-    if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # whatever the bound is, as they may be names
+    if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # under any bound, as the values may be labels
         check()
         label_values, indices = np.unique(bits, return_inverse=True)
         check()
         if len(label_values) <= bits.size / VOXELS_PER_LABEL:
-            label_bytes = labels.encode_indices(label_values, indices.reshape(bits.shape), check)
+            label_bytes = labels.encode_labels(label_values, indices.reshape(bits.shape), check)
             candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
     return min(candidates, key=lambda one: len(one[0]))
 
 
 def _share_of_equal_neighbours(bits: NDArray[Any]) -> float:
-    """How many neighbours are equal, of 1."""
+    """Return the share of pairs of neighbours that are equal, 0 to 1."""
     pairs = [(bits[1:], bits[:-1]), (bits[:, 1:], bits[:, :-1]), (bits[..., 1:], bits[..., :-1])]
     return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
 
 
 def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
-    """The box, (z, y, x), given its shape and dtype.
+    """Decode a box, (z, y, x), of a shape and dtype that the caller knows.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
 
 
 def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: Check = never) -> NDArray[Any] | None:
-    """Every 2^level-th voxel of the box along each axis, about; None for kinds that have no coarse levels.
+    """Decode every 2^level-th voxel along each axis, approximately. None for kinds of boxes without coarse levels.
 
     Corrections are left out, and what is damaged is not noticed.
 
@@ -158,6 +159,7 @@ def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: C
 
 
 def _decode_masked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:
+    """Decode a box of which a mask of labels has the special values."""
     end = MASK.size + (MASK.unpack_from(data)[1] if len(data) >= MASK.size else 0)
     if len(data) <= end or data[end] > BoxKind.GRID:
         raise ValueError(f"masked residual is {len(data)} bytes, expected {end} and a residual of kind 0 to 2")
@@ -166,6 +168,7 @@ def _decode_masked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], ch
 
 
 def _compress(data: bytes, check: Check) -> bytes:
+    """Compress bytes as an .xz stream."""
     compressor = lzma.LZMACompressor(preset=4)
     parts = []
     for first in range(0, len(data), LZMA_PIECE):
@@ -175,7 +178,7 @@ def _compress(data: bytes, check: Check) -> bytes:
 
 
 def _decompress(data: bytes, size: int) -> bytes:
-    """Exactly so many bytes of an .xz stream."""
+    """Decompress an .xz stream that must hold exactly ``size`` bytes."""
     decompressor = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=LZMA_MEMORY)
     try:
         out = decompressor.decompress(data, size + 1)
@@ -187,6 +190,7 @@ def _decompress(data: bytes, size: int) -> bytes:
 
 
 def _check_box(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+    """Return the dtype in little-endian order. ValueError if dtype or shape cannot be encoded."""
     dtype = np.dtype(dtype).newbyteorder("<")
     if f"{dtype.kind}{dtype.itemsize}" not in DTYPES:
         raise ValueError(f"dtype is {dtype}, expected one of {', '.join(DTYPES)}")

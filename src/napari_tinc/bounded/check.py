@@ -1,4 +1,4 @@
-"""Whether what was decoded is what was promised: checksums and voxels out of bounds."""
+"""Check that decoded values are what the encoder promised: checksums, and voxels out of bounds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 
 def checksum(values: NDArray[Any]) -> int:
+    """Return the CRC-32 of the values in little-endian order."""
     return zlib.crc32(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).view(np.uint8).data)
 
 
 def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> int:
-    """Voxels that are further than ``bound`` from the original, in float64; for 0, of other bits.
+    """Count the voxels that are further than ``bound`` from the original, in float64.
 
-    NaN has to stay NaN, and an infinite value what it is.
+    For a bound of 0, voxels with other bits are counted. NaN must stay NaN, and infinite values must stay what they
+    are.
     """
     count = 0
     for plane, other in zip(original, values, strict=True):
@@ -30,7 +32,7 @@ def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> in
 
 
 def largest_difference(original: NDArray[Any], values: NDArray[Any]) -> float:
-    """Of the voxels that are finite in both, in float64."""
+    """Return the largest absolute difference of the voxels that are finite in both, in float64."""
     largest = 0.0
     for plane, other in zip(original, values, strict=True):
         with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""The weights of a prediction stage, fitted to the voxels of a box by least squares."""
+"""Fit the weights of a prediction stage to the voxels of a box, by least squares."""
 
 from __future__ import annotations
 
@@ -10,16 +10,30 @@ from numpy.typing import NDArray
 from ..control import Check
 from .prediction import ACTIVITY_BITS, WEIGHT_BITS, Ints, ParityStage
 
-MAX_WEIGHT, MAX_ACTIVITY = 2**15 - 1, 2**16 - 1
+MAX_WEIGHT = 2**15 - 1  # Larger weights of a prediction are cut, here and by a decoder.
+MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by a decoder.
 
-FIT_VOXELS, FIT_SAMPLES, FIT_ROUNDS = 300, 40000, 3
-BLOCK_PRODUCTS = 2**18  # multiplications, see networks/evaluate.py
+FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
+FIT_SAMPLES = 40000  # This many voxels of a stage are fitted to, at most.
+FIT_ROUNDS = 3  # Rounds of weighted least squares.
+BLOCK_PRODUCTS = 2**18  # Larger products run on threads of BLAS, which wait longer than they work.
 
 
 def fit_weights(
     stage: ParityStage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
 ) -> tuple[list[int], list[int]] | None:
-    """Weights that make the errors of a stage small, and weights that foresee these; None if that hardly pays."""
+    """Fit weights that make the errors of a stage small, and weights of the activity that foresee their size.
+
+    Parameters
+    ----------
+    wanted : the integers of the stage.
+    voxels : indices of the voxels that count, into the flat stage.
+    before : weights that hold if nothing is stored.
+
+    Returns
+    -------
+    Both lists of weights as stored integers; None if new weights hardly pay.
+    """
     count = len(voxels)
     if count < len(stage.terms):
         return None
@@ -30,11 +44,12 @@ def fit_weights(
     unit = 8.0 * stage.known.step
 
     def bits(weights: NDArray[np.float64]) -> float:
+        """Estimate the bits of all errors under some weights."""
         return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
 
     old = np.array(before) / 2**WEIGHT_BITS
     weights = old
-    for _ in range(FIT_ROUNDS):  # the sum of absolute errors, nearly, by weighted squares
+    for _ in range(FIT_ROUNDS):  # weighted squares approach the sum of absolute errors
         sizes = np.abs(target - terms @ weights)
         weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
         weights = _solve(_product(weighted, terms), weighted.T @ target)
@@ -44,11 +59,11 @@ def fit_weights(
     prediction = stage.predict(stored.tolist())
     centre = (prediction + 4) >> 3
     shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
-    step = stage.known.step  # what is coded counts: errors of less than half a step are none
+    step = stage.known.step  # only whole steps are coded
     steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
     sizes = 8.0 * step * steps.ravel()[voxels]
     activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
-    for _ in range(FIT_ROUNDS):  # relative errors count
+    for _ in range(FIT_ROUNDS):  # weighted squares approach relative errors
         weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
         activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
     quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
@@ -56,7 +71,7 @@ def fit_weights(
 
 
 def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
-    """Some voxels of each array, (n_voxels, n_arrays)."""
+    """Return some voxels of each array, (n_voxels, n_arrays)."""
     columns = []
     for array in arrays:
         check()
@@ -65,7 +80,10 @@ def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) ->
 
 
 def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """a.T @ b, a few rows at a time: BLAS runs what is larger on threads, which wait longer than they work."""
+    """Compute ``a.T @ b``, a few rows at a time.
+
+    BLAS runs larger products on threads, which wait longer than they work.
+    """
     rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
     total = np.zeros((a.shape[1], b.shape[1]))
     for first in range(0, len(a), rows):
@@ -74,6 +92,6 @@ def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
 
 
 def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Least squares, drawn towards zero a little, so that equal terms share."""
+    """Solve for least squares, slightly drawn towards zero so that equal terms share their weight."""
     scale = float(np.trace(matrix)) / len(right)
     return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)

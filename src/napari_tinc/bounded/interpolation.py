@@ -1,8 +1,8 @@
-"""Boxes of integers to bytes and back, each within a bound: interpolation from coarse to fine, in integers only.
+"""Encode and decode boxes of integers, each voxel within a bound, by interpolation from coarse to fine.
 
-Every second voxel along each axis is a coarser box, coded first, by the same rule down to a single voxel. The seven
-other parities follow one by one, each all at once (prediction.py), with weights that the encoder fits, and coded under
-one of a few tables (entropy.py), chosen by how well the neighbourhood has been predicted.
+Every second voxel along each axis makes a coarser box, which is coded first by the same rule, down to a single voxel.
+The seven other parities follow one by one (prediction.py). The encoder fits the weights of a prediction. Its errors are
+coded under one of a few tables (entropy.py), chosen by how well the neighbourhood was predicted.
 """
 
 from __future__ import annotations
@@ -16,63 +16,71 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, voxels_of_parity
+from .prediction import ACTIVITY_BITS, ORBITS, ORDER, Ints, Level, Parity, ParityStage, Place, stages
 
-MAX_HIGH = 2**36  # of the integers; sums of eight, weighted, then stay below 2^63
-MAX_EDGE, MAX_VOXELS = 2**12, 2**22  # of a box, of which all is decoded at once; a few bytes may stand for it
-ORDER: tuple[Parity, ...] = ((1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 1), (1, 1, 1))
-MIN_BACKGROUND = 0.01  # of the voxels
+MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
+MAX_EDGE = 2**12  # Longer boxes are refused.
+MAX_VOXELS = 2**22  # Larger boxes are refused: all of a box is decoded at once, and a few bytes may stand for it.
+MIN_BACKGROUND = 0.01  # A value at a smaller share of the voxels is no background.
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """ValueError where a box has not three axes, is empty, or too large."""
+    """Raise ValueError if a box does not have three axes, is empty, or is too large."""
     if len(shape) != 3 or not all(1 <= n <= MAX_EDGE for n in shape) or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
         limits = f"expected three axes of 1 to {MAX_EDGE}, and at most {MAX_VOXELS} voxels"
         raise ValueError(f"shape is {tuple(shape)}, {limits}")
 
 
-def _run(
+def _code_stages(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code: Callable[[ParityStage, tuple[slice, ...]], tuple[Ints, Ints]], check: Check, last: int = 0,
+    code_stage: Callable[[ParityStage, Place], tuple[Ints, Ints]], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
-    """The box, level by level; ``code`` gives the values and errors of a stage, whose voxels are at the slices.
+    """Encode or decode a box, stage by stage.
 
-    It ends with level ``last``, which has every 2^last-th voxel along each axis.
+    Parameters
+    ----------
+    high : largest integer that can occur.
+    bounds : from the number of a level to its bound.
+    first : the integer of the first voxel.
+    background : integer of the background, -1 if there is none.
+    code_stage : encodes or decodes a stage, whose voxels are at the slices; returns its values and errors.
+    last : level to end with. Above 0 only every 2^last-th voxel along each axis is decoded.
     """
+    size = tuple(-(-n // 2**last) for n in shape)
     dtype = np.int32 if high < 2**24 else np.int64
-    values, errors = np.full((1, 1, 1), first, dtype), np.zeros((1, 1, 1), dtype)
-    for level in range((max(shape) - 1).bit_length() - 1, last - 1, -1):
-        stride = 2**level
-        size = tuple(-(-n // stride) for n in shape)
-        known = Level(high, 2 * bounds(level) + 1, background=background)
-        known.add((0, 0, 0), values, errors)
-        finer, finer_errors = np.empty(size, dtype), np.empty(size, dtype)
-        voxels_of_parity(finer, (0, 0, 0))[:], voxels_of_parity(finer_errors, (0, 0, 0))[:] = values, errors
-        for parity in ORDER:
-            part = voxels_of_parity(finer, parity)
-            check()
-            if part.size:
-                stage = ParityStage(known, parity, part.shape)
-                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
-                part[:], voxels_of_parity(finer_errors, parity)[:] = code(stage, where)
-                if parity != ORDER[-1]:
-                    known.add(parity, part, voxels_of_parity(finer_errors, parity))
-        values, errors = finer, finer_errors
-    return values
+    box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
+
+    def new_level(level: int, place: Place) -> Level:
+        """Begin a level, with the voxels of the coarser levels."""
+        known = Level(high, 2 * bounds(level + last) + 1, background=background)
+        known.add((0, 0, 0), box[place], errors[place])
+        return known
+
+    for stage, place in stages(size, new_level):
+        check()
+        values, errors_of_stage = code_stage(stage, place)
+        box[place], errors[place] = values, errors_of_stage
+        if stage.parity != ORDER[-1]:  # the last parity predicts no other of the level
+            stage.known.add(stage.parity, values, errors_of_stage)
+    return box
 
 
 def bound_of_level(bound: int, taper: int, level: int) -> int:
-    """Coarser levels are finer by 1 + taper / 4 each, at most by 4: others are predicted from them."""
+    """Return the bound of a level.
+
+    Each coarser level is finer by 1 + taper / 4, at most by 4, since others depend on it.
+    """
     return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
 
 
 class _WeightsByParity:
-    """Weights of the prediction and of the activity, by parity: those of the coarser level until there are others."""
+    """The weights of prediction and activity for each parity. Those of a coarser level hold until others are stored."""
 
     def __init__(self) -> None:
         self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
 
     def get(self, stage: ParityStage) -> tuple[list[int], list[int]]:
+        """Return the weights that hold for a stage; the first ones predict the mean of the nearest neighbours."""
         terms, weights, activity = self._of.get(stage.parity, ([], [], []))
         if terms == stage.terms:
             return weights, activity
@@ -81,13 +89,14 @@ class _WeightsByParity:
         return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
 
     def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
+        """Take over other weights, from this stage on."""
         self._of[stage.parity] = (stage.terms, weights, activity)
 
 
 def decode_integers(
     data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never, last: int = 0
 ) -> Ints:  # fmt: skip
-    """The integers that :func:`encode_integers` returned for the same shape, high, bound and taper.
+    """Decode the integers that :func:`encode_integers` returned, given the same shape, high, bound and taper.
 
     With ``last`` above 0 only every 2^last-th voxel along each axis, in a fraction of the time.
 
@@ -104,7 +113,8 @@ def decode_integers(
     models, empty_models = tables.models(), empty_tables.models()
     known_weights = _WeightsByParity()
 
-    def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
+    def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+        """Decode a stage."""
         weights, activity_weights = known_weights.get(stage)
         count = stage.base.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
@@ -129,7 +139,9 @@ def decode_integers(
         np.negative(integers, out=integers, where=flipped)
         return _values_and_errors(stage, prediction, centre, integers, empty)
 
-    box = _run(shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check, last)
+    box = _code_stages(
+        shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code_stage, check, last
+    )
     if not last:
         reader.end()
     return box
@@ -138,7 +150,7 @@ def decode_integers(
 def _values_and_errors(
     stage: ParityStage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
 ) -> tuple[Ints, Ints]:
-    """Values and errors of a stage. Those of background are as if well predicted."""
+    """Return the values and errors of a stage. Background counts as predicted without an error."""
     steps = integers.reshape(stage.shape) * stage.known.step
     steps += centre
     values = np.clip(steps, 0, stage.known.high).astype(centre.dtype)
@@ -152,7 +164,7 @@ def _values_and_errors(
 def encode_integers(
     box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, Ints]:
-    """Bytes, and what :func:`decode_integers` makes of them: integers that differ from the box's by ``bound`` or less.
+    """Encode integers within ``bound``; return the bytes, and what :func:`decode_integers` will return.
 
     Parameters
     ----------
@@ -161,10 +173,11 @@ def encode_integers(
     dead_zone : 0 to 0.5, what errors round towards zero by, of a step; they are then up to 2 dead_zone bounds larger.
     """
     known_weights, background = _WeightsByParity(), _background(box, bound)
-    stages: list[_StageTokens] = []
+    stage_tokens: list[_StageTokens] = []
 
-    def code(stage: ParityStage, where: tuple[slice, ...]) -> tuple[Ints, Ints]:
-        wanted = box[where].astype(stage.base.dtype)
+    def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+        """Choose the weights of a stage, note its tokens, and return what a decoder will have."""
+        wanted = box[place].astype(stage.base.dtype)
         emptiness, empty = np.zeros(0, np.int64), None
         if background >= 0:
             emptiness = stage.emptiness()
@@ -192,13 +205,17 @@ def encode_integers(
             classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
         near = emptiness > 0
         flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
-        stages.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
         return _values_and_errors(stage, prediction, centre, integers, empty)
 
     first = int(box[0, 0, 0])
-    values = _run(box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code, check)
-    tables = Tables.of(_concatenate(s.classes for s in stages), _concatenate(s.tokens for s in stages))
-    empty_tables = Tables.of(_concatenate(s.emptiness for s in stages), _concatenate(s.empty for s in stages))
+    values = _code_stages(
+        box.shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code_stage, check
+    )
+    tables = Tables.of(_concatenate(s.classes for s in stage_tokens), _concatenate(s.tokens for s in stage_tokens))
+    empty_tables = Tables.of(
+        _concatenate(s.emptiness for s in stage_tokens), _concatenate(s.empty for s in stage_tokens)
+    )
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
     writer.integers([first], FLAT)
@@ -206,7 +223,7 @@ def encode_integers(
     tables.write(writer)
     if background >= 0:
         empty_tables.write(writer)
-    for stage in stages:
+    for stage in stage_tokens:
         check()
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)
@@ -220,24 +237,33 @@ def encode_integers(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _StageTokens:
-    """What the encoder keeps of a stage until the tables are made."""
+    """What the encoder keeps of a stage until the tables are made, which need the tokens of all stages.
+
+    Attributes
+    ----------
+    may_be_fitted : whether the stage is large enough for weights of its own to be stored.
+    fitted : weights of prediction and activity that are stored; None if those that hold stay.
+    emptiness, empty : classes of the voxels near background, and whether each is background.
+    classes, tokens, n_bits, rest : classes of the other voxels, their tokens, and number and values of further bits.
+    """
 
     may_be_fitted: bool
     fitted: tuple[list[int], list[int]] | None
-    emptiness: NDArray[np.int64]  # of voxels near background, and whether they are it
+    emptiness: NDArray[np.int64]  # of voxels near background
     empty: NDArray[np.int64]
-    classes: NDArray[np.int64]  # of the others
+    classes: NDArray[np.int64]  # of the other voxels
     tokens: NDArray[np.int64]
     n_bits: NDArray[np.int64]
     rest: NDArray[np.int64]
 
 
 def _concatenate(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Concatenate any number of arrays, none included."""
     return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 
 def _background(box: Ints, bound: int) -> int:
-    """A value that fills regions exactly, as behind a mask, or -1."""
+    """Return a value that exactly fills regions, such as behind a mask; -1 if there is none."""
     part = box[::2, ::2, ::2]
     values, counts = np.unique(part, return_counts=True)
     value = int(values[np.argmax(counts)])

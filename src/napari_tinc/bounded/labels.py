@@ -1,10 +1,9 @@
-"""Label images to bytes and back, without loss: which of the labels around it has a voxel?
+"""Encode and decode label images without loss: which of the labels around it does a voxel have?
 
-Coarse to fine, as in interpolation.py, all voxels of a parity at once. Where all known neighbours are alike, nearly
-every voxel is like them and costs next to nothing. Elsewhere the labels found around a voxel are its candidates,
-ordered by the votes of the neighbours, near ones before far; what is coded is the place of its label in that order,
-under one of a few tables (entropy.py), chosen by how clear the vote is. A label that is none of them is named by its
-number.
+Coarse to fine, as in interpolation.py, all voxels of a parity at once. If all known neighbours are equal, nearly every
+voxel is equal to them, and costs next to nothing. Elsewhere the labels around a voxel are its candidates, ordered by
+the votes of the neighbours: near ones count more. What is coded is the place of its label in that order, under one of a
+few tables (entropy.py), chosen by how clear the vote is. A label that is no candidate is stored by its number.
 """
 
 from __future__ import annotations
@@ -17,41 +16,34 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
-from .interpolation import ORDER, check_shape
-from .prediction import NEAR, Ints, Level, Parity, ParityStage, pad, voxels_of_parity
+from .interpolation import check_shape
+from .prediction import NEAR, ORDER, Ints, Level, Parity, ParityStage, Place, pad, stages
 
-VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}  # by distances
-OTHER_LABEL = 3  # candidates; this place is that of any other label
-MARGIN_STEP, N_MARGINS = 8, (MAX_CLASSES - len(ORDER)) // len(ORDER)
+# Votes of a neighbour, by its sorted distances; others have none.
+VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
+OTHER_LABEL = 3  # Place of a label that is none of the three candidates.
+MARGIN_STEP = 8  # A lead of this many votes more makes another class,
+N_MARGINS = (MAX_CLASSES - len(ORDER)) // len(ORDER)  # up to this many classes for each parity.
 
 
 def _votes_at(offset: Parity) -> int:
+    """Return the votes of a neighbour at an offset, 0 if it has none."""
     z, y, x = sorted(offset)
     return VOTES.get((z, y, x), 0)
 
 
+# All offsets with votes.
 OFFSETS = [(z, y, x) for z in range(4) for y in range(4) for x in range(4) if _votes_at((z, y, x))]
 
 
-def encode_labels(labels: NDArray[Any]) -> bytes:
-    """The bytes from which :func:`decode_labels` makes the same labels.
+def encode_labels(label_values: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
+    """Encode the labels ``label_values[indices]``.
 
     Parameters
     ----------
-    labels : (z, y, x) of integers or bool.
-
-    Raises
-    ------
-    ValueError
-        If the shape or the dtype is none of these.
+    label_values : every label that occurs, ascending.
+    indices : index of each voxel's label, (z, y, x).
     """
-    dtype = _check_labels(labels.shape, labels.dtype)
-    label_values, indices = np.unique(np.asarray(labels, dtype), return_inverse=True)
-    return encode_indices(label_values, indices.reshape(labels.shape))
-
-
-def encode_indices(label_values: NDArray[Any], indices: NDArray[np.intp], check: Check = never) -> bytes:
-    """As :func:`encode_labels`, of ``names[indices]``; names ascend and each is used."""
     writer = Writer()
     _write_label_values(writer, label_values)
     box = indices.astype(np.min_scalar_type(len(label_values) - 1))
@@ -61,7 +53,7 @@ def encode_indices(label_values: NDArray[Any], indices: NDArray[np.intp], check:
 
 
 def decode_labels(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = never) -> NDArray[Any]:
-    """The labels, (z, y, x), given their shape and dtype.
+    """Decode labels, (z, y, x), of a shape and dtype that the caller knows.
 
     Raises
     ------
@@ -79,6 +71,7 @@ def decode_labels(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check 
 
 
 def _check_labels(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+    """Return the dtype in little-endian order. ValueError if it is not of labels, or the shape cannot be encoded."""
     dtype = np.dtype(dtype).newbyteorder("<")
     if dtype.kind not in "iub":
         raise ValueError(f"dtype of labels is {dtype}, expected integers or bool")
@@ -87,7 +80,10 @@ def _check_labels(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
 
 
 def _write_label_values(writer: Writer, label_values: NDArray[Any]) -> None:
-    """How many, and each less the one before and 1, the first less the smallest of the dtype; in halves of 32 bits."""
+    """Write the number of labels, and the gaps between them in halves of 32 bits.
+
+    A gap is the difference from the label before, less 1. The first is the difference from the dtype's smallest value.
+    """
     lowest = np.iinfo(label_values.dtype).min if label_values.dtype.kind == "i" else 0
     offsets = label_values.astype(np.uint64) - np.uint64(lowest % 2**64)
     gaps = np.diff(offsets, prepend=np.uint64(0)) - np.uint64(1)
@@ -98,11 +94,12 @@ def _write_label_values(writer: Writer, label_values: NDArray[Any]) -> None:
 
 
 def _halves(dtype: np.dtype[Any]) -> list[tuple[int, Any]]:
-    """First bits of the halves of gaps, and the models of these."""
+    """Return the first bit of each half of a gap, and its model."""
     return [(0, MEDIUM), (32, STEEP)][: 2 if dtype.itemsize == 8 else 1]
 
 
 def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Read the labels that occur, ascending. ValueError if they do not ascend within the dtype."""
     lowest, highest = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     count = reader.number("number of labels", 1, min(n_voxels, highest - lowest + 1))
     gaps = np.zeros(count, np.uint64)
@@ -118,36 +115,38 @@ def _read_label_values(reader: Reader, n_voxels: int, dtype: np.dtype[Any]) -> N
     return (offsets + np.uint64(lowest % 2**64)).astype(dtype)
 
 
-def _run(
-    shape: tuple[int, ...], first: int, dtype: Any, code: Callable[[_Vote, tuple[slice, ...]], Ints], check: Check
+def _code_stages(
+    shape: tuple[int, ...], first: int, dtype: Any, code_stage: Callable[[_Vote, Place], Ints], check: Check
 ) -> Ints:
-    """The box, level by level; ``code`` gives the labels of a stage, whose voxels are at the slices."""
-    labels = np.full((1, 1, 1), first, dtype)
-    for level in range((max(shape) - 1).bit_length() - 1, -1, -1):
-        stride = 2**level
-        finer = np.empty([-(-n // stride) for n in shape], dtype)
-        voxels_of_parity(finer, (0, 0, 0))[:] = labels
-        known = Level(0, 1, {(0, 0, 0): pad(labels)})
-        for parity in ORDER:
-            part = voxels_of_parity(finer, parity)
-            check()
-            if part.size:
-                where = tuple(slice(p * stride, None, 2 * stride) for p in parity)
-                part[:] = code(_Vote(ParityStage(known, parity, part.shape)), where).reshape(part.shape)
-                known.values[parity] = pad(part)
-        labels = finer
+    """Encode or decode a box, stage by stage.
+
+    Parameters
+    ----------
+    first : the label of the first voxel.
+    code_stage : returns the labels of a stage, whose voxels are at the slices.
+    """
+    labels = np.full(shape, first, dtype)
+
+    def new_level(level: int, place: Place) -> Level:
+        """Begin a level, with the labels of the coarser levels."""
+        return Level(0, 1, {(0, 0, 0): pad(labels[place])})
+
+    for stage, place in stages(shape, new_level):
+        check()
+        labels[place] = of_stage = code_stage(_Vote(stage), place).reshape(stage.shape)
+        stage.known.values[stage.parity] = pad(of_stage)
     return labels
 
 
 class _Vote:
-    """Candidates of all voxels of a stage.
+    """The candidates for the labels of all n voxels of a stage.
 
     Attributes
     ----------
     likely : (n,) the label around, or the one with the most votes.
     mixed : (m,) the voxels with more than one label around.
-    candidates : (3, m) their labels around, most votes first; labels that are missing repeat the one before.
-    classes : (n,) see tokens.Tables.
+    candidates : (3, m) the labels around these, most votes first. Missing ones repeat the one before.
+    classes : (n,) see :class:`~.entropy.Tables`.
     """
 
     def __init__(self, stage: ParityStage) -> None:
@@ -171,7 +170,7 @@ class _Vote:
         self.likely[self.mixed] = self.candidates[0]
 
     def places(self, labels: Ints) -> NDArray[np.int64]:
-        """(n,) where each label is among the candidates."""
+        """Return the place of each label among the candidates, (n,)."""
         places = np.where(labels == self.likely, 0, OTHER_LABEL)
         mine = labels[self.mixed]
         for place in (2, 1):
@@ -180,7 +179,13 @@ class _Vote:
         return places
 
     def labels(self, places: NDArray[np.int64]) -> Ints:
-        """(n,) of places; those of other labels are yet to be filled in. ValueError where a place has none."""
+        """Return the labels at places among the candidates, (n,). Labels that are no candidate are to be filled in.
+
+        Raises
+        ------
+        ValueError
+            If there is no candidate at a place.
+        """
         labels = self.likely.copy()
         mine = places[self.mixed]
         for place in (1, 2):
@@ -200,7 +205,7 @@ class _Vote:
 
 
 def _voting_offsets(stage: ParityStage) -> list[Parity]:
-    """Those with votes: two voxels away only along axes that no near neighbour is off along."""
+    """Return the offsets with votes. Two voxels away, only axes count along which no near neighbour is off."""
     near = [offset for offset in NEAR if stage.is_known(offset)]
     reached = np.any(near, axis=0)
     far = [offset for offset in OFFSETS if offset not in NEAR and stage.is_known(offset)]
@@ -208,7 +213,12 @@ def _voting_offsets(stage: ParityStage) -> list[Parity]:
 
 
 def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int64]]:
-    """(3, m) labels by their votes, and by how many the first leads; the earlier one wins a tie."""
+    """Rank the labels around voxels by their votes; the earlier one wins a tie.
+
+    Returns
+    -------
+    Labels, most votes first, (3, m); and by how many votes the first leads, (m,).
+    """
     first = around[0]
     second, third = first.copy(), first.copy()
     for labels in around[1:]:
@@ -227,17 +237,19 @@ def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArra
 
 
 def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
+    """Write the places of all labels among their candidates, and the numbers of labels that are no candidate."""
     coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
 
-    def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+    def code_stage(vote: _Vote, place: Place) -> Ints:
+        """Note the places of a stage."""
         check()
-        labels = box[where].ravel()
+        labels = box[place].ravel()
         places = vote.places(labels)
         coded.append((vote.classes, places, labels[places == OTHER_LABEL]))
         return labels
 
     n_bits = (n_labels - 1).bit_length()
-    _run(box.shape, int(box[0, 0, 0]), box.dtype, code, check)
+    _code_stages(box.shape, int(box[0, 0, 0]), box.dtype, code_stage, check)
     tables = Tables.of(np.concatenate([c for c, _, _ in coded]), np.concatenate([p for _, p, _ in coded]))
     models = tables.models()
     writer.bits(box[:1, 0, 0].astype(np.int64), n_bits)
@@ -249,9 +261,11 @@ def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> Non
 
 
 def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: Check) -> Ints:
+    """Read the number of every voxel's label, (z, y, x)."""
     n_bits = (n_labels - 1).bit_length()
 
     def read_indices(count: int) -> NDArray[np.int64]:
+        """Read the numbers of labels, as plain bits."""
         indices = reader.bits(n_bits, count)
         if indices.size and indices.max() >= n_labels:
             raise ValueError(f"number of a label is {indices.max()}, expected one below {n_labels}")
@@ -261,7 +275,8 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
     tables = Tables.read(reader)
     models = tables.models()
 
-    def code(vote: _Vote, where: tuple[slice, ...]) -> Ints:
+    def code_stage(vote: _Vote, place: Place) -> Ints:
+        """Decode a stage."""
         check()
         places = reader.tokens(tables, models, vote.classes)
         labels = vote.labels(places)
@@ -269,4 +284,4 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
         labels[others] = read_indices(len(others))
         return labels
 
-    return _run(shape, first, np.min_scalar_type(n_labels - 1), code, check)
+    return _code_stages(shape, first, np.min_scalar_type(n_labels - 1), code_stage, check)

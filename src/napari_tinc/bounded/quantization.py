@@ -1,4 +1,4 @@
-"""Values as integers and back: the grid of a bound, the order of floats, ranks in a table; and the head of a box."""
+"""Turn values into integers and back: steps of a bound, ranks of floats, ranks in a table; and the head of a box."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from ..control import Check
 from . import interpolation
 from .entropy import Reader, Tables, Writer, tokens_of
 
-HEAD = struct.Struct("<4B8sQQdIII")  # see Head; then lengths of the table and of the low bits, number of corrections
-FINENESS = 256  # integers a bound: the rounding to them takes 1/512 of it
-FINE_RANGE = 2**30  # beyond, fewer integers a bound
-MAX_TAPER = 4
+# The fields of Head but for the table; bytes of the table and of the low bits; number of corrections.
+HEAD = struct.Struct("<4B8sQQdIII")
+FINENESS = 256  # Integers for each bound on a grid: rounding to them takes 1/512 of the bound.
+FINE_RANGE = 2**30  # Grids of more integers have fewer integers for each bound.
+MAX_TAPER = 4  # Larger tapers are refused.
 
 
 class BoxKind(IntEnum):
+    """Kinds of encoded boxes; the first byte of each.
+
+    ORDERED has ranks of the values, GRID steps of the bound, REPEATS an .xz stream, LABELS a label image, and MASKED a
+    label image of special values and a box of the others. All voxels of CONSTANT are equal.
+    """
+
     CONSTANT = 0
     ORDERED = 1
     GRID = 2
@@ -31,15 +38,21 @@ class BoxKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How integers q, 0 to ``high``, are meant.
+    """How the integers q of a box, 0 to ``high``, are to be read.
 
-    ORDERED: the value's rank is ``lowest`` + q * 2^low + low bits; GRID: the value is ``lowest`` + q * ``step``.
+    ORDERED: the value's rank is ``lowest`` + q * 2^n_low_bits + low bits; GRID: the value is ``lowest`` + q * ``step``.
 
     Attributes
     ----------
-    shift : bits at the end of all floats that are zero and left out of ranks.
-    bound : how far integers may be off.
-    table : the ranks that occur, less ``lowest``, where q counts among them; else None.
+    kind : ORDERED or GRID.
+    taper : 0 to 4, how much finer coarse levels are.
+    shift : bits at the end of all floats that are zero, and left out of ranks.
+    n_low_bits : bits of ranks that are stored as they are, since they are beyond the coder's range.
+    lowest : smallest rank or value.
+    high : largest integer.
+    bound : how far off integers may be.
+    step : difference of two values whose integers are neighbours.
+    table : the ranks that occur, less ``lowest``, if q counts among these; else None.
     """
 
     kind: BoxKind
@@ -56,7 +69,10 @@ class Head:
 def encode_numbers(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> tuple[bytes, NDArray[Any]]:
-    """Any values, predicted from their neighbours, with corrections."""
+    """Encode any values: integers predicted from their neighbours, and corrections.
+
+    Return the bytes, and what they decode to.
+    """
     dtype = original.dtype
     bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _to_grid(original, bound, taper) or _to_ranks(original, bound, taper)
@@ -82,7 +98,10 @@ def encode_numbers(
 
 
 def parse_box(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes, bytes]:
-    """Header and the four parts behind it."""
+    """Split an encoded box into its head, table, low bits, corrections and entropy-coded integers.
+
+    ValueError if it is damaged.
+    """
     if len(data) < HEAD.size:
         raise ValueError(f"residual is {len(data)} bytes, expected {HEAD.size} or more")
     code, taper, shift, low, lowest, high, bound, step, n_table, n_low, n_wrong = HEAD.unpack_from(data)
@@ -108,7 +127,7 @@ def parse_box(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, by
 def _to_grid(
     original: NDArray[Any], bound: float, taper: int
 ) -> tuple[Head, NDArray[np.int64], NDArray[np.int64] | None] | None:
-    """Floats as steps of a little less than the bound; None where that cannot be done, or bits are the better way."""
+    """Turn floats into steps of a little less than the bound. None if that is impossible, or ranks are better."""
     finite = np.isfinite(original)
     if original.dtype.kind != "f" or not bound or finite.mean() < 0.9:
         return None
@@ -117,7 +136,8 @@ def _to_grid(
     largest = max(abs(lowest), abs(highest))
     fineness = FINENESS
     with np.errstate(all="ignore"):
-        room = bound - 1.5 * float(np.spacing(np.array(largest, original.dtype)))  # what rounding to the dtype leaves
+        rounding = 1.5 * float(np.spacing(np.array(largest, original.dtype)))  # to the dtype
+        room = bound - rounding
         extent = np.float64(highest) - lowest
         while fineness and not extent / (room / (fineness + 0.5)) < FINE_RANGE:
             fineness //= 4
@@ -132,7 +152,7 @@ def _to_grid(
 def _to_ranks(
     original: NDArray[Any], bound: float, taper: int
 ) -> tuple[Head, NDArray[np.int64], NDArray[np.int64] | None]:
-    """Ranks: integers themselves, and the bits of floats, which have the same order."""
+    """Turn values into ranks: integers themselves, or the bits of floats, which have the same order."""
     shift, ulp = 0, 1.0
     if original.dtype.kind == "f":
         magnitudes = _magnitudes(original)
@@ -162,20 +182,23 @@ def _to_ranks(
 
 
 def _table_pays(table: NDArray[np.int64], n_voxels: int, bound: int) -> bool:
-    """Whether few of the integers occur, so that counting only those saves more than the list of them costs."""
+    """Return whether so few integers occur that counting only those saves more than their list costs."""
     gaps = np.diff(table)
     saved = n_voxels * np.log2(np.median(gaps) / (2 * bound + 1))
     return bool(len(table) <= n_voxels // 8 and saved > 2 * (np.log2(gaps) + 2).sum())
 
 
 def _magnitudes(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Bits of floats without the sign."""
+    """Return the bits of floats without the sign."""
     signed = values.view(f"i{values.dtype.itemsize}").astype(np.int64)
     return signed & (2 ** (8 * values.dtype.itemsize - 1) - 1)
 
 
 def _ranks_of(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
-    """Integers in the order of the values; -0 is just below 0. Whole ranks of floats, but for the bits shifted out."""
+    """Return integers in the order of the values; -0 is just below 0.
+
+    Floats leave out the bits that are shifted out.
+    """
     if values.dtype.kind != "f":
         return values.astype(np.int64)
     magnitudes = _magnitudes(values) >> shift
@@ -183,6 +206,7 @@ def _ranks_of(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
 
 
 def _values_of_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the values of ranks."""
     if dtype.kind != "f":
         return ranks.astype(dtype)
     sign = np.int64(-(2 ** (8 * dtype.itemsize - 1)))
@@ -193,7 +217,7 @@ def _values_of_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any])
 def to_values(
     integers: NDArray[Any], low_bits: NDArray[np.int64] | None, head: Head, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Operations that round the same everywhere."""
+    """Turn integers into values, by operations that round the same on every machine."""
     with np.errstate(all="ignore"):
         if head.kind is BoxKind.GRID:
             largest = float(np.finfo(dtype).max)
@@ -206,7 +230,7 @@ def to_values(
 
 
 def check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
-    """Raises ValueError where ranks lie beyond those of the dtype."""
+    """Raise ValueError if ranks lie beyond those of the dtype."""
     if head.kind is BoxKind.GRID:
         return
     highest = int(head.lowest) + ((head.high << head.n_low_bits) if head.table is None else int(head.table[-1]))
@@ -216,14 +240,14 @@ def check_ranks(head: Head, dtype: np.dtype[Any]) -> None:
 
 
 def check_low_bits(head: Head, of_highest: NDArray[np.int64], dtype: np.dtype[Any]) -> None:
-    """Raises ValueError where low bits take the largest integer beyond the ranks of the dtype."""
+    """Raise ValueError if low bits take the largest integer beyond the ranks of the dtype."""
     room = (int(np.iinfo(f"i{dtype.itemsize}").max) >> head.shift) - (int(head.lowest) + (head.high << head.n_low_bits))
     if of_highest.max(initial=0) > room:
         raise ValueError(f"low bits of the highest rank are {of_highest.max()}, expected at most {room} of {dtype}")
 
 
 def _pack_table(table: NDArray[np.int64]) -> bytes:
-    """Differences of an ascending table that begins with 0."""
+    """Pack the differences of an ascending table that begins with 0."""
     tokens, n_bits, rest = tokens_of(np.diff(table))
     writer = Writer()
     tables = Tables.of(np.zeros(len(tokens), np.int64), tokens)
@@ -234,7 +258,7 @@ def _pack_table(table: NDArray[np.int64]) -> bytes:
 
 
 def with_table(head: Head, data: bytes, n_voxels: int) -> Head:
-    """Raises ValueError where the bytes are not such a table of ``high + 1`` integers."""
+    """Return the head with its table. ValueError if the bytes are not a table of ``high + 1`` integers."""
     if head.high >= n_voxels or head.kind is BoxKind.GRID or head.n_low_bits or head.bound:
         raise ValueError(f"table of {head.high + 1} integers for {n_voxels} voxels, expected fewer, and ranks only")
     reader = Reader(data)
@@ -249,12 +273,14 @@ def with_table(head: Head, data: bytes, n_voxels: int) -> Head:
 
 
 def _pack_low_bits(low_bits: NDArray[np.int64], n: int) -> bytes:
+    """Pack the low bits as they are."""
     writer = Writer()
     writer.bits(low_bits.ravel(), n)
     return writer.to_bytes()
 
 
 def unpack_low_bits(data: bytes, n: int, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Unpack the low bits, (z, y, x)."""
     reader = Reader(data)
     bits = reader.bits(n, shape[0] * shape[1] * shape[2])
     reader.end()

@@ -1,8 +1,8 @@
-"""The bound at which boxes take so many bytes, or reach a quality: one for all boxes, so that each byte does as much.
+"""Find the bound at which boxes take a number of bytes, or reach a PSNR. One bound for all boxes uses every byte best.
 
-Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all
-boxes a few times, each time between what was too much and what was too little. Bounds of integers are integers, with
-gaps between their sizes; other dead zones then fill these, as far as they can.
+Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all boxes
+a few times, each time between a bound that was too small and one that was too large. Bounds of integers are integers.
+The sizes between two of these are approached with other dead zones.
 """
 
 from __future__ import annotations
@@ -17,20 +17,27 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from . import box as bounded_box
 
-TAPER = 3  # the best PSNR on average, at ratios 32 to 128
-DEAD_ZONE = 0.15  # of a step: the best PSNR on average, as the taper
-WIDE_DEAD_ZONE = 0.3  # of a dead zone, for fewer bytes at the same bound
-MAX_ENCODES = 6
-LEAST_SHARE = 0.97  # of the bytes that are allowed are used, where that can be
-NEAR_DB = 0.1  # above the quality that is wanted
-UNIFORM_ERROR_DB = 4.8  # dB: errors are about evenly spread up to the bound, where this is small
-SAMPLES_PER_LEVEL = 30_000  # a level
-BYTES_PER_BOX = 100
+TAPER = 3  # Gives the best PSNR on average, at ratios 32 to 128.
+DEAD_ZONE = 0.15  # Share of a step; gives the best PSNR on average, with that taper.
+WIDE_DEAD_ZONE = 0.3  # Share of a step; is tried for fewer bytes at the same bound.
+MAX_ENCODES = 6  # A search ends after this many rounds.
+LEAST_SHARE = 0.97  # A search for a size ends with this share of the bytes that are allowed.
+NEAR_DB = 0.1  # A search for a PSNR ends at most this much above it.
+UNIFORM_ERROR_DB = 4.8  # PSNR over that of errors as large as the bound: small errors are spread evenly up to it.
+SAMPLES_PER_LEVEL = 30_000  # The estimate looks at about this many voxels of a level.
+BYTES_PER_BOX = 100  # The estimate adds this many bytes for the head and the tables of a box.
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedBox:
-    """A box encoded: its bytes, and the sum of squared errors of so many finite voxels."""
+    """An encoded box.
+
+    Attributes
+    ----------
+    data : its bytes.
+    squares : sum of the squared errors of its finite voxels.
+    count : number of these.
+    """
 
     data: bytes
     squares: float
@@ -38,21 +45,31 @@ class EncodedBox:
 
 
 class OutOfReach(ValueError):
-    """Boxes that take more than they may even at the largest bound: ``nbytes`` at least."""
+    """Boxes take more bytes than they may, even at the largest bound.
+
+    Attributes
+    ----------
+    nbytes : bytes that they take at least.
+    """
 
     def __init__(self, message: str, nbytes: int) -> None:
         super().__init__(message)
         self.nbytes = nbytes
 
 
-Encoder = Callable[[int, float, int, float], EncodedBox]  # of the number of a box, bound, taper and dead zone
+Encoder = Callable[[int, float, int, float], EncodedBox]  # from the number of a box, bound, taper and dead zone
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedBoxes:
-    """Boxes encoded under one bound, taper and dead zone; ``mse`` over all finite voxels.
+    """Boxes encoded under one bound, taper and dead zone.
 
-    Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact where the bound is 0.
+    Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact if the bound is 0.
+
+    Attributes
+    ----------
+    parts : bytes of every box.
+    mse : mean squared error of all finite voxels.
     """
 
     parts: list[bytes]
@@ -63,11 +80,13 @@ class EncodedBoxes:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all boxes."""
         return sum(map(len, self.parts))
 
 
 def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> EncodedBoxes:
-    """All boxes in at most so many bytes, and in 97 % of these or more if that was found; lossless where that fits.
+    """Encode boxes into at most ``nbytes``, and at least 97 % of these if such a bound is found; lossless if that
+    fits.
 
     Parameters
     ----------
@@ -103,14 +122,14 @@ def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder |
 
 
 def encode_lossless(boxes: Sequence[NDArray[Any]], encode: Encoder | None = None) -> EncodedBoxes:
-    """All boxes, every voxel bit for bit."""
+    """Encode boxes bit for bit."""
     return _encode_all(boxes, encode or _encoder(boxes), 0, 0)
 
 
 def encode_to_psnr(
     boxes: Sequence[NDArray[Any]], psnr: float, span: float, encode: Encoder | None = None
 ) -> EncodedBoxes:
-    """The fewest bytes found in which all boxes together reach a PSNR, at most 0.1 dB above it if that was found.
+    """Encode boxes into the fewest bytes found that reach a PSNR, at most 0.1 dB above it if such a bound is found.
 
     Parameters
     ----------
@@ -130,9 +149,11 @@ def encode_to_psnr(
     encode = encode or _encoder(boxes)
 
     def reached(encoded: EncodedBoxes) -> float:
+        """Return the PSNR of encoded boxes."""
         return 20 * float(np.log10(span)) - 10 * float(np.log10(max(encoded.mse, 1e-300)))
 
     def expected(bound: float) -> float:
+        """Estimate the PSNR at a bound."""
         return 20 * float(np.log10(span / bound)) + UNIFORM_ERROR_DB
 
     search = _Search(boxes, expected, reached, encode)
@@ -146,7 +167,7 @@ def encode_to_psnr(
 
 
 def encode_box(box: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check = never) -> EncodedBox:
-    """One box under one setting."""
+    """Encode one box, and measure its errors."""
     data, decoded = bounded_box.encode_and_decode(box, bound, taper, dead_zone, check)
     finite = np.isfinite(box)
     with np.errstate(over="ignore"):
@@ -155,19 +176,21 @@ def encode_box(box: NDArray[Any], bound: float, taper: int, dead_zone: float, ch
 
 
 def _encoder(boxes: Sequence[NDArray[Any]]) -> Encoder:
+    """Return the encoder that a search uses if it is given none."""
     return lambda index, bound, taper, dead_zone: encode_box(boxes[index], bound, taper, dead_zone)
 
 
 def _encode_all(
     boxes: Sequence[NDArray[Any]], encode: Encoder, bound: float, taper: int, dead_zone: float = 0
 ) -> EncodedBoxes:
+    """Encode all boxes under one setting."""
     coded = [encode(index, bound, taper, dead_zone) for index in range(len(boxes))]
     squares, count = sum(one.squares for one in coded), sum(one.count for one in coded)
     return EncodedBoxes([one.data for one in coded], bound, taper, dead_zone, squares / max(count, 1))
 
 
 class _Search:
-    """A bound whose size (or quality) meets a goal. Both fall with the bound."""
+    """A search for the bound at which a size or a PSNR meets a goal. Both fall as the bound grows."""
 
     def __init__(
         self,
@@ -187,8 +210,8 @@ class _Search:
         self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
 
     def run(self, goal: float, is_met: Callable[[EncodedBoxes], bool], is_high: Callable[[EncodedBoxes], bool]) -> None:
-        """Try bounds until the goal is met, at most MAX_ENCODES."""
-        lows: list[tuple[float, float]] = []  # logarithm of the bound, and what was measured: bounds too small
+        """Try bounds until the goal is met, at most MAX_ENCODES of them."""
+        lows: list[tuple[float, float]] = []  # log2 of bounds that were too small, and their result
         highs: list[tuple[float, float]] = []
         bound: float | None = self._bound_for(goal)
         while bound is not None and len(self.tried) < MAX_ENCODES:
@@ -197,14 +220,14 @@ class _Search:
                 return
             (lows if is_high(encoded) else highs).append((float(np.log2(bound)), self.measured(encoded)))
             bound = self._next_bound(goal, lows, highs, self.measured(encoded) - self.expected(bound))
-        if bound is None and lows and highs:  # integers, with none between
+        if bound is None and lows and highs:  # no integer is between them
             below, above = (float(np.rint(2.0**logarithm)) for logarithm in (max(lows)[0], min(highs)[0]))
             for setting in ((below, TAPER, WIDE_DEAD_ZONE), (above, TAPER, 0.0), (below, 1, WIDE_DEAD_ZONE)):
                 if len(self.tried) == MAX_ENCODES or is_met(self._encode_at(*setting)):
                     return
 
     def reach_further(self, is_enough: Callable[[EncodedBoxes], bool]) -> bool:
-        """Try a larger bound, unless one was enough or there is none; whether that is so."""
+        """Try a larger bound. Return True without doing so if one was enough, or there is no larger one."""
         largest = max(encoded.bound for encoded in self.tried)
         if largest >= self._largest or any(map(is_enough, self.tried)):
             return True
@@ -212,11 +235,12 @@ class _Search:
         return False
 
     def _encode_at(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> EncodedBoxes:
+        """Encode all boxes at a bound, and remember the result."""
         self.tried.append(_encode_all(self.boxes, self._encode, bound, taper, dead_zone))
         return self.tried[-1]
 
     def _bound_for(self, goal: float) -> float:
-        """Where the estimate meets the goal."""
+        """Return the bound at which the estimate meets a goal."""
         low, high = np.log2(self._smallest), np.log2(self._largest)
         for _ in range(12):
             middle = (low + high) / 2
@@ -224,13 +248,17 @@ class _Search:
         return self._rounded(float(low + high) / 2)
 
     def _rounded(self, logarithm: float) -> float:
+        """Return the bound of a logarithm, cut to its range, and rounded for integers."""
         bound = min(max(2.0**logarithm, self._smallest), self._largest)
         return float(np.rint(bound)) if self._integers else bound
 
     def _next_bound(
         self, goal: float, lows: list[tuple[float, float]], highs: list[tuple[float, float]], offset: float
     ) -> float | None:
-        """Between the nearest bounds on either side, or where the estimate leads; None where nothing is between."""
+        """Return the next bound to try: between the nearest ones on either side, or by the estimate.
+
+        None if nothing is between.
+        """
         if not (lows and highs):
             points = sorted(lows + highs, key=lambda point: abs(point[1] - goal))
             bound = self._bound_for(goal - offset)
@@ -252,7 +280,10 @@ class _Search:
 
 
 def _size_estimator(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
-    """About how many bytes boxes take at a bound: the entropy of what linear interpolation leaves, level by level."""
+    """Return a function from a bound to about the bytes of all boxes.
+
+    It has the entropy of the errors of a linear interpolation, level by level.
+    """
     details: list[list[NDArray[np.float64]]] = []
     counts: list[float] = []
     for box in boxes:
@@ -275,6 +306,7 @@ def _size_estimator(boxes: Sequence[NDArray[Any]]) -> Callable[[float], float]:
     smallest = 0.5 if boxes[0].dtype.kind in "iu" else 1e-300
 
     def estimate(bound: float) -> float:
+        """Estimate the bytes at a bound."""
         bits = 0.0
         for level, (residuals, count) in enumerate(zip(joined, counts, strict=True)):
             if not residuals.size:

@@ -1,4 +1,4 @@
-"""NaN, infinities and repeated values under a bound: a mask of labels, and what stands in their place."""
+"""NaN, infinities and large values under a bound: a mask of labels, and smooth values in their place."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from ..control import Check
 from . import labels
 from .quantization import BoxKind, encode_numbers
 
-VOXELS_PER_LABEL = 16
-MASK = struct.Struct("<BI")  # kind; length of the labels
-SWEEPS = 4  # of a relaxation
+VOXELS_PER_LABEL = 16  # With fewer voxels for each label, an image of labels is not tried.
+MASK = struct.Struct("<BI")  # Kind of the box; bytes of the labels.
+SWEEPS = 4  # Rounds of a relaxation on each level.
 
 
 def mask_special(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> tuple[bytes, NDArray[Any]] | None:
-    """Labels, 0 for most voxels and else the bits of the value, and numbers for those of label 0; None where all are.
+    """Encode special values as labels, and the others as numbers. None if no value is special, or labels would not pay.
 
-    Labels have what no bound has a meaning for: NaN, infinities, and floats whose neighbours are further away than the
-    bound, such as a fill value of 1e20.
+    Special are the values that a bound has no meaning for: NaN, infinities, and floats whose neighbours are further
+    away than the bound, such as a fill value of 1e20. Label 0 stands for a value that is not special, others for the
+    bits of one.
+
+    Returns
+    -------
+    The bytes, and what they decode to.
     """
     dtype = original.dtype
     with np.errstate(all="ignore"):
@@ -34,9 +39,11 @@ def mask_special(
     if len(label_values) > special.size / VOXELS_PER_LABEL:
         return None
     check()
-    mask = labels.encode_indices(label_values, indices.reshape(special.shape), check)
+    mask = labels.encode_labels(label_values, indices.reshape(special.shape), check)
     unit = float(np.abs(original[~special]).max()) or 1.0  # so that no sum is infinite
-    filled = np.where(special, _interpolate(original / np.float64(unit), ~special) * unit, original).astype(dtype)
+    with np.errstate(over="ignore"):  # special values, which are not used
+        scaled = original / np.float64(unit)
+    filled = np.where(special, _interpolate(scaled, ~special) * unit, original).astype(dtype)
     if (filled == filled[0, 0, 0]).all():
         rest, decoded = bytes([BoxKind.CONSTANT]) + filled[:1, :1, :1].tobytes(), filled
     else:
@@ -45,7 +52,7 @@ def mask_special(
 
 
 def _interpolate(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What is known, and smooth between: means from as near as there is any, relaxed from coarse to fine."""
+    """Fill in what is not known smoothly: means of the nearest known values, relaxed from coarse to fine."""
     sums, counts = np.where(known, values, 0), known.astype(np.float64)
     if counts.all() or sums.size == 1:
         return values

@@ -1,4 +1,4 @@
-"""One block: its task, its compression by a function of nothing but its voxels and settings, its place in a folder."""
+"""One block: its task, and its compression, which depends on nothing but its voxels and the settings."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ from ..decoding.network_box import NetworkBox
 from ..events import Finished, Mark, Preview, Progress
 from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
-from ..training.fit_tree import run
+from ..training.fit_tree import fit_tree
 from ..training.task import Settings, Task, make_header
 from .sources import VolumeSource
 
-SAMPLE = 2**16  # voxels
+SAMPLE_VOXELS = 2**16  # About this many voxels tell whether values are repeated.
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A finished block: its bytes, and its errors in data units; SSIM by the range of the whole volume.
+    """A finished block: its bytes and its errors.
 
-    ``measured`` voxels are finite, and what the errors are of. ``crc`` is that of the decoded values where the bytes
-    are a residual, None where they are a tree of networks.
+    Attributes
+    ----------
+    data : the bytes.
+    rmse, max_error : errors in units of the data.
+    ssim : by the range of the whole volume.
+    measured : voxels that are finite, which the errors are of.
+    crc : CRC-32 of the decoded values of the predictive coder; None for a tree of networks.
     """
 
     data: bytes
@@ -41,20 +46,30 @@ class Block:
     crc: int | None = None
 
     def state(self) -> State:
+        """Return what a journal keeps of the block."""
         return asdict(self)
 
     @property
     def payload(self) -> Payload:
+        """The bytes as a file of blocks stores them."""
         return Payload(self.data, self.crc)
 
     def decoder(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NetworkBox | BoundedBox:
-        """What decodes it."""
+        """Return what decodes the block."""
         return NetworkBox(self.data) if self.crc is None else BoundedBox(self.data, shape, dtype, self.crc)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockTask:
-    """A box of a source, and the bytes it may become where no bound is set."""
+    """A box of a volume that becomes a block.
+
+    Attributes
+    ----------
+    source : the volume.
+    volume : number of the channel or point in time.
+    box : voxels along z, y, x.
+    budget : largest size in bytes, if there is no bound on the error.
+    """
 
     source: VolumeSource
     volume: int
@@ -63,14 +78,25 @@ class BlockTask:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Voxels along z, y, x."""
         return tuple(side.stop - side.start for side in self.box)
 
     def read(self, settings: Settings) -> NDArray[Any]:
+        """Read the voxels. ValueError if there is no bound and a value is not finite."""
         return self.source.read(self.volume, self.box, finite=settings.bound is None)
 
 
 def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float) -> Block:
-    """One block from its voxels; a function of its arguments alone, so that any machine may do it."""
+    """Compress one block. The result depends on the arguments alone, so that any machine may do it.
+
+    Parameters
+    ----------
+    values : voxels, (z, y, x).
+    settings : how to compress.
+    budget : largest size in bytes, if there is no bound on the error.
+    span : range of the whole volume, which PSNR and SSIM refer to.
+    share : share of the preset's steps to train for.
+    """
     for event in fit_block_events(values, settings, budget, span, share, Control()):
         if isinstance(event, Block):
             return event
@@ -81,7 +107,7 @@ def fit_block_events(
     values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control,
     journal: Journal | None = None,
 ) -> Iterator[Progress | Preview | Block]:  # fmt: skip
-    """The same as a generator, which ends without a block where it is cancelled."""
+    """Compress one block as :func:`fit_block` does, with events. No :class:`Block` comes if it is cancelled."""
     values = np.ascontiguousarray(values)
     if settings.bound is not None:
         yield code_block(values, settings.bound, span, control.check)
@@ -90,7 +116,7 @@ def fit_block_events(
         values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,
         is_block=True, journal=journal or Journal(),
     )  # fmt: skip
-    for event in run(task, share):
+    for event in fit_tree(task, share):
         if isinstance(event, Finished):
             quality = event.quality
             yield Block(event.volume.parts.data(), quality.rmse, quality.max_error, quality.ssim, values.size)
@@ -99,23 +125,24 @@ def fit_block_events(
 
 
 def code_block(values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
-    """A block without networks, every voxel within ``bound``, which is checked on what a reader will decode."""
+    """Code a block with the predictive coder, every voxel within ``bound``.
+
+    AssertionError if a reader would decode others.
+    """
     data = bounded_box.encode_box(values, bound, check=check)
-    if (
-        bound and values.dtype.kind == "f" and _has_repeated_values(values)
-    ):  # integers in disguise: exact may be smaller
+    if bound and values.dtype.kind == "f" and _has_repeated_values(values):  # lossless may be smaller then
         data = min(data, bounded_box.encode_box(values, 0, check=check), key=len)
     return coded_block(data, values, bound, span, check)
 
 
 def _has_repeated_values(values: NDArray[Any]) -> bool:
-    """Whether most values occur again, by a sample of them."""
-    sample = values.ravel()[:: max(1, values.size // SAMPLE)]
+    """Return whether most values occur more than once, by a sample of them."""
+    sample = values.ravel()[:: max(1, values.size // SAMPLE_VOXELS)]
     return len(np.unique(sample)) <= sample.size // 2
 
 
 def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
-    """A block around what bounded/box.py made of its values."""
+    """Decode, check and measure the bytes that bounded/box.py made of a block."""
     decoded = bounded_box.decode_box(data, values.shape, values.dtype, check)
     check()
     wrong = violations(values, decoded, bound)
@@ -123,5 +150,7 @@ def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | N
         raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
     check()
     rmse, largest = metrics.rmse_and_largest(values, decoded)
-    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(*metrics.filled(values, decoded), span, check)
+    similarity = (
+        1.0 if rmse == 0 or not span else metrics.ssim(*metrics.replace_special_values(values, decoded), span, check)
+    )
     return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), checksum(decoded))

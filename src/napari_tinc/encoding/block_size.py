@@ -1,4 +1,4 @@
-"""Into which blocks a volume is cut, and what that takes."""
+"""Choose the size of the blocks into which a volume is cut, and of the cells of its overview."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from ..training.task import Settings
 from .budgets import LEAST_BLOCK
 from .sources import VolumeSource
 
-MOST_AT_ONCE = 2**25  # voxels that may be a single tree, or searched without networks
-EXACT_EDGE = 128  # voxels along a block without networks, at most
+MOST_AT_ONCE = 2**25  # Larger volumes, in voxels, are neither fitted as one tree nor searched without networks.
+EXACT_EDGE = 128  # Blocks without networks are at most this many voxels long.
 
-BLOCK_BYTES = 12_000  # of a block at least, where it is blocks for quality's sake: smaller ones are worse than one tree
-BLOCK_VOXELS = 2**22  # of a block at most, where there are more
-WHOLE_SCHEDULE, SMALL_BLOCK = 128**3, 64**3  # voxels; the steps of a block between these go with their root
-OVERVIEW_CELLS, OVERVIEW_SHARE, OVERVIEW_BLOCKS = 64, 0.02, 64  # along an axis, of the file, least blocks for one
+# A volume is cut for quality's sake only if every block gets this many bytes: smaller ones are worse than one tree.
+BLOCK_BYTES = 12_000
+BLOCK_VOXELS = 2**22  # Blocks of more voxels are cut further.
+WHOLE_SCHEDULE = 128**3  # Blocks of this many voxels or more are trained for all steps of a preset;
+SMALL_BLOCK = 64**3  # smaller ones for fewer, by the square root, down to this number of voxels.
+OVERVIEW_CELLS = 64  # An overview has at most this many cells along an axis.
+OVERVIEW_SHARE = 0.02  # Overviews take this share of the file.
+OVERVIEW_BLOCKS = 64  # A file of fewer blocks has no overview.
 
 
 def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Octree:
-    """The octree whose leaves are the blocks; of the root alone where one tree of networks serves best.
+    """Return the octree whose leaves are the blocks; only a root if one tree of networks is best.
 
-    A volume is cut where blocks of :data:`BLOCK_BYTES` can be afforded (measured: docs/benchmarks/), where a single
-    fit would take too much memory, and where ``edge`` says so. Chosen levels or widths are of a single tree.
+    A volume is cut if every block gets :data:`BLOCK_BYTES` (measured: docs/benchmarks/), if a single fit would take too
+    much memory, or if ``edge`` demands it. Chosen levels or widths are those of a single tree.
     """
     if settings.without_networks:
         edge = min(edge or EXACT_EDGE, EXACT_EDGE)
@@ -47,13 +51,13 @@ def block_tree(source: VolumeSource, nbytes: int, settings: Settings, edge: int 
 
 
 def overview_edge(source: VolumeSource, n_blocks: int, budget: int) -> int:
-    """Voxels along a cell of the overview; 0 for none, where there are few blocks or few bytes."""
-    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # no budget where a bound is set
+    """Return the voxels along a cell of the overview; 0 for none, if blocks or bytes are few."""
+    few = budget and OVERVIEW_SHARE * budget / source.n_volumes < 2 * LEAST_BLOCK  # with a bound there is no budget
     if n_blocks < OVERVIEW_BLOCKS or few:
         return 0
     return int(2 ** math.ceil(math.log2(max(2.0, max(source.shape) / OVERVIEW_CELLS))))
 
 
 def block_share(n_voxels: int) -> float:
-    """The share of a preset's steps that a block of that size is trained for."""
+    """Return the share of a preset's steps that a block of so many voxels is trained for."""
     return math.sqrt(min(1.0, max(SMALL_BLOCK, n_voxels) / WHOLE_SCHEDULE))

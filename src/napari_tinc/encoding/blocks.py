@@ -1,10 +1,9 @@
-"""Compressing block by block: volumes larger than memory, of channels and points in time, on one machine or many.
+"""Compress block by block: volumes larger than memory, of channels and points in time, on one machine or many.
 
-    source --survey--> range, detail of each block, overview --shares--> bytes of each block
-           --fit_block, in any order, here or on a cluster--> blocks --mosaic--> file
+    source --survey--> range, detail of each block, overview --bytes_of_blocks--> bytes of each block
+           --fit_block, in any order, here or on a cluster--> blocks --assemble--> file
 
-Every block is a fit of its own (training/fit_tree.py), so that its bytes depend on nothing but its voxels and its
-budget.
+Every block is fitted separately (training/fit_tree.py): its bytes depend only on its voxels and its budget.
 """
 
 from __future__ import annotations
@@ -46,9 +45,19 @@ from .survey import Survey, survey
 def run_blocks(
     job: EncodingJob, tree: Octree, budget: int, share: float = 1.0
 ) -> Generator[Progress | Mark | Preview | Finished]:  # fmt: skip
-    """Compress in the blocks of a tree; ends without :class:`Finished` where it is cancelled.
+    """Compress in the blocks of a tree. No :class:`Finished` comes if it is cancelled.
 
-    ``share`` is that of the preset's steps.
+    Parameters
+    ----------
+    job : the volume and how to compress it.
+    tree : its leaves are the blocks.
+    budget : largest size of the file in bytes; 0 if there is a bound on the error.
+    share : share of the preset's steps to train for.
+
+    Raises
+    ------
+    NotWithNetworks
+        If the file cannot be as small as the budget.
     """
     began = time.perf_counter()
     source, control = job.source, job.control
@@ -112,7 +121,7 @@ def run_blocks(
 
 
 def usual_block_seconds(job: EncodingJob, tree: Octree, budget: int) -> float:
-    """What fitting all blocks usually takes, on the machine of :mod:`.costs`."""
+    """Return the usual seconds of fitting all blocks, on the machine of :mod:`~.training.costs`."""
     if job.settings.bound is None:
         return estimate_blocks(job.source, budget, job.settings, job.edge).seconds
     sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
@@ -122,7 +131,7 @@ def usual_block_seconds(job: EncodingJob, tree: Octree, budget: int) -> float:
 def assemble(
     job: EncodingJob, header: BlocksHeader, overviews: Sequence[Block], blocks: Sequence[Block]
 ) -> Finished:  # fmt: skip
-    """The file of finished blocks, and its quality; the seconds are left to the caller."""
+    """Build the file of finished blocks, and its quality. The caller sets the seconds."""
     quality = _overall_quality(blocks, span_of(header.value_range))
     ancillary = [
         *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(quality))),
@@ -135,7 +144,10 @@ def assemble(
 
 
 def head_bytes(header: BlocksHeader, ancillary: Sequence[Chunk], n_chunks: int) -> int:
-    """Of prefix and HEAD of a file with ``n_chunks`` more chunks of less than 2 MiB, and of the ancillary chunks."""
+    """Return about the bytes of prefix, HEAD and ancillary chunks.
+
+    ``n_chunks`` is the number of other chunks, which are shorter than 2 MiB.
+    """
     empty = replace(header, leading=(), edge=0, tree=Octree.full(header.shape, 0))
     bare = len(blocks_file.pack(empty, [], [Payload(b"")], ancillary))
     return bare + 8 * len(header.leading) + len(header.tree.split) // 8 + 8 + 9 * n_chunks
@@ -144,9 +156,11 @@ def head_bytes(header: BlocksHeader, ancillary: Sequence[Chunk], n_chunks: int) 
 def _fit_all_blocks(
     job: EncodingJob, tasks: Sequence[BlockTask], journal: Journal, span: float, share: float
 ) -> Iterator[Progress | Mark | Preview | list[Block]]:
-    """All blocks, but those that an earlier run has left; last, unless cancelled, comes the list of them.
+    """Fit all blocks that an earlier run has not left.
 
-    A :class:`Mark` says how good the first of them are, in their own order, whatever order they are made in.
+    The last event is the list of all blocks, unless it is cancelled.
+
+    A :class:`Mark` has the quality of the first blocks in their own order, in whatever order they are made.
     """
     canvas = Canvas(job.source)
     done: dict[int, Block] = {}
@@ -159,6 +173,7 @@ def _fit_all_blocks(
     marked = 0
 
     def marks() -> Iterator[Mark]:
+        """Yield a mark for every further share of blocks that is complete."""
         nonlocal marked
         while marked in done:
             marked += 1
@@ -174,7 +189,7 @@ def _fit_all_blocks(
         share_of_block = 0.0
         if isinstance(event, Progress):
             total = event.seconds + event.seconds_left
-            share_of_block = event.seconds / total if total > 0 else 0.0  # of this block; nan amid its first steps
+            share_of_block = event.seconds / total if total > 0 else 0.0  # nan during the first steps
         elif isinstance(event, Preview):
             yield canvas.preview([(tasks[index], block) for index, block in done.items()])
             continue
@@ -204,13 +219,13 @@ def _fit_all_blocks(
 
 
 def _quality_chunks(blocks: Sequence[Block], value_range: tuple[float, float]) -> list[Chunk]:
-    """QUALITY of blocks without networks; those with networks speak for themselves."""
+    """Build QUALITY for blocks of the predictive coder. Blocks with networks have a chunk each."""
     errors = np.array([(block.rmse, block.max_error) for block in blocks if block.crc is not None])
     return [Chunk.of(Ancillary.QUALITY, pack_errors(errors, value_range))] if len(errors) else []
 
 
 def _overall_quality(blocks: Sequence[Block], span: float) -> Quality:
-    """Of all blocks together; without their bytes."""
+    """Return the quality of all blocks together, without the ratio."""
     voxels = [block.measured for block in blocks]
     if not any(voxels):
         voxels = [1] * len(blocks)
@@ -223,6 +238,7 @@ def _overall_quality(blocks: Sequence[Block], span: float) -> Quality:
 def _fit_here(
     job: EncodingJob, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
 ) -> Iterator[Progress | Preview | tuple[int, Block]]:
+    """Fit blocks one by one in this process."""
     for index in pending:
         for event in fit_block_events(
             tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control,
@@ -239,6 +255,7 @@ def _fit_here(
 def _fit_overviews(
     job: EncodingJob, surveyed: Survey, budget: int, journal: Journal
 ) -> Iterator[Progress | Preview | Block]:
+    """Fit an overview of each volume, from the means of its cells."""
     assert surveyed.overview is not None
     each = int(OVERVIEW_SHARE * budget / len(surveyed.overview))
     settings = job.settings if job.settings.bound is None else job.exact_settings(0.0)
@@ -259,9 +276,10 @@ def _fit_overviews(
 
 
 def _stage_name(tree: Octree, edge: int, budget: int, share: float, surveyed: Survey) -> str:
-    """What tells the blocks of one stage of a job from those of another."""
+    """Return a name that differs for stages of a job that fit other blocks."""
     return f"blocks-{key_of(len(tree.leaves), edge, budget, share, surveyed.digest)}"
 
 
 def _block_name(index: int) -> str:
+    """Return the name of a block in a journal."""
     return f"{index:06d}.block"

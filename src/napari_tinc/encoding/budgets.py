@@ -1,4 +1,4 @@
-"""Bytes of each block: more where there is more detail."""
+"""Share the bytes of a file among its blocks: more bytes for more detail."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 from ..errors import NotWithNetworks
 from .survey import Survey
 
-LEAST_BLOCK, LEAST_FLAT = 450, 120  # bytes that hold a network of a few weights, and a constant block
+LEAST_BLOCK = 450  # A block gets at least this many bytes: a network of a few weights takes them.
+LEAST_FLAT = 120  # A constant block gets this many bytes.
 
 
 def bytes_of_blocks(survey: Survey, nbytes: float) -> NDArray[np.int64]:
-    """Bytes of every block, (n_volumes, n_blocks).
+    """Return the bytes of every block, int64 (n_volumes, n_blocks).
 
-    Where twice the bytes halve the squared error D, D_i = A_i / b_i, the sum of D_i is least for b_i ~ sqrt(A_i) (as
-    for any convex D: equal slopes). The root of A_i is taken to be the block's detail.
+    If twice the bytes halve the squared error D, then D_i = A_i / b_i, and the sum of D_i is least for b_i ~ sqrt(A_i),
+    as for any convex D: equal slopes. The root of A_i is assumed to be the block's detail.
 
     Raises
     ------
-    ValueError
+    NotWithNetworks
         If the blocks cannot be made so small.
     """
     flat = survey.low == survey.high

@@ -1,9 +1,9 @@
-"""Networks, the predictive coder, or whichever of the two is better for a size; and what was chosen, and why.
+"""Choose between networks and the predictive coder, and say why one was chosen.
 
 method="networks"    one fit, as one tree or in blocks
 method="predictive"  the predictive coder, at the bound with which it takes the bytes
 method="auto"        the predictive coder's PSNR, measured or estimated from samples; networks, given up as soon
-                     as they cannot come up to it; the predictive coder where it may still be better
+                     as they cannot reach it; the predictive coder if it may still be better
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
 from ..training.costs import USUAL_ROUNDS, pace, with_later_stages
-from ..training.fit_tree import run
+from ..training.fit_tree import fit_tree
 from ..training.task import Estimate, Settings, Task, make_header
 from .block_size import block_tree
 from .blocks import run_blocks, usual_block_seconds
@@ -39,23 +39,23 @@ from .without_networks import (
     usual_seconds,
 )
 
-SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by as much.
+SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by this much.
 LEAST_DONE = 0.3  # Networks are not given up before this share of their work is done.
-# Networks are given up if even this much improvement over the rest of their schedule would not do: sim_turbulence at
-# ratio 64 gained 8.6 dB.
-GAIN_DB = 9.0
+# Networks are given up if even this much improvement over the rest of their schedule would not be enough:
+# sim_turbulence at ratio 64 gained 8.6 dB.
+LARGEST_LATE_GAIN_DB = 9.0
 USUAL_GAIN_DB = 4.0  # The usual improvement over a whole schedule,
 USUAL_RISE_DB = 14.0  # besides that of the first steps,
-RISE_STEPS = 100  # which has fallen to a third after as many.
+RISE_STEPS = 100  # which has fallen to a third after this many.
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """The end of a fit of networks that will not come up to a PSNR.
+    """The end of a fit of networks that will not reach a PSNR.
 
     Attributes
     ----------
-    done : share of its work.
+    done : share of its work, 0 to 1.
     behind : dB that it lacked then.
     """
 
@@ -63,24 +63,31 @@ class GivenUp:
     behind: float
 
 
-FitEnd = Finished | GivenUp | None  # what a fit of networks ends with; None where it was cancelled
+# A stage that runs inside another returns its end; None if it was cancelled.
+FitEnd = Finished | GivenUp | None
 Fitting = Generator[Progress | Preview, None, FitEnd]
-_FileStage = Generator[
-    Progress | Preview, None, Finished | None
-]  # a stage that ends with a file, unless it is cancelled
+_FileStage = Generator[Progress | Preview, None, Finished | None]
 
 
 def settled_method(job: EncodingJob, ratio: float) -> str:
-    """The method as far as it is known before the work: "auto" only if both will be tried."""
+    """Return the method that is known before the work; "auto" only if both will be tried."""
     if job.settings.without_networks:
         return "predictive"
     return "auto" if is_candidate(job, ratio) else "networks"
 
 
 def estimate_fit(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
-    """What compressing takes by the method of the settings, or within their bound; without looking at the values.
+    """Estimate what compressing takes by the method of the settings, without the values.
 
-    ``nbytes`` is of no meaning with a bound. ValueError if that cannot be with the chosen widths.
+    Parameters
+    ----------
+    nbytes : largest size of the file; ignored if the settings have a bound.
+    edge : voxels along a block at most; None for what suits size and ratio.
+
+    Raises
+    ------
+    ValueError
+        If the chosen widths do not fit.
     """
     job = EncodingJob(source, {}, [], settings, edge=edge)
     method = settled_method(job, source.nbytes / max(1, nbytes))
@@ -97,7 +104,7 @@ def estimate_fit(source: VolumeSource, nbytes: int, settings: Settings, edge: in
 
 
 def run_for_size(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
-    """A file of at most ``budget`` bytes by the job's method; within the job's bound, if it has one."""
+    """Make a file of at most ``budget`` bytes by the job's method, or within the job's bound if it has one."""
     if job.settings.bound is not None:
         return _never_given_up(fit_once(job, budget))
     match settled_method(job, job.source.nbytes / budget):
@@ -109,7 +116,7 @@ def run_for_size(job: EncodingJob, budget: int) -> Iterator[Progress | Preview |
 
 
 def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
-    """The better of a file with networks and one without, of which only those are made that may be it."""
+    """Make the better of a file with networks and one without. Each is made only if it may be the better one."""
     began = time.perf_counter()
     remaining = _RemainingTime(job, budget, began)
     forecast = yield from run_stage(forecast_without_networks(job, budget), remaining.while_sampling)
@@ -127,7 +134,7 @@ def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Previe
 
 
 def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
-    """The predictive coder, then networks, given up as soon as they cannot come up to it."""
+    """Make a file with the predictive coder, then one with networks, given up as soon as it cannot be better."""
     predictive = yield from _try_predictive(job, budget, remaining.while_coding_first)
     if job.control.cancel.is_set():
         return None
@@ -145,7 +152,7 @@ def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _F
 
 
 def _networks_first(job: EncodingJob, budget: int, remaining: _RemainingTime, expected: float) -> _FileStage:
-    """Networks, given up below the dB that samples promise of the predictive coder; that, if it may still be better."""
+    """Fit networks, given up below the PSNR that samples promise of the predictive coder; then maybe run that."""
     control, predictive = job.control, None
     end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):
@@ -159,20 +166,20 @@ def _networks_first(job: EncodingJob, budget: int, remaining: _RemainingTime, ex
         predictive = yield from _try_predictive(job, budget, remaining.while_coding_last)
     if control.cancel.is_set():
         return None
-    if predictive is None and networks is None:  # what could not be made after all
-        again = replace(job, journal=job.journal.under("again"))  # the first has kept that they were given up
+    if predictive is None and networks is None:  # the predictive coder failed after all
+        again = replace(job, journal=job.journal.under("again"))  # the first journal has that they were given up
         return (yield from run_stage(_never_given_up(fit_once(again, budget))))
     return _better_file(job, [end, predictive], predictive, expected)
 
 
 def _networks_alone(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
-    """Networks, where nothing is to be expected of the predictive coder."""
+    """Fit networks, if nothing is to be expected of the predictive coder."""
     made = yield from run_stage(_never_given_up(fit_once(job, budget)), remaining.while_fitting_networks)
     return None if made is None or job.control.cancel.is_set() else _better_file(job, [made], None, -math.inf)
 
 
 def _better_file(job: EncodingJob, ends: Sequence[FitEnd], predictive: Finished | None, expected: float) -> Finished:
-    """The better of what was made, the first of equals, and why."""
+    """Return the better of the files that were made, the first of equals, and why."""
     made = [end for end in ends if isinstance(end, Finished)]
     networks = next((end for end in made if end is not predictive), None)
     given_up = next((end for end in ends if isinstance(end, GivenUp)), None)
@@ -182,7 +189,7 @@ def _better_file(job: EncodingJob, ends: Sequence[FitEnd], predictive: Finished 
 
 
 class _RemainingTime:
-    """The seconds of a stage of :func:`_better`, and those of the stages after it."""
+    """The seconds left of a job by both methods: those of the stage that runs, and those of the stages after it."""
 
     def __init__(self, job: EncodingJob, budget: int, began: float) -> None:
         self._began, self._stop = began, job.control.stop
@@ -191,15 +198,19 @@ class _RemainingTime:
         self._coder_pace = math.nan  # how many times as long as usual the predictive coder takes here
 
     def while_sampling(self, event: Progress) -> Progress:
+        """Adjust the progress of coding samples, before all else."""
         self._coder_pace = event.seconds / (event.step * self._sample)
         return with_later_stages(event, self._began, self._coder_pace * (self._networks + self._predictive))
 
     def while_coding_first(self, event: Progress) -> Progress:
-        """Of the predictive coder, before networks."""
+        """Adjust the progress of the predictive coder, before networks."""
         return with_later_stages(event, self._began, pace(event, self._predictive) * self._networks)
 
     def while_fitting_networks(self, event: Progress, rival: float = -math.inf) -> Progress:
-        """The predictive coder comes after them, unless they will be better than ``rival`` dB."""
+        """Adjust the progress of networks.
+
+        The predictive coder follows unless they will be better than ``rival`` dB.
+        """
         done = event.seconds / (event.seconds + event.seconds_left)
         gain = USUAL_GAIN_DB * (1 - done)
         if event.phase == "training":
@@ -210,23 +221,23 @@ class _RemainingTime:
         return with_later_stages(event, self._began, later_seconds)
 
     def while_coding_last(self, event: Progress) -> Progress:
-        """Of the predictive coder, after networks."""
+        """Adjust the progress of the predictive coder, after networks."""
         return with_later_stages(event, self._began, 0.0)
 
 
 def _try_predictive(job: EncodingJob, budget: int, adjust: Callable[[Progress], Progress]) -> _FileStage:
-    """A file without networks; None where it cannot be as small."""
+    """Make a file without networks; None if it cannot be as small."""
     with contextlib.suppress(NotPredictive):
         return (yield from run_stage(fit_without_networks(job, nbytes=budget), adjust))
     return None
 
 
 def _reason(predictive: Finished | None, networks: Finished | None, given_up: GivenUp | None, expected: float) -> str:
-    """Why the better of two files is that; ``expected`` is the PSNR of one without networks, by samples."""
+    """Return why the better of two files is that. ``expected`` is the PSNR of a file without networks, by samples."""
     if networks is None:
         return reason_without_networks(given_up)
     if math.isinf(networks.quality.psnr):
-        return ""  # as of a constant volume: there is nothing to compare
+        return ""  # a constant volume: there is nothing to compare
     gain = networks.quality.psnr - (predictive.quality.psnr if predictive else expected)
     if predictive:
         return f"{'the predictive coder was' if gain > 0 else 'networks were'} {abs(gain):.1f} dB behind"
@@ -236,23 +247,27 @@ def _reason(predictive: Finished | None, networks: Finished | None, given_up: Gi
 
 
 def reason_without_networks(given_up: GivenUp | None) -> str:
-    """Why there is no file with networks."""
+    """Return why there is no file with networks."""
     if given_up is None:
         return "networks cannot make so small a file"
     return f"networks were given up after {given_up.done:.0%} of their training: {given_up.behind:.1f} dB behind"
 
 
 def is_hopeless(mark: Mark, wanted: float) -> bool:
-    """Whether a fit under way will not come up to a PSNR: what is left of its schedule gives a few dB."""
-    return mark.done >= LEAST_DONE and mark.psnr + GAIN_DB * (1 - mark.done) + 1 < wanted
+    """Return whether a fit will not reach a PSNR, even if the rest of its schedule gains as much as any has."""
+    return mark.done >= LEAST_DONE and mark.psnr + LARGEST_LATE_GAIN_DB * (1 - mark.done) + 1 < wanted
 
 
 def fit_once(
     job: EncodingJob, budget: int, share: float = 1.0, wanted: float = -math.inf
 ) -> Iterator[Progress | Preview | GivenUp | Finished]:  # fmt: skip
-    """One fit of networks, as one tree or in blocks; or of blocks within the job's bound, where it has one.
+    """Fit networks once, as one tree or in blocks; or code blocks within the job's bound, if it has one.
 
-    It ends with :class:`GivenUp` where it will not come up to a PSNR.
+    Parameters
+    ----------
+    budget : largest size of the file in bytes.
+    share : share of the preset's steps to train for.
+    wanted : PSNR in dB; a fit that will not reach it ends with :class:`GivenUp`.
     """
     tree = block_tree(job.source, budget, job.settings, job.edge)
     if len(tree.leaves) > 1 or job.source.leading or job.settings.bound is not None:
@@ -261,19 +276,20 @@ def fit_once(
     header = make_header(volume, job.settings.weights_format, **job.facts)
     journal = job.journal.under(f"tree-{budget}-{share}")
     task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
-    return _unless_hopeless(run(task, share), wanted, job.control, journal)
+    return _unless_hopeless(fit_tree(task, share), wanted, job.control, journal)
 
 
 def _unless_hopeless(
     events: Generator[Progress | Mark | Preview | Finished], wanted: float, control: Control, journal: Journal
 ) -> Iterator[Progress | Preview | GivenUp | Finished]:  # fmt: skip
+    """Hand on the events of a fit, and end it with :class:`GivenUp` once it will not reach a PSNR."""
     if (kept := journal.load("result.done")) is not None:
         yield Finished.restored(kept) if "data" in kept else GivenUp(**kept)
         return
     with contextlib.closing(events):
         for event in events:
             if isinstance(event, Mark):
-                if not control.stop.is_set() and is_hopeless(event, wanted):  # after stop, what there is will do
+                if not control.stop.is_set() and is_hopeless(event, wanted):  # after a stop, any result is good enough
                     given_up = GivenUp(event.done, wanted - event.psnr)
                     journal.save_result(asdict(given_up))
                     yield given_up
@@ -287,7 +303,7 @@ def _unless_hopeless(
 def _never_given_up(
     events: Iterator[Progress | Preview | GivenUp | Finished],
 ) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
-    """The events of a fit that nothing is compared with, so that it is never given up."""
+    """Hand on the events of a fit that is compared with nothing, and so never given up."""
     for event in events:
         assert not isinstance(event, GivenUp)
         yield event

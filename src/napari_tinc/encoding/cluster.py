@@ -1,4 +1,4 @@
-"""Blocks on the workers of a dask.distributed cluster."""
+"""Fit blocks on the workers of a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ..training.task import Settings
 from .block import Block, BlockTask, fit_block
 from .sources import VolumeSource
 
-POLL_SECONDS, ANSWER_SECONDS = 0.1, 10
+POLL_SECONDS = 0.1  # Time between two looks at the workers.
+ANSWER_SECONDS = 10  # A scheduler that does not answer for longer is an error.
 
 
 def fit_on_cluster(
@@ -30,15 +31,20 @@ def fit_on_cluster(
     share: float,
     control: Control,
 ) -> Iterator[tuple[int, Block]]:
-    """One task a block. A few more are handed out than there are workers, as the voxels may travel with them.
+    """Fit blocks on workers, one task each; yield the index of each block and the block, in any order.
 
-    Workers read Zarr and dask arrays themselves; of others they are sent the voxels. The scheduler gives the block of
-    a worker that is lost to another one, and gives it up after four.
+    Workers read Zarr and dask arrays themselves; for other arrays they are sent the voxels, so that only a few more
+    tasks than workers are handed out at a time. The scheduler gives the block of a lost worker to another one, and
+    gives it up after four.
 
     Raises
     ------
     ChildError
         If a block was given up, or the scheduler is gone.
+    ImportError
+        If dask.distributed is not installed.
+    ValueError
+        If no scheduler answers at the address.
     """
     try:
         import distributed
@@ -59,12 +65,13 @@ def fit_on_cluster(
     finished = ready(loop=client.loop)
 
     def submit(index: int) -> Any:
+        """Hand out the task of a block."""
         task = tasks[index]
         place = task.source.index(task.volume, task.box)
         array = task.source.array
         arguments = (settings, task.budget, span, share)
         if type(array).__module__.startswith("dask."):
-            bare = replace(task.source, array=None)  # what says how to read it, without all of it
+            bare = replace(task.source, array=None)  # all about the volume but its voxels
             return client.compute(delayed(_fit_values, pure=False)(array[place], bare, *arguments))
         if getattr(array, "portable", type(array).__module__.startswith("zarr.")):
             return client.submit(_fit_part, task.source, place, *arguments, pure=False)
@@ -95,6 +102,7 @@ def fit_on_cluster(
 
 
 def _n_threads(client: Any) -> int:
+    """Return the number of threads of all workers."""
     try:
         return sum(client.nthreads().values())
     except OSError as error:
@@ -104,10 +112,12 @@ def _n_threads(client: Any) -> int:
 def _fit_part(
     source: VolumeSource, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
 ) -> Block:
+    """Read and fit a block, on a worker."""
     return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share)
 
 
 def _fit_values(
     values: NDArray[Any], source: VolumeSource, settings: Settings, budget: int, span: float, share: float
 ) -> Block:
+    """Check and fit the voxels of a block, on a worker."""
     return fit_block(source.checked(values, finite=settings.bound is None), settings, budget, span, share)

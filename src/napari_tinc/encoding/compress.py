@@ -1,4 +1,4 @@
-"""Compressing: :func:`compress` and :func:`fit`."""
+""":func:`compress` and :func:`fit`: from an array to a compressed volume."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .psnr_search import LEAST_RATIO, reach_psnr
 
-FEW_CHUNKS = 8  # that a file has beside blocks and overviews, and to spare
-SMALLER_EDGES = (256, 128, 64, 32)  # of blocks, where memory is short
+FEW_CHUNKS = 8  # Chunks that a file has besides blocks and overviews, with some to spare.
+SMALLER_EDGES = (256, 128, 64, 32)  # Sizes of blocks that are suggested if memory is too small.
 
 
 def compress(
@@ -47,46 +47,51 @@ def compress(
 
     Parameters
     ----------
-    array : (z, y, x), of an integer dtype up to 32 bits or a float one, all values finite; not to change meanwhile.
-        Maybe with axes before these: channels, points in time. Memory maps, Zarr, HDF5 and dask arrays are read block
-        by block, if they are larger than :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels.
-    ratio : bytes of the raw array / bytes of the file, 64 if no target is given; the file is 0..3 % smaller.
+    array : (z, y, x), of an integer dtype of up to 32 bits or a float dtype, all values finite. It must not change
+        during the call. Axes before z, y, x are channels or points in time. Memory maps, Zarr, HDF5 and dask arrays of
+        more than :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels are read block by block.
+    ratio : bytes of the raw array / bytes of the file; 64 if no target is given. The file is 0 to 3 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
-    psnr : instead of ``ratio``, the least quality in dB, in the smallest file found that has it, at a ratio of
-        8 or more. Takes up to six fits.
-    max_error : instead of ``ratio``, how far any voxel may be from the original, in units of the data: 0 for bit for
-        bit. Such a file has no networks, and preset and device are of no meaning. NaN and infinite values survive.
-    labels : values are names, not intensities; stored in the file. With ``max_error=0`` only; a mask (bool)
-        is such anyway.
-    method : "networks" for an octree of networks, whatever else may be better. "predictive" for a file without
-        networks, whose blocks the predictive coder codes, for a volume of at most
-        :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels; with ``max_error`` that is what happens anyway.
-        "auto" for the better of the two; networks where only they can serve, or ``widths``, ``levels`` or ``weights``
-        are chosen.
+    psnr : instead of ``ratio``, the lowest PSNR in dB, 1 to 120. The smallest file that is found has it, at a ratio of
+        8 or more. This takes up to six fits.
+    max_error : instead of ``ratio``, the largest difference of any voxel from the original, in units of the data; 0 for
+        bit for bit. Such a file has no networks, and preset and device are ignored. NaN and infinite values are kept.
+    labels : whether values are labels, not intensities; stored in the file. This needs ``max_error=0``. A mask (bool)
+        is always treated as labels.
+    method : "networks" for an octree of networks; "predictive" for the predictive coder, for at most
+        :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels; "auto" for the better of the two. "auto" takes
+        networks if only they can make the file, or if ``widths``, ``levels`` or ``weights`` are given. ``max_error``
+        always takes the predictive coder.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
-    seed : the same seed on the same machine gives the same bytes, with the same number of CPUs (one counts as two).
-    spacing, units : edges of a voxel along z, y, x; stored in the file.
-    axis_labels : one letter an axis; None for the last of "qtczyx".
-    weights : "entropy" (rounded by rate and distortion, entropy-coded), "int8" or "float16".
-    levels : of the octree of networks, 1 to 6; None for what suits the size (two, but for large files).
+    seed : 0 to 4,294,967,295. The same seed gives the same bytes on the same machine with the same number of CPUs (one
+        counts as two).
+    spacing, units : edges of a voxel along z, y, x, and their unit; stored in the file.
+    axis_labels : a letter for each axis; None for the last of "qtczyx".
+    weights : how weights are stored: "entropy" (rounded during training, entropy-coded), "int8" or "float16".
+    levels : levels of the octree of networks, 1 to 6; None for what suits the size (two, except in large files).
     widths : features of the nodes of every level from the root, each 1 to 256, such as (48, 16); None for what suits
         the size. Not with ``psnr``.
-    calibration : "auto", gains and offsets where they pay, or "none".
+    calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
-    block : voxels along the edge of a block at most; None for what suits size and ratio (a single tree, or blocks).
-    resume : folder that keeps what is done until all is. The same call goes on where it was interrupted, to the same
-        bytes, if the number of CPUs is the same, and forgets at most half a minute of work. One call at a time has it;
-        another's raises BlockingIOError.
+    block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio (one tree, or
+        blocks).
+    resume : folder that keeps finished work until the file is complete. If the call is interrupted, the same call
+        continues from there, loses at most half a minute of work, and makes the same bytes if the number of CPUs is the
+        same. Only one call at a time can use it; another raises BlockingIOError.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
-    options : instead of all of the keywords above, :class:`Options` made of them.
+    options : :class:`Options`, instead of all keywords above.
     on_progress : called with every :class:`Progress`.
+
+    Returns
+    -------
+    The compressed volume, in memory.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not usable, or the size or quality out of reach; the message names what was found and what is
-        expected.
+        If an argument cannot be used, or the size or PSNR cannot be reached. The message has the value that was given
+        and what is expected.
 
     Examples
     --------
@@ -119,19 +124,28 @@ def compress(
             volume = event.volume
         if on_progress and isinstance(event, Progress):
             on_progress(event)
-    assert volume is not None  # a fit that nobody cancelled ends with Finished
+    assert volume is not None  # a fit that is not cancelled ends with Finished
     return volume
 
 
 def fit(
     array: ArrayLike, options: Options | None = None, *, control: Control | None = None, **keywords: Any
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
-    """Like :func:`compress`, as a generator of events: :class:`Progress`, many times, then :class:`Finished`.
+    """Compress a volume as :func:`compress` does, as a generator of events.
 
-    It takes the keywords of :class:`Options`, or options made of them. Arguments are checked before the first event.
-    ``control`` ends it early from another thread: after ``cancel`` it returns without :class:`Finished`; after ``stop``
-    it finishes what was learnt so far, in 200 to 600 more steps; after ``look`` a :class:`Preview` comes between. The
-    first event is :class:`Planned`.
+    The first event is :class:`Planned`, then comes :class:`Progress` many times, and :class:`Finished` last.
+
+    Parameters
+    ----------
+    array : as for :func:`compress`.
+    options : how to compress; or its fields as ``keywords``. All are checked before the first event.
+    control : ends the fit from another thread. After ``cancel`` no :class:`Finished` comes. After ``stop`` the fit
+        finishes what it has learnt, in 200 to 600 more steps. After ``look`` a :class:`Preview` comes.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for :func:`compress`.
 
     Examples
     --------
@@ -149,7 +163,7 @@ def fit(
     options = Options.of(options, keywords)
     source = checked_source(array, options)
     budget = options.budget(source.nbytes)
-    if not options.without_networks:  # else there is nothing for torch to do
+    if not options.without_networks:  # else PyTorch is not needed
         pick_device(options.device)
     meta = meta_of(source, options)
     job = EncodingJob(
@@ -168,13 +182,17 @@ def fit(
 
 
 def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
-    """What will be done, for the first of some sizes of the file; 0, of no meaning, where a bound is the target.
+    """Return the plan of a job, for the first of some sizes of its file. Memory and disk are for the largest.
 
-    ValueError where memory is too little for any, or they are more blocks than a file can have.
+    Raises
+    ------
+    ValueError
+        If memory is too small for any of the sizes, or there are more blocks than a file can have.
     """
     source, settings = job.source, job.settings
 
     def needed(edge: int | None) -> int:
+        """Return the memory for the worst of the sizes, in blocks of at most ``edge``."""
         trees = [block_tree(source, nbytes, settings, edge) for nbytes in sizes]
         return max(
             resources.memory_needed(*one, settings) for one in zip(trees, [source] * len(sizes), sizes, strict=True)
@@ -200,20 +218,20 @@ def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
 def _job_events(
     job: EncodingJob, planned: Planned, events: Iterator[Progress | Preview | Finished]
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
-    """What will be done, and the doing of it."""
+    """Yield the plan and the events of a job; remove its journal when the file is finished."""
     yield planned
     try:
         with contextlib.suppress(Cancelled):
             for event in events:
                 yield event
-                if isinstance(event, Finished):  # saved by now, if who asked for it saves it before asking for more
+                if isinstance(event, Finished):  # the caller has had the event, and may have saved the file
                     job.journal.remove()
     finally:
         resources.give_back_memory()
 
 
 def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
-    """What tells this job from others: all that the bytes of its file depend on."""
+    """Return the key of a job's journal: a hash of all that the bytes of its file depend on."""
     key_parts: list[Any] = [
         job.settings.provenance(),
         job.settings.key_fields(),

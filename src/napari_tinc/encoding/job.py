@@ -1,4 +1,4 @@
-"""A compression block by block: source, options, and what is kept of it."""
+"""The job of compressing a volume: what to compress, how, and what can be resumed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from .survey import Survey
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodingJob:
-    """What is to be compressed block by block, and how.
+    """What to compress and how.
 
     Attributes
     ----------
-    facts : what the file says; its tree and value range are still to be found.
-    extra : ancillary chunks to put into the file.
-    edge : voxels along a block at most, None for what suits size and ratio.
-    journal : keeps what is done until all is, so that a job can be resumed.
+    source : the volume.
+    facts : what the file says about the volume, but for its octree and its value range.
+    extra : ancillary chunks for the file.
+    settings : how to compress.
+    control : cancels or stops the job.
+    edge : voxels along a block at most; None for what suits size and ratio.
+    journal : keeps what is done until all is, so that the job can be resumed.
     scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
-    names : values are labels, which have no means.
-    surveys : what a pass over all voxels has told, by the number of blocks and the edge of the overview's cells.
+    labels : whether values are labels, which have no means.
+    surveys : results of passes over all voxels, by the number of blocks and the edge of the overview's cells.
     """
 
     source: VolumeSource
@@ -40,5 +43,5 @@ class EncodingJob:
     surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
 
     def exact_settings(self, bound: float) -> Settings:
-        """The same for blocks without networks."""
+        """Return the settings for blocks without networks, within a bound."""
         return replace(self.settings, bound=bound)

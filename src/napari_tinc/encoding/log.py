@@ -1,4 +1,4 @@
-"""The log of a job: a JSON object a line."""
+"""The log of a job: a line of JSON for each event."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def log_entry(event: Progress) -> dict[str, Any]:
-    """A line of a log of metrics."""
+    """Return the line for a progress."""
     entry = {key: getattr(event, key) for key in ("phase", "attempt", "step", "seconds", "loss", "psnr")}
     return entry | {"bytes": event.nbytes}
 
 
 def plan_entry(event: Planned) -> dict[str, Any]:
-    """The line of a log that says what will be done."""
+    """Return the line for the plan."""
     entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory, "disk": event.disk}
     return {"phase": "planned", "method": event.method, **entry}
 
 
 class Log:
-    """A file with a line of JSON an event.
+    """A file with a line of JSON for each event.
 
-    Where it cannot be written to its end the work goes on; OSError comes when it is closed.
+    If it cannot be written to its end, the work goes on, and OSError is raised when the log is closed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -36,19 +36,23 @@ class Log:
         self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
 
     def add(self, entry: Mapping[str, Any]) -> None:
+        """Append a line."""
         if self._failure is None:
             self._try(lambda: self._file.write(to_json(entry).encode() + b"\n"), self._file.flush)
 
     def __enter__(self) -> Log:
+        """Return the log."""
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        """Close the file. OSError if the log is incomplete, unless another error ends the work."""
         self._try(self._file.close)
         if self._failure is not None and kind is None:
             reason = self._failure.strerror or str(self._failure)
             raise OSError(self._failure.errno, f"only the log is incomplete: {reason}", os.fspath(self._path))
 
     def _try(self, *calls: Callable[[], object]) -> None:
+        """Write or close, and remember the first failure."""
         try:
             for call in calls:
                 call()
@@ -57,9 +61,10 @@ class Log:
 
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """Strict JSON: null for infinite numbers and nan, which have no other place in it."""
+    """Encode as strict JSON, with null for infinite numbers and nan."""
 
     def strict(value: Any) -> Any:
+        """Replace numbers that JSON does not have."""
         if isinstance(value, Mapping):
             return {key: strict(item) for key, item in value.items()}
         if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
 """How to compress: one frozen object, checked as it is made, for Python, command line, panel and child process.
 
-What depends on the volume is checked by :func:`checked_source` and :func:`meta_of`.
+:func:`checked_source` and :func:`meta_of` check what depends on the volume.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ..training.task import METHODS, STEPS, Settings
 from . import block_size
 from .sources import VolumeSource
 
-DEFAULT_RATIO = 64.0  # The target of who gives none.
-LEAST_EDGE = 16  # Voxels along the edge of a block: smaller blocks are refused.
+DEFAULT_RATIO = 64.0  # The ratio if no target is given.
+LEAST_EDGE = 16  # Shorter blocks, in voxels, are refused.
 MAX_SEED = 2**32 - 1  # Larger seeds are refused.
-SPARE_BYTES = 1024  # A file may be larger than the raw voxels by these, which a header needs, but no larger.
+SPARE_BYTES = 1024  # A file may be this many bytes larger than the raw voxels, for its header, but no more.
 
 WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 CALIBRATIONS = ("auto", "none")
@@ -35,37 +35,38 @@ TARGETS = ("ratio", "nbytes", "psnr", "max_error")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to compress a volume: the keywords of :func:`napari_tinc.compress`, checked when this is made.
+    """How to compress a volume: the keywords of :func:`napari_tinc.compress`, checked when the object is made.
 
-    :func:`dataclasses.replace` makes another one that differs in some of them.
+    :func:`dataclasses.replace` makes a changed copy. What depends on the volume is checked with the volume.
 
     Parameters
     ----------
     ratio : bytes of the raw array / bytes of the file; 64 if no target is given. At most one target is given.
     nbytes : instead of ``ratio``, the largest size of the file.
-    psnr : instead of ``ratio``, the least quality in dB.
-    max_error : instead of ``ratio``, how far any voxel may be from the original; 0 for bit for bit.
+    psnr : instead of ``ratio``, the lowest PSNR in dB, 1 to 120.
+    max_error : instead of ``ratio``, the largest difference of any voxel from the original; 0 for bit for bit.
     preset : "fast", "balanced" or "best": how long to train.
     device : "auto", "cpu", "cuda", "mps", ...
     seed : 0 to 4,294,967,295; the same seed gives the same bytes.
-    spacing : edges of a voxel along z, y, x; None where they are not known.
-    units : of the spacing, such as "micrometer".
-    axis_labels : one letter an axis; None for the last of "qtczyx".
+    spacing : edges of a voxel along z, y, x; None if they are not known.
+    units : unit of the spacing, such as "micrometer".
+    axis_labels : a letter for each axis; None for the last of "qtczyx".
     weights : "entropy", "int8" or "float16": how weights are stored.
-    levels : of the octree of networks, 1 to 6; None for what suits the size.
-    widths : of the networks, a level from the root; None for what suits the size. Not with ``psnr``.
-    calibration : "auto", gains and offsets where they pay, or "none".
-    labels : whether values are labels, which only ``max_error=0`` keeps.
+    levels : levels of the octree of networks, 1 to 6; None for what suits the size.
+    widths : features of the nodes of every level from the root, each 1 to 256; None for what suits the size. Not with
+        ``psnr``.
+    calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
+    labels : whether values are labels, which need ``max_error=0``.
     channels : "name" and "color" ("#rrggbb") of every channel.
     method : "networks", "predictive", or "auto" for the better of the two.
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
-    resume : folder that keeps what is done until all is.
+    resume : folder that keeps finished work until the file is complete.
     scheduler : address of a dask.distributed scheduler, or its Client, whose workers fit the blocks.
 
     Raises
     ------
     ValueError, TypeError
-        If a value is not usable, or two contradict each other. What depends on the volume is checked with it.
+        If a value cannot be used, or two contradict each other.
     """
 
     ratio: float | None = None
@@ -90,6 +91,7 @@ class Options:
     scheduler: Any = None
 
     def __post_init__(self) -> None:
+        """Check all fields, and make lists unchangeable."""
         if self.method == "networks":
             _refuse_networks(self._option_against_networks())
         self._check_target()
@@ -108,12 +110,12 @@ class Options:
             "spacing": None if self.spacing is None else _parse_spacing(self.spacing),
         }  # fmt: skip
         _check_units(self.units)
-        for name, value in checked.items():  # what lists were given can change no more
+        for name, value in checked.items():  # lists that were given cannot be changed any more
             object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, options: Options | None, keywords: Mapping[str, Any]) -> Options:
-        """Options that are given as such, or as keywords. TypeError where they are given as both."""
+        """Return options that are given as such, or as keywords. TypeError if both are given."""
         if options is None:
             return cls(**keywords)
         if keywords:
@@ -124,7 +126,7 @@ class Options:
 
     @property
     def target(self) -> dict[str, float]:
-        """The one target, by its name."""
+        """The one target, by its name; a ratio of 64 if none was given."""
         given = {name: getattr(self, name) for name in TARGETS}
         return {name: value for name, value in given.items() if value is not None} or {"ratio": DEFAULT_RATIO}
 
@@ -135,15 +137,18 @@ class Options:
 
     @property
     def without_networks(self) -> str:
-        """The option that rules networks out, as it was given; "" where there is none."""
+        """The option that rules networks out, as it was given; "" if there is none."""
         if self.max_error is not None:
             return f"max_error={self.max_error}"
         return f"method={self.method!r}" if self.method == "predictive" else ""
 
     def budget(self, raw: int) -> int:
-        """The largest size of the file of ``raw`` bytes of voxels; 0 where a PSNR or a bound is the target.
+        """Return the largest size of the file for ``raw`` bytes of voxels; 0 if a PSNR or a bound is the target.
 
-        ValueError where no file can be as large.
+        Raises
+        ------
+        ValueError
+            If no file can be as large.
         """
         if self.psnr is not None or self.max_error is not None:
             return 0
@@ -156,7 +161,12 @@ class Options:
         return budget
 
     def settings(self, *, favour_decoding_speed: bool = False) -> Settings:
-        """What training is told; ``quick`` where to decode sooner counts more than the last 0.2 dB."""
+        """Return the settings of training and blocks.
+
+        Parameters
+        ----------
+        favour_decoding_speed : whether faster decoding is worth more than the last 0.2 dB.
+        """
         return Settings(
             preset=self.preset, seed=self.seed, device=self.device, weights_format=WEIGHTS[self.weights],
             levels=self.levels, widths=None if self.widths is None else tuple(self.widths),
@@ -165,20 +175,22 @@ class Options:
         )  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
-        """What the head of a file says of the voxels' size."""
+        """Return spacing and unit, as the head of a file has them."""
         spacing = (1.0, 1.0, 1.0) if self.spacing is None and self.units else self.spacing
         return {"spacing": spacing, "unit": self.units or ""}
 
     def with_facts(self, facts: Mapping[str, Any]) -> Options:
-        """The same, with an image's spacing, units, axes and channels where none were given."""
+        """Return the same options, with an image's spacing, units, axes and channels if none were given."""
         return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
 
     def _option_against_networks(self) -> str:
+        """Return the option that networks cannot serve, as it was given; "" if there is none."""
         if self.max_error is not None:
             return f"max_error={self.max_error}"
         return "labels=True" if self.labels else ""
 
     def _check_target(self) -> None:
+        """Check that there is at most one target, in its range."""
         given = {name: getattr(self, name) for name in TARGETS if getattr(self, name) is not None}
         for name, value in given.items():
             if isinstance(value, bool) or not isinstance(value, Real):
@@ -196,6 +208,7 @@ class Options:
             raise ValueError(f"nbytes is {self.nbytes}, expected at least 1")
 
     def _check_names(self) -> None:
+        """Check the options that are one of several names."""
         for name, known in (
             ("method", METHODS), ("preset", STEPS), ("weights", WEIGHTS), ("calibration", CALIBRATIONS)
         ):  # fmt: skip
@@ -204,6 +217,7 @@ class Options:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
     def _check_whole_numbers(self) -> None:
+        """Check seed, levels and block."""
         for name in ("seed", "levels", "block"):
             number = getattr(self, name)
             if number is not None and (isinstance(number, bool) or not isinstance(number, Integral)):
@@ -218,7 +232,7 @@ class Options:
             )
 
     def _check_without_networks(self) -> None:
-        """ValueError where networks are described for a file that has none."""
+        """Raise ValueError if networks are described for a file that has none."""
         weights = self.weights if self.max_error is None else "entropy"
         for name, value in (("widths", self.widths), ("levels", self.levels), ("weights", weights)):
             if value is not None and value != "entropy":
@@ -228,7 +242,7 @@ class Options:
 
 
 def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
-    """The volume to be read box by box.
+    """Return the volume, to be read box by box.
 
     Raises
     ------
@@ -248,9 +262,12 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
 
 
 def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
-    """What META says of axes, channels and labels; empty where that is what a reader takes for granted.
+    """Return what META stores about axes, channels and labels; empty if a reader assumes just this.
 
-    ValueError where they do not fit the volume.
+    Raises
+    ------
+    ValueError
+        If the options do not fit the volume.
     """
     meta: dict[str, Any] = {}
     dtype = np.dtype(source.array.dtype)
@@ -272,14 +289,14 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
         if not options.exact or dtype.kind not in "iu":
             raise ValueError(
                 f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
-                "names are exact"
+                "labels must be exact"
             )
         meta["labels"] = True
     return meta
 
 
 def _refuse_networks(given: str) -> None:
-    """ValueError where something was given that only the predictive coder does, and networks were asked for."""
+    """Raise ValueError if an option was given that only the predictive coder serves, and networks were asked for."""
     if given:
         raise ValueError(
             f"{given} and method='networks' given, expected one: networks keep no bound; the predictive coder does"
@@ -287,6 +304,7 @@ def _refuse_networks(given: str) -> None:
 
 
 def _parse_spacing(spacing: Sequence[float]) -> tuple[float, ...]:
+    """Return spacing as numbers. ValueError or TypeError if these are not three positive ones."""
     try:
         edges = tuple(float(edge) for edge in spacing)
     except (TypeError, ValueError):
@@ -297,6 +315,7 @@ def _parse_spacing(spacing: Sequence[float]) -> tuple[float, ...]:
 
 
 def _check_units(units: str | None) -> None:
+    """Raise ValueError or TypeError if units cannot be stored."""
     if units is not None and not isinstance(units, str):
         raise TypeError(f"units is {units!r}, expected text like 'mm'")
     if units and (len(units.encode()) > limits.MAX_UNIT or not units.isprintable()):

@@ -1,4 +1,4 @@
-"""The picture of a job that compresses block by block, as far as it is."""
+"""The preview of a job that compresses block by block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from .sources import VolumeSource
 
 
 class Canvas:
-    """The volume coarsely, with the blocks that are done; the first, of several channels and points in time."""
+    """A coarse picture of the volume, with the blocks that are finished.
+
+    Only the first channel and point in time is shown.
+    """
 
     def __init__(self, source: VolumeSource) -> None:
         self.source = source
@@ -25,6 +28,7 @@ class Canvas:
         self.painted: set[int] = set()
 
     def preview(self, done: Sequence[tuple[BlockTask, Block]]) -> Preview:
+        """Add blocks that are new, and return the picture."""
         for number, (task, block) in enumerate(done):
             if number in self.painted or task.volume:
                 continue

@@ -1,4 +1,4 @@
-"""The search for a PSNR: fits of several sizes, until one has it and hardly more."""
+"""Search for the smallest file with a PSNR: fits of several sizes, until one has it and hardly more."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from .without_networks import NotPredictive, fit_without_networks, usual_seconds
 
 LEAST_RATIO = 8  # No larger file is tried,
 LEAST_BYTES = 600  # nor blocks of fewer bytes.
-MOST_ATTEMPTS = 6  # After as many fits the best file so far is taken.
-NEAR_DB = 0.1  # A file with at most as much more than is wanted ends the search.
-PILOT_SHARE = 0.15  # Of the preset's steps, in a first fit that only tells where to begin,
-PILOT_LOSS_DB = 1.5  # and by how much a whole fit is better.
+MOST_ATTEMPTS = 6  # After this many fits the best file so far is taken.
+NEAR_DB = 0.1  # A file with at most this much more than the wanted PSNR ends the search.
+PILOT_SHARE = 0.15  # The first fit takes this share of the preset's steps, only to tell where to begin.
+PILOT_LOSS_DB = 1.5  # A whole fit is better than that one by this much.
 USUAL_FITS = 2  # Whole fits that a search usually takes.
-DB_PER_DOUBLING = 3.0  # What twice the bytes buy, roughly.
+DB_PER_DOUBLING = 3.0  # Twice the bytes give about this much.
 
 
 def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview | Finished]:
-    """The smallest file found with a PSNR, by the job's method.
+    """Make the smallest file found with a PSNR, by the job's method.
 
-    Where both methods may serve, a file without networks comes first. Only if networks are better in as many bytes,
-    their size is searched.
+    If both methods are possible, a file without networks comes first. The size of networks is searched only if they are
+    better in as many bytes.
     """
     method = settled_method(job, LEAST_RATIO)
     if method == "predictive":
@@ -49,10 +49,12 @@ def reach_psnr(job: EncodingJob, wanted: float) -> Iterator[Progress | Preview |
 
 
 def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | Preview, None, Finished | None]:
+    """Make a file with the predictive coder; None if it cannot be made."""
     began, usual = time.perf_counter(), usual_seconds(job)
     one_fit = estimate_blocks(job.source, job.source.nbytes // 64, job.settings, job.edge).seconds
 
     def adjust(event: Progress) -> Progress:
+        """Add the usual time of a fit of networks, which may follow."""
         return with_later_stages(event, began, pace(event, usual) * one_fit)
 
     with suppress(NotPredictive):
@@ -63,9 +65,9 @@ def _without_networks(job: EncodingJob, wanted: float) -> Generator[Progress | P
 def _search(
     job: EncodingJob, wanted: float, predictive: Finished | None, began: float
 ) -> Iterator[Progress | Preview | Finished]:
-    """Fits of networks, beside a file without them.
+    """Fit networks of several sizes; ``predictive`` is the file without networks to compare with, if there is one.
 
-    PSNR is taken to be linear in log2(bytes) between the fits nearest to what is wanted.
+    PSNR is assumed to be linear in log2(bytes) between the fits nearest to the wanted one.
     """
     raw, control, best = job.source.nbytes, job.control, predictive
     given_up: GivenUp | None = None
@@ -76,6 +78,7 @@ def _search(
     size = min(most, max(least, math.log2(best.volume.nbytes_compressed if best else raw / 64)))
 
     def adjust(event: Progress, attempt: int, is_pilot: bool) -> Progress:
+        """Add the usual time of the fits that follow."""
         whole = (event.seconds + event.seconds_left) / (PILOT_SHARE if is_pilot else 1)
         ahead = USUAL_FITS if is_pilot else max(0, USUAL_FITS - 1 - len(tried))
         return with_later_stages(replace(event, attempt=attempt), began, ahead * whole)
@@ -84,7 +87,7 @@ def _search(
         if best and (control.stop.is_set() or math.isinf(best.quality.psnr)):
             break
         pilot = attempt == 1 and not predictive
-        enough = wanted if predictive and not tried else -math.inf  # only then a smaller file is there
+        enough = wanted if predictive and not tried else -math.inf  # only then there is a file to compare with
         end: FitEnd = None
         try:
             events = fit_once(job, round(2**size), PILOT_SHARE if pilot else 1.0, enough)
@@ -127,7 +130,7 @@ def _search(
 def _reason(
     best: Finished, predictive: Finished | None, given_up: GivenUp | None, tried: list[tuple[float, float]]
 ) -> str:
-    """Why that file, where there is one by each method."""
+    """Return why the file was chosen, if there is one by each method."""
     if predictive is None or math.isinf(predictive.quality.psnr):
         return ""
     if best is not predictive:
@@ -138,7 +141,7 @@ def _reason(
 
 
 def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
-    """log2(bytes) of that PSNR, from the two fits nearest to it, or from one and the usual slope."""
+    """Return log2(bytes) for a PSNR, from the two fits nearest to it, or from one and the usual slope."""
     (size, reached), *others = sorted(tried, key=lambda fit: abs(fit[1] - wanted))
     slope = DB_PER_DOUBLING
     if others and abs(size - others[0][0]) > 1e-3:

@@ -72,6 +72,7 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
     decoded = np.empty(flat.shape, volume.dtype)
 
     def calibrated(tree: NetworkBox, place: tuple[int | slice, ...]) -> bytes:
+        """Return the file of a tree with the best calibration."""
         data, decoded[place] = _recalibrate_tree(tree, flat[place])
         return data
 
@@ -80,7 +81,7 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
 
 
 def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, NDArray[Any]]:
-    """The tree's file, and the values that it decodes to."""
+    """Return the file of a tree with the best calibration, and the values that it decodes to."""
     header = tree.header
     stored = tree.stored.uncalibrated()
     outputs = tree.uncalibrated.network.on_grid([np.arange(n, dtype=np.float64) + 0.5 for n in header.shape])
@@ -99,7 +100,7 @@ def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, 
 
 
 def _rebuild(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice, ...]], bytes]) -> bytes:
-    """The volume's file with every tree changed, given its place."""
+    """Build the volume's file anew, with every tree changed by a function of the tree and its place."""
     parts = volume.parts
     if volume.n_missing:
         raise ValueError(f"{volume.n_missing} parts of the file are missing: it was cut off")
@@ -118,7 +119,7 @@ def _rebuild(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice
 
 
 def _with_quality(data: bytes, quality: dict[str, str]) -> TincVolume:
-    """A file, with this in place of what PROVENANCE said of its quality, where it has any."""
+    """Return the volume of a file, with another quality in PROVENANCE if it has any."""
     volume = TincVolume(data)
     if not volume.provenance:
         return volume

@@ -1,6 +1,6 @@
-"""What a job needs, memory and disk, before it starts; and a refusal where that is not there.
+"""What a job needs: time, memory and disk, estimated before it starts; and a refusal if there is not enough.
 
-The figures are measured peaks (docs/benchmarks/), of the whole process.
+The figures are measured peaks of the whole process (docs/benchmarks/).
 """
 
 from __future__ import annotations
@@ -21,17 +21,24 @@ from ..training.task import Estimate, Settings, estimate
 from .block_size import EXACT_EDGE, MOST_AT_ONCE, block_share, block_tree
 from .sources import VolumeSource
 
-PROCESS_BYTES = 4.2e8  # bytes: of Python and torch
-BYTES_PER_VOXEL, BYTES_PER_EXACT_VOXEL = 50, 60  # of the largest block, with networks and without
-BYTES_PER_WEIGHT = 60  # of its fit
-FILE_BYTES_PER_WEIGHT = 5 / 8  # in a file
-STATE_BYTES_PER_WEIGHT = 5 * 4  # bytes a weight, that a state of the training takes
-USUAL_SHARE = 0.5  # of the raw bytes, that a file within a bound takes, about
-MOST_ENCODINGS = 6  # encodings of a search without networks
+PROCESS_BYTES = 4.2e8  # Python and PyTorch take this much memory.
+BYTES_PER_VOXEL = 50  # Fitting networks takes this much for each voxel of the largest block,
+BYTES_PER_EXACT_VOXEL = 60  # and the predictive coder this much.
+BYTES_PER_WEIGHT = 60  # Training takes this much for each weight.
+FILE_BYTES_PER_WEIGHT = 5 / 8  # A weight takes this much of a file.
+STATE_BYTES_PER_WEIGHT = 5 * 4  # A state of the training on disk takes this much for each weight.
+USUAL_SHARE = 0.5  # A file within a bound takes about this share of the raw bytes.
+MOST_ENCODINGS = 6  # A search without networks keeps this many encodings.
 
 
 def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge: int | None = None) -> Estimate:
-    """What compressing takes, in blocks or as one tree; without looking at the values. Raises as ``estimate`` does."""
+    """Estimate what compressing with networks takes, in blocks or as one tree, without the values.
+
+    Raises
+    ------
+    ValueError
+        If the chosen widths do not fit.
+    """
     tree = block_tree(source, nbytes, settings, edge)
     n_blocks = source.n_volumes * len(tree.leaves)
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
@@ -44,20 +51,26 @@ def estimate_blocks(source: VolumeSource, nbytes: int, settings: Settings, edge:
 
 
 def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
-    """Bytes of main memory that compressing in the blocks of a tree takes at most, about; besides the array itself."""
+    """Return about the bytes of main memory that compressing takes at most, besides the array itself.
+
+    Parameters
+    ----------
+    tree : its leaves are the blocks.
+    nbytes : size of the file; of no meaning if the settings have a bound.
+    """
     voxels = int((tree.stop - tree.start)[tree.leaves].prod(axis=1).max())
     if settings.bound is not None:
         return int(PROCESS_BYTES + BYTES_PER_EXACT_VOXEL * voxels + 2 * USUAL_SHARE * source.nbytes)
     weights = nbytes / FILE_BYTES_PER_WEIGHT / (source.n_volumes * len(tree.leaves))
     networks = BYTES_PER_VOXEL * voxels + BYTES_PER_WEIGHT * weights + 3 * nbytes
     searched = 0.0
-    if _is_searched(source, settings):  # all of it is read
+    if _is_searched(source, settings):  # the whole volume is in memory
         searched = 3 * source.nbytes + MOST_ENCODINGS * nbytes + BYTES_PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
     return int(PROCESS_BYTES + max(0 if settings.without_networks else networks, searched))
 
 
 def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
-    """Bytes on the disk for a file, and for what is kept until it is saved; about."""
+    """Return about the bytes on the disk for the file, and for what is kept until it is saved."""
     if settings.bound is not None:
         return int(2 * USUAL_SHARE * source.nbytes)
     weights = nbytes / FILE_BYTES_PER_WEIGHT / (source.n_volumes * len(tree.leaves))
@@ -70,17 +83,17 @@ def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Setti
 
 
 def _is_searched(source: VolumeSource, settings: Settings) -> bool:
-    """Whether a file without networks may be made for a size."""
+    """Return whether a file without networks may be made for a size."""
     return settings.method != "networks" and source.size <= MOST_AT_ONCE
 
 
 def available_memory() -> float:
-    """Bytes that a job can have: what is available, and what this process has of Python and torch already."""
+    """Return the bytes that a job can have: free memory, and what this process has of Python and PyTorch already."""
     return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS_BYTES)
 
 
 def check_memory(needed: int, way_out: str) -> None:
-    """ValueError where there is less than needed."""
+    """Raise ValueError if less memory is available than needed. ``way_out`` says what to do."""
     free = available_memory()
     if needed > free:
         raise ValueError(
@@ -89,14 +102,14 @@ def check_memory(needed: int, way_out: str) -> None:
 
 
 def give_back_memory() -> None:
-    """Return what was freed to the system: glibc keeps hundreds of MB that the threads of a job had."""
+    """Return freed memory to the system: glibc keeps hundreds of MB that the threads of a job had."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_disk(needed: int, folder: Path) -> None:
-    """ValueError where the disk of a folder has less room."""
+    """Raise ValueError if the disk of a folder has less room than needed."""
     free = shutil.disk_usage(folder if folder.exists() else os.path.dirname(os.path.abspath(folder))).free
     if needed > free:
         raise ValueError(f"about {rough_size(needed)} needed on the disk of {folder}, {rough_size(free)} free there")

@@ -1,4 +1,4 @@
-"""What is to be compressed: an array of any kind, checked, and read box by box.
+"""The volume to compress: an array of any kind, checked, and read box by box.
 
 NumPy arrays, memory maps, Zarr arrays, HDF5 datasets, dask arrays: whatever has a shape, a dtype and slices.
 """
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from ..format import limits
 from ..format.limits import MAX_LEADING
 
-FEW_VOXELS, SAMPLE_EDGE = 2**25, 32
+FEW_VOXELS = 2**25  # The fingerprint of a larger volume is that of some boxes,
+SAMPLE_EDGE = 32  # of this many voxels along an edge.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VolumeSource:
-    """Volumes z, y, x, maybe of several channels and points in time.
+    """A volume z, y, x, maybe of several channels and points in time.
 
     Attributes
     ----------
@@ -39,12 +40,16 @@ class VolumeSource:
 
     @classmethod
     def of(cls, array: Any, *, exact: bool = False) -> VolumeSource:
-        """Any array, or what becomes one; of bool only where every value will survive (``exact``).
+        """Make a source of an array, or of what becomes one.
+
+        Parameters
+        ----------
+        exact : whether every value will be kept; else bool is refused.
 
         Raises
         ------
         ValueError, TypeError
-            If it is no volume that a file can hold.
+            If no file can hold the volume.
         """
         if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
             array = np.asarray(array)
@@ -74,29 +79,30 @@ class VolumeSource:
 
     @property
     def n_volumes(self) -> int:
-        """Channels times points in time."""
+        """Number of volumes: channels times points in time."""
         return math.prod(self.leading)
 
     @property
     def size(self) -> int:
-        """Voxels."""
+        """Number of voxels in all volumes."""
         return self.n_volumes * math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all voxels."""
         return self.size * self.dtype.itemsize
 
     def index(self, volume: int, box: Sequence[slice]) -> tuple[Any, ...]:
-        """Where the array has a box of one channel or point in time."""
+        """Return the index in the array of a box of one channel or point in time."""
         place = np.unravel_index(volume, self.leading) if self.leading else ()
         return (*map(int, place), *box)
 
     def read(self, volume: int, box: Sequence[slice], *, finite: bool = True) -> NDArray[Any]:
-        """A box as an array of its own; see :meth:`checked`."""
+        """Read a box, see :meth:`checked`."""
         return self.checked(np.asarray(self.array[self.index(volume, box)]), finite=finite)
 
     def fingerprint(self) -> str:
-        """A hash of all values; of more than :data:`FEW_VOXELS`, of some boxes."""
+        """Return a hash of all values; of some boxes only, if there are more than :data:`FEW_VOXELS`."""
         digest = hashlib.blake2b(digest_size=8)
         whole = self.size <= FEW_VOXELS
         for volume in range(self.n_volumes) if whole else sorted({0, self.n_volumes // 2, self.n_volumes - 1}):
@@ -108,12 +114,12 @@ class VolumeSource:
         return digest.hexdigest()
 
     def checked(self, values: NDArray[Any], *, finite: bool = True) -> NDArray[Any]:
-        """A box as a contiguous array of the dtype.
+        """Return a box as a contiguous array of the dtype.
 
         Raises
         ------
         ValueError
-            If ``finite`` is set and a value is not.
+            If ``finite`` is set and a value is not finite.
         """
         values = np.ascontiguousarray(values, self.dtype)
         if finite and self.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Stages of a job: one that runs another hands its events on, and goes on with what the other ends with."""
+"""Stages of a job: run one inside another, hand its events on, and return its result."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ Result = TypeVar("Result")
 def run_stage(
     events: Iterable[Progress | Preview | Result], adjust: Callable[[Progress], Progress] = lambda progress: progress
 ) -> Generator[Progress | Preview, None, Result | None]:
-    """Hand on the events of a stage, its progress as ``told`` makes it; return its result, None where there is none.
+    """Hand on the events of a stage, and return its result; None if it was cancelled.
 
-    A stage has no result where it was cancelled.
+    Parameters
+    ----------
+    adjust : changes every :class:`Progress`, as from that of the stage to that of the job.
     """
     result: Result | None = None
     for event in events:

@@ -1,4 +1,4 @@
-"""One pass over all voxels of a volume, block by block: what it takes to share out bytes and to make an overview."""
+"""One pass over all voxels, block by block, for the range, the detail of each block, and the overview."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..format.quality import span_of
 from ..octree import Octree, box_slices
 from .sources import VolumeSource
 
-DETAIL = 8  # edge of the cells within which a block's detail is measured
+DETAIL_EDGE = 8  # Voxels along the cells within which the detail of a block is measured.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Survey:
-    """What one pass over all voxels tells.
+    """The results of one pass over all voxels.
 
     Attributes
     ----------
-    low, high : smallest and largest finite value of every block, (n_volumes, n_blocks); where it has none, the
+    low, high : smallest and largest finite value of every block, (n_volumes, n_blocks); for a block without any, the
         smallest of all.
-    detail : root of the sum of squared differences from the means of small cells, of every block.
-    overview : mean of every cell, float64 (n_volumes, z, y, x); None where none is wanted.
+    detail : root of the sum of squared differences from the means of small cells, for every block.
+    overview : mean of every cell, float64 (n_volumes, z, y, x); None if there is no overview.
     digest : a hash of all values.
     """
 
@@ -45,9 +45,19 @@ class Survey:
 def survey(
     source: VolumeSource, tree: Octree, edge: int, control: Control, *, finite: bool = True, labels: bool = False
 ) -> Iterator[Progress | Survey]:
-    """Read every block once; ends without a :class:`Survey` where it is cancelled.
+    """Read every block once. No :class:`Survey` comes if it is cancelled.
 
-    The overview has means, or of ``names`` the value in the middle of each cell.
+    Parameters
+    ----------
+    tree : its leaves are the blocks.
+    edge : voxels along a cell of the overview; 0 for none.
+    finite : whether a value that is not finite is refused.
+    labels : whether values are labels. The overview then has the label in the middle of each cell, instead of a mean.
+
+    Raises
+    ------
+    NotWithNetworks
+        If the values span more than the largest floating-point number.
     """
     began = time.perf_counter()
     shape = source.n_volumes, len(tree.leaves)
@@ -99,23 +109,23 @@ def survey(
 
 
 def detail_of(values: NDArray[Any], scale: float) -> float:
-    """Sum of squared differences from the means of cells of :data:`DETAIL` voxels, in units of ``scale``."""
+    """Return the sum of squared differences from the means of small cells, in units of ``scale``."""
     total = 0.0
-    edges = [np.arange(0, n, DETAIL) for n in values.shape]
-    for first in range(0, len(values), DETAIL):
-        slab = values[first : first + DETAIL].astype(np.float64) / scale
+    edges = [np.arange(0, n, DETAIL_EDGE) for n in values.shape]
+    for first in range(0, len(values), DETAIL_EDGE):
+        slab = values[first : first + DETAIL_EDGE].astype(np.float64) / scale
         sums = slab.sum(axis=0, keepdims=True)
         count = np.array(float(len(slab)))
         for axis in (1, 2):
             sums = np.add.reduceat(sums, edges[axis], axis=axis)
-            length = np.minimum(DETAIL, values.shape[axis] - edges[axis])
+            length = np.minimum(DETAIL_EDGE, values.shape[axis] - edges[axis])
             count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
         total += float(np.square(slab).sum() - (sums**2 / count).sum())
     return max(0.0, total)
 
 
 def _mean(values: NDArray[Any]) -> float:
-    """0 where there are none. In units of the largest, so that no sum is infinite."""
+    """Return the mean, 0 if there are no values. In units of the largest value, so that no sum is infinite."""
     largest = float(np.abs(values).max(initial=0))
     if not largest:
         return 0.0

@@ -1,4 +1,4 @@
-"""Whether a file keeps its promise: every voxel compared with the original, box by box."""
+"""Verify that a file keeps its bound: every voxel is compared with the original, box by box."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .sources import VolumeSource
 
 
 def verify_against(volume: TincVolume, original: Any) -> tuple[int, float]:
-    """How many voxels are further from the original than the file promises, and how far off the worst finite one is.
+    """Return how many voxels are further from the original than the file promises, and the largest finite difference.
 
     Raises
     ------
     ValueError
-        If the file promises nothing, or the shapes or dtypes differ.
+        If the file promises no bound, or the shapes or dtypes differ.
     """
     bound = volume.error_bound
     if bound is None:

@@ -1,6 +1,6 @@
-"""A volume without networks for a size or a quality: best where there are many bytes a voxel (docs/benchmarks/).
+"""Compress without networks, for a size or a PSNR. This is best at low ratios (docs/benchmarks/).
 
-bounded/box.py codes its blocks, all under one bound, which bounded/search.py finds.
+bounded/box.py codes the blocks, all within one bound, which bounded/search.py finds.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
 from .job import EncodingJob
 
-MOST_RATIO = 300  # beyond, networks were better for every volume that was measured
+MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
 N_SAMPLES = 2  # of this number
 SAMPLE_EDGE = 64  # and this edge.
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2  # Time between two events of progress.
 
 T = TypeVar("T")
 
 
 class NotPredictive(ValueError):
-    """A volume, or a size, that cannot be done without networks."""
+    """The predictive coder cannot compress this volume, or not to this size."""
 
 
 def is_candidate(job: EncodingJob, ratio: float) -> bool:
-    """Whether to try it: not where the user chose networks, or there is more than can be searched in memory."""
+    """Return whether to try the predictive coder.
+
+    Not if the user chose networks, or the volume is too large to search.
+    """
     settings = job.settings
     chosen = (
         settings.method != "auto"
@@ -60,27 +63,27 @@ def is_candidate(job: EncodingJob, ratio: float) -> bool:
 
 
 def usual_seconds(job: EncodingJob) -> float:
-    """What :func:`fit_plain` usually takes, on the machine of :mod:`.costs`."""
+    """Return the usual seconds of :func:`fit_without_networks`, on the machine of :mod:`~.training.costs`."""
     tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
     sizes = (tree.stop - tree.start)[tree.leaves].prod(axis=1).tolist() * job.source.n_volumes
     return costs.USUAL_ROUNDS * costs.coding_seconds(sizes) + costs.checking_seconds(sizes)
 
 
 def usual_sample_seconds(job: EncodingJob) -> float:
-    """What coding one box of :func:`estimate_plain` once usually takes."""
+    """Return the usual seconds of coding one box of :func:`forecast_without_networks` once."""
     return costs.coding_seconds([math.prod(min(SAMPLE_EDGE, n) for n in job.source.shape)])
 
 
 def fit_without_networks(
     job: EncodingJob, *, nbytes: int | None = None, wanted: float | None = None
 ) -> Iterator[Progress | Finished]:
-    """In at most ``nbytes``, or with a PSNR of at least ``wanted``. Ends without :class:`Finished` if it is cancelled.
+    """Make a file of at most ``nbytes``, or with a PSNR of at least ``wanted`` dB. No file comes if it is cancelled.
 
     Raises
     ------
     NotPredictive
         If the bytes are too few; if values span more than the largest floating-point number; or if they are constant,
-        which networks need no search for, unless the method is "predictive".
+        unless the method is "predictive": networks need no search for a constant.
     """
     began = time.perf_counter()
     source = job.source
@@ -109,6 +112,7 @@ def fit_without_networks(
     n_other_bytes = head_bytes(header, [*job.extra, provenance], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
 
     def search(encode: Encoder) -> EncodedBoxes:
+        """Find the bound, and encode all boxes within it."""
         if not span:
             return bounded_search.encode_lossless(boxes, encode)
         if wanted is not None:
@@ -117,12 +121,14 @@ def fit_without_networks(
         return bounded_search.encode_to_size(boxes, max(1, nbytes - n_other_bytes), encode)
 
     def work(encode: Encoder, check: Check) -> Finished:
+        """Search, then check and measure every box, and build the file."""
         encoded = search(encode)
         bound = encoded.bound * (1 + 2 * encoded.dead_zone)
         if np.dtype(source.dtype).kind in "iu":
             bound = float(math.floor(bound))
 
         def block(index: int) -> Block:
+            """Return a finished block, from an earlier run if there is one."""
             if (kept := pieces.get(f"block {index}")) is not None:
                 return Block(**kept)
             made = coded_block(encoded.parts[index], boxes[index], bound, span, check)
@@ -144,6 +150,7 @@ def fit_without_networks(
 
 
 def _check_size(raw: int, least: int, nbytes: int | None) -> None:
+    """Raise NotPredictive if a file takes more bytes than it may."""
     if nbytes is not None and least > nbytes:
         raise NotPredictive(
             f"a volume of {raw} bytes cannot become {nbytes} without networks: the smallest file is about {least} "
@@ -157,9 +164,9 @@ class Forecast:
 
     Attributes
     ----------
-    kind : "cheap" where making it costs no more than a forecast, or nothing can be better; "sampled" where boxes of the
-        volume were coded; "none" where these could not be, so that networks may be all there is.
-    psnr : dB that it will have, by the boxes; a dB or two too low.
+    kind : "cheap" if making the file costs no more than a forecast, or nothing can be better; "sampled" if boxes of the
+        volume were coded; "none" if these could not be coded, so that networks may be all there is.
+    psnr : dB that the file will have, by the boxes; a dB or two too low.
     """
 
     kind: Literal["cheap", "sampled", "none"]
@@ -167,7 +174,10 @@ class Forecast:
 
 
 def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progress | Forecast]:
-    """What to expect of :func:`fit_plain`, from two boxes of the volume. Ends without it if it is cancelled."""
+    """Forecast the PSNR of :func:`fit_without_networks` from two boxes of each volume.
+
+    No forecast comes if it is cancelled.
+    """
     source = job.source
     if source.size <= LARGE_VOLUME:
         yield Forecast("cheap")
@@ -191,6 +201,7 @@ def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progres
     pieces = Pieces(job.journal.under(f"sample-{nbytes}"))
 
     def work(encode: Encoder, _: Check) -> Forecast:
+        """Find the PSNR of the boxes in their share of the bytes."""
         try:
             reached = psnr(math.sqrt(bounded_search.encode_to_size(boxes, budget, encode).mse), span)
         except bounded_search.OutOfReach:
@@ -202,12 +213,12 @@ def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progres
 
 @dataclass(slots=True)
 class _Search:
-    """How far a search on boxes has come.
+    """The progress of a search on boxes.
 
     Attributes
     ----------
     sizes : voxels of every box.
-    is_checked : whether what was found is decoded and measured in the end.
+    is_checked : whether the result is decoded and measured in the end.
     begun, done : boxes coded, in all rounds.
     done_at : seconds when the last of them was done.
     """
@@ -219,6 +230,7 @@ class _Search:
     done_at: float = 0.0
 
     def progress(self, seconds: float) -> Progress:
+        """Return the progress after so many seconds."""
         most = bounded_search.MAX_ENCODES * len(self.sizes)
         seconds_left = self.seconds_left(seconds)
         return Progress(
@@ -226,12 +238,12 @@ class _Search:
         )
 
     def seconds_left(self, seconds: float) -> float:
-        """Expected until the end of the search, after so many seconds."""
+        """Return the seconds expected until the end of the search, after so many seconds."""
         n, usual = len(self.sizes), costs.coding_seconds(self.sizes)
         a_round = n * self.done_at / self.done if self.done else max(usual, n * seconds)
         checks = a_round / usual * costs.checking_seconds(self.sizes) if self.is_checked else 0.0
         rounds = self.done / n
-        if self.done < self.begun or not self.done:  # else there are no more
+        if self.done < self.begun or not self.done:  # else the search is over
             rounds = max(costs.USUAL_ROUNDS, self.done // n + 1)
         return max(0.0, rounds * a_round + checks - seconds)
 
@@ -240,18 +252,22 @@ def _run_in_thread(
     work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
     *, is_checked: bool,
 ) -> Iterator[Progress | T]:  # fmt: skip
-    """Work on boxes in a thread, with progress from here; it ends soon after it is cancelled, or nobody listens.
+    """Work on boxes in a thread, and yield progress from this one.
 
-    What was encoded before is among the ``pieces``.
+    It ends soon after it is cancelled, or the caller stops.
+
+    Boxes that an earlier run has encoded are among the ``pieces``.
     """
     search, abandoned = _Search([box.size for box in boxes], is_checked), threading.Event()
 
     def check() -> None:
+        """Raise Cancelled if the work was cancelled or abandoned."""
         if abandoned.is_set():
             raise Cancelled
         control.check()
 
     def encode(index: int, bound: float, taper: int, dead_zone: float) -> EncodedBox:
+        """Encode a box, or return it from an earlier run."""
         search.begun += 1
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
         if (kept := pieces.get(name)) is not None:
@@ -272,4 +288,4 @@ def _run_in_thread(
         try:
             yield future.result()
         except Cancelled:
-            del future  # and its error, whose frames hold the boxes and this frame, a cycle
+            del future  # its error holds the boxes and this frame, a cycle

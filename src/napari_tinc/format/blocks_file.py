@@ -1,4 +1,5 @@
-"""A file of blocks: boxes of a large volume, of channels and of points in time, each a tree of networks of its own.
+"""The bytes of a file of blocks: boxes of a large volume, of channels and of points in time, each compressed
+separately.
 
 A block is decoded without any other, so that of a file only what a view meets is read; and is compressed without any
 other, so that a volume need not fit in memory, nor the work on one machine. An overview is the volume at a coarser
@@ -35,7 +36,7 @@ from .tree import pack_tree, read_tree
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BlocksHeader(VolumeFacts):
-    """What a file of blocks says before its chunks.
+    """The facts that a file of blocks stores before its chunks.
 
     Attributes
     ----------
@@ -49,16 +50,23 @@ class BlocksHeader(VolumeFacts):
 
     @property
     def n_volumes(self) -> int:
-        """Channels times points in time."""
+        """Number of volumes: channels times points in time."""
         return math.prod(self.leading)
 
     def overview_shape(self) -> tuple[int, ...]:
+        """Return the cells of an overview along z, y, x."""
         return tuple(-(-n // self.edge) for n in self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """Of a block or an overview: a file of a tree of networks; or a residual, with the CRC-32 of its values."""
+    """The bytes of a block or an overview.
+
+    Attributes
+    ----------
+    data : a file of one tree of networks; or a box of the predictive coder.
+    crc : CRC-32 of the decoded values of a box of the predictive coder; None for networks.
+    """
 
     data: bytes
     crc: int | None = None
@@ -66,15 +74,15 @@ class Payload:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockLayout:
-    """Where the parts of a file are.
+    """The places of the chunks in a file of blocks.
 
     Attributes
     ----------
-    overviews : one a volume, or none.
-    blocks : leaves fastest; shorter than it should be where the file is cut off.
-    ancillary : all that a reader may skip.
-    verify : None where all blocks have networks, or where the file is cut off.
-    residuals : where the payloads begin that VERIFY is of, in order.
+    overviews : one for each volume, or none.
+    blocks : blocks of the first volume, then of the second, ...; fewer than the header says if the file is cut off.
+    ancillary : chunks that a reader may skip.
+    verify : VERIFY; None if all blocks have networks, or if the file is cut off.
+    residuals : first bytes of the payloads whose checksums VERIFY has, in order. uint32 (n,).
     """
 
     overviews: Sequence[ChunkEntry]
@@ -85,7 +93,7 @@ class BlockLayout:
 
 
 def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -> tuple[BlocksHeader, BlockLayout]:
-    """Read the head of a file of ``size`` bytes. With ``partial`` it may be cut off anywhere after the head.
+    """Read the head of a file of ``size`` bytes. With ``partial`` the file may be cut off anywhere after the head.
 
     Raises
     ------
@@ -133,6 +141,7 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         check_range("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
 
     def complete(entries: ChunkTable) -> ChunkTable:
+        """Keep the chunks that end before the file does."""
         return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
     layout = BlockLayout(
@@ -144,7 +153,7 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
 def pack(
     header: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
 ) -> bytes:  # fmt: skip
-    """The bytes of a file.
+    """Build the bytes of a file of blocks.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Chunks of a file, and the table of them."""
+"""Chunks of a file, and the table of chunks in its head."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from .limits import MAX_CHUNK_NODES, MAX_CHUNKS, MAX_FILE, MAX_META
 
 
 class ChunkKind(IntEnum):
-    """Chunks a reader must understand. Numbers overlap with :class:`Ancillary`: compare roles with ``is``."""
+    """Kinds of chunks that a reader must understand.
+
+    Their numbers overlap with :class:`Ancillary`: compare roles with ``is``.
+    """
 
     MODEL, WEIGHTS, RESIDUAL, VERIFY, BLOCK, OVERVIEW = range(6)
 
 
 class Ancillary(IntEnum):
-    """Chunks a reader may skip, and keeps when it writes the file again."""
+    """Kinds of chunks that a reader may skip. It keeps them when it writes the file again."""
 
     META, THUMB, PROVENANCE, QUALITY = range(4)
 
@@ -38,9 +41,16 @@ _ROLES: dict[tuple[bool, int], ChunkKind | Ancillary] = {
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One chunk. ``payload`` is as it was found: take it with :meth:`checked` before decoding.
+    """A chunk with its payload, which :meth:`checked` compares with its checksum.
 
-    ``kind`` may be unknown when ``ancillary``; ``n_nodes`` counts the nodes of a WEIGHTS chunk; ``crc`` is stored.
+    Attributes
+    ----------
+    kind : number of the kind; may be unknown if ``ancillary``.
+    ancillary : whether a reader may skip the chunk.
+    level : level of the octree that a WEIGHTS chunk belongs to, or what other kinds use the number for.
+    n_nodes : networks in a WEIGHTS chunk.
+    payload : bytes as they are in the file, not checked.
+    crc : CRC-32 as it is in the file.
     """
 
     kind: int
@@ -52,7 +62,7 @@ class Chunk:
 
     @classmethod
     def of(cls, role: ChunkKind | Ancillary, payload: bytes, level: int = 0, n_nodes: int = 0) -> Chunk:
-        """A new chunk with the CRC of its payload."""
+        """Make a chunk, with the CRC-32 of its payload."""
         return cls(int(role), isinstance(role, Ancillary), level, n_nodes, payload, zlib.crc32(payload))
 
     @property
@@ -62,11 +72,11 @@ class Chunk:
 
     @property
     def role(self) -> ChunkKind | Ancillary | None:
-        """What the chunk is, None where this version does not know it."""
+        """Kind of the chunk; None if this version does not know it."""
         return _ROLES.get((self.ancillary, self.kind))
 
     def checked(self) -> bytes:
-        """The payload, after its CRC-32 was compared; :class:`TincError` where it differs."""
+        """Return the payload after a comparison with its CRC-32. TincError if they differ."""
         computed = zlib.crc32(self.payload)
         if computed != self.crc:
             name = self.role.name if self.role is not None else f"unknown ({self.kind})"
@@ -75,14 +85,22 @@ class Chunk:
 
 
 def verify(chunks: Iterable[Chunk]) -> None:
-    """Compare the CRC-32 of every chunk; :class:`TincError` names the first that differs."""
+    """Compare every chunk with its CRC-32. TincError names the first that differs."""
     for chunk in chunks:
         chunk.checked()
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEntry:
-    """A row of the table of chunks. ``start`` is the place of its payload in the file."""
+    """A row of the table of chunks.
+
+    Attributes
+    ----------
+    code : byte that has kind and level.
+    n_nodes : networks in a WEIGHTS chunk.
+    start, length : first byte of the payload in the file, and its number of bytes.
+    crc : CRC-32 of the payload.
+    """
 
     code: int
     n_nodes: int
@@ -92,27 +110,32 @@ class ChunkEntry:
 
     @property
     def kind(self) -> int:
+        """Number of the kind, 0 to 7."""
         return self.code >> 4 & 7
 
     @property
     def level(self) -> int:
+        """Level of the octree, 0 to 15."""
         return self.code & 15
 
     @property
     def role(self) -> ChunkKind | Ancillary | None:
+        """Kind of the chunk; None if this version does not know it."""
         return _ROLES.get((self.code >= 128, self.kind))
 
     def chunk(self, payload: bytes) -> Chunk:
+        """Make the chunk of this row from its payload."""
         return Chunk(self.kind, self.code >= 128, self.level, self.n_nodes, payload, self.crc)
 
 
 class ChunkTable(Sequence[ChunkEntry]):
-    """Rows of a table, made when they are asked for: the head of a file of 458 kB has 65536.
+    """The rows of a table of chunks, as columns. A row becomes an object when it is read: a small file may have 65,536.
 
     Attributes
     ----------
-    code, n_nodes, length, crc : uint8 and uint32 (n,).
-    start, stop : uint32 (n,), where payloads begin and end.
+    code : uint8 (n,).
+    n_nodes, length, crc : uint32 (n,).
+    start, stop : first byte of every payload, and one past its last, uint32 (n,).
     """
 
     def __init__(self, code: NDArray[np.uint8], n_nodes: NDArray[np.uint32], start: NDArray[np.uint32],
@@ -120,9 +143,11 @@ class ChunkTable(Sequence[ChunkEntry]):
         self.code, self.n_nodes, self.start, self.length, self.crc = code, n_nodes, start, length, crc
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.code)
 
     def __iter__(self) -> Iterator[ChunkEntry]:
+        """Iterate over the rows, as :class:`ChunkEntry`."""
         columns = (self.code, self.n_nodes, self.start, self.length, self.crc)
         return map(ChunkEntry, *(column.tolist() for column in columns))
 
@@ -138,16 +163,20 @@ class ChunkTable(Sequence[ChunkEntry]):
 
     @property
     def stop(self) -> NDArray[np.uint32]:
+        """One past the last byte of every payload, uint32 (n,)."""
         return self.start + self.length
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
-        """Drop the others; column by column, as a table may be nearly all that a file is."""
+        """Keep only the chosen rows. One column at a time, since a table may be most of what a file takes in memory."""
         for name in ("code", "n_nodes", "start", "length", "crc"):
             setattr(self, name, getattr(self, name)[rows])
 
 
 def read_table(cursor: HeadReader, known: Iterable[ChunkKind]) -> ChunkTable:
-    """The rows of the table, up to the end of the head; critical chunks only of kinds that are ``known``."""
+    """Read the table of chunks, up to the end of the head.
+
+    TincError for a critical chunk of a kind that is not ``known``.
+    """
     known = list(known)
     codes, n_nodes, lengths, crcs = bytearray(), array("I"), array("I"), array("I")
     for _ in range(cursor.varint("number of chunks", 1, MAX_CHUNKS)):
@@ -177,7 +206,7 @@ def read_table(cursor: HeadReader, known: Iterable[ChunkKind]) -> ChunkTable:
 
 
 def pack_entry(chunk: Chunk) -> bytes:
-    """A chunk's row of the table."""
+    """Build a chunk's row of the table."""
     code = chunk.ancillary << 7 | chunk.kind << 4 | chunk.level
     return (
         struct.pack("<B", code)

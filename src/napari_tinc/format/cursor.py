@@ -1,4 +1,4 @@
-"""Reading a head field by field, each checked; and numbers of variable length."""
+"""Read the fields of a head one by one, each with its checks; pack numbers of variable length."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from .limits import MAX_FLOAT
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
-    """Refuse a number out of range; NaN is out of any."""
+    """Raise TincError if a number is out of its range. NaN is out of any range."""
     if not low <= value <= high:
         raise TincError(f"{field} is {value}, expected {low if low == high else f'{low} to {high}'}")
 
 
 class HeadReader:
-    """A cursor over HEAD. Every read is checked; ``what`` names the field in errors."""
+    """A cursor over the bytes of HEAD. It checks every field that it reads; ``field`` is the name in error messages."""
 
     def __init__(self, head: bytes) -> None:
         self.head = head
         self.position = 0
 
     def take(self, field: str, n_bytes: int) -> bytes:
+        """Read a number of bytes."""
         if self.position + n_bytes > len(self.head):
             raise TincError(f"{field}: head is {len(self.head)} bytes, expected at least {self.position + n_bytes}")
         self.position += n_bytes
         return self.head[self.position - n_bytes : self.position]
 
     def unsigned(self, field: str, n_bytes: int, high: int, low: int = 0) -> int:
+        """Read an unsigned integer of ``n_bytes``, which must be ``low`` to ``high``."""
         value = int.from_bytes(self.take(field, n_bytes), "little")
         check_range(field, value, low, high)
         return value
 
     def varint(self, field: str, low: int, high: int) -> int:
+        """Read an integer of variable length (LEB128, 1 to 7 bytes), which must be ``low`` to ``high``."""
         value = 0
         for shift in range(0, 49, 7):
             byte = self.take(field, 1)[0]
@@ -48,12 +51,14 @@ class HeadReader:
         raise TincError(f"{field}: number is longer than 7 bytes")
 
     def floats(self, field: str, code: str, low: float = -MAX_FLOAT, high: float = MAX_FLOAT) -> tuple[float, ...]:
+        """Read numbers of a format of :mod:`struct`, which must be ``low`` to ``high``."""
         values = struct.unpack("<" + code, self.take(field, struct.calcsize("<" + code)))
         for value in values:
             check_range(field, value, low, high)
         return values
 
     def bits(self, field: str, n_bits: int) -> NDArray[np.uint8]:
+        """Read ``n_bits`` bits, as uint8 (n_bits,). The bits that pad the last byte must be 0."""
         packed = np.frombuffer(self.take(field, (n_bits + 7) // 8), np.uint8)
         bits = np.unpackbits(packed, bitorder="little")
         if bits[n_bits:].any():
@@ -61,13 +66,13 @@ class HeadReader:
         return bits[:n_bits]
 
     def end(self) -> None:
-        """Refuse bytes that are left."""
+        """Raise TincError if bytes are left."""
         if self.position != len(self.head):
             raise TincError(f"head is {len(self.head)} bytes, expected {self.position}")
 
 
 def pack_varint(value: int) -> bytes:
-    """A number as minimal LEB128."""
+    """Pack a number in the fewest bytes of LEB128."""
     check_range("number", value, 0, 2**49 - 1)
     groups = [value >> shift & 127 for shift in range(0, max(value.bit_length(), 1), 7)]
     return bytes([group | 128 for group in groups[:-1]] + groups[-1:])

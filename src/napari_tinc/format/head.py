@@ -1,16 +1,16 @@
-"""What every ``.tinc`` file begins with: prefix, facts, table of chunks; and their checks.
+"""The beginning of every ``.tinc`` file: prefix, facts about the volume, table of chunks; and their checks.
 
 A file holds either one tree of networks (networks_file.py) or blocks that are such files (blocks_file.py). NumPy and
-the standard library only; docs/reference/format.md is the authority. All is little-endian; ``pack_varint`` is a minimal
-LEB128 number of at most 7 bytes; bits are packed least significant first, padding bits are 0::
+the standard library only; docs/reference/format.md is the authority. All numbers are little-endian. "uv" is a number in
+the fewest bytes of LEB128, at most 7. Bits are packed least significant first, padding bits are 0::
 
     PREFIX  16 B  magic 89 54 4E 43 | u8 major<<4 + minor | u8 required features | u32 head length
                   | u16 CRC-16/CCITT of the ten bytes so far | u32 CRC-32 of HEAD
     HEAD          facts, description of the content, table of chunks
     BODY          the chunks back to back
 
-Offsets follow from the lengths, so that overlaps, holes and trailing bytes cannot be said. Any head has exactly one
-encoding.
+Places follow from the lengths, so that no head can describe overlaps, holes or trailing bytes. Every head has exactly
+one encoding.
 """
 
 from __future__ import annotations
@@ -31,25 +31,31 @@ from ..octree import Octree
 from .cursor import HeadReader, check_range, pack_varint
 from .limits import DTYPES, MAX_AXIS, MAX_FILE, MAX_HEAD, MAX_SPACING, MAX_UNIT, MAX_VOXELS, MIN_FILE, MIN_SPACING
 
-MAGIC, MAJOR, MINOR = b"\x89TNC", 1, 0
-PREFIX = struct.Struct("<4sBBIHI")
+MAGIC = b"\x89TNC"  # Other first bytes are no .tinc file.
+MAJOR = 1  # Files of another major version are refused.
+MINOR = 0  # Files of other minor versions are read all the same.
+PREFIX = struct.Struct("<4sBBIHI")  # Magic, version, features, length of HEAD, CRC-16 of these, CRC-32 of HEAD.
 
-_SPACING, _ORIGIN, _ERROR_BOUND, _AFFINE = 1, 2, 4, 8  # flags
+_SPACING = 1  # Bit of the flags: a spacing and a unit are stored.
+_ORIGIN = 2  # Bit of the flags: an origin is stored.
+_ERROR_BOUND = 4  # Bit of the flags: a largest error is stored.
+_AFFINE = 8  # Bit of the flags: an affine matrix is stored.
 
 
 class Feature(IntFlag):
-    """What a reader has to know to decode a file."""
+    """Abilities that a reader needs to decode a file."""
 
     RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS = (1 << bit for bit in range(5))
 
 
-READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)
+READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)  # Files that need another feature are refused.
+# Names in error messages, in the order of the bits.
 FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class VolumeFacts:
-    """What a file says about its volume.
+    """The facts that a file stores about its volume.
 
     Attributes
     ----------
@@ -77,14 +83,24 @@ class VolumeFacts:
 
 
 def check_size(size: int) -> None:
-    """Refuse the size of a file that cannot be a ``.tinc`` file."""
+    """Raise TincError if no ``.tinc`` file can have this size."""
     why = "" if size >= MIN_FILE else "not a .tinc file: " if size else "is empty: "
     if not MIN_FILE <= size <= MAX_FILE:
         raise TincError(f"{why}file size is {size}, expected {MIN_FILE} to {MAX_FILE}")
 
 
 def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, bytes]:
-    """Checks 1 and 2: the prefix, and HEAD's length and CRC. ``read`` gives the bytes from a place to another."""
+    """Read and check the prefix and HEAD (checks 1 and 2 of docs/reference/format.md).
+
+    Parameters
+    ----------
+    read : returns the bytes of the file from a first one to one past the last.
+    size : bytes of the whole file.
+
+    Returns
+    -------
+    The features that the file needs, and the bytes of HEAD.
+    """
     check_size(size)
     prefix = read(0, PREFIX.size)
     magic, version, features, length, crc16, crc32 = PREFIX.unpack(prefix)
@@ -106,14 +122,14 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
 
 
 def assemble(features: Feature, head: bytes, payloads: Iterable[bytes]) -> bytes:
-    """The bytes of a file: prefix, HEAD and BODY."""
+    """Build the bytes of a file from HEAD and the payloads of its chunks."""
     start = struct.pack("<4sBBI", MAGIC, MAJOR << 4 | MINOR, features, len(head))
     prefix = start + struct.pack("<HI", binascii.crc_hqx(start, 0xFFFF), zlib.crc32(head))
     return b"".join([prefix, head, *payloads])
 
 
 def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, int], tuple[float, float]]:
-    """Check 3 and the range of check 4: flags, dtype, shape and value range, with which every head begins."""
+    """Read flags, dtype, shape and value range, with which every head begins (checks 3 and 4)."""
     flags = cursor.unsigned("flags", 1, _SPACING | _ORIGIN | _ERROR_BOUND | _AFFINE)
     dtype = np.dtype(DTYPES[cursor.unsigned("dtype", 1, len(DTYPES) - 1)])
     z, y, x = (cursor.varint("axis", 1, MAX_AXIS) for _ in range(3))
@@ -126,7 +142,7 @@ def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, 
 
 
 def read_optional(cursor: HeadReader, flags: int) -> dict[str, Any]:
-    """The rest of check 4: the facts that flags name, as arguments of :class:`VolumeFacts`."""
+    """Read the facts that the flags name (check 4), as arguments of :class:`VolumeFacts`."""
     facts: dict[str, Any] = {}
     if flags & _SPACING:
         facts["spacing"] = cursor.floats("spacing", "3d", MIN_SPACING, MAX_SPACING)
@@ -144,7 +160,7 @@ def read_optional(cursor: HeadReader, flags: int) -> dict[str, Any]:
 
 
 def pack_start(facts: VolumeFacts) -> bytes:
-    """What :func:`read_start` reads."""
+    """Build the bytes that :func:`read_start` reads."""
     code = f"{facts.dtype.kind}{facts.dtype.itemsize}"
     if code not in DTYPES:
         raise TincError(f"dtype is {facts.dtype}, expected one of {', '.join(DTYPES)}")
@@ -157,11 +173,12 @@ def pack_start(facts: VolumeFacts) -> bytes:
 
 
 def pack_optional(facts: VolumeFacts) -> bytes:
-    """What :func:`read_optional` reads."""
+    """Build the bytes that :func:`read_optional` reads."""
     return b"".join(_optional(facts))
 
 
 def _optional(facts: VolumeFacts) -> list[bytes]:
+    """Build the bytes of each optional fact, in the order of the flags; empty if there is none."""
     unit = facts.unit.encode()
     return [
         b"" if facts.spacing is None else struct.pack("<3d", *facts.spacing) + pack_varint(len(unit)) + unit,

@@ -12,7 +12,7 @@ QUALITY_KEYS = ("psnr", "ssim")  # what PROVENANCE has of a measured quality
 
 
 def usual_labels(n_leading: int) -> str:
-    """What the axes are called where a file does not say it."""
+    """Return the labels of the axes of a file that stores none, such as "czyx" for one leading axis."""
     return "qtc"[3 - n_leading :] + "zyx"
 
 
@@ -23,5 +23,5 @@ def with_json(ancillary: Sequence[Chunk], role: Ancillary, value: dict[str, Any]
 
 
 def compact(value: dict[str, Any]) -> bytes:
-    """JSON without spaces."""
+    """Encode JSON without spaces."""
     return json.dumps(value, separators=(",", ":")).encode()

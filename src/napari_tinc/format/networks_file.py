@@ -1,4 +1,5 @@
-"""A file of one tree of networks: its header, its tree and widths, the order of its chunks, and every check of these.
+"""The bytes of a file of one tree of networks: its header, its widths, the order of its chunks, and all checks of
+these.
 
 What a payload means belongs elsewhere: entropy coding, networks and calibration see a chunk's bytes only after
 :meth:`Chunk.checked`. See head.py for the notation and for what all files share::
@@ -45,20 +46,20 @@ from .widths import count_parameters, pack_widths, read_widths
 
 
 class WeightsFormat(IntEnum):
-    """How WEIGHTS payloads hold their numbers."""
+    """How WEIGHTS payloads store numbers: 16-bit floats, 8-bit integers, or entropy-coded integers."""
 
     FLOAT16, INT8, ENTROPY = range(3)
 
 
 class Calibration(IntEnum):
-    """Which gains and offsets correct the network's output."""
+    """Which gains and offsets correct the output: none, one pair for all leaves, or one pair for each head."""
 
     NONE, GLOBAL, PER_LEAF = range(3)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NetworksHeader(VolumeFacts):
-    """What a file says before its chunks.
+    """The facts that a file of one tree of networks stores before its chunks.
 
     Attributes
     ----------
@@ -79,32 +80,33 @@ class NetworksHeader(VolumeFacts):
 
     @property
     def mean(self) -> float:
-        """The value that a network output of 0 stands for."""
+        """Value in the data that a network output of 0 stands for."""
         lo, hi = self.value_range
         return float(lo) + float(hi - lo) * (self.mean_q / 65535)
 
     @property
     def std(self) -> float:
-        """How much the value grows when the network's output grows by 1."""
+        """Difference in the data that a difference of 1 in the network's output stands for."""
         lo, hi = self.value_range
         return float(hi - lo) * (self.std_q / 65535)
 
 
 def parameter_counts(header: NetworksHeader) -> NDArray[np.int32]:
-    """Weights and biases of every node, int32 (n_nodes,)."""
+    """Return the number of weights and biases of every node, int32 (n_nodes,)."""
     counts: NDArray[np.int32] = _parameter_counts(header.tree, header.widths.tobytes(), header.layers)
     return counts
 
 
 @cache_for_small_trees
 def _parameter_counts(tree: Octree, widths: bytes, layers: int) -> NDArray[np.int32]:
+    """Count the parameters; the result cannot be changed, as it may be remembered."""
     counts = count_parameters(tree, np.frombuffer(widths, np.int16), layers)
     counts.flags.writeable = False
     return counts
 
 
 def pack(header: NetworksHeader, chunks: Sequence[Chunk]) -> bytes:
-    """The bytes of a file. CRCs are written as the chunks carry them, so that damage stays visible.
+    """Build the bytes of a file. CRCs are written as the chunks carry them, so that damage stays visible.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def pack(header: NetworksHeader, chunks: Sequence[Chunk]) -> bytes:
 
 
 def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[Chunk, ...]]:
-    """Read a file's header and cut out its chunks, whose CRCs are left to :meth:`Chunk.checked`.
+    """Read the header of a file and cut out its chunks, whose CRCs :meth:`Chunk.checked` compares later.
 
     With ``partial`` the file may end anywhere after its first chunk; only the whole chunks are returned, which make
     a coarser level of detail.
@@ -153,7 +155,7 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[
 
 
 def _read_header(cursor: HeadReader) -> NetworksHeader:
-    """Checks 3 to 6 and the first half of 7; the second needs the chunks."""
+    """Read the header (checks 3 to 6, and the first half of 7; the second half needs the chunks)."""
     flags, dtype, shape, value_range = read_start(cursor)
     if not math.isfinite(value_range[1] - value_range[0]):
         low, high = value_range
@@ -174,12 +176,12 @@ def _read_header(cursor: HeadReader) -> NetworksHeader:
 
 
 def _check_order(table: Sequence[ChunkEntry], header: NetworksHeader) -> None:
-    """Check 8 but for the sum: MODEL first, then all networks in order."""
+    """Check that MODEL comes first and WEIGHTS cover all networks in order (check 8, but for the sum of lengths)."""
     per_level = [
         int(np.count_nonzero(header.widths[header.tree.at_level(i)] > 0)) for i in range(header.tree.depth + 1)
     ]
     level_ends = list(itertools.accumulate(n for n in per_level if n))
-    level, node = 0, 0  # the first node no chunk holds yet
+    level, node = 0, 0  # the first node that no chunk holds yet
     for i, entry in enumerate(table):
         if (i == 0) != (entry.role is ChunkKind.MODEL):
             raise TincError(f"chunk {i} has type {entry.code:#04x}, expected one MODEL chunk, the first")
@@ -197,7 +199,7 @@ def _check_order(table: Sequence[ChunkEntry], header: NetworksHeader) -> None:
 
 
 def _pack_header(header: NetworksHeader) -> bytes:
-    """HEAD up to the chunk table."""
+    """Build HEAD up to the table of chunks."""
     check_range("width", int(header.widths.max(initial=0)), 0, MAX_WIDTH)
     check_range("number of widths", header.widths.size, len(header.tree.split), len(header.tree.split))
     return b"".join([

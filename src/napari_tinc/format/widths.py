@@ -1,4 +1,4 @@
-"""Widths of the networks in a head, and what follows from them."""
+"""Widths of the networks in a head, and what follows from them: who has a network, a head, how many parameters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from .cursor import HeadReader, check_range, pack_varint
 from .limits import MAX_WIDTH
 from .tree import cache_for_small_trees
 
-SCALAR, INHERITS = 0, -1  # in place of a width: a leaf that is one value, a node that uses its parent's network
+SCALAR = 0  # In place of a width: a leaf that is one value.
+INHERITS = -1  # In place of a width: a node that uses its parent's network.
 
 
 def network_of_node(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
-    """The node whose network a node uses, its own or the nearest above; -1 for a scalar. int32 (n_nodes,)."""
+    """Return the node whose network serves each node, itself or the nearest above; -1 for scalars. int32 (n_nodes,)."""
     node = np.arange(len(widths), dtype=np.int32)
     node[widths == SCALAR] = -1
     for level in range(1, tree.depth + 1):
@@ -28,31 +29,31 @@ def network_of_node(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int32]:
 
 
 def has_head(tree: Octree, widths: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether a leaf's values come from a node: it has a linear head then. (n_nodes,)."""
+    """Return whether each node has a linear head, since a leaf takes its values from it. bool (n_nodes,)."""
     used = np.zeros(len(widths) + 1, bool)
-    used[network_of_node(tree, widths)[tree.leaves]] = True  # of a scalar the last
+    used[network_of_node(tree, widths)[tree.leaves]] = True  # scalars mark the last item, which is dropped
     return used[:-1]
 
 
 def find_heads(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
-    """The nodes with a head, ascending."""
+    """Return the nodes with a head, ascending."""
     return np.flatnonzero(has_head(tree, widths))
 
 
 def heads_of_leaves(tree: Octree, widths: NDArray[Any]) -> NDArray[np.int64]:
-    """Which of :func:`find_heads` each leaf's values come from, -1 for a scalar. int64 (n_leaves,)."""
+    """Return the index in :func:`find_heads` of each leaf's head, -1 for a scalar. int64 (n_leaves,)."""
     served = network_of_node(tree, widths)[tree.leaves]
     return np.where(served < 0, -1, np.searchsorted(find_heads(tree, widths), served))
 
 
 def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray[np.int32]:
-    """Weights and biases of every node, int32 (n_nodes,).
+    """Count the weights and biases of every node, int32 (n_nodes,).
 
     A node of width w sees 3 coordinates and the v outputs of its parent: 4w + vw in its first layer, w^2 + w in
     each further one, and w + 1 in the head if it has one. A node without network has none.
     """
     headed = has_head(tree, widths)
-    width = np.maximum(widths, 0).astype(np.int32)  # no node has more than 2^20; in place, as trees may be large
+    width = np.maximum(widths, 0).astype(np.int32)  # a node has at most 2^20; in place, as trees may be large
     counts = width[tree.parent]
     counts[0] = 0
     counts += 4 + (layers - 1)
@@ -64,7 +65,10 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
 
 
 def read_widths(cursor: HeadReader, tree: Octree) -> NDArray[np.int16]:
-    """The width of every node, refused unless stored exactly as :func:`pack_widths` does."""
+    """Read the width of every node, int16 (n_nodes,).
+
+    TincError unless it is stored exactly as :func:`pack_widths` does.
+    """
     start = cursor.position
     classes: list[int] = []
     if cursor.unsigned("width form", 1, 1):
@@ -99,19 +103,19 @@ def read_widths(cursor: HeadReader, tree: Octree) -> NDArray[np.int16]:
 
 @cache_for_small_trees
 def _canonical_bytes(tree: Octree, widths: bytes) -> bytes:
-    """The one form in which widths are stored, after they were checked."""
+    """Check the widths, and build the one form in which they may be stored."""
     parsed = np.frombuffer(widths, np.int16)
     _check_networks(tree, parsed)
     return pack_widths(tree, parsed)
 
 
 def _is_stored(tree: Octree, widths: NDArray[np.int16], level: int) -> NDArray[np.bool_]:
-    """The nodes of a level whose width is stored, of all of that level: the root, and children of networks."""
+    """Return which nodes of a level have a stored width: the root, and children of networks. (n_nodes_of_level,)."""
     return widths[tree.parent[tree.at_level(level)]] > 0 if level else np.ones(1, bool)
 
 
 def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
-    """Each network has children with networks, or else a head; and each above it is one too."""
+    """Raise TincError unless each network has either networks below it or a head, and each network above it exists."""
     if widths[0] <= 0:
         raise TincError(f"width of the root is {max(0, widths[0])}, expected 1 to {MAX_WIDTH}")
     networks = widths > 0
@@ -127,9 +131,11 @@ def _check_networks(tree: Octree, widths: NDArray[np.int16]) -> None:
 
 
 def pack_widths(tree: Octree, widths: NDArray[np.int16]) -> bytes:
-    """Form 0, a uv a level; where a level mixes widths form 1, the sorted classes and each node's index of few bits.
+    """Build the bytes of all widths.
 
-    Only children of networks are spoken of; 0 is no network. Then a bit a leaf without one: whether it is a scalar.
+    Form 0 is one varint for each level. If a level mixes widths, form 1 has the sorted widths that occur and the index
+    of each node in few bits. Only children of networks are stored, with 0 for "no network". A bit for each leaf without
+    a network follows: whether it is a scalar.
     """
     scalars = widths[tree.leaves[widths[tree.leaves] <= 0]] == SCALAR
     flags = np.packbits(scalars, bitorder="little").tobytes()

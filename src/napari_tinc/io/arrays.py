@@ -1,4 +1,4 @@
-"""AxesView: an array of any kind with other axes, of which nothing is read before it is indexed."""
+"""Arrays that are read when they are indexed, with axes in another order; and reading an array slab by slab."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..array_like import LazyBase
 
-SLAB = 2**24  # voxels read at a time
+SLAB = 2**24  # This many voxels are read at a time, or one plane if that has more.
 
 
 class AxesView(LazyBase):
-    """An array with its axes in another order, those of length one left out, or in another dtype.
+    """An array with its axes in another order, without those of length one, or in another dtype.
 
     Indexed by integers and slices it reads that part, as a NumPy array. Whatever else the array's file needs stays open
     as long as this lives.
@@ -40,13 +40,16 @@ class AxesView(LazyBase):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes that are kept."""
         return tuple(int(self.array.shape[axis]) for axis in self.order)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Dtype of what is read."""
         return self._dtype
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read a part, given by integers and slices, as a NumPy array."""
         items = index if isinstance(index, tuple) else (index,)
         if Ellipsis in items:
             at = items.index(Ellipsis)
@@ -61,13 +64,14 @@ class AxesView(LazyBase):
 
 
 class ArrayOfFile(AxesView):
-    """Failures to read it name the file; libraries have many kinds of them."""
+    """An array whose read errors name its file, since every library has errors of its own."""
 
     def __init__(self, array: Any, file: Path, portable: bool) -> None:
         super().__init__(array, portable=portable)
         self.file = file
 
     def __getitem__(self, index: Any) -> Any:
+        """Read a part. ValueError if the file cannot be read."""
         try:
             return super().__getitem__(index)
         except (ImportError, MemoryError):
@@ -77,11 +81,12 @@ class ArrayOfFile(AxesView):
 
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    """Return the error for a file that cannot be read, with what its library said."""
     return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
 
 
 def slabs_of(array: Any) -> Iterator[NDArray[Any]]:
-    """The planes of an array in their order, some at a time: (planes, y, x)."""
+    """Yield the planes of an array in their order, several at a time: (planes, y, x)."""
     depth, plane = array.shape[-3], math.prod(array.shape[-2:])
     rows = max(1, SLAB // max(1, plane))
     for place in np.ndindex(*array.shape[:-3]):

@@ -1,4 +1,4 @@
-"""HDF5 files."""
+"""Read HDF5 files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .image import Content, default_axes, library
 
 
 def read_hdf5(file: Path, inside: str) -> Content:
+    """Read the dataset at a path in the file, or the only 3D dataset."""
     h5py = library("h5py")
     source = h5py.File(file, "r")  # closes when the last dataset taken from it is gone
     dataset = source.get(inside) if inside else None

@@ -1,8 +1,8 @@
-"""Reading image files of other formats: TIFF, .npy, NIfTI, Zarr, HDF5 -> read_image -> Image.
+"""What all image formats share: the image as a file describes it, its axes, its channels.
 
-Every format goes through its field's library, imported only when a file needs it. Large images are not read: what comes
-is an array that reads what it is asked for. Whether an image can be compressed (axes, dtype) is for the caller to say.
-Nothing here knows of `.tinc` files, napari or Qt; write.py writes.
+Every format uses the library of its field, which is imported only when a file needs it. Large images are not read into
+memory: an array reads what is asked for. Whether an image can be compressed (axes, dtype) is for the caller to decide.
+Nothing here knows of `.tinc` files, napari or Qt. read.py chooses the reader of a format, and write.py the writer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,15 @@ COLOR = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
 class Content(NamedTuple):
-    """What a file holds: sizes along z, y, x, and of every channel a name and a color as RRGGBB."""
+    """The content of a file as its reader returns it.
+
+    Attributes
+    ----------
+    array : not yet read if it is large.
+    axes : an upper-case letter for each axis.
+    sizes : size of a voxel and its unit, along z, y, x.
+    channels : name and color, RRGGBB, of every channel.
+    """
 
     array: Any
     axes: str
@@ -35,16 +43,17 @@ class Content(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Image:
-    """An image as its file describes it.
+    """An image with all that its file says about it.
 
     Attributes
     ----------
-    array : NumPy array or memory map; a library's array or an :class:`~napari_tinc.io.arrays.AxesView` of it, not yet
-    read. axes : one upper-case letter a dimension, "ZYX" for a volume; Q is an axis the file does not name.
-    spacing : voxel size along z, y, x in `units`; None when the file says nothing.
-    units : a name napari and pint understand ("micrometer"); None when the file gives none they do.
-    name : the file's name without suffixes, then that of the dataset where the path names one.
-    channels : "name" and "color" ("#rrggbb") of every channel, as far as the file says; empty where it does not.
+    array : NumPy array or memory map; or a library's array, or an :class:`~napari_tinc.io.arrays.AxesView` of it, that
+        is not yet read.
+    axes : an upper-case letter for each axis, "ZYX" for a volume; Q is an axis that the file does not name.
+    spacing : size of a voxel along z, y, x in `units`; None if the file has none.
+    units : a name that napari and pint understand ("micrometer"); None if the file has none of these.
+    name : the file's name without suffixes, then that of the dataset if the path names one.
+    channels : "name" and "color" ("#rrggbb") of every channel, as far as the file has them; empty if it has none.
     """
 
     array: Any
@@ -55,7 +64,7 @@ class Image:
     channels: list[dict[str, str]] = field(default_factory=list)
 
     def options(self) -> dict[str, Any]:
-        """What :func:`napari_tinc.fit` is to be told of it: spacing, units, axis labels, channels."""
+        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axis labels, channels."""
         units = self.units if self.spacing else None
         return {
             "spacing": self.spacing, "units": units, "axis_labels": _distinct_letters(self.axes),
@@ -64,7 +73,7 @@ class Image:
 
 
 def _distinct_letters(axes: str) -> str:
-    """Different lower-case letters; an axis whose letter is taken, or is none, becomes r, s, u, ..."""
+    """Return a different lower-case letter for each axis; r, s, u, ... if its letter is taken, or not a letter."""
     letters, distinct = axes.lower(), ""
     for letter in letters:
         spare = next(other for other in "rsuvwabdefg" if other not in letters + distinct)
@@ -73,6 +82,7 @@ def _distinct_letters(axes: str) -> str:
 
 
 def library(name: str) -> Any:
+    """Import the library of a format. ImportError says how to install it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -80,16 +90,16 @@ def library(name: str) -> Any:
 
 
 def default_axes(ndim: int) -> str:
+    """Return the axes of an array that names none: z, y, x after axes without names."""
     return ("Q" * ndim + "ZYX")[3:]
 
 
 def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
-    """Drop axes of length one other than z, y, x, and have z, y, x last where these are all; reads nothing."""
+    """Drop axes of length one other than z, y, x, and move z, y, x to the end if all are there. Reads nothing."""
     kept = [i for i, axis in enumerate(axes) if axis in "ZYX" or array.shape[i] != 1]
     spatial = [i for i in kept if axes[i] in "ZYX"]
-    if (
-        sorted(axes[i] for i in spatial) == ["X", "Y", "Z"] and "S" not in axes
-    ):  # samples of a color stay where they are
+    has_colors = "S" in axes  # red, green and blue, which stay where they are
+    if sorted(axes[i] for i in spatial) == ["X", "Y", "Z"] and not has_colors:
         kept = [i for i in kept if i not in spatial] + sorted(spatial, key=lambda i: "ZYX".index(axes[i]))
     ordered = "".join(axes[i] for i in kept)
     if kept == list(range(len(axes))):
@@ -101,7 +111,7 @@ def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
 
 
 def channels_of(stored: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
-    """Names and colors of so many channels; empty where these are others, or nothing is said of any."""
+    """Return names and colors of so many channels. Empty if the file describes another number, or none."""
     channels = []
     for name, color in stored:
         text = printable(" ".join(name.split())) if isinstance(name, str) else ""
@@ -111,11 +121,11 @@ def channels_of(stored: Sequence[tuple[object, object]], count: int) -> list[dic
 
 
 def printable(text: str) -> str:
-    """Without control characters, which XML has no place for."""
+    """Remove control characters, which XML cannot store."""
     return "".join(character for character in text if character.isprintable())
 
 
 def rgb_of(channel: Mapping[str, str]) -> str:
-    """Its color as RRGGBB, white where there is none."""
+    """Return the color of a channel as RRGGBB; white if it has none."""
     match = COLOR.fullmatch(channel.get("color", ""))
     return match[1].upper() if match else "FFFFFF"

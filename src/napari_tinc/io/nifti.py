@@ -1,4 +1,4 @@
-"""NIfTI files."""
+"""Read NIfTI files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .image import Content, library
 
 
 def read_nifti(file: Path, inside: str) -> Content:
+    """Read a NIfTI file; one that is not compressed as a memory map."""
     image = library("nibabel").load(file)
     stored = image.dataobj
     raw = stored.get_unscaled()  # a memory map, unless the file is compressed
@@ -24,12 +25,13 @@ def read_nifti(file: Path, inside: str) -> Content:
 
 
 class _Scaled(AxesView):
-    """Values times a slope plus an intercept, float32."""
+    """An array times a slope plus an intercept, float32."""
 
     def __init__(self, array: Any, slope: float, intercept: float) -> None:
         super().__init__(array, dtype=np.float32)
         self.slope, self.intercept = float(slope), float(intercept)
 
     def __getitem__(self, index: Any) -> Any:
+        """Read a part."""
         values = np.asarray(self.array[index], np.float64)
         return (values * self.slope + self.intercept).astype(np.float32)

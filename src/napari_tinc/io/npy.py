@@ -1,4 +1,4 @@
-"""NumPy files."""
+"""Read and write NumPy files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from .image import Content, default_axes
 
 
 def read_npy(file: Path, inside: str) -> Content:
+    """Read an .npy file as a memory map."""
     array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
     return Content(array, default_axes(array.ndim))
 
 
 def write_npy(stream: Any, array: Any) -> None:
+    """Write an .npy file, slab by slab."""
     dtype = np.dtype(array.dtype)
     if dtype.hasobject:
         raise ValueError(f"arrays of {dtype} are not written")

@@ -1,4 +1,4 @@
-"""Zarr folders, with the metadata of OME-Zarr."""
+"""Read and write Zarr folders, with the metadata of OME-Zarr."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import numpy as np
 from .arrays import ArrayOfFile, AxesView
 from .image import Content, Spacing, default_axes, library, rgb_of
 
-CHUNK = 128  # voxels along an edge of a Zarr chunk
+CHUNK = 128  # Voxels along an edge of a Zarr chunk.
 
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
 
 
 def read_zarr(file: Path, inside: str) -> Content:
+    """Read a Zarr array, or the finest level of an OME-Zarr image."""
     zarr = library("zarr")
     node = zarr.open(file, mode="r")
     if isinstance(node, zarr.Array):
-        # The second is where xarray has them in version 2.
+        # xarray stores them in the second place in Zarr version 2.
         names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
         axes = "".join(name[:1].upper() for name in names if name)
         array = ArrayOfFile(node, file, portable=True)
@@ -45,7 +46,7 @@ def read_zarr(file: Path, inside: str) -> Content:
 
 
 def is_replaceable_zarr(path: Path) -> bool:
-    """Whether there is nothing, or an empty folder, or a Zarr array or group of levels, and nothing else in it."""
+    """Return whether a path may be replaced: it is free, an empty folder, or a Zarr array or image and nothing else."""
     if not path.is_dir():
         return not path.exists()
     names = {entry.name for entry in path.iterdir()}
@@ -57,7 +58,7 @@ def write_zarr(
     folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
 ) -> None:  # fmt: skip
-    """OME-Zarr 0.5: time first, then channels or an axis of another kind, then space; five axes at most."""
+    """Write OME-Zarr 0.5: time first, then channels or one other axis, then z, y, x; at most five axes."""
     zarr = library("zarr")
     order = sorted(range(len(axes)), key=lambda i: (axes[i] in "zyx", axes[i] != "t"))
     names = [axes[i] for i in order]
@@ -74,7 +75,7 @@ def write_zarr(
         leading = [1.0] * (len(axes) - 3)
         sizes = spacing or (1.0, 1.0, 1.0)
         scale: dict[str, Any] = {"type": "scale", "scale": [*leading, *(factor * size for size in sizes)]}
-        # A voxel of a coarser level is a mean, whose place is between those of the voxels it was made of.
+        # A voxel of a coarser level is a mean, and lies in the middle of the voxels that it is the mean of.
         shift = [*(0.0 for _ in leading), *((factor - 1) / 2 * size for size in sizes)]
         moved = [{"type": "translation", "translation": shift}] if level else []
         datasets.append({"path": str(level), "coordinateTransformations": [scale, *moved]})
@@ -94,6 +95,7 @@ def write_zarr(
 
 
 def _omero_channel(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:
+    """Return a channel's label, color and contrast as OME-Zarr stores them."""
     entry: dict[str, Any] = {
         "label": channel.get("name", f"Channel {index}"), "active": True,
         "color": rgb_of(channel),

@@ -1,4 +1,4 @@
-"""Reading images of any format that is known, by the suffix of the name."""
+"""Read an image: the suffix of its name decides which reader does it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _READERS: dict[str, Callable[[Path, str], Content]] = {
 
 
 def read_volumes(path: str | os.PathLike[str]) -> Image:
-    """Like :func:`read_image`, of an image with axes z, y, x, maybe after others; ValueError where it has not."""
+    """Read an image with axes z, y, x, maybe after others, as :func:`read_image` does.
+
+    ValueError if it has other axes.
+    """
     image = read_image(path)
     if not image.axes.endswith("ZYX"):
         shape = ", ".join(map(str, image.array.shape))
@@ -39,22 +42,25 @@ def read_volumes(path: str | os.PathLike[str]) -> Image:
 
 
 def file_of(path: str | os.PathLike[str]) -> str:
-    """The file, without what names something in it."""
+    """Return the path of the file, without the dataset in it."""
     match = _HDF5_DATASET.fullmatch(os.fspath(path))
     return match[1] if match else os.fspath(path)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """Read a TIFF, .npy, NIfTI, Zarr or OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.
+    """Read a TIFF, .npy, NIfTI, Zarr, OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.
 
-    Axes of length one other than z, y, x are dropped; z, y, x come last and in this order. TIFFs of up to
-    :data:`READ_WHOLE` bytes, compressed NIfTI files and nothing else are read into memory.
+    Axes of length one other than z, y, x are dropped; z, y, x come last and in this order. Only TIFFs of up to
+    :data:`READ_WHOLE` bytes and compressed NIfTI files are read into memory.
 
     Raises
     ------
-    FileNotFoundError : there is no such file.
-    ImportError : the format's library is not installed.
-    ValueError : the suffix is not supported, or the file cannot be read.
+    FileNotFoundError
+        If there is no such file.
+    ImportError
+        If the format's library is not installed.
+    ValueError
+        If the suffix is not supported, or the file cannot be read.
     """
     match = _HDF5_DATASET.fullmatch(os.fspath(path))
     file = Path(file_of(path))
@@ -77,11 +83,11 @@ def read_image(path: str | os.PathLike[str]) -> Image:
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # each library has its own for a damaged file
+    except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
 
 
 def _input_suffix(file: Path) -> str:
-    """The supported suffix that the file's name ends with, or an empty string."""
+    """Return the supported suffix that a file's name ends with, or an empty string."""
     return next((suffix for suffix in _READERS if file.name.lower().endswith(suffix)), "")

@@ -1,4 +1,4 @@
-"""TIFF files: plain, of ImageJ, and OME-TIFF."""
+"""Read and write TIFF files: plain ones, those of ImageJ, and OME-TIFF."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from .arrays import AxesView, slabs_of
 from .image import Content, Spacing, library, printable, rgb_of
 from .units import UNITS, Size
 
-READ_WHOLE = 2**28  # bytes; larger TIFFs are read where they are looked at
+READ_WHOLE = 2**28  # Larger TIFFs, in bytes, are not read into memory.
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
-_CLASSIC_BYTES = 2**32 - 2**25  # no BigTIFF for ImageJ, and tifffile keeps room for the tags
+# Larger files are no TIFFs of ImageJ, which knows no BigTIFF; tifffile keeps room for the tags.
+_CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
 def read_tiff(file: Path, inside: str) -> Content:
+    """Read the first series of a TIFF. ValueError if it is cut short, or some of its planes are missing."""
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
@@ -31,9 +33,9 @@ def read_tiff(file: Path, inside: str) -> Content:
         tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
         if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
             raise ValueError(f"it is damaged or cut short after page {len(tiff.pages)}")
-        if missing := sum(page is None for page in series.pages):  # of which tifffile makes zeros
+        if missing := sum(page is None for page in series.pages):  # tifffile would return zeros for these
             raise ValueError(f"{missing} of its {len(series.pages)} planes are in files that are not here, or in none")
-        axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages that nobody named
+        axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages without a name
         if array is None:
             array = _lazy_tiff(file, series)
         if tiff.imagej_metadata:
@@ -53,7 +55,7 @@ def read_tiff(file: Path, inside: str) -> Content:
 
 
 def _lazy_tiff(file: Path, series: Any) -> Any:
-    """A memory map of a contiguous, uncompressed image; else a view that decodes the pages or tiles it is asked for."""
+    """Return a memory map of a contiguous, uncompressed image; else a view that decodes the pages or tiles it needs."""
     import tifffile
 
     if series.dataoffset is not None:
@@ -74,17 +76,20 @@ def _lazy_tiff(file: Path, series: Any) -> Any:
 
 
 def _rgb(color: str | None) -> str | None:
-    """OME's color, red, green, blue and alpha as a signed integer, as RRGGBB."""
+    """Return a color of OME, a signed integer of red, green, blue and alpha, as RRGGBB."""
     return None if color is None else f"{int(color) % 2**32 >> 8:06x}"
 
 
 def _imagej_channels(fields: Mapping[str, Any]) -> list[tuple[object, object]]:
-    """Colors of the brightest values of ImageJ's lookup tables; its labels name slices, not channels."""
+    """Return the color of the brightest value of each of ImageJ's lookup tables.
+
+    Its labels name slices, not channels.
+    """
     return [(None, np.asarray(table)[:, -1].astype(np.uint8).tobytes().hex()) for table in fields.get("LUTs", ())]
 
 
 def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[Size]:
-    """ImageJ's `spacing` and `unit`, 1 for a size it leaves out; x and y are TIFF tags, in pixels per unit."""
+    """Return sizes of a voxel: z from ImageJ's `spacing` (1 if it has none), x and y from tags in pixels per unit."""
     if "unit" not in fields and "spacing" not in fields:
         return []
     pixels, per = zip(*(tags.valueof(f"{axis}Resolution", (1, 1)) for axis in "YX"), strict=True)
@@ -97,6 +102,7 @@ def write_tiff(
     stream: Any, array: Any, spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], ome_named: bool,
 ) -> None:  # fmt: skip
+    """Write a TIFF, slab by slab."""
     import tifffile
 
     dtype = np.dtype(array.dtype).newbyteorder("=")
@@ -112,14 +118,14 @@ def _tiff_options(
     shape: tuple[int, ...], dtype: np.dtype[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], ome_named: bool,
 ) -> dict[str, Any]:  # fmt: skip
-    """tifffile's arguments for the most widely read kind of TIFF that keeps all there is to keep."""
+    """Return tifffile's arguments for the most widely read kind of TIFF that keeps all of the description."""
     symbol = UNITS[units][0] if units else ""
     stack = min(shape[-3:]) > 1  # tifffile squeezes axes of length one out of ImageJ and OME files
     # ImageJ has x and y as ratios of 32-bit integers, which lose digits far from 1.
     ratios = spacing is None or all(1e-4 <= size <= 1e6 for size in spacing)
     known = dtype.name in _IMAGEJ_DTYPES and math.prod(shape) * dtype.itemsize <= _CLASSIC_BYTES
     metadata: dict[str, Any] = {"axes": axes.upper()}
-    planes = axes.endswith("yx")  # both kinds know no others
+    planes = axes.endswith("yx")  # ImageJ and OME know no other order
     if axes[:-2] in ("z", "t", "c") and planes and known and stack and ratios and not ome_named:
         if spacing is None:
             return {"imagej": True, "metadata": metadata}
@@ -130,9 +136,9 @@ def _tiff_options(
     if spacing is not None:
         for axis, size in zip("ZYX", spacing, strict=True):
             metadata[f"PhysicalSize{axis}"] = float(size)
-            # OME takes no unit for micrometres; this is its word for an unknown one.
+            # Without a unit OME assumes micrometres; this is its word for an unknown unit.
             metadata[f"PhysicalSize{axis}Unit"] = symbol or "reference frame"
-    # OME has T and C; of others tifffile makes one where that leaves a place.
+    # OME has T and C. tifffile stores another axis as one of these if it is free.
     ome = stack and planes and dtype.name in _OME_DTYPES and len(axes) <= 5 and set(axes) <= set("qtczyx")
     if ome and channels:
         metadata["Channel"] = {"Name": [printable(item.get("name", f"Channel {i}")) for i, item in enumerate(channels)]}
@@ -141,6 +147,6 @@ def _tiff_options(
 
 
 def _ome_color(color: str) -> int:
-    """RRGGBB, opaque, as a signed integer of red, green, blue and alpha."""
+    """Return RRGGBB as OME stores it: opaque, a signed integer of red, green, blue and alpha."""
     value = int(color, 16) << 8 | 255
     return value - 2**32 if value >= 2**31 else value

@@ -27,7 +27,7 @@ Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the fi
 
 
 def unit_name(text: object) -> str | None:
-    """The name in `UNITS` for "µm", "micron" or "Micrometers"; None for what is not a unit of length."""
+    """Return the name in `UNITS` of "µm", "micron" or "Micrometers"; None if the text is not a unit of length."""
     unescaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(text))  # as ImageJ writes µ
     key = unicodedata.normalize("NFC", unescaped).strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
     if len(key) > 2:  # a symbol's case counts: Mm is not mm
@@ -36,7 +36,7 @@ def unit_name(text: object) -> str | None:
 
 
 def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] | None, str | None]:
-    """Spacing along z, y, x in one unit, that of x; (None, None) where sizes are missing or cannot be compared."""
+    """Return the spacing along z, y, x in the unit of x. (None, None) if sizes are missing or cannot be compared."""
     if len(sizes) != 3 or any(size is None for size, _ in sizes):
         return None, None
     names = [unit_name(unit) for _, unit in sizes]

@@ -1,7 +1,7 @@
-"""Writing volumes in other formats: an array, read slab by slab -> write_image -> TIFF, .npy, OME-Zarr.
+"""Write volumes in other formats: TIFF, .npy, OME-Zarr. An array is read slab by slab.
 
-What is written is complete or not there at all; a file that it replaces is there until then. Nothing here knows of
-`.tinc` files, napari or Qt.
+Writing is atomic: the file is complete, or what was there before stays. Nothing here knows of `.tinc` files, napari or
+Qt.
 """
 
 from __future__ import annotations
@@ -30,30 +30,34 @@ def write_image(
     channels: Sequence[Mapping[str, str]] = (), value_range: tuple[float, float] | None = None,
     coarser: Sequence[Any] = (),
 ) -> None:  # fmt: skip
-    """Write volumes of axes (..., z, y, x), complete or not at all; what is already there is replaced.
+    """Write volumes of axes (..., z, y, x). The file is complete or not written; a file that exists is replaced.
 
-    TIFFs keep the spacing and its units: ImageJ's kind where it knows the dtype, else OME, else (float16, 64-bit
-    integers, a single slice, planes that are not called yx) a plain one with OME's fields in its description. OME-Zarr
-    (0.5) keeps them too, and has the ``coarser`` levels, each half as large as the one before. `.npy` has no place for
-    either.
-    Units :func:`~napari_tinc.io.read.read_image` would not know are left out.
+    TIFFs keep the spacing and its units. They are of ImageJ's kind if it knows the dtype, else OME. float16, 64-bit
+    integers, a single slice, or planes that are not y, x make a plain TIFF with OME's fields in its description.
+    OME-Zarr (0.5) keeps spacing and units too, and has the ``coarser`` levels, each half as large as the one before.
+    `.npy` stores neither. Units that :func:`~napari_tinc.io.read.read_image` does not know are left out.
 
     Parameters
     ----------
-    array : anything with a shape, a dtype and basic indexing whose parts become NumPy arrays; no more than about
-        :data:`SLAB` voxels, or a plane, are asked for at a time.
-    axes : a letter an axis.
+    array : anything with a shape, a dtype and basic indexing whose parts become NumPy arrays. At most about
+        :data:`~.arrays.SLAB` voxels, or a plane, are read at a time.
+    axes : a letter for each axis.
     channels : "name" and "color" ("#rrggbb") of every channel.
     value_range : smallest and largest value, for the contrast of OME-Zarr's channels.
+    coarser : coarser levels of the volume, for OME-Zarr.
 
     Raises
     ------
-    FileNotFoundError : there is no such folder.
-    ImportError : the format's library is not installed.
-    OSError : it cannot be written; says how many bytes were needed, before Zarr's compression. What was there stays.
-    ValueError : the suffix is not one of `OUTPUT_SUFFIXES`, or the format cannot hold the array.
+    FileNotFoundError
+        If the folder does not exist.
+    ImportError
+        If the format's library is not installed.
+    OSError
+        If the file cannot be written; the message has the bytes needed, before Zarr's compression.
+    ValueError
+        If the suffix is not one of `OUTPUT_SUFFIXES`, or the format cannot hold the array.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
+    path = Path(os.path.realpath(path))  # a symbolic link is kept
     suffix = path.suffix.lower()
     if suffix not in OUTPUT_SUFFIXES:
         raise ValueError(f"cannot write {path}: its suffix must be one of {', '.join(OUTPUT_SUFFIXES)}")
@@ -87,18 +91,19 @@ def write_image(
         raise atomic.not_written(path, nbytes, error) from error
     finally:
         atomic.remove(str(temporary))
-    atomic.sweep(str(path))  # not before: where a process was killed between two renames, the old folder is there
+    atomic.sweep(str(path))  # only now: if a process was killed between two renames, the old folder has the data
 
 
 class _Stream(BufferedWriter):
-    """A file that NumPy does not write to behind its back: its errors do not say what was wrong."""
+    """A file that NumPy cannot write to through its descriptor, since NumPy's errors do not tell the reason."""
 
     def fileno(self) -> int:
+        """Refuse to give the descriptor."""
         raise UnsupportedOperation
 
 
 def size_on_disk(path: str | os.PathLike[str]) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     path = Path(path)
     return (
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -108,6 +113,7 @@ def size_on_disk(path: str | os.PathLike[str]) -> int:
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
+    """Put a folder in the place of another, which comes back if that fails."""
     old = Path(atomic.temporary_name(str(path)))
     if path.exists():
         path.replace(old)  # a folder with files in it cannot be overwritten by a rename

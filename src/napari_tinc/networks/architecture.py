@@ -1,15 +1,14 @@
-"""The tree of sine MLPs: which tensors it has, its evaluation, and the gradient of that evaluation.
+"""The tree of sine MLPs: which tensors it has, where each is in the vector of parameters, and its starting values.
 
-A node maps (its parent's features, the position in its own box) to features through ``layers`` sine layers; the root
-has positions only, and a linear head gives the intensity of leaves::
+A node maps (its parent's features, the position in its box) to features through ``layers`` sine layers. The root has
+positions only, and a linear head gives the intensity of leaves::
 
     x_0 = sin(features W_f + position W_p)          position = (z, y, x, 1) in [-1, 1], so W_p holds the bias
     x_k = sin(x_{k-1} W_k + b_k)                    k = 1 .. layers - 1
     y   = x_{layers-1} w_head + b_head              nodes without a network below
 
-All nodes of one level, width and parent group are stacked and run as one batched matrix product. The evaluation here
-is training's, which keeps what the gradient needs; evaluate.py has that of readers. How parameters are trained, rounded
-or stored is decided elsewhere.
+All nodes of one level, width and parent group are stacked and run as one batched matrix product. evaluate.py has the
+evaluation of readers, training/gradient.py that of training with its gradient.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ from numpy.typing import NDArray
 from ..format.widths import find_heads, heads_of_leaves, network_of_node
 from ..octree import Octree
 
-MAX_GROUPS = 256  # more would run one by one, which no batched evaluation is for
+MAX_GROUPS = 256  # More groups are refused: they would run one by one, and batches would be of no use.
 Array = Any  # numpy.ndarray or torch.Tensor
 Weights = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Nodes that run as one batched matrix product.
+    """Nodes that are evaluated as one batched matrix product.
 
     Attributes
     ----------
-    level : their level in the octree.
+    level : level of the nodes in the octree.
     nodes : their node numbers, ascending.
     parent : index of the group that all their parents are in, -1 for the root.
-    siblings : places, in Morton order, of the children of their parents that are evaluated: of the root those that
-        are networks, of other nodes all.
-    rows : which of the parent group's children at these places they are; None for all of them, in order.
-    head_rows : which of them have a head.
+    siblings : places, in Morton order, of the children of their parents that are evaluated: for the root those that are
+        networks, for other nodes all.
+    rows : which of the parent group's children at these places the nodes are; None for all of them, in order.
+    head_rows : which of the nodes have a head.
     fan_in, width : features that come in and go out.
     """
 
@@ -56,7 +55,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One stacked parameter of ``shape[0]`` nodes of group ``group``, at ``offset`` in the vector."""
+    """The place of a stacked parameter in the vector.
+
+    Attributes
+    ----------
+    group : index of the group of nodes that have the parameter.
+    kind : name of the parameter, such as "hidden1".
+    shape : nodes, rows and columns.
+    offset : place of its first number in the vector.
+    """
 
     group: int
     kind: str
@@ -65,24 +72,27 @@ class Tensor:
 
     @property
     def size(self) -> int:
+        """Numbers in the tensor."""
         return self.shape[0] * self.shape[1] * self.shape[2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Architecture:
-    """Everything about the network but its parameter values, which live in one flat float32 vector.
+    """All about a tree of networks but its parameter values, which are in one flat float32 vector.
 
     Attributes
     ----------
     octree : the tree of boxes.
-    widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`.container`.
-    layers : sine layers a node.
-    omega0 : frequency factor of the root's position weights at initialisation (SIREN, arXiv 2006.09661).
+    widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`~.format.widths`.
+    layers : sine layers of each node.
+    omega0 : frequency factor of the root's position weights at the start (SIREN, arXiv 2006.09661).
     heads : node numbers of those with a head, ascending.
-    serving, heads_of_leaves : see :mod:`.container`.
-    group_of, row_of : of every network, the group that it is in and its row there; int64 (n_nodes,).
+    network_of_node, heads_of_leaves : results of the functions of :mod:`~.format.widths` of these names.
     extents : edge lengths in voxels that all cells of a level share, float64 (n_levels, 3).
     scale : of every level, from voxels off the centre to positions: the longest edge of a box spans [-1, 1].
+    groups : groups of nodes, parents before their children.
+    group_of, row_of : for every network, the index of its group and its row there, int64 (n_nodes,).
+    tensors : all parameters, in the order of the vector.
     """
 
     octree: Octree
@@ -100,6 +110,7 @@ class Architecture:
     tensors: tuple[Tensor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        """Derive groups, tensors and what evaluation needs."""
         octree, widths = self.octree, self.widths
         heads = find_heads(octree, widths)
         groups, group_of, row_of = _group_nodes(octree, widths, heads)
@@ -128,17 +139,18 @@ class Architecture:
 
     @property
     def n_parameters(self) -> int:
+        """Length of the vector of parameters."""
         return self.tensors[-1].offset + self.tensors[-1].size
 
     def views(self, vector: Array) -> list[Weights]:
-        """The flat vector seen as one dictionary of stacked tensors a group. No copies."""
+        """Return the vector as a dictionary of stacked tensors for each group, without copies."""
         views: list[Weights] = [{} for _ in self.groups]
         for tensor in self.tensors:
             views[tensor.group][tensor.kind] = vector[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape)
         return views
 
     def carry(self, vector: NDArray[np.float32], to: Architecture) -> NDArray[np.float32]:
-        """A vector for another architecture, whose networks are some of this one's, with the values of these."""
+        """Return the vector of another architecture, all of whose networks this one has too, with this one's values."""
         out = np.zeros(to.n_parameters, np.float32)
         for group, views in zip(to.groups, to.views(out), strict=True):
             source_index = next(
@@ -156,12 +168,15 @@ class Architecture:
         return out
 
     def centre(self, nodes: Any) -> NDArray[np.float64]:
-        """Centres of the boxes of one or more nodes, in voxel coordinates (voxel i covers i to i + 1)."""
+        """Return the centres of the boxes of nodes, in voxel coordinates (voxel i covers i to i + 1)."""
         centres: NDArray[np.float64] = (self.octree.cell[nodes] + 0.5) * self.extents[self.octree.level[nodes]]
         return centres
 
     def initial(self, seed: int) -> NDArray[np.float32]:
-        """Starting values: hidden weights U(+-sqrt(6 / fan_in)) (He et al. 2015), the root's positions times omega0."""
+        """Return random starting values.
+
+        Hidden weights are drawn from U(+-sqrt(6 / fan_in)) (He et al. 2015); the root's positions from U(+-omega0).
+        """
         rng = np.random.default_rng(seed)
         vector = np.zeros(self.n_parameters, np.float32)
         for weights, group in zip(self.views(vector), self.groups, strict=True):
@@ -180,7 +195,7 @@ class Architecture:
 def _group_nodes(
     octree: Octree, widths: NDArray[np.int64], heads: NDArray[np.int64]
 ) -> tuple[list[Group], NDArray[np.int64], NDArray[np.int64]]:
-    """All groups; of every network its group, and its row there."""
+    """Group all networks; return the groups, the group of every network, and its row there."""
     groups: list[Group] = []
     group_of = np.full(len(octree.split), -1)
     row_of = np.zeros(len(octree.split), np.int64)

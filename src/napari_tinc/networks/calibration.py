@@ -1,4 +1,4 @@
-"""Affine calibration: the gain and offset that bring decoded leaves closest to the original, where they pay.
+"""Affine calibration: gains and offsets that bring decoded leaves closest to the original, if worth their bytes.
 
 For a leaf's outputs x and wanted values y, least squares gives gain = cov(x, y) / var(x) and
 offset = mean(y) - gain * mean(x).
@@ -18,9 +18,9 @@ from ..format.widths import heads_of_leaves
 from ..octree import box_slices
 from .architecture import Architecture
 
-CALIBRATION_STEP = 2.0**-8  # of gains and offsets, in units of the normalised volume
+CALIBRATION_STEP = 2.0**-8  # Gains and offsets of heads are stored in this unit, of the normalised volume.
 
-WORTH_DB = 0.005  # a calibration that gives less is left away
+WORTH_DB = 0.005  # A calibration that gains less is left out.
 
 
 def fit_corrections(
@@ -30,7 +30,7 @@ def fit_corrections(
     weights_format: WeightsFormat,
     spare: int,
 ) -> Corrections:
-    """The calibration worth having among those that ``spare`` bytes can hold: none, global or per head.
+    """Fit the best calibration that ``spare`` bytes can hold: none, one for all, or one for each head.
 
     Parameters
     ----------
@@ -60,6 +60,7 @@ def fit_corrections(
     before = max(_squared_error(moments, none), 1e-30)
 
     def gain(corrections: Corrections) -> float:
+        """Return the gain in PSNR over no calibration, in dB."""
         return 10 * math.log10(before / max(_squared_error(moments, corrections.stored()), 1e-30))
 
     best = max((corrections for corrections, cost in candidates if cost <= spare), key=gain)
@@ -67,6 +68,7 @@ def fit_corrections(
 
 
 def _least_squares(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return gain and offset from moments: count, sum x, sum y, sum xx, sum xy, sum yy."""
     n, x, y, xx, xy, _ = moments
     n = np.maximum(n, 1)
     variance = xx - x * x / n
@@ -76,6 +78,7 @@ def _least_squares(moments: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _squared_error(moments: NDArray[np.float64], corrections: Corrections) -> float:
+    """Return the sum of squared errors of calibrated outputs, from moments."""
     n, x, y, xx, xy, yy = moments.T
     a, b = corrections.gain, corrections.offset
     return float((a * a * xx + 2 * a * b * x + b * b * n - 2 * a * xy - 2 * b * y + yy).sum())
@@ -83,7 +86,13 @@ def _squared_error(moments: NDArray[np.float64], corrections: Corrections) -> fl
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corrections:
-    """Calibration of the heads, in the order of ``architecture.heads``: y = gain * x + offset. Float64, (n_heads,)."""
+    """Calibration of the heads: y = gain * x + offset.
+
+    Attributes
+    ----------
+    kind : how a file stores it.
+    gain, offset : float64 (n_heads,), in the order of ``architecture.heads``.
+    """
 
     kind: Calibration
     gain: NDArray[np.float64]
@@ -91,10 +100,11 @@ class Corrections:
 
     @classmethod
     def none(cls, n_heads: int) -> Corrections:
+        """Return no calibration, for so many heads."""
         return cls(Calibration.NONE, np.ones(n_heads), np.zeros(n_heads))
 
     def stored(self) -> Corrections:
-        """The same as a file will say it."""
+        """Return the same calibration, rounded as a file stores it."""
         if self.kind is Calibration.PER_LEAF:
             gain, offset = (
                 quantize_correction(values) * np.float64(CALIBRATION_STEP) for values in (self.gain - 1, self.offset)
@@ -105,4 +115,5 @@ class Corrections:
 
 
 def quantize_correction(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Round gains less 1, or offsets, to integers of CALIBRATION_STEP, -1024 to 1024."""
     return np.clip(np.rint(values / CALIBRATION_STEP), -1024, 1024).astype(np.int32)

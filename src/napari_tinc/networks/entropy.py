@@ -1,4 +1,4 @@
-"""Integers to bytes and back: asymmetric numeral systems over two-sided geometric distributions.
+"""Entropy coding of weights: asymmetric numeral systems over two-sided geometric distributions of integers.
 
 The coder itself is constriction's (Bamler 2022, arXiv 2201.01741); what is ours is the model of the integers. Its table
 is built with additions, products, divisions and square roots only, which IEEE 754 rounds the same everywhere, so that
@@ -16,17 +16,17 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_MAGNITUDE = 2**15 - 1
+MAX_MAGNITUDE = 2**15 - 1  # Larger integers are cut when they are encoded, and refused when they are decoded.
 LEAST_PROBABILITY = 2.0**-24  # The coder rounds probabilities to multiples of this, and none to 0.
 
 
 @dataclass(frozen=True)
 class Geometric:
-    """P(k) proportional to theta^|k| for -largest <= k <= largest; theta = decay / 65536.
+    """A two-sided geometric distribution: P(k) ~ theta^|k| for -largest <= k <= largest, theta = decay / 65536.
 
     Attributes
     ----------
-    decay : 0..65535, zero where all integers are zero.
+    decay : 0..65535, zero if all integers are zero.
     largest : 0..32767, the largest magnitude.
     """
 
@@ -35,7 +35,7 @@ class Geometric:
 
     @classmethod
     def of(cls, integers: NDArray[np.int32]) -> Geometric:
-        """The distribution under which these integers take the fewest bits."""
+        """Return the distribution under which these integers take the fewest bits."""
         if not integers.size or not integers.any():
             return cls(0, 0)
         mean = float(np.abs(integers, dtype=np.float64).mean())
@@ -44,11 +44,11 @@ class Geometric:
 
     @cached_property
     def model(self) -> Any:
-        """Its table, which takes longer to make than thousands of integers to decode."""
+        """The coder's table. To make it takes longer than to decode thousands of integers."""
         return constriction.stream.model.Categorical(self._table(), perfect=False)
 
     def bits(self, integers: NDArray[np.int32]) -> NDArray[np.float64]:
-        """The code length of each: -log2 of its probability."""
+        """Return the code length of each integer in bits: -log2 of its probability."""
         if not self.largest:
             return np.zeros(integers.shape)
         table = self._table()
@@ -56,7 +56,7 @@ class Geometric:
         return lengths[integers + self.largest]
 
     def _table(self) -> NDArray[np.float64]:
-        """Proportional to the probabilities of -largest to largest."""
+        """Return numbers proportional to the probabilities of -largest to largest."""
         table = np.empty(2 * self.largest + 1)
         powers = table[self.largest :]
         powers[0], powers[1:] = 1, self.decay / 65536
@@ -67,7 +67,7 @@ class Geometric:
 
 
 def encode(streams: Sequence[tuple[NDArray[np.int32], Geometric]]) -> bytes:
-    """All streams, each under its own distribution, as one run of little-endian 32-bit words."""
+    """Encode streams of integers, each under its own distribution, as little-endian 32-bit words."""
     coder = constriction.stream.stack.AnsCoder()
     for integers, distribution in reversed(streams):
         if distribution.largest and integers.size:
@@ -77,7 +77,7 @@ def encode(streams: Sequence[tuple[NDArray[np.int32], Geometric]]) -> bytes:
 
 
 def decode(data: bytes, streams: Sequence[tuple[int, Geometric]]) -> list[NDArray[np.int32]]:
-    """The integers of every stream, given how many each has.
+    """Decode the integers of every stream, given how many each has and its distribution.
 
     Raises
     ------

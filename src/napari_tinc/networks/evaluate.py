@@ -1,4 +1,4 @@
-"""Values from the network: at any voxels, of any box, at any sampling.
+"""Evaluate the tree of networks at any voxels, in any box, at any sampling.
 
 A request is three lists of coordinates, one an axis, whose grid is wanted. Only the leaves that the grid meets are
 evaluated, each along its path from the root, in tiles that stay in cache; leaves run in parallel threads.
@@ -25,7 +25,7 @@ from ..octree import box_slices
 from .architecture import Architecture, Array
 from .tile_buffers import BUFFERS
 
-TILE = 4096  # points whose features of two layers stay in a core's cache
+TILE = 4096  # Points whose features of two layers fit into a core's cache.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +42,11 @@ class Network:
     vector: NDArray[np.float32]
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
-    _layers: list[list[Array]] = field(init=False)  # of every group: sine layers, (n, outputs, inputs and bias)
-    _heads: list[Array] = field(init=False)  # of every group, the same
+    _layers: list[list[Array]] = field(init=False)  # for every group: sine layers, (n, outputs, inputs and bias)
+    _heads: list[Array] = field(init=False)  # for every group: heads, likewise
 
     def __post_init__(self) -> None:
+        """Stack weights and biases, so that a layer is one matrix product."""
         layers, heads = [], []
         names = [("feature", "position"), *((f"hidden{k}", f"bias{k}") for k in range(1, self.architecture.layers))]
         for weights in self.architecture.views(self.vector):
@@ -67,7 +68,7 @@ class Network:
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
         finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray, check: Check = never,
     ) -> NDArray[Any]:  # fmt: skip
-        """Calibrated outputs, in units of the normalised volume, on the grid of three ascending coordinate lists.
+        """Evaluate a grid of three ascending coordinate lists: calibrated outputs, in units of the normalised volume.
 
         Parameters
         ----------
@@ -91,6 +92,7 @@ class Network:
         grid = Grid(axes)
 
         def work(leaves: Sequence[int]) -> None:
+            """Evaluate some leaves."""
             for leaf in leaves:
                 where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
                 gain, offset = self.gain[leaf], self.offset[leaf]
@@ -114,7 +116,7 @@ class Network:
         return out
 
     def calibrate(self, outputs: NDArray[np.float32]) -> None:
-        """Give all voxels' outputs of the same network without calibration, in place, the values this one has."""
+        """Apply this network's calibration in place to outputs of all voxels that were computed without it."""
         octree = self.architecture.octree
         for leaf, gain, offset in zip(octree.leaves.tolist(), self.gain, self.offset, strict=True):
             box = box_slices(octree.start[leaf], octree.stop[leaf])
@@ -124,11 +126,14 @@ class Network:
     def _evaluate_head(
         self, head: int, grid: Grid, where: tuple[slice, ...]
     ) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
-        """Outputs of a node with a head at a part of the grid inside its box, tile by tile, not calibrated."""
+        """Evaluate a node with a head at a part of the grid inside its box.
+
+        Yield tiles and their outputs, not calibrated.
+        """
         architecture = self.architecture
         layers: list[Array] = []
-        positions: list[list[Array]] = []  # of the nodes from the root
-        ends: list[int] = []  # of their layers
+        positions: list[list[Array]] = []  # of each node on the path from the root
+        ends: list[int] = []  # number of layers up to and with each of these nodes
         for node in architecture.octree.path(head):
             index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
             group = architecture.groups[index]
@@ -149,7 +154,7 @@ class Network:
         self, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...], positions: list[list[Array]],
         tile: tuple[slice, ...],
     ) -> Array:  # fmt: skip
-        """Outputs at a few points of a grid, of layers from the root, with the positions of each node."""
+        """Evaluate layers from the root at the points of a tile, with the positions of each node."""
         shape = tuple([part.stop - part.start for part in tile])
         count = math.prod(shape)
         nodes = iter(positions)
@@ -173,9 +178,9 @@ class Network:
         return last.outputs.reshape(-1)[:count].reshape(shape)
 
     def _first_sines(self, layer: Array, positions: list[Array], out: Array) -> None:
-        """The root's first layer on a grid, (width, points), from two sides of the grid: a sine a point costs more.
+        """Evaluate the root's first layer on a grid, (width, points), with sines of two sides of the grid only.
 
-        sin(a + b) = sin a cos b + cos a sin b, of a the angles that the axes of one side give, of b those of the other.
+        sin(a + b) = sin a cos b + cos a sin b, where a are the angles that the axes of one side give, and b the others.
         """
         z, y, x = (layer[:, i, None] * along for i, along in enumerate(positions))
         z += layer[:, 3, None]
@@ -195,7 +200,7 @@ class Network:
 
 
 class Grid:
-    """Coordinates along z, y, x, and what they are in the box of a node."""
+    """Coordinates along z, y, x, and the positions that follow from them in the box of a node."""
 
     def __init__(self, axes: Sequence[NDArray[np.float64]]) -> None:
         self._all = np.concatenate(axes)
@@ -203,18 +208,19 @@ class Grid:
         self._ends = np.cumsum([len(along) for along in axes])[:-1].tolist()
 
     def positions(self, centre: NDArray[np.float64], scale: float) -> list[NDArray[np.float32]]:
-        """Along each axis, the longest edge of the box as [-1, 1]."""
+        """Return the positions along each axis; the longest edge of the box spans [-1, 1]."""
         in_box = ((self._all - centre[self._axis]) * scale).astype(np.float32)
         first, second = self._ends
         return [in_box[:first], in_box[first:second], in_box[second:]]
 
 
 def _cut_slice(along: slice, size: int) -> list[slice]:
+    """Cut a slice into slices of ``size``."""
     return [slice(at, min(at + size, along.stop)) for at in range(along.start, along.stop, size)]
 
 
 def sine_(x: Array, slope: Array | None = None) -> None:
-    """``x = sin(x)`` in place, ``slope = cos(x)`` first where asked for."""
+    """Compute ``x = sin(x)`` in place, and first ``slope = cos(x)`` if a slope is given."""
     if isinstance(x, np.ndarray) or x.device.type == "cpu":
         # NumPy's vectorised float32 sine is three times as fast as torch's on one CPU thread; same memory, no copy.
         x = np.asarray(x)

@@ -1,10 +1,10 @@
-"""How many of a tree's bytes each leaf takes: the code length of its own numbers, and its share of what is common.
+"""The bytes of a file that each leaf takes: the code length of its numbers, and its share of what is common.
 
-A network's bytes are those of its numbers in its WEIGHTS chunk: exact where they are of fixed size; else their code
-lengths, -log2 of the probabilities they are decoded with, scaled to the length of the chunk, as no chunk ends amid a
-word. All leaves that a network serves, itself or through the networks below it, share its bytes by their voxels. The
-tables of the MODEL chunk are shared like the root's weights, by all leaves but scalars. A scalar has its own code
-length, and an equal share of its table.
+A network's bytes are those of its numbers in its WEIGHTS chunk. They are exact if numbers have a fixed size. Otherwise
+they are code lengths, -log2 of the probabilities, scaled to the length of the chunk, since no chunk ends amid a word.
+All leaves that a network serves, itself or through networks below it, share its bytes by their voxels. The tables of
+the MODEL chunk are shared like the root's weights, by all leaves but scalars. A scalar has its own code length, and an
+equal share of the table of scalars.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .entropy import Geometric
 from .scalars import SCALAR_ITEM
 from .weights import ModelChunk, WeightsChunk, read_model_chunk, read_weights_chunks, readable_architecture
 
-NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}
-HEAD_NUMBER_BYTES = 2  # of a gain or an offset beside these
+NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}  # Bytes of a weight in the formats of fixed size.
+HEAD_NUMBER_BYTES = 2  # Bytes of a gain or an offset of a head in these formats.
 
 
 def bytes_of_leaves(header: NetworksHeader, chunks: Sequence[Chunk]) -> NDArray[np.float64]:
-    """Bytes of every leaf, float64 (n_leaves,); their sum is that of all MODEL and WEIGHTS payloads.
+    """Return the bytes of every leaf, float64 (n_leaves,). Their sum is that of all MODEL and WEIGHTS payloads.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def bytes_of_leaves(header: NetworksHeader, chunks: Sequence[Chunk]) -> NDArray[
 def _lengths_of_streams(
     header: NetworksHeader, architecture: Architecture, model: ModelChunk, weights_chunk: WeightsChunk
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Of every stream of a chunk the nodes whose numbers it holds, and the length of each one's, in any unit."""
+    """Yield, for every stream of a chunk, the nodes whose numbers it has, and the code length of each, in any unit."""
     weights_format = header.weights_format
     for (index, place), values in zip(weights_chunk.parts, weights_chunk.values, strict=False):
         tensor = architecture.tensors[index]
@@ -74,18 +74,18 @@ def _lengths_of_streams(
 
 
 def _lengths_of_numbers(values: NDArray[np.int32], distribution: Geometric | None, size: int) -> NDArray[np.float64]:
-    """The length of each number: by its law in bits, or of a fixed number of bytes."""
+    """Return the length of each number: in bits by its distribution, or a fixed number of bytes."""
     return np.full(len(values), float(size)) if distribution is None else distribution.bits(values)
 
 
 def _scale_to_bytes(lengths: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
-    """The same in bytes, whose sum is ``nbytes``; zeros where all are, as no bytes are stored then."""
+    """Scale lengths so that their sum is ``nbytes``; all zeros stay zeros, since no bytes are stored then."""
     total = lengths.sum()
     return lengths * (nbytes / total) if total else lengths
 
 
 def _share_among_leaves(header: NetworksHeader, per_node: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bytes of networks to those of the leaves that they serve, by their voxels; 0 for scalars. (n_leaves,)."""
+    """Share the bytes of networks among the leaves that they serve, by voxels; 0 for scalars. float64 (n_leaves,)."""
     tree = header.tree
     voxels = (tree.stop - tree.start)[tree.leaves].prod(axis=1).astype(np.float64)
     node = network_of_node(tree, header.widths)[tree.leaves]
@@ -103,7 +103,7 @@ def _share_among_leaves(header: NetworksHeader, per_node: NDArray[np.float64]) -
 
 
 def _bytes_of_scalars(model: ModelChunk, nbytes: int) -> NDArray[np.float64]:
-    """Bytes of every scalar, of ``nbytes`` in all."""
+    """Return the bytes of every scalar, which are ``nbytes`` in all."""
     integers = model.scalars.integers
     if not integers.size:
         return np.zeros(0)

@@ -1,4 +1,4 @@
-"""Values of the scalar leaves, and what they share with networks in a MODEL chunk: steps and laws of integers."""
+"""The values of the scalar leaves, as integers in a MODEL chunk."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from . import entropy
-from .rounding import storable
+from .rounding import to_bfloat16
 
+# Step, distribution and base of the scalars, before their integers.
 SCALAR_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2"), ("base", "<i2")])
-MAX_BASE = 2**15 - 1
+MAX_BASE = 2**15 - 1  # Coarser steps are chosen if values would be a larger multiple of the step.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scalars:
-    """Values of the scalar leaves, in node order, as a file holds them: (base + integers) * step, normalised units."""
+    """Values of the scalar leaves, in node order: (base + integers) * step, in units of the normalised volume.
+
+    Attributes
+    ----------
+    step : a bfloat16.
+    base : middle of the integers, which is stored once.
+    integers : int32 (n_scalars,).
+    """
 
     step: np.float32
     base: int
@@ -25,22 +33,28 @@ class Scalars:
 
     @classmethod
     def of(cls, values: NDArray[np.float64], step: float) -> Scalars:
-        """Values to the nearest multiple of a step, which is rounded to bfloat16; coarser where they are too large."""
+        """Round values to multiples of a step, which is rounded to bfloat16.
+
+        It is made coarser if values are too large.
+        """
         largest = float(np.abs(values).max()) if values.size else 0.0
-        stored = np.float32(storable(np.array(max(step, 1.01 * largest / MAX_BASE))))
+        stored = np.float32(to_bfloat16(np.array(max(step, 1.01 * largest / MAX_BASE))))
         levels = np.rint(values / np.float64(stored)).astype(np.int64)
         base = int(np.median(levels)) if values.size else 0
         return cls(stored, base, np.clip(levels - base, -entropy.MAX_MAGNITUDE, entropy.MAX_MAGNITUDE).astype(np.int32))
 
     @classmethod
     def none(cls) -> Scalars:
+        """Return no scalars."""
         return cls(np.float32(1), 0, np.zeros(0, np.int32))
 
     @property
     def values(self) -> NDArray[np.float64]:
+        """Values of the scalars, float64 (n_scalars,)."""
         return (self.base + self.integers.astype(np.float64)) * np.float64(self.step)
 
     def pack(self) -> bytes:
+        """Build the bytes of the scalars; none if there are no scalars."""
         if not self.integers.size:
             return b""
         distribution = entropy.Geometric.of(self.integers)
@@ -51,7 +65,7 @@ class Scalars:
 
     @classmethod
     def parse(cls, data: bytes, count: int) -> Scalars:
-        """Of ``count`` leaves; :class:`TincError` where the bytes are not exactly theirs."""
+        """Read ``count`` scalars. TincError if the bytes are not exactly theirs."""
         if not count:
             if data:
                 raise TincError(f"MODEL chunk has {len(data)} bytes of scalars, expected none")
@@ -69,7 +83,7 @@ class Scalars:
 
 
 def read_steps(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Rounding steps of 16 bits as numbers; :class:`TincError` if one is none above 0."""
+    """Return rounding steps from their 16 bits. TincError if one is not a positive finite number."""
     steps = (stored.astype(np.uint32) << 16).view(np.float32)
     if not (np.isfinite(steps) & (steps > 0)).all():
         raise TincError("MODEL chunk has a rounding step that is not a positive finite number")
@@ -77,7 +91,7 @@ def read_steps(stored: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 
 def read_distribution(decay: int, largest: int) -> entropy.Geometric:
-    """A law of integers; :class:`TincError` if its largest magnitude is too large."""
+    """Return a distribution of integers. TincError if its largest magnitude is too large."""
     if largest > entropy.MAX_MAGNITUDE:
         raise TincError(f"largest magnitude is {largest}, expected at most {entropy.MAX_MAGNITUDE}")
     return entropy.Geometric(decay, largest)

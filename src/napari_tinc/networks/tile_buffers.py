@@ -1,4 +1,4 @@
-"""Memory that is used again for every tile of an evaluation, and how large a tile is."""
+"""The buffers that the layers of a tile are evaluated in, and the sizes of their matrix products."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ import numpy as np
 
 from .architecture import Array
 
-# Points of one matrix product, and its most multiplications: OpenBLAS runs what is larger on threads of its own, which
-# wait for each other longer than they work (measured: 4 times as long from one of our threads, 40 times from two).
-LEAST_BLOCK, BLOCK, BLOCK_PRODUCTS = 48, 256, 2**18
-MOST_STEPS = 64  # kinds of tiles that a thread remembers
-VECTOR = 8  # points that a processor multiplies at once
+LEAST_BLOCK = 48  # One matrix product has at least this many points,
+BLOCK = 256  # at most this many,
+# and at most this many multiplications: larger ones run on threads of OpenBLAS, which wait longer for each other than
+# they work (measured: 4 times as long from one of our threads, 40 times from two).
+BLOCK_PRODUCTS = 2**18
+MOST_STEPS = 64  # A thread remembers the views for this many kinds of tiles.
+VECTOR = 8  # Points that a processor multiplies at once.
 
 
 class LayerStep(NamedTuple):
-    """Where a layer's outputs go; views of :class:`TileBuffers`.
+    """The views of :class:`TileBuffers` that a layer is evaluated with.
 
     Attributes
     ----------
-    whole : (parts, outputs and what follows them, points), what the next layer takes.
+    next_input : what the next layer takes: (parts, outputs and what follows them, points).
     outputs : (outputs, parts, points).
-    pieces : rows of the matrix, and what is to hold their products.
-    positions : z, y, x that the node below takes, each of the grid's shape; empty where none is below.
-    ones : that the next layer's bias is for.
+    pieces : rows of the layer's matrix, and the view that takes their products.
+    positions : z, y, x that the node below takes, each of the grid's shape; empty if none is below.
+    ones : factors of the next layer's bias.
     """
 
     next_input: Array
@@ -38,9 +40,9 @@ class LayerStep(NamedTuple):
 
 
 class TileBuffers(threading.local):
-    """Arrays of each thread that layers are evaluated between. What is in them is finite.
+    """Arrays that a thread evaluates layers in. They live from one evaluation to the next, and all values are finite.
 
-    They live from one evaluation to the next: new memory would cost a fifth of the arithmetic.
+    New memory for each evaluation would cost a fifth of the arithmetic.
     """
 
     def __init__(self) -> None:
@@ -48,13 +50,20 @@ class TileBuffers(threading.local):
         self._steps: dict[Any, list[LayerStep]] = {}
 
     def __call__(self, slot: int, *shape: int) -> Array:
+        """Return an array of a shape in a slot. What it held before is kept, as far as it goes."""
         size = math.prod(shape)
         if len(self._flat[slot]) < size:
             self._flat[slot] = np.zeros(size, np.float32)
         return self._flat[slot][:size].reshape(shape)
 
     def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[LayerStep]:
-        """For layers of (outputs, inputs, whether another node is below), at the points of a grid."""
+        """Return the views for each layer at the points of a grid.
+
+        Parameters
+        ----------
+        sizes : outputs and inputs of each layer, and whether another node is below it.
+        shape : points along z, y, x.
+        """
         if (sizes, shape) in self._steps:
             return self._steps[sizes, shape]
         count = math.prod(shape)
@@ -79,9 +88,10 @@ BUFFERS = TileBuffers()
 
 @lru_cache(maxsize=256)
 def points_at_once(count: int, products: int) -> int:
-    """Points of one matrix product, whole vectors, so that ``count`` are cut into few and hardly any are added.
+    """Return the points of one matrix product: whole vectors, and about ``count`` in few products.
 
-    ``products`` is how many the largest layer takes a point. A product takes about as long as a vector of points more.
+    ``products`` are the multiplications of the largest layer for each point. A product of matrices takes about as long
+    as one more vector of points.
     """
     most = min(BLOCK, max(LEAST_BLOCK, BLOCK_PRODUCTS // products)) // VECTOR
     fewest = -(-count // (most * VECTOR))
@@ -91,5 +101,5 @@ def points_at_once(count: int, products: int) -> int:
 
 @lru_cache(maxsize=256)
 def rows_at_once(rows: int, columns: int, points: int) -> int:
-    """Rows of a matrix that one product takes, so that these are few and about equal."""
+    """Return how many rows of a matrix one product takes, so that the products are few and about equal."""
     return -(-rows // -(-rows * columns * points // BLOCK_PRODUCTS))

@@ -1,4 +1,4 @@
-"""Values of a volume and outputs of its networks: one from the other."""
+"""Turn outputs of networks into values of the data, and back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from ..format.networks_file import NetworksHeader
 
-BLOCK = 2**13  # values turned into the dtype at a time
+BLOCK = 2**13  # Values that are turned into the dtype at a time.
 
 
 def to_floats(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[np.float64]:
-    """Network outputs to values of the data: mean + std * output, clipped to the stored range."""
+    """Turn outputs into values: mean + std * output, clipped to the value range of the file."""
     lo, hi = header.value_range
     values = outputs.astype(np.float64)
     with np.errstate(over="ignore"):  # infinite values are clipped too
@@ -23,7 +23,7 @@ def to_floats(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[n
 
 
 def to_values(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[Any]:
-    """:func:`to_floats`, rounded to the dtype."""
+    """Turn outputs into values, rounded to the dtype."""
     values = np.empty(outputs.shape, header.dtype)
     flat, into = outputs.reshape(-1), values.reshape(-1)
     for first in range(0, flat.size, BLOCK):
@@ -33,11 +33,12 @@ def to_values(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[A
 
 
 def rounded(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """To the nearest that the dtype has, half to even."""
+    """Round values to the nearest that the dtype has, halves to even."""
     return (np.rint(values) if dtype.kind in "iub" else values).astype(dtype)
 
 
 def normalise(volume: NDArray[Any], header: NetworksHeader) -> NDArray[np.float32]:
+    """Return the volume less its mean, divided by its standard deviation, as the header has them."""
     out = np.empty(volume.shape, np.float32)
     for plane, into in zip(volume, out, strict=True):
         into[:] = (plane.astype(np.float64) - header.mean) / header.std

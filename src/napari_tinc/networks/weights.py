@@ -1,4 +1,4 @@
-"""A trained network to the chunks of a file, and back.
+"""Store a trained network in the chunks of a file, and read it back.
 
 MODEL holds what all chunks share, for every tensor its rounding step and the distribution of its integers; and the
 values of scalar leaves. Each WEIGHTS chunk holds a run of a level's networks, tensor by tensor, so that it decodes
@@ -25,32 +25,40 @@ from . import entropy
 from .architecture import Architecture
 from .calibration import CALIBRATION_STEP, Corrections, quantize_correction
 from .evaluate import Network
-from .rounding import quantize, storable
+from .rounding import quantize, to_bfloat16
 from .scalars import Scalars, read_distribution, read_steps
 
-CHUNK_BYTES = 4096  # what a WEIGHTS chunk holds at least, where its level has as much
-MAX_PIECES = 2**18  # of tensors in chunks, each found on its own
-TABLE_ITEMS, TABLE_ITEMS_PER_BYTE = 2**22, 64  # of all tables of tensors together: making them is most of the work
-MAX_WEIGHT = 2.0**20  # keeps every sum that a decoder forms finite
-GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])
-ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])
-INT8_ITEM = np.dtype([("step", "<u2")])
+CHUNK_BYTES = 4096  # A WEIGHTS chunk has at least this many bytes, if its level has them.
+MAX_PIECES = 2**18  # Files that cut tensors into more pieces are refused, since each is searched for by itself.
+TABLE_ITEMS = 2**22  # All tables of tensors may have this many items together, since making them is most of the work,
+TABLE_ITEMS_PER_BYTE = 64  # and this many more for each byte of the file.
+MAX_WEIGHT = 2.0**20  # Larger weights are refused: sums in a decoder stay finite.
+GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])  # Gain and offset of all heads.
+ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])  # Step and distribution of a tensor.
+INT8_ITEM = np.dtype([("step", "<u2")])  # Step of a tensor.
 
 
 def architecture_of(header: NetworksHeader) -> Architecture:
+    """Return the architecture that a header describes."""
     architecture: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
     return architecture
 
 
 @cache_for_small_trees
 def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
+    """Build an architecture, or return it again: the blocks of a file mostly have the same few."""
     return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
 
 
 def round_trip(
     architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], weights_format: WeightsFormat
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The parameters as a reader will see them, and the stored steps (ones where the format has none)."""
+    """Round parameters as a file stores them.
+
+    Returns
+    -------
+    The parameters as a reader will have them, and the stored steps (ones if the format has none).
+    """
     stored = np.ones(len(architecture.tensors), np.float32)
     out = vector.astype(np.float16).astype(np.float32)
     if weights_format is WeightsFormat.FLOAT16:
@@ -61,7 +69,7 @@ def round_trip(
         # One per cent more, because storing may round the step down and the largest value must still fit.
         coarse_enough = 1.01 * np.abs(vector[part]).max() / largest
         step = coarse_enough if weights_format is WeightsFormat.INT8 else max(coarse_enough, steps[index])
-        stored[index] = storable(np.array(step))
+        stored[index] = to_bfloat16(np.array(step))
         out[part] = quantize(vector[part], stored[index], largest) * stored[index]
     return out, stored
 
@@ -70,7 +78,7 @@ def to_chunks(
     architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float32], weights_format: WeightsFormat,
     corrections: Corrections, scalars: Scalars,
 ) -> list[Chunk]:  # fmt: skip
-    """MODEL and WEIGHTS chunks of parameters and steps that came from :func:`round_trip`."""
+    """Build MODEL and WEIGHTS chunks from the parameters and steps that :func:`round_trip` returned."""
     integers = [
         quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE)
         for tensor, step in zip(architecture.tensors, steps, strict=True)
@@ -110,7 +118,16 @@ def to_chunks(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredNetwork:
-    """What the chunks of a file say; rounding steps are ones where the format has none."""
+    """The network that the chunks of a file hold.
+
+    Attributes
+    ----------
+    architecture : from the header.
+    vector : float32 parameters.
+    steps : float32 (n_tensors,), rounding steps; ones if the format has none.
+    corrections : calibration of the heads.
+    scalars : values of the scalar leaves.
+    """
 
     architecture: Architecture
     vector: NDArray[np.float32]
@@ -119,13 +136,18 @@ class StoredNetwork:
     scalars: Scalars
 
     def network(self, missing: NDArray[np.bool_] | None = None) -> Network:
-        """What is to be evaluated. Leaves whose network, or one above it, is ``missing`` (n_nodes,) are 0: the mean."""
+        """Return the network to evaluate. Leaves without data are 0, the mean of the volume.
+
+        Parameters
+        ----------
+        missing : bool (n_nodes,), networks that a file which is cut off lacks.
+        """
         return Network(self.architecture, self.vector, *self.leaf_corrections(missing))
 
     def leaf_corrections(
         self, missing: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Gain and offset of every leaf of :meth:`network`, float64 (n_leaves,) each."""
+        """Return gain and offset of every leaf of :meth:`network`, float64 (n_leaves,) each."""
         gain, offset = leaf_corrections(self.architecture, self.corrections, self.scalars)
         if missing is None or not missing.any():
             return gain, offset
@@ -137,22 +159,26 @@ class StoredNetwork:
         return gain * kept, offset * kept
 
     def uncalibrated(self) -> StoredNetwork:
+        """Return the same network without calibration."""
         return replace(self, corrections=Corrections.none(len(self.architecture.heads)))
 
     def to_chunks(self, weights_format: WeightsFormat) -> list[Chunk]:
+        """Build MODEL and WEIGHTS chunks again."""
         return to_chunks(self.architecture, self.vector, self.steps, weights_format, self.corrections, self.scalars)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelChunk:
-    """What the MODEL chunk says.
+    """The contents of a MODEL chunk.
 
     Attributes
     ----------
-    n_common : its bytes before the scalars.
-    steps : float32 (n_tensors,), ones where the format has none.
-    laws, head_laws : of the integers of every tensor, and of gains and offsets; empty where the format has none.
+    n_common : bytes before the scalars.
+    steps : float32 (n_tensors,), rounding steps; ones if the format has none.
+    distributions : for every tensor, of its integers; empty if the format has none.
+    head_distributions : of gains and of offsets; empty if they are not stored for each head.
     overall : gain and offset of all heads.
+    scalars : values of the scalar leaves.
     """
 
     n_common: int
@@ -165,13 +191,14 @@ class ModelChunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightsChunk:
-    """What a WEIGHTS chunk holds: numbers of some tensors, as stored, for a run of a level's networks.
+    """The contents of a WEIGHTS chunk: numbers of some tensors, as stored, for a run of a level's networks.
 
     Attributes
     ----------
-    parts : the number of every such tensor, and its place in the vector.
+    chunk : the chunk itself.
+    parts : for every tensor, its index and the place of its numbers in the vector.
     heads : which of the architecture's heads are among the networks.
-    values : one array a part; then the gains and offsets of ``heads``, where they are calibrated one by one.
+    values : an array for each part; then gains and offsets of ``heads``, if these are stored for each head.
     """
 
     chunk: Chunk
@@ -181,7 +208,10 @@ class WeightsChunk:
 
 
 def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks: Sequence[Chunk]) -> ModelChunk:
-    """The first chunk; :class:`TincError` if it is damaged, or does not hold exactly what the header says it does."""
+    """Read the MODEL chunk, which is the first.
+
+    TincError if it is damaged, or has other contents than the header says.
+    """
     weights_format, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
     if len(chunks) * n_tensors > MAX_PIECES:
         raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
@@ -223,7 +253,7 @@ def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks:
 def read_weights_chunks(
     header: NetworksHeader, architecture: Architecture, model: ModelChunk, chunks: Sequence[Chunk]
 ) -> Iterator[WeightsChunk]:
-    """What the WEIGHTS chunks hold; :class:`TincError` where one is damaged."""
+    """Read the WEIGHTS chunks. TincError if one is damaged."""
     weights_format, is_calibrated = header.weights_format, header.calibration is Calibration.PER_LEAF
     first = dict.fromkeys(range(architecture.octree.depth + 1), 0)
     for chunk in chunks:
@@ -249,7 +279,7 @@ def read_weights_chunks(
 
 
 def readable_architecture(header: NetworksHeader) -> Architecture:
-    """:func:`architecture_of` what a file says; :class:`TincError` if that is none."""
+    """Return the architecture that the header of a file describes. TincError if there is none."""
     try:
         return architecture_of(header)
     except ValueError as error:
@@ -257,7 +287,7 @@ def readable_architecture(header: NetworksHeader) -> Architecture:
 
 
 def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwork:
-    """The parameters of a file.
+    """Read the network of a file.
 
     Raises
     ------
@@ -279,7 +309,7 @@ def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwor
         vector *= np.repeat(model.steps, [tensor.size for tensor in architecture.tensors])
     for numbers in (vector, gain, offset, model.scalars.values):
         worst = float(np.abs(numbers).max(initial=0))
-        if not worst <= MAX_WEIGHT:  # nor NaN
+        if not worst <= MAX_WEIGHT:  # also refuses NaN
             raise TincError(f"a weight, gain, offset or scalar is {worst}, expected at most {MAX_WEIGHT:.0f}")
     return StoredNetwork(
         architecture, vector, model.steps, Corrections(header.calibration, gain, offset), model.scalars
@@ -289,16 +319,16 @@ def from_chunks(header: NetworksHeader, chunks: Sequence[Chunk]) -> StoredNetwor
 def to_network(
     architecture: Architecture, vector: NDArray[np.float32], corrections: Corrections, scalars: Scalars
 ) -> Network:
-    """The network that a reader of these will have."""
+    """Return the network as a reader of these parameters will have it."""
     return Network(architecture, vector, *leaf_corrections(architecture, corrections, scalars))
 
 
 def leaf_corrections(
     architecture: Architecture, corrections: Corrections, scalars: Scalars
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gain and offset of every leaf, float64 (n_leaves,) each; those of a scalar leaf are 0 and its value."""
+    """Return gain and offset of every leaf, float64 (n_leaves,) each; 0 and its value for a scalar."""
     head = architecture.heads_of_leaves
-    gain, offset = corrections.gain[head], corrections.offset[head]  # of no use for a scalar
+    gain, offset = corrections.gain[head], corrections.offset[head]  # replaced below for scalars
     gain[head < 0], offset[head < 0] = 0, scalars.values
     return gain, offset
 
@@ -306,7 +336,7 @@ def leaf_corrections(
 def _read_fixed_size(
     payload: bytes, dtype: str, sizes: Sequence[int], n_heads: Sequence[int]
 ) -> list[NDArray[np.float32]]:
-    """Numbers of fixed size, one after the other; the corrections as 16-bit integers behind them."""
+    """Read streams of numbers of fixed size; those of corrections are 16-bit integers behind the others."""
     streams = [(size, np.dtype(dtype)) for size in sizes] + [(count, np.dtype("<i2")) for count in n_heads]
     expected = sum(count * kind.itemsize for count, kind in streams)
     if len(payload) != expected:
@@ -319,7 +349,7 @@ def _read_fixed_size(
 
 
 def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) -> Iterator[tuple[int, int, int]]:
-    """How every level is cut into chunks: (level, first node in it, number of nodes)."""
+    """Cut every level into chunks. Yield its level, its first network in that level, and the number of networks."""
     bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[weights_format]
     sizes = np.zeros(architecture.octree.depth + 1)
     for tensor in architecture.tensors:
@@ -337,7 +367,7 @@ def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) 
 def _places_of_networks(
     architecture: Architecture, level: int, first: int, count: int
 ) -> tuple[list[tuple[int, slice]], slice]:
-    """Where in the vector, tensor by tensor, ``count`` networks of a level from its ``first`` are; and their heads."""
+    """Return the places in the vector of ``count`` networks of a level, from its ``first``; and their heads."""
     networks = np.flatnonzero((architecture.octree.level == level) & (architecture.widths > 0))
     ends = networks[first], networks[first + count - 1] + 1
     parts = []

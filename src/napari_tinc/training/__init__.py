@@ -1,1 +1,1 @@
-"""Fitting one tree of networks."""
+"""Fit one tree of networks: from a volume and a number of bytes to a file."""

@@ -1,9 +1,9 @@
-"""A byte budget to an octree, a width for every node and a number of layers.
+"""Choose an octree, the widths of its networks and their layers for a number of bytes.
 
-The measured rules (docs/benchmarks/): about 5.2 bits a weight; a wide root over few small leaves, six to one, or
-four to one in larger files and over fewer than eight, of three layers a node; another level, and two layers a node,
-only where the root would get wider than a step can afford.
-Widths are multiples of what the processor's vectors hold, as a product of 64 x 64 takes less time than one of 63 x 63.
+The rules were measured (docs/benchmarks/). A weight takes about 5.2 bits. A wide root over few small leaves is best:
+six times as wide, or four times in larger files and over fewer than eight leaves, with three layers in each node.
+Another level, with two layers in each node, pays only if the root would get wider than a step can afford. Widths are
+multiples of what the processor's vectors hold: a product of 64 x 64 takes less time than one of 63 x 63.
 """
 
 from __future__ import annotations
@@ -19,26 +19,39 @@ from ..format.networks_file import WeightsFormat
 from ..format.widths import count_parameters
 from ..octree import Octree
 
+# Bits that a weight takes in a file.
 BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
-LEAST_BITS = 1.0  # a weight, of entropy-coded ones: fewer leave hardly a picture
-GROWTH, SMALL_GROWTH = 4.0, 6.0  # of the width from a leaf to the root of two levels, and to the second level of more
-SMALL_ROOT, WIDEST_ROOT = 64, 160  # up to the first, a root that grows faster costs little time
-MAX_LEVELS = 6
+LEAST_BITS = 1.0  # Chosen widths with fewer bits for each entropy-coded weight are refused: the picture would be poor.
+GROWTH = 4.0  # The width grows by this factor from level to level above the leaves, at most by its power of 1.5 in all,
+SMALL_GROWTH = 6.0  # and by this one for a root of at most SMALL_ROOT features over eight leaves or more.
+SMALL_ROOT = 64  # Up to this width, a root that grows faster costs little time.
+WIDEST_ROOT = 160  # The tree gets another level if its root would be wider.
+MAX_LEVELS = 6  # Trees have no more levels.
 
 
 def allocate(
     shape: tuple[int, int, int], nbytes: float, weights_format: WeightsFormat, levels: int | None = None,
     chosen: Sequence[int] | None = None, favour_decoding_speed: bool = False,
 ) -> tuple[Octree, NDArray[np.int64], int]:  # fmt: skip
-    """Full octree, widths and layers of a node that ``nbytes`` pay for. At least the smallest network there is.
+    """Choose a full octree, widths and layers that ``nbytes`` pay for, or the smallest network there is.
 
-    ``levels`` of the octree, 1 to :data:`MAX_LEVELS`, instead of what suits the size; ``chosen`` widths a level from
-    the root, instead of what the bytes pay for. ``quick`` networks have narrow roots, which are evaluated sooner.
+    Parameters
+    ----------
+    shape : voxels along z, y, x.
+    nbytes : bytes for the weights.
+    weights_format : how weights are stored.
+    levels : of the octree, 1 to :data:`MAX_LEVELS`; None for what suits the size.
+    chosen : width of the nodes of each level from the root; None for what the bytes pay for.
+    favour_decoding_speed : whether the root shall be narrow, as it is evaluated for every voxel.
+
+    Returns
+    -------
+    The octree, the width of every node, and the sine layers of each node.
 
     Raises
     ------
     ValueError
-        If the volume has no room for the levels of ``chosen`` widths, or ``nbytes`` none for their weights.
+        If the volume has no room for the levels of the chosen widths, or ``nbytes`` none for their weights.
     """
     if chosen is not None:
         return _with_chosen_widths(shape, nbytes, weights_format, chosen)
@@ -53,7 +66,7 @@ def allocate(
 
 
 def parse_widths(widths: Sequence[int], levels: int | None = None) -> tuple[int, ...]:
-    """Widths a level from the root, as a tuple.
+    """Return the widths of the levels, from the root on, as a tuple.
 
     Raises
     ------
@@ -73,12 +86,14 @@ def parse_widths(widths: Sequence[int], levels: int | None = None) -> tuple[int,
 
 
 def _comma_separated(widths: Sequence[int]) -> str:
+    """Write widths for an error message."""
     return ", ".join(map(str, widths)) or "none"
 
 
 def _with_chosen_widths(
     shape: tuple[int, int, int], nbytes: float, weights_format: WeightsFormat, chosen: Sequence[int]
 ) -> tuple[Octree, NDArray[np.int64], int]:
+    """Build the octree and the widths that the user chose. ValueError if they do not fit."""
     octree = Octree.full(shape, len(chosen) - 1)
     if octree.depth < len(chosen) - 1:
         raise ValueError(
@@ -97,16 +112,19 @@ def _with_chosen_widths(
 
 
 def _layers_per_node(octree: Octree) -> int:
+    """Return the sine layers of each node: fewer in deep trees."""
     return 3 if octree.depth <= 1 else 2
 
 
 def _widths_for_budget(octree: Octree, layers: int, budget: float, favour_decoding_speed: bool) -> NDArray[np.int64]:
-    """The levels above as wide as suits the processor, and the widest leaves that the rest of the budget pays for."""
+    """Return the width of every node: levels above the leaves as suits the processor, leaves as the budget allows."""
 
     def spent(per_level: list[int]) -> int:
+        """Return the number of weights of these widths."""
         return int(count_parameters(octree, np.array(per_level)[octree.level], layers).sum())
 
     def widest(fits: Callable[[float], bool], most: float) -> float:
+        """Return the largest width that fits, by bisection."""
         low, high = 0.0, most
         for _ in range(30):
             middle = (low + high) / 2
@@ -114,6 +132,7 @@ def _widths_for_budget(octree: Octree, layers: int, budget: float, favour_decodi
         return low
 
     def above_leaves(rate: float) -> list[int]:
+        """Return the widths of all levels above the leaves, if widths grow by a rate from level to level."""
         growth = np.minimum(rate ** np.arange(octree.depth, -1, -1.0), rate**1.5)
         leaf = widest(lambda leaf: spent([max(1, round(w)) for w in leaf * growth]) <= budget, 256 / growth[0])
         return [_round_to_vectors(width) for width in leaf * growth[:-1]]
@@ -126,6 +145,6 @@ def _widths_for_budget(octree: Octree, layers: int, budget: float, favour_decodi
 
 
 def _round_to_vectors(width: float) -> int:
-    """To the nearest multiple of 8, or 4 or 2 where that would change a small width by much."""
+    """Round to the nearest multiple of 8, or of 4 or 2 if that would change a small width by much."""
     unit = next((unit for unit in (8, 4, 2) if width >= 5 * unit), 1)
     return max(1, round(width / unit) * unit)

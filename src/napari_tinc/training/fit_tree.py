@@ -1,4 +1,4 @@
-"""One fit, top to bottom: a volume and a budget -> octree, widths -> pilot -> partition -> training -> a file's bytes.
+"""Fit one tree, from a volume and a number of bytes to a file: the order of the steps.
 
 array --normalise--> pilot --errors--> partition --> training --steps--> rounding --integers--> chunks --> TincVolume
           |            ^                  |             ^                   |
@@ -34,18 +34,24 @@ from .partition import partition
 from .task import BATCH, Task, count_steps, products_per_point
 from .trainer import Fitted, Schedule, Snapshot, train
 
-PILOT = 0.3  # share of the schedule after which boxes may become scalars, and rounding begins
-LEAST_PILOT = 150  # steps, before which its errors say nothing of those at the end
-STRIDE = 2  # of the voxels at which the error is looked at
-PILOT_GAIN = 0.25  # squared error at the end over that after the pilot, or less
-SCALAR_STEP = 0.25  # of the root mean squared error expected
-LANDING = 0.99  # training aims a little low, since a file over its budget would have to be rounded anew
-PREVIEW_VOXELS = 2**18  # at most, so that a look costs a tenth of a second
-NO_ROUNDING = 2.0  # a share of the schedule that never comes
+PILOT_SHARE = 0.3  # After this share of the schedule, boxes may become scalars, and rounding begins.
+LEAST_PILOT = 150  # Pilots of fewer steps are not used: their errors do not tell those at the end.
+ERROR_STRIDE = 2  # The pilot's error is computed at every second voxel along each axis.
+LATE_ERROR_SHARE = 0.25  # The squared error at the end is assumed to be this share of that after the pilot.
+SCALAR_STEP = 0.25  # Scalars are rounded to this share of the expected root mean squared error.
+AIMED_SHARE = 0.99  # Training aims at this share of the bytes, since a larger file would have to be rounded anew.
+PREVIEW_VOXELS = 2**18  # A preview has at most this many voxels, so that it takes a tenth of a second.
+NO_ROUNDING = 2.0  # A share of the schedule that never comes.
 
 
-def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
-    """One fit, of a ``share`` of the preset's steps; ends without :class:`Finished` where it is cancelled."""
+def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
+    """Fit one tree; yield events, and :class:`Finished` last. It ends without this if it is cancelled.
+
+    Parameters
+    ----------
+    task : the volume, the size of its file and how to fit.
+    share : share of the preset's steps to train for, 0 to 1.
+    """
     began = time.perf_counter()
     header, volume = task.header, task.volume
     if not header.std_q:  # a constant volume needs no network
@@ -56,7 +62,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     steps = count_steps(task.settings.preset, volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
     rounded = header.weights_format is WeightsFormat.ENTROPY
-    schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT if rounded else NO_ROUNDING)
+    schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT_SHARE if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
     packing = _packing_time(task, header)
     scalars = Scalars.none()
@@ -64,6 +70,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     def fitting(
         nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None, journal: Journal
     ) -> Iterator[Progress | Mark | Preview | Fitted]:
+        """Train, with snapshots turned into previews."""
         architecture = architecture_of(header)
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
@@ -76,7 +83,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
     if (kept := journals[0].load("result.done")) is not None:
         fitted = Fitted(**kept)
-    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT), 0.0, None, journals[0]):
+    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT_SHARE), 0.0, None, journals[0]):
         if isinstance(event, Fitted):
             fitted = event
             if not task.control.stop.is_set():
@@ -93,9 +100,9 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
     header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, is_cut_short)
     allowance = allowance_of(task, header, scalars)
     piloted = time.perf_counter() - began
-    begin = fitted.updates / steps  # less than PILOT if stopped
+    begin = fitted.updates / steps  # less than PILOT_SHARE if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
-    for event in fitting(LANDING * allowance, schedule, fixed, fitted, journals[1]):
+    for event in fitting(AIMED_SHARE * allowance, schedule, fixed, fitted, journals[1]):
         if isinstance(event, Fitted):
             fitted = event
         elif isinstance(event, Progress):
@@ -110,6 +117,7 @@ def run(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview |
 
 
 def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
+    """Return the usual time of packing a task."""
     products = products_per_point(header.tree, networks_file.parameter_counts(header))
     return costs.PackingTime(
         costs.step_seconds(products, BATCH[task.settings.preset]),
@@ -121,6 +129,7 @@ def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
 def _preview(
     architecture: Architecture, vector: NDArray[np.float32], scalars: Scalars, header: NetworksHeader
 ) -> Preview:
+    """Decode the parameters so far, coarsely."""
     factor = preview_factor(header.shape)
     grid = cell_centres([range(-(-n // factor)) for n in header.shape], factor, header.shape)
     network = to_network(architecture, vector, Corrections.none(len(architecture.heads)), scalars)
@@ -128,7 +137,7 @@ def _preview(
 
 
 def preview_factor(shape: Sequence[int]) -> int:
-    """Edge, in voxels, of the cells of a preview."""
+    """Return the edge, in voxels, of the cells of a preview."""
     factor = 1
     while math.prod(-(-n // factor) for n in shape) > PREVIEW_VOXELS:
         factor *= 2
@@ -136,9 +145,9 @@ def preview_factor(shape: Sequence[int]) -> int:
 
 
 def _plan_networks(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, float]:
-    """The header with a network that the budget pays for, and the bytes that are left for its weights."""
+    """Return the header with networks that the budget pays for, and the bytes that are left for their weights."""
     allowance = allowance_of(task, header)
-    for _ in range(8):  # a tree costs bytes itself: what is left for its weights may buy a smaller one only
+    for _ in range(8):  # the tree takes bytes too, so that its weights may have to be fewer
         octree, widths, layers = allocate(
             header.shape, allowance, header.weights_format, task.settings.levels, task.settings.widths,
             task.settings.favour_decoding_speed,
@@ -153,18 +162,27 @@ def _plan_networks(task: Task, header: NetworksHeader) -> tuple[NetworksHeader, 
 def _partition(
     task: Task, header: NetworksHeader, pilot: Fitted, normalised: NDArray[np.float32], is_cut_short: bool
 ) -> tuple[NetworksHeader, Fitted, Scalars, float]:
-    """The plan with boxes below its networks, their scalars, and the mean squared error of these; where it pays."""
+    """Turn boxes below the networks into scalars if that pays, by the errors of a pilot fit.
+
+    Returns
+    -------
+    The header, the pilot's parameters and the scalars of the new tree, and the mean squared error that scalars add.
+    """
     if is_cut_short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
-        return header, pilot, Scalars.none(), 0.0  # only rounding can make room for it, and only a whole pilot knows
+        return header, pilot, Scalars.none(), 0.0  # without rounding there is no room; a short pilot knows too little
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())
-    grid = [np.arange(0, n, STRIDE, dtype=np.float64) + 0.5 for n in header.shape]
+    grid = [np.arange(0, n, ERROR_STRIDE, dtype=np.float64) + 0.5 for n in header.shape]
     outputs = network.on_grid(grid, check=task.control.check)
     low, high = ((value - header.mean) / header.std for value in header.value_range)
-    errors = (np.clip(outputs, low, high) - normalised[::STRIDE, ::STRIDE, ::STRIDE]) ** 2 * np.float32(PILOT_GAIN)
+    errors = (
+        np.clip(outputs, low, high) - normalised[::ERROR_STRIDE, ::ERROR_STRIDE, ::ERROR_STRIDE]
+    ) ** 2 * np.float32(LATE_ERROR_SHARE)
     counts = networks_file.parameter_counts(header)
     per_network = 8 * allowance_of(task, header) * counts[header.tree.leaves].mean() / counts.sum()
-    partitioned = partition(normalised, errors, STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget)
+    partitioned = partition(
+        normalised, errors, ERROR_STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget
+    )
     if partitioned is None:
         return header, pilot, Scalars.none(), 0.0
     scalars = Scalars.of(partitioned.values, SCALAR_STEP * math.sqrt(max(1e-12, float(errors.mean()))))

@@ -1,4 +1,4 @@
-"""Forward and backward evaluation of networks on shards of a batch."""
+"""Evaluate the networks on a batch, and their gradient, as training needs them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from ..networks.evaluate import sine_
 
 
 class Buffers:
-    """Arrays that live from one evaluation to the next: at these sizes allocation costs as much as arithmetic."""
+    """Arrays that live from one evaluation to the next. At these sizes allocation costs as much as arithmetic."""
 
     def __init__(self, xp: Any, **options: Any) -> None:
         self._xp, self._options = xp, options
         self._arrays: dict[Any, Array] = {}
 
     def __call__(self, key: Any, shape: Sequence[int]) -> Array:
+        """Return the array of a key, made anew if its shape changes."""
         array = self._arrays.get(key)
         if array is None or tuple(array.shape) != tuple(shape):
             array = self._arrays[key] = self._xp.empty(tuple(shape), dtype=self._xp.float32, **self._options)
@@ -26,7 +27,7 @@ class Buffers:
 def evaluate_nodes(
     xp: Any, weights: Weights, positions: Array, features: Array | None, buffers: Callable[..., Array], key: Any = 0
 ) -> Array:  # fmt: skip
-    """Features of n nodes at m points each; the cosine of every layer is kept for :func:`backpropagate_nodes`.
+    """Compute the features of n nodes at m points each. Cosines are kept for :func:`backpropagate_nodes`.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def evaluate_nodes(
 
 
 def evaluate_heads(xp: Any, weights: Weights, features: Array, buffers: Callable[..., Array], key: Any = 0) -> Array:
-    """Intensities of k leaves at m points from their features (k, m, width): float32 (k, m, 1), a buffer."""
+    """Compute the intensities of k leaves at m points, from features (k, m, width): float32 (k, m, 1), a buffer."""
     out = buffers((key, "y"), (*features.shape[:2], 1))
     xp.matmul(features, weights["head"], out=out)
     out += weights["head_bias"]
@@ -70,7 +71,7 @@ def backpropagate_nodes(
     xp: Any, weights: Weights, gradient: Weights, positions: Array, features: Array | None, above: Array,
     buffers: Callable[..., Array], key: Any = 0,
 ) -> Array | None:  # fmt: skip
-    """The gradient of :func:`evaluate_nodes`, by the chain rule.
+    """Compute the gradient of :func:`evaluate_nodes`, by the chain rule.
 
     Parameters
     ----------

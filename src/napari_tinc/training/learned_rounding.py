@@ -1,8 +1,8 @@
-"""Rounding parameters to integers: steps, what the integers will cost, and learning both during training.
+"""Learn how to round the parameters: a step for each tensor, and a price for every bit, during training.
 
-A tensor's integers are priced as the two-sided geometric distribution of their mean magnitude m that
-networks/entropy.py codes them with: theta = (sqrt(1 + m^2) - 1) / m, and h(m) = -log2((1 - theta) / (1 + theta)) - m
-log2(theta) bits an integer.
+A tensor's integers are priced as the two-sided geometric distribution of their mean magnitude m, with which
+networks/entropy.py codes them: theta = (sqrt(1 + m^2) - 1) / m, and h(m) = -log2((1 - theta) / (1 + theta)) - m
+log2(theta) bits for each integer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from ..networks.architecture import Architecture
 if TYPE_CHECKING:
     import torch
 
-OPENING_PRICE = 0.02  # of a bit for every parameter, in units of the loss
-PRICE_GAIN, STEP_TRAVEL = 56.0, 5.0  # how far price and steps may move over a schedule, on a logarithmic scale
-HOLD = 0.1  # how fast all steps together follow the bits, which the price alone would steer too slowly
+OPENING_PRICE = 0.02  # Price of a bit for every parameter when rounding begins, in units of the loss.
+PRICE_GAIN = 56.0  # How far the price may move over a schedule, on a logarithmic scale.
+STEP_TRAVEL = 5.0  # How far a step may move over a schedule, on a logarithmic scale.
+STEP_FEEDBACK = 0.1  # How fast all steps together follow the number of bits. The price alone would steer it too slowly.
 
 
 class LearnedRounding:
-    """Rounding that is trained with the network: one step a tensor, and a price for every bit.
+    """Rounding that is trained with the network: a step for each tensor, and a price for every bit.
 
     The price (squared error, in units of the volume's variance, for all parameters growing by one bit) is steered so
     that the bits meet a target. Rounding is passed straight through to the parameters; a step's gradient is that of
@@ -44,7 +45,7 @@ class LearnedRounding:
         self.price, self.gain, self.learning_rate, self.bits = 0.0, 0.0, 0.0, 0.0
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sums over each tensor, (n_tensors,)."""
+        """Sum over each tensor, (n_tensors,)."""
         import torch
 
         return torch.zeros_like(self.sizes).index_add_(0, self.tensor_of, values)
@@ -52,7 +53,7 @@ class LearnedRounding:
     def begin(
         self, vector: torch.Tensor, squared_gradient: torch.Tensor, bits: float, loss: float, updates: int
     ) -> None:
-        """Set steps that spend ``bits`` where they matter, and a price that fits ``loss`` and ``updates`` to come.
+        """Choose steps with which the parameters take ``bits``, and a price for ``loss`` and ``updates`` to come.
 
         For a given rate, distortion is least where step^2 times the mean curvature is the same for all tensors; the
         mean squared gradient stands for the curvature (the empirical Fisher information).
@@ -68,14 +69,14 @@ class LearnedRounding:
             low, high = (middle, high) if float(self.rate()[0].sum()) > bits else (low, middle)
 
     def apply(self, vector: torch.Tensor) -> torch.Tensor:
-        """The parameters as a decoder would see them."""
+        """Return the parameters as a decoder will have them."""
         self.step = self.log_steps.exp().bfloat16().float()[self.tensor_of]
         self.scaled = vector / self.step
         self.integers = self.scaled.round()
         return self.integers * self.step
 
     def rate(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """For every tensor: its bits, its mean magnitude m, and dh / dm = -log2(theta)."""
+        """Return, for every tensor, its bits, its mean magnitude m, and dh / dm = -log2(theta)."""
         import torch
 
         magnitude = self.sum(self.integers.abs()) / self.sizes + 1e-3
@@ -86,12 +87,15 @@ class LearnedRounding:
     def update(self, gradient: torch.Tensor, target_bits: float, rate: float) -> torch.Tensor:
         """Move the steps and the price; return the gradient of distortion + price x rate for the parameters.
 
-        ``gradient`` is that of the distortion at the rounded parameters, ``rate`` the schedule's share of the peak
-        learning rate.
+        Parameters
+        ----------
+        gradient : of the distortion, at the rounded parameters.
+        target_bits : bits that the parameters should take.
+        rate : the schedule's share of the peak learning rate.
         """
         bits, magnitude, slope = self.rate()
         self.bits = float(bits.sum())
-        # Slower as the learning rate falls: a price that outruns the parameters' answer to it would overshoot.
+        # Slower as the learning rate falls: parameters follow a price slowly then, and a fast one would overshoot.
         excess = max(-0.1, min(0.1, self.bits / target_bits - 1))
         self.price *= math.exp(10 * self.gain * rate * excess)
         price = self.price / len(gradient)
@@ -101,15 +105,16 @@ class LearnedRounding:
         self.square.lerp_(toward * toward, 0.01)
         denominator = (self.square / (1 - 0.99**self.updates)).sqrt_().add_(1e-12)
         learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
-        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(HOLD * rate * excess)
+        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(STEP_FEEDBACK * rate * excess)
         return gradient + price * slope[self.tensor_of] * self.integers.sign() / self.step
 
     def state(self) -> dict[str, Any]:
-        """All that :meth:`restore` needs to go on from here, between two updates."""
+        """Return all that :meth:`restore` needs to continue from here, between two updates."""
         tensors = {name: getattr(self, name).cpu().numpy() for name in self.TENSORS}
         return tensors | {name: getattr(self, name) for name in self.NUMBERS}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
         import torch
 
         for name in self.TENSORS:
@@ -118,5 +123,5 @@ class LearnedRounding:
             setattr(self, name, state[name])
 
     def steps(self) -> NDArray[np.float64]:
-        """One step a tensor of the architecture."""
+        """Return the step of every tensor of the architecture, float64 (n_tensors,)."""
         return self.log_steps.exp().cpu().numpy().astype(np.float64)

@@ -7,7 +7,7 @@ import math
 MUON_RATE = 0.3  # Divided by the square root of the root's width: wider matrices diverge at smaller rates.
 MUON_LIMIT = 0.06  # No network is trained at a larger peak rate, however narrow it is.
 SAFE_DEPTH = 6  # With more sine layers from root to leaf, the rate falls with the square of their number.
-WARM_UP_STEPS = 50  # The rate grows linearly over as many steps.
+WARM_UP_STEPS = 50  # The rate grows linearly over this many steps.
 
 
 def learning_rate(done: float, step: int) -> float:

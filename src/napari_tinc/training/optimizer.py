@@ -1,4 +1,7 @@
-"""The optimiser: Muon for matrices, Adam for the rest. Knows tensors and gradients, nothing of volumes or rounding."""
+"""The optimiser: Muon for matrices, Adam for all other parameters.
+
+It works on tensors and gradients, whatever they are of.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ from ..networks.architecture import Architecture
 if TYPE_CHECKING:
     import torch
 
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024, "Muon": quintic that drives singular values to 1
+# A quintic that drives singular values to about 1 (Jordan et al. 2024, "Muon").
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Optimizer:
-    """Muon (Jordan et al. 2024) for the matrices between features, Adam (arXiv 1412.6980) for everything else.
+    """Muon (Jordan et al. 2024) for the matrices between features, Adam (arXiv 1412.6980) for all other parameters.
 
     Adam with rates 0.9 and 0.99; Muon with Nesterov momentum of 0.95. Both on the one flat vector.
     """
@@ -36,10 +40,11 @@ class Optimizer:
         self.steps = 0
 
     def state(self) -> dict[str, Any]:
-        """All that :meth:`restore` needs to go on from here."""
+        """Return all that :meth:`restore` needs to continue from here."""
         return {"momentum": self.momentum.cpu().numpy(), "square": self.square.cpu().numpy(), "steps": self.steps}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
         import torch
 
         self.momentum.copy_(torch.from_numpy(state["momentum"]))
@@ -47,10 +52,12 @@ class Optimizer:
         self.steps = state["steps"]
 
     def by_tensor(self, vector: torch.Tensor) -> list[torch.Tensor]:
+        """Return the part of a vector that each tensor has, as a view."""
         views = self.architecture.views(vector)
         return [views[tensor.group][tensor.kind] for tensor in self.architecture.tensors]
 
     def update(self, vector: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
+        """Make one step in place, at a share ``rate`` of the peak learning rates."""
         import torch
 
         self.steps += 1
@@ -72,7 +79,7 @@ class Optimizer:
 
 
 def orthogonalize(matrices: torch.Tensor, iterations: int = 3) -> torch.Tensor:
-    """The nearest (semi-)orthogonal matrices, roughly, by Newton-Schulz iteration; (n, rows <= columns, columns)."""
+    """Return roughly the nearest (semi-)orthogonal matrices, (n, rows <= columns, columns), by Newton-Schulz steps."""
     import torch
 
     a, b, c = NEWTON_SCHULZ

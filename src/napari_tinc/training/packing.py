@@ -1,4 +1,4 @@
-"""A trained tree as the bytes of a file."""
+"""Turn a trained tree into the bytes of a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..networks.weights import architecture_of, round_trip, to_chunks, to_networ
 from .task import Task
 from .trainer import Fitted
 
-REPORT_SHARE = 0.03  # of a file, that what it says about itself may take at most
+REPORT_SHARE = 0.03  # A chunk about quality or origin that takes a larger share of the file is left out.
 
 
 def pack_tree(
@@ -39,7 +39,19 @@ def pack_tree(
     normalised: NDArray[np.float32],
     began: float,
 ) -> Iterator[Finished]:
-    """Round, calibrate, measure and assemble the file."""
+    """Round, calibrate, measure and assemble the file; yield :class:`Finished`.
+
+    Parameters
+    ----------
+    fitted : the trained parameters; None for a constant volume.
+    normalised : the volume less its mean, divided by its standard deviation.
+    began : when the fit began, on the clock of :func:`time.perf_counter`.
+
+    Raises
+    ------
+    NotWithNetworks
+        If the file cannot be as small as the budget.
+    """
     volume, budget = task.volume, task.budget
     architecture = architecture_of(header)
     corrections = Corrections.none(len(architecture.heads))
@@ -47,6 +59,7 @@ def pack_tree(
     ancillary = [*task.extra, *_report_chunks(task, header, None, np.zeros((part.max() + 1, 2)))]
 
     def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
+        """Round with steps times ``factor``; return the parameters, the chunks and the size of the file."""
         task.control.check()
         vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
         steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
@@ -84,7 +97,7 @@ def pack_tree(
 
 
 def _factor_that_fits(size: Callable[[float], int], budget: int) -> float:
-    """The factor on the rounding steps with which the file fits: 1 wherever that is near enough.
+    """Return the factor on the rounding steps with which the file fits: 1 if that is near enough.
 
     Rounding was trained at these very steps. Any others round all parameters anew: 1 % more has cost 0.7 dB.
     """
@@ -107,17 +120,17 @@ def _factor_that_fits(size: Callable[[float], int], budget: int) -> float:
 
 
 def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = None) -> float:
-    """What is left of the budget for the weights themselves."""
+    """Return the bytes of the budget that are left for the weights. NotWithNetworks if that is too little."""
     architecture, n_parts = architecture_of(header), int(format_quality.parts_of_leaves(header).max()) + 1
     zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
     corrections = Corrections.none(len(architecture.heads))
     weights = to_chunks(architecture, zeros, ones, header.weights_format, corrections, scalars or Scalars.none())
-    filler = math.ceil(architecture.n_parameters / len(weights))  # the real payloads' lengths are about as long
+    filler = math.ceil(architecture.n_parameters / len(weights))  # real payloads have lengths of about as many digits
     filled = [weights[0], *(Chunk.of(ChunkKind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
     report = _report_chunks(task, header, None, np.zeros((n_parts, 2)))
     rest = len(networks_file.pack(header, [*filled, *task.extra, *report])) - filler * (len(filled) - 1)
     rest += len(filled)  # a length in the table may be a byte longer
-    least = rest + math.ceil(architecture.n_parameters / 8)  # a bit a weight leaves hardly a picture
+    least = rest + math.ceil(architecture.n_parameters / 8)  # less than a bit for each weight gives hardly a picture
     if least > task.budget:
         raise NotWithNetworks(
             f"a volume of {task.volume.nbytes} bytes cannot become {task.budget}: the smallest file is about {least} "
@@ -129,7 +142,7 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
 def _report_chunks(
     task: Task, header: NetworksHeader, quality: Quality | None, errors: NDArray[np.float64]
 ) -> list[Chunk]:
-    """QUALITY and PROVENANCE chunks, each left out where it would take more than 3 % of a network's budget.
+    """Build QUALITY and PROVENANCE chunks; one is left out if it takes more than 3 % of the budget of a tree.
 
     Their size does not depend on the quality, so that the budget can be met first.
     """

@@ -1,16 +1,15 @@
-"""Which boxes below a network become scalars: split or stop by the distortion and the bits that each costs.
+"""Decide which boxes below a network become scalars: split or stop, by the distortion and the bits that each costs.
 
-A pilot fit says what squared error the network will leave where. With J in units of squared error and a price for a
-bit, a box may be
+A pilot fit estimates the squared error that the network will leave in each box. With J in units of squared error and a
+price for a bit, a box may be
 
     left to the network     J = N + price * bits      N: the network's expected squared error there
     one scalar              J = V + price * bits      V: squared deviation from the box's mean
     split                   J = price * bits + the sum over its children
 
-of which the least is taken, from the smallest boxes up to the networks' own (as Sullivan and Baker 1994 do for
-quadtrees). Where squared error falls as 1 / bits, its total S makes a bit worth S / bits. What a network could do
-elsewhere with what it need not learn in a scalar's box is left out: counting it, N twice, lost up to 1 dB
-(docs/benchmarks/).
+The least J is taken, from the smallest boxes up to the networks' own (as Sullivan and Baker 1994 do for quadtrees).
+If squared error falls as 1 / bits, its total S makes a bit worth S / bits. A network could do better elsewhere if it
+need not learn a scalar's box. This is not counted: counting N twice lost up to 1 dB (docs/benchmarks/).
 """
 
 from __future__ import annotations
@@ -25,9 +24,11 @@ from ..format.limits import MAX_TREE
 from ..format.widths import INHERITS, SCALAR
 from ..octree import MAX_DEPTH, Octree, child_offsets, split_counts
 
-LEAST_VOXELS = 64  # of a box
-SPLIT_BITS, FLAG_BITS, VALUE_BITS = 1.0, 1.0, 3.0
-WORTH = 0.02  # of the total squared error, that a partition must gain to be made
+LEAST_VOXELS = 64  # Boxes are not cut into smaller ones.
+SPLIT_BITS = 1.0  # Bits for the split flag of a node.
+FLAG_BITS = 1.0  # Bits for the scalar flag of a leaf.
+VALUE_BITS = 3.0  # Bits for the value of a scalar.
+LEAST_GAIN = 0.02  # A partition that gains a smaller share of the total squared error is not made.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +37,10 @@ class Partition:
 
     Attributes
     ----------
-    octree, widths : as in a header; a network that has no box left is gone.
-    values : of the scalar leaves, in node order, normalised units.
-    squares : sum of their squared deviations.
+    octree : the octree; a network that has no box left is gone.
+    widths : width of every node, or SCALAR or INHERITS, int64 (n_nodes,).
+    values : values of the scalar leaves, in node order, in units of the normalised volume.
+    squares : sum of the squared deviations of these leaves from their values.
     """
 
     octree: Octree
@@ -51,7 +53,7 @@ def partition(
     volume: NDArray[np.float32], errors: NDArray[np.float32], stride: int, octree: Octree, widths: NDArray[np.int64],
     network_bits: float, bits: float,
 ) -> Partition | None:  # fmt: skip
-    """The cheapest partition below the leaves of a full octree; None where none is worth it.
+    """Find the cheapest partition below the leaves of a full octree; None if none is worth it.
 
     Parameters
     ----------
@@ -83,7 +85,7 @@ def partition(
             )
         mean = total / n
         deviation = np.maximum(squares - total * mean, 0)
-        # Where the networks' own boxes are, one that is a scalar saves its network; above that all else has to pay it.
+        # A scalar at the networks' level saves a network; all other boxes of that level have to pay for it.
         is_network_level = level == octree.depth
         inherit = network + price * (network_bits if is_network_level else SPLIT_BITS + FLAG_BITS)
         scalar = deviation + price * (SPLIT_BITS + FLAG_BITS + VALUE_BITS)
@@ -97,7 +99,7 @@ def partition(
         deviations.insert(0, deviation)
     assert cost is not None
     gain = float(network.sum()) + price * network_bits * network.size - float(cost.sum())
-    if gain < WORTH * float(network.sum()):
+    if gain < LEAST_GAIN * float(network.sum()):
         return None
     return _grow_tree(octree, widths, counts, splits, scalars, means, deviations)
 
@@ -106,21 +108,21 @@ def _grow_tree(
     octree: Octree, widths: NDArray[np.int64], counts: NDArray[np.int64], splits: list[NDArray[np.bool_]],
     scalars: list[NDArray[np.bool_]], means: list[NDArray[np.float64]], deviations: list[NDArray[np.float64]],
 ) -> Partition | None:  # fmt: skip
-    """The tree of the boxes chosen, from what was found on the lattices of the levels from the networks' down."""
+    """Build the tree of the boxes that were chosen on the lattices of the levels, from that of the networks down."""
     cells = octree.cell[octree.leaves]
     flags = [np.ones(octree.leaves[0], bool)]
     for depth, split in enumerate(splits):
         level, here = octree.depth + depth, split[tuple(cells.T)]
         offsets = child_offsets(counts, level) if here.any() else np.zeros((0, 3), np.int64)
         if sum(map(len, flags)) + len(here) + int(here.sum()) * len(offsets) > MAX_TREE:
-            here[:] = False  # no more than a file may have
+            here[:] = False  # a file cannot have more nodes
         flags.append(here)
         if not here.any():
             break
         cells = ((cells[here] << counts[level + 1] - counts[level])[:, None] + offsets).reshape(-1, 3)
     tree = Octree.from_splits(octree.shape, np.concatenate(flags))
     out = np.full(len(tree.split), INHERITS, np.int64)
-    first_leaf = octree.leaves[0]  # a full tree: nodes above its leaves keep their numbers, and so do these
+    first_leaf = octree.leaves[0]  # of a full tree, so that all nodes above keep their numbers
     out[: len(widths)] = widths
     values, squares = [], 0.0
     for leaf in tree.leaves[tree.leaves >= first_leaf].tolist():
@@ -129,7 +131,7 @@ def _grow_tree(
             out[leaf] = SCALAR
             values.append(means[depth][cell])
             squares += float(deviations[depth][cell])
-    # A network whose leaves are all scalars is gone, and so is one above it that has no network below any more.
+    # Networks whose leaves are all scalars are dropped, and so are those that then have no network below.
     used = np.zeros(len(tree.split), bool)
     used[tree.leaves[out[tree.leaves] != SCALAR]] = True
     for level in range(tree.depth, 0, -1):
@@ -141,14 +143,14 @@ def _grow_tree(
 
 
 def _first_voxels(length: int, cuts: int) -> NDArray[np.int64]:
-    """First voxels of the cells of a lattice along an axis."""
+    """Return the first voxels of the cells of a lattice along an axis."""
     return np.arange(2**cuts) * length >> cuts
 
 
 def _sums_of_cells(
     values: NDArray[np.floating[Any]], shape: tuple[int, ...], cuts: NDArray[np.int64], stride: int
 ) -> NDArray[np.float64]:
-    """Sums over the cells of a lattice of what is known at every ``stride``-th voxel."""
+    """Sum over the cells of a lattice values that are known at every ``stride``-th voxel."""
     out: NDArray[np.float64] = values.astype(np.float64)
     for axis, (length, cut) in enumerate(zip(shape, cuts.tolist(), strict=True)):
         out = np.add.reduceat(out, -(-_first_voxels(length, cut) // stride), axis=axis)
@@ -158,7 +160,7 @@ def _sums_of_cells(
 def _moments_of_cells(
     volume: NDArray[np.float32], cuts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Voxels, sums and sums of squares of the cells of a lattice; slab by slab, as float64 takes room."""
+    """Return voxels, sums and sums of squares of the cells of a lattice. Slab by slab, as float64 takes memory."""
     z_edges = np.append(_first_voxels(volume.shape[0], int(cuts[0])), volume.shape[0])
     flat = cuts.copy()
     flat[0] = 0
@@ -173,7 +175,7 @@ def _moments_of_cells(
 
 
 def _sum_over_children(values: NDArray[np.float64], halved: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sums over the children of every cell of the lattice above."""
+    """Sum over the children of every cell of the lattice above."""
     for axis, cut in enumerate(halved.tolist()):
         if cut:
             shape = (*values.shape[:axis], -1, 2, *values.shape[axis + 1 :])

@@ -1,4 +1,4 @@
-"""Where the voxels of a batch come from: one of each stratum, and more strata where the error is.
+"""Choose the voxels of a batch: one from each stratum, and more strata where the error is.
 
 The volume is cut into blocks of 4 x 4 x 4 voxels, which stand along a Morton curve inside every region (the leaves
 that use one network). A region's curve is cut into strata of equal mass, a block's mass being 0.2 plus 0.8 of its
@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 
 from ..octree import Octree, box_slices
 
-EDGE = 4  # voxels along a block; twice as many and so on where there would be too many blocks to learn about
-MANY_BLOCKS = 2**16
-EVENLY = 0.2  # share of the mass that every voxel has, whatever its error
-POWER = 0.75  # of a block's mean squared error; 0.5 would give the least noise if errors were known exactly
-MEMORY = 0.5  # of what was learnt before, each time new errors come in
-PRIOR = 2.0  # draws of average error that every block is given on top
+EDGE = 4  # Voxels along a block; twice as many, and so on, if there would be more than MANY_BLOCKS blocks.
+MANY_BLOCKS = 2**16  # Too many to learn the error of each.
+EVEN_SHARE = 0.2  # Share of the mass that is spread evenly; the rest follows the error.
+# Mass grows with this power of a block's mean squared error; 0.5 would be best if errors were known exactly.
+ERROR_POWER = 0.75
+KEPT_SHARE = 0.5  # Share of earlier errors that is kept each time new ones come in.
+PRIOR_DRAWS = 2.0  # Every block is treated as if it also had this many draws of average error.
 
 
 class Sampler:
-    """Blocks of all regions, and how often each is to be drawn.
+    """The blocks of all regions, and how often each is to be drawn.
 
     Parameters
     ----------
     volume : float32, (z, y, x).
     octree : its leaves make the regions.
-    region_of : which region each leaf belongs to, from 0; -1 for a leaf that nothing is to be drawn from.
+    region_of : region that each leaf belongs to, from 0; -1 for a leaf from which nothing is drawn.
     """
 
     def __init__(self, volume: NDArray[np.float32], octree: Octree, region_of: NDArray[np.int64]) -> None:
@@ -54,11 +55,11 @@ class Sampler:
         self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
         self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
         # Before anything is learnt the network is near 0 everywhere, the volume's mean.
-        self.error, self.draws = PRIOR * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR)
+        self.error, self.draws = PRIOR_DRAWS * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR_DRAWS)
         self._spread_draws()
 
     def _set_mass(self, mass: NDArray[np.float64]) -> None:
-        """Take over a mass for every block; that of a region becomes 1."""
+        """Set the mass of every block; the masses of a region are scaled to a sum of 1."""
         mass = mass / np.bincount(self.region, mass)[self.region]
         begins = np.searchsorted(self.region, np.arange(self.n_regions))
         ends = np.cumsum(mass)
@@ -67,9 +68,9 @@ class Sampler:
         self.voxels_per_mass = self.voxels / mass
 
     def learn(self, shares: Sequence[Draws]) -> None:
-        """Draw more where the errors noted since the last time, and to a lesser part those before, are large."""
-        self.error *= MEMORY
-        self.draws *= MEMORY
+        """Draw more where errors are large: those noted since the last time, and to a lesser part those before."""
+        self.error *= KEPT_SHARE
+        self.draws *= KEPT_SHARE
         for share in shares:
             blocks, errors = share.take_notes()
             self.error += np.bincount(blocks, errors, len(self.error))
@@ -77,29 +78,35 @@ class Sampler:
         self._spread_draws()
 
     def state(self) -> dict[str, Any]:
-        """All that :meth:`restore` needs to go on from here, right after :meth:`learn`."""
+        """Return all that :meth:`restore` needs to continue from here, right after :meth:`learn`."""
         return {"error": self.error, "draws": self.draws}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
         self.error[:], self.draws[:] = state["error"], state["draws"]
         self._spread_draws()
 
     def _spread_draws(self) -> None:
+        """Set the masses by the errors so far."""
         mean = np.average(self.error / np.maximum(self.draws, 1), weights=self.voxels)
         relative = np.ones(len(self.voxels))
         if mean > 0:
-            relative = ((self.error + PRIOR * mean) / (self.draws + PRIOR) / mean) ** POWER
-        self._set_mass(self.voxels * (EVENLY + (1 - EVENLY) * relative / np.average(relative, weights=self.voxels)))
+            relative = ((self.error + PRIOR_DRAWS * mean) / (self.draws + PRIOR_DRAWS) / mean) ** ERROR_POWER
+        self._set_mass(
+            self.voxels * (EVEN_SHARE + (1 - EVEN_SHARE) * relative / np.average(relative, weights=self.voxels))
+        )
 
 
 class Draws:
-    """One thread's share of every batch.
+    """The voxels that one thread draws for its share of every batch.
 
     Parameters
     ----------
-    order : regions, in the order in which their points shall stand.
-    counts : points of each of these, alike in all shards.
-    shard, shards : which of how many shares this is: they take turns along a region's strata.
+    sampler : chooses the blocks.
+    order : regions, in the order in which their points stand.
+    counts : points of each of these regions, the same in all shards.
+    seed : with the number of the shard, the seed of its random numbers.
+    shard, shards : number of this share, and of all. They take turns along a region's strata.
     """
 
     def __init__(
@@ -117,7 +124,7 @@ class Draws:
         ]
         self.place = np.concatenate(places)
         self.width = np.repeat(1 / (counts * shards), counts)
-        # Times voxels / mass of a block: the weight with which the mean over a batch is that over the volume.
+        # Times voxels / mass of a block, this weight makes the mean over a batch that over the volume.
         self.weight = np.repeat(counts.sum() / sampler.volume.size / counts, counts).astype(np.float32)
         self.at = np.zeros((len(self.place), 4), np.float32)
         self.rng = np.random.default_rng((*seed, shard))
@@ -125,7 +132,7 @@ class Draws:
         self.errors: list[NDArray[np.float32]] = []
 
     def draw(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Voxel coordinates (n, 4), the last of them 0, intensities (n,) and weights (n,)."""
+        """Draw voxels: coordinates (n, 4), the last of them 0, intensities (n,) and weights (n,)."""
         sampler = self.sampler
         place = self.rng.random(len(self.place)) * self.width + self.place
         block = np.searchsorted(sampler.mass_before, place, side="right") - 1
@@ -142,11 +149,11 @@ class Draws:
         return self.at, intensity, weight
 
     def note(self, errors: NDArray[np.float32]) -> None:
-        """The squared errors at the points drawn last."""
+        """Note the squared errors at the voxels drawn last."""
         self.errors.append(errors.copy())
 
     def take_notes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Blocks and squared errors since the last time."""
+        """Return blocks and squared errors noted since the last time."""
         blocks, errors = np.concatenate(self.blocks), np.concatenate(self.errors)
         self.blocks, self.errors = [], []
         return blocks, errors
@@ -155,7 +162,7 @@ class Draws:
 def _cut_into_blocks(
     volume: NDArray[np.float32], start: NDArray[np.int64], stop: NDArray[np.int64], edge: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """First voxels and sizes of the blocks of a box, (n, 3) each, and their sums of squared intensities, (n,)."""
+    """Cut a box into blocks; return first voxels and sizes, (n, 3) each, and sums of squared intensities, (n,)."""
     edges = [np.arange(low, high, edge) for low, high in zip(start, stop, strict=True)]
     first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
     sums = np.square(volume[box_slices(start, stop)])
@@ -165,7 +172,7 @@ def _cut_into_blocks(
 
 
 def _spread_bits(index: NDArray[np.int64], offset: int) -> NDArray[np.int64]:
-    """The lower 21 bits of an index at every third place, from ``offset``."""
+    """Spread the lower 21 bits of an index to every third place, from ``offset``."""
     out = np.zeros_like(index)
     for bit in range(min(21, int(index.max()).bit_length())):
         out |= (index >> bit & 1) << (3 * bit + offset)

@@ -1,7 +1,7 @@
-"""A share of every batch on one thread or one GPU: its voxels, drawn by sampling.py, its loss and its gradient.
+"""A shard: the share of every batch that one thread or one GPU has, with its voxels, loss and gradient.
 
-Every array lives in a buffer that is made once. Points stand so that those of a node are next to each other at all
-levels: what a level's parents gave is what its children see, by a reshape.
+Every array is a buffer that is made once. The points of a node are next to each other at all levels: what a level's
+parents return is what its children take, after a reshape.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 
 class Shard:
-    """A share of every batch: its own random points, buffers and gradient."""
+    """The share of every batch on one thread: its random points, buffers and gradient.
+
+    Parameters
+    ----------
+    sampler : chooses the voxels.
+    batch : voxels of a share.
+    seed : with ``shard``, the seed of its random numbers.
+    shard, shards : number of this share, and of all.
+    """
 
     def __init__(
         self, sampler: Sampler, architecture: Architecture, batch: int, device: torch.device,
@@ -33,7 +41,7 @@ class Shard:
         octree = architecture.octree
         siblings = {group.level: len(group.siblings) for group in architecture.groups}
         below = [math.prod(siblings[finer] for finer in siblings if finer > level) for level in siblings]
-        points = [max(1, batch // below[0]) * n for n in below]  # of a node, at each level
+        points = [max(1, batch // below[0]) * n for n in below]  # for each node of a level
         # Points stand in depth-first order, so that those of a node are contiguous at every level.
         first = np.zeros(len(octree.split), np.int64)
         for index, group in enumerate(architecture.groups):
@@ -46,7 +54,7 @@ class Shard:
         counts = np.array(points)[octree.level[heads[order]]]
         self.draws = Draws(sampler, order, counts, seed, shard, shards)
         drawn = np.concatenate([start + np.arange(n) for start, n in zip(first[heads[order]], counts, strict=True)])
-        # Where the points drawn stand in a batch; some places stay empty where a node has children without network.
+        # Places in a batch of the points drawn. Some stay empty, if a node has children without a network.
         self.places = None if len(drawn) == points[0] else torch.from_numpy(drawn).to(device)
         self.voxels = torch.zeros((points[0], 4), device=device)
         self.low, self.high = float(sampler.volume.min()), float(sampler.volume.max())
@@ -55,11 +63,11 @@ class Shard:
         self.gradient = torch.zeros(architecture.n_parameters, device=device)
         self.gradients = architecture.views(self.gradient)
 
-        def put(array: NDArray[Any]) -> torch.Tensor:
+        def to_device(array: NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(device)
 
         # A group's positions from its parent group's: u_child = u * ratio + shift.
-        self.moves: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.position_maps: list[tuple[torch.Tensor, torch.Tensor]] = []
         for group in architecture.groups:
             scale, above = architecture.scale[group.level], architecture.scale[max(group.level - 1, 0)]
             shift = np.zeros((len(group.nodes), 1, 4))
@@ -71,24 +79,24 @@ class Shard:
                 shift[:, 0, :3] = (0.5 - architecture.centre(group.nodes)) * scale
                 above = 1.0
             ratio = np.array([scale / above] * 3 + [0.0])
-            self.moves.append((put(ratio), put(shift)))
+            self.position_maps.append((to_device(ratio), to_device(shift)))
         self.rows = [
             None if group.rows is None else torch.from_numpy(group.rows).to(device) for group in architecture.groups
         ]
         self.head_rows = [torch.from_numpy(group.head_rows).to(device) for group in architecture.groups]
-        # Which of the points drawn a group's heads are trained at, (heads, points).
+        # For each group, the points drawn that its heads are trained at, (heads, points).
         begins = np.searchsorted(drawn, first)
         self.points = [
             begins[group.nodes[group.head_rows], None] + np.arange(points[group.level]) for group in architecture.groups
         ]
 
     def rows_of(self, index: int) -> NDArray[np.int64]:
-        """The rows of a group among its parent group's children."""
+        """Return the rows of a group among the children of its parent group."""
         group = self.architecture.groups[index]
         return np.arange(len(group.nodes)) if group.rows is None else group.rows
 
     def route(self, x: torch.Tensor, index: int) -> torch.Tensor:
-        """What stands at the parent group's points, (n, m, k), as its children in group ``index`` see it."""
+        """Return values at the parent group's points, (n, m, k), as the children in a group take them."""
         group = self.architecture.groups[index]
         children = len(group.siblings)
         x = x.reshape(x.shape[0] * children, x.shape[1] // children, x.shape[2])
@@ -96,7 +104,7 @@ class Shard:
         return x if rows is None else x[rows]
 
     def step(self, weights: list[Weights]) -> float:
-        """Loss of one batch; leaves its gradient in ``self.gradient``."""
+        """Return the loss of one batch, and put its gradient into ``self.gradient``."""
         import torch
 
         groups = self.architecture.groups
@@ -111,7 +119,7 @@ class Shard:
         above: dict[int, Array] = {}
         loss, count = 0.0, len(intensity)
         for index, group in enumerate(groups):
-            ratio, shift = self.moves[index]
+            ratio, shift = self.position_maps[index]
             source = voxel if group.parent < 0 else self.route(positions[group.parent], index)
             out = self.buffers((index, "position"), (*source.shape[:2], 4))
             positions.append(torch.addcmul(shift, source, ratio, out=out))
@@ -158,7 +166,7 @@ class Shard:
         return loss / count
 
     def deviations(self, outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What outputs are off by. None where a decoder would clip them to what is wanted, the end of the range."""
+        """Return outputs less wanted values; 0 if a decoder clips an output to the end of the range that is wanted."""
         off = outputs - wanted
         off[((wanted <= self.low) & (off < 0)) | ((wanted >= self.high) & (off > 0))] = 0
         return off

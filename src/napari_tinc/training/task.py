@@ -1,4 +1,4 @@
-"""A fit of one tree: its settings, its budget, and how long it takes."""
+"""The task of fitting one tree: its settings, its budget, and how long it takes."""
 
 from __future__ import annotations
 
@@ -21,27 +21,33 @@ from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
 
-OMEGA0 = 8.0  # frequency of the first sines when training begins
-METHODS = ("auto", "networks", "predictive")  # the better of the other two; an octree of networks; no networks
-STEPS = {"fast": 800, "balanced": 5000, "best": 12000}  # optimiser steps for a volume of 64^3 to 128^3 voxels
-FEW_VOXELS, MANY_VOXELS = 64**3, 128**3  # outside of which steps go with the square root of the voxels
-BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # voxels a step
+OMEGA0 = 8.0  # Frequency of the first sines when training begins.
+METHODS = ("auto", "networks", "predictive")  # The better of the other two; an octree of networks; no networks.
+# Optimiser steps for a volume of FEW_VOXELS to MANY_VOXELS voxels.
+STEPS = {"fast": 800, "balanced": 5000, "best": 12000}
+FEW_VOXELS = 64**3  # Smaller volumes have fewer steps, by the square root of their voxels.
+MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of their voxels.
+# With other names, jobs that earlier versions have kept would not be recognised.
+OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
+BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settings:
-    """How to compress.
+    """How to compress, as training and blocks need it. :class:`napari_tinc.Options` has what users choose.
 
     Attributes
     ----------
-    preset : how long to train, of :data:`STEPS`.
-    form : how weights are stored.
-    levels : of the octree of networks; None for what suits the size.
-    widths : of the nodes of every level from the root; None for what suits the size.
-    calibrate : where it pays.
-    quick : whether to decode sooner counts more than the last 0.2 dB.
-    bound : largest error of any voxel, 0 for bit for bit; then there are no networks. None for a size or a PSNR.
-    method : of :data:`METHODS`, where there is no bound.
+    preset : how long to train, a key of :data:`STEPS`.
+    seed : of all random numbers.
+    device : "auto", "cpu", "cuda", "mps", ...
+    weights_format : how weights are stored.
+    levels : levels of the octree of networks; None for what suits the size.
+    widths : width of the nodes of every level from the root; None for what suits the size.
+    calibrate : whether to calibrate, if it pays.
+    favour_decoding_speed : whether faster decoding is worth more than the last 0.2 dB.
+    bound : largest error of any voxel, 0 for bit for bit, without networks; None for a size or a PSNR.
+    method : one of :data:`METHODS`, if there is no bound.
     """
 
     preset: str
@@ -57,32 +63,38 @@ class Settings:
 
     @property
     def without_networks(self) -> bool:
-        """Whether it is known before the work that there will be none."""
+        """Whether it is known from the settings that the file will have no networks."""
         return self.bound is not None or self.method == "predictive"
 
     def provenance(self) -> dict[str, Any]:
-        """What a file says of how it was made."""
+        """Return what a file says about how it was made."""
         encoder = {"encoder": f"napari-tinc {version('napari-tinc')}"}
         return encoder | ({"preset": self.preset, "seed": self.seed} if self.bound is None else {})
 
     def key_fields(self) -> dict[str, Any]:
-        """Everything that the bytes of a file depend on."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "device"}
+        """Return all that the bytes of a file depend on, by the names that kept jobs of every version have."""
+        return {
+            OLD_NAMES.get(field.name, field.name): getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "device"
+        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """A volume that is to become one tree of networks.
+    """A volume that becomes one tree of networks.
 
     Attributes
     ----------
     volume : (z, y, x), checked.
-    header : says everything about it; its network is still to be planned.
-    budget : largest size of the file.
-    extra : ancillary chunks to put into the file.
-    span : range that PSNR and SSIM are of; None for the volume's own.
-    inner : whether the file is a block of another, which speaks for all of them.
-    journal : keeps how far it has come.
+    header : all facts about the volume; its network is not yet planned.
+    budget : largest size of the file, in bytes.
+    settings : how to fit.
+    extra : ancillary chunks for the file.
+    control : cancels or stops the fit.
+    span : range that PSNR and SSIM refer to; None for the volume's own.
+    is_block : whether the tree is a block of a larger file, which has PROVENANCE for all blocks.
+    journal : keeps the state of the fit, so that it can be resumed.
     """
 
     volume: NDArray[Any]
@@ -98,17 +110,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a fit will take, before it starts.
+    """What a fit will take, estimated before it starts.
 
     Attributes
     ----------
     steps : optimiser steps.
     widths : features of the nodes of every level.
-    n_leaves : boxes of the octree.
-    n_parameters : of all networks.
+    n_leaves : leaves of all octrees.
+    n_parameters : weights of all networks.
     seconds : on two CPU cores of the machine of docs/benchmarks/, to about 30 %.
-    n_blocks : into which the volume is cut.
-    memory : bytes of main memory needed at most, about.
+    n_blocks : blocks into which the volume is cut.
+    memory : bytes of main memory that it takes at most.
     """
 
     steps: int
@@ -121,12 +133,12 @@ class Estimate:
 
 
 def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share: float = 1.0) -> Estimate:
-    """What a fit of such a volume into ``nbytes`` takes; without looking at its values.
+    """Estimate what a fit of a volume of this shape into ``nbytes`` takes, without its values.
 
     Raises
     ------
     ValueError
-        If that cannot be with the chosen widths.
+        If the chosen widths do not fit.
     """
     octree, widths, layers = allocate(
         shape, nbytes, settings.weights_format, settings.levels, settings.widths, settings.favour_decoding_speed
@@ -141,28 +153,32 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
 
 
 def products_per_point(octree: Octree, counts: NDArray[np.int32]) -> int:
-    """Weights that one point meets: those of one node a level."""
+    """Return the weights that one point meets: those of one node on each level."""
     return int(counts[_first_node_of_levels(octree)].sum())
 
 
 def _first_node_of_levels(octree: Octree) -> list[int]:
-    """A node of every level."""
+    """Return a node of each level."""
     return [int(np.flatnonzero(octree.level == level)[0]) for level in range(octree.depth + 1)]
 
 
 def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
-    """Optimiser steps of a preset for a volume of that size."""
+    """Return the optimiser steps of a preset for a volume of so many voxels."""
     few, many = min(1.0, n_voxels / FEW_VOXELS), max(1.0, n_voxels / MANY_VOXELS)
     return max(100, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
 
 
 def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: Any) -> NetworksHeader:
-    """A header whose network is still the smallest there is. ``facts`` are those of :class:`~.format.head.Facts`.
+    """Make a header whose network is still the smallest there is.
+
+    Parameters
+    ----------
+    facts : of :class:`~.format.head.VolumeFacts`.
 
     Raises
     ------
-    ValueError
-        If the values span more, or less, than floating-point arithmetic resolves.
+    NotWithNetworks
+        If the range of the values is wider, or narrower, than floating-point arithmetic resolves.
     """
     low, high = volume.min(), volume.max()
     span = float(high) - float(low)

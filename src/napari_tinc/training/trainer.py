@@ -1,8 +1,8 @@
-"""Training: Muon and Adam on small random batches, then the same with weights rounded at a price for their bits.
+"""Train the networks: Muon and Adam on small random batches; later with rounded weights, at a price for their bits.
 
-The gradient is written out (networks/architecture.py) and every array lives in a buffer that is made once, because at
-these sizes autograd and allocation cost more than the arithmetic. On a CPU the batch is cut into one shard a thread,
-each with kernels of a single thread: no barriers inside an operation. All parameters stand in one flat vector.
+The gradient is written out (gradient.py), and every array is a buffer that is made once, because at these sizes
+autograd and allocation cost more than the arithmetic. On a CPU the batch is cut into one shard for each thread, which
+has kernels of a single thread: no barriers inside an operation. All parameters are in one flat vector.
 """
 
 from __future__ import annotations
@@ -33,14 +33,18 @@ from .shards import Shard
 if TYPE_CHECKING:
     import torch
 
-OPENING_RATE, OPENING_SHARE = 1.1, 0.3  # rounding begins with more bits, and meets its target by this share of it
-STOPPING_STEPS = 200  # at least, and three times that at most, to bring the learning rate down when a fit is stopped
-MOST_HALVINGS = 2  # of a batch that does not fit into a GPU
-LEARNING_STEPS = 100  # between two looks at where the error is; a state of the training is kept at some of these
-REPORT_SECONDS = 0.2
-NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")  # of the state, besides its arrays
-MARKS = 20  # of a whole schedule, see Mark
-LEAST_SHARDS, MOST_SHARDS = 2, 8  # one CPU or two then learn the same, and one pays nothing for it
+OPENING_BITS = 1.1  # Rounding begins with this many times the bits of the target,
+OPENING_SHARE = 0.3  # and has come down to it after this share of the schedule that is left.
+STOPPING_STEPS = 200  # A fit that is stopped takes at least this many steps more, and at most three times as many.
+MOST_HALVINGS = 2  # A batch that does not fit into a GPU is halved at most this often; then the fit fails.
+# The sampler looks at the errors after this many steps. A state of the training can be kept only then.
+LEARNING_STEPS = 100
+REPORT_SECONDS = 0.2  # Time between two events of progress.
+# The numbers in the state of a training, besides its arrays.
+STATE_NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")
+MARKS = 20  # A whole schedule has this many marks, see Mark.
+LEAST_SHARDS = 2  # Even one CPU has this many shards, so that it learns the same as two; it costs no time.
+MOST_SHARDS = 8  # More CPUs do not help.
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +71,14 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """The parameters amid training, rounded where they are by then; what :attr:`Control.look` asks for."""
+    """The parameters during training, after :attr:`.Control.look` was set; rounded if rounding has begun."""
 
     vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A trained network, and all that training needs to go on from it.
+    """A trained network, and all that another training needs to continue it.
 
     Attributes
     ----------
@@ -93,11 +97,12 @@ class Fitted:
     steps: NDArray[np.float64]
 
     def state(self) -> State:
+        """Return what a journal keeps."""
         return asdict(self)
 
     @classmethod
     def initial(cls, architecture: Architecture, seed: int) -> Fitted:
-        """Before the first step."""
+        """Return random parameters, before the first step."""
         nothing = np.zeros(architecture.n_parameters, np.float32)
         return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, np.ones(len(architecture.tensors)))
 
@@ -107,17 +112,22 @@ def train(
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
     fixed: float = 0.0, journal: Journal | None = None,
 ) -> Iterator[Progress | Mark | Snapshot | Fitted]:  # fmt: skip
-    """Fit the network to a volume; yields a :class:`Progress` now and then, and :class:`Fitted` last.
+    """Train the networks on a volume; yield :class:`Progress` now and then, and :class:`Fitted` last.
 
     Parameters
     ----------
-    volume : normalised to mean 0 and variance 1.
-    nbytes : what the rounded weights may take; the price of a bit is steered towards it.
+    volume : normalised to mean 0 and variance 1, (z, y, x).
+    nbytes : bytes that the rounded weights may take; the price of a bit is steered towards this.
     peak : range of the volume in the same units, for the PSNR.
-    start : what to go on from, instead of random parameters.
+    start : a training to continue, instead of random parameters.
     fixed : mean squared error that scalar leaves add to what is reported.
-    journal : keeps the state of the training now and then, which the same call goes on from.
+    journal : keeps the state of the training now and then, from which the same call continues.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
+
+    Raises
+    ------
+    ValueError
+        If the device has not enough memory.
     """
     import torch
 
@@ -133,7 +143,7 @@ def train(
 
 
 def _out_of_memory(device: torch.device) -> ValueError:
-    """Training does not fit, in words; the cache is freed."""
+    """Return the error for a training that does not fit into a GPU, after the cache is released."""
     import torch
 
     message = f"training needs more memory than {device.type} has"
@@ -145,11 +155,13 @@ def _out_of_memory(device: torch.device) -> ValueError:
 
 
 def n_shards() -> int:
-    """Into how many parts a batch is cut on a CPU."""
+    """Return the number of parts that a batch is cut into on a CPU."""
     return max(LEAST_SHARDS, min(cpu_count(), MOST_SHARDS))
 
 
 class _Trainer:
+    """A training under way: parameters, optimiser, rounding, and the shards that compute gradients."""
+
     def __init__(
         self, volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, nbytes: float, peak: float,
         device: torch.device, seed: int, start: Fitted, fixed: float,
@@ -163,7 +175,7 @@ class _Trainer:
         self.sampler = Sampler(volume, architecture.octree, region_of)
         self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch // self.shards
         self.make_workers()
-        self.vector = torch.tensor(start.vector, device=device)  # in memory aligned as torch's is, always alike
+        self.vector = torch.tensor(start.vector, device=device)  # in torch's memory, whose alignment is always the same
         self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
         self.optimizer.restore({"momentum": start.momentum, "square": start.square, "steps": start.updates})
         self.rounding = LearnedRounding(architecture, self.vector)
@@ -171,6 +183,7 @@ class _Trainer:
         self.rounding_since: float | None = None  # share of the schedule
 
     def make_workers(self) -> None:
+        """Make the shards for the current batch size."""
         self.workers = [
             Shard(
                 self.sampler,
@@ -185,13 +198,14 @@ class _Trainer:
         ]
 
     def halve(self) -> None:
-        """Batches of half as many voxels from here on. What was noted of errors since the last look is forgotten."""
+        """Halve the batch from here on. Errors noted since the last look are forgotten."""
         self.workers.clear()
         release_cached_memory(self.device)
         self.batch, self.updates = self.batch // 2, self.optimizer.steps
         self.make_workers()
 
     def __enter__(self) -> _Trainer:
+        """Start the threads of the shards."""
         import torch
 
         self.torch_threads = torch.get_num_threads()
@@ -200,37 +214,39 @@ class _Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """End the threads."""
         import torch
 
         self.pool.shutdown()
         torch.set_num_threads(self.torch_threads)
 
     def run(self, control: Control, journal: Journal) -> Iterator[Progress | Mark | Snapshot]:
+        """Train from the current step to the end of the schedule, or from the state in the journal."""
         import torch
 
         schedule, halvings = self.schedule, 0
         last = round(schedule.end * schedule.steps)
-        stopping, pace = False, 1 / schedule.steps  # a share of the schedule, that a step takes
+        stopping, pace = False, 1 / schedule.steps  # pace: share of the schedule that a step takes
         if (kept := journal.load("training.state")) is not None:
             self.restore(kept)
             yield self.progress(last, math.nan)
         reported = time.perf_counter()
         began = reported - self.seconds
-        warm = (math.nan, self.step)  # when the first step, which is slower, was done
+        warm = (math.nan, self.step)  # seconds and step after the first step, which is slower
         while self.step < last and not control.cancel.is_set():
             if control.stop.is_set() and not stopping:
                 if schedule.end < 1:
-                    break  # what follows is for another run to shorten
+                    break  # the rest is shortened by the next part of the training
                 stopping = True
                 last = min(last, self.step + min(3 * STOPPING_STEPS, max(STOPPING_STEPS, self.step // 8)))
                 pace = (1 - self.done) / max(1, last - self.step)
             if self.rounding_since is None and (self.done >= schedule.rounding_from or stopping):
-                bits = self.nbytes * 8 * OPENING_RATE
+                bits = self.nbytes * 8 * OPENING_BITS
                 self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - self.step)
                 self.rounding_since = self.done
             try:
                 self.update()
-            except torch.cuda.OutOfMemoryError as error:  # a step changes nothing before all its gradients are there
+            except torch.cuda.OutOfMemoryError as error:  # a step changes parameters only after all gradients
                 halvings += 1
                 if halvings > MOST_HALVINGS:
                     self.workers.clear()
@@ -254,36 +270,38 @@ class _Trainer:
                 reported = began + self.seconds
                 pace_seconds = (self.seconds - warm[0]) / (self.step - warm[1]) if self.step > warm[1] else math.nan
                 yield self.progress(steps, pace_seconds * (steps - self.step) if self.step < steps else 0.0)
-            # Not amid what is to be learnt of; and not what a stop makes of it, which nobody can ask for again.
+            # Only when no errors are pending, and not after a stop: the same call would not repeat its schedule.
             due = RESULT_SECONDS if self.step == last else CHECKPOINT_SECONDS
             if not stopping and (self.step % LEARNING_STEPS == 0 or self.step == last) and journal.is_due(due):
                 journal.save("training.state", self.state())
 
     def update(self) -> None:
-        """One step."""
+        """Make one step."""
         rate = learning_rate(self.done, self.optimizer.steps)
         gradient, loss = self.gradient(self.rounding_since is not None)
         if self.rounding_since is not None:
             opening = max(0.0, 1 - (self.done - self.rounding_since) / (1 - self.rounding_since) / OPENING_SHARE)
-            gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_RATE - 1) * opening), rate)
+            gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_BITS - 1) * opening), rate)
         self.optimizer.update(self.vector, gradient, rate)
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
 
     def progress(self, steps: int, seconds_left: float) -> Progress:
+        """Return the progress at the current step."""
         nbytes = None if self.rounding_since is None else round(self.rounding.bits / 8)
         loss = self.loss + self.fixed
         decibels = psnr(math.sqrt(loss), self.peak)
         return Progress("training", self.step, steps, self.seconds, seconds_left, loss, decibels, nbytes)
 
     def state(self) -> State:
-        """All that :meth:`restore` needs to go on from here."""
+        """Return all that :meth:`restore` needs to continue from here."""
         return {
             "vector": self.vector.cpu().numpy(), "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
             "sampler": self.sampler.state(), "random": [shard.draws.rng.bit_generator.state for shard in self.workers],
-            **{name: getattr(self, name) for name in NUMBERS},
+            **{name: getattr(self, name) for name in STATE_NUMBERS},
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
+        """Continue from a state."""
         import torch
 
         self.vector.copy_(torch.from_numpy(state["vector"]))
@@ -292,11 +310,11 @@ class _Trainer:
         self.sampler.restore(state["sampler"])
         for worker, random in zip(self.workers, state["random"], strict=True):
             worker.draws.rng.bit_generator.state = random
-        for name in NUMBERS:
+        for name in STATE_NUMBERS:
             setattr(self, name, state[name])
 
     def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
-        """Gradient of one batch's mean squared error with respect to the (rounded) parameters, and that error."""
+        """Return the gradient of one batch's mean squared error for the (rounded) parameters, and that error."""
         weights = self.architecture.views(self.rounding.apply(self.vector) if rounded else self.vector)
         losses = list(self.pool.map(lambda worker: worker.step(weights), self.workers))
         total = self.workers[0].gradient
@@ -305,6 +323,7 @@ class _Trainer:
         return total.mul_(1 / self.shards), sum(losses) / self.shards
 
     def fitted(self) -> Fitted:
+        """Return the trained network."""
         optimizer = self.optimizer
         vector, momentum, square = (
             values.cpu().numpy().copy() for values in (self.vector, optimizer.momentum, optimizer.square)
