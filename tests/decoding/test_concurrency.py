@@ -224,7 +224,7 @@ def test_bytes_that_changed_are_refused_wherever_they_are(tmp_path: Path, made: 
             file.write(bytes([data[at] ^ 255]))
         with suppress(tinc.TincError):  # or it is in the head, or in what no voxel needs
             np.testing.assert_array_equal(volume, made())
-        with pytest.raises(tinc.TincError, match=r"CRC|magic|read"):
+        with pytest.raises(tinc.TincError, match=r"CRC|not a \.tinc file|read"):
             volume.save(tmp_path / "copy.tinc")
     assert os.listdir(tmp_path) == ["v.tinc"]
 
