@@ -42,15 +42,12 @@ def test_measured_figures_agree_with_each_other() -> None:
     assert found.quality == tinc.compare(brighter(), volume)
     assert found.uncalibrated_rows is not None and found.uncalibrated_quality.psnr < found.quality.psnr
     assert found.counts.sum() == pytest.approx(0.999, abs=0.002)
-    assert (
-        list(found.percentile_errors) == sorted(found.percentile_errors)
-        and found.percentile_errors[-1] <= found.quality.max_error
-    )
+    errors = list(found.percentile_errors)
+    assert errors == sorted(errors) and errors[-1] <= found.quality.max_error
     voxels = (found.rows["stop"] - found.rows["start"]).prod(axis=1)
     assert np.sqrt((found.rows["rmse"] ** 2 * voxels).sum() / voxels.sum()) == pytest.approx(found.quality.rmse)
-    assert f"PSNR {found.quality.psnr:.2f} dB" in describe_measurement(
-        found
-    ) and "Calibration gives +" in describe_measurement(found)
+    text = describe_measurement(found)
+    assert f"PSNR {found.quality.psnr:.2f} dB" in text and "Calibration gives +" in text
 
 
 def test_a_volume_without_calibration_has_nothing_before() -> None:
