@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from common import computer, markdown
 
+from benchmarks.common import computer, markdown
 from napari_tinc import samples
 from napari_tinc.storage.checkpoint import files
 

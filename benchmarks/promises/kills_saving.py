@@ -25,9 +25,9 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-from common import machine, markdown
 
 import napari_tinc as tinc
+from benchmarks.common import machine, markdown
 from napari_tinc.cli import main as cli_main
 from napari_tinc.io.read import read_image
 from napari_tinc.io.write import write_image

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 
-from common import computer, markdown
+from benchmarks.common import computer, markdown
 
 JOBS = {
     "ratio 64, fast": "volume, ratio=64, preset='fast'",

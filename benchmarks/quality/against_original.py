@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import original_recipe
-from common import load, machine, markdown, timed_fit
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
+from benchmarks.common import load, machine, markdown, timed_fit
+from benchmarks.quality import original_recipe
 from napari_tinc.training import task
 
 RATIO = 66

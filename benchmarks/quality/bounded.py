@@ -21,12 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import common
 import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benchmarks import common
 from napari_tinc import metrics
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import labels, search

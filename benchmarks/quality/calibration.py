@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import VOLUMES, load, machine, markdown, timed_fit
 from numpy.typing import NDArray
 
+from benchmarks.common import VOLUMES, load, machine, markdown, timed_fit
 from napari_tinc import metrics
 from napari_tinc.networks.calibration import Corrections, fit_corrections
 from napari_tinc.networks.values import normalise, to_values

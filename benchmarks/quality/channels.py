@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from common import machine, markdown, timed_fit
 
+from benchmarks.common import machine, markdown, timed_fit
 from napari_tinc.metrics import measure
 from napari_tinc.training import task
 

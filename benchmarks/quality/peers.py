@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
-import video
 from numpy.typing import NDArray
 
+from benchmarks.quality import video
 from napari_tinc import metrics
 
 Stream = list[bytes]  # slices, packets, or one for the whole

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import original_recipe
-from common import VOLUMES, computer, load, machine, timed_fit
 from numpy.typing import NDArray
-from peers import PEERS, Sweep
-from rate_distortion_report import ORIGINAL, PRESETS, report
 
 import napari_tinc as tinc
+from benchmarks.common import VOLUMES, computer, load, machine, timed_fit
+from benchmarks.quality import original_recipe
+from benchmarks.quality.peers import PEERS, Sweep
+from benchmarks.quality.rate_distortion_report import ORIGINAL, PRESETS, report
 from napari_tinc import metrics
 
 RATIOS = [32, 64, 128, 256, 512, 1024]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from bjontegaard import Gain, bd_psnr
-from common import markdown
 from matplotlib.figure import Figure
+
+from benchmarks.common import markdown
+from benchmarks.quality.bjontegaard import Gain, bd_psnr
 
 PRESETS = ["fast", "balanced", "best"]
 ORIGINAL = "original TINC"

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-from common import machine, markdown
 
+from benchmarks.common import machine, markdown
 from napari_tinc import samples
 from napari_tinc.control import Control
 from napari_tinc.encoding.options import Options

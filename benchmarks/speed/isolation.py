@@ -17,9 +17,9 @@ import time
 
 import numpy as np
 import psutil
-from common import machine, markdown
 
 import napari_tinc as tinc
+from benchmarks.common import machine, markdown
 from napari_tinc.samples import mri
 
 FIRST = """

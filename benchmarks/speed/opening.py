@@ -13,9 +13,9 @@ import sys
 import time
 
 import numpy as np
-from common import machine, markdown
 
 import napari_tinc as tinc
+from benchmarks.common import machine, markdown
 
 NUMPY = "import numpy as np"
 SLICE = f"""{NUMPY}

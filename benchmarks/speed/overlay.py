@@ -18,9 +18,9 @@ os.environ["NAPARI_CONFIG"] = str(Path(scratch.name) / "settings.yaml")
 
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
-from common import machine, markdown  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+from benchmarks.common import machine, markdown  # noqa: E402
 from napari_tinc.decoding.leaf_table import LEAF_FIELDS  # noqa: E402
 from napari_tinc.octree import Octree  # noqa: E402
 from napari_tinc.plugin.layers.origin import VOLUME  # noqa: E402

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import machine, markdown
+
+from benchmarks.common import machine, markdown
 
 
 def make(corpus: Path, folder: Path, edge: int, steps: int, ratio: float) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import load, machine, markdown
 
+from benchmarks.common import load, machine, markdown
 from napari_tinc.format.networks_file import WeightsFormat
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.training import task

@@ -21,11 +21,11 @@ os.environ["NAPARI_CONFIG"] = str(Path(scratch.name) / "settings.yaml")
 import napari  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
-from common import machine, markdown, timed_fit  # noqa: E402
 from napari._app_model import get_app_model  # noqa: E402
 from qtpy.QtCore import QTimer  # noqa: E402
 from qtpy.QtTest import QTest  # noqa: E402
 
+from benchmarks.common import machine, markdown, timed_fit  # noqa: E402
 from napari_tinc.plugin.compress import widget as compress_widget  # noqa: E402
 from napari_tinc.samples import mri  # noqa: E402
 

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import machine, markdown
+
+from benchmarks.common import machine, markdown
 
 BOUND, RATIO = 400, 500
 STEPS = 60  # of the training: what is decoded takes as long as after a whole one
