@@ -24,6 +24,7 @@ from napari_tinc.encoding.options import Options
 from napari_tinc.events import Progress
 from napari_tinc.isolation import caller
 from napari_tinc.plugin import writer
+from napari_tinc.plugin.compress import plan
 from napari_tinc.plugin.compress import widget as compress_widget
 from napari_tinc.plugin.compress.widget import CompressWidget
 from napari_tinc.plugin.jobs.job import JobError, Request
@@ -288,7 +289,7 @@ def test_the_pace_is_that_of_the_last_job(qtbot: Any, viewer: ViewerModel, make_
     for count in range(3):
         qtbot.waitUntil(lambda count=count: len(viewer.layers) == 2 + count, timeout=60_000)
     finish(qtbot, widget)
-    expected = widget._seconds(widget._estimate(small_array()), small_array())
+    expected = plan.expected_seconds(widget, plan.estimate(widget, small_array()))
     assert widget.queue.pace * expected < 30  # seconds; once it was multiplied by every job that had waited
 
 
@@ -419,9 +420,9 @@ def test_widths_and_calibration(
     qtbot: Any, viewer: ViewerModel, make_widget: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widget = make_widget(viewer)
-    entropy = widget._estimate(small_array()).n_parameters
+    entropy = plan.estimate(widget, small_array()).n_parameters
     widget.weights.value = "float16"
-    assert widget._estimate(small_array()).n_parameters < entropy / 2
+    assert plan.estimate(widget, small_array()).n_parameters < entropy / 2
     widget.weights.value = "entropy"
     widget.widths.value = "10, 4"
     assert widget.networks.value.startswith("8 leaves, widths 10, 4: ") and not widget.levels.enabled

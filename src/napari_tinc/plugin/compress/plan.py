@@ -15,7 +15,6 @@ from ... import texts as wording
 from ...encoding import choice
 from ...encoding.job import EncodingJob
 from ...encoding.options import Options
-from ...encoding.plan import estimate_blocks
 from ...encoding.psnr_search import LEAST_RATIO
 from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
@@ -27,10 +26,8 @@ from ..layers.leading_axes import LeadingAxes
 from ..layers.origin import base_name
 from ..layers.to_volumes import all_volumes, frozen_copy, storable_labels, volumes_of
 from . import texts
-from .form import ALL, MAX_ERROR, TOGETHER, CompressForm
+from .form import ALL, TOGETHER, CompressForm
 
-SECONDS_PER_VOXEL = 2e-6  # Of one core, for a file within a largest error.
-SEARCH_SECONDS_PER_VOXEL = 3e-6  # Of one core, for a search for the largest error that meets a size.
 NO_LAYER = "Open a 3D image, or labels, to compress."
 
 _clicks = itertools.count(1)
@@ -70,28 +67,22 @@ def layer_data(layer: Image | Labels, *, still: bool = False) -> tuple[Any, dict
 
 
 def estimate(form: CompressForm, volume: Any) -> Estimate | None:
-    """Return what a fit would take; None where the target, or a method without networks, does not say it.
+    """Return what a fit would take; None where the target is a PSNR, which networks are searched for.
 
     Raises ValueError for unusable widths, TypeError for what cannot be compressed with that target.
     """
     options = form.chosen_options()
     source = VolumeSource.of(volume, exact=options.exact)
-    if options.psnr is not None or options.without_networks:
+    if options.psnr is not None and not options.without_networks:
         return None
-    return estimate_blocks(source, options.budget(source.nbytes), options.settings())
+    return choice.estimate_fit(source, options.budget(source.nbytes), options.settings())
 
 
-def expected_seconds(form: CompressForm, planned: Estimate | None, volume: Any) -> float | None:
+def expected_seconds(form: CompressForm, planned: Estimate | None) -> float | None:
     """Return the seconds of a job at a pace of 1; None where that cannot be said."""
-    if form.target.value == MAX_ERROR:
-        return SECONDS_PER_VOXEL * math.prod(volume.shape)
-    search = SEARCH_SECONDS_PER_VOXEL * math.prod(volume.shape)
-    if form.chosen_method() == "predictive":
-        return search
-    if planned is None or form.device.value not in ("cpu", "auto"):
+    if planned is None or (planned.steps and form.device.value not in ("cpu", "auto")):
         return None
-    both = settled_method(form.chosen_options(), volume) == "auto"
-    return planned.seconds + (search if both else 0.0)
+    return planned.seconds
 
 
 def is_together(form: CompressForm, volumes: Sequence[tuple[str, Any]]) -> bool:
@@ -115,7 +106,7 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
     channels: list[dict[str, str]] = []
     if is_together(form, volumes):
         whole, letters, channels = all_volumes(data, arguments, axes.letters, axes.channels)
-    seconds = expected_seconds(form, estimate(form, whole), whole) or 0.0  # all are of one shape
+    seconds = expected_seconds(form, estimate(form, whole)) or 0.0  # all are of one shape
     place = geometry(arguments)
     look = look_of_all(layer, letters) if letters else look_of(layer)
     if letters:
@@ -152,7 +143,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
     reason, planned, networks = "", None, ""
     try:
         planned = estimate(form, volume)
-        networks = texts.networks(planned) if planned else ""
+        networks = texts.networks(planned) if planned and planned.steps else ""
     except ValueError as error:
         reason = networks = str(error)
     try:
@@ -161,7 +152,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
         reason = reason or str(error)
     count = len(volumes) if len(volumes) > 1 and form.part.value == ALL else 1
     lines = _sizes(volume, target, count, holds_labels(layer), channels)
-    seconds = expected_seconds(form, planned, volume)
+    seconds = expected_seconds(form, planned)
     if seconds is not None:
         lines.append(
             f"in about {wording.duration(count * (1 if 'max_error' in target else pace) * seconds)} on this CPU"

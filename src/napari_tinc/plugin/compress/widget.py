@@ -13,7 +13,6 @@ from qtpy.QtCore import QTimer
 from ...devices import find_devices
 from ...events import Progress
 from ...isolation.caller import find_devices_isolated
-from ...training.task import Estimate
 from ..door import unproxied
 from ..forms import allow, watch_end
 from ..jobs.background import DRAW_SECONDS, main_window, outcomes_of, queue_of
@@ -27,7 +26,7 @@ from .axes_choice import AxesChoice
 from .closing import ask_about_job, is_stoppable
 from .form import ALL, LOSSLESS, MAX_ERROR, TOGETHER, CompressForm, parse_bound
 from .layer_choice import LayerChoice, compressible_layers
-from .plan import describe, estimate, expected_seconds, holds_labels, layer_data, make_jobs
+from .plan import describe, holds_labels, layer_data, make_jobs
 from .save_results import Outcome, SaveResults
 
 LOOK_SECONDS = 15  # Between two previews.
@@ -123,12 +122,6 @@ class CompressWidget(CompressForm):
             target=target, ratio=self.ratio.value, size=self.size.value, psnr=self.psnr.value,
             preset=self.preset.value, isolate=self.isolate.value, **kept,
         )  # fmt: skip
-
-    def _estimate(self, volume: Any) -> Estimate | None:
-        return estimate(self, volume)
-
-    def _seconds(self, planned: Estimate | None, volume: Any) -> float | None:
-        return expected_seconds(self, planned, volume)
 
     def _images(self, _: Any = None) -> list[Image | Labels]:
         return [] if self._viewer is None else compressible_layers(self._viewer)

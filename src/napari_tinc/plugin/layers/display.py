@@ -252,7 +252,9 @@ class DisplayVolume:
         out = np.full([len(axis) for axis in axes], middle)
         overview = self.parts.overview_at_hand(volume)
         if isinstance(overview, BoundedBox) and overview.decoded:
-            out[:] = rounded(overview.floats([axis / self.parts.edge for axis in axes]), self.dtype)
+            voxels = [np.arange(n, dtype=np.float64) for n in overview.shape]
+            known = rounded(overview.floats(voxels), self.dtype)  # few, and many points are taken from them
+            out[:] = known[np.ix_(*((axis / self.parts.edge).astype(np.int64) for axis in axes))]
         elif isinstance(overview, NetworkBox) and _is_ready(overview):
             out[:] = self._on_lattice(lambda axes: overview.floats([a / self.parts.edge for a in axes], 1), axes)
         elif networks and self._are_ready(volume, axes):

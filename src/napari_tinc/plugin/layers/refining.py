@@ -10,13 +10,14 @@ import time
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...control import Check
 from ...decoding.lazy_array import Decoder
+from ...decoding.values import THIN
 from ...devices import cpu_count
 from ...errors import Cancelled
 
@@ -24,9 +25,25 @@ MOST_THREADS = 4  # More threads wait for Python's lock longer than they decode.
 NICENESS = 5  # A step in a busy window took 190 ms at 0, 80 ms at 5, and 65 ms at 10, which starves the threads.
 PATIENCE_SECONDS = 0.06  # A single step waits this long for its true values, so that no coarse picture flashes.
 STEP_SECONDS = 0.25  # A request that follows the last one sooner is part of a drag, and does not wait at all.
+SOLID_SECONDS = 0.3  # A solid picture is refined from then on: without a GPU, drawing it first takes all processors.
 
 Ranges = tuple[range, ...]
 Client = TypeVar("Client", bound=Hashable)
+
+
+class Drawing(NamedTuple):
+    """Values to be shown now.
+
+    Attributes
+    ----------
+    values : true ones, or coarse ones.
+    complete : whether all of them are true.
+    refined : whether some of them are.
+    """
+
+    values: NDArray[Any]
+    complete: bool
+    refined: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,8 @@ class Picture:
         self.sketches = deque(source.sketches(factor, ranges))
         self.pieces = deque(_from_the_middle(source.pieces(factor, ranges), ranges))
         self.sketching = self.refining = 0
-        self.paused = self.changed = False
+        self.paused = self.changed = self.refined = False
+        self.refined_from = 0.0  # time.monotonic() from which pieces are taken
         self.error: Exception | None = None
 
     @property
@@ -107,7 +125,7 @@ class Picture:
         if self.sketches:
             self.sketching += 1
             return self.sketches.popleft(), True
-        if self.sketching:
+        if self.sketching or time.monotonic() < self.refined_from:
             return None
         for at, piece in enumerate(self.pieces):
             if not piece.needs & busy:
@@ -122,6 +140,7 @@ class Picture:
             self.sketching -= 1
         else:
             self.refining -= 1
+            self.refined = True
         self.changed = True
         if values is not None:
             self.values[_within(piece.ranges, self.ranges)] = values
@@ -143,11 +162,11 @@ class Refiner(Generic[Client]):
         self._asked: dict[Client, float] = {}
         self._closed = False
 
-    def draw(self, client: Client, source: Refinable, factor: int, ranges: Ranges) -> tuple[NDArray[Any], bool]:
-        """Values to be shown now, and whether they are the true ones. What the client wanted before is dropped."""
-        now = time.monotonic()
+    def draw(self, client: Client, source: Refinable, factor: int, ranges: Ranges) -> Drawing:
+        """Values to be shown now. What the client wanted before is dropped."""
+        now, solid = time.monotonic(), min(len(axis) for axis in ranges[-3:]) > THIN
         with self._changed:
-            patience = PATIENCE_SECONDS if now - self._asked.get(client, 0.0) > STEP_SECONDS else 0.0
+            patience = 0.0 if solid or now - self._asked.get(client, 0.0) <= STEP_SECONDS else PATIENCE_SECONDS
             self._asked[client] = now
             picture = self._pictures.get(client)
             if picture is not None and picture.shows(source, factor, ranges):
@@ -157,8 +176,9 @@ class Refiner(Generic[Client]):
             self._pictures.pop(client, None)
         values = source.at_hand(factor, ranges)
         if values is not None:
-            return values, True
+            return Drawing(values, complete=True, refined=True)
         picture = Picture(source, factor, ranges)
+        picture.refined_from = now + SOLID_SECONDS if solid else now
         with self._changed:
             self._pictures[client] = picture
             self._start()
@@ -213,11 +233,11 @@ class Refiner(Generic[Client]):
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
-    def _taken(self, client: Client, picture: Picture) -> tuple[NDArray[Any], bool]:
+    def _taken(self, client: Client, picture: Picture) -> Drawing:
         picture.changed = False
         if picture.complete and not picture.whole:
             self._pictures.pop(client, None)  # What was lost is tried again when it is asked for again.
-        return picture.values.copy(), picture.complete
+        return Drawing(picture.values.copy(), picture.complete, picture.refined)
 
     def _start(self) -> None:
         while len(self._threads) < self._n_threads:
@@ -231,6 +251,12 @@ class Refiner(Generic[Client]):
                 return picture, *taken
         return None
 
+    def _until_next(self) -> float | None:
+        """Seconds until a picture may be refined that waits for its time; None without such a picture."""
+        now = time.monotonic()
+        waits = [picture.refined_from - now for picture in self._pictures.values() if picture.refined_from > now]
+        return min(waits, default=None)
+
     def _work(self) -> None:
         give_way()
         with contextlib.suppress(Cancelled):
@@ -238,7 +264,7 @@ class Refiner(Generic[Client]):
                 with self._changed:
                     while (job := self._next()) is None:
                         self._check()
-                        self._changed.wait()
+                        self._changed.wait(self._until_next())
                     self._check()
                     picture, piece, sketch = job
                     self._busy |= piece.needs
