@@ -447,7 +447,7 @@ def test_the_status_bar_says_that_it_works(
     viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drawing, "TELL_SECONDS", 0.05)
-    decoded.seconds = 0.1
+    decoded.seconds = 0.3  # beside other work, too, the window has a moment to tell
     texts: list[str] = []
     layer = opened(viewer, blocks(), tmp_path / "brain.tinc")
     viewer.events.status.connect(lambda event: texts.append(event.value))
