@@ -385,7 +385,7 @@ def test_however_it_is_looked_at(viewer: Any, tmp_path: Path, qtbot: Any, decode
     viewer.dims.order = (0, 1, 2)
     with asynchronous():
         viewer.dims.set_current_step(0, 50)
-        np.testing.assert_array_equal(settled(), whole[50])
+        qtbot.waitUntil(lambda: np.array_equal(shown(layer), whole[50]), timeout=20_000)
     layer.projection_mode = "max"
     viewer.dims.set_current_step(0, 8)
     viewer.dims.thickness = (4, 1, 1)
