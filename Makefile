@@ -14,10 +14,12 @@ XVFB_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cur
 
 .PHONY: test lint demo docs dist lock fuzz system-packages clean
 
-# The outer timeout is for a worker thread that keeps Python from exiting.
+# Each worker has an Xvfb and one thread for torch; one that is done takes tests from another. Bytecode is kept, as tests
+# start some hundred processes. The outer timeout is for a thread that keeps Python from exiting.
+WORKERS ?= 2
 test: $(INSTALLED) system-packages
-	settings=$$(mktemp -d) && trap 'rm -rf "$$settings"' EXIT && \
-	QT_QPA_PLATFORM=xcb NAPARI_CONFIG="$$settings/settings.yaml" timeout --kill-after=30 2700 $(BIN)/python -m pytest
+	QT_QPA_PLATFORM=xcb OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= timeout --kill-after=30 2700 \
+		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/python -m pip check

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# Before napari reads it: the tests must not rewrite the user's settings.
-if "NAPARI_CONFIG" not in os.environ:
+# Before napari reads it: the tests must not rewrite the user's settings, nor two workers each other's.
+if "NAPARI_CONFIG" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
     _settings = tempfile.TemporaryDirectory(prefix="napari-tinc-tests-")
     os.environ["NAPARI_CONFIG"] = str(Path(_settings.name) / "settings.yaml")
 

@@ -81,6 +81,30 @@ def test_lists_inside_of_lists_are_indented_for_the_site(page: str) -> None:
     assert re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*", (ROOT / page).read_text(encoding="utf-8"), re.M) == []
 
 
+@in_clone
+@pytest.mark.parametrize("page", ["README.md", *links.INCLUDED, *PAGES])
+def test_commands_of_the_repository_exist(page: str) -> None:
+    """``make`` and ``python -m benchmarks``, which are too slow to be run here."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert [name for name in re.findall(r"(?:^|`|\()make ([a-z]+)", text, re.M) if name not in targets] == []
+    for module, arguments in re.findall(r"python -m (benchmarks[\w.]+)([^`#\n]*)", text):
+        script = ROOT / f"{module.replace('.', '/')}.py"
+        source = script.read_text(encoding="utf-8")
+        assert [option for option in re.findall(r"--[a-z-]+", arguments) if f'"{option}"' not in source] == [], module
+
+
+@in_clone
+def test_every_benchmark_is_listed() -> None:
+    scripts = {
+        f"{path.parent.name}.{path.stem}"
+        for path in (ROOT / "benchmarks").glob("*/*.py")
+        if "__main__" in path.read_text(encoding="utf-8")
+    }
+    listed = re.findall(r"^\| `([\w.]+)` \|", (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(scripts) == sorted(listed)
+
+
 def test_pictures_are_used() -> None:
     used = {links.in_repository(target, page) for page in [*PAGES, "README.md"]
             for target in links.targets((ROOT / page).read_text(encoding="utf-8"))}  # fmt: skip

@@ -25,10 +25,14 @@ FULL = 0.95  # of an interval; less is marked
 NEAR = 0.97  # of the target's bytes; less is marked
 INTRODUCTION = """# Rate and distortion
 
-Made by `benchmarks/quality/rate_distortion.py`, which says how. PSNR = 10 log10(range² / MSE) and SSIM by the range of
-the volume, on values rounded to its dtype and clipped to its range, by the same function for every codec. Ratio = bytes
-of the raw array / bytes of the whole stream. Every peer's parameter is searched for the target; the best of its
-settings counts. JPEG 2000 and JPEG XL code slices, x265 and SVT-AV1 a video along z.
+```sh
+python -m benchmarks.quality.rate_distortion CORPUS
+```
+
+PSNR = 10 log10(range² / MSE) and SSIM by the range of the volume, on values rounded to its dtype and clipped to its
+range, by the same function for every codec. Ratio = bytes of the raw array / bytes of the whole stream. Every peer's
+parameter is searched for the target; the best of its settings counts. JPEG 2000 and JPEG XL code slices, x265 and
+SVT-AV1 a video along z. The commits that made our figures are [at the end](#measured-on).
 
 ## BD-PSNR: ours minus the peer's (dB)
 
@@ -45,7 +49,7 @@ the ratios, for the final stream, not the search.
 ENGINES = """## Measured on
 
 The engine is the commit of the code that made a figure; in brackets, for how many of the volumes. Figures of different
-engines stand side by side: compare them with care.
+engines stand side by side: compare them with care. Engines older than 62ffea6 are stale: today's code may give others.
 """
 Row = dict[str, Any]
 

@@ -29,6 +29,7 @@ COMMANDS = {command.id: command for command in MANIFEST.contributions.commands}
 WIDGETS = [widget.display_name for widget in MANIFEST.contributions.widgets]
 WINDOW = (900, 700)  # pixels: without a GPU, a larger one takes longer to draw
 GOLDEN = Path(__file__).parents[1] / "golden"
+pytestmark = pytest.mark.timeout(400)  # each opens a file some thirty times: slow beside other work
 FILES = {
     "networks": "trained.tinc",
     "blocks": "trained-blocks.tinc",

@@ -385,7 +385,7 @@ def test_however_it_is_looked_at(viewer: Any, tmp_path: Path, qtbot: Any, decode
     viewer.dims.order = (0, 1, 2)
     with asynchronous():
         viewer.dims.set_current_step(0, 50)
-        np.testing.assert_array_equal(settled(), whole[50])
+        qtbot.waitUntil(lambda: np.array_equal(shown(layer), whole[50]), timeout=20_000)
     layer.projection_mode = "max"
     viewer.dims.set_current_step(0, 8)
     viewer.dims.thickness = (4, 1, 1)
@@ -394,8 +394,9 @@ def test_however_it_is_looked_at(viewer: Any, tmp_path: Path, qtbot: Any, decode
     layer.locked_data_level = None
     viewer.scene.camera.zoom = 60
     qtbot.waitUntil(lambda: layer.data_level == 0, timeout=5000)
+    picture = settled()
     (y0, x0), (y1, x1) = layer.corner_pixels[:, 1:].tolist()
-    np.testing.assert_array_equal(settled(), whole[8, y0 : y1 + 1, x0 : x1 + 1])
+    np.testing.assert_array_equal(picture, whole[8, y0 : y1 + 1, x0 : x1 + 1])
     assert shown(layer).size < whole[8].size
 
 
@@ -447,7 +448,7 @@ def test_the_status_bar_says_that_it_works(
     viewer: Any, tmp_path: Path, qtbot: Any, decoded: Decoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(drawing, "TELL_SECONDS", 0.05)
-    decoded.seconds = 0.1
+    decoded.seconds = 0.3  # beside other work, too, the window has a moment to tell
     texts: list[str] = []
     layer = opened(viewer, blocks(), tmp_path / "brain.tinc")
     viewer.events.status.connect(lambda event: texts.append(event.value))
