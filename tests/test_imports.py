@@ -223,3 +223,10 @@ def test_files_and_rooms_are_small() -> None:
     assert {name for name, count in lines.items() if count > MOST_LINES} == set()
     rooms = {path.parent for path in MODULES.values() if path.parent != PACKAGE}
     assert all(len(list(room.glob("*.py"))) <= MOST_FILES for room in rooms)
+
+
+def test_files_of_tests_are_small() -> None:
+    lines = {
+        path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in Path(__file__).parent.rglob("*.py")
+    }
+    assert {name for name, count in lines.items() if count > MOST_LINES} == set()

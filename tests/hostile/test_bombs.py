@@ -12,8 +12,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from bombs import Case, blocks, floats, numbers, tables, trees
-from bombs_inside import inner, payloads, residuals, texts
+from bombs import Case, blocks
+from bombs_box import residuals
+from bombs_head import floats, numbers, tables, trees
+from bombs_inside import inner, payloads, texts
 from fields import File, sealed, uv
 from fuzz import MEMORY, MEMORY_PER_BYTE
 

@@ -1,13 +1,11 @@
-"""Pictures that are coarse at first and refined by threads: the queue alone, and napari's window with slow files."""
+"""Pictures that are coarse at first and refined by threads, in napari's window with slow files."""
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,230 +16,22 @@ from napari.layers import Image
 from napari.settings import get_settings
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QTimer
+from sliced_volumes import BLOCK, ROW, array, blocks, few, labels
 from volumes import small_volume
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.control import never
-from napari_tinc.decoding import bounded_box as decoding_bounded_box
-from napari_tinc.decoding.lazy_array import LazyArray
-from napari_tinc.encoding import plan
 from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.plugin import reader
-from napari_tinc.plugin.compare import lazy_pairs
 from napari_tinc.plugin.compare import original as compare_original
-from napari_tinc.plugin.compare.lazy_pairs import Curtain, Difference
+from napari_tinc.plugin.compare.lazy_pairs import Difference
 from napari_tinc.plugin.compare.modes import Comparison, Mode, add_difference
 from napari_tinc.plugin.layers import display, drawing, refining
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.layers.origin import finest, unchanged
-from napari_tinc.plugin.layers.refining import Piece, Refiner
 from napari_tinc.plugin.preferences import Preferences
 
-SHAPE, BLOCK = (64, 32, 32), 16
-ROW = 4  # blocks
-SECONDS = 10
 MANIFEST = PluginManifest.from_file(Path(tinc.__file__).with_name("napari.yaml"))
-
-
-def until(condition: Callable[[], bool], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-class Rows:
-    """A row a piece, true values 10 a row and coarse ones 7; a piece is refined while its gate is open."""
-
-    dtype = np.dtype(np.uint8)
-    state: Any = 0
-    losses = 0
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.began: list[int] = []
-        self.kept: list[np.ndarray] = []
-        self.ready = False
-        self.fails = False
-
-    def _decode(self, factor: int, ranges: Any) -> np.ndarray:
-        return np.full([len(axis) for axis in ranges], 10 * (1 + ranges[0][0]), np.uint8)
-
-    def at_hand(self, factor: int, ranges: Any) -> np.ndarray | None:
-        return self._decode(factor, ranges) if self.ready else None
-
-    def quick(self, factor: int, ranges: Any) -> np.ndarray:
-        return np.full([len(axis) for axis in ranges], 7, np.uint8)
-
-    def sketches(self, factor: int, ranges: Any) -> list[Piece]:
-        return []
-
-    def sketch(self, factor: int, ranges: Any, check: Any) -> np.ndarray:
-        return self.quick(factor, ranges)
-
-    def pieces(self, factor: int, ranges: Any) -> list[Piece]:
-        return [Piece((ranges[0], range(at, at + 1)), frozenset([at // 2])) for at in ranges[1]]
-
-    def refined(self, factor: int, piece: Piece, check: Any) -> np.ndarray:
-        self.began.append(piece.ranges[0][0])
-        while not self.gate.wait(0.01):
-            check()
-        if self.fails:
-            raise OSError("no such disk")
-        return self._decode(factor, piece.ranges)
-
-    def keep(self, factor: int, ranges: Any, values: np.ndarray) -> None:
-        self.kept.append(values.copy())
-
-
-@pytest.fixture
-def refiner(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refiner[Any]]:
-    monkeypatch.setattr(refining, "PATIENCE_SECONDS", 0.0)
-    refiner: Refiner[Any] = Refiner(2)
-    yield refiner
-    refiner.close()
-
-
-def view(row: int) -> tuple[range, range]:
-    return range(row, row + 1), range(8)
-
-
-def test_a_picture_is_coarse_then_true(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    values, complete, _ = refiner.draw("a", rows, 1, view(0))
-    assert (values == 7).all() and not complete and not refiner.progressed()
-    rows.gate.set()
-    until(lambda: refiner.finished("a"))
-    assert refiner.progressed() == ["a"] == refiner.clients()
-    values, complete, _ = refiner.draw("a", rows, 1, view(0))
-    assert (values == 10).all() and complete and len(rows.began) == 8
-    assert not refiner.progressed() and not refiner.clients() and (rows.kept[-1] == 10).all()
-    assert refiner.draw("a", rows, 1, view(0))[1] and len(rows.began) == 8  # of the picture that is there
-
-
-def test_what_takes_no_time_is_true_at_once(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    rows.ready = True
-    values, complete, _ = refiner.draw("a", rows, 1, view(3))
-    assert (values == 40).all() and complete and not rows.began
-
-
-def test_a_single_step_waits_a_moment_and_a_drag_does_not(
-    refiner: Refiner[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    monkeypatch.setattr(refining, "PATIENCE_SECONDS", 10.0)
-    monkeypatch.setattr(refining, "STEP_SECONDS", 10.0)
-    rows = Rows()
-    rows.gate.set()
-    assert refiner.draw("a", rows, 1, view(0))[1]
-    rows.gate.clear()
-    assert not refiner.draw("a", rows, 1, view(1))[1]
-
-
-def test_the_latest_wins_and_what_was_not_begun_is_dropped(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    for row in range(20):
-        refiner.draw("a", rows, 1, view(row))
-        if row == 0:
-            until(lambda: len(rows.began) == 2)
-    rows.gate.set()
-    until(lambda: refiner.finished("a"))
-    values, *_ = refiner.draw("a", rows, 1, view(19))
-    assert (values == 200).all() and rows.began.count(0) == 2 and set(rows.began) == {0, 19}
-
-
-def test_a_block_is_decoded_by_one_thread(refiner: Refiner[Any]) -> None:
-    """Two pieces of it would be two threads that decode it, or one that waits."""
-    rows = Rows()
-    refiner.draw("a", rows, 1, (range(1), range(2)))
-    until(lambda: len(rows.began) == 1)
-    time.sleep(0.05)
-    assert len(rows.began) == 1
-    rows.gate.set()
-    until(lambda: refiner.finished("a"))
-    assert len(rows.began) == 2
-
-
-def test_pictures_of_several_clients_are_all_made(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    for client in "abc":
-        refiner.draw(client, rows, 1, view(1))
-    refiner.pause("b")
-    rows.gate.set()
-    until(lambda: refiner.finished("a") and refiner.finished("c"))
-    assert refiner.progressed() == ["a", "c"] and not refiner.finished("b")
-    refiner.draw("b", rows, 1, view(1))
-    until(lambda: refiner.finished("b"))
-    refiner.forget("b")
-    assert "b" not in refiner.clients()
-
-
-def test_another_state_is_another_picture(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    rows.gate.set()
-    refiner.draw("a", rows, 1, view(0))
-    until(lambda: refiner.finished("a"))
-    rows.state = 1
-    rows.gate.clear()
-    assert (refiner.draw("a", rows, 1, view(0))[0] == 7).all()
-
-
-def test_a_picture_with_a_loss_is_shown_but_not_kept(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    refiner.draw("a", rows, 1, view(0))
-    rows.losses = 1
-    rows.gate.set()
-    until(lambda: refiner.finished("a"))
-    assert refiner.draw("a", rows, 1, view(0))[1] and not rows.kept
-    assert not refiner.draw("a", rows, 1, view(0))[1]  # It is tried again.
-
-
-def test_what_goes_wrong_is_reported_once(refiner: Refiner[Any]) -> None:
-    rows = Rows()
-    rows.fails = True
-    rows.gate.set()
-    refiner.draw("a", rows, 1, view(0))
-    until(lambda: refiner.finished("a"))
-    assert [str(error) for error in refiner.errors()] == ["no such disk"] and not refiner.errors()
-    assert (refiner.draw("a", rows, 1, view(0))[0] == 7).all()
-
-
-def test_closing_ends_what_is_being_done() -> None:
-    refiner: Refiner[Any] = Refiner(2)
-    refiner.draw("a", Rows(), 1, view(0))
-    began = time.monotonic()
-    refiner.close()
-    assert time.monotonic() - began < 1 and not any(thread.is_alive() for thread in refiner._threads)
-
-
-@cache
-def array() -> np.ndarray:
-    grid = np.meshgrid(*(np.linspace(0, 5, n) for n in SHAPE), indexing="ij")
-    noise = np.random.default_rng(0).normal(scale=30, size=SHAPE)
-    return (8000 + 3000 * np.sin(grid[0] + grid[1] * grid[2]) + noise).astype(np.uint16)
-
-
-@cache
-def blocks() -> tinc.TincVolume:
-    """16 blocks, four a row, and an overview."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "OVERVIEW_BLOCKS", 16)
-        patch.setattr(plan, "OVERVIEW_CELLS", 16)
-        volume = tinc.compress(array(), max_error=40, block=BLOCK)
-    assert volume.parts.edge == 4 and len(volume.parts.start) == 4 * ROW
-    return volume
-
-
-@cache
-def few() -> tinc.TincVolume:
-    """Two blocks without an overview."""
-    return tinc.compress(array(), max_error=40, block=2 * BLOCK)
-
-
-@cache
-def labels() -> tinc.TincVolume:
-    return tinc.compress(array() // 1000, max_error=0, labels=True, block=2 * BLOCK)
 
 
 @pytest.fixture(autouse=True)
@@ -555,46 +345,3 @@ def test_a_curtain_and_a_difference_are_drawn_at_once(
         qtbot.waitUntil(lambda layer=layer: layer.loaded, timeout=20_000)
         true = np.asarray(blocks())[50].astype(float) - array()[50]
         np.testing.assert_array_equal(shown(layer), np.abs(true) if absolute else true)
-
-
-def test_lazy_pairs_are_arrays() -> None:
-    right = np.asarray(blocks()).astype(float) - array()
-    levels = Difference(array(), blocks()).levels(8192)
-    assert [level.shape for level in levels] == [(64, 32, 32), (32, 16, 16)]
-    np.testing.assert_array_equal(levels[0], right)
-    np.testing.assert_array_equal(levels[1][3:9], right[::2, ::2, ::2][3:9])
-    np.testing.assert_array_equal(levels[0][5, 7:30:3], right[5, 7:30:3])
-    curtain = Curtain(array(), blocks())
-    for axis, place in ((0, 64), (1, 20), (2, 0)):
-        curtain.axis, curtain.place = axis, place
-        side = np.arange(SHAPE[axis]).reshape([-1 if at == axis else 1 for at in range(3)]) < place
-        whole = np.where(side, array(), np.asarray(blocks()))
-        if axis == 1:
-            whole[:, place] = blocks().value_range[1]
-        np.testing.assert_array_equal(curtain.levels(10**9)[0], whole)
-
-
-def test_only_lazy_volumes_are_refined() -> None:
-    assert drawing.refinable(np.zeros((4, 4, 4))) is None and drawing.refinable([]) is None
-    assert drawing.refinable(LazyArray(lazy_pairs.seen(few()), 1, (range(2),) * 3)) is not None
-
-
-def test_blocks_without_an_overview_are_sketched() -> None:
-    seen = display.DisplayVolume(tinc.TincVolume(few().parts.data()), 10**7, print)
-    ranges = (range(40, 41), range(32), range(32))
-    assert np.ptp(seen.quick(1, ranges)) == 0
-    (piece,) = seen.sketches(1, ranges)
-    sketch = seen.sketch(1, piece.ranges, never)
-    eighth = np.arange(32) // 8 * 8
-    np.testing.assert_array_equal(sketch[0], np.asarray(few())[40][np.ix_(eighth, eighth)])
-    np.testing.assert_array_equal(seen.quick(1, ranges), sketch)
-    assert not any(part.decoded for part in (seen.parts.at_hand(0, box) for box in (0, 1)) if part is not None)
-
-
-def test_a_sketch_has_every_eighth_voxel() -> None:
-    part = few().parts.part(0, 0)
-    assert isinstance(part, decoding_bounded_box.BoundedBox)
-    fresh = decoding_bounded_box.BoundedBox(part.data, part.shape, part.dtype, part.crc)
-    fresh.make_sketch()
-    assert not fresh.decoded
-    np.testing.assert_array_equal(fresh.sketch, part.array[::8, ::8, ::8])

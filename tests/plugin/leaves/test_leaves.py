@@ -1,21 +1,18 @@
-"""The leaves and compare widgets and the commands; all but the last test on a viewer without a window."""
+"""The Leaves dock, and what it shares with Compare; all but one test on a viewer without a window."""
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from compressed_layers import add, notified
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
-from qtpy.QtWidgets import QRadioButton
 from superqt.utils import WorkerBase
 from volumes import brighter, small_array, small_volume
 
 import napari_tinc as tinc
-from napari_tinc.encoding.recalibration import recalibrated
 from napari_tinc.plugin import commands
 from napari_tinc.plugin.compare import pair
 from napari_tinc.plugin.compare.modes import Mode
@@ -23,42 +20,7 @@ from napari_tinc.plugin.compare.original import NO_NETWORKS, is_calibrated
 from napari_tinc.plugin.compare.widget import CompareWidget
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.layers.origin import VOLUME
-from napari_tinc.plugin.leaves import overlays
 from napari_tinc.plugin.leaves.widget import LeavesWidget
-
-
-@pytest.fixture
-def viewer() -> ViewerModel:
-    viewer = ViewerModel()
-    viewer.add_image(brighter(), name="a", scale=(2, 0.5, 0.5), units=("um",) * 3, axis_labels=("z", "y", "x"))
-    add(viewer, small_volume())
-    return viewer
-
-
-def add(viewer: ViewerModel, volume: tinc.TincVolume, name: str = "a (tinc)") -> Any:
-    data, arguments = to_layer(volume, name, 10**6)
-    return viewer.add_image(data, **arguments)
-
-
-@pytest.fixture
-def make(qtbot: Any) -> Callable[[Any, Any], Any]:
-    def make(kind: Any, viewer: Any) -> Any:
-        widget = kind(viewer)
-        qtbot.addWidget(widget.native)
-        viewer.layers.events.inserted.connect(widget.reset_choices)  # as napari does
-        viewer.layers.events.removed.connect(widget.reset_choices)
-        return widget
-
-    return make
-
-
-def notified() -> list[str]:
-    return [notification.message for notification in notification_manager.records]
-
-
-@pytest.fixture(autouse=True)
-def _no_notifications() -> None:
-    notification_manager.records.clear()
 
 
 def test_the_widget_finds_the_pair_and_shows_its_leaves(viewer: ViewerModel, make: Any) -> None:
@@ -228,51 +190,6 @@ def test_a_result_for_a_layer_that_is_gone_is_dropped(viewer: ViewerModel, make:
     assert notified() == [] and [layer.name for layer in viewer.layers] == ["a"]
 
 
-def test_a_result_for_another_original_is_dropped(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    widget = make(CompareWidget, viewer)
-    widget.measure.native.click()
-    widget.pair.original.value = viewer.add_image(brighter()[::-1], name="b")
-    assert not widget.measure.enabled  # once, the other pair's choice gave the buttons back too early
-    qtbot.waitUntil(lambda: widget.measure.enabled, timeout=30_000)
-    assert "PSNR" not in widget.status.value and "Measuring" not in widget.status.value
-
-
-def test_modes_of_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    widget = make(CompareWidget, viewer)
-    widget.mode.value = str(Mode.SIDE)
-    assert viewer.canvas.grid.enabled
-    widget.mode.value = str(Mode.CURTAIN)
-    assert not viewer.canvas.grid.enabled and "a curtain" in viewer.layers and widget.place.enabled
-    widget.place.value = 0.25
-    np.testing.assert_array_equal(np.asarray(viewer.layers["a curtain"].data[9])[:, :7], brighter()[9, :, :7])
-    widget.mode.value = str(Mode.BLINK)
-    qtbot.waitUntil(lambda: viewer.layers["a"].visible, timeout=5000)
-    qtbot.waitUntil(lambda: viewer.layers["a (tinc)"].visible, timeout=5000)
-    viewer.layers.remove("a")
-    assert widget.mode.value == str(Mode.OFF) and not widget.mode.enabled and not widget._timer.isActive()
-    assert viewer.layers["a (tinc)"].visible
-
-
-def test_what_is_added_meanwhile_ends_a_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    """A difference covered the pane that was labelled as the original."""
-    widget = make(CompareWidget, viewer)
-    for mode in (Mode.SIDE, Mode.BLINK, Mode.CURTAIN):
-        widget.mode.value = str(mode)
-        viewer.add_points(np.zeros((1, 3)))
-        assert widget.mode.value == str(Mode.OFF) and not viewer.canvas.grid.enabled
-        assert "shared while" in widget.status.value  # no word of a line or of what is shown now
-        assert viewer.layers["a"].visible and viewer.layers["a (tinc)"].visible and "a curtain" not in viewer.layers
-
-
-def test_what_is_said_after_a_difference_under_a_curtain(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    widget = make(CompareWidget, viewer)
-    widget.mode.value = str(Mode.CURTAIN)
-    assert "Left of the line" in widget.status.value
-    widget.signed.native.click()
-    qtbot.waitUntil(lambda: "a difference" in viewer.layers and widget.signed.enabled, timeout=30_000)
-    assert widget.mode.value == str(Mode.OFF) and "shared while" in widget.status.value
-
-
 def test_a_layer_that_was_changed_is_not_measured(viewer: ViewerModel, make: Any) -> None:
     """Figures were those of the file, and recalibrating threw the changes away."""
     layer = viewer.layers["a (tinc)"]
@@ -300,46 +217,10 @@ def test_a_projection_is_no_volume(viewer: ViewerModel, make: Any) -> None:
     assert widget.pair.image.value is None and "no longer the volume" in widget.status.value
 
 
-def test_a_multiscale_original(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    viewer.layers.remove("a")
-    viewer.add_image([brighter(), brighter()[::2, ::2, ::2]], name="a", multiscale=True)
-    widget = make(CompareWidget, viewer)
-    assert widget.pair.original.value is viewer.layers["a"]
-    widget.measure.native.click()
-    qtbot.waitUntil(lambda: "PSNR" in widget.status.value, timeout=30_000)
-
-
-def test_figures_of_a_comparison(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    widget = make(CompareWidget, viewer)
-    widget.measure.native.click()
-    qtbot.waitUntil(lambda: widget.measure.enabled, timeout=30_000)
-    assert "PSNR" in widget.status.value and "99 %" in widget.status.value
-
-
 def test_a_panel_that_fits_a_laptop(viewer: ViewerModel, make: Any) -> None:
     for kind in (LeavesWidget, CompareWidget):
         hint = make(kind, viewer).native.widget().minimumSizeHint()
         assert hint.width() <= 350 and hint.height() <= 700, kind
-
-
-def test_commands_on_the_active_layer(viewer: ViewerModel, qtbot: Any) -> None:
-    image = viewer.layers["a (tinc)"]
-    commands.show_leaves(viewer)
-    assert viewer.layers["a leaves"].visible
-    commands.show_leaves(viewer)  # the overlay is active now, and leads to its image
-    assert not viewer.layers["a leaves"].visible
-    commands.show_error(viewer)
-    assert "a leaf error" in viewer.layers
-    commands.show_error(viewer)
-    assert "a leaf error" not in viewer.layers
-    viewer.layers.selection.active = image
-    if is_calibrated(image):
-        add(viewer, tinc.compress(np.full((9, 10, 11), 7, np.uint8), ratio=2), "plain")
-    else:
-        add(viewer, small_volume(), "plain")
-    commands.toggle_calibration(viewer)
-    qtbot.waitUntil(lambda: any("plain has no calibration" in text for text in notified()), timeout=30_000)
-    assert str(notification_manager.records[-1].severity) == "info"  # nobody did anything wrong
 
 
 def test_leaves_of_a_file_that_was_cut_off_say_so(make: Any) -> None:
@@ -349,81 +230,11 @@ def test_leaves_of_a_file_that_was_cut_off_say_so(make: Any) -> None:
     assert f"Incomplete: the file was cut off, and {cut_off.n_missing} parts" in make(LeavesWidget, viewer).status.value
 
 
-def test_calibration_is_toggled_by_a_command(viewer: ViewerModel, qtbot: Any) -> None:
-    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
-    values = image.data
-    commands.toggle_calibration(viewer)
-    qtbot.waitUntil(lambda: "c: calibration off" in notified(), timeout=30_000)
-    assert not np.array_equal(image.data, values)
-    assert (overlays.leaf_view(viewer, image).rows["gain"] == 1).all()
-    commands.toggle_calibration(viewer)
-    qtbot.waitUntil(lambda: "c: calibration on" in notified(), timeout=30_000)
-    assert image.data is values
-
-
-def test_commands_without_a_compressed_layer_say_so(viewer: ViewerModel) -> None:
-    viewer.layers.selection.active = viewer.layers["a"]
-    for command in (commands.show_leaves, commands.show_error, commands.toggle_calibration):
-        notification_manager.records.clear()
-        command(viewer)
-        assert notified() == ["Select a layer that was opened from a .tinc file, or made by Compress."]
-
-
-def test_widgets_follow_what_commands_do(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
-    widget = make(LeavesWidget, viewer)
-    assert widget.calibrated.value
-    commands.toggle_calibration(viewer)
-    qtbot.waitUntil(lambda: not widget.calibrated.value, timeout=30_000)
-    assert "Not calibrated" in widget.status.value and not is_calibrated(image)
-    commands.show_leaves(viewer)
-    assert widget.outlines.value
-    viewer.layers["c leaves"].visible = False  # the eye in the layer list
-    assert not widget.outlines.value
-    widget.worst.value = 10
-    widget.pair.image.value = viewer.layers["a (tinc)"]
-    assert widget.worst.value == 256
-    widget.pair.image.value = image
-    assert widget.worst.value == 10
-
-
 def test_no_original_is_a_choice(viewer: ViewerModel, make: Any) -> None:
     widget = make(LeavesWidget, viewer)
     widget.pair.original.value = None
     viewer.add_labels(np.zeros((20, 24, 28), np.uint8))
     assert widget.pair.original.value is None
-
-
-def test_figures_are_forgotten_with_the_calibration_they_are_of(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    image = add(viewer, recalibrated(small_volume(), brighter()), "c")
-    widget = make(CompareWidget, viewer)
-    widget.pair.original.value = viewer.layers["a"]
-    widget.measure.native.click()
-    qtbot.waitUntil(lambda: "PSNR" in widget.status.value, timeout=30_000)
-    commands.toggle_calibration(viewer)
-    qtbot.waitUntil(lambda: not is_calibrated(image), timeout=30_000)
-    assert "PSNR" not in widget.status.value
-    widget.measure.native.click()
-    commands.toggle_calibration(viewer)
-    qtbot.waitUntil(lambda: is_calibrated(image) and widget.measure.enabled, timeout=30_000)
-    assert "Measuring" not in widget.status.value
-
-
-@pytest.mark.parametrize("mode", [Mode.SIDE, Mode.BLINK, Mode.CURTAIN])
-def test_closing_the_dock_gives_the_viewer_back(viewer: ViewerModel, qtbot: Any, mode: Mode) -> None:
-    from qtpy.QtWidgets import QDockWidget
-
-    dock = QDockWidget()
-    qtbot.addWidget(dock)
-    dock.setWidget(CompareWidget(viewer).native)  # as napari does, which keeps nothing else
-    gc.collect()
-    native = dock.widget()
-    next(button for button in native.findChildren(QRadioButton) if button.text() == str(mode)).click()
-    assert viewer.canvas.grid.enabled or not viewer.layers["a (tinc)"].visible or not viewer.layers["a"].visible
-    native.setParent(None)
-    qtbot.addWidget(native)
-    assert [layer.name for layer in viewer.layers if layer.visible] == ["a", "a (tinc)"]
-    assert not viewer.canvas.grid.enabled
 
 
 def test_a_widget_that_is_gone_is_not_touched(viewer: ViewerModel, qtbot: Any) -> None:
@@ -437,18 +248,6 @@ def test_a_widget_that_is_gone_is_not_touched(viewer: ViewerModel, qtbot: Any) -
         viewer.layers.selection.active = viewer.layers["a (tinc)"]
     commands.show_leaves(viewer)
     assert notified() == []
-
-
-def test_a_difference_that_is_none_is_said(viewer: ViewerModel, make: Any, qtbot: Any) -> None:
-    holes = brighter().astype(np.float32)
-    holes[3, 4, 5] = np.nan
-    viewer.layers.remove("a")
-    viewer.add_image(holes, name="a")
-    widget = make(CompareWidget, viewer)
-    widget.signed.native.click()
-    qtbot.waitUntil(lambda: notified() != [], timeout=30_000)
-    said = "NaN or infinite values that are others"
-    assert said in notified()[0] and len(viewer.layers) == 2 and said in widget.status.value
 
 
 def test_in_a_real_window(make_napari_viewer: Any, qtbot: Any) -> None:
@@ -519,16 +318,3 @@ def test_leaves_of_labels(make: Any) -> None:
     assert len(viewer.layers) == 2 and widget.view.leaves_shown and "bit for bit" in widget.status.value
     assert not widget.measure.enabled
     assert "nothing to compare" in make(CompareWidget, viewer).status.value
-
-
-def test_another_layer_that_is_selected_while_two_are_compared(viewer: ViewerModel, make: Any) -> None:
-    data, arguments = to_layer(small_volume(), "other (tinc)", 10**6)
-    other = viewer.add_image(data, **arguments)
-    viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
-    widget = make(CompareWidget, viewer)
-    for mode in (Mode.CURTAIN, Mode.SIDE):
-        viewer.layers.selection.active = next(layer for layer in viewer.layers if VOLUME in layer.metadata)
-        widget.mode.value = str(mode)
-        viewer.layers.selection.active = other
-        assert widget.pair.image.value is other and viewer.layers.selection.active is other
-        assert widget.mode.value == str(Mode.OFF)
