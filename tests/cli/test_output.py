@@ -101,6 +101,7 @@ def test_a_terminal_gets_a_bar_while_a_volume_is_compressed(tmp_path: Path) -> N
     np.save(tmp_path / "v.npy", np.random.default_rng(0).normal(100, 5, (48, 48, 48)).astype(np.uint8))
     written = on_terminal("compress", "v.npy", "v.tinc", "--max-error", "1", cwd=tmp_path)
     assert re.search(r"blocks 1/1 (\x1b\[[\d;]*m)?━", written)
+    assert written.index("\x1b[?25h") < written.rindex("━")  # A process that is killed leaves the cursor visible.
     lasting = ESCAPE.sub("", written.rpartition("\x1b[2K")[2])
     assert lasting.startswith("file        v.tinc") and "max error   1" in lasting
     assert "made with the predictive coder" in written

@@ -103,7 +103,9 @@ class ProgressBar:
             self._task, description=phase_text(event), total=event.steps, completed=event.step,
             figures=figures_text(event),
         )  # fmt: skip
-        self._progress.start()
+        if not self._progress.live.is_started:
+            self._progress.start()
+            self._console.show_cursor()  # A process that is killed could not show it again.
         if time.monotonic() - self._drawn >= REDRAW_SECONDS:
             self._drawn = time.monotonic()
             self._progress.refresh()
