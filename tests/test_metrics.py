@@ -98,3 +98,8 @@ def test_what_is_not_finite_in_both_is_left_out() -> None:
         assert found.psnr == pytest.approx(-20 * math.log10(expected / np.ptp(original[known])))
         assert found.max_error == np.abs(reconstruction[known] - original[known]).max()
     assert measure(np.full((3, 3, 3), math.nan), np.full((3, 3, 3), math.nan), 1).max_error == 0
+
+
+def test_a_path_in_place_of_an_array_is_said() -> None:
+    with pytest.raises(ValueError, match=r"reconstruction is of <U6, expected real numbers; open a file first"):
+        measure(np.zeros((3, 3, 3)), "a.tinc", 1)

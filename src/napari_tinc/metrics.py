@@ -130,13 +130,14 @@ def measure(
         If the shapes differ, values are not real numbers, or a value is finite in only one of the two.
     """
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
+    for name, array in (("original", original), ("reconstruction", reconstruction)):
+        if array.dtype.kind not in "biuf":
+            hint = "; open a file first: napari_tinc.open(path)" if array.dtype.kind in "US" else ""
+            raise ValueError(f"{name} is of {array.dtype}, expected real numbers{hint}")
     if original.shape != reconstruction.shape:
         raise ValueError(f"shapes differ: original {original.shape}, reconstruction {reconstruction.shape}")
     if not original.size:
         raise ValueError(f"volume is empty, shape {original.shape}")
-    for name, array in (("original", original), ("reconstruction", reconstruction)):
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
     rmse, largest = rmse_and_largest(original, reconstruction)
     original, reconstruction = replace_special_values(original, reconstruction)
     if value_range is None:

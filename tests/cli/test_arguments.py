@@ -183,7 +183,10 @@ def test_logs_that_cannot_be_written(tmp_path: Path, image: str, fail: Callable[
     assert "which is the volume itself" in fail("compress", image, out, "--log", image)
     assert "which is the volume itself" in fail("compress", image, out, "--log", out)
     assert "No such file or directory" in fail("compress", image, out, "--log", tmp_path / "lost" / "log")
-    assert listing(tmp_path) == ["v.tif"]
+    other = tmp_path / "other.tif"
+    other.write_bytes(b"II*")
+    assert "is no log; it would be lost" in fail("compress", image, out, "--log", other)
+    assert other.read_bytes() == b"II*" and listing(tmp_path) == ["other.tif", "v.tif"]
     np.testing.assert_array_equal(read_image(image).array, wave())
 
 

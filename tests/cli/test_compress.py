@@ -85,7 +85,7 @@ def test_the_default_ratio_is_64(tmp_path: Path, run_json: Callable[..., Any]) -
 
 def test_the_log_is_a_json_object_a_line(tmp_path: Path, image: str, run_json: Callable[..., Any]) -> None:
     log = tmp_path / "metrics.jsonl"
-    log.write_text("of an earlier run\n")
+    log.write_text('{"phase": "of an earlier run"}\n')
     result = run_json("compress", image, tmp_path / "v.tinc", "--ratio", 8, "--log", log)
     planned, *progress, last = map(json.loads, log.read_text().splitlines())
     assert planned["phase"] == "planned" and planned["n_blocks"] == 1

@@ -278,3 +278,11 @@ def test_damage_to_the_errors_leaves_the_values_alone() -> None:
     for told in (lambda: damaged.leaves, damaged.verify):
         with pytest.raises(tinc.TincError, match="QUALITY"):
             told()
+
+
+def test_no_leaf_is_said_to_miss_the_bound() -> None:
+    """Stored errors are rounded up, by at most 6 %."""
+    array = np.random.default_rng(0).normal(1000, 50, (24, 24, 24)).astype(np.float32)
+    for bound in (0.7, 1.3, 2.0):
+        volume = tinc.compress(array, max_error=bound)
+        assert 0.9 * bound < volume.leaves["max_error"].max() <= bound

@@ -102,3 +102,8 @@ def test_what_cannot_be_an_original_is_refused(original: np.ndarray, message: st
 def test_without_networks_there_is_nothing_to_calibrate() -> None:
     with pytest.raises(ValueError, match="no networks"):
         tinc.recalibrate(tinc.compress(small_array(), max_error=1), small_array())
+
+
+def test_a_path_in_place_of_a_volume_is_said() -> None:
+    with pytest.raises(TypeError, match="volume is of type str, expected a TincVolume"):
+        tinc.recalibrate("a.tinc", small_array())  # type: ignore[arg-type]

@@ -243,7 +243,9 @@ class BlockContents:
         part = self.part(volume, box)
         if isinstance(part, BoundedBox):
             place = self._layout.blocks[volume * len(self.start) + box].start
-            return part.leaves(value_range, self._errors.get(place, (np.nan, np.nan)))
+            rmse, largest = self._errors.get(place, (np.nan, np.nan))
+            bound = self.header.error_bound  # Errors are stored rounded up, and none is above the bound.
+            return part.leaves(value_range, (rmse, largest if bound is None else min(largest, bound)))
         return None if part is None else part.leaves(value_range)
 
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,15 +25,27 @@ def plan_entry(event: Planned) -> dict[str, Any]:
     return {"phase": "planned", "method": event.method, **entry}
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise ValueError if a path is a file that is neither empty nor a log, and would be lost."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(1)
+    if start not in (b"", b"{"):
+        raise ValueError(f"{path} is there, and is no log; it would be lost. Choose another name for the log")
+
+
 class Log:
     """A file with a line of JSON for each event.
 
-    If it cannot be written to its end, the work goes on, and OSError is raised when the log is closed.
+    If it cannot be written to its end, the work goes on, and OSError is raised when the log is closed. ValueError if
+    there is a file that is no log, which is left as it is.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         self._failure: OSError | None = None
+        _check_replaceable(Path(path))
         self._file = open(path, "wb")  # noqa: SIM115 - closed by __exit__
 
     def add(self, entry: Mapping[str, Any]) -> None:

@@ -48,6 +48,8 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
     ------
     ValueError
         If the volume has no networks or is cut off, the shapes differ, or a value is not finite.
+    TypeError
+        If the volume is no :class:`TincVolume`.
 
     Examples
     --------
@@ -61,6 +63,8 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
     >>> tinc.compare(brighter, better).psnr > tinc.compare(brighter, volume).psnr
     True
     """
+    if not isinstance(volume, TincVolume):
+        raise TypeError(f"volume is of type {type(volume).__name__}, expected a TincVolume: napari_tinc.open(path)")
     if volume.error_bound is not None:
         raise ValueError("volume has no networks, and nothing to calibrate")
     original = np.asarray(original)

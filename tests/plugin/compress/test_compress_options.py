@@ -262,3 +262,15 @@ def test_a_mask_that_is_an_image(qtbot: Any, make_widget: Any, tmp_path: Any) ->
     data, arguments, _ = copy.as_layer_data_tuple()
     (path,) = writer.write(str(tmp_path / "mask.tinc"), data, arguments)
     assert tinc.open(path).dtype == bool
+
+
+def test_a_result_can_be_saved_without_its_source(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
+    widget = make_widget(viewer)
+    widget.start()
+    status = finish(qtbot, widget)
+    viewer.layers.remove("a")
+    widget.reset_choices()  # as napari does
+    copy = viewer.layers["a (tinc 12x)"]
+    assert widget.image.value is copy and widget.status.value == status
+    assert not widget.save.native.isHidden()
+    assert "This layer is a compressed copy." in widget.plan_text.value

@@ -23,12 +23,13 @@ from ..jobs.queue import LayerJob
 from ..layers.appearance import appearance_of, appearance_of_all, is_mask
 from ..layers.geometry import geometry
 from ..layers.leading_axes import LeadingAxes
-from ..layers.origin import base_name
+from ..layers.origin import VOLUME, base_name
 from ..layers.to_volumes import all_volumes, frozen_copy, storable_labels, volumes_of
 from . import texts
 from .form import ONE_FILE, ONE_FILE_EACH, CompressForm
 
 NO_LAYER = "Open a 3D image, or labels, to compress."
+COPY = "This layer is a compressed copy. Its errors are compressed, too."
 
 _click_numbers = itertools.count(1)
 
@@ -161,6 +162,8 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
     count = len(volumes) if len(volumes) > 1 and form.volumes.value == ONE_FILE_EACH else 1
     lines = _size_lines(volume, target, count, holds_labels(layer), channels)
     seconds = expected_seconds(form, planned)
+    if VOLUME in arguments["metadata"]:
+        lines.append(COPY)
     if seconds is not None:
         lines.append(
             f"in about {wording.duration(count * (1 if 'max_error' in target else pace) * seconds)} on this CPU"

@@ -102,7 +102,8 @@ class StatusLine:
         if job.result:
             layers = [weakref.ref(layer) for layer in job.layers]
             outcome.results.append(Saveable(job.request.name, job.result.volume, layers))
-        self.outcomes[job.source] = outcome
+        for layer in (job.source, *job.layers):  # The result can still be saved where the source is gone.
+            self.outcomes[layer] = outcome
 
     def _show(self, job: LayerJob) -> None:
         """Show how far a job is."""

@@ -280,7 +280,7 @@ def _leaf_counts(view: LeafView, volume: TincVolume) -> str:
 def _calibration_range(view: LeafView) -> str:
     """Return the ranges of the gains and offsets of the leaves, in words."""
     if not is_calibrated(view.image):
-        return "Not calibrated"
+        return "Not calibrated" if why_not_toggled(view.image) else "Calibration switched off"
     with_network = view.rows[view.rows["network"] >= 0]  # A leaf of one value has no gain.
     gain, offset = with_network["gain"], with_network["offset"]
     return f"Gain {gain.min():.3f} to {gain.max():.3f}, offset {offset.min():.3g} to {offset.max():.3g}"
