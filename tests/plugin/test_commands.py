@@ -63,7 +63,7 @@ def test_widgets_follow_what_commands_do(viewer: ViewerModel, make: Any, qtbot: 
     assert widget.calibrated.value
     commands.toggle_calibration(viewer)
     qtbot.waitUntil(lambda: not widget.calibrated.value, timeout=30_000)
-    assert "Not calibrated" in widget.status.value and not is_calibrated(image)
+    assert "Calibration switched off" in widget.status.value and not is_calibrated(image)
     commands.show_leaves(viewer)
     assert widget.outlines.value
     viewer.layers["c leaves"].visible = False  # the eye in the layer list

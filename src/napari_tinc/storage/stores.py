@@ -119,13 +119,14 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     """
     if "://" in os.fspath(path):
         return _open_url(os.fspath(path))
-    status = os.stat(path)
+    before = os.stat(path)
     # Opening a folder says what is wrong; opening a pipe would wait for its writer.
-    if not stat.S_ISDIR(status.st_mode):
-        check_size(status.st_size)
+    if not stat.S_ISDIR(before.st_mode):
+        check_size(before.st_size)
     file = open(path, "rb")  # noqa: SIM115 - kept by what is returned
-    store = Local(file, status.st_size)
-    return store if status.st_size > READ_WHOLE else Memory(store.read(0, status.st_size))
+    size = os.fstat(file.fileno()).st_size  # Another process may have saved to the path meanwhile.
+    store = Local(file, size)
+    return store if size > READ_WHOLE else Memory(store.read(0, size))
 
 
 def _open_url(url: str) -> Store:
