@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from compress_dock import finish
 from napari.components import ViewerModel
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QApplication
@@ -21,21 +22,11 @@ from napari_tinc.encoding import compress as encoding_compress
 from napari_tinc.events import Finished, Progress
 from napari_tinc.plugin import dialogs
 from napari_tinc.plugin.compress import save_results
-from napari_tinc.plugin.compress import widget as compress_widget
 from napari_tinc.plugin.compress.widget import CompressWidget
 from napari_tinc.plugin.layers.leading_axes import axes_of_file
 from napari_tinc.plugin.layers.origin import base_name
 from napari_tinc.plugin.leaves.widget import LeavesWidget
-from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.training import task
-
-QUICK = Preferences(ratio=12, preset="fast", device="cpu", isolate=False)
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 1)
-    monkeypatch.setattr(compress_widget, "read_preferences", lambda: QUICK)
 
 
 @pytest.fixture
@@ -54,11 +45,6 @@ def make_widget(qtbot: Any) -> Iterator[Callable[[Any], CompressWidget]]:
     for widget in widgets:
         widget.queue.cancel_all()
         qtbot.waitUntil(lambda widget=widget: widget.queue.running is None, timeout=20_000)
-
-
-def finish(qtbot: Any, widget: CompressWidget) -> str:
-    qtbot.waitUntil(lambda: widget.queue.running is None, timeout=60_000)
-    return str(widget.status.value)
 
 
 def is_shown(widget: Any) -> bool:
