@@ -17,17 +17,8 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from ..format.limits import DTYPES
 from . import interpolation, labels
-from .quantization import (
-    MAX_TAPER,
-    BoxKind,
-    check_low_bits,
-    check_ranks,
-    encode_numbers,
-    parse_box,
-    to_values,
-    unpack_low_bits,
-    with_table,
-)
+from .background import PRICE, decode_background, encode_background
+from .quantization import MAX_TAPER, BoxKind, decode_numbers, encode_numbers
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
@@ -84,7 +75,19 @@ def encode_and_decode(
         if len(label_values) <= bits.size / VOXELS_PER_LABEL:
             label_bytes = labels.encode_labels(label_values, indices.reshape(bits.shape), check)
             candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
-    return min(candidates, key=lambda one: len(one[0]))
+    if dead_zone and (with_background := encode_background(original, bound, taper, dead_zone, check)):
+        candidates.append(with_background)
+    if not dead_zone:
+        return min(candidates, key=lambda one: len(one[0]))
+    return min(candidates, key=lambda one: _cost(one[0], one[1], original, bound))
+
+
+def _cost(data: bytes, decoded: NDArray[Any], original: NDArray[Any], bound: float) -> float:
+    """Return the squared error of a box and the price of its bits, in squares of the bound."""
+    finite = np.isfinite(original)
+    with np.errstate(over="ignore"):
+        errors = np.subtract(decoded[finite], original[finite], dtype=np.float64) / bound
+        return float(errors @ errors) + 8 * PRICE * len(data)
 
 
 def _share_of_equal_neighbours(bits: NDArray[Any]) -> float:
@@ -113,24 +116,9 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
         return labels.decode_labels(data[1:], shape, f"<u{dtype.itemsize}", check).view(dtype)
     if data[0] == BoxKind.MASKED and dtype.kind == "f":
         return _decode_masked(data, shape, dtype, check)
-    head, table, packed_low, corrections, payload = parse_box(data, dtype)
-    if table:
-        head = with_table(head, table, size)
-    check_ranks(head, dtype)
-    low_bits = unpack_low_bits(packed_low, head.n_low_bits, shape) if head.n_low_bits else None
-    integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check)
-    if low_bits is not None:
-        check_low_bits(head, low_bits[integers == head.high], dtype)
-    values = to_values(integers, low_bits, head, dtype)
-    n_corrections = len(corrections) // (4 + dtype.itemsize)
-    wrong = np.frombuffer(corrections[: 4 * n_corrections], "<u4").astype(np.int64)
-    if n_corrections and (wrong[-1] >= size or (np.diff(wrong) <= 0).any()):
-        raise ValueError(f"positions of corrections are not ascending below {size}")
-    right = np.frombuffer(corrections[4 * n_corrections :], dtype)
-    if (values.reshape(-1)[wrong].view(f"u{dtype.itemsize}") == right.view(f"u{dtype.itemsize}")).any():
-        raise ValueError("corrections of the residual leave voxels as they are")
-    values.reshape(-1)[wrong] = right
-    return values
+    if data[0] == BoxKind.BACKGROUND:
+        return decode_background(data, shape, dtype, check)
+    return decode_numbers(data, shape, dtype, check)
 
 
 def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: Check = never) -> NDArray[Any] | None:
@@ -147,15 +135,11 @@ def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: C
     step = 2**level
     if data[:1] == bytes([BoxKind.CONSTANT]):
         return decode_box(data, shape, dtype)[::step, ::step, ::step]
+    if data[:1] == bytes([BoxKind.BACKGROUND]):
+        return decode_background(data, shape, dtype, check, level)
     if not data or data[0] not in (BoxKind.ORDERED, BoxKind.GRID):
         return None
-    head, table, packed_low, _, payload = parse_box(data, dtype)
-    if table:
-        head = with_table(head, table, shape[0] * shape[1] * shape[2])
-    check_ranks(head, dtype)
-    low_bits = unpack_low_bits(packed_low, head.n_low_bits, shape)[::step, ::step, ::step] if head.n_low_bits else None
-    integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check, level)
-    return to_values(integers, low_bits, head, dtype)
+    return decode_numbers(data, shape, dtype, check, None, level)
 
 
 def _decode_masked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check) -> NDArray[Any]:

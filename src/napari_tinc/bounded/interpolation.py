@@ -94,9 +94,10 @@ class _WeightsByParity:
 
 
 def decode_integers(
-    data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never, last: int = 0
+    data: bytes, shape: tuple[int, ...], high: int, bound: int, taper: int = 0, check: Check = never, last: int = 0,
+    hidden: NDArray[np.bool_] | None = None,
 ) -> Ints:  # fmt: skip
-    """Decode the integers that :func:`encode_integers` returned, given the same shape, high, bound and taper.
+    """Decode the integers that :func:`encode_integers` returned, given the same shape, high, bound, taper and hidden.
 
     With ``last`` above 0 only every 2^last-th voxel along each axis, in a fraction of the time.
 
@@ -112,6 +113,8 @@ def decode_integers(
     empty_tables = Tables.read(reader) if background >= 0 else Tables([], [])
     models, empty_models = tables.models(), empty_tables.models()
     known_weights = _WeightsByParity()
+    if hidden is not None:
+        hidden = hidden[(slice(None, None, 2**last),) * 3]
 
     def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
         """Decode a stage."""
@@ -126,14 +129,17 @@ def decode_integers(
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
         check()
         empty = None
-        if background < 0:
+        if background < 0 and hidden is None:
             integers = reader.integers_of(reader.tokens(tables, models, classes))
         else:
-            emptiness = stage.emptiness()
-            near = np.flatnonzero(emptiness)
-            empty = np.zeros(count, bool)
-            empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
-            others = np.flatnonzero(~empty)
+            is_coded = np.ones(count, bool) if hidden is None else ~hidden[place].ravel()
+            if background >= 0:
+                emptiness = stage.emptiness()
+                near = np.flatnonzero((emptiness > 0) & is_coded)
+                empty = np.zeros(count, bool)
+                empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
+                is_coded &= ~empty
+            others = np.flatnonzero(is_coded)
             integers = np.zeros(count, np.int64)
             integers[others] = reader.integers_of(reader.tokens(tables, models, classes[others]))
         np.negative(integers, out=integers, where=flipped)
@@ -162,8 +168,9 @@ def _values_and_errors(
 
 
 def encode_integers(
-    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never
-) -> tuple[bytes, Ints]:
+    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never,
+    hidden: NDArray[np.bool_] | None = None,
+) -> tuple[bytes, Ints]:  # fmt: skip
     """Encode integers within ``bound``; return the bytes, and what :func:`decode_integers` will return.
 
     Parameters
@@ -171,8 +178,9 @@ def encode_integers(
     box : (z, y, x) of 0 to ``high`` < 2^36.
     taper : 0 to 4, see :func:`bound_of_level`; above 0 a lower mean squared error for more bytes.
     dead_zone : 0 to 0.5, what errors round towards zero by, of a step; they are then up to 2 dead_zone bounds larger.
+    hidden : voxels that take no bytes and become what is predicted, which the decoder knows as well; None for none.
     """
-    known_weights, background = _WeightsByParity(), _background(box, bound)
+    known_weights, background = _WeightsByParity(), _background(box, bound) if hidden is None else -1
     stage_tokens: list[_StageTokens] = []
 
     def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
@@ -182,11 +190,12 @@ def encode_integers(
         if background >= 0:
             emptiness = stage.emptiness()
             empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
+        left_out = empty if hidden is None else hidden[place].ravel()
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
             fitted = fit_weights(
-                stage, wanted, np.arange(wanted.size) if empty is None else np.flatnonzero(~empty), weights, check
+                stage, wanted, np.arange(wanted.size) if left_out is None else np.flatnonzero(~left_out), weights, check
             )
             if fitted is not None:
                 weights, activity_weights = fitted
@@ -200,9 +209,11 @@ def encode_integers(
         errors = (wanted.astype(np.int64) - centre).ravel()
         towards_zero = int(2 * dead_zone * (step // 2))
         integers = np.sign(errors) * ((np.abs(errors) + (step // 2 - towards_zero)) // step)
+        if hidden is not None:
+            integers[left_out] = 0
         coded = tokens_of(np.where(flipped, -integers, integers))
-        if empty is not None:
-            classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
+        if left_out is not None:
+            classes, coded = classes[~left_out], (coded[0][~left_out], coded[1][~left_out], coded[2][~left_out])
         near = emptiness > 0
         flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
         stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))

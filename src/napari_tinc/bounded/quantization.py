@@ -25,7 +25,8 @@ class BoxKind(IntEnum):
     """Kinds of encoded boxes; the first byte of each.
 
     ORDERED has ranks of the values, GRID steps of the bound, REPEATS an .xz stream, LABELS a label image, and MASKED a
-    label image of special values and a box of the others. All voxels of CONSTANT are equal.
+    label image of special values and a box of the others. All voxels of CONSTANT are equal. BACKGROUND is a polynomial
+    that stands for the smooth part of a box, and the numbers of the rest.
     """
 
     CONSTANT = 0
@@ -34,6 +35,7 @@ class BoxKind(IntEnum):
     REPEATS = 3
     LABELS = 4
     MASKED = 5
+    BACKGROUND = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,20 @@ class Head:
 
 
 def encode_numbers(
-    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
-) -> tuple[bytes, NDArray[Any]]:
+    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check,
+    hidden: NDArray[np.bool_] | None = None,
+) -> tuple[bytes, NDArray[Any]]:  # fmt: skip
     """Encode any values: integers predicted from their neighbours, and corrections.
 
-    Return the bytes, and what they decode to.
+    Return the bytes, and what they decode to. ``hidden`` voxels take no bytes, and decode to anything.
     """
     dtype = original.dtype
     bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _to_grid(original, bound, taper) or _to_ranks(original, bound, taper)
     check()
-    payload, integers = interpolation.encode_integers(integers, head.high, head.bound, head.taper, dead_zone, check)
+    payload, integers = interpolation.encode_integers(
+        integers, head.high, head.bound, head.taper, dead_zone, check, hidden
+    )
     check()
     decoded = to_values(integers, low_bits, head, dtype)
     differs = decoded.view(bits.dtype) != bits
@@ -86,7 +91,7 @@ def encode_numbers(
             differs &= ~(
                 np.abs(decoded.astype(np.float64) - original.astype(np.float64)) <= (1 + 2 * dead_zone) * bound
             )
-    wrong = np.flatnonzero(differs)
+    wrong = np.flatnonzero(differs if hidden is None else differs & ~hidden)
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
     packed_low = b"" if low_bits is None else _pack_low_bits(low_bits, head.n_low_bits)
@@ -95,6 +100,38 @@ def encode_numbers(
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
     decoded.reshape(-1)[wrong] = original.ravel()[wrong]
     return b"".join([packed, table, packed_low, corrections, payload]), decoded
+
+
+def decode_numbers(
+    data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check, hidden: NDArray[np.bool_] | None = None,
+    last: int = 0,
+) -> NDArray[Any]:  # fmt: skip
+    """Decode what :func:`encode_numbers` made; ValueError if it is damaged.
+
+    With ``last`` above 0 only every 2^last-th voxel along each axis, without corrections; damage may not be noticed.
+    """
+    size = shape[0] * shape[1] * shape[2]
+    step = (slice(None, None, 2**last),) * 3
+    head, table, packed_low, corrections, payload = parse_box(data, dtype)
+    if table:
+        head = with_table(head, table, size)
+    check_ranks(head, dtype)
+    low_bits = unpack_low_bits(packed_low, head.n_low_bits, shape)[step] if head.n_low_bits else None
+    integers = interpolation.decode_integers(payload, shape, head.high, head.bound, head.taper, check, last, hidden)
+    if last:
+        return to_values(integers, low_bits, head, dtype)
+    if low_bits is not None:
+        check_low_bits(head, low_bits[integers == head.high], dtype)
+    values = to_values(integers, low_bits, head, dtype)
+    n_corrections = len(corrections) // (4 + dtype.itemsize)
+    wrong = np.frombuffer(corrections[: 4 * n_corrections], "<u4").astype(np.int64)
+    if n_corrections and (wrong[-1] >= size or (np.diff(wrong) <= 0).any()):
+        raise ValueError(f"positions of corrections are not ascending below {size}")
+    right = np.frombuffer(corrections[4 * n_corrections :], dtype)
+    if (values.reshape(-1)[wrong].view(f"u{dtype.itemsize}") == right.view(f"u{dtype.itemsize}")).any():
+        raise ValueError("corrections of the residual leave voxels as they are")
+    values.reshape(-1)[wrong] = right
+    return values
 
 
 def parse_box(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, bytes, bytes]:

@@ -121,6 +121,13 @@ def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder |
     return min(within, key=lambda encoded: encoded.mse)
 
 
+def estimate_bound(boxes: Sequence[NDArray[Any]], nbytes: int) -> float:
+    """Estimate the bound at which boxes take ``nbytes``, without encoding them."""
+    estimate = _size_estimator(boxes)
+    search = _Search(boxes, lambda bound: float(np.log2(estimate(bound))), lambda encoded: 0.0, _encoder(boxes))
+    return search._bound_for(float(np.log2(nbytes)))
+
+
 def encode_lossless(boxes: Sequence[NDArray[Any]], encode: Encoder | None = None) -> EncodedBoxes:
     """Encode boxes bit for bit."""
     return _encode_all(boxes, encode or _encoder(boxes), 0, 0)

@@ -186,7 +186,7 @@ class BlockContents:
 
     @property
     def has_networks(self) -> bool:
-        return any(not entry.level for entry in self._layout.blocks) or self._layout.residuals.size == 0
+        return any(entry.level != 1 for entry in self._layout.blocks) or self._layout.residuals.size == 0
 
     @cached_property
     def start(self) -> NDArray[np.int64]:
@@ -259,7 +259,7 @@ class BlockContents:
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
         layout = replace(self._layout, overviews=overviews, blocks=blocks)
-        places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of
+        places = [entry.start for entry in self._layout.blocks if entry.level == 1]  # what QUALITY is of
         kept = {entry.start for entry in blocks}
         kept_chunks = [
             Chunk.of(Ancillary.QUALITY, b"".join(
@@ -317,13 +317,14 @@ class BlockContents:
 
     def _block_payload(self, index: int, entry: ChunkEntry) -> Payload:
         """Return a block as the file has it, or encoded anew without its calibration."""
-        part = None if self.shows_calibration or entry.level else self.part(*divmod(index, len(self.start)))
+        part = None if self.shows_calibration or entry.level == 1 else self.part(*divmod(index, len(self.start)))
         if not isinstance(part, NetworkBox) or part.header.calibration is Calibration.NONE:
             return self._payload(entry)
-        return Payload(part.pack([chunk for chunk in part.chunks if chunk.ancillary]))
+        background = b"" if part.background is None else part.background.data
+        return Payload(background + part.pack([chunk for chunk in part.chunks if chunk.ancillary]))
 
     def _payload(self, entry: ChunkEntry) -> Payload:
-        return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level else None)
+        return Payload(self._chunk(entry).checked(), self._checksums[entry.start] if entry.level == 1 else None)
 
     @cached_property
     def _checksums(self) -> dict[int, int]:
@@ -337,7 +338,7 @@ class BlockContents:
     @cached_property
     def _errors(self) -> dict[int, tuple[float, float]]:
         """RMSE and largest error of every block without networks, by its place; empty if the file has none."""
-        places = [entry.start for entry in self._layout.blocks if entry.level]
+        places = [entry.start for entry in self._layout.blocks if entry.level == 1]
         for chunk in self.ancillary(Ancillary.QUALITY):
             n_parts = chunk.length // 2 if self.n_missing else len(places)  # those that were cut off among them
             errors = unpack_errors(chunk.checked(), n_parts, self.header.value_range)
@@ -353,16 +354,28 @@ class BlockContents:
             return part
         data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
         dtype = self.header.dtype
-        if entry.level:
+        if entry.level == 1:
             part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start))
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
-        tree = NetworkBox(data)
+        tree = self._network_box(data, shape) if entry.level else NetworkBox(data)
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
-        self._cache.put(entry.start, tree, TREE_BYTES + entry.length + 8 * n_weights)  # as they were and as stacked
+        n_background = 0 if tree.background is None else math.prod(shape) * (1 + dtype.itemsize)
+        n_bytes = TREE_BYTES + entry.length + 8 * n_weights + n_background  # as they were and as stacked
+        self._cache.put(entry.start, tree, n_bytes)
         return tree
+
+    def _network_box(self, data: bytes, shape: tuple[int, ...]) -> NetworkBox:
+        """Parse networks that follow a background."""
+        from ..bounded.background import Background  # A file of networks alone is opened without its modules.
+
+        try:
+            background = Background.parse(data, shape, self.header.dtype)
+        except ValueError as error:
+            raise TincError(f"background: {error}") from error
+        return NetworkBox(data[len(background.data) :], background=background)
 
 
 def read_contents(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> Contents:

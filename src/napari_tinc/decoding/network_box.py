@@ -20,6 +20,7 @@ from ..networks.values import to_floats, to_values
 from .leaf_table import LEAF_FIELDS
 
 if TYPE_CHECKING:
+    from ..bounded.background import Background
     from ..networks.evaluate import Network
     from ..networks.weights import StoredNetwork
 
@@ -55,13 +56,13 @@ class NetworkBox:
     """A box of voxels z, y, x, and the networks that give their values.
 
     With ``partial``, the data may be cut off anywhere after the first chunk. Leaves whose networks are missing have
-    the mean of the volume.
+    the mean of the volume. A ``background`` stands for the voxels that it hides, which the networks have not learnt.
     """
 
     _shows_calibration = True
 
-    def __init__(self, data: bytes, *, partial: bool = False) -> None:
-        self.data = data
+    def __init__(self, data: bytes, *, partial: bool = False, background: Background | None = None) -> None:
+        self.data, self.background = data, background
         self.cut_off = False
         try:
             self.header, self.chunks = networks_file.parse(data)
@@ -116,11 +117,19 @@ class NetworkBox:
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Evaluate at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
         finish = partial(to_values, header=self.header)
-        return self.network.on_grid(axes, threads, dtype=self.header.dtype, finish=finish)
+        return self._on_background(self.network.on_grid(axes, threads, dtype=self.header.dtype, finish=finish), axes)
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
         """Evaluate at a grid of coordinates as float64, not rounded."""
-        return self.network.on_grid(axes, threads, dtype=np.float64, finish=partial(to_floats, header=self.header))
+        finish = partial(to_floats, header=self.header)
+        return self._on_background(self.network.on_grid(axes, threads, dtype=np.float64, finish=finish), axes)
+
+    def _on_background(self, values: NDArray[Any], axes: Sequence[NDArray[np.float64]]) -> NDArray[Any]:
+        """Put the values of the background where it hides what networks have there."""
+        if self.background is None:
+            return values
+        place = np.ix_(*(np.clip(axis.astype(np.int64), 0, n - 1) for axis, n in zip(axes, self.shape, strict=True)))
+        return np.where(self.background.hidden[place], self.background.smooth[place], values)
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
         """Return the rows of :attr:`TincVolume.leaves`, counted from the corner; PSNR is by ``value_range``."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..bounded import box as bounded_box
+from ..bounded.background import Background
 from ..bounded.check import checksum, violations
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
@@ -31,7 +32,7 @@ class Block:
 
     Attributes
     ----------
-    data : the bytes.
+    data : the bytes, with those of the background if there is one.
     rmse, max_error : errors in units of the data.
     ssim : by the range of the whole volume.
     measured : voxels that are finite, which the errors are of.
@@ -56,7 +57,12 @@ class Block:
 
     def decoder(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NetworkBox | BoundedBox:
         """Return what decodes the block."""
-        return NetworkBox(self.data) if self.crc is None else BoundedBox(self.data, shape, dtype, self.crc)
+        if self.crc is not None:
+            return BoundedBox(self.data, shape, dtype, self.crc)
+        if not self.payload.has_background:
+            return NetworkBox(self.data)
+        background = Background.parse(self.data, shape, dtype)
+        return NetworkBox(self.data[len(background.data) :], background=background)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

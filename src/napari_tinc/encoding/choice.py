@@ -24,12 +24,15 @@ from ..training.fit_tree import fit_tree
 from ..training.task import Estimate, Settings, Task, make_header
 from .block_size import block_tree
 from .blocks import run_blocks, usual_block_seconds
+from .hopeless import is_hopeless
 from .job import EncodingJob
+from .mixed import smooth_share, with_networks
 from .resources import estimate_blocks, memory_needed
 from .sources import VolumeSource
 from .stages import run_stage
 from .without_networks import (
     LARGE_VOLUME,
+    LEAST_SMOOTH,
     N_SAMPLES,
     NotPredictive,
     fit_without_networks,
@@ -40,10 +43,6 @@ from .without_networks import (
 )
 
 SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may be wrong by this much.
-LEAST_DONE = 0.3  # Networks are not given up before this share of their work is done.
-# Networks are given up if even this much improvement over the rest of their schedule would not be enough:
-# sim_turbulence at ratio 64 gained 8.6 dB.
-LARGEST_LATE_GAIN_DB = 9.0
 USUAL_GAIN_DB = 4.0  # The usual improvement over a whole schedule,
 USUAL_RISE_DB = 14.0  # besides that of the first steps,
 RISE_STEPS = 100  # which has fallen to a third after this many.
@@ -140,6 +139,8 @@ def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _F
         return None
     if predictive is None:
         return (yield from _networks_alone(job, budget, remaining))
+    if smooth_share(predictive) >= LEAST_SMOOTH and not job.control.stop.is_set():
+        return (yield from run_stage(with_networks(job, budget, predictive), remaining.while_fitting_networks))
     end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):
         fitting: Fitting = run_stage(
@@ -251,11 +252,6 @@ def reason_without_networks(given_up: GivenUp | None) -> str:
     if given_up is None:
         return "networks cannot make so small a file"
     return f"networks were given up after {given_up.done:.0%} of their training: {given_up.behind:.1f} dB behind"
-
-
-def is_hopeless(mark: Mark, wanted: float) -> bool:
-    """Return whether a fit will not reach a PSNR, even if the rest of its schedule gains as much as any has."""
-    return mark.done >= LEAST_DONE and mark.psnr + LARGEST_LATE_GAIN_DB * (1 - mark.done) + 1 < wanted
 
 
 def fit_once(

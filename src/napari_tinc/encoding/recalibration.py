@@ -91,10 +91,14 @@ def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, 
     outputs = tree.uncalibrated.network.on_grid([np.arange(n, dtype=np.float64) + 0.5 for n in header.shape])
     if header.std_q:
         wanted = normalise(original, header)
+        if tree.background is not None:
+            wanted = np.where(tree.background.hidden, outputs, wanted)
         corrections = fit_corrections(outputs, wanted, stored.architecture, header.weights_format, original.nbytes)
         stored = replace(stored, corrections=corrections)
         stored.network().calibrate(outputs)
     values = to_values(outputs, header)
+    if tree.background is not None:
+        values = np.where(tree.background.hidden, tree.background.smooth, values)
     errors = pack_errors(part_errors(original, values, header), header.value_range)
     quality = Chunk.of(Ancillary.QUALITY, errors)
     ancillary = [
@@ -114,7 +118,8 @@ def _rebuild(volume: TincVolume, change: Callable[[NetworkBox, tuple[int | slice
         assert part is not None
         place = (number, *box_slices(parts.start[box], parts.stop[box]))
         if isinstance(part, NetworkBox):
-            blocks.append(Payload(change(part, place)))
+            background = b"" if part.background is None else part.background.data
+            blocks.append(Payload(background + change(part, place)))
         else:
             blocks.append(Payload(part.data, part.crc))
     if not isinstance(parts, BlockContents):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounded import search as bounded_search
+from ..bounded.background import background_share
 from ..bounded.search import EncodedBox, EncodedBoxes, Encoder
 from ..control import Check, Control
 from ..errors import Cancelled
@@ -38,6 +39,7 @@ MOST_RATIO = 300  # Above this ratio, networks were better for every volume that
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
 N_SAMPLES = 2  # of this number
 SAMPLE_EDGE = 64  # and this edge.
+LEAST_SMOOTH = 0.4  # A volume whose background fills less is better as one tree of networks than in blocks.
 POLL_SECONDS = 0.2  # Time between two events of progress.
 
 T = TypeVar("T")
@@ -173,6 +175,23 @@ class Forecast:
     psnr: float = -math.inf
 
 
+def is_mostly_smooth(job: EncodingJob, nbytes: int) -> bool:
+    """Return whether a background would fill most of the volume, so that blocks of different kinds are best."""
+    tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
+    boxes = [
+        job.source.read(volume, box_slices(tree.start[leaf], tree.stop[leaf]))
+        for volume in range(job.source.n_volumes) for leaf in tree.leaves
+    ]  # fmt: skip
+    if not all(np.isfinite(box).all() for box in boxes):
+        return False
+    bound = bounded_search.estimate_bound(boxes, max(1, nbytes))
+    shares = []
+    for box in boxes:
+        job.control.check()
+        shares.append(background_share(box, bound))
+    return bool(np.average(shares, weights=[box.size for box in boxes]) >= LEAST_SMOOTH)
+
+
 def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progress | Forecast]:
     """Forecast the PSNR of :func:`fit_without_networks` from two boxes of each volume.
 
@@ -180,6 +199,9 @@ def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progres
     """
     source = job.source
     if source.size <= LARGE_VOLUME:
+        yield Forecast("cheap")
+        return
+    if is_mostly_smooth(job, nbytes):
         yield Forecast("cheap")
         return
     began = time.perf_counter()

@@ -13,7 +13,7 @@ sampling. See head.py for the notation::
 
 A payload of OVERVIEW or BLOCK is, at level 0, a file as networks_file.py has it, without spacing; at level 1 the bytes
 of bounded/box.py. If there are such, a chunk VERIFY ends the critical ones: a u32 CRC-32 of the values of each, in
-order.
+order. At level 2 a BLOCK is a background as bounded/background.py has it, and a file as at level 0 for the other voxels.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ from .cursor import HeadReader, check_range, pack_varint
 from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
 from .limits import MAX_CHUNKS, MAX_EDGE, MAX_LEADING, MAX_VOXELS
 from .tree import pack_tree, read_tree
+
+BACKGROUND_KIND = (
+    6  # First byte of boxes of which a polynomial stands for a part; files of networks begin with another.
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -64,12 +68,22 @@ class Payload:
 
     Attributes
     ----------
-    data : a file of one tree of networks; or a box of the predictive coder.
+    data : a file of one tree of networks, maybe after a background; or a box of the predictive coder.
     crc : CRC-32 of the decoded values of a box of the predictive coder; None for networks.
     """
 
     data: bytes
     crc: int | None = None
+
+    @property
+    def has_background(self) -> bool:
+        """Whether a polynomial stands for a part of the box, so that a reader has to know of backgrounds."""
+        return self.data[:1] == bytes([BACKGROUND_KIND])
+
+    @property
+    def level(self) -> int:
+        """Level of the chunk: 0 for networks, 1 for the predictive coder, 2 for networks with a background."""
+        return 1 if self.crc is not None else 2 * self.has_background
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,15 +139,16 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     places = np.array([2, 2, 2, 2, 1, 0, 2, 2], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW
     if (places[1:] < places[:-1]).any():
         raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
-    for entry in (critical[int(at)] for at in np.flatnonzero((levels > (places < 2)) | (critical.n_nodes > 0))[:1]):
-        check_range("level of a critical chunk", entry.level, 0, int(entry.role is not ChunkKind.VERIFY))
+    highest = np.array([1, 2 if features & Feature.BACKGROUND else 1, 0], np.uint8)[places]
+    for entry in (critical[int(at)] for at in np.flatnonzero((levels > highest) | (critical.n_nodes > 0))[:1]):
+        check_range("level of a critical chunk", entry.level, 0, int(highest[critical.start == entry.start][0]))
         check_range("nodes of a critical chunk", entry.n_nodes, 0, 0)
     first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
     overviews, blocks, verify = critical[:first], critical[first:second], critical[second:]
     check_range("number of BLOCK chunks", len(blocks), n_blocks, n_blocks)
     n_overviews = header.n_volumes if edge else 0
     check_range("number of OVERVIEW chunks", len(overviews), n_overviews, n_overviews)
-    residuals = critical.start[levels > 0]
+    residuals = critical.start[levels == 1]
     if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
         raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
     check_range("number of VERIFY chunks", len(verify), int(len(residuals) > 0), int(len(residuals) > 0))
@@ -162,14 +177,16 @@ def pack(
     """
     checks = [payload.crc for payload in (*overviews, *blocks) if payload.crc is not None]
     chunks = [
-        *(Chunk.of(ChunkKind.OVERVIEW, payload.data, int(payload.crc is not None)) for payload in overviews),
+        *(Chunk.of(ChunkKind.OVERVIEW, payload.data, payload.level) for payload in overviews),
         *ancillary,
-        *(Chunk.of(ChunkKind.BLOCK, payload.data, int(payload.crc is not None)) for payload in blocks),
+        *(Chunk.of(ChunkKind.BLOCK, payload.data, payload.level) for payload in blocks),
         *([Chunk.of(ChunkKind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
     features = Feature.BLOCKS
     features |= Feature.LEADING_AXES if header.leading else Feature(0)
     features |= Feature.RESIDUAL if checks else Feature(0)
+    has_background = any(payload.has_background for payload in (*overviews, *blocks))
+    features |= Feature.BACKGROUND if has_background else Feature(0)
     try:
         head = b"".join([
             pack_start(header), pack_optional(header),

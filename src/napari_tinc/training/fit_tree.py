@@ -58,6 +58,12 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
         yield from pack_tree(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
         return
     normalised = normalise(volume, header)
+    beneath = 0.0  # mean squared error of the background
+    if task.background is not None:
+        hidden = task.background.hidden
+        errors = np.subtract(task.background.smooth[hidden], volume[hidden], dtype=np.float64) / header.std
+        beneath = float(errors @ errors) / volume.size
+        normalised[hidden] = np.nan  # is not learnt
     header, allowance = _plan_networks(task, header)
     steps = count_steps(task.settings.preset, volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
@@ -83,7 +89,8 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
     if (kept := journals[0].load("result.done")) is not None:
         fitted = Fitted(**kept)
-    for event in () if fitted else fitting(allowance, replace(schedule, end=PILOT_SHARE), 0.0, None, journals[0]):
+    pilot = replace(schedule, end=PILOT_SHARE)
+    for event in () if fitted else fitting(allowance, pilot, beneath, None, journals[0]):
         if isinstance(event, Fitted):
             fitted = event
             if not task.control.stop.is_set():
@@ -102,7 +109,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT_SHARE if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
-    for event in fitting(AIMED_SHARE * allowance, schedule, fixed, fitted, journals[1]):
+    for event in fitting(AIMED_SHARE * allowance, schedule, fixed + beneath, fitted, journals[1]):
         if isinstance(event, Fitted):
             fitted = event
         elif isinstance(event, Progress):
@@ -178,6 +185,7 @@ def _partition(
     errors = (
         np.clip(outputs, low, high) - normalised[::ERROR_STRIDE, ::ERROR_STRIDE, ::ERROR_STRIDE]
     ) ** 2 * np.float32(LATE_ERROR_SHARE)
+    errors = np.nan_to_num(errors, copy=False)  # none where the background is
     counts = networks_file.parameter_counts(header)
     per_network = 8 * allowance_of(task, header) * counts[header.tree.leaves].mean() / counts.sum()
     partitioned = partition(

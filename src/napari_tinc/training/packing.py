@@ -72,8 +72,11 @@ def pack_tree(
     vector, chunks, size = assemble(factor, corrections)
     grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     check = task.control.check
+    background = task.background
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
+        if background is not None:
+            normalised = np.where(background.hidden, outputs, normalised)
         fitted_corrections = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
         if fitted_corrections.kind is not networks_file.Calibration.NONE:
             _, corrected, size = assemble(factor, fitted_corrections)
@@ -83,6 +86,8 @@ def pack_tree(
     check()
     header = replace(header, calibration=corrections.kind)
     values = to_values(outputs, header)
+    if background is not None:
+        values = np.where(background.hidden, background.smooth, values)
     check()
     quality = metrics.measure(volume, values, 1, task.span, check)
     errors = part_errors(volume, values, header)

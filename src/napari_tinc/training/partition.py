@@ -57,7 +57,7 @@ def partition(
 
     Parameters
     ----------
-    volume : normalised, (z, y, x).
+    volume : normalised, (z, y, x); NaN where the background is, which costs nothing in any way.
     errors : squared errors expected of the network at every ``stride``-th voxel of each axis, from 0.
     octree, widths : networks on all nodes of a full octree.
     network_bits, bits : of the network of one leaf, and of the whole file.
@@ -68,9 +68,12 @@ def partition(
         if np.prod(np.array(octree.shape) / 2.0 ** counts[finest + 1]) < LEAST_VOXELS:
             break
         finest += 1
-    n, total, squares = _moments_of_cells(volume, counts[finest])
+    unknown = np.isnan(volume)
+    n, total, squares = _moments_of_cells(np.where(unknown, 0, volume), counts[finest])
     network = _sums_of_cells(errors, octree.shape, counts[finest], stride)
     network *= n / _sums_of_cells(np.ones_like(errors), octree.shape, counts[finest], stride)
+    if unknown.any():
+        n = np.maximum(n - _moments_of_cells(unknown.astype(np.float32), counts[finest])[1], 1e-9)
     price = float(network.sum()) / bits
     scalars: list[NDArray[np.bool_]] = []
     splits: list[NDArray[np.bool_]] = []

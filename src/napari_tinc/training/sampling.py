@@ -31,7 +31,7 @@ class Sampler:
 
     Parameters
     ----------
-    volume : float32, (z, y, x).
+    volume : float32, (z, y, x); NaN where nothing is learnt.
     octree : its leaves make the regions.
     region_of : region that each leaf belongs to, from 0; -1 for a leaf from which nothing is drawn.
     """
@@ -165,7 +165,7 @@ def _cut_into_blocks(
     """Cut a box into blocks; return first voxels and sizes, (n, 3) each, and sums of squared intensities, (n,)."""
     edges = [np.arange(low, high, edge) for low, high in zip(start, stop, strict=True)]
     first = np.stack(np.meshgrid(*edges, indexing="ij"), axis=-1).reshape(-1, 3)
-    sums = np.square(volume[box_slices(start, stop)])
+    sums = np.nan_to_num(np.square(volume[box_slices(start, stop)]))
     for axis in range(3):
         sums = np.add.reduceat(sums, edges[axis] - start[axis], axis=axis)
     return first, np.minimum(stop - first, edge), sums.reshape(-1).astype(np.float64)

@@ -57,7 +57,7 @@ class Shard:
         # Places in a batch of the points drawn. Some stay empty, if a node has children without a network.
         self.places = None if len(drawn) == points[0] else torch.from_numpy(drawn).to(device)
         self.voxels = torch.zeros((points[0], 4), device=device)
-        self.low, self.high = float(sampler.volume.min()), float(sampler.volume.max())
+        self.low, self.high = float(np.nanmin(sampler.volume)), float(np.nanmax(sampler.volume))
         self.errors = np.empty(counts.sum(), np.float32)
         self.buffers = Buffers(torch, device=device)
         self.gradient = torch.zeros(architecture.n_parameters, device=device)
@@ -166,7 +166,10 @@ class Shard:
         return loss / count
 
     def deviations(self, outputs: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return outputs less wanted values; 0 if a decoder clips an output to the end of the range that is wanted."""
-        off = outputs - wanted
+        """Return outputs less wanted values; 0 if a decoder clips an output to the end of the range that is wanted.
+
+        And 0 where nothing is wanted.
+        """
+        off = np.nan_to_num(outputs - wanted)  # 0 where the background is
         off[((wanted <= self.low) & (off < 0)) | ((wanted >= self.high) & (off > 0))] = 0
         return off

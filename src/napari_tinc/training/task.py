@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounded.background import Background
 from ..control import Control
 from ..errors import NotWithNetworks
 from ..format import widths as format_widths
@@ -93,6 +94,7 @@ class Task:
     extra : ancillary chunks for the file.
     control : cancels or stops the fit.
     span : range that PSNR and SSIM refer to; None for the volume's own.
+    background : what stands for the voxels that the networks need not learn; None for nothing.
     is_block : whether the tree is a block of a larger file, which has PROVENANCE for all blocks.
     journal : keeps the state of the fit, so that it can be resumed.
     """
@@ -104,6 +106,7 @@ class Task:
     extra: Sequence[Chunk] = ()
     control: Control = field(default_factory=Control)
     span: float | None = None
+    background: Background | None = None
     is_block: bool = False
     journal: Journal = field(default_factory=Journal)
 

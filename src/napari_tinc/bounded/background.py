@@ -1,0 +1,304 @@
+"""A smooth background: a polynomial in place of all voxels of the cells where it is as good as coding them.
+
+A box is often busy in a part and smooth in the rest: a specimen in air, a crop in padding. There a polynomial of few
+coefficients stands for the smooth cells, a label image says which these are, and interpolation.py codes the other
+voxels only. The values of the polynomial are products and sums of float64 in a fixed order, the same on every machine::
+
+    u8 kind | u8 degree | u16 bytes of coefficients | u32 bytes of the mask | f64 step | coefficients | mask | numbers
+
+Without a mask the polynomial is the whole box, and no numbers follow.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..control import Check, never
+from . import labels
+from .entropy import MEDIUM, Reader, Writer
+from .quantization import BoxKind, decode_numbers, encode_numbers
+
+HEAD = struct.Struct("<BBHId")  # Kind, degree, bytes of the coefficients and of the mask, step of the coefficients.
+CELL = 2  # Voxels along the cells of the mask.
+MAX_DEGREE = 8  # Polynomials of a higher degree are refused.
+DEGREES = (0, 1, 2, 4, 6)  # The encoder tries polynomials of these total degrees.
+FINENESS = 64  # Coefficients are rounded to this fraction of the bound.
+LEAST_SHARE = 0.1  # A background that fills less of a box is not tried.
+MEAN_EDGE = 4  # The polynomial is fitted to the means of cells of this many voxels along an edge.
+MOST_MEANS = 4000  # At most this many means are fitted to.
+FIT_ROUNDS = 12  # Rounds of a robust fit, each of which gives outliers less weight.
+GOOD_SHARE = 0.5  # A cell is background if its root mean squared error is at most this share of the bound.
+PRICE = 0.8  # Squared error that a bit is worth, in squares of the bound.
+
+
+def encode_background(
+    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
+) -> tuple[bytes, NDArray[Any]] | None:
+    """Encode a box as a background and the other voxels. None if there is no background.
+
+    Every voxel is within 1 + 2 ``dead_zone`` bounds.
+
+    Returns
+    -------
+    The bytes, and what they decode to.
+    """
+    if not bound or original.size < MEAN_EDGE**3 or min(original.shape) < MEAN_EDGE:
+        return None
+    values = original.astype(np.float64)
+    if not np.isfinite(values).all():
+        return None
+    best: tuple[float, bytes, NDArray[Any], NDArray[np.bool_]] | None = None
+    step = bound / FINENESS
+    positions, means = _means_of_cells(values)
+    for degree in DEGREES:
+        check()
+        coefficients = _fit_polynomial(positions, means, degree, bound)
+        with np.errstate(all="ignore"):
+            stored = np.rint(coefficients / step)
+        if not (np.abs(stored) < 2**31).all():
+            continue
+        stored = stored.astype(np.int64)
+        smooth = _to_dtype(polynomial(stored, degree, step, original.shape), original.dtype)
+        cells, squares = _background_cells(values - smooth, bound, (1 + 2 * dead_zone) * bound)
+        share = float(_voxels_of(cells, original.shape).mean())
+        if share < LEAST_SHARE:
+            if degree == 0:
+                continue
+            break
+        # The price of what the background leaves out is not known yet: a typical bit and half a bound for each voxel.
+        rest = (1 - share) * original.size * bound * bound * (PRICE + 0.25)
+        cost = squares + rest + PRICE * bound * bound * 10 * len(stored)
+        if best is None or cost < best[0]:
+            writer = Writer()
+            writer.integers(stored, MEDIUM)
+            coded = writer.to_bytes()
+            head = HEAD.pack(BoxKind.BACKGROUND, degree, len(coded), 0, step)
+            best = cost, head + coded, smooth, cells
+    if best is None:
+        return None
+    _, start, smooth, cells = best
+    if cells.all():
+        return start, smooth
+    check()
+    mask = labels.encode_labels(np.arange(2, dtype=np.uint8), cells.astype(np.intp), check)
+    kind, degree, n_coefficients, _, step = HEAD.unpack_from(start)
+    start = HEAD.pack(kind, degree, n_coefficients, len(mask), step) + start[HEAD.size :] + mask
+    hidden = _voxels_of(cells, original.shape)
+    filled = np.where(hidden, original[~hidden][0], original)
+    if (filled == filled[0, 0, 0]).all():
+        return None  # a box of one more constant: as rare as cheap to code without a background
+    rest_bytes, decoded = encode_numbers(filled, bound, taper, dead_zone, check, hidden)
+    return start + rest_bytes, np.where(hidden, smooth, decoded)
+
+
+def background_share(values: NDArray[Any], bound: float) -> float:
+    """Return about the share of a box that a background would hide at a bound, 0 to 1."""
+    if min(values.shape) < MEAN_EDGE or not bound:
+        return 0.0
+    positions, means = _means_of_cells(values.astype(np.float64))
+    shares = [0.0]
+    for degree in (0, 2):
+        coefficients = _fit_polynomial(positions, means, degree, bound)
+        smooth = polynomial(np.rint(coefficients * FINENESS / bound), degree, bound / FINENESS, values.shape)
+        cells, _ = _background_cells(values - smooth, bound, bound)
+        shares.append(float(cells.mean()))
+    return max(shares)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """The background of a box, as its bytes have it.
+
+    Attributes
+    ----------
+    data : its bytes, with which the box begins.
+    smooth : the values of the polynomial, (z, y, x), in the dtype of the box.
+    hidden : which voxels have these values.
+    """
+
+    data: bytes
+    smooth: NDArray[Any]
+    hidden: NDArray[np.bool_]
+
+    @classmethod
+    def parse(cls, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check = never) -> Background:
+        """Read the background with which a box begins. ValueError if it is damaged."""
+        if len(data) < HEAD.size:
+            raise ValueError(f"box with a background is {len(data)} bytes, expected {HEAD.size} or more")
+        kind, degree, n_coefficients, n_mask, step = HEAD.unpack_from(data)
+        ends = [HEAD.size, HEAD.size + n_coefficients, HEAD.size + n_coefficients + n_mask]
+        if kind != BoxKind.BACKGROUND or ends[2] > len(data) or degree > MAX_DEGREE or not 0 < step < np.inf:
+            raise ValueError(
+                f"background of kind {kind} ends at byte {ends[2]}, has degree {degree} and step {step}; expected kind "
+                f"{BoxKind.BACKGROUND:d}, at most {len(data)}, at most {MAX_DEGREE}, and a finite step above 0"
+            )
+        reader = Reader(data[ends[0] : ends[1]])
+        coefficients = reader.integers(MEDIUM, len(_exponents(degree)))
+        reader.end()
+        smooth = _to_dtype(polynomial(coefficients, degree, step, shape), dtype)
+        if not n_mask:
+            return cls(data[: ends[2]], smooth, np.ones(shape, bool))
+        lattice = tuple(-(-n // CELL) for n in shape)
+        cells = labels.decode_labels(data[ends[1] : ends[2]], lattice, np.uint8, check)
+        if cells.max() > 1 or cells.min() == cells.max():
+            raise ValueError("mask of the background has other labels than 0 and 1, or one only")
+        return cls(data[: ends[2]], smooth, _voxels_of(cells > 0, shape))
+
+
+def decode_background(
+    data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check, last: int = 0
+) -> NDArray[Any]:
+    """Decode a box that :func:`encode_background` made. ValueError if it is damaged.
+
+    With ``last`` above 0 only every 2^last-th voxel along each axis, approximately.
+    """
+    background = Background.parse(data, shape, dtype, check)
+    step = (slice(None, None, 2**last),) * 3
+    smooth, hidden, rest = background.smooth[step], background.hidden, data[len(background.data) :]
+    if hidden.all():
+        if rest:
+            raise ValueError(f"background of a whole box is {len(data)} bytes, expected {len(background.data)}")
+        return smooth
+    return np.where(hidden[step], smooth, decode_numbers(rest, shape, dtype, check, hidden, last))
+
+
+def polynomial(
+    coefficients: NDArray[np.int64], degree: int, step: float, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Compute a sum of products of Chebyshev polynomials of z, y, x, each from -1 to 1 over the box.
+
+    Elementwise operations in this order round the same on every machine.
+
+    Parameters
+    ----------
+    coefficients : in units of ``step``, in the order of the exponents.
+    degree : largest sum of the exponents.
+    """
+    scaled = dict(zip(_exponents(degree), (coefficients * np.float64(step)).tolist(), strict=True))
+    z, y, x = (_chebyshev(n, degree) for n in shape)
+    total = np.zeros(shape)
+    for i in range(degree + 1):
+        plane = np.zeros(shape[1:])
+        for j in range(degree + 1 - i):
+            line = np.zeros(shape[2])
+            for k in range(degree + 1 - i - j):
+                line += x[k] * scaled[i, j, k]
+            plane += y[j][:, None] * line
+        total += z[i][:, None, None] * plane
+    return total
+
+
+def _exponents(degree: int) -> list[tuple[int, int, int]]:
+    """Return the exponents of z, y, x of every coefficient, low degrees first."""
+    powers = range(degree + 1)
+    exponents = [(z, y, x) for z, y, x in itertools.product(powers, powers, powers) if z + y + x <= degree]
+    return sorted(exponents, key=lambda e: (sum(e), e))
+
+
+def _chebyshev(n: int, degree: int) -> list[NDArray[np.float64]]:
+    """Return the Chebyshev polynomials up to a degree at ``n`` points from -1 to 1."""
+    x = (2.0 * np.arange(n) + 1.0 - n) / n
+    out = [np.ones(n), x]
+    for _ in range(2, degree + 1):
+        out.append(2.0 * x * out[-1] - out[-2])
+    return out[: degree + 1]
+
+
+def _to_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round to the nearest value of a dtype."""
+    if dtype.kind == "f":
+        largest = float(np.finfo(dtype).max)
+        return np.clip(values, -largest, largest).astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+
+
+def _voxels_of(cells: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return for every voxel whether its cell is background."""
+    for axis in range(3):
+        cells = np.repeat(cells, CELL, axis=axis)
+    return cells[tuple(slice(n) for n in shape)]
+
+
+def _means_of_cells(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return positions, each from -1 to 1 along z, y, x, and means of whole cells; a random part of them if many."""
+    edge = MEAN_EDGE
+    n = [size // edge for size in values.shape]
+    parts = values[tuple(slice(count * edge) for count in n)].reshape(n[0], edge, n[1], edge, n[2], edge)
+    means = parts.mean(axis=(1, 3, 5)).ravel()
+    axes = [
+        (2.0 * (np.arange(count) * edge + (edge - 1) / 2) + 1 - size) / size
+        for count, size in zip(n, values.shape, strict=True)
+    ]
+    positions = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    if len(means) > MOST_MEANS:
+        chosen = np.sort(np.random.default_rng(0).choice(len(means), MOST_MEANS, replace=False))
+        positions, means = positions[chosen], means[chosen]
+    return positions, means
+
+
+def _fit_polynomial(
+    positions: NDArray[np.float64], means: NDArray[np.float64], degree: int, bound: float
+) -> NDArray[np.float64]:
+    """Fit a polynomial to most of the means; what is far from it hardly counts."""
+    powers = [np.stack(_chebyshev_at(positions[:, axis], degree)) for axis in range(3)]
+    terms = np.stack([powers[0][i] * powers[1][j] * powers[2][k] for i, j, k in _exponents(degree)], axis=1)
+    centre = float(np.median(means))
+    coefficients = np.zeros(terms.shape[1])
+    coefficients[0] = centre
+    if degree == 0:  # the most frequent mean, within a bound
+        ordered = np.sort(means)
+        counts = np.searchsorted(ordered, ordered + bound, side="right") - np.arange(len(ordered))
+        first = int(np.argmax(counts))
+        coefficients[0] = float(np.median(ordered[first : first + int(counts[first])]))
+    for round_ in range(FIT_ROUNDS):
+        errors = np.abs(means - terms @ coefficients)
+        scale = max(bound / 4, float(np.median(errors)) * 0.7**round_)
+        weights = 1 / (1 + (errors / scale) ** 2) ** (1 if round_ < FIT_ROUNDS // 2 else 2)
+        weighted = terms * weights[:, None]
+        gram = weighted.T @ terms
+        ridge = 1e-9 * float(np.trace(gram)) * np.eye(len(gram))
+        coefficients = np.linalg.solve(gram + ridge, weighted.T @ means)
+    return coefficients
+
+
+def _chebyshev_at(x: NDArray[np.float64], degree: int) -> list[NDArray[np.float64]]:
+    """Return the Chebyshev polynomials up to a degree at some points."""
+    out = [np.ones_like(x), x]
+    for _ in range(2, degree + 1):
+        out.append(2.0 * x * out[-1] - out[-2])
+    return out[: degree + 1]
+
+
+def _background_cells(errors: NDArray[np.float64], bound: float, largest: float) -> tuple[NDArray[np.bool_], float]:
+    """Return which cells are background, and the sum of their squared errors.
+
+    A cell is if its errors are small, none is larger than ``largest``, and most of the cells around it are.
+    """
+    starts = [np.arange(0, n, CELL) for n in errors.shape]
+    squares, worst, count = np.square(errors), np.abs(errors), np.ones(errors.shape)
+    for axis, at in enumerate(starts):
+        squares = np.add.reduceat(squares, at, axis)
+        worst = np.maximum.reduceat(worst, at, axis)
+        count = np.add.reduceat(count, at, axis)
+    good = (squares <= count * (GOOD_SHARE * bound) ** 2) & (worst <= largest)
+    cells = good
+    for _ in range(2):
+        around, present = cells.astype(np.int64), np.ones(cells.shape, np.int64)
+        for axis in range(3):
+            around, present = _sum_of_three(around, axis), _sum_of_three(present, axis)
+        cells = good & (2 * around > present)
+    return cells, float(squares[cells].sum())
+
+
+def _sum_of_three(values: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+    """Sum every value and its two neighbours along an axis."""
+    width = [(1, 1) if a == axis else (0, 0) for a in range(3)]
+    padded = np.moveaxis(np.pad(values, width), axis, 0)
+    return np.moveaxis(padded[:-2] + padded[1:-1] + padded[2:], 0, axis)

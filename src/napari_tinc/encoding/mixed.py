@@ -1,0 +1,183 @@
+"""Networks where they pay, in a file that the predictive coder has made: of busy blocks, and of their busy parts only.
+
+The predictive coder codes all blocks under one bound, which gives each the bytes that are worth it: a smooth block
+takes some dozen (bounded/background.py). A block whose other voxels get few bits is better with networks. These are
+fitted in as many bytes, to the voxels that the background does not hide, and kept if they are better.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import metrics
+from ..bounded.background import Background
+from ..decoding.contents import BlockContents
+from ..errors import NotWithNetworks
+from ..events import Finished, Mark, Preview, Progress
+from ..format.blocks_file import BACKGROUND_KIND
+from ..format.quality import span_of
+from ..octree import Octree, box_slices
+from ..training.fit_tree import fit_tree
+from ..training.task import Task, make_header
+from .block import Block, BlockTask
+from .blocks import assemble
+from .hopeless import is_hopeless
+from .job import EncodingJob
+
+# With more bits a voxel, networks were 1 dB behind the predictive coder (docs/developing/experiments.md).
+MOST_BITS = 0.5
+LEAST_BYTES = 600  # Networks of fewer bytes are not tried.
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Coded:
+    """A block of the predictive coder that networks may improve.
+
+    Attributes
+    ----------
+    task : where the block is.
+    block : its bytes and errors.
+    background : the background that it begins with; None if it has none.
+    """
+
+    task: BlockTask
+    block: Block
+    background: Background | None
+
+    @property
+    def n_busy(self) -> int:
+        """Voxels that the background does not hide."""
+        return math.prod(self.task.shape) - (0 if self.background is None else int(self.background.hidden.sum()))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of these voxels."""
+        return len(self.block.data) - (0 if self.background is None else len(self.background.data))
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether networks may be better."""
+        return self.n_bytes >= LEAST_BYTES and 8 * self.n_bytes < MOST_BITS * self.n_busy
+
+
+def smooth_share(made: Finished) -> float:
+    """Return the share of a file's voxels that are background, 0 to 1."""
+    contents = made.volume.parts
+    if not isinstance(contents, BlockContents):
+        return 0.0
+    hidden = total = 0
+    for volume, box in np.ndindex(contents.header.n_volumes, len(contents.start)):
+        part = contents.part(volume, box)
+        assert part is not None
+        total += math.prod(part.shape)
+        if part.data[0] == BACKGROUND_KIND:
+            hidden += int(Background.parse(part.data, part.shape, contents.header.dtype).hidden.sum())
+    return hidden / total
+
+
+def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Progress | Preview | Finished]:
+    """Fit networks to the blocks of a file of the predictive coder, where they may be better.
+
+    :class:`Finished` comes last: the file with the better of both for each block, or the same file if that is always
+    the predictive coder. It does not come if the job was cancelled.
+
+    Parameters
+    ----------
+    budget : largest size of the file.
+    made : the file without networks.
+    """
+    contents = made.volume.parts
+    assert isinstance(contents, BlockContents)
+    span = span_of(contents.header.value_range)
+    coded = list(_coded_blocks(job, contents, span))
+    spare = max(0, budget - made.volume.nbytes_compressed)
+    candidates = [index for index, one in enumerate(coded) if one.is_candidate]
+    total = sum(coded[index].n_bytes for index in candidates)
+    blocks = [one.block for one in coded]
+    for done, index in enumerate(candidates):
+        if job.control.stop.is_set() and done:
+            break
+        one = coded[index]
+        more = spare * one.n_bytes // total
+        fitted = yield from _fit_networks(job, one, more, span, (done, len(candidates)), f"mixed-{budget}-{index}")
+        if job.control.cancel.is_set():
+            return
+        if fitted is not None and fitted.rmse < one.block.rmse:
+            blocks[index] = fitted
+    if all(block.crc is not None for block in blocks):
+        yield made
+        return
+    finished = assemble(job, replace(contents.header, error_bound=None), [], blocks)
+    yield finished if finished.volume.nbytes_compressed <= budget else made
+
+
+def _coded_blocks(job: EncodingJob, contents: BlockContents, span: float) -> Iterator[_Coded]:
+    """Yield the blocks of a file, with their errors."""
+    header = contents.header
+    for volume, box in np.ndindex(header.n_volumes, len(contents.start)):
+        task = BlockTask(job.source, volume, box_slices(contents.start[box], contents.stop[box]), 0)
+        part = contents.part(volume, box)
+        assert part is not None
+        values, data = task.read(job.settings), part.data
+        decoded = contents.part(volume, box).array  # type: ignore[union-attr]
+        rmse, largest = metrics.rmse_and_largest(values, decoded)
+        ssim = 1.0 if rmse == 0 else metrics.ssim(values, decoded, span, job.control.check)
+        background = None
+        if data[0] == BACKGROUND_KIND:
+            background = Background.parse(data, task.shape, header.dtype)
+        yield _Coded(task, Block(data, rmse, largest, ssim, values.size, part.crc), background)  # type: ignore[union-attr]
+
+
+def _fit_networks(
+    job: EncodingJob, one: _Coded, more: int, span: float, place: tuple[int, int], name: str
+) -> Generator[Progress | Preview, None, Block | None]:
+    """Fit networks to a block, in its bytes and some more. None if they cannot be better, or are cancelled.
+
+    ``place`` is the number of the fit, and how many there will be.
+    """
+    journal = job.journal.under(name)
+    if (kept := journal.load("result.done")) is not None:
+        return Block(**kept) if kept else None
+    values = one.task.read(job.settings)
+    background = one.background
+    known = values if background is None else values[~background.hidden]
+    start = b"" if background is None else background.data
+    result: Block | None = None
+    with contextlib.suppress(NotWithNetworks):
+        header = replace(
+            make_header(known.reshape(1, 1, -1), job.settings.weights_format), tree=Octree.full(values.shape, 0)
+        )
+        task = Task(
+            values, header, len(one.block.data) + more - len(start), job.settings, control=job.control, span=span,
+            background=background, is_block=True, journal=journal,
+        )  # fmt: skip
+        wanted = metrics.psnr(one.block.rmse, span_of(header.value_range))
+        with contextlib.closing(fit_tree(task)) as events:
+            for event in events:
+                if isinstance(event, Finished):
+                    quality = event.quality
+                    data = start + event.volume.parts.data()
+                    result = Block(data, quality.rmse, quality.max_error, quality.ssim, values.size)
+                elif isinstance(event, Mark):
+                    if not job.control.stop.is_set() and is_hopeless(event, wanted):
+                        break
+                elif isinstance(event, Progress):
+                    yield _overall(event, *place)
+                else:
+                    continue  # a preview of one block is no picture of the volume
+    if not (job.control.stop.is_set() or job.control.cancel.is_set()):
+        journal.save_result({} if result is None else result.state())
+    return result
+
+
+def _overall(event: Progress, done: int, count: int) -> Progress:
+    """Return the progress of all fits from that of one, as if all took as long."""
+    whole = event.seconds + event.seconds_left
+    return replace(
+        event, seconds=done * whole + event.seconds, seconds_left=event.seconds_left + (count - done - 1) * whole
+    )
