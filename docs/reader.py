@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Box = tuple[int, ...]  # z, y, x
 DTYPES = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
-RESIDUAL, LEADING_AXES, BLOCKS = 1, 4, 16  # features
+RESIDUAL, LEADING_AXES, BLOCKS, BACKGROUND = 1, 4, 16, 32  # features
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
 FLOAT16, INT8, ENTROPY = range(3)
 GLOBAL, PER_HEAD = 1, 2
@@ -99,7 +99,8 @@ def decode(data: bytes, inner: bool = False) -> Array:
     require(magic == b"\x89TNC", f"magic is {magic!r}, expected that of a .tinc file")
     require(crc16 == binascii.crc_hqx(data[:10], 0xFFFF), "CRC-16 of the prefix is wrong")
     require(version >> 4 == 1, f"major version is {version >> 4}, expected 1")
-    require(features in (0, 16, 17, 20, 21), f"features are {features:08b}, expected none, or blocks and bits 0 and 2")
+    allowed = features == 0 or features & BLOCKS
+    require(allowed and features < 64 and not features & 10, f"features are {features:08b}, expected blocks or none")
     head, body = Cursor(data[16 : 16 + length]), Cursor(data[16 + length :])
     require(len(head.data) == length and zlib.crc32(head.data) == crc32, "CRC-32 of the head is wrong")
     flags, index = head.array("u1", 2).tolist()
@@ -419,10 +420,16 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: s
     require([c.kind for c in chunks][: len(places)] == [kind for kind, _ in places], "chunks are not those of the tree")
     checksums = b""
     for (_, place), chunk in zip(places, chunks, strict=False):
-        require(chunk.level < 2, f"level of a block is {chunk.level}, expected 0 or 1")
-        values = decode(chunk.payload, inner=True) if chunk.level == 0 else residual(chunk.payload, place.shape, dtype)
+        require(chunk.level < (3 if features & BACKGROUND else 2), f"level of a block is {chunk.level}")
+        if chunk.level == 2:
+            smooth, hidden, rest = _background(chunk.payload, place.shape, dtype)
+            values = np.where(hidden, smooth, decode(rest, inner=True))
+        elif chunk.level == 1:
+            values = residual(chunk.payload, place.shape, dtype)
+        else:
+            values = decode(chunk.payload, inner=True)
         require((values.shape, values.dtype) == (place.shape, place.dtype), "a block has not the shape of its leaf")
-        checksums += struct.pack("<I", zlib.crc32(values.tobytes())) if chunk.level else b""
+        checksums += struct.pack("<I", zlib.crc32(values.tobytes())) if chunk.level == 1 else b""
         place[:] = values
     require(bool(features & RESIDUAL) == bool(checksums), "feature 0 is not that of the blocks")
     verify = [(c.kind, c.payload) for c in chunks[len(places) :]]
@@ -433,8 +440,8 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: s
 # --- residual-format.md
 
 
-def residual(data: bytes, shape: Box, dtype: str) -> Array:
-    """The values of a box."""
+def residual(data: bytes, shape: Box, dtype: str, hidden: Array | None = None) -> Array:
+    """The values of a box; any where a background hides them."""
     cursor, size = Cursor(data), math.prod(shape)
     kind, n_bits, is_float = cursor.number("u1"), 8 * np.dtype(dtype).itemsize, dtype[1] == "f"
     if kind == 0:
@@ -450,6 +457,11 @@ def residual(data: bytes, shape: Box, dtype: str) -> Array:
         mask, rest = _labels(Stack(cursor.array("u1", n).tobytes()), shape, n_bits), data[cursor.at :]
         require(rest[:1] in (b"\0", b"\1", b"\2"), "behind a mask is no residual of kind 0 to 2")
         return np.where(mask == 0, residual(rest, shape, dtype), mask.view(dtype))
+    if kind == 6:
+        smooth, covered, rest = _background(data, shape, dtype)
+        require(covered.all() == (rest == b""), "behind a background is not what it leaves")
+        require(rest[:1] in (b"", b"\1", b"\2"), "behind a background is no residual of kind 1 or 2")
+        return np.where(covered, smooth, residual(rest, shape, dtype, covered)) if rest else smooth
     require(kind == 1 or (kind == 2 and is_float), f"kind of a residual is {kind}")
     taper, shift, low = cursor.array("u1", 3).tolist()
     lowest = cursor.number("<f8" if kind == 2 else "<i8")
@@ -459,7 +471,7 @@ def residual(data: bytes, shape: Box, dtype: str) -> Array:
     sizes = cursor.array("<u4", 3).tolist()
     table, low_bits = (Stack(cursor.array("u1", n).tobytes()) for n in sizes[:2])
     wrong, right = cursor.array("<u4", sizes[2]).astype(np.int64), cursor.array(dtype, sizes[2])
-    q = _integers(Stack(data[cursor.at :]), shape, high, bound, taper)
+    q = _integers(Stack(data[cursor.at :]), shape, high, bound, taper, hidden)
     if kind == 2:
         most = float(np.finfo(dtype).max)
         require(step > 0 and np.isfinite([step, lowest]).all(), f"the grid is {lowest}, {step}")
@@ -477,6 +489,46 @@ def residual(data: bytes, shape: Box, dtype: str) -> Array:
     require((np.diff(wrong, append=size) > 0).all(), "positions of corrections do not ascend within the box")
     values.reshape(-1)[wrong] = right
     return values
+
+
+def _background(data: bytes, shape: Box, dtype: str) -> tuple[Array, Array, bytes]:
+    """The values of a background, the voxels that it hides, and the bytes behind it."""
+    cursor = Cursor(data)
+    kind, degree = cursor.array("u1", 2).tolist()
+    n_coefficients, n_mask, step = cursor.number("<u2"), cursor.number("<u4"), cursor.number("<f8")
+    require(kind == 6 and degree <= 8 and 0 < step < math.inf, f"background is {kind}, {degree}, {step}")
+    stack = Stack(cursor.array("u1", n_coefficients).tobytes())
+    powers = [p for p in itertools.product(range(degree + 1), repeat=3) if sum(p) <= degree]
+    powers.sort(key=lambda p: (sum(p), p))
+    c = dict(zip(powers, (numbers(stack, MEDIUM, len(powers)) * step).tolist(), strict=True))
+    stack.end()
+    z, y, x = (_chebyshev(n, degree) for n in shape)
+    total = np.zeros(shape)
+    for i in range(degree + 1):
+        plane = np.zeros(shape[1:])
+        for j in range(degree + 1 - i):
+            line = np.zeros(shape[2])
+            for k in range(degree + 1 - i - j):
+                line = line + x[k] * c[i, j, k]
+            plane = plane + y[j][:, None] * line
+        total = total + z[i][:, None, None] * plane
+    limits = np.finfo(dtype) if dtype[1] == "f" else np.iinfo(dtype)
+    total = np.clip(total if dtype[1] == "f" else np.rint(total), float(limits.min), float(limits.max))
+    hidden = np.ones(shape, bool)
+    if n_mask:
+        cells = _labels(Stack(cursor.array("u1", n_mask).tobytes()), tuple((n + 1) // 2 for n in shape), 8)
+        require(set(np.unique(cells).tolist()) == {0, 1}, "mask of a background is not of 0 and 1")
+        hidden = cells[np.ix_(*(np.arange(n) // 2 for n in shape))] > 0
+    return total.astype(dtype), hidden, data[cursor.at :]
+
+
+def _chebyshev(n: int, degree: int) -> list[Array]:
+    """T_0 .. T_degree at n voxels."""
+    u = (2.0 * np.arange(n) + 1.0 - n) / n
+    found = [np.ones(n), u]
+    while len(found) <= degree:
+        found.append(2.0 * u * found[-1] - found[-2])
+    return found
 
 
 def _unpacked(data: bytes, size: int) -> bytearray:
@@ -602,7 +654,7 @@ def _stages(shape: Box) -> Iterator[Stage]:
 # --- Numbers
 
 
-def _integers(stack: Stack, shape: Box, high: int, bound: int, taper: int) -> Array:
+def _integers(stack: Stack, shape: Box, high: int, bound: int, taper: int, hidden: Array | None = None) -> Array:
     """A box of q."""
     values, errors = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     values[0, 0, 0] = number(stack, FLAT, 0, high)
@@ -643,10 +695,13 @@ def _integers(stack: Stack, shape: Box, high: int, bound: int, taper: int) -> Ar
         classes += (step == 1) & (abs(fraction) >= 2)
 
         empty, k = np.zeros(classes.size, bool), np.zeros(classes.size, np.int64)
+        seen = np.ones(classes.size, bool) if hidden is None else ~hidden[stage.voxels()].ravel()
         if flags:
             share = _share(around, background)
-            empty[share > 0] = flags.tokens(stack, share[share > 0]) > 0
-        k[~empty] = _of_tokens(stack, tables.tokens(stack, classes[~empty]))
+            flagged = seen & (share > 0)
+            empty[flagged] = flags.tokens(stack, share[flagged]) > 0
+        coded = seen & ~empty
+        k[coded] = _of_tokens(stack, tables.tokens(stack, classes[coded]))
         k, empty = np.where(fraction < 0, -k, k).reshape(centre.shape), empty.reshape(centre.shape)
         found = np.where(empty, background, np.clip(centre + step * k, 0, high))
         values[stage.voxels()], errors[stage.voxels()] = found, np.where(empty, 0, 8 * found - prediction)

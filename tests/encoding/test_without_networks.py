@@ -15,7 +15,7 @@ import napari_tinc as tinc
 from napari_tinc import events as napari_tinc_events
 from napari_tinc.bounded import search
 from napari_tinc.decoding.contents import BlockContents
-from napari_tinc.encoding import block_size, choice, without_networks
+from napari_tinc.encoding import block_size, choice, stages, without_networks
 from napari_tinc.errors import NotWithNetworks
 from napari_tinc.storage import checkpoint
 from napari_tinc.training import task, trainer
@@ -123,8 +123,8 @@ def test_a_fit_that_catches_up_is_not_given_up() -> None:
         napari_tinc_events.Mark(0.7, 39.16),
         napari_tinc_events.Mark(0.9, 40.82),
     ]
-    assert not any(hopeless.is_hopeless(mark, 40.91) for mark in marks)
-    assert hopeless.is_hopeless(napari_tinc_events.Mark(0.3, 30.0), 40.91)
+    assert not any(stages.is_hopeless(mark, 40.91) for mark in marks)
+    assert stages.is_hopeless(napari_tinc_events.Mark(0.3, 30.0), 40.91)
 
 
 def test_stop_ends_in_what_was_learnt_so_far(monkeypatch: pytest.MonkeyPatch) -> None:

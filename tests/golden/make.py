@@ -18,6 +18,7 @@ import numpy as np
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded.background import Background
 from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.contents import BlockContents, Part
@@ -168,6 +169,28 @@ def both_kinds() -> bytes:
     )  # fmt: skip
 
 
+def on_backgrounds(dtype: str) -> bytes:
+    """Four blocks: all background, and a background with numbers, with networks, and with numbers again."""
+    shape = (17, 16, 130)
+    z, y, x = (np.linspace(0, 1, n) for n in shape)
+    array = 400 + 90 * z[:, None, None] + 60 * y[:, None] + 200 * x * x
+    busy = np.zeros(shape, bool)
+    busy[2:9, 2:9, 42:51] = busy[3:11, 3:10, 76:84] = busy[0:8, 0:7, 122:130] = True
+    array = (array + np.where(busy, 150 * smooth(shape, 8), 0)).astype(dtype)
+    if array.dtype.kind in "iu":
+        array = np.rint(array).astype(dtype)
+    tree = Octree.full(shape, 2)
+    blocks = []
+    for start, stop in zip(tree.start[tree.leaves].tolist(), tree.stop[tree.leaves].tolist(), strict=True):
+        box = np.ascontiguousarray(array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))])
+        payload = coded(box, 6, 3, 0.15)
+        if len(blocks) == 2:
+            background = Background.parse(payload.data, box.shape, box.dtype).data
+            payload = Payload(background + networks(box.shape, 0, (5,), dtype, 300, 900, seed=3))
+        blocks.append(payload)
+    return of_blocks(shape, dtype, array.min().item(), array.max().item(), blocks, depth=2)
+
+
 def overviews_of_networks() -> bytes:
     """Two channels of two blocks, and an overview each, all of networks."""
     shape, edge = (10, 12, 30), 4
@@ -276,6 +299,8 @@ FILES: Files = {
     ),
     "blocks-of-both-kinds": both_kinds,
     "blocks-tapered": tapered,
+    "blocks-background-u2": lambda: on_backgrounds("u2"),
+    "blocks-background-f4": lambda: on_backgrounds("f4"),
     "exact-constant": lambda: bounded(np.full((5, 6, 7), -1.25, "f4")),
     "exact-u1": lambda: bounded((waves("i2", scale=20) + 100).astype("u1")),
     "exact-u2-background": lambda: bounded(with_background()),

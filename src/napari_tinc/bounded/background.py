@@ -68,9 +68,7 @@ def encode_background(
         cells, squares = _background_cells(values - smooth, bound, (1 + 2 * dead_zone) * bound)
         share = float(_voxels_of(cells, original.shape).mean())
         if share < LEAST_SHARE:
-            if degree == 0:
-                continue
-            break
+            continue
         # The price of what the background leaves out is not known yet: a typical bit and half a bound for each voxel.
         rest = (1 - share) * original.size * bound * bound * (PRICE + 0.25)
         cost = squares + rest + PRICE * bound * bound * 10 * len(stored)

@@ -24,12 +24,11 @@ from ..training.fit_tree import fit_tree
 from ..training.task import Estimate, Settings, Task, make_header
 from .block_size import block_tree
 from .blocks import run_blocks, usual_block_seconds
-from .hopeless import is_hopeless
 from .job import EncodingJob
 from .mixed import smooth_share, with_networks
 from .resources import estimate_blocks, memory_needed
 from .sources import VolumeSource
-from .stages import run_stage
+from .stages import is_hopeless, run_stage
 from .without_networks import (
     LARGE_VOLUME,
     LEAST_SMOOTH,

@@ -26,8 +26,8 @@ from ..training.fit_tree import fit_tree
 from ..training.task import Task, make_header
 from .block import Block, BlockTask
 from .blocks import assemble
-from .hopeless import is_hopeless
 from .job import EncodingJob
+from .stages import is_hopeless
 
 # With more bits a voxel, networks were 1 dB behind the predictive coder (docs/developing/experiments.md).
 MOST_BITS = 0.5

@@ -13,7 +13,8 @@ sampling. See head.py for the notation::
 
 A payload of OVERVIEW or BLOCK is, at level 0, a file as networks_file.py has it, without spacing; at level 1 the bytes
 of bounded/box.py. If there are such, a chunk VERIFY ends the critical ones: a u32 CRC-32 of the values of each, in
-order. At level 2 a BLOCK is a background as bounded/background.py has it, and a file as at level 0 for the other voxels.
+order. At level 2 a BLOCK is a background as bounded/background.py has it, and behind that a file as at level 0, for the
+voxels that the background leaves.
 """
 
 from __future__ import annotations
