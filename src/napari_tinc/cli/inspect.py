@@ -22,6 +22,7 @@ OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "w
 def run_info(args: argparse.Namespace) -> None:
     """Print what a file holds."""
     from ..decoding.network_box import NetworkBox
+    from ..decoding.smooth_share import smooth_share
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
 
@@ -41,7 +42,7 @@ def run_info(args: argparse.Namespace) -> None:
         "value_range": volume.value_range, "error_bound": None if volume.n_missing else volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
-        "method": volume.method,
+        "method": volume.method, "n_network_blocks": len(trees), "background": smooth_share(volume),
         "n_blocks": len(above) * math.prod(volume.shape[:-3]),
         "block_shape": (volume.parts.stop - volume.parts.start).max(axis=0).tolist(),
         "n_missing": volume.n_missing, "n_levels": max(widths, default=int(above.max())) + 1,
@@ -66,15 +67,20 @@ def run_info(args: argparse.Namespace) -> None:
         tables["leaves"] = [{name: row[name].tolist() for name in names} for row in volume.leaves]
     named = {key: value for key, value in result.items() if volume.method == "networks" or key not in OF_NETWORKS}
     named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
-    named["method"] = _content_text(volume.method, result["n_blocks"])
+    named["method"] = _content_text(len(trees), len(present))
+    del named["n_network_blocks"]
+    named["background"] = f"{result['background']:.1%} of the voxels" if result["background"] else None
     promise = [] if volume.error_bound is None or volume.n_missing else [promise_of(volume.error_bound)]
     print_result(args, result | tables, *promise, named, *filter(None, tables.values()))
 
 
-def _content_text(method: str, n_blocks: int) -> str:
+def _content_text(n_networks: int, n_blocks: int) -> str:
     """Say what a file consists of, in words."""
-    if method == "predictive":
+    if not n_networks:
         return f"{n_blocks} block{'s'[: n_blocks > 1]} without networks (predictive coder)"
+    if n_networks < n_blocks:
+        rest = n_blocks - n_networks
+        return f"{n_blocks} blocks: {n_networks} of networks, {rest} without (predictive coder)"
     return "an octree of networks" if n_blocks == 1 else f"{n_blocks} blocks, each an octree of networks"
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from ..control import Check, never
 from ..errors import TincError
 from ..format.quality import span_of
 from .leaf_table import LEAF_FIELDS
+
+if TYPE_CHECKING:
+    from ..bounded.background import Background
 
 SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: 1 of 512 voxels, decoded in a 50th of the time.
 
@@ -60,6 +64,19 @@ class BoundedBox:
             if self._array is None:
                 self._array = self._decode(check)
             return self._array
+
+    @cached_property
+    def background(self) -> Background | None:
+        """The polynomial that stands for the smooth part; None if the box has none."""
+        from ..bounded.background import Background
+        from ..format.blocks_file import BACKGROUND_KIND
+
+        if self.data[:1] != bytes([BACKGROUND_KIND]):
+            return None
+        try:
+            return Background.parse(self.data, self.shape, self.dtype)
+        except ValueError as error:
+            raise TincError(f"residual: {error}") from error
 
     def make_sketch(self, check: Check = never) -> None:
         """Decode the coarse levels only. Damage is reported later, when all values are decoded."""

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from ..control import Control
+from ..decoding.smooth_share import smooth_share
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
@@ -25,7 +26,7 @@ from ..training.task import Estimate, Settings, Task, make_header
 from .block_size import block_tree
 from .blocks import run_blocks, usual_block_seconds
 from .job import EncodingJob
-from .mixed import smooth_share, with_networks
+from .mixed import with_networks
 from .resources import estimate_blocks, memory_needed
 from .sources import VolumeSource
 from .stages import is_hopeless, run_stage
@@ -138,7 +139,7 @@ def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _F
         return None
     if predictive is None:
         return (yield from _networks_alone(job, budget, remaining))
-    if smooth_share(predictive) >= LEAST_SMOOTH and not job.control.stop.is_set():
+    if smooth_share(predictive.volume) >= LEAST_SMOOTH and not job.control.stop.is_set():
         return (yield from run_stage(with_networks(job, budget, predictive), remaining.while_fitting_networks))
     end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):

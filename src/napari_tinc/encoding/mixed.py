@@ -16,10 +16,10 @@ import numpy as np
 
 from .. import metrics
 from ..bounded.background import Background
+from ..decoding.bounded_box import BoundedBox
 from ..decoding.contents import BlockContents
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
-from ..format.blocks_file import BACKGROUND_KIND
 from ..format.quality import span_of
 from ..octree import Octree, box_slices
 from ..training.fit_tree import fit_tree
@@ -65,21 +65,6 @@ class _Coded:
         return self.n_bytes >= LEAST_BYTES and 8 * self.n_bytes < MOST_BITS * self.n_busy
 
 
-def smooth_share(made: Finished) -> float:
-    """Return the share of a file's voxels that are background, 0 to 1."""
-    contents = made.volume.parts
-    if not isinstance(contents, BlockContents):
-        return 0.0
-    hidden = total = 0
-    for volume, box in np.ndindex(contents.header.n_volumes, len(contents.start)):
-        part = contents.part(volume, box)
-        assert part is not None
-        total += math.prod(part.shape)
-        if part.data[0] == BACKGROUND_KIND:
-            hidden += int(Background.parse(part.data, part.shape, contents.header.dtype).hidden.sum())
-    return hidden / total
-
-
 def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Progress | Preview | Finished]:
     """Fit networks to the blocks of a file of the predictive coder, where they may be better.
 
@@ -110,10 +95,13 @@ def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Pro
         if fitted is not None and fitted.rmse < one.block.rmse:
             blocks[index] = fitted
     if all(block.crc is not None for block in blocks):
-        yield made
+        tried = "networks were better for no block" if candidates else ""
+        yield replace(made, reason=tried)
         return
     finished = assemble(job, replace(contents.header, error_bound=None), [], blocks)
-    yield finished if finished.volume.nbytes_compressed <= budget else made
+    n_networks = sum(block.crc is None for block in blocks)
+    reason = f"networks are better for {n_networks} of {len(blocks)} block{'s'[: len(blocks) > 1]}"
+    yield replace(finished, reason=reason) if finished.volume.nbytes_compressed <= budget else made
 
 
 def _coded_blocks(job: EncodingJob, contents: BlockContents, span: float) -> Iterator[_Coded]:
@@ -122,15 +110,11 @@ def _coded_blocks(job: EncodingJob, contents: BlockContents, span: float) -> Ite
     for volume, box in np.ndindex(header.n_volumes, len(contents.start)):
         task = BlockTask(job.source, volume, box_slices(contents.start[box], contents.stop[box]), 0)
         part = contents.part(volume, box)
-        assert part is not None
-        values, data = task.read(job.settings), part.data
-        decoded = contents.part(volume, box).array  # type: ignore[union-attr]
-        rmse, largest = metrics.rmse_and_largest(values, decoded)
-        ssim = 1.0 if rmse == 0 else metrics.ssim(values, decoded, span, job.control.check)
-        background = None
-        if data[0] == BACKGROUND_KIND:
-            background = Background.parse(data, task.shape, header.dtype)
-        yield _Coded(task, Block(data, rmse, largest, ssim, values.size, part.crc), background)  # type: ignore[union-attr]
+        assert isinstance(part, BoundedBox)
+        values = task.read(job.settings)
+        rmse, largest = metrics.rmse_and_largest(values, part.array)
+        ssim = 1.0 if rmse == 0 else metrics.ssim(values, part.array, span, job.control.check)
+        yield _Coded(task, Block(part.data, rmse, largest, ssim, values.size, part.crc), part.background)
 
 
 def _fit_networks(
