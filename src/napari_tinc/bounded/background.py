@@ -29,6 +29,7 @@ CELL = 2  # Voxels along the cells of the mask.
 MAX_DEGREE = 8  # Polynomials of a higher degree are refused.
 DEGREES = (0, 1, 2, 4, 6)  # The encoder tries polynomials of these total degrees.
 FINENESS = 64  # Coefficients are rounded to this fraction of the bound.
+LARGEST = 1e100  # Boxes with larger values, whose squares would be infinite, have no background.
 LEAST_SHARE = 0.1  # A background that fills less of a box is not tried.
 MEAN_EDGE = 4  # The polynomial is fitted to the means of cells of this many voxels along an edge.
 MOST_MEANS = 4000  # At most this many means are fitted to.
@@ -51,7 +52,7 @@ def encode_background(
     if not bound or original.size < MEAN_EDGE**3 or min(original.shape) < MEAN_EDGE:
         return None
     values = original.astype(np.float64)
-    if not np.isfinite(values).all():
+    if not np.abs(values).max() < LARGEST:  # or NaN
         return None
     best: tuple[float, bytes, NDArray[Any], NDArray[np.bool_]] | None = None
     step = bound / FINENESS
@@ -97,7 +98,7 @@ def encode_background(
 
 def background_share(values: NDArray[Any], bound: float) -> float:
     """Return about the share of a box that a background would hide at a bound, 0 to 1."""
-    if min(values.shape) < MEAN_EDGE or not bound:
+    if min(values.shape) < MEAN_EDGE or not bound or not np.abs(values.astype(np.float64)).max() < LARGEST:
         return 0.0
     positions, means = _means_of_cells(values.astype(np.float64))
     shares = [0.0]

@@ -75,9 +75,9 @@ def encode_and_decode(
         if len(label_values) <= bits.size / VOXELS_PER_LABEL:
             label_bytes = labels.encode_labels(label_values, indices.reshape(bits.shape), check)
             candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
-    if dead_zone and (with_background := encode_background(original, bound, taper, dead_zone, check)):
+    if bound and dead_zone and (with_background := encode_background(original, bound, taper, dead_zone, check)):
         candidates.append(with_background)
-    if not dead_zone:
+    if not (bound and dead_zone):
         return min(candidates, key=lambda one: len(one[0]))
     return min(candidates, key=lambda one: _cost(one[0], one[1], original, bound))
 
@@ -87,7 +87,8 @@ def _cost(data: bytes, decoded: NDArray[Any], original: NDArray[Any], bound: flo
     finite = np.isfinite(original)
     with np.errstate(over="ignore"):
         errors = np.subtract(decoded[finite], original[finite], dtype=np.float64) / bound
-        return float(errors @ errors) + 8 * PRICE * len(data)
+        squares = float(errors @ errors)
+    return squares + 8 * PRICE * len(data)
 
 
 def _share_of_equal_neighbours(bits: NDArray[Any]) -> float:
