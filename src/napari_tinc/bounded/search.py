@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from . import box as bounded_box
+from .shaping import reach
 
 TAPER = 3  # Gives the best PSNR on average, at ratios 32 to 128.
-DEAD_ZONE = 0.15  # Share of a step; gives the best PSNR on average, with that taper.
-WIDE_DEAD_ZONE = 0.3  # Share of a step; is tried for fewer bytes at the same bound.
+DEAD_ZONE = 0.1  # Share of a step; gives the best PSNR on average, with that taper.
+WIDE_DEAD_ZONE = 0.2  # Share of a step; is tried for fewer bytes at the same bound.
 MAX_ENCODES = 6  # A search ends after this many rounds.
 LEAST_SHARE = 0.97  # A search for a size ends with this share of the bytes that are allowed.
 NEAR_DB = 0.1  # A search for a PSNR ends at most this much above it.
@@ -64,11 +65,10 @@ Encoder = Callable[[int, float, int, float], EncodedBox]  # from the number of a
 class EncodedBoxes:
     """Boxes encoded under one bound, taper and dead zone.
 
-    Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact if the bound is 0.
-
     Attributes
     ----------
     parts : bytes of every box.
+    bound : in units of the values. Without a dead zone every voxel is within it; boxes are exact if it is 0.
     mse : mean squared error of all finite voxels.
     """
 
@@ -77,6 +77,11 @@ class EncodedBoxes:
     taper: int
     dead_zone: float
     mse: float
+
+    @property
+    def largest_error(self) -> float:
+        """Error that no voxel is beyond."""
+        return reach(self.bound, self.dead_zone)
 
     @property
     def nbytes(self) -> int:
