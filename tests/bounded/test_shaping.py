@@ -47,7 +47,7 @@ def test_details_that_are_coded_move_nothing_and_background_stays() -> None:
 
 def test_dead_zones_grow_as_errors_shrink_and_as_fewer_voxels_depend_on_one() -> None:
     faces, edges, corners = (shaping.dead_zones(0, parity, 0.1) for parity in ((1, 0, 0), (0, 1, 1), (1, 1, 1)))
-    assert (np.diff(faces) <= 0).all() and 0 < faces.min() and corners.max() <= 0.5
+    assert (np.diff(faces) <= 0).all() and faces.min() > 0 and corners.max() <= 0.5
     assert (faces < edges).all() and (edges <= corners).all()
     assert (shaping.dead_zones(3, (1, 1, 1), 0.1) == faces).all()
     assert (shaping.dead_zones(0, (1, 1, 1), 0) == 0).all()

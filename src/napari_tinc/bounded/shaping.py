@@ -17,7 +17,9 @@ from .entropy import MAX_CLASSES
 from .prediction import Ints, Parity, Place
 
 LARGEST_ERROR = 2.0  # In bounds: no voxel is further off, however wide the dead zone is.
-UPDATE = 0.4  # Share of the mean of two details that is added to the voxel between them. 0.5 is that of the 5/3 wavelet.
+UPDATE = (
+    0.4  # Share of the mean of two details that is added to the voxel between them. 0.5 is that of the 5/3 wavelet.
+)
 ROOM = 0.8  # Share of the difference between the bound and that of a level by which voxels of this level may be moved.
 UNCODED = 0.6  # Smaller details, in steps, are taken not to be coded.
 USUAL_SAVING = 3.0  # Bits. Where a step less saves as many, the dead zone is as wide as was asked for.
