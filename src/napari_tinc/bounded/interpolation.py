@@ -206,11 +206,12 @@ def encode_integers(
         classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
         step = stage.known.step
         errors = (wanted.astype(np.int64) - centre).ravel()
-        rounding: int | NDArray[np.int64] = step // 2
+        steps = np.abs(errors) + step // 2
         if dead_zone:
             zones = dead_zones(level_of(place), stage.parity, dead_zone)
-            rounding = (step // 2 - (2 * zones * (step // 2)).astype(np.int64))[classes]
-        integers = np.sign(errors) * ((np.abs(errors) + rounding) // step)
+            steps -= (2 * zones * (step // 2)).astype(np.int64)[classes]
+        steps //= step
+        integers = np.sign(errors) * steps
         coded = tokens_of(np.where(flipped, -integers, integers))
         if empty is not None:
             classes, coded = classes[~empty], (coded[0][~empty], coded[1][~empty], coded[2][~empty])
