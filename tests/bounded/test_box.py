@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import interpolation, quantization, special_values
+from napari_tinc.bounded.shaping import reach
 from napari_tinc.format.limits import DTYPES
 
 SHAPES = st.tuples(*[st.integers(1, 9)] * 3)
@@ -29,7 +30,7 @@ def check(box: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0)
     bits = f"u{box.dtype.itemsize}"
     same = out.view(bits) == np.ascontiguousarray(box).view(bits)
     with np.errstate(all="ignore"):
-        near = np.abs(out.astype(np.float64) - box.astype(np.float64)) <= (1 + 2 * dead_zone) * bound
+        near = np.abs(out.astype(np.float64) - box.astype(np.float64)) <= reach(bound, dead_zone)
     assert (same | near if bound else same).all()
     return data
 

@@ -28,7 +28,7 @@ def test_bytes_are_within_the_budget_and_use_it(dtype: str, scale: float, ratio:
     errors = 0.0
     for part, box in zip(found.parts, boxes, strict=True):
         error = bounded_box.decode_box(part, box.shape, box.dtype).astype(np.float64) - box
-        assert np.abs(error).max() <= (1 + 2 * found.dead_zone) * found.bound
+        assert np.abs(error).max() <= found.largest_error <= 2 * found.bound
         errors += float((error**2).mean()) / 2
     assert found.mse == pytest.approx(errors)
 

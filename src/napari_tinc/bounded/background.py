@@ -23,6 +23,7 @@ from ..control import Check, never
 from . import labels
 from .entropy import MEDIUM, Reader, Writer
 from .quantization import BoxKind, decode_numbers, encode_numbers
+from .shaping import reach
 
 HEAD = struct.Struct("<BBHId")  # Kind, degree, bytes of the coefficients and of the mask, step of the coefficients.
 CELL = 2  # Voxels along the cells of the mask.
@@ -43,7 +44,7 @@ def encode_background(
 ) -> tuple[bytes, NDArray[Any]] | None:
     """Encode a box as a background and the other voxels. None if there is no background.
 
-    Every voxel is within 1 + 2 ``dead_zone`` bounds.
+    Every voxel is within the :func:`~.shaping.reach` of the bound.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def encode_background(
             continue
         stored = stored.astype(np.int64)
         smooth = _to_dtype(polynomial(stored, degree, step, original.shape), original.dtype)
-        cells, squares = _background_cells(values - smooth, bound, (1 + 2 * dead_zone) * bound)
+        cells, squares = _background_cells(values - smooth, bound, reach(bound, dead_zone))
         share = float(_voxels_of(cells, original.shape).mean())
         if share < LEAST_SHARE:
             continue

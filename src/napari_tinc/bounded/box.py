@@ -37,8 +37,8 @@ def encode_box(
     original : (z, y, x), u1 to i4 or f2 to f8.
     bound : largest absolute error, in units of the values; 0 is bit for bit.
     taper : 0 to 4. Above 0, coarser levels have smaller steps: a smaller mean squared error for more bytes.
-    dead_zone : 0 to 0.5. Above 0, voxels are within 1 + 2 ``dead_zone`` bounds instead: fewer bytes by more than that
-        adds to the mean squared error.
+    dead_zone : 0 to 0.5. Above 0, voxels are within two bounds instead (:func:`.shaping.reach`): fewer bytes by more
+        than that adds to the mean squared error.
 
     Raises
     ------

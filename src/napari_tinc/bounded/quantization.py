@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..control import Check
 from . import interpolation
 from .entropy import Reader, Tables, Writer, tokens_of
+from .shaping import reach
 
 # The fields of Head but for the table; bytes of the table and of the low bits; number of corrections.
 HEAD = struct.Struct("<4B8sQQdIII")
@@ -88,9 +89,8 @@ def encode_numbers(
     differs = decoded.view(bits.dtype) != bits
     if bound:
         with np.errstate(all="ignore"):
-            differs &= ~(
-                np.abs(decoded.astype(np.float64) - original.astype(np.float64)) <= (1 + 2 * dead_zone) * bound
-            )
+            errors = np.abs(decoded.astype(np.float64) - original.astype(np.float64))
+            differs &= ~(errors <= reach(bound, dead_zone))
     wrong = np.flatnonzero(differs if hidden is None else differs & ~hidden)
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)

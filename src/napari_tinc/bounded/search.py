@@ -2,7 +2,7 @@
 
 Bytes and errors change steadily with the logarithm of the bound. A search starts from an estimate and encodes all boxes
 a few times, each time between a bound that was too small and one that was too large. Bounds of integers are integers.
-The sizes between two of these are approached with other dead zones.
+Between two of these, other dead zones meet the goal.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from . import box as bounded_box
+from .shaping import reach
 
 TAPER = 3  # Gives the best PSNR on average, at ratios 32 to 128.
-DEAD_ZONE = 0.15  # Share of a step; gives the best PSNR on average, with that taper.
-WIDE_DEAD_ZONE = 0.3  # Share of a step; is tried for fewer bytes at the same bound.
+DEAD_ZONE = 0.1  # Share of a step; gives the best PSNR on average, with that taper.
+WIDE_DEAD_ZONE = 0.2  # Share of a step; is tried for fewer bytes at the same bound.
+NARROW_DEAD_ZONE = 0.02  # Share of a step; is tried for more bytes at the same bound.
 MAX_ENCODES = 6  # A search ends after this many rounds.
-LEAST_SHARE = 0.97  # A search for a size ends with this share of the bytes that are allowed.
+LEAST_SHARE = 0.985  # A search for a size ends with this share of the bytes that are allowed.
 NEAR_DB = 0.1  # A search for a PSNR ends at most this much above it.
 UNIFORM_ERROR_DB = 4.8  # PSNR over that of errors as large as the bound: small errors are spread evenly up to it.
 SAMPLES_PER_LEVEL = 30_000  # The estimate looks at about this many voxels of a level.
+ESTIMATE_SHARE = 0.57  # Boxes take about this share of the bytes that a linear interpolation would.
 BYTES_PER_BOX = 100  # The estimate adds this many bytes for the head and the tables of a box.
 
 
@@ -64,11 +67,10 @@ Encoder = Callable[[int, float, int, float], EncodedBox]  # from the number of a
 class EncodedBoxes:
     """Boxes encoded under one bound, taper and dead zone.
 
-    Every voxel is within 1 + 2 ``dead_zone`` bounds, in units of the values; exact if the bound is 0.
-
     Attributes
     ----------
     parts : bytes of every box.
+    bound : in units of the values. Without a dead zone every voxel is within it; boxes are exact if it is 0.
     mse : mean squared error of all finite voxels.
     """
 
@@ -79,13 +81,18 @@ class EncodedBoxes:
     mse: float
 
     @property
+    def largest_error(self) -> float:
+        """Error that no voxel is beyond."""
+        return reach(self.bound, self.dead_zone)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all boxes."""
         return sum(map(len, self.parts))
 
 
 def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> EncodedBoxes:
-    """Encode boxes into at most ``nbytes``, and at least 97 % of these if such a bound is found; lossless if that
+    """Encode boxes into at most ``nbytes``, and at least 98.5 % of these if such a bound is found; lossless if that
     fits.
 
     Parameters
@@ -106,7 +113,10 @@ def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder |
             return encoded
     goal = float(np.log2(nbytes * (1 + LEAST_SHARE) / 2))
     search = _Search(
-        boxes, lambda bound: float(np.log2(estimate(bound))), lambda encoded: float(np.log2(encoded.nbytes)), encode
+        boxes,
+        lambda bound: float(np.log2(ESTIMATE_SHARE * estimate(bound))),
+        lambda encoded: float(np.log2(encoded.nbytes)),
+        encode,
     )
     search.run(
         goal, lambda encoded: LEAST_SHARE * nbytes <= encoded.nbytes <= nbytes, lambda encoded: encoded.nbytes > nbytes
@@ -228,10 +238,32 @@ class _Search:
             (lows if is_high(encoded) else highs).append((float(np.log2(bound)), self.measured(encoded)))
             bound = self._next_bound(goal, lows, highs, self.measured(encoded) - self.expected(bound))
         if bound is None and lows and highs:  # no integer is between them
-            below, above = (float(np.rint(2.0**logarithm)) for logarithm in (max(lows)[0], min(highs)[0]))
-            for setting in ((below, TAPER, WIDE_DEAD_ZONE), (above, TAPER, 0.0), (below, 1, WIDE_DEAD_ZONE)):
-                if len(self.tried) == MAX_ENCODES or is_met(self._encode_at(*setting)):
+            for (logarithm, result), other in ((max(lows), WIDE_DEAD_ZONE), (min(highs), NARROW_DEAD_ZONE)):
+                if self._vary_dead_zone(float(np.rint(2.0**logarithm)), result, other, goal, is_met):
                     return
+
+    def _vary_dead_zone(
+        self, bound: float, result: float, other: float, goal: float, is_met: Callable[[EncodedBoxes], bool]
+    ) -> bool:
+        """Try dead zones between the usual one, of which the result is known, and another.
+
+        Return True if the search is over, False if the goal is beyond the other.
+        """
+        zone, points = other, [(DEAD_ZONE, result)]
+        while len(self.tried) < MAX_ENCODES:
+            encoded = self._encode_at(bound, TAPER, zone)
+            if is_met(encoded):
+                return True
+            points.append((zone, self.measured(encoded)))
+            wider = [point for point in points if point[1] <= goal]
+            narrower = [point for point in points if point[1] > goal]
+            if not (wider and narrower):
+                return False
+            (one, first), (two, second) = max(narrower), min(wider)
+            zone = one + (two - one) * (first - goal) / (first - second)
+            if any(abs(zone - tried) < 1e-3 for tried, _ in points):
+                return True
+        return True
 
     def reach_further(self, is_enough: Callable[[EncodedBoxes], bool]) -> bool:
         """Try a larger bound. Return True without doing so if one was enough, or there is no larger one."""
@@ -273,9 +305,12 @@ class _Search:
                 (one, first), (other, second) = points[:2]
                 step = (goal - first) * (other - one) / (second - first)
                 bound = self._rounded(one + float(np.clip(step, -2, 2)))
-            tried = [2.0**b for b, _ in points]
+            tried = [float(np.rint(2.0**b)) if self._integers else 2.0**b for b, _ in points]
             if any(abs(bound / b - 1) < 1e-3 for b in tried):
-                bound = self._rounded(points[0][0] + (0.3 if lows else -0.3))
+                direction = 1 if lows else -1
+                bound = self._rounded(points[0][0] + 0.3 * direction)
+                if self._integers and bound in tried:
+                    bound = min(max(bound + direction, self._smallest), self._largest)
             return None if any(abs(bound / b - 1) < 1e-6 for b in tried) else bound
         (small, above), (large, below) = max(lows), min(highs)
         part = np.clip((above - goal) / max(above - below, 1e-9), 0.03, 0.97)

@@ -125,9 +125,7 @@ def fit_without_networks(
     def work(encode: Encoder, check: Check) -> Finished:
         """Search, then check and measure every box, and build the file."""
         encoded = search(encode)
-        bound = encoded.bound * (1 + 2 * encoded.dead_zone)
-        if np.dtype(source.dtype).kind in "iu":
-            bound = float(math.floor(bound))
+        bound = encoded.largest_error
 
         def block(index: int) -> Block:
             """Return a finished block, from an earlier run if there is one."""
@@ -138,7 +136,8 @@ def fit_without_networks(
             return made
 
         blocks = [block(index) for index in range(len(boxes))]
-        finished = assemble(job, replace(header, error_bound=bound), [], blocks)
+        largest = max(block.max_error for block in blocks)  # 0 would promise every bit
+        finished = assemble(job, replace(header, error_bound=largest or bound), [], blocks)
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
