@@ -18,6 +18,7 @@ from ..control import Check, never
 from ..format.limits import DTYPES
 from . import interpolation, labels
 from .quantization import (
+    HEAD,
     MAX_TAPER,
     BoxKind,
     check_low_bits,
@@ -131,6 +132,11 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
         raise ValueError("corrections of the residual leave voxels as they are")
     values.reshape(-1)[wrong] = right
     return values
+
+
+def is_rounded(data: bytes) -> bool:
+    """Return whether an encoded box has integers that were rounded, within a bound above 0; only these are filtered."""
+    return len(data) >= HEAD.size and data[0] in (BoxKind.ORDERED, BoxKind.GRID) and HEAD.unpack_from(data)[6] > 0
 
 
 def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: Check = never) -> NDArray[Any] | None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounded import search as bounded_search
-from ..bounded.search import EncodedBox, EncodedBoxes, Encoder
+from ..bounded.search import EncodedBox, Encoder
 from ..control import Check, Control
 from ..errors import Cancelled
 from ..events import Finished, Progress
@@ -32,6 +32,7 @@ from ..training import costs
 from .block import Block, BlockTask, coded_block
 from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
+from .filtered import Encoded, FilteredSearch, filter_notes
 from .job import EncodingJob
 
 MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
@@ -111,18 +112,21 @@ def fit_without_networks(
     provenance = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
     n_other_bytes = head_bytes(header, [*job.extra, provenance], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY
 
-    def search(encode: Encoder) -> EncodedBoxes:
-        """Find the bound, and encode all boxes within it."""
+    def search(encode: Encoder, check: Check) -> Encoded:
+        """Find the bound, encode all boxes within it, and fit the filter that they pass, if one pays."""
         if not span:
-            return bounded_search.encode_lossless(boxes, encode)
+            return bounded_search.encode_lossless(boxes, encode), None
+        fits = job.settings.calibrate and not job.labels
+        filtered = FilteredSearch(boxes, header.value_range, encode, pieces, check, fits=fits)
         if wanted is not None:
-            return bounded_search.encode_to_psnr(boxes, wanted, span, encode)
+            return filtered.to_psnr(wanted)
         assert nbytes is not None
-        return bounded_search.encode_to_size(boxes, max(1, nbytes - n_other_bytes), encode)
+        return filtered.to_size(max(1, nbytes - n_other_bytes))
 
     def work(encode: Encoder, check: Check) -> Finished:
         """Search, then check and measure every box, and build the file."""
-        encoded = search(encode)
+        encoded, filter_ = search(encode, check)
+        finish = None if filter_ is None else filter_.finish(header.value_range)
         bound = encoded.bound * (1 + 2 * encoded.dead_zone)
         if np.dtype(source.dtype).kind in "iu":
             bound = float(math.floor(bound))
@@ -131,12 +135,17 @@ def fit_without_networks(
             """Return a finished block, from an earlier run if there is one."""
             if (kept := pieces.get(f"block {index}")) is not None:
                 return Block(**kept)
-            made = coded_block(encoded.parts[index], boxes[index], bound, span, check)
+            made = coded_block(encoded.parts[index], boxes[index], bound, span, check, finish)
             pieces.put(f"block {index}", made.state())
             return made
 
         blocks = [block(index) for index in range(len(boxes))]
-        finished = assemble(job, replace(header, error_bound=bound), [], blocks)
+        notes = {}
+        if filter_ is not None:
+            bound = max(bound, *(made.max_error for made in blocks))  # holds with the filter and without it
+            notes = filter_notes(encoded.mse, blocks)
+        file_header = replace(header, error_bound=bound, filter=filter_.pack() if filter_ is not None else b"")
+        finished = assemble(job, file_header, [], blocks, notes)
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +18,16 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from ..errors import TincError
+from ..format.limits import MAX_FILTER
 from ..networks.entropy import Geometric, decode, encode
 from .terms import ORBITS, REACH, padded_slab, slabs, terms
 
 HEAD = struct.Struct("<BBBfHH")  # Classes, whether there are clipped terms, bits, unit, and the law of the integers.
 CLASSES = {1: (0,) * 8, 4: (0, 1, 1, 2, 1, 2, 2, 3), 8: tuple(range(8))}  # From the number of classes: of each parity.
 MAX_BITS = 15  # A coefficient is an integer times 2^-bits, of at most so many bits.
-MAX_BYTES = 2**16  # A longer chunk is refused.
+
+
+Finish = Callable[[NDArray[Any], Check], NDArray[Any]]  # from decoded values, and what ends the work, to filtered ones
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,16 +62,16 @@ class Filter:
         return self.integers.shape[1] > len(ORBITS) + 1
 
     def pack(self) -> bytes:
-        """Return the bytes of the FILTER chunk."""
+        """Return the bytes of the filter, as the head of a file has them."""
         law = Geometric.of(self.integers)
         head = HEAD.pack(self.n_classes, self.clips, self.bits, self.unit, law.decay, law.largest)
         return head + encode([(self.integers.ravel(), law)])
 
     @classmethod
     def parse(cls, data: bytes) -> Filter:
-        """Read the bytes of a FILTER chunk. TincError if they are not those of a filter."""
-        if not HEAD.size <= len(data) <= MAX_BYTES:
-            raise TincError(f"filter is {len(data)} bytes, expected {HEAD.size} to {MAX_BYTES}")
+        """Read the bytes of a filter. TincError if they are not those of one."""
+        if not HEAD.size <= len(data) <= MAX_FILTER:
+            raise TincError(f"filter is {len(data)} bytes, expected {HEAD.size} to {MAX_FILTER}")
         n_classes, clips, bits, unit, decay, largest = HEAD.unpack_from(data)
         if n_classes not in CLASSES or clips > 1 or bits > MAX_BITS:
             stated = f"{n_classes} classes, clips {clips}, {bits} bits"
@@ -80,6 +84,10 @@ class Filter:
         except ValueError as error:
             raise TincError(f"filter: {error}") from error
         return cls(integers.reshape(shape), bits, unit)
+
+    def finish(self, value_range: tuple[float, float]) -> Finish:
+        """Return :meth:`apply` for boxes of a volume of this range."""
+        return lambda values, check: self.apply(values, value_range, check)
 
     def apply(self, values: NDArray[Any], value_range: tuple[float, float], check: Check = never) -> NDArray[Any]:
         """Return what the filter makes of a box.
