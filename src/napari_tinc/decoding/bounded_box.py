@@ -1,7 +1,7 @@
 """A box of voxels coded without networks: within a bound of the original, or bit for bit.
 
-The bytes are those of bounded/box.py, decoded to the same bits on any machine; their CRC-32 is in the file. In a file for
-a ratio or a PSNR, the values may pass a filter (filtering/) after that.
+The bytes are those of bounded/box.py, decoded to the same bits on any machine; their CRC-32 is in the file. In a
+file for a ratio or a PSNR, the values may pass a filter (filtering/) after that.
 """
 
 from __future__ import annotations

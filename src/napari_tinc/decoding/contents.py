@@ -83,11 +83,15 @@ class Contents(Boxes, Protocol):
         """Whether any box is a tree of networks."""
 
     @property
+    def filter(self) -> Filter | None:
+        """The filter that rounded blocks pass while calibration is shown; None if the file has none."""
+
+    @property
     def shows_calibration(self) -> bool:
-        """Whether gains and offsets are applied, where the file has any."""
+        """Whether gains and offsets, and the filter, are applied, where the file has any."""
 
     def uncalibrated(self, ancillary: Sequence[Chunk]) -> Contents:
-        """The same without gains and offsets, and with other ancillary chunks; the file is not read or written."""
+        """The same without gains, offsets and filter, with other ancillary chunks; the file is not read or written."""
 
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         """Return the rows of :attr:`TincVolume.leaves` of a box, counted from its corner; None if it was cut off."""
@@ -117,6 +121,7 @@ class SingleTree:
     leading: tuple[int, ...] = ()
     edge = 0
     has_networks = True
+    filter = None
 
     def __init__(self, tree: NetworkBox, *, ancillary: list[Chunk] | None = None, calibrated: bool = True) -> None:
         self._tree, self._ancillary, self.shows_calibration = tree, ancillary, calibrated
@@ -191,7 +196,6 @@ class BlockContents:
 
     @cached_property
     def filter(self) -> Filter | None:
-        """The filter that rounded blocks pass, if calibration is shown; None if the file has none."""
         return Filter.parse(self.header.filter) if self.header.filter else None
 
     @cached_property
@@ -363,9 +367,8 @@ class BlockContents:
         data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
         dtype = self.header.dtype
         if entry.level:
-            finish = None
-            if self.filter is not None and entry.role is ChunkKind.BLOCK:
-                finish = self.filter.finish(self.header.value_range)
+            filter_ = self.filter if entry.role is ChunkKind.BLOCK else None  # Overviews do not pass it.
+            finish = None if filter_ is None else filter_.finish(self.header.value_range)
             part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start), finish)
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part

@@ -146,7 +146,7 @@ def coded_block(
     data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never,
     finish: Finish | None = None,
 ) -> Block:  # fmt: skip
-    """Decode and check the bytes that bounded/box.py made of a block; filter the values with ``finish``, and measure."""
+    """Decode and check the bytes that bounded/box.py made of a block; filter the values, and measure them."""
     decoded = bounded_box.decode_box(data, values.shape, values.dtype, check)
     check()
     wrong = violations(values, decoded, bound)

@@ -25,13 +25,14 @@ from .block import Block
 RESERVED_SHARE = 0.025  # At most this share of the bytes is for a filter,
 MOST_RESERVED = 256  # and at most so many.
 HEAD_BYTES = 26  # The length of a filter, and what PROVENANCE has of it.
-TARGET_SHARE = 0.95  # A search for a PSNR counts on this share of what a filter gains, as it is fitted to larger errors.
+# A search for a PSNR counts on this share of what a filter gains, as another one is fitted to the larger errors.
+TARGET_SHARE = 0.95
 
 Encoded = tuple[EncodedBoxes, Filter | None]
 
 
 def filter_notes(mse: float, blocks: Sequence[Block]) -> dict[str, str]:
-    """Return what PROVENANCE says of a filter: by how many dB it lowers the mean squared error ``mse`` of all blocks."""
+    """Return what PROVENANCE says of a filter: the dB by which it lowers the mean squared error ``mse`` of all."""
     squares = sum(block.rmse**2 * block.measured for block in blocks)
     filtered = squares / max(1, sum(block.measured for block in blocks))
     return {"filter": f"{10 * math.log10(mse / filtered):.3f}" if filtered and mse else "0.000"}

@@ -61,7 +61,7 @@ def fit_filter(
 def _samples(
     pairs: Sequence[Pair], low: float, span: float, n_voxels: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Yield slabs of about so many voxels of all boxes: padded, and what a filter should add, as shares of the range."""
+    """Yield slabs of about so many voxels: padded, and what a filter should add, as shares of the range."""
     places = [(pair, slab) for pair in pairs for slab in slabs(pair[0].shape)]
     voxels = [(slab.stop - slab.start) * pair[0][0].size for pair, slab in places]
     stride = max(1, round(sum(voxels) / n_voxels))

@@ -20,6 +20,7 @@ ORBITS = (
 )  # fmt: skip
 
 Floats = NDArray[np.float32]
+_INNER = slice(REACH, -REACH)
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
@@ -44,25 +45,27 @@ def padded_slab(values: NDArray[np.generic], slab: slice, low: float, span: floa
 
 
 def terms(padded: Floats) -> Iterator[Floats]:
-    """Yield the term of each orbit, (z, y, x): the mean of the neighbours less the value, in the order of ORBITS.
+    """Yield the term of each orbit, (z, y, x): the mean of the neighbours less the value, in the order of ORBITS."""
+    value = padded[_INNER, _INNER, _INNER]
+    for orbit, total in zip(ORBITS, _sums(padded), strict=True):
+        yield total * np.float32(0.5 ** sum(map(bool, orbit))) - value
 
-    Sums are along z first, then y, then x.
-    """
-    along_z = _both(padded, 0, 1)
-    middle = padded[REACH:-REACH]
+
+def _sums(padded: Floats) -> Iterator[Floats]:
+    """Yield the sum of the neighbours of each orbit: along z first, then y, then x."""
+    middle, along_z = padded[_INNER], _both(padded, 0, 1)
     along_y, along_zy = _both(middle, 1, 1), _both(along_z, 1, 1)
-    inner = slice(REACH, -REACH)
-    value = middle[:, inner, inner]
-    sums = (
-        lambda: along_z[:, inner, inner], lambda: along_y[..., inner], lambda: _both(middle[:, inner], 2, 1),
-        lambda: _both(along_y, 2, 1), lambda: _both(along_z[:, inner], 2, 1), lambda: along_zy[..., inner],
-        lambda: _both(along_zy, 2, 1),
-        lambda: _both(padded[:, inner, inner], 0, 2), lambda: _both(middle[..., inner], 1, 2), lambda: _both(middle[:, inner], 2, 2),
-        lambda: _both(padded[:, inner, inner], 0, 3), lambda: _both(middle[..., inner], 1, 3),
-        lambda: _both(middle[:, inner], 2, 3),
-    )  # fmt: skip
-    for orbit, total in zip(ORBITS, sums, strict=True):
-        yield total() * np.float32(0.5 ** sum(map(bool, orbit))) - value
+    yield along_z[:, _INNER, _INNER]
+    yield along_y[..., _INNER]
+    yield _both(middle[:, _INNER], 2, 1)
+    yield _both(along_y, 2, 1)
+    yield _both(along_z[:, _INNER], 2, 1)
+    yield along_zy[..., _INNER]
+    yield _both(along_zy, 2, 1)
+    for distance in (2, 3):
+        yield _both(padded[:, _INNER, _INNER], 0, distance)
+        yield _both(middle[..., _INNER], 1, distance)
+        yield _both(middle[:, _INNER], 2, distance)
 
 
 def _both(array: Floats, axis: int, distance: int) -> Floats:
