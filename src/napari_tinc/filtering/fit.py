@@ -17,7 +17,9 @@ FIT_VOXELS = 2**20  # About so many voxels are looked at: more would not change 
 UNITS = (1.0, 3.0)  # Terms are clipped at one of these times their mean size.
 BITS = (4, 5, 6, 7, 8, 9)  # Coefficients are tried in units of 2^-bits.
 LARGEST = 2**12  # A coefficient has at most this magnitude, in its unit.
-DB_PER_DOUBLING = 4.0  # What twice the bytes would gain without a filter, in dB: the price of the filter's bytes.
+# What twice the bytes would gain without a filter, in dB, of 0 bits a voxel, and more for each: the price of its bytes.
+DB_PER_DOUBLING = 4.0
+MORE_DB_PER_BIT = 4.0
 WORTH_DB = 0.02  # A filter that gains less, after this price, is left out.
 RIDGE = 1e-7  # Added to the normal equations, as a share: terms that are nearly alike get no large coefficients.
 N = len(ORBITS)
@@ -26,7 +28,12 @@ Pair = tuple[NDArray[Any], NDArray[Any]]  # an original box and the decoded one
 
 
 def fit_filter(
-    pairs: Sequence[Pair], value_range: tuple[float, float], nbytes: int, most_bytes: int, check: Check = never
+    pairs: Sequence[Pair],
+    value_range: tuple[float, float],
+    nbytes: int,
+    bits_per_voxel: float,
+    most_bytes: int,
+    check: Check = never,
 ) -> Filter | None:
     """Fit the filter that brings decoded boxes closest to their originals, for its bytes; None if none pays.
 
@@ -34,7 +41,7 @@ def fit_filter(
     ----------
     pairs : originals and decoded boxes, (z, y, x) each.
     value_range : smallest and largest value of the volume.
-    nbytes : bytes of the file.
+    nbytes, bits_per_voxel : of all boxes.
     most_bytes : most bytes that the filter may have.
     """
     low, high = map(float, value_range)
@@ -52,7 +59,7 @@ def fit_filter(
     best, best_gain = None, WORTH_DB
     for candidate, gain in moments.candidates():
         size = len(candidate.pack())
-        net = gain - DB_PER_DOUBLING * math.log2(1 + size / nbytes)
+        net = gain - (DB_PER_DOUBLING + MORE_DB_PER_BIT * bits_per_voxel) * math.log2(1 + size / nbytes)
         if size <= most_bytes and net > best_gain:
             best, best_gain = candidate, net
     return best

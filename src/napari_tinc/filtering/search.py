@@ -1,4 +1,4 @@
-"""Search for the boxes of a file without networks, and fit the filter that they pass (filtering/), if one pays.
+"""Search for the boxes of a file without networks, and fit the filter that they pass, if one pays.
 
 A filter takes bytes from the boxes. So these are searched for in a little less, and again in all if no filter pays.
 """
@@ -16,26 +16,20 @@ from ..bounded import box as bounded_box
 from ..bounded import search as bounded_search
 from ..bounded.search import EncodedBox, EncodedBoxes, Encoder
 from ..control import Check
-from ..filtering.filter import Filter
-from ..filtering.fit import FIT_VOXELS, fit_filter
 from ..format.limits import MAX_FILTER
 from ..storage.checkpoint import Pieces
-from .block import Block
+from .filter import Filter
+from .fit import FIT_VOXELS, fit_filter
 
-RESERVED_SHARE = 0.025  # At most this share of the bytes is for a filter,
+RESERVED_SHARE = 0.05  # At most this share of the bytes is for a filter,
 MOST_RESERVED = 256  # and at most so many.
-HEAD_BYTES = 26  # The length of a filter, and what PROVENANCE has of it.
+UNUSED_SHARE = 0.01  # If a filter leaves more than this share of the bytes, boxes are searched for in these too.
+SURE_SHARE = 0.005  # A filter of a larger share of the bytes is compared with what these give the boxes.
+HEAD_BYTES = 20  # The length of a filter, and what PROVENANCE has of it.
 # A search for a PSNR counts on this share of what a filter gains, as another one is fitted to the larger errors.
 TARGET_SHARE = 0.95
 
 Encoded = tuple[EncodedBoxes, Filter | None]
-
-
-def filter_notes(mse: float, blocks: Sequence[Block]) -> dict[str, str]:
-    """Return what PROVENANCE says of a filter: the dB by which it lowers the mean squared error ``mse`` of all."""
-    squares = sum(block.rmse**2 * block.measured for block in blocks)
-    filtered = squares / max(1, sum(block.measured for block in blocks))
-    return {"filter": f"{10 * math.log10(mse / filtered):.3f}" if filtered and mse else "0.000"}
 
 
 class FilteredSearch:
@@ -63,17 +57,32 @@ class FilteredSearch:
 
     def to_size(self, nbytes: int) -> Encoded:
         """Find boxes and a filter of at most ``nbytes``. OutOfReach as :func:`bounded_search.encode_to_size`."""
+        with_filter = self._with_filter(nbytes)
+        if with_filter is not None:
+            encoded, fitted = with_filter
+            if fitted is None or len(fitted.pack()) < SURE_SHARE * nbytes:
+                return with_filter
+        plain = bounded_search.encode_to_size(self._boxes, nbytes, self._encode)
+        if with_filter is None or plain.mse <= self._filtered_mse(*with_filter):
+            return plain, None
+        return with_filter
+
+    def _with_filter(self, nbytes: int) -> Encoded | None:
+        """Find boxes, and a filter in the bytes that they leave; None if no filter pays."""
         reserved = min(MOST_RESERVED, int(RESERVED_SHARE * nbytes))
-        if self._fits and reserved > HEAD_BYTES:
+        while self._fits and reserved > HEAD_BYTES:
             try:
                 encoded = bounded_search.encode_to_size(self._boxes, nbytes - reserved, self._encode)
             except bounded_search.OutOfReach:
-                pass
-            else:
-                fitted = self._fit(encoded, reserved - HEAD_BYTES)
-                if fitted is not None or not encoded.bound:
-                    return encoded, fitted
-        return bounded_search.encode_to_size(self._boxes, nbytes, self._encode), None
+                return None
+            fitted = self._fit(encoded, reserved - HEAD_BYTES)
+            if fitted is None and encoded.bound:
+                return None
+            needed = HEAD_BYTES + (0 if fitted is None else len(fitted.pack()))
+            if fitted is None or reserved - needed <= UNUSED_SHARE * nbytes:
+                return encoded, fitted
+            reserved = needed
+        return None
 
     def to_psnr(self, wanted: float) -> Encoded:
         """Find boxes and a filter in the fewest bytes that reach a PSNR in dB."""
@@ -106,7 +115,8 @@ class FilteredSearch:
         rounded = [index for index, data in enumerate(encoded.parts) if bounded_box.is_rounded(data)]
         stride = max(1, sum(self._boxes[index].size for index in rounded) // (4 * FIT_VOXELS))
         pairs = [(self._boxes[index], self._decoded(encoded, index)) for index in rounded[stride // 2 :: stride]]
-        fitted = fit_filter(pairs, self._value_range, encoded.nbytes, most_bytes, self._check)
+        bits_per_voxel = 8 * encoded.nbytes / sum(box.size for box in self._boxes)
+        fitted = fit_filter(pairs, self._value_range, encoded.nbytes, bits_per_voxel, most_bytes, self._check)
         self._pieces.put(name, {"data": fitted.pack() if fitted is not None else b""})
         return fitted
 
@@ -115,8 +125,10 @@ class FilteredSearch:
         box = self._boxes[index]
         return bounded_box.decode_box(encoded.parts[index], box.shape, box.dtype, self._check)
 
-    def _filtered_mse(self, encoded: EncodedBoxes, fitted: Filter) -> float:
+    def _filtered_mse(self, encoded: EncodedBoxes, fitted: Filter | None) -> float:
         """Measure the mean squared error of all boxes once they are filtered."""
+        if fitted is None:
+            return encoded.mse
         squares = 0.0
         for index, box in enumerate(self._boxes):
             values = self._decoded(encoded, index)
