@@ -59,7 +59,7 @@ class FilteredSearch:
         """Find boxes and a filter of at most ``nbytes``. OutOfReach as :func:`bounded_search.encode_to_size`."""
         with_filter = self._with_filter(nbytes)
         if with_filter is not None:
-            encoded, fitted = with_filter
+            fitted = with_filter[1]
             if fitted is None or len(fitted.pack()) < SURE_SHARE * nbytes:
                 return with_filter
         plain = bounded_search.encode_to_size(self._boxes, nbytes, self._encode)
