@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Box = tuple[int, ...]  # z, y, x
 DTYPES = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
-RESIDUAL, LEADING_AXES, BLOCKS, BACKGROUND = 1, 4, 16, 32  # features
+RESIDUAL, LEADING_AXES, BLOCKS, FILTER, BACKGROUND = 1, 4, 16, 32, 64  # features
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
 FLOAT16, INT8, ENTROPY = range(3)
 GLOBAL, PER_HEAD = 1, 2
-MAX_VOXELS, MAX_CHUNK_NODES, MAX_OVERVIEW_EDGE = 2**30, 2**20, 2**16
+MAX_VOXELS, MAX_CHUNK_NODES, MAX_OVERVIEW_EDGE, MAX_FILTER = 2**30, 2**20, 2**16, 2**12
 MODEL, WEIGHTS, _, VERIFY, BLOCK, OVERVIEW = range(6)
 
 
@@ -99,8 +99,9 @@ def decode(data: bytes, inner: bool = False) -> Array:
     require(magic == b"\x89TNC", f"magic is {magic!r}, expected that of a .tinc file")
     require(crc16 == binascii.crc_hqx(data[:10], 0xFFFF), "CRC-16 of the prefix is wrong")
     require(version >> 4 == 1, f"major version is {version >> 4}, expected 1")
-    allowed = features == 0 or features & BLOCKS
-    require(allowed and features < 64 and not features & 10, f"features are {features:08b}, expected blocks or none")
+    allowed = RESIDUAL | LEADING_AXES | FILTER | BACKGROUND
+    of_blocks = features & ~allowed == BLOCKS and (features & RESIDUAL or not features & FILTER)
+    require(of_blocks or not features, f"features are {features:08b}, expected none, or blocks and bits 0, 2, 5 and 6")
     head, body = Cursor(data[16 : 16 + length]), Cursor(data[16 + length :])
     require(len(head.data) == length and zlib.crc32(head.data) == crc32, "CRC-32 of the head is wrong")
     flags, index = head.array("u1", 2).tolist()
@@ -114,7 +115,7 @@ def decode(data: bytes, inner: bool = False) -> Array:
     head.array("u1", 24 * bool(flags & ORIGIN) + 8 * bool(flags & ERROR_BOUND) + 48 * bool(flags & AFFINE))
     if features:
         require(not inner, "a block holds blocks, expected a file of one tree")
-        return _read_blocks(head, body, features, shape, DTYPES[index])
+        return _read_blocks(head, body, features, shape, limits)
     return _read_tree(head, body, shape, limits, fractions)
 
 
@@ -403,12 +404,14 @@ def _network(node: Node, axes: list[Array], x: Array, shape: Box) -> Array:
 # --- Blocks
 
 
-def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: str) -> Array:
+def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, limits: Array) -> Array:
+    dtype = limits.dtype.str.replace("|", "<")
     leading = [head.uv() for _ in range(head.uv())]
     require(0 < math.prod(leading) * math.prod(shape) <= MAX_VOXELS, f"leading axes are {leading}, too many or empty")
     leaves = [node for node in _read_octree(head, shape) if not node.children]
     edge = head.uv()
     require(edge <= MAX_OVERVIEW_EDGE, f"edge of an overview's cells is {edge}, expected at most {MAX_OVERVIEW_EDGE}")
+    coefficients = _read_filter(head.array("u1", head.uv()).tobytes()) if features & FILTER else None
     chunks = _read_chunks(head, body)
     volumes = np.empty((*leading, *shape), dtype).reshape(-1, *shape)
     places: list[tuple[int, Array]] = []
@@ -419,7 +422,7 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: s
     require(bool(features & LEADING_AXES) == bool(leading), "feature 2 is not that of the leading axes")
     require([c.kind for c in chunks][: len(places)] == [kind for kind, _ in places], "chunks are not those of the tree")
     checksums = b""
-    for (_, place), chunk in zip(places, chunks, strict=False):
+    for (kind, place), chunk in zip(places, chunks, strict=False):
         require(chunk.level < (3 if features & BACKGROUND else 2), f"level of a block is {chunk.level}")
         if chunk.level == 2:
             smooth, hidden, rest = _background(chunk.payload, place.shape, dtype)
@@ -430,11 +433,60 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, dtype: s
             values = decode(chunk.payload, inner=True)
         require((values.shape, values.dtype) == (place.shape, place.dtype), "a block has not the shape of its leaf")
         checksums += struct.pack("<I", zlib.crc32(values.tobytes())) if chunk.level == 1 else b""
+        if coefficients and kind == BLOCK and chunk.level == 1 and _is_rounded(chunk.payload):
+            filtered = _filtered(values, limits, *coefficients)
+            covered = chunk.payload[0] == 6 and _background(chunk.payload, place.shape, dtype)[1]
+            values = np.where(covered, values, filtered)
         place[:] = values
     require(bool(features & RESIDUAL) == bool(checksums), "feature 0 is not that of the blocks")
     verify = [(c.kind, c.payload) for c in chunks[len(places) :]]
     require(verify == ([(VERIFY, checksums)] if checksums else []), "VERIFY is not that of the values")
     return volumes.reshape(*leading, *shape)
+
+
+# --- Filter
+
+ORBITS = (
+    *((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1, 1)),
+    *((2, 0, 0), (0, 2, 0), (0, 0, 2), (3, 0, 0), (0, 3, 0), (0, 0, 3)),
+)
+
+
+def _read_filter(data: bytes) -> tuple[Array, Any]:
+    """Coefficients of each class, (classes, terms), and the unit."""
+    require(len(data) <= MAX_FILTER, f"a filter is {len(data)} bytes, expected at most {MAX_FILTER}")
+    cursor = Cursor(data)
+    classes, clips, bits = cursor.array("u1", 3).tolist()
+    unit, (decay, largest) = cursor.array("<f4", 1)[0], cursor.array("<u2", 2).tolist()
+    require(classes in (1, 4, 8) and clips < 2 and bits < 16, f"a filter has {classes}, {clips}, {bits}")
+    require(0 < unit < np.inf and largest < 2**15 and bool(decay) == bool(largest), f"a filter has the unit {unit}")
+    n, stack = len(ORBITS) * (1 + clips) + 1, Stack(data[cursor.at :])
+    integers = stack.geometric(classes * n, decay, largest)
+    stack.end()
+    return integers.reshape(classes, n).astype(np.float32) * np.float32(2.0**-bits), unit
+
+
+def _filtered(values: Array, limits: Array, coefficients: Array, unit: Any) -> Array:
+    lo, hi = limits.astype(np.float64).tolist()
+    if not 0 < hi - lo < np.inf:
+        return values
+    v = values.astype(np.float64)
+    x = ((v - lo) / (hi - lo)).astype(np.float32)
+    z, y, along = np.ix_(*(np.arange(n) % 2 for n in x.shape))
+    of_voxel = {1: 0 * (z + y + along), 4: z + y + along, 8: 4 * z + 2 * y + along}[len(coefficients)]
+    total = coefficients[:, -1][of_voxel] * unit
+    for number, orbit in enumerate(ORBITS):
+        mean = x
+        for axis, d in enumerate(orbit):
+            if d:
+                at, last = np.arange(x.shape[axis]), x.shape[axis] - 1
+                mean = mean.take(np.maximum(at - d, 0), axis) + mean.take(np.minimum(at + d, last), axis)
+        term = mean * np.float32(0.5 ** np.count_nonzero(orbit)) - x
+        total += coefficients[:, number][of_voxel] * term
+        if coefficients.shape[1] > len(ORBITS) + 1:
+            total += coefficients[:, len(ORBITS) + number][of_voxel] * np.minimum(np.maximum(term, -unit), unit)
+    v = np.clip(v + total.astype(np.float64) * (hi - lo), lo, hi)
+    return (np.rint(v) if values.dtype.kind in "iu" else v).astype(values.dtype)
 
 
 # --- residual-format.md
@@ -489,6 +541,13 @@ def residual(data: bytes, shape: Box, dtype: str, hidden: Array | None = None) -
     require((np.diff(wrong, append=size) > 0).all(), "positions of corrections do not ascend within the box")
     values.reshape(-1)[wrong] = right
     return values
+
+
+def _is_rounded(data: bytes) -> bool:
+    """Whether a residual has numbers within a bound above 0, maybe behind a background."""
+    if data[0] == 6:
+        data = data[16 + int.from_bytes(data[2:4], "little") + int.from_bytes(data[4:8], "little") :]
+    return data[:1] in (b"\1", b"\2") and any(data[20:28])
 
 
 def _background(data: bytes, shape: Box, dtype: str) -> tuple[Array, Array, bytes]:

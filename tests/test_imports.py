@@ -137,6 +137,7 @@ ORDER = (
         "networks",
         "metrics",
     ),
+    ("filtering",),
     (
         "decoding",
         "samples",

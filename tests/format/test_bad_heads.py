@@ -104,7 +104,6 @@ BAD_HEADS = {
     "feature 7": (sealed(b"", features=128), "needs the feature '7'"),
     "feature 3": (sealed(b"", features=8), "needs the feature 'special-value mask'"),
     "two features": (sealed(b"", features=10), "needs the feature 'integer decode', 'special-value mask'"),
-    "feature 7": (sealed(b"", features=128), "needs the feature '7'"),
     "no head": (sealed(b""), "head length is 0, expected 1 to 0"),
     "head length": (sealed(bytes(2**20 + 1)), "head length is 1048577, expected 1 to 1048576"),
     "head CRC": (crafted()[:16] + b"\x0e" + crafted()[17:], "head: CRC-32 is"),

@@ -23,6 +23,7 @@ from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.contents import BlockContents, Part
 from napari_tinc.encoding import without_networks
+from napari_tinc.filtering.filter import Filter
 from napari_tinc.format import blocks_file
 from napari_tinc.format.blocks_file import BlocksHeader, Payload
 from napari_tinc.format.chunks import Ancillary, Chunk
@@ -154,6 +155,24 @@ def tapered() -> bytes:
                       for y in range(0, 26, 4)] for z in range(0, 22, 4)]).astype("u2")  # fmt: skip
     return of_blocks(
         array.shape, "u2", int(array.min()), int(array.max()), blocks, depth=1, overviews=[coded(means, 3)], edge=4
+    )
+
+
+def filtered(dtype: str, classes: int, clips: bool, **facts: Any) -> bytes:
+    """Boxes within a bound that pass a filter of random coefficients, and one that is constant and does not."""
+    array = waves(dtype, (11, 14, 30), 900)
+    array[:6, :7, :15] = array.min()
+    rng = np.random.default_rng(classes)
+    integers = rng.integers(-40, 41, (classes, 27 if clips else 14)).astype(np.int32)
+    tree = Octree.full(array.shape, 1)
+    boxes = [
+        array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        for start, stop in zip(tree.start[tree.leaves].tolist(), tree.stop[tree.leaves].tolist(), strict=True)
+    ]
+    blocks = [coded(np.ascontiguousarray(box), 40, 3, 0.15) for box in boxes]
+    low, high = array.min().item(), array.max().item()
+    return of_blocks(
+        array.shape, dtype, low, high, blocks, depth=1, filter=Filter(integers, 8, 0.0078125).pack(), **facts
     )
 
 
@@ -301,6 +320,9 @@ FILES: Files = {
     "blocks-tapered": tapered,
     "blocks-background-u2": lambda: on_backgrounds("u2"),
     "blocks-background-f4": lambda: on_backgrounds("f4"),
+    "filtered-i2": lambda: filtered("i2", 8, True),
+    "filtered-f4": lambda: filtered("f4", 4, False),
+    "filtered-f8": lambda: filtered("f8", 1, True, error_bound=1e3),
     "exact-constant": lambda: bounded(np.full((5, 6, 7), -1.25, "f4")),
     "exact-u1": lambda: bounded((waves("i2", scale=20) + 100).astype("u1")),
     "exact-u2-background": lambda: bounded(with_background()),

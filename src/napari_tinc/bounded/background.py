@@ -151,6 +151,21 @@ class Background:
         return cls(data[: ends[2]], smooth, _voxels_of(cells > 0, shape))
 
 
+def behind_background(data: bytes) -> bytes:
+    """Return the bytes behind the background with which a box begins: its numbers, or nothing."""
+    if len(data) < HEAD.size:
+        return b""
+    _, _, n_coefficients, n_mask, _ = HEAD.unpack_from(data)
+    return data[HEAD.size + n_coefficients + n_mask :]
+
+
+def is_left_by_background(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
+    """Return which voxels of a box no background hides, (z, y, x); None if it has no background."""
+    if data[:1] != bytes([BoxKind.BACKGROUND]):
+        return None
+    return ~Background.parse(data, shape, dtype).hidden
+
+
 def decode_background(
     data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check, last: int = 0
 ) -> NDArray[Any]:

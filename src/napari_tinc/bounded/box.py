@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from ..format.limits import DTYPES
 from . import interpolation, labels
-from .background import PRICE, decode_background, encode_background
-from .quantization import MAX_TAPER, BoxKind, decode_numbers, encode_numbers
+from .background import PRICE, behind_background, decode_background, encode_background
+from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, encode_numbers
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
@@ -120,6 +120,13 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
     if data[0] == BoxKind.BACKGROUND:
         return decode_background(data, shape, dtype, check)
     return decode_numbers(data, shape, dtype, check)
+
+
+def is_rounded(data: bytes) -> bool:
+    """Return whether an encoded box has integers that were rounded, within a bound above 0; only these are filtered."""
+    if data[:1] == bytes([BoxKind.BACKGROUND]):
+        data = behind_background(data)
+    return len(data) >= HEAD.size and data[0] in (BoxKind.ORDERED, BoxKind.GRID) and HEAD.unpack_from(data)[6] > 0
 
 
 def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: Check = never) -> NDArray[Any] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from ..encoding.log import Log, log_entry, plan_entry
+from ..encoding.log import Log, finished_entry, log_entry, plan_entry
 from .output import print_result
 from .paths import check_output, is_inside, is_same_file
 from .progress import kept_text, make_progress, method_text, plan_text
@@ -102,7 +102,7 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 event.volume.save(args.file)
                 figures = figures_of(event.volume, event.quality, file=args.file)
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
-                entry = {"phase": "finished", **figures}
+                entry = finished_entry(event.volume, figures)
                 progress.say(method_text(event.method, event.reason))
             elif isinstance(event, tinc.Progress):
                 progress.show(event)

@@ -54,6 +54,8 @@ def run_info(args: argparse.Namespace) -> None:
         "calibration": ", ".join(sorted({networks.calibration.name.lower() for networks, _ in trees})),
         "provenance": {**written, "psnr": _number(written.get("psnr")), "ssim": _number(written.get("ssim"))},
     }  # fmt: skip
+    if volume.parts.filter is not None:
+        result["filter"] = volume.parts.filter.describe(written.get("filter"))
     groups: dict[tuple[str, int], list[Chunk | ChunkEntry]] = {}
     for chunk in volume.parts.entries():
         kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name

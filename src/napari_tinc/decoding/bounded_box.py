@@ -1,6 +1,7 @@
 """A box of voxels coded without networks: within a bound of the original, or bit for bit.
 
-The bytes are those of bounded/box.py, decoded to the same bits on any machine; their CRC-32 is in the file.
+The bytes are those of bounded/box.py, decoded to the same bits on any machine; their CRC-32 is in the file. In a
+file for a ratio or a PSNR, the values may pass a filter (filtering/) after that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from ..errors import TincError
+from ..filtering.filter import Finish
 from ..format.quality import span_of
 from .leaf_table import LEAF_FIELDS
 
@@ -32,21 +34,37 @@ class BoundedBox:
     ----------
     data : the coded box.
     shape, dtype : of the values.
-    crc : CRC-32 of the values, little-endian, as the encoder decoded them; None if the file was cut off before it.
+    crc : CRC-32 of the values before the filter, little-endian, as the encoder decoded them; None if the file was cut
+        off before it.
+    finish : filters decoded values; None for no filter.
 
     Attributes
     ----------
     sketch : about every 2^SKETCH_LEVEL-th voxel, after :meth:`make_sketch`; None if it cannot be made.
     """
 
-    calibrated = False
     n_missing = 0
 
-    def __init__(self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None) -> None:
+    def __init__(
+        self, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], crc: int | None, finish: Finish | None = None
+    ) -> None:  # fmt: skip
         self.data, self.shape, self.dtype, self.crc = data, shape, dtype, crc
+        self._finish = finish
         self._array: NDArray[Any] | None = None
         self.sketch: NDArray[Any] | None = None
         self._lock = threading.Lock()  # Two threads that need the same box decode it once.
+
+    @cached_property
+    def calibrated(self) -> bool:
+        """Whether a filter corrects the values. Boxes that are not rounded are left as they are."""
+        from ..bounded import box
+
+        return self._finish is not None and box.is_rounded(self.data)
+
+    @cached_property
+    def uncalibrated(self) -> BoundedBox:
+        """The same box without the filter; itself if it has none."""
+        return BoundedBox(self.data, self.shape, self.dtype, self.crc) if self.calibrated else self
 
     @property
     def decoded(self) -> bool:
@@ -87,7 +105,7 @@ class BoundedBox:
                 self.sketch = box.sketch(self.data, self.shape, self.dtype, SKETCH_LEVEL, check)
 
     def _decode(self, check: Check) -> NDArray[Any]:
-        """Decode all values and compare their CRC-32; TincError if the box is damaged."""
+        """Decode all values, compare their CRC-32, and filter them; TincError if the box is damaged."""
         from ..bounded import box  # A file of networks is opened without its modules.
         from ..bounded.check import checksum
 
@@ -97,7 +115,10 @@ class BoundedBox:
             raise TincError(f"residual: {error}") from error
         if self.crc is not None and (computed := checksum(values)) != self.crc:
             raise TincError(f"values decode to the CRC-32 {computed:08x}, expected {self.crc:08x}")
-        return values
+        if self._finish is None or not self.calibrated:
+            return values
+        filtered = self._finish(values, check)
+        return filtered if self.background is None else np.where(self.background.hidden, values, filtered)
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Return the values at a grid of coordinates, in voxels from the corner of the box: those of the voxels met."""

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
+from ..filtering.filter import Filter
 from ..format import blocks_file, chunks, networks_file
 from ..format.blocks_file import BlockLayout, BlocksHeader, Payload
-from ..format.chunks import Ancillary, Chunk, ChunkEntry
+from ..format.chunks import Ancillary, Chunk, ChunkEntry, ChunkKind
 from ..format.head import Feature, VolumeFacts, read_head
 from ..format.networks_file import Calibration
 from ..format.quality import unpack_errors
@@ -82,11 +83,15 @@ class Contents(Boxes, Protocol):
         """Whether any box is a tree of networks."""
 
     @property
+    def filter(self) -> Filter | None:
+        """The filter that rounded blocks pass while calibration is shown; None if the file has none."""
+
+    @property
     def shows_calibration(self) -> bool:
-        """Whether gains and offsets are applied, where the file has any."""
+        """Whether gains and offsets, and the filter, are applied, where the file has any."""
 
     def uncalibrated(self, ancillary: Sequence[Chunk]) -> Contents:
-        """The same without gains and offsets, and with other ancillary chunks; the file is not read or written."""
+        """The same without gains, offsets and filter, with other ancillary chunks; the file is not read or written."""
 
     def leaves(self, volume: int, box: int, value_range: tuple[float, float]) -> NDArray[Any] | None:
         """Return the rows of :attr:`TincVolume.leaves` of a box, counted from its corner; None if it was cut off."""
@@ -116,6 +121,7 @@ class SingleTree:
     leading: tuple[int, ...] = ()
     edge = 0
     has_networks = True
+    filter = None
 
     def __init__(self, tree: NetworkBox, *, ancillary: list[Chunk] | None = None, calibrated: bool = True) -> None:
         self._tree, self._ancillary, self.shows_calibration = tree, ancillary, calibrated
@@ -189,6 +195,10 @@ class BlockContents:
         return any(entry.level != 1 for entry in self._layout.blocks) or self._layout.residuals.size == 0
 
     @cached_property
+    def filter(self) -> Filter | None:
+        return Filter.parse(self.header.filter) if self.header.filter else None
+
+    @cached_property
     def start(self) -> NDArray[np.int64]:
         return self.header.tree.start[self.header.tree.leaves]
 
@@ -220,8 +230,8 @@ class BlockContents:
         return self._calibrated(self._parsed(self._layout.blocks[index], self._box_shape(box)))
 
     def _calibrated(self, part: Part) -> Part:
-        """A block with gains and offsets, or without them."""
-        return part if self.shows_calibration or isinstance(part, BoundedBox) else part.uncalibrated
+        """A block with gains and offsets, or a filter, or without them."""
+        return part if self.shows_calibration else part.uncalibrated
 
     def _box_shape(self, box: int) -> tuple[int, ...]:
         return tuple((self.stop[box] - self.start[box]).tolist())
@@ -276,7 +286,8 @@ class BlockContents:
     def uncalibrated(self, ancillary: Sequence[Chunk]) -> BlockContents:
         return BlockContents(
             self._store, self.header, self._layout, self._cache, 0,
-            ancillary=list(ancillary), nbytes=self._nbytes, calibrated=False,
+            ancillary=[chunk for chunk in ancillary if not (self.header.filter and chunk.role is Ancillary.QUALITY)],
+            nbytes=self._nbytes, calibrated=False,
         )  # fmt: skip
 
     def nbytes(self) -> int:
@@ -313,6 +324,8 @@ class BlockContents:
             held, expected = len(self._layout.blocks), self.header.n_volumes * len(self.start)
             raise TincError(f"file holds {held} of {expected} blocks: it was cut off, and cannot be written again")
         blocks = [self._block_payload(index, entry) for index, entry in enumerate(self._layout.blocks)]
+        if not self.shows_calibration:
+            facts["filter"] = b""
         return blocks_file.pack(replace(self.header, **facts), self.overview_payloads(), blocks, ancillary)
 
     def _block_payload(self, index: int, entry: ChunkEntry) -> Payload:
@@ -355,7 +368,9 @@ class BlockContents:
         data = (self._chunk(entry) if payload is None else entry.chunk(payload)).checked()
         dtype = self.header.dtype
         if entry.level == 1:
-            part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start))
+            filter_ = self.filter if entry.role is ChunkKind.BLOCK else None  # Overviews do not pass it.
+            finish = None if filter_ is None else filter_.finish(self.header.value_range)
+            part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start), finish)
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
         tree = self._network_box(data, shape) if entry.level else NetworkBox(data)
@@ -388,7 +403,9 @@ def read_contents(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> C
     """
     features, head = read_head(store.read, store.size)
     if features & Feature.BLOCKS:
-        return BlockContents(
+        contents = BlockContents(
             store, *blocks_file.parse(features, head, store.size, partial=partial), cache, zlib.crc32(head)
         )
+        _ = contents.filter  # A file whose filter cannot be read is refused now, not when it is looked at.
+        return contents
     return SingleTree(NetworkBox(store.read(0, store.size), partial=partial))

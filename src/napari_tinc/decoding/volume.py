@@ -150,7 +150,7 @@ class TincVolume(LazyBase):
 
     @property
     def calibrated(self) -> bool:
-        """Whether gains and offsets correct the values of the networks."""
+        """Whether gains and offsets correct the values of the networks, or a filter those of other blocks."""
         return self._parts.shows_calibration and any(
             part is not None and part.calibrated for _, _, part in self.boxes()
         )
@@ -264,10 +264,10 @@ class TincVolume(LazyBase):
         return TincVolume(data, cache_bytes=self._cache.most)
 
     def uncalibrated(self) -> TincVolume:
-        """Return the same volume without gains and offsets, to see what they give; itself if it has none.
+        """Return the same volume without gains, offsets and filter, to see what they give; itself if it has none.
 
         Nothing is decoded or encoded for this. Its :attr:`leaves` have no errors, as they were measured with
-        calibration. Saving it writes a file without gains and offsets.
+        calibration. Saving it writes a file without gains, offsets and filter.
         """
         if not self.calibrated:
             return self

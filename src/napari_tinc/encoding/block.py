@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..bounded import box as bounded_box
-from ..bounded.background import Background
+from ..bounded.background import Background, is_left_by_background
 from ..bounded.check import checksum, violations
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
 from ..decoding.network_box import NetworkBox
 from ..events import Finished, Mark, Preview, Progress
+from ..filtering.filter import Finish
 from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
 from ..training.fit_tree import fit_tree
@@ -33,10 +34,10 @@ class Block:
     Attributes
     ----------
     data : the bytes, with those of the background if there is one.
-    rmse, max_error : errors in units of the data.
+    rmse, max_error : errors in units of the data, of the filtered values if there is a filter.
     ssim : by the range of the whole volume.
     measured : voxels that are finite, which the errors are of.
-    crc : CRC-32 of the decoded values of the predictive coder; None for a tree of networks.
+    crc : CRC-32 of the decoded values of the predictive coder, before a filter; None for a tree of networks.
     """
 
     data: bytes
@@ -147,16 +148,24 @@ def _has_repeated_values(values: NDArray[Any]) -> bool:
     return len(np.unique(sample)) <= sample.size // 2
 
 
-def coded_block(data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never) -> Block:
-    """Decode, check and measure the bytes that bounded/box.py made of a block."""
+def coded_block(
+    data: bytes, values: NDArray[Any], bound: float, span: float | None, check: Check = never,
+    finish: Finish | None = None,
+) -> Block:  # fmt: skip
+    """Decode and check the bytes that bounded/box.py made of a block; filter the values, and measure them."""
     decoded = bounded_box.decode_box(data, values.shape, values.dtype, check)
     check()
     wrong = violations(values, decoded, bound)
     if wrong:
         raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
+    crc = checksum(decoded)
+    if finish is not None and bounded_box.is_rounded(data):
+        filtered = finish(decoded, check)
+        is_left = is_left_by_background(data, values.shape, values.dtype)
+        decoded = filtered if is_left is None else np.where(is_left, filtered, decoded)
     check()
     rmse, largest = metrics.rmse_and_largest(values, decoded)
     similarity = (
         1.0 if rmse == 0 or not span else metrics.ssim(*metrics.replace_special_values(values, decoded), span, check)
     )
-    return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), checksum(decoded))
+    return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), crc)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -129,12 +129,14 @@ def usual_block_seconds(job: EncodingJob, tree: Octree, budget: int) -> float:
 
 
 def assemble(
-    job: EncodingJob, header: BlocksHeader, overviews: Sequence[Block], blocks: Sequence[Block]
+    job: EncodingJob, header: BlocksHeader, overviews: Sequence[Block], blocks: Sequence[Block],
+    notes: Mapping[str, str] | None = None,
 ) -> Finished:  # fmt: skip
-    """Build the file of finished blocks, and its quality. The caller sets the seconds."""
+    """Build the file of finished blocks, and its quality; PROVENANCE has the ``notes``. The caller sets the seconds."""
     quality = _overall_quality(blocks, span_of(header.value_range))
+    provenance = job.settings.provenance() | quality_fields(quality) | dict(notes or {})
     ancillary = [
-        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(quality))),
+        *job.extra, Chunk.of(Ancillary.PROVENANCE, compact(provenance)),
         *_quality_chunks(blocks, header.value_range),
     ]  # fmt: skip
     data = blocks_file.pack(header, [b.payload for b in overviews], [b.payload for b in blocks], ancillary)

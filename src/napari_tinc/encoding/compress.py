@@ -72,7 +72,8 @@ def compress(
     levels : levels of the octree of networks, 1 to 6; None for what suits the size (two, except in large files).
     widths : features of the nodes of every level from the root, each 1 to 256, such as (48, 16); None for what suits
         the size. Not with ``psnr``.
-    calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
+    calibration : "auto" for gains and offsets of networks, or a filter of blocks without networks, if they are worth
+        their bytes; or "none".
     channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio (one tree, or
         blocks).

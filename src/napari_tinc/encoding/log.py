@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..decoding.volume import TincVolume
     from ..events import Planned, Progress
 
 
@@ -23,6 +24,13 @@ def plan_entry(event: Planned) -> dict[str, Any]:
     """Return the line for the plan."""
     entry = {"n_blocks": event.n_blocks, "block_shape": event.block_shape, "memory": event.memory, "disk": event.disk}
     return {"phase": "planned", "method": event.method, **entry}
+
+
+def finished_entry(volume: TincVolume, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the line for a finished file: its figures, and its filter if it has one."""
+    filter_ = volume.parts.filter
+    what = {} if filter_ is None else {"filter": filter_.describe(volume.provenance.get("filter"))}
+    return {"phase": "finished", **figures, **what}
 
 
 def _check_replaceable(path: Path) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .. import metrics
+from ..bounded import box as bounded_box
 from ..bounded.background import Background
 from ..decoding.bounded_box import BoundedBox
 from ..decoding.contents import BlockContents
@@ -98,7 +99,9 @@ def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Pro
         tried = "networks were better for no block" if candidates else ""
         yield replace(made, reason=tried)
         return
-    finished = assemble(job, replace(contents.header, error_bound=None), [], blocks)
+    filtered = any(block.crc is not None and bounded_box.is_rounded(block.data) for block in blocks)
+    header = replace(contents.header, error_bound=None, filter=contents.header.filter if filtered else b"")
+    finished = assemble(job, header, [], blocks)
     n_networks = sum(block.crc is None for block in blocks)
     reason = f"networks are better for {n_networks} of {len(blocks)} block{'s'[: len(blocks) > 1]}"
     yield replace(finished, reason=reason) if finished.volume.nbytes_compressed <= budget else made

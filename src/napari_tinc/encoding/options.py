@@ -55,7 +55,8 @@ class Options:
     levels : levels of the octree of networks, 1 to 6; None for what suits the size.
     widths : features of the nodes of every level from the root, each 1 to 256; None for what suits the size. Not with
         ``psnr``.
-    calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
+    calibration : "auto" for gains and offsets, or a filter of blocks without networks, if they are worth their bytes;
+        or "none".
     labels : whether values are labels, which need ``max_error=0``.
     channels : "name" and "color" ("#rrggbb") of every channel.
     method : "networks", "predictive", or "auto" for the better of the two.

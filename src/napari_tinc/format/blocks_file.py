@@ -7,6 +7,7 @@ sampling. See head.py for the notation::
 
     HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | optional facts
                   | uv leading axes, uv size of each | uv nodes, a split bit a node | uv edge of an overview's cell
+                  | where there is one: uv length of the filter, its bytes (filtering/filter.py)
                   | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
     BODY          an OVERVIEW a channel and point in time, or none; then a BLOCK for each of these and each leaf of the
                   tree, leaves fastest; ancillary chunks anywhere
@@ -31,7 +32,7 @@ from ..errors import TincError
 from .chunks import Chunk, ChunkEntry, ChunkKind, ChunkTable, pack_entry, read_table
 from .cursor import HeadReader, check_range, pack_varint
 from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
-from .limits import MAX_CHUNKS, MAX_EDGE, MAX_LEADING, MAX_VOXELS
+from .limits import MAX_CHUNKS, MAX_EDGE, MAX_FILTER, MAX_LEADING, MAX_VOXELS
 from .tree import pack_tree, read_tree
 
 BACKGROUND_KIND = (
@@ -48,10 +49,12 @@ class BlocksHeader(VolumeFacts):
     tree : the octree whose leaves are the blocks.
     leading : sizes of the axes before z, y, x.
     edge : voxels along a cell of the overview, 0 where there is none.
+    filter : bytes of the filter that blocks of level 1 pass; empty where there is none.
     """
 
     leading: tuple[int, ...] = ()
     edge: int = 0
+    filter: bytes = b""
 
     @property
     def n_volumes(self) -> int:
@@ -126,8 +129,11 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         raise TincError(f"has {len(leading)} leading axes, and the features {features!r}, expected these to say so")
     tree = read_tree(cursor, shape)
     edge = cursor.varint("edge of the overview", 0, MAX_EDGE)
+    filter_ = b""
+    if features & Feature.FILTER:
+        filter_ = cursor.take("filter", cursor.varint("length of the filter", 1, MAX_FILTER))
     header = BlocksHeader(
-        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
+        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, filter=filter_, **optional,
     )  # fmt: skip
     n_blocks = header.n_volumes * tree.n_leaves
     check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
@@ -152,6 +158,8 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     residuals = critical.start[levels == 1]
     if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
         raise TincError(f"has {len(residuals)} residuals, and the features {features!r}, expected these to say so")
+    if filter_ and not len(residuals):
+        raise TincError("has a filter and no blocks that pass it, expected residuals too")
     check_range("number of VERIFY chunks", len(verify), int(len(residuals) > 0), int(len(residuals) > 0))
     for entry in verify:
         check_range("length of VERIFY", entry.length, 4 * len(residuals), 4 * len(residuals))
@@ -188,11 +196,14 @@ def pack(
     features |= Feature.RESIDUAL if checks else Feature(0)
     has_background = any(payload.has_background for payload in (*overviews, *blocks))
     features |= Feature.BACKGROUND if has_background else Feature(0)
+    features |= Feature.FILTER if header.filter else Feature(0)
     try:
         head = b"".join([
             pack_start(header), pack_optional(header),
             pack_varint(len(header.leading)), *map(pack_varint, header.leading),
-            pack_tree(header.tree), pack_varint(header.edge), pack_varint(len(chunks)), *map(pack_entry, chunks),
+            pack_tree(header.tree), pack_varint(header.edge),
+            pack_varint(len(header.filter)) if header.filter else b"", header.filter,
+            pack_varint(len(chunks)), *map(pack_entry, chunks),
         ])  # fmt: skip
         data = assemble(features, head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:

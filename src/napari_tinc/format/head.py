@@ -45,13 +45,21 @@ _AFFINE = 8  # Bit of the flags: an affine matrix is stored.
 class Feature(IntFlag):
     """Abilities that a reader needs to decode a file."""
 
-    RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS, BACKGROUND = (1 << bit for bit in range(6))
+    RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS, FILTER, BACKGROUND = (1 << bit for bit in range(7))
 
 
 # Files that need another feature are refused.
-READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS, Feature.BACKGROUND)
+READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS, Feature.FILTER, Feature.BACKGROUND)
 # Names in error messages, in the order of the bits.
-FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks", "background")
+FEATURE_NAMES = (
+    "residual",
+    "integer decode",
+    "channel or time axes",
+    "special-value mask",
+    "blocks",
+    "filter",
+    "background",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -112,7 +120,7 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
         raise TincError(f"prefix: CRC-16 is {computed:04x}, expected {crc16:04x}")
     if version >> 4 != MAJOR:
         raise TincError(f"needs a reader of format {version >> 4}; this version of napari-tinc reads format {MAJOR}")
-    needed = [name for bit, name in enumerate((*FEATURE_NAMES, *"67")) if features & ~sum(READABLE) & 1 << bit]
+    needed = [name for bit, name in enumerate((*FEATURE_NAMES, *"7")) if features & ~sum(READABLE) & 1 << bit]
     if needed:
         raise TincError(f"needs the feature {', '.join(map(repr, needed))}; this version of napari-tinc cannot read it")
     check_range("head length", length, 1, min(MAX_HEAD, size - PREFIX.size))

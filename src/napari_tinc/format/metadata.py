@@ -8,7 +8,7 @@ from typing import Any
 
 from .chunks import Ancillary, Chunk
 
-QUALITY_KEYS = ("psnr", "ssim")  # what PROVENANCE has of a measured quality
+QUALITY_KEYS = ("psnr", "ssim", "filter")  # what PROVENANCE has of a measured quality
 
 
 def usual_labels(n_leading: int) -> str:

@@ -23,7 +23,7 @@ from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of
 from .lazy_pairs import FLOAT32, Difference
 
 OTHER_CALIBRATION = "tinc_other"  # Key in a layer's metadata: what it shows when calibration is toggled.
-NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."
+NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."  # and no filter either
 PERCENTS = (50, 95, 99)  # For these shares of the voxels, the largest error is told.
 BINS = 41  # The histogram of errors has so many bars; as the number is odd, one is around 0.
 LAZY_VOXELS = 2**25  # The difference of a larger volume is lazy, as it would take more than 128 MiB.
@@ -183,9 +183,9 @@ def other_calibration(image: Image | Labels) -> ShownVolume:
     if OTHER_CALIBRATION in image.metadata:
         return image.metadata[OTHER_CALIBRATION]
     volume = image.metadata[VOLUME]
-    if volume.error_bound is not None:
-        raise ValueError(f"{image.name}: {NO_NETWORKS}")
     uncalibrated_volume = volume.uncalibrated()
+    if uncalibrated_volume is volume and volume.error_bound is not None:
+        raise ValueError(f"{image.name}: {NO_NETWORKS}")
     if uncalibrated_volume is volume:
         raise ValueError(
             f"{image.name} has no calibration; it can be calibrated against its original: "
@@ -196,11 +196,9 @@ def other_calibration(image: Image | Labels) -> ShownVolume:
 
 def why_not_toggled(image: Image | Labels) -> str:
     """Return why a layer's calibration can be turned neither off nor on; "" if it can."""
-    if image.metadata[VOLUME].error_bound is not None:
-        return NO_NETWORKS
-    return (
-        "" if is_calibrated(image) or OTHER_CALIBRATION in image.metadata else "Not calibrated. Use Recalibrate first."
-    )
+    if is_calibrated(image) or OTHER_CALIBRATION in image.metadata:
+        return ""
+    return NO_NETWORKS if image.metadata[VOLUME].error_bound is not None else "Not calibrated. Use Recalibrate first."
 
 
 def show_volume(image: Image | Labels, shown: ShownVolume, keep_other: bool) -> None:

@@ -161,7 +161,7 @@ class CompressForm(Container):
         self.widths.native.setPlaceholderText(AUTO)
         self.calibration = ComboBox(
             choices=[AUTO, "none"],
-            tooltip="Correct the values of each leaf by a gain and an offset: where that pays, or never.",
+            tooltip="Correct values by gain and offset of each leaf, or by a filter: where that pays, or never.",
         )
         self.networks_text = Label(value="", tooltip="Widths of the networks on each level, from the root.")
         self.log = LineEdit(value="", tooltip="A file for progress as lines of JSON, or empty.")
@@ -213,7 +213,8 @@ class CompressForm(Container):
         enable_unless(self.max_error, labels)
         enable_unless(self.method, NO_NETWORKS if bounded else "")
         no_networks = NO_NETWORKS if bounded else WITHOUT_NETWORKS if self.method.value == "predictive" else ""
-        for widget in (self.preset, self.device, self.seed, self.weights, self.calibration, self.preview):
+        enable_unless(self.calibration, NO_NETWORKS if bounded else "")
+        for widget in (self.preset, self.device, self.seed, self.weights, self.preview):
             enable_unless(widget, no_networks)
         enable_unless(self.widths, no_networks or (CHOSEN_BY_PSNR if self.target.value == PSNR else ""))
         widths = self.widths.enabled and self.widths.value.strip()

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from numpy.typing import ArrayLike
 
 from ...control import Control
-from ...encoding.log import Log, log_entry
+from ...encoding.log import Log, finished_entry, log_entry
 from ...encoding.options import Options
 from ...errors import ChildError
 from ...events import Finished, Planned, Preview, Progress
@@ -124,9 +124,8 @@ def _log_entry(event: Progress | Preview | Planned | Finished) -> dict[str, Any]
         return {"phase": "preview", "factor": event.factor}
     if isinstance(event, Planned):
         return {"phase": "planned", **asdict(event)}
-    return {
-        "phase": "finished", "bytes": event.volume.nbytes_compressed, "seconds": event.seconds, **asdict(event.quality)
-    }  # fmt: skip
+    figures = {"bytes": event.volume.nbytes_compressed, "seconds": event.seconds, **asdict(event.quality)}
+    return finished_entry(event.volume, figures)
 
 
 def run_once(work: Callable[[], T]) -> Iterator[T]:

@@ -70,7 +70,10 @@ class LeavesWidget(Container):
         self.table = PushButton(text="Table", tooltip="One row per leaf. Choose a row to go to its leaf.")
         self.measure = PushButton(text="Measure", tooltip="The error of every leaf, against the original.")
         self.signed, self.absolute = self.pair.signed, self.pair.absolute
-        self.calibrated = CheckBox(text="Calibration", tooltip="Gain and offset of the leaves, on or off.")
+        self.calibrated = CheckBox(
+            text="Calibration",
+            tooltip="Gain and offset of the leaves, or the filter of blocks without networks, on or off.",
+        )
         self.recalibrate = PushButton(
             text="Recalibrate", tooltip="Find gains and offsets anew against the original; networks stay as they are."
         )
@@ -252,6 +255,9 @@ def describe_leaves(view: LeafView, original: Layer | None) -> str:
     lines.append(f"{volume.nbytes_compressed:,} bytes, ratio {volume.ratio:.1f}")
     if volume.error_bound is None:
         lines.append(_calibration_range(view))
+    elif volume.parts.filter is not None:
+        described = volume.parts.filter.describe(volume.provenance.get("filter"))
+        lines.append(f"Filter: {described}" if is_calibrated(view.image) else "Filter switched off")
     if summary:
         lines += [f"Against {values.original_name}:"] * (summary != UNCALIBRATED) + [summary]
     elif values.original_name:
