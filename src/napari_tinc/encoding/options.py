@@ -131,7 +131,7 @@ class Options:
         return {name: value for name, value in given.items() if value is not None} or {"ratio": DEFAULT_RATIO}
 
     @property
-    def exact(self) -> bool:
+    def is_lossless(self) -> bool:
         """Whether every voxel is kept bit for bit."""
         return self.max_error == 0
 
@@ -252,7 +252,7 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     dtype = getattr(array, "dtype", None)
     if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
         _refuse_networks("a bool volume")
-    source = VolumeSource.of(array, exact=options.exact)
+    source = VolumeSource.of(array, exact=options.is_lossless)
     if options.max_error is None and options.method == "predictive" and source.size > block_size.MOST_AT_ONCE:
         raise ValueError(
             f"{source.size} voxels and {options.without_networks} given, expected at most {block_size.MOST_AT_ONCE}: "
@@ -286,7 +286,7 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
             raise ValueError(f"channels names {len(options.channels)}, expected {count}: the length of axis c")
         meta["channels"] = list(options.channels)
     if options.labels:
-        if not options.exact or dtype.kind not in "iu":
+        if not options.is_lossless or dtype.kind not in "iu":
             raise ValueError(
                 f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
                 "labels must be exact"

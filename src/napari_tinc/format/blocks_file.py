@@ -7,9 +7,9 @@ sampling. See head.py for the notation::
 
     HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | optional facts
                   | uv leading axes, uv size of each | uv nodes, a split bit a node | uv edge of an overview's cell
-                  | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
-    BODY          an OVERVIEW a channel and point in time, or none; then a BLOCK for each of these and each leaf of the
-                  tree, leaves fastest; ancillary chunks anywhere
+                  | regions (regions.py) | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
+    BODY          an OVERVIEW a channel and point in time, or none; then a REGION for each region; then a BLOCK for each
+                  channel and point in time and each leaf of the tree, leaves fastest; ancillary chunks anywhere
 
 A payload of OVERVIEW or BLOCK is, at level 0, a file as networks_file.py has it, without spacing; at level 1 the bytes
 of bounded/box.py. If there are such, a chunk VERIFY ends the critical ones: a u32 CRC-32 of the values of each, in
@@ -31,6 +31,7 @@ from .chunks import Chunk, ChunkEntry, ChunkKind, ChunkTable, pack_entry, read_t
 from .cursor import HeadReader, check_range, pack_varint
 from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
 from .limits import MAX_CHUNKS, MAX_EDGE, MAX_LEADING, MAX_VOXELS
+from .regions import RegionFacts, pack_regions, read_regions
 from .tree import pack_tree, read_tree
 
 
@@ -43,10 +44,12 @@ class BlocksHeader(VolumeFacts):
     tree : the octree whose leaves are the blocks.
     leading : sizes of the axes before z, y, x.
     edge : voxels along a cell of the overview, 0 where there is none.
+    regions : the regions that are kept exactly, or within a bound of their own; None if there are none.
     """
 
     leading: tuple[int, ...] = ()
     edge: int = 0
+    regions: RegionFacts | None = None
 
     @property
     def n_volumes(self) -> int:
@@ -79,6 +82,7 @@ class BlockLayout:
     Attributes
     ----------
     overviews : one for each volume, or none.
+    regions : one for each region of the header, or none.
     blocks : blocks of the first volume, then of the second, ...; fewer than the header says if the file is cut off.
     ancillary : chunks that a reader may skip.
     verify : VERIFY; None if all blocks have networks, or if the file is cut off.
@@ -86,6 +90,7 @@ class BlockLayout:
     """
 
     overviews: Sequence[ChunkEntry]
+    regions: Sequence[ChunkEntry]
     blocks: Sequence[ChunkEntry]
     ancillary: Sequence[ChunkEntry]
     verify: ChunkEntry | None
@@ -111,27 +116,33 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         raise TincError(f"has {len(leading)} leading axes, and the features {features!r}, expected these to say so")
     tree = read_tree(cursor, shape)
     edge = cursor.varint("edge of the overview", 0, MAX_EDGE)
+    n_volumes = math.prod(leading)
+    regions = read_regions(cursor, shape, n_volumes) if features & Feature.REGIONS else None
     header = BlocksHeader(
-        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, **optional
+        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, regions=regions, **optional
     )  # fmt: skip
-    n_blocks = header.n_volumes * tree.n_leaves
+    n_blocks = n_volumes * tree.n_leaves
     check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
-    table = read_table(cursor, (ChunkKind.OVERVIEW, ChunkKind.BLOCK, ChunkKind.VERIFY))
+    table = read_table(cursor, (ChunkKind.OVERVIEW, ChunkKind.REGION, ChunkKind.BLOCK, ChunkKind.VERIFY))
     end = int(table.stop[-1])
     check_range("file size", size, int(table.start[0]) if partial else end, end)
     ancillary, critical = table[np.flatnonzero(table.code >= 128)], table
     critical.keep(table.code < 128)
     levels = critical.code & 15
-    places = np.array([2, 2, 2, 2, 1, 0, 2, 2], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW
+    places = np.array([3, 3, 3, 3, 2, 0, 3, 1], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW, REGION
     if (places[1:] < places[:-1]).any():
-        raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
-    for entry in (critical[int(at)] for at in np.flatnonzero((levels > (places < 2)) | (critical.n_nodes > 0))[:1]):
-        check_range("level of a critical chunk", entry.level, 0, int(entry.role is not ChunkKind.VERIFY))
+        raise TincError("critical chunks are out of order, expected OVERVIEW, REGION, BLOCK, VERIFY")
+    has_levels = places % 2 == 0  # those of OVERVIEW and BLOCK
+    for entry in (critical[int(at)] for at in np.flatnonzero((levels > has_levels) | (critical.n_nodes > 0))[:1]):
+        check_range("level of a critical chunk", entry.level, 0, int(entry.role in (ChunkKind.BLOCK, ChunkKind.OVERVIEW)))
         check_range("nodes of a critical chunk", entry.n_nodes, 0, 0)
-    first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
-    overviews, blocks, verify = critical[:first], critical[first:second], critical[second:]
+    first, second, third = np.searchsorted(places, np.array((1, 2, 3), np.int8)).tolist()
+    overviews, regional = critical[:first], critical[first:second]
+    blocks, verify = critical[second:third], critical[third:]
+    n_regions = len(regions.places) if regions else 0
+    check_range("number of REGION chunks", len(regional), n_regions, n_regions)
     check_range("number of BLOCK chunks", len(blocks), n_blocks, n_blocks)
-    n_overviews = header.n_volumes if edge else 0
+    n_overviews = n_volumes if edge else 0
     check_range("number of OVERVIEW chunks", len(overviews), n_overviews, n_overviews)
     residuals = critical.start[levels > 0]
     if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
@@ -145,15 +156,17 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
     layout = BlockLayout(
-        complete(overviews), complete(blocks), complete(ancillary), next(iter(complete(verify)), None), residuals
-    )
+        complete(overviews), complete(regional), complete(blocks), complete(ancillary),
+        next(iter(complete(verify)), None), residuals,
+    )  # fmt: skip
     return header, layout
 
 
 def pack(
-    header: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
+    header: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk],
+    regions: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
-    """Build the bytes of a file of blocks.
+    """Build the bytes of a file of blocks; ``regions`` are the payloads of those that the header has.
 
     Raises
     ------
@@ -164,17 +177,20 @@ def pack(
     chunks = [
         *(Chunk.of(ChunkKind.OVERVIEW, payload.data, int(payload.crc is not None)) for payload in overviews),
         *ancillary,
+        *(Chunk.of(ChunkKind.REGION, payload) for payload in regions),
         *(Chunk.of(ChunkKind.BLOCK, payload.data, int(payload.crc is not None)) for payload in blocks),
         *([Chunk.of(ChunkKind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
     features = Feature.BLOCKS
     features |= Feature.LEADING_AXES if header.leading else Feature(0)
     features |= Feature.RESIDUAL if checks else Feature(0)
+    features |= Feature.REGIONS if header.regions else Feature(0)
     try:
         head = b"".join([
             pack_start(header), pack_optional(header),
             pack_varint(len(header.leading)), *map(pack_varint, header.leading),
-            pack_tree(header.tree), pack_varint(header.edge), pack_varint(len(chunks)), *map(pack_entry, chunks),
+            pack_tree(header.tree), pack_varint(header.edge), pack_regions(header.regions),
+            pack_varint(len(chunks)), *map(pack_entry, chunks),
         ])  # fmt: skip
         data = assemble(features, head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:

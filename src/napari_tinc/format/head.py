@@ -46,11 +46,12 @@ class Feature(IntFlag):
     """Abilities that a reader needs to decode a file."""
 
     RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS = (1 << bit for bit in range(5))
+    REGIONS = 1 << 6
 
 
-READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS)  # Files that need another feature are refused.
+READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS, Feature.REGIONS)  # Files that need another feature are refused.
 # Names in error messages, in the order of the bits.
-FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks")
+FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks", "5", "exact regions", "7")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -111,7 +112,7 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
         raise TincError(f"prefix: CRC-16 is {computed:04x}, expected {crc16:04x}")
     if version >> 4 != MAJOR:
         raise TincError(f"needs a reader of format {version >> 4}; this version of napari-tinc reads format {MAJOR}")
-    needed = [name for bit, name in enumerate((*FEATURE_NAMES, *"567")) if features & ~sum(READABLE) & 1 << bit]
+    needed = [name for bit, name in enumerate(FEATURE_NAMES) if features & ~sum(READABLE) & 1 << bit]
     if needed:
         raise TincError(f"needs the feature {', '.join(map(repr, needed))}; this version of napari-tinc cannot read it")
     check_range("head length", length, 1, min(MAX_HEAD, size - PREFIX.size))

@@ -21,6 +21,8 @@ MAX_CHUNKS = 2**16  # Tables of more chunks are refused.
 MAX_CHUNK_NODES = 2**20  # Larger counts of nodes are refused; in ancillary chunks they mean nothing.
 MAX_META = 2**16  # A longer META, in bytes, is refused.
 
+MAX_REGION = 2**24  # Larger boxes of a region that is kept exactly, in voxels, are refused.
+
 MAX_FLOAT = sys.float_info.max  # Infinite numbers are refused.
 
 MAX_LAYERS = 8  # Networks of more sine layers are refused.

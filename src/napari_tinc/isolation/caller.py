@@ -79,7 +79,7 @@ def fit_isolated(
     if isinstance(source, str | os.PathLike):
         task: dict[str, Any] = {"path": os.fspath(source)}
     else:
-        array = VolumeSource.of(source, exact=options.exact).array
+        array = VolumeSource.of(source, exact=options.is_lossless).array
         task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
     python = find_python()
     if python is not None:

@@ -78,7 +78,7 @@ def estimate(form: CompressForm, volume: Any) -> Estimate | None:
         For data that cannot be compressed with that target.
     """
     options = form.chosen_options()
-    source = VolumeSource.of(volume, exact=options.exact)
+    source = VolumeSource.of(volume, exact=options.is_lossless)
     if options.psnr is not None and not options.without_networks:
         return None
     return choice.estimate_fit(source, options.budget(source.nbytes), options.settings())
@@ -176,7 +176,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
 
 def settled_method(options: Options, volume: Any) -> str:
     """Return the method as far as it is known before the job: "auto" only if both will be tried."""
-    source, target = VolumeSource.of(volume, exact=options.exact), options.target
+    source, target = VolumeSource.of(volume, exact=options.is_lossless), options.target
     ratio = source.nbytes / target["nbytes"] if "nbytes" in target else target.get("ratio", LEAST_RATIO)
     return choice.settled_method(EncodingJob(source, {}, [], options.settings()), ratio)
 
