@@ -208,7 +208,7 @@ class BlockContents:
     @property
     def n_missing(self) -> int:
         """Blocks and regions that were cut off; one more if the checksums of the values were."""
-        unproved = bool(len(self._layout.residuals)) and self._layout.verify is None
+        unproved = int(len(self._layout.residuals) > 0 and self._layout.verify is None)
         unproved += len(self.regions.places) - len(self._layout.regions)
         return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks) + unproved
 

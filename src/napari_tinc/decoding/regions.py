@@ -33,6 +33,7 @@ class Regions:
         self, facts: RegionFacts | None, read: Callable[[int], bytes], keys: Sequence[int], dtype: np.dtype[Any],
         cache: LeastRecentlyUsed,
     ) -> None:  # fmt: skip
+        self.arguments = facts, read, keys, dtype, cache
         self.facts, self._read, self._keys, self._dtype, self._cache = facts, read, keys, dtype, cache
         self.places: tuple[RegionPlace, ...] = facts.places if facts else ()
 
@@ -97,7 +98,7 @@ class Regions:
         """
         shape = self.places[number].shape
         if number >= len(self._keys):
-            return np.zeros(shape, bool), np.zeros(shape, self._dtype)
+            return self.nothing(number)
         kept: _Decoded | None = self._cache.get(("region", self._keys[number]))
         if kept is not None:
             return kept
@@ -105,6 +106,11 @@ class Regions:
         mask, values = _decode(payload, shape, self._dtype)
         self._cache.put(("region", self._keys[number]), (mask, values), mask.nbytes + values.nbytes)
         return mask, values
+
+    def nothing(self, number: int) -> _Decoded:
+        """Return an empty mask and zeros, of the shape of a region."""
+        shape = self.places[number].shape
+        return np.zeros(shape, bool), np.zeros(shape, self._dtype)
 
     @property
     def bound(self) -> float | None:

@@ -93,11 +93,3 @@ def _doubled(values: NDArray[np.float64], axis: int, n: int) -> NDArray[np.float
     high = np.minimum(low + 1, values.shape[axis] - 1)
     share = (at - low).reshape([-1 if other == axis else 1 for other in range(3)])
     return values.take(low, axis=axis) * (1 - share) + values.take(high, axis=axis) * share
-
-
-def extended(values: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return values with those outside a mask replaced by the nearest inside."""
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    return np.ascontiguousarray(values[tuple(nearest)])

@@ -246,7 +246,7 @@ class Options:
         if not 0 <= error < math.inf:
             raise ValueError(f"exact_max_error is {error}, expected 0 or more")
         if self.exact is None and error:
-            raise ValueError(f"exact_max_error={error} given without exact, expected a mask of the voxels that it is for")
+            raise ValueError(f"exact_max_error={error} given without exact, expected a mask of these voxels")
         if self.exact is not None and self.max_error is not None and error >= self.max_error:
             raise ValueError(
                 f"exact within {error} and max_error={self.max_error} given, expected one: a region can only be kept "

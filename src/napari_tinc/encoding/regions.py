@@ -1,7 +1,7 @@
 """Keep a region of a volume exactly, or within a bound of its own, while the rest is compressed by any method.
 
-    mask --places_of--> boxes --code--> REGION chunks, whose bytes are known
-    volume with the mask filled smoothly, the bytes that remain --any method--> a file --with_regions--> the file
+mask --places_of--> boxes --code--> REGION chunks, whose bytes are known
+volume with the mask filled smoothly, the bytes that remain --any method--> a file --with_regions--> the file
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..format.regions import RegionFacts, RegionPlace, pack_payload, pack_region
 from ..metrics import Quality, part_errors, psnr, quality_fields
 from ..octree import Octree, box_slices
 from .fields import Field, slabs
-from .filling import extended, filled_source
+from .filling import filled, filled_source
 from .job import EncodingJob
 from .sources import VolumeSource
 
@@ -85,8 +85,8 @@ def _check_is_mask(mask: Field, source: VolumeSource) -> None:
             values = mask.read(source, volume, slab)
             if not (is_binary := (values == 0) | (values == 1)).all():
                 raise ValueError(
-                    f"exact is {values.dtype} with values such as {values[~is_binary].flat[0]:g}, expected a mask: bool, "
-                    "or integers that are 0 outside"
+                    f"exact is {values.dtype} with values such as {values[~is_binary].flat[0]:g}, expected a mask: "
+                    "bool, or integers that are 0 outside"
                 )
 
 
@@ -124,7 +124,7 @@ def code_region(values: NDArray[Any], inside: NDArray[np.bool_], bound: float) -
     AssertionError if a reader would decode others.
     """
     whole = bool(inside.all())
-    candidates = [values] if whole else [extended(values, inside), np.where(inside, values, values[inside][0])]
+    candidates = [values] if whole else [filled(values, ~inside), np.where(inside, values, values[inside][0])]
     coded = [encode_and_decode(candidate, bound) for candidate in candidates]
     data, decoded = min(coded, key=lambda one: len(one[0]))
     kept = decoded[inside]
@@ -257,17 +257,21 @@ class Tally:
         self._largest, self._similarity, self._voxels = 0.0, 0.0, 0
 
     def add(self, original: NDArray[Any], values: NDArray[Any], inside: NDArray[np.bool_]) -> None:
-        """Add a box."""
+        """Add the errors and the similarity of a box."""
+        self.add_errors(original, values, inside)
+        same = not self._span or np.array_equal(original, values, equal_nan=original.dtype.kind == "f")
+        pair = metrics.replace_special_values(original, values)
+        self._similarity += original.size * (1.0 if same else metrics.ssim(*pair, self._span))
+        self._voxels += original.size
+
+    def add_errors(self, original: NDArray[Any], values: NDArray[Any], inside: NDArray[np.bool_]) -> None:
+        """Add the errors of a box."""
         for which, chosen in enumerate((~inside, inside)):
             rmse, largest = metrics.rmse_and_largest(original[chosen][None], values[chosen][None])
             n = int(np.isfinite(original[chosen]).sum())
             self._squares[which] += n * (rmse / (self._span or 1.0)) ** 2
             self._count[which] += n
             self._largest = max(self._largest, largest)
-        same = not self._span or np.array_equal(original, values, equal_nan=original.dtype.kind == "f")
-        pair = metrics.replace_special_values(original, values)
-        self._similarity += original.size * (1.0 if same else metrics.ssim(*pair, self._span))
-        self._voxels += original.size
 
     def _rmse(self, squares: float, count: float) -> float:
         return (self._span or 1.0) * math.sqrt(squares / max(count, 1))
@@ -278,17 +282,11 @@ class Tally:
         similarity = self._similarity / max(self._voxels, 1)
         return Quality(psnr(rmse, self._span), similarity, rmse, self._largest, math.nan, math.nan)
 
+    def psnr_of_regions(self) -> dict[str, float]:
+        """Return the PSNR inside and outside, in dB."""
+        outside, inside = (psnr(self._rmse(*pair), self._span) for pair in zip(self._squares, self._count, strict=True))
+        return {"psnr_inside": inside, "psnr_outside": outside}
+
     def fields(self) -> dict[str, str]:
         """Return the PSNR inside and outside as PROVENANCE has them, in texts of constant length."""
-        outside, inside = (
-            psnr(self._rmse(*pair), self._span) for pair in zip(self._squares, self._count, strict=True)
-        )  # fmt: skip
-        return {
-            "psnr_inside": quality_fields(_of_psnr(inside))["psnr"],
-            "psnr_outside": quality_fields(_of_psnr(outside))["psnr"],
-        }
-
-
-def _of_psnr(decibels: float) -> Quality:
-    return Quality(decibels, 0.0, 0.0, 0.0, 0.0, 0.0)
-
+        return {name: f"{min(decibels, 9999):08.3f}" for name, decibels in self.psnr_of_regions().items()}

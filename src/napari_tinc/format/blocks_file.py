@@ -134,7 +134,9 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         raise TincError("critical chunks are out of order, expected OVERVIEW, REGION, BLOCK, VERIFY")
     has_levels = places % 2 == 0  # those of OVERVIEW and BLOCK
     for entry in (critical[int(at)] for at in np.flatnonzero((levels > has_levels) | (critical.n_nodes > 0))[:1]):
-        check_range("level of a critical chunk", entry.level, 0, int(entry.role in (ChunkKind.BLOCK, ChunkKind.OVERVIEW)))
+        check_range(
+            "level of a critical chunk", entry.level, 0, int(entry.role in (ChunkKind.BLOCK, ChunkKind.OVERVIEW))
+        )
         check_range("nodes of a critical chunk", entry.n_nodes, 0, 0)
     first, second, third = np.searchsorted(places, np.array((1, 2, 3), np.int8)).tolist()
     overviews, regional = critical[:first], critical[first:second]

@@ -49,9 +49,23 @@ class Feature(IntFlag):
     REGIONS = 1 << 6
 
 
-READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS, Feature.REGIONS)  # Files that need another feature are refused.
+READABLE = (
+    Feature.RESIDUAL,
+    Feature.LEADING_AXES,
+    Feature.BLOCKS,
+    Feature.REGIONS,
+)  # Files that need another feature are refused.
 # Names in error messages, in the order of the bits.
-FEATURE_NAMES = ("residual", "integer decode", "channel or time axes", "special-value mask", "blocks", "5", "exact regions", "7")
+FEATURE_NAMES = (
+    "residual",
+    "integer decode",
+    "channel or time axes",
+    "special-value mask",
+    "blocks",
+    "5",
+    "exact regions",
+    "7",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import TincError
 from .chunks import Ancillary, Chunk
 
-QUALITY_KEYS = ("psnr", "ssim")  # what PROVENANCE has of a measured quality
+QUALITY_KEYS = ("psnr", "ssim", "psnr_inside", "psnr_outside")  # what PROVENANCE has of a measured quality
 
 
 def usual_labels(n_leading: int) -> str:

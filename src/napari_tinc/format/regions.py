@@ -16,7 +16,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import TincError
 from .cursor import HeadReader, check_range, pack_varint
 from .limits import MAX_CHUNKS, MAX_REGION, MAX_VOXELS
 
