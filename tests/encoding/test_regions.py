@@ -18,7 +18,7 @@ from napari_tinc.isolation.caller import fit_isolated
 from napari_tinc.training import task
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
-import reader  # noqa: E402
+import reader
 
 N_MASKS = int(os.environ.get("TINC_MASKS", "25"))  # 1000 were tried when this was written.
 DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")
@@ -81,8 +81,8 @@ def test_every_voxel_of_a_random_mask_is_kept(seed: int) -> None:
 
 
 @pytest.mark.parametrize("keywords", [
-    {"method": "networks", "ratio": 6}, {"method": "networks", "ratio": 2.5, "block": 16}, {"method": "predictive", "ratio": 6},
-    {"psnr": 25, "method": "predictive"},
+    {"method": "networks", "ratio": 6}, {"method": "networks", "ratio": 2.5, "block": 16},
+    {"method": "predictive", "ratio": 6}, {"psnr": 25, "method": "predictive"},
 ])  # fmt: skip
 def test_any_method_can_have_a_region(keywords: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(task.STEPS, "fast", 120)
@@ -178,7 +178,9 @@ def test_damage_of_a_region_is_found() -> None:
 
 def test_a_separate_process_makes_the_same_bytes() -> None:
     values, mask = waves(), ball()
-    (finished,) = [event for event in fit_isolated(values, max_error=30, exact=mask) if isinstance(event, tinc.Finished)]
+    (finished,) = [
+        event for event in fit_isolated(values, max_error=30, exact=mask) if isinstance(event, tinc.Finished)
+    ]
     assert finished.volume.parts.data() == tinc.compress(values, max_error=30, exact=mask).parts.data()
 
 

@@ -25,6 +25,7 @@ from ..training.trainer import n_shards
 from . import block_size, resources
 from .block_size import block_tree
 from .choice import run_for_size, settled_method
+from .importance import Importance
 from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .psnr_search import LEAST_RATIO, reach_psnr
@@ -174,10 +175,12 @@ def fit(
     if not options.without_networks:  # else PyTorch is not needed
         pick_device(options.device)
     meta = meta_of(source, options)
+    weights = None if options.importance is None else Importance.of(options.importance, source)
     job = EncodingJob(
         source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         options.settings(favour_decoding_speed=source.size > block_size.MOST_AT_ONCE), control or Control(),
-        options.block, scheduler=options.scheduler, labels=bool(meta.get("labels") or meta.get("bool")),
+        options.block, scheduler=options.scheduler,
+        importance=weights, labels=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
     region = None if options.exact is None else ExactRegion.of(options.exact, options.exact_max_error, source)
     psnr = options.psnr
@@ -259,6 +262,8 @@ def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion 
         key_parts += [pick_device(job.settings.device).type, n_shards()]
     source = job.source
     key_parts += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
+    if job.importance is not None:
+        key_parts += ["importance", job.importance.field.digest(source)]
     if region is not None:
         key_parts += ["exact", region.bound, region.mask.digest(source)]
     return key_of(*key_parts, *(chunk.payload for chunk in job.extra))

@@ -32,6 +32,7 @@ from ..training import costs
 from .block import Block, BlockTask, coded_block
 from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
+from .importance import BLOCK_EDGE
 from .job import EncodingJob
 
 MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
@@ -92,7 +93,9 @@ def fit_without_networks(
         yield Finished.restored(kept)
         return
     pieces = Pieces(journal)
-    tree = block_tree(source, 0, job.exact_settings(0.0), job.edge)
+    edge = job.edge if job.importance is None else job.edge or BLOCK_EDGE
+    tree = block_tree(source, 0, job.exact_settings(0.0), edge)
+    scales = None if job.importance is None else job.importance.bound_scales(tree)
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), 0)
         for volume in range(source.n_volumes) for leaf in tree.leaves
@@ -123,30 +126,41 @@ def fit_without_networks(
     def work(encode: Encoder, check: Check) -> Finished:
         """Search, then check and measure every box, and build the file."""
         encoded = search(encode)
-        bound = encoded.bound * (1 + 2 * encoded.dead_zone)
+        bounds = [
+            _scaled(encoded.bound, scales, index, source.dtype) * (1 + 2 * encoded.dead_zone)
+            for index in range(len(boxes))
+        ]
         if np.dtype(source.dtype).kind in "iu":
-            bound = float(math.floor(bound))
+            bounds = list(map(float, map(math.floor, bounds)))
 
         def block(index: int) -> Block:
             """Return a finished block, from an earlier run if there is one."""
             if (kept := pieces.get(f"block {index}")) is not None:
                 return Block(**kept)
-            made = coded_block(encoded.parts[index], boxes[index], bound, span, check)
+            made = coded_block(encoded.parts[index], boxes[index], bounds[index], span, check)
             pieces.put(f"block {index}", made.state())
             return made
 
         blocks = [block(index) for index in range(len(boxes))]
-        finished = assemble(job, replace(header, error_bound=bound), [], blocks)
+        finished = assemble(job, replace(header, error_bound=max(bounds)), [], blocks)
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
-        for event in _run_in_thread(work, boxes, pieces, job.control, began, is_checked=True):
+        for event in _run_in_thread(work, boxes, pieces, job.control, began, is_checked=True, scales=scales):
             if isinstance(event, Finished):
                 _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
                 journal.save_result(event.state())
             yield event
     except bounded_search.OutOfReach as error:
         _check_size(source.nbytes, n_other_bytes + error.nbytes, nbytes)
+
+
+def _scaled(bound: float, scales: Sequence[float] | None, index: int, dtype: np.dtype[Any]) -> float:
+    """Return the bound of a box for that of all boxes; integers have whole bounds, 0 is bit for bit."""
+    if scales is None:
+        return bound
+    scaled = bound * scales[index]
+    return float(np.rint(scaled)) if dtype.kind in "iu" else scaled
 
 
 def _check_size(raw: int, least: int, nbytes: int | None) -> None:
@@ -250,13 +264,13 @@ class _Search:
 
 def _run_in_thread(
     work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
-    *, is_checked: bool,
+    *, is_checked: bool, scales: Sequence[float] | None = None,
 ) -> Iterator[Progress | T]:  # fmt: skip
     """Work on boxes in a thread, and yield progress from this one.
 
     It ends soon after it is cancelled, or the caller stops.
 
-    Boxes that an earlier run has encoded are among the ``pieces``.
+    Boxes that an earlier run has encoded are among the ``pieces``. The bound of a box is ``scales`` times that of all.
     """
     search, abandoned = _Search([box.size for box in boxes], is_checked), threading.Event()
 
@@ -269,6 +283,7 @@ def _run_in_thread(
     def encode(index: int, bound: float, taper: int, dead_zone: float) -> EncodedBox:
         """Encode a box, or return it from an earlier run."""
         search.begun += 1
+        bound = _scaled(bound, scales, index, boxes[index].dtype)
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
         if (kept := pieces.get(name)) is not None:
             coded = EncodedBox(**kept)

@@ -74,7 +74,9 @@ def pack_tree(
     check = task.control.check
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
-        fitted_corrections = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
+        fitted_corrections = fit_corrections(
+            outputs, normalised, architecture, header.weights_format, budget - size, task.importance
+        )
         if fitted_corrections.kind is not networks_file.Calibration.NONE:
             _, corrected, size = assemble(factor, fitted_corrections)
             if size <= budget:
