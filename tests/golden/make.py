@@ -319,14 +319,14 @@ FILES: Files = {
         method="networks",
         spacing=(2, 0.5, 0.5),
         exact=balls((24, 28, 30), 1, 3) > 0,
-    ),  # fmt: skip
+    ),
     "region-bounded-channels": lambda: bounded(
         np.stack([waves("i2", (9, 12, 40), 300, s) for s in range(2)]),
         40,
         block=24,
         exact_max_error=2,
         exact=np.stack([balls((9, 12, 40), 3, 1) > 0, balls((9, 12, 40), 2, 5) == 1]),
-    ),  # fmt: skip
+    ),
     "bounded-f8-wide": lambda: bounded(waves("f8", (10, 11, 12)) ** 9 * 1e200, max_error=1e195),
 }
 

@@ -18,7 +18,7 @@ from .sources import VolumeSource
 
 LEAST_SHARE = 2.0**-8  # A block whose importance is a smaller share of the mean counts as if it had this one,
 MOST_SHARE = 2.0**8  # and one of a larger share as if it had this, where a bound is scaled.
-BLOCK_EDGE = 32  # Without networks, importance is that of blocks, which are at most so many voxels long.
+BLOCK_EDGE = 64  # Without networks, importance is that of blocks, which are at most so many voxels long.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -59,13 +59,21 @@ def verify_against(volume: TincVolume, original: Any) -> Proof:
         regions.put(number, whole_axes(place), values)
         wrong += violations(truth, values, bound)
         largest = max(largest, largest_difference(truth, values))
+    if regions.bound is not None:
+        of_regions = violations_in_regions(volume, source)
+        wrong, largest = wrong + of_regions[0], max(largest, of_regions[1])
+    return Proof(wrong, largest, volume.size if bound is not None else regions.n_voxels)
+
+
+def violations_in_regions(volume: TincVolume, source: VolumeSource) -> tuple[int, float]:
+    """Return how many voxels of the regions of a file are beyond their bound, and their largest finite difference."""
+    wrong, largest, regions = 0, 0.0, volume.regions
     for number, region in enumerate(regions.places):
         inside, values = regions.decoded(number)
         truth, values = source.read(region.volume, region.box, finite=False)[inside][None], values[inside][None]
-        assert regions.bound is not None
-        wrong += violations(truth, values, regions.bound)
+        wrong += violations(truth, values, regions.bound or 0.0)
         largest = max(largest, largest_difference(truth, values))
-    return Proof(wrong, largest, volume.size if bound is not None else regions.n_voxels)
+    return wrong, largest
 
 
 def psnr_of_regions(original: NDArray[Any], values: NDArray[Any], volume: TincVolume) -> dict[str, float]:
