@@ -40,7 +40,7 @@ def test_shapes_in_one_slice_count_in_all_slices() -> None:
 
 def test_shapes_in_several_slices_count_between_them() -> None:
     rectangle = np.array([[0, 5, 6], [0, 5, 15], [0, 14, 15], [0, 14, 6]], float)
-    shapes = Shapes([rectangle + [3, 0, 0], rectangle + [8, 0, 0]], shape_type="rectangle", scale=(2, 1, 1))
+    shapes = Shapes([rectangle + np.array([at, 0, 0]) for at in (3, 8)], shape_type="rectangle", scale=(2, 1, 1))
     mask = mask_of(shapes, image(scale=(2, 1, 1)))
     assert mask.any(axis=(1, 2)).nonzero()[0].tolist() == list(range(3, 9))
     flat = mask_of(Shapes([rectangle[:, 1:]], shape_type="ellipse"), image())
