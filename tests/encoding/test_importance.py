@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc.encoding.importance import Importance
+from napari_tinc.encoding.regions.importance import Importance
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.isolation.caller import fit_isolated
 from napari_tinc.octree import Octree

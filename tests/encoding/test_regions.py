@@ -11,8 +11,8 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.bounded.check import violations
-from napari_tinc.encoding import regions
-from napari_tinc.encoding.filling import filled
+from napari_tinc.encoding.regions import exact as regions
+from napari_tinc.encoding.regions.filling import filled
 from napari_tinc.encoding.verify import psnr_of_regions, verify_against
 from napari_tinc.isolation.caller import fit_isolated
 from napari_tinc.training import task

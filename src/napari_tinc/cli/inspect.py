@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from ..format.metadata import QUALITY_KEYS
 from ..texts import promise_of_file
 from .compress import figures_of, number_of
 from .output import print_result
@@ -23,6 +22,7 @@ OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "w
 def run_info(args: argparse.Namespace) -> None:
     """Print what a file holds."""
     from ..decoding.network_box import NetworkBox
+    from ..format.metadata import QUALITY_KEYS
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
 

@@ -20,7 +20,7 @@ from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
 from ..training.fit_tree import fit_tree
 from ..training.task import Settings, Task, make_header
-from .importance import Importance
+from .regions.importance import Importance
 from .sources import VolumeSource
 
 SAMPLE_VOXELS = 2**16  # About this many voxels tell whether values are repeated.

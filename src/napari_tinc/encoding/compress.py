@@ -25,11 +25,11 @@ from ..training.trainer import n_shards
 from . import block_size, resources
 from .block_size import block_tree
 from .choice import run_for_size, settled_method
-from .importance import Importance
 from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .psnr_search import LEAST_RATIO, reach_psnr
-from .regions import ExactRegion, run_with_region
+from .regions.exact import ExactRegion, run_with_region
+from .regions.importance import Importance
 
 FEW_CHUNKS = 8  # Chunks that a file has besides blocks and overviews, with some to spare.
 SMALLER_EDGES = (256, 128, 64, 32)  # Sizes of blocks that are suggested if memory is too small.

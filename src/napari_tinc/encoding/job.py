@@ -9,7 +9,7 @@ from ..control import Control
 from ..format.chunks import Chunk
 from ..storage.checkpoint import Journal
 from ..training.task import Settings
-from .importance import Importance
+from .regions.importance import Importance
 from .sources import VolumeSource
 from .survey import Survey
 

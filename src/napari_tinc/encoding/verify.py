@@ -13,7 +13,7 @@ from ..decoding.regions import whole_axes
 from ..decoding.volume import TincVolume
 from ..format.quality import span_of
 from ..octree import box_slices
-from .regions import Tally
+from .regions.exact import Tally
 from .sources import VolumeSource
 
 

@@ -32,8 +32,8 @@ from ..training import costs
 from .block import Block, BlockTask, coded_block
 from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
-from .importance import BLOCK_EDGE
 from .job import EncodingJob
+from .regions.importance import BLOCK_EDGE
 
 MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,

@@ -138,7 +138,7 @@ class CompressForm(Container):
             choices=layers, nullable=True,
             tooltip="Spend more of the file on the voxels that this layer marks, and less on all others.",
         )  # fmt: skip
-        self.weight = FloatSpinBox(
+        self.weight = SpinBox(
             value=10, min=1, max=1000, tooltip="A squared error in this region counts so many times as much."
         )
         for choice in (self.exact, self.importance):

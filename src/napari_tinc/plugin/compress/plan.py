@@ -115,7 +115,7 @@ def _region_lines(chosen: Mapping[str, Any], weight: float) -> list[str]:
         lines.append(f"Keeps {describe_region(chosen['exact'], chosen['exact'].size)} {kept}")
     if "importance" in chosen:
         important = chosen["importance"] > 1
-        lines.append(f"{describe_region(important, important.size)} count {weight:g} times")
+        lines.append(f"{describe_region(important, important.size)} count {weight:g} times as much")
     return lines
 
 

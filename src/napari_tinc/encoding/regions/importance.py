@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decoding.volume import TincVolume
-from ..metrics import psnr
-from ..octree import Octree, box_slices
+from ...decoding.volume import TincVolume
+from ...metrics import psnr
+from ...octree import Octree, box_slices
+from ..sources import VolumeSource
 from .fields import Field, slabs
-from .sources import VolumeSource
 
 LEAST_SHARE = 2.0**-8  # A block whose importance is a smaller share of the mean counts as if it had this one,
 MOST_SHARE = 2.0**8  # and one of a larger share as if it had this, where a bound is scaled.

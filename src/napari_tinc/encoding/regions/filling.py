@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..networks.values import rounded
+from ...networks.values import rounded
+from ..sources import VolumeSource
 from .fields import Field
-from .sources import VolumeSource
 
 
 @dataclass(frozen=True, slots=True, eq=False)

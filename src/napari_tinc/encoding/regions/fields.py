@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .sources import VolumeSource
+from ..sources import VolumeSource
 
 SLAB = 32  # Planes that are looked at at a time.
 

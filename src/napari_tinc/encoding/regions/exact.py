@@ -15,27 +15,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import metrics
-from ..bounded.box import encode_and_decode, encode_box
-from ..bounded.check import checksum, violations
-from ..decoding.cache import LeastRecentlyUsed
-from ..decoding.contents import BlockContents
-from ..decoding.network_box import NetworkBox
-from ..decoding.regions import Regions, whole_axes
-from ..decoding.volume import TincVolume
-from ..events import Finished, Preview, Progress
-from ..format import blocks_file
-from ..format.blocks_file import BlocksHeader, Payload
-from ..format.chunks import Ancillary, Chunk, ChunkKind, pack_entry
-from ..format.metadata import with_json
-from ..format.quality import pack_errors, span_of
-from ..format.regions import RegionFacts, RegionPlace, pack_payload, pack_regions
-from ..metrics import Quality, part_errors, psnr, quality_fields
-from ..octree import Octree, box_slices
+from ... import metrics
+from ...bounded.box import encode_and_decode, encode_box
+from ...bounded.check import checksum, violations
+from ...decoding.cache import LeastRecentlyUsed
+from ...decoding.contents import BlockContents
+from ...decoding.network_box import NetworkBox
+from ...decoding.regions import Regions, whole_axes
+from ...decoding.volume import TincVolume
+from ...events import Finished, Preview, Progress
+from ...format import blocks_file
+from ...format.blocks_file import BlocksHeader, Payload
+from ...format.chunks import Ancillary, Chunk, ChunkKind, pack_entry
+from ...format.metadata import with_json
+from ...format.quality import pack_errors, span_of
+from ...format.regions import RegionFacts, RegionPlace, pack_payload, pack_regions
+from ...metrics import Quality, part_errors, psnr, quality_fields
+from ...octree import Octree, box_slices
+from ..job import EncodingJob
+from ..sources import VolumeSource
 from .fields import Field, slabs
 from .filling import filled, filled_source
-from .job import EncodingJob
-from .sources import VolumeSource
 
 REGION_EDGE = 128  # A region is cut into boxes of at most this many voxels along an edge.
 FILE_BYTES = 160  # A file of one tree becomes at most this much larger as a file of blocks.
