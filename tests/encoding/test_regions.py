@@ -108,6 +108,17 @@ def box_of(leaf: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(*ends) for ends in zip(leaf["start"].tolist(), leaf["stop"].tolist(), strict=True))
 
 
+@pytest.mark.parametrize("method", ["networks", "predictive"])
+def test_nan_inside_a_region_is_kept_by_any_method(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(task.STEPS, "fast", 20)
+    values, mask = waves(dtype="f4"), ball()
+    values[7, 12, 10], values[7, 13, 10] = np.nan, -np.inf
+    volume = tinc.compress(values, ratio=4, method=method, preset="fast", exact=mask)
+    assert np.asarray(volume)[mask].tobytes() == values[mask].tobytes()
+    with pytest.raises(ValueError, match="1 voxels that are NaN"):
+        tinc.compress(values, ratio=4, method=method, preset="fast", exact=mask & (values != -np.inf))
+
+
 def test_the_region_costs_the_rest_nothing_but_its_bytes() -> None:
     values, mask = waves((24, 32, 32)), np.zeros((24, 32, 32), bool)
     mask[4:12, 4:12, 4:12] = True
@@ -149,7 +160,7 @@ def test_large_regions_are_cut_into_boxes(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(regions, "REGION_EDGE", 8)
     values, mask = waves(), ball(radius=7)
     volume = tinc.compress(values, max_error=30, exact=mask)
-    assert len(volume.regions.places) > 4
+    assert len(volume.regions) > 4
     assert (np.asarray(volume)[mask] == values[mask]).all()
     volume.verify()
 

@@ -23,7 +23,6 @@ from ..format.chunks import Ancillary, Chunk, ChunkEntry
 from ..format.head import Feature, VolumeFacts, read_head
 from ..format.networks_file import Calibration
 from ..format.quality import unpack_errors
-from ..format.regions import selected as selected_regions
 from ..storage.stores import Memory, Store
 from .bounded_box import BoundedBox
 from .cache import LeastRecentlyUsed
@@ -209,7 +208,7 @@ class BlockContents:
     def n_missing(self) -> int:
         """Blocks and regions that were cut off; one more if the checksums of the values were."""
         unproved = int(len(self._layout.residuals) > 0 and self._layout.verify is None)
-        unproved += len(self.regions.places) - len(self._layout.regions)
+        unproved += len(self.regions) - len(self._layout.regions)
         return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks) + unproved
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
@@ -268,7 +267,8 @@ class BlockContents:
         n = len(self.start)
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
-        regions, kept_regions = selected_regions(self.header.regions, volumes.ravel().tolist())
+        facts = self.header.regions
+        regions, kept_regions = facts.selected(volumes.ravel().tolist()) if facts else (None, [])
         region_entries = [self._layout.regions[at] for at in kept_regions if at < len(self._layout.regions)]
         layout = replace(self._layout, overviews=overviews, regions=region_entries, blocks=blocks)
         places = [entry.start for entry in self._layout.blocks if entry.level]  # what QUALITY is of

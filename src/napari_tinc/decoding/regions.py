@@ -35,22 +35,20 @@ class Regions:
     ) -> None:  # fmt: skip
         self.arguments = facts, read, keys, dtype, cache
         self.facts, self._read, self._keys, self._dtype, self._cache = facts, read, keys, dtype, cache
-        self.places: tuple[RegionPlace, ...] = facts.places if facts else ()
 
     @classmethod
     def none(cls) -> Regions:
         """Return the regions of a file that has none."""
         return cls(None, lambda _: b"", (), np.dtype("u1"), LeastRecentlyUsed(0))
 
-    @cached_property
-    def _volume(self) -> NDArray[np.int64]:
-        return np.array([place.volume for place in self.places], np.int64)
+    def __len__(self) -> int:
+        """Return the number of regions."""
+        return len(self.facts.table) if self.facts else 0
 
-    @cached_property
-    def _ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First voxels of all boxes, and one past their last, int64 (n, 3) each."""
-        start = np.array([place.start for place in self.places], np.int64).reshape(-1, 3)
-        return start, start + np.array([place.shape for place in self.places], np.int64).reshape(-1, 3)
+    def place(self, number: int) -> RegionPlace:
+        """Return the box of a region."""
+        assert self.facts
+        return self.facts.place(number)
 
     def put(self, volume: int, axes: Sequence[NDArray[np.float64]], out: NDArray[Any]) -> None:
         """Put the values of the regions into values at a grid of ascending coordinates, in voxels of the volume."""
@@ -71,10 +69,11 @@ class Regions:
         self, volume: int, axes: Sequence[NDArray[np.float64]]
     ) -> list[tuple[int, tuple[slice, ...], list[NDArray[np.int64]]]]:
         """Find the regions that a grid meets: their numbers, the part of the grid in each, and the voxels met there."""
-        if not self.places or not all(len(axis) for axis in axes):
+        if not self.facts or not all(len(axis) for axis in axes):
             return []
-        start, stop = self._ends
-        met = self._volume == volume
+        table = self.facts.table.astype(np.int64)
+        start, stop = table[:, 1:4], table[:, 1:4] + table[:, 4:]
+        met = table[:, 0] == volume
         for axis, low, high in zip(axes, start.T, stop.T, strict=True):
             met &= (high > axis[0]) & (low <= axis[-1])
         found = []
@@ -96,7 +95,7 @@ class Regions:
         TincError
             If it is damaged.
         """
-        shape = self.places[number].shape
+        shape = self.place(number).shape
         if number >= len(self._keys):
             return self.nothing(number)
         kept: _Decoded | None = self._cache.get(("region", self._keys[number]))
@@ -109,7 +108,7 @@ class Regions:
 
     def nothing(self, number: int) -> _Decoded:
         """Return an empty mask and zeros, of the shape of a region."""
-        shape = self.places[number].shape
+        shape = self.place(number).shape
         return np.zeros(shape, bool), np.zeros(shape, self._dtype)
 
     @property
@@ -124,7 +123,7 @@ class Regions:
 
     def _count(self) -> int:
         """Count the voxels inside, by the masks."""
-        return sum(int(self.decoded(number)[0].sum()) for number in range(len(self.places)))
+        return sum(int(self.decoded(number)[0].sum()) for number in range(len(self)))
 
     def counted(self) -> RegionFacts | None:
         """Return the facts with the number of voxels, which is not known of a channel of a file."""

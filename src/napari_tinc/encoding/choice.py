@@ -149,7 +149,7 @@ def _better_by_importance(job: EncodingJob, budget: int, remaining: _RemainingTi
         networks = yield from _networks_alone(job, budget, remaining)
     if job.control.cancel.is_set() or predictive is None or networks is None:
         return networks or predictive
-    behind = job.importance.psnr(networks.volume) - job.importance.psnr(predictive.volume)
+    behind = job.importance.psnr(job.source, networks.volume) - job.importance.psnr(job.source, predictive.volume)
     which = "the predictive coder was" if behind > 0 else "networks were"
     reason = f"{which} {abs(behind):.1f} dB behind, as importance weighs errors"
     return replace(networks if behind > 0 else predictive, reason=reason)

@@ -68,8 +68,8 @@ def verify_against(volume: TincVolume, original: Any) -> Proof:
 def violations_in_regions(volume: TincVolume, source: VolumeSource) -> tuple[int, float]:
     """Return how many voxels of the regions of a file are beyond their bound, and their largest finite difference."""
     wrong, largest, regions = 0, 0.0, volume.regions
-    for number, region in enumerate(regions.places):
-        inside, values = regions.decoded(number)
+    for number in range(len(regions)):
+        region, (inside, values) = regions.place(number), regions.decoded(number)
         truth, values = source.read(region.volume, region.box, finite=False)[inside][None], values[inside][None]
         wrong += violations(truth, values, regions.bound or 0.0)
         largest = max(largest, largest_difference(truth, values))

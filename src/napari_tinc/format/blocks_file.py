@@ -141,7 +141,7 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     first, second, third = np.searchsorted(places, np.array((1, 2, 3), np.int8)).tolist()
     overviews, regional = critical[:first], critical[first:second]
     blocks, verify = critical[second:third], critical[third:]
-    n_regions = len(regions.places) if regions else 0
+    n_regions = len(regions.table) if regions else 0
     check_range("number of REGION chunks", len(regional), n_regions, n_regions)
     check_range("number of BLOCK chunks", len(blocks), n_blocks, n_blocks)
     n_overviews = n_volumes if edge else 0

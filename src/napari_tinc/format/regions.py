@@ -13,8 +13,12 @@ from __future__ import annotations
 
 import math
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .cursor import HeadReader, check_range, pack_varint
 from .limits import MAX_CHUNKS, MAX_REGION, MAX_VOXELS
@@ -42,50 +46,65 @@ class RegionPlace:
         return tuple(slice(first, first + n) for first, n in zip(self.start, self.shape, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RegionFacts:
     """What the head of a file says about its regions.
 
     Attributes
     ----------
     bound : largest absolute error inside; 0 for bit for bit.
-    n_voxels : voxels inside all of them.
-    places : their boxes.
+    n_voxels : voxels inside all of them; 0 if that is not known.
+    table : for each region the number of its volume, its first voxel and its size along z, y, x; uint32 (n, 7).
     """
 
     bound: float
     n_voxels: int
-    places: tuple[RegionPlace, ...]
+    table: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, bound: float, n_voxels: int, places: Sequence[RegionPlace]) -> RegionFacts:
+        """Make the facts of regions with these boxes."""
+        rows = [(place.volume, *place.start, *place.shape) for place in places]
+        return cls(bound, n_voxels, np.array(rows, np.uint32).reshape(-1, 7))
+
+    def place(self, number: int) -> RegionPlace:
+        """Return the box of a region."""
+        volume, z, y, x, depth, height, width = self.table[number].tolist()
+        return RegionPlace(volume, (z, y, x), (depth, height, width))
+
+    def selected(self, volumes: Sequence[int]) -> tuple[RegionFacts | None, list[int]]:
+        """Return the regions of some ascending volumes, numbered anew, and which of these regions they are.
+
+        None if there are none. How many voxels are inside is not known of them.
+        """
+        kept = np.flatnonzero(np.isin(self.table[:, 0], volumes))
+        table = self.table[kept].copy()
+        table[:, 0] = np.searchsorted(volumes, table[:, 0])
+        return (RegionFacts(self.bound, 0, table) if len(kept) else None), kept.tolist()
 
 
 def read_regions(cursor: HeadReader, shape: tuple[int, int, int], n_volumes: int) -> RegionFacts:
     """Read the facts from HEAD. TincError if a box is not inside the volume, or boxes are larger than it together."""
     bound = cursor.floats("bound of the regions", "d", 0)[0]
     n_voxels = cursor.varint("voxels of the regions", 1, MAX_VOXELS)
-    places = [_read_place(cursor, shape, n_volumes) for _ in range(cursor.varint("number of regions", 1, MAX_CHUNKS))]
-    total = sum(math.prod(place.shape) for place in places)
+    numbers, total = array("I"), 0
+    for _ in range(cursor.varint("number of regions", 1, MAX_CHUNKS)):
+        numbers.append(cursor.varint("volume of a region", 0, min(n_volumes, MAX_CHUNKS) - 1))
+        start = [cursor.varint("first voxel of a region", 0, n - 1) for n in shape]
+        size = [cursor.varint("size of a region", 1, n - at) for n, at in zip(shape, start, strict=True)]
+        check_range("voxels in the box of a region", math.prod(size), 1, MAX_REGION)
+        numbers.extend(start + size)
+        total += math.prod(size)
     check_range("voxels in the boxes of regions", total, n_voxels, n_volumes * math.prod(shape))
-    return RegionFacts(bound, n_voxels, tuple(places))
-
-
-def _read_place(cursor: HeadReader, shape: tuple[int, int, int], n_volumes: int) -> RegionPlace:
-    volume = cursor.varint("volume of a region", 0, n_volumes - 1)
-    z, y, x = (cursor.varint("first voxel of a region", 0, n - 1) for n in shape)
-    depth, height, width = (
-        cursor.varint("size of a region", 1, n - first) for n, first in zip(shape, (z, y, x), strict=True)
-    )
-    check_range("voxels in the box of a region", depth * height * width, 1, MAX_REGION)
-    return RegionPlace(volume, (z, y, x), (depth, height, width))
+    return RegionFacts(bound, n_voxels, np.frombuffer(numbers, np.uint32).reshape(-1, 7))
 
 
 def pack_regions(facts: RegionFacts | None) -> bytes:
     """Build the bytes that :func:`read_regions` reads; none for no regions."""
     if facts is None:
         return b""
-    numbers = [len(facts.places)]
-    for place in facts.places:
-        numbers += [place.volume, *place.start, *place.shape]
-    return struct.pack("<d", facts.bound) + pack_varint(facts.n_voxels) + b"".join(map(pack_varint, numbers))
+    numbers = [facts.n_voxels, len(facts.table), *facts.table.ravel().tolist()]
+    return struct.pack("<d", facts.bound) + b"".join(map(pack_varint, numbers))
 
 
 def pack_payload(crc: int, mask: bytes, values: bytes) -> bytes:
@@ -100,14 +119,3 @@ def parse_payload(payload: bytes) -> tuple[int, bytes, bytes]:
     check_range("length of the mask of a region", length, 1, len(payload) - _PAYLOAD.size - 1)
     end = _PAYLOAD.size + length
     return crc, payload[_PAYLOAD.size : end], payload[end:]
-
-
-def selected(facts: RegionFacts | None, volumes: Sequence[int]) -> tuple[RegionFacts | None, list[int]]:
-    """Return the regions of some volumes, numbered anew, and which of the file's they are. ``n_voxels`` becomes 0."""
-    if facts is None:
-        return None, []
-    number = {volume: new for new, volume in enumerate(volumes)}
-    kept = [at for at, place in enumerate(facts.places) if place.volume in number]
-    places = [facts.places[at] for at in kept]
-    renumbered = tuple(RegionPlace(number[place.volume], place.start, place.shape) for place in places)
-    return (RegionFacts(facts.bound, 0, renumbered) if kept else None), kept

@@ -157,7 +157,7 @@ def run_with_region(
         left = seconds / (number + 1) * (n - number - 1)
         yield Progress("region", number + 1, n, seconds, left, math.nan, math.nan, sum(map(len, payloads)))
     n_voxels = sum(int(region.inside(job.source, place).sum()) for place in region.places)
-    facts = RegionFacts(region.bound, n_voxels, tuple(region.places))
+    facts = RegionFacts.of(region.bound, n_voxels, region.places)
     nbytes = len(pack_regions(facts)) + FILE_BYTES
     nbytes += sum(len(payload) + len(pack_entry(Chunk.of(ChunkKind.REGION, payload))) for payload in payloads)
     if budget and nbytes >= budget:

@@ -87,9 +87,9 @@ class Importance:
         scales: list[float] = (shares**-0.5).ravel().tolist()
         return scales
 
-    def psnr(self, volume: TincVolume) -> float:
-        """Return the PSNR of a compressed volume in dB, with squared errors weighed."""
-        source, total, low, high = self.source, 0.0, math.inf, -math.inf
+    def psnr(self, source: VolumeSource, volume: TincVolume) -> float:
+        """Return the PSNR of a compressed volume against its source in dB, with squared errors weighed."""
+        total, low, high = 0.0, math.inf, -math.inf
         for number in range(source.n_volumes):
             for slab in slabs(source.shape):
                 original = source.read(number, slab).astype(np.float64)
