@@ -58,6 +58,11 @@ class Regions:
             with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
                 here[inside] = values[np.ix_(*local)][inside]
 
+    def at_hand(self, volume: int, axes: Sequence[NDArray[np.float64]]) -> bool:
+        """Return whether all regions that a grid of ascending coordinates meets are in the cache."""
+        met = (number for number, _, _ in self._met(volume, axes) if number < len(self._keys))
+        return all(self._cache.get(("region", self._keys[number])) is not None for number in met)
+
     def mask(self, volume: int, axes: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
         """Return which points of a grid of ascending coordinates lie in a region."""
         out = np.zeros([len(axis) for axis in axes], bool)
