@@ -27,7 +27,7 @@ def test_a_layer_shows_the_region_and_says_what_is_promised() -> None:
 
 
 def test_a_damaged_region_is_reported_once_and_does_not_stop_a_view() -> None:
-    values, _, volume = compressed()
+    _, _, volume = compressed()
     data = bytearray(volume.parts.data())
     entry = next(entry for entry in volume.parts.entries() if entry.kind == 7)
     data[entry.start + entry.length // 2] ^= 1
@@ -39,7 +39,7 @@ def test_a_damaged_region_is_reported_once_and_does_not_stop_a_view() -> None:
 
 
 def test_another_original_breaks_the_promise() -> None:
-    values, mask, volume = compressed()
+    values, _, volume = compressed()
     assert not measure(volume, values).broken
     other = values.copy()
     other[3, 7, 8] ^= 1

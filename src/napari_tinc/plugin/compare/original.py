@@ -105,16 +105,17 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
         quality,
         uncalibrated_quality,
         promise_of_volume(volume),
-        (volume.error_bound is not None and quality.max_error > volume.error_bound)
-        or _has_other_region(volume, original),
+        _is_broken(volume, original, quality),
         percentile_errors,
         edges,
         counts / errors.size,
     )
 
 
-def _has_other_region(volume: TincVolume, original: NDArray[Any]) -> bool:
-    """Return whether a voxel of a region that is kept is further from an original than the file promises."""
+def _is_broken(volume: TincVolume, original: NDArray[Any], quality: Quality) -> bool:
+    """Return whether a voxel is further from an original than the file promises, of all or of its regions."""
+    if volume.error_bound is not None and quality.max_error > volume.error_bound:
+        return True
     if volume.regions.bound is None or original.dtype != volume.header.dtype:
         return False  # in another dtype nothing has the same bits
     return violations_in_regions(volume, VolumeSource.of(original, exact=True))[0] > 0
