@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ... import metrics
 from ...bounded.box import encode_and_decode, encode_box
 from ...bounded.check import checksum, violations
+from ...control import Check, never
 from ...decoding.cache import LeastRecentlyUsed
 from ...decoding.contents import BlockContents
 from ...decoding.network_box import NetworkBox
@@ -66,7 +67,7 @@ class ExactRegion:
             If it is no mask of the volume, or empty.
         """
         mask = Field.of("exact", array, source)
-        if np.dtype(array.dtype if hasattr(array, "dtype") else mask.array.dtype).kind == "f":
+        if np.dtype(mask.array.dtype).kind == "f":
             _check_is_mask(mask, source)
         places = [place for volume in range(source.n_volumes) for place in _places_of(mask, source, volume)]
         if not places:
@@ -118,14 +119,14 @@ def _places_of(mask: Field, source: VolumeSource, volume: int) -> Iterator[Regio
         yield RegionPlace(volume, (start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))
 
 
-def code_region(values: NDArray[Any], inside: NDArray[np.bool_], bound: float) -> bytes:
+def code_region(values: NDArray[Any], inside: NDArray[np.bool_], bound: float, check: Check = never) -> bytes:
     """Code a box whose voxels inside a mask are kept within a bound, as the payload of a REGION chunk.
 
     AssertionError if a reader would decode others.
     """
     whole = bool(inside.all())
     candidates = [values] if whole else [filled(values, ~inside), np.where(inside, values, values[inside][0])]
-    coded = [encode_and_decode(candidate, bound) for candidate in candidates]
+    coded = [encode_and_decode(candidate, bound, check=check) for candidate in candidates]
     data, decoded = min(coded, key=lambda one: len(one[0]))
     kept = decoded[inside]
     if wrong := violations(values[inside][None], kept[None], bound):
@@ -152,7 +153,7 @@ def run_with_region(
     for number, place in enumerate(region.places):
         job.control.check()
         values = job.source.read(place.volume, place.box, finite=False)
-        payloads.append(code_region(values, region.inside(job.source, place), region.bound))
+        payloads.append(code_region(values, region.inside(job.source, place), region.bound, job.control.check))
         seconds, n = time.perf_counter() - began, len(region.places)
         left = seconds / (number + 1) * (n - number - 1)
         yield Progress("region", number + 1, n, seconds, left, math.nan, math.nan, sum(map(len, payloads)))
