@@ -28,12 +28,13 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Box = tuple[int, ...]  # z, y, x
 DTYPES = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
-RESIDUAL, LEADING_AXES, BLOCKS, FILTER, BACKGROUND = 1, 4, 16, 32, 64  # features
+RESIDUAL, LEADING_AXES, BLOCKS, FILTER, REGIONS, BACKGROUND = 1, 4, 16, 32, 64, 128  # features
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
 FLOAT16, INT8, ENTROPY = range(3)
 GLOBAL, PER_HEAD = 1, 2
+MAX_REGION = 2**24
 MAX_VOXELS, MAX_CHUNK_NODES, MAX_OVERVIEW_EDGE, MAX_FILTER = 2**30, 2**20, 2**16, 2**12
-MODEL, WEIGHTS, _, VERIFY, BLOCK, OVERVIEW = range(6)
+MODEL, WEIGHTS, _, VERIFY, BLOCK, OVERVIEW, _, REGION = range(8)
 
 
 def read(path: str) -> Array:
@@ -99,9 +100,9 @@ def decode(data: bytes, inner: bool = False) -> Array:
     require(magic == b"\x89TNC", f"magic is {magic!r}, expected that of a .tinc file")
     require(crc16 == binascii.crc_hqx(data[:10], 0xFFFF), "CRC-16 of the prefix is wrong")
     require(version >> 4 == 1, f"major version is {version >> 4}, expected 1")
-    allowed = RESIDUAL | LEADING_AXES | FILTER | BACKGROUND
+    allowed = RESIDUAL | LEADING_AXES | FILTER | REGIONS | BACKGROUND
     of_blocks = features & ~allowed == BLOCKS and (features & RESIDUAL or not features & FILTER)
-    require(of_blocks or not features, f"features are {features:08b}, expected none, or blocks and bits 0, 2, 5 and 6")
+    require(of_blocks or not features, f"features are {features:08b}, expected none, or blocks and bits 0, 2, 5 to 7")
     head, body = Cursor(data[16 : 16 + length]), Cursor(data[16 + length :])
     require(len(head.data) == length and zlib.crc32(head.data) == crc32, "CRC-32 of the head is wrong")
     flags, index = head.array("u1", 2).tolist()
@@ -412,14 +413,19 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, limits: 
     edge = head.uv()
     require(edge <= MAX_OVERVIEW_EDGE, f"edge of an overview's cells is {edge}, expected at most {MAX_OVERVIEW_EDGE}")
     coefficients = _read_filter(head.array("u1", head.uv()).tobytes()) if features & FILTER else None
+    regions = _read_places(head, shape, math.prod(leading)) if features & REGIONS else []
     chunks = _read_chunks(head, body)
     volumes = np.empty((*leading, *shape), dtype).reshape(-1, *shape)
     places: list[tuple[int, Array]] = []
     if edge:
         places = [(OVERVIEW, np.empty([-(-n // edge) for n in shape], dtype)) for _ in volumes]
+    n_overviews = len(places)
     for volume in volumes:
         places += [(BLOCK, volume[tuple(slice(*ends) for ends in leaf.box(shape))]) for leaf in leaves]
     require(bool(features & LEADING_AXES) == bool(leading), "feature 2 is not that of the leading axes")
+    in_regions = chunks[n_overviews : n_overviews + len(regions)]
+    require(all((c.kind, c.level) == (REGION, 0) for c in in_regions), "chunks are not those of the regions")
+    chunks = chunks[:n_overviews] + chunks[n_overviews + len(regions) :]
     require([c.kind for c in chunks][: len(places)] == [kind for kind, _ in places], "chunks are not those of the tree")
     checksums = b""
     for (kind, place), chunk in zip(places, chunks, strict=False):
@@ -441,6 +447,8 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, limits: 
     require(bool(features & RESIDUAL) == bool(checksums), "feature 0 is not that of the blocks")
     verify = [(c.kind, c.payload) for c in chunks[len(places) :]]
     require(verify == ([(VERIFY, checksums)] if checksums else []), "VERIFY is not that of the values")
+    for (volume_of_region, box), chunk in zip(regions, in_regions, strict=True):
+        _read_region(chunk.payload, volumes[volume_of_region][box])
     return volumes.reshape(*leading, *shape)
 
 
@@ -487,6 +495,32 @@ def _filtered(values: Array, limits: Array, coefficients: Array, unit: Any) -> A
             total += coefficients[:, len(ORBITS) + number][of_voxel] * np.minimum(np.maximum(term, -unit), unit)
     v = np.clip(v + total.astype(np.float64) * (hi - lo), lo, hi)
     return (np.rint(v) if values.dtype.kind in "iu" else v).astype(values.dtype)
+
+
+def _read_places(head: Cursor, shape: Box, n_volumes: int) -> list[tuple[int, tuple[slice, ...]]]:
+    """Volume and box of each region."""
+    head.array("<f8", 1)
+    n_voxels, places = head.uv(), []
+    for _ in range(head.uv()):
+        volume, *numbers = [head.uv() for _ in range(7)]
+        box = tuple(slice(first, first + n) for first, n in zip(numbers[:3], numbers[3:], strict=True))
+        inside = volume < n_volumes and all(side.stop <= n for side, n in zip(box, shape, strict=True))
+        require(inside and 0 < math.prod(numbers[3:]) <= MAX_REGION, f"the box of a region is {volume}, {numbers}")
+        places.append((volume, box))
+    sizes = [math.prod(side.stop - side.start for side in box) for _, box in places]
+    require(0 < n_voxels <= sum(sizes) <= n_volumes * math.prod(shape), "regions have too many or too few voxels")
+    return places
+
+
+def _read_region(payload: bytes, box: Array) -> None:
+    """Put the values of a region into its box."""
+    cursor = Cursor(payload)
+    crc, length = cursor.array("<u4", 2).tolist()
+    mask = residual(cursor.array("u1", length).tobytes(), box.shape, "<u1")
+    values = residual(payload[cursor.at :], box.shape, box.dtype.str.replace("|", "<"))
+    require(mask.max() == 1, "a mask of a region is not 0 and 1")
+    require(zlib.crc32(values[mask == 1].tobytes()) == crc, "CRC-32 of a region is wrong")
+    box[mask == 1] = values[mask == 1]
 
 
 # --- residual-format.md

@@ -144,6 +144,10 @@ def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("files")
     tifffile.imwrite(folder / "brain.tif", corner)
     tifffile.imwrite(folder / "ct.tif", corner.astype(np.int16))
+    mask = np.zeros(corner.shape, np.uint8)
+    mask[4:9, 4:9, 4:9] = 1
+    tifffile.imwrite(folder / "tumour.tif", mask)
+    tifffile.imwrite(folder / "weights.tif", 1 + 9 * mask.astype(np.float32))
     tifffile.imwrite(folder / "cells.ome.tif", np.stack([corner, corner]), metadata={"axes": "CZYX"})
     tinc.compress(corner, max_error=20).save(folder / "brain.tinc")
     tinc.compress(corner.astype(np.int16), max_error=20).save(folder / "ct.tinc")

@@ -29,3 +29,16 @@ def duration(seconds: float) -> str:
 def promise_of(bound: float) -> str:
     """Write what a bound on the error means for every voxel."""
     return f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
+
+
+def promise_of_file(bound: float | None, region_bound: float | None, n_voxels: int) -> str:
+    """Write what a file promises, in all and of the voxels of its regions; "" if it promises nothing."""
+    everywhere = "" if bound is None else promise_of(bound)
+    if region_bound is None:
+        return everywhere
+    kept = f"{n_voxels:,} voxels {'bit for bit' if not region_bound else f'within {region_bound:g}'}"
+    return (
+        f"{kept}; {everywhere.replace('every voxel', 'every other voxel')}"
+        if everywhere
+        else f"{kept}; no bound elsewhere"
+    )

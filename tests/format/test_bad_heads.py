@@ -101,7 +101,6 @@ BAD_HEADS = {
     "feature 0": (sealed(b"\0", features=1), "has the features"),
     "feature 1": (sealed(b"", features=2), "needs the feature 'integer decode'"),
     "feature 2": (sealed(b"\0", features=4), "has the features"),
-    "feature 7": (sealed(b"", features=128), "needs the feature '7'"),
     "feature 3": (sealed(b"", features=8), "needs the feature 'special-value mask'"),
     "two features": (sealed(b"", features=10), "needs the feature 'integer decode', 'special-value mask'"),
     "no head": (sealed(b""), "head length is 0, expected 1 to 0"),

@@ -360,6 +360,20 @@ FILES: Files = {
     "bounded-f8-masked": lambda: bounded(
         np.choose(balls((9, 10, 11), 4, 2) % 3, [waves("f8", (9, 10, 11)), np.nan, -np.inf]), max_error=1e-9
     ),
+    "region-exact-in-networks": lambda: trained(
+        np.rint(2000 + 900 * smooth((24, 28, 30))).astype("u2"),
+        nbytes=3600,
+        method="networks",
+        spacing=(2, 0.5, 0.5),
+        exact=balls((24, 28, 30), 1, 3) > 0,
+    ),
+    "region-bounded-channels": lambda: bounded(
+        np.stack([waves("i2", (9, 12, 40), 300, s) for s in range(2)]),
+        40,
+        block=24,
+        exact_max_error=2,
+        exact=np.stack([balls((9, 12, 40), 3, 1) > 0, balls((9, 12, 40), 2, 5) == 1]),
+    ),
     "bounded-f8-wide": lambda: bounded(waves("f8", (10, 11, 12)) ** 9 * 1e200, max_error=1e195),
 }
 

@@ -59,7 +59,9 @@ class File:
         if features & Feature.BLOCKS:
             _, layout = blocks_file.parse(Feature(features), head, len(data))
             verify = [] if layout.verify is None else [layout.verify]
-            entries = sorted([*layout.overviews, *layout.blocks, *layout.ancillary, *verify], key=lambda e: e.start)
+            entries = sorted(
+                [*layout.overviews, *layout.regions, *layout.blocks, *layout.ancillary, *verify], key=lambda e: e.start
+            )
             rows = [Row(e.code, e.n_nodes, data[e.start : e.start + e.length], e.crc) for e in entries]
         else:
             _, chunks = networks_file.parse(data)

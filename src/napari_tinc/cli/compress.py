@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ def run_compress(args: argparse.Namespace) -> None:
     original = file_of(args.image)
     if is_same_file(args.file, original) or (Path(original).is_dir() and is_inside(args.file, original)):
         raise ValueError(f"cannot write {args.file}: it is, or is in, {args.image} itself")
+    fields = {name: _field(args, name) for name in ("exact", "importance")}
     if args.log and any(is_same_file(args.log, path) for path in (original, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
     _check_method(args)
@@ -42,6 +44,7 @@ def run_compress(args: argparse.Namespace) -> None:
         ratio=args.ratio, nbytes=args.bytes, psnr=args.psnr, max_error=args.max_error, method=args.method,
         preset=args.preset or "balanced", device=args.device, seed=args.seed, weights=args.weights or "entropy",
         widths=args.widths, calibration=args.calibration, block=args.block, resume=folder, scheduler=args.scheduler,
+        exact_max_error=args.exact_max_error, **fields,
     )  # fmt: skip
     try:
         figures = fit_to_file(args, image, options)
@@ -51,6 +54,18 @@ def run_compress(args: argparse.Namespace) -> None:
             raise type(error)(reason) from None
         raise
     print_result(args, figures, fit_table(figures))
+
+
+def _field(args: argparse.Namespace, name: str) -> Any:
+    """Read the array of --exact or --importance; None if it was not given."""
+    from ..io.read import file_of, read_volumes
+
+    path = getattr(args, name)
+    if path is None:
+        return None
+    if is_same_file(args.file, file_of(path)):
+        raise ValueError(f"cannot write {args.file}: it is --{name} itself")
+    return read_volumes(path).array
 
 
 def _check_method(args: argparse.Namespace) -> None:
@@ -100,7 +115,7 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
             entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):
                 event.volume.save(args.file)
-                figures = figures_of(event.volume, event.quality, file=args.file)
+                figures = figures_of(event.volume, event.quality, file=args.file) | written_psnr(event.volume)
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = finished_entry(event.volume, figures)
                 progress.say(method_text(event.method, event.reason))
@@ -134,3 +149,18 @@ def figures_of(volume: tinc.TincVolume, quality: Quality, file: str) -> dict[str
     """Put together the size and quality of a file, by the names that ``--json`` has for them."""
     first = {"ratio": quality.ratio, "bits_per_voxel": quality.bits_per_voxel}
     return {"file": file, "bytes": volume.nbytes_compressed, **first, **asdict(quality)}
+
+
+def written_psnr(volume: tinc.TincVolume) -> dict[str, float]:
+    """Return the PSNR inside and outside the regions of a file, as it was measured when the file was written."""
+    names = ("psnr_inside", "psnr_outside")
+    return {name: number_of(volume.provenance[name]) for name in names if name in volume.provenance}
+
+
+def number_of(value: Any) -> float:
+    """Parse a number that PROVENANCE holds as text: inf for 9999, nan for anything that is not a number."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return math.nan
+    return math.inf if number >= 9999 else number

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
 
-from ..texts import promise_of
-from .compress import figures_of
+from ..texts import promise_of_file
+from .compress import figures_of, number_of
 from .output import print_result
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def run_info(args: argparse.Namespace) -> None:
     """Print what a file holds."""
     from ..decoding.network_box import NetworkBox
     from ..decoding.smooth_share import smooth_share
+    from ..format.metadata import QUALITY_KEYS
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
 
@@ -52,10 +53,14 @@ def run_info(args: argparse.Namespace) -> None:
         "widths": [sorted(widths.get(level, ())) for level in range(max(widths, default=-1) + 1)],
         "weights": ", ".join(sorted({networks.weights_format.name.lower() for networks, _ in trees})),
         "calibration": ", ".join(sorted({networks.calibration.name.lower() for networks, _ in trees})),
-        "provenance": {**written, "psnr": _number(written.get("psnr")), "ssim": _number(written.get("ssim"))},
+        "provenance": written | {
+            key: number_of(written.get(key)) for key in QUALITY_KEYS if key in written or key in ("psnr", "ssim")
+        },
     }  # fmt: skip
     if volume.parts.filter is not None:
         result["filter"] = volume.parts.filter.describe(written.get("filter"))
+    if volume.regions.bound is not None:
+        result |= {"exact_voxels": volume.regions.n_voxels, "exact_max_error": volume.regions.bound}
     groups: dict[tuple[str, int], list[Chunk | ChunkEntry]] = {}
     for chunk in volume.parts.entries():
         kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name
@@ -72,8 +77,13 @@ def run_info(args: argparse.Namespace) -> None:
     named["method"] = _content_text(len(trees), len(present))
     del named["n_network_blocks"]
     named["background"] = f"{result['background']:.1%} of the voxels" if result["background"] else None
-    promise = [] if volume.error_bound is None or volume.n_missing else [promise_of(volume.error_bound)]
-    print_result(args, result | tables, *promise, named, *filter(None, tables.values()))
+    promise = "" if volume.n_missing else _promise(volume)
+    print_result(args, result | tables, *filter(None, [promise]), named, *filter(None, tables.values()))
+
+
+def _promise(volume: tinc.TincVolume) -> str:
+    """Say in words what a file promises of its voxels; "" if nothing."""
+    return promise_of_file(volume.error_bound, volume.regions.bound, volume.regions.n_voxels)
 
 
 def _content_text(n_networks: int, n_blocks: int) -> str:
@@ -84,15 +94,6 @@ def _content_text(n_networks: int, n_blocks: int) -> str:
         rest = n_blocks - n_networks
         return f"{n_blocks} blocks: {n_networks} of networks, {rest} without (predictive coder)"
     return "an octree of networks" if n_blocks == 1 else f"{n_blocks} blocks, each an octree of networks"
-
-
-def _number(value: Any) -> float:
-    """Parse a number that PROVENANCE holds as text: inf for 9999, nan for anything that is not a number."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return math.nan
-    return math.inf if number >= 9999 else number
 
 
 def run_verify(args: argparse.Namespace) -> None:
@@ -110,27 +111,35 @@ def run_verify(args: argparse.Namespace) -> None:
     }  # fmt: skip
     text = "ok: {bytes:,} bytes, header and {n_chunks} chunks have their checksums, {n_parameters:,} parameters decoded"
     text = text.format(**result)
-    promise = "" if volume.error_bound is None else promise_of(volume.error_bound)
-    if promise:
+    if promise := _promise(volume):
         result["error_bound"] = volume.error_bound
-        text += f"\n{promise}; all values decode to what the encoder saw"
+        text += f"\n{promise}; all these values decode to what the encoder saw"
+        if volume.regions.bound is not None:
+            result |= {"exact_voxels": volume.regions.n_voxels, "exact_max_error": volume.regions.bound}
     if args.against is not None:  # an empty name is a mistake, not a wish to prove nothing
         from ..encoding.verify import verify_against
         from ..io.read import read_volumes
 
-        wrong, largest = verify_against(volume, read_volumes(args.against).array)
-        if wrong:
+        proof = verify_against(volume, read_volumes(args.against).array)
+        if proof.violations:
             raise ValueError(
-                f"{args.file}: {wrong} voxels differ from {args.against} by more than is promised ({promise})"
+                f"{args.file}: {proof.violations} voxels differ from {args.against} by more than is promised "
+                f"({promise})"
             )
-        result |= {"against": args.against, "max_error": largest, "n_violations": 0}
-        text += f"\nproved on all {volume.size:,} voxels of {args.against}: the worst is off by {largest:.6g}"
+        result |= {"against": args.against, "max_error": proof.max_error, "n_violations": 0}
+        which = "all" if volume.error_bound is not None else "the"
+        text += f"\nproved on {which} {proof.n_voxels:,} voxels of {args.against}: "
+        text += f"the worst is off by {proof.max_error:.6g}"
     print_result(args, result, text)
 
 
 def run_compare(args: argparse.Namespace) -> None:
     """Print the quality of a file, measured against its original."""
+    import numpy as np
+
     from ..decoding.values import MAX_EAGER_VOXELS
+    from ..decoding.volume import quality_of
+    from ..encoding.verify import psnr_of_regions
     from ..io.read import read_volumes
 
     volume = tinc.open(args.file)
@@ -139,5 +148,7 @@ def run_compare(args: argparse.Namespace) -> None:
             f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
             "info tells the quality that was measured when it was written"
         )
-    figures = figures_of(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
+    original, values = np.asarray(read_volumes(args.image).array), np.asarray(volume)
+    figures = figures_of(volume, quality_of(original, values, volume), file=args.file)
+    figures |= psnr_of_regions(original, values, volume)
     print_result(args, figures, [figures])

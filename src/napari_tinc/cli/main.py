@@ -133,6 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     target.add_argument("--max-error", type=_number, metavar="E", help=help)
     help = "networks: an octree of networks; predictive: none, but the predictive coder; auto: the better of both"
     compress.add_argument("--method", choices=METHODS, default="auto", help=help)
+    help = "keep these voxels bit for bit: an image file that is not 0 inside"
+    compress.add_argument("--exact", metavar="MASK", help=help)
+    help = "instead of bit for bit, how far a voxel of --exact may be off, in units of the data"
+    compress.add_argument("--exact-max-error", type=_number, default=0.0, metavar="E", help=help)
+    help = "an image file of weights of the squared errors, 0 or more: large where detail matters"
+    compress.add_argument("--importance", metavar="FILE", help=help)
     compress.add_argument("--weights", choices=WEIGHTS, help="how they are stored (entropy)")
     compress.add_argument("--widths", type=_widths, metavar="N,N", help="of the networks, a level from the root")
     compress.add_argument("--calibration", choices=("auto", "none"), default="auto", help="where it pays, or none")

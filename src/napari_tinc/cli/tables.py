@@ -13,11 +13,15 @@ from typing import Any
 Part = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]  # of a result: lines, pairs or a table
 
 # Headings that differ from the key.
-HEADINGS = {"bits_per_voxel": "bits/voxel", "psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE"}
+HEADINGS = {
+    "bits_per_voxel": "bits/voxel", "psnr": "PSNR (dB)", "psnr_inside": "PSNR inside", "psnr_outside": "PSNR outside",
+    "ssim": "SSIM", "rmse": "RMSE",
+}  # fmt: skip
 # How numbers are written; others with six digits.
 FORMATS = {
     "bytes": ",.0f", "n_leaves": ",", "n_parameters": ",", "parameters": ",", "ratio": ".2f", "bits_per_voxel": ".4f",
-    "psnr": ".2f", "ssim": ".4f", "rmse": ".4g", "max_error": ".4g", "gain": ".3f", "offset": ".3g", "seconds": ".1f",
+    "psnr": ".2f", "psnr_inside": ".2f", "psnr_outside": ".2f", "exact_voxels": ",", "ssim": ".4f", "rmse": ".4g",
+    "max_error": ".4g", "gain": ".3f", "offset": ".3g", "seconds": ".1f",
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from ..storage.stores import Memory, Store
 from .bounded_box import BoundedBox
 from .cache import LeastRecentlyUsed
 from .network_box import NetworkBox
+from .regions import Regions
 
 TREE_BYTES = 30_000  # The cache counts so many bytes for a tree of networks, beside its weights.
 Part = NetworkBox | BoundedBox
@@ -55,6 +56,10 @@ class Boxes(Protocol):
     @property
     def stop(self) -> NDArray[np.int64]:
         """One past the last voxel of every box, (n, 3)."""
+
+    @property
+    def regions(self) -> Regions:
+        """The regions that are kept exactly, or within a bound of their own, whatever the boxes give there."""
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
         """Read and parse the networks of several boxes. Damage is reported later, by :meth:`part`."""
@@ -122,6 +127,7 @@ class SingleTree:
     edge = 0
     has_networks = True
     filter = None
+    regions = Regions.none()
 
     def __init__(self, tree: NetworkBox, *, ancillary: list[Chunk] | None = None, calibrated: bool = True) -> None:
         self._tree, self._ancillary, self.shows_calibration = tree, ancillary, calibrated
@@ -189,6 +195,8 @@ class BlockContents:
         self._ancillary = ancillary  # in place of those of the file
         self._nbytes = store.size if nbytes is None else nbytes
         self.shows_calibration = calibrated
+        chunk, keys = self._chunk, [entry.start for entry in layout.regions]
+        self.regions = Regions(header.regions, lambda n: chunk(layout.regions[n]).checked(), keys, header.dtype, cache)
 
     @property
     def has_networks(self) -> bool:
@@ -208,8 +216,9 @@ class BlockContents:
 
     @property
     def n_missing(self) -> int:
-        """Blocks that were cut off; one more if the checksums of the values were."""
-        unproved = bool(len(self._layout.residuals)) and self._layout.verify is None
+        """Blocks and regions that were cut off; one more if the checksums of the values were."""
+        unproved = int(len(self._layout.residuals) > 0 and self._layout.verify is None)
+        unproved += len(self.regions) - len(self._layout.regions)
         return self.header.n_volumes * self.header.tree.n_leaves - len(self._layout.blocks) + unproved
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
@@ -268,7 +277,10 @@ class BlockContents:
         n = len(self.start)
         overviews = [entry for at in volumes.ravel().tolist() for entry in self._layout.overviews[at : at + 1]]
         blocks = [entry for at in volumes.ravel().tolist() for entry in self._layout.blocks[at * n : (at + 1) * n]]
-        layout = replace(self._layout, overviews=overviews, blocks=blocks)
+        facts = self.header.regions
+        regions, kept_regions = facts.selected(volumes.ravel().tolist()) if facts else (None, [])
+        region_entries = [self._layout.regions[at] for at in kept_regions if at < len(self._layout.regions)]
+        layout = replace(self._layout, overviews=overviews, regions=region_entries, blocks=blocks)
         places = [entry.start for entry in self._layout.blocks if entry.level == 1]  # what QUALITY is of
         kept = {entry.start for entry in blocks}
         kept_chunks = [
@@ -277,9 +289,10 @@ class BlockContents:
             )) if chunk.role is Ancillary.QUALITY else chunk
             for chunk in ancillary
         ]  # fmt: skip
-        nbytes = sum(entry.length for entry in (*overviews, *blocks)) + sum(chunk.length for chunk in kept_chunks)
+        nbytes = sum(entry.length for entry in (*overviews, *region_entries, *blocks))
+        nbytes += sum(chunk.length for chunk in kept_chunks)
         return BlockContents(
-            self._store, replace(self.header, leading=volumes.shape), layout, self._cache, 0,
+            self._store, replace(self.header, leading=volumes.shape, regions=regions), layout, self._cache, 0,
             ancillary=kept_chunks, nbytes=nbytes, calibrated=self.shows_calibration,
         )  # fmt: skip
 
@@ -310,7 +323,8 @@ class BlockContents:
 
     def entries(self) -> Sequence[ChunkEntry]:
         verify = [] if self._layout.verify is None else [self._layout.verify]
-        return [*self._layout.overviews, *self._layout.ancillary, *self._layout.blocks, *verify]
+        layout = self._layout
+        return [*layout.overviews, *layout.ancillary, *layout.regions, *layout.blocks, *verify]
 
     def levels_above(self) -> NDArray[np.int64]:
         return self.header.tree.level[self.header.tree.leaves].astype(np.int64)
@@ -326,7 +340,8 @@ class BlockContents:
         blocks = [self._block_payload(index, entry) for index, entry in enumerate(self._layout.blocks)]
         if not self.shows_calibration:
             facts["filter"] = b""
-        return blocks_file.pack(replace(self.header, **facts), self.overview_payloads(), blocks, ancillary)
+        header = replace(self.header, **facts, regions=self.regions.counted())
+        return blocks_file.pack(header, self.overview_payloads(), blocks, ancillary, self.regions.payloads())
 
     def _block_payload(self, index: int, entry: ChunkEntry) -> Payload:
         """Return a block as the file has it, or encoded anew without its calibration."""

@@ -194,6 +194,7 @@ class VoxelDecoder:
                 out[place] = part.values(local, threads)
 
         self.each_box(volume, axes, put)
+        self._contents.regions.put(volume, axes, out)
         return out
 
     def floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -209,6 +210,7 @@ class VoxelDecoder:
                 out[place] = part.floats(local, threads)
 
         self.each_box(volume, axes, put)
+        self._contents.regions.put(volume, axes, out)
         return out
 
     def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:

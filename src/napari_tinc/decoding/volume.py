@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -18,13 +17,14 @@ from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.head import VolumeFacts
-from ..format.metadata import QUALITY_KEYS, usual_labels, with_json
+from ..format.metadata import QUALITY_KEYS, read_json, usual_labels, with_json
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
 from .contents import BlockContents, Contents, Part, read_contents
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
+from .regions import Regions
 from .values import VoxelDecoder
 
 if TYPE_CHECKING:
@@ -144,6 +144,14 @@ class TincVolume(LazyBase):
         return self.header.error_bound
 
     @property
+    def regions(self) -> Regions:
+        """The regions that are kept exactly, or within a bound of their own: ``regions.bound``, ``regions.n_voxels``.
+
+        ``regions.bound`` is None if the file has none.
+        """
+        return self._parts.regions
+
+    @property
     def method(self) -> str:
         """How the values are coded: "networks", or "predictive" if no block has networks."""
         return "networks" if self._parts.has_networks else "predictive"
@@ -178,12 +186,12 @@ class TincVolume(LazyBase):
     @cached_property
     def meta(self) -> dict[str, Any]:
         """What the file states about axes, channels and labels, as JSON; empty if nothing."""
-        return self._json(Ancillary.META)
+        return read_json(self._parts.ancillary(Ancillary.META))
 
     @property
     def provenance(self) -> dict[str, Any]:
         """What the encoder states about itself: version, seed, options, measured quality. Empty if nothing."""
-        return self._json(Ancillary.PROVENANCE)
+        return read_json(self._parts.ancillary(Ancillary.PROVENANCE))
 
     @cached_property
     def levels(self) -> list[LazyArray]:
@@ -298,6 +306,7 @@ class TincVolume(LazyBase):
         for part in itertools.chain((part for _, _, part in self.boxes()), overviews):
             if part is not None:
                 part.verify()
+        self.regions.verify()
         _ = self.axis_labels, self.channels, self.provenance
 
     def __getitem__(self, index: Any) -> LazyArray:
@@ -305,18 +314,6 @@ class TincVolume(LazyBase):
 
     def __repr__(self) -> str:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
-
-    def _json(self, role: Ancillary) -> dict[str, Any]:
-        """Parse the JSON of a chunk; empty if there is none, TincError if it is no JSON object."""
-        for chunk in self._parts.ancillary(role):
-            try:
-                value = json.loads(chunk.checked())
-            except (ValueError, RecursionError) as error:
-                raise TincError(f"{role.name} chunk is not JSON: {error}") from error
-            if not isinstance(value, dict):
-                raise TincError(f"{role.name} chunk holds a JSON {type(value).__name__}, expected an object")
-            return value
-        return {}
 
     @cached_property
     def _decoder(self) -> VoxelDecoder:

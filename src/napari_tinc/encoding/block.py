@@ -22,6 +22,7 @@ from ..format.blocks_file import Payload
 from ..storage.checkpoint import Journal, State
 from ..training.fit_tree import fit_tree
 from ..training.task import Settings, Task, make_header
+from .regions.importance import Importance
 from .sources import VolumeSource
 
 SAMPLE_VOXELS = 2**16  # About this many voxels tell whether values are repeated.
@@ -76,12 +77,14 @@ class BlockTask:
     volume : number of the channel or point in time.
     box : voxels along z, y, x.
     budget : largest size in bytes, if there is no bound on the error.
+    importance : weights of the squared errors of the volume; None for equal ones.
     """
 
     source: VolumeSource
     volume: int
     box: tuple[slice, ...]
     budget: int
+    importance: Importance | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,8 +95,15 @@ class BlockTask:
         """Read the voxels. ValueError if there is no bound and a value is not finite."""
         return self.source.read(self.volume, self.box, finite=settings.bound is None)
 
+    def weights(self) -> NDArray[np.float32] | None:
+        """Read the weights of the squared errors, of mean 1; None for equal ones."""
+        return None if self.importance is None else self.importance.within(self.volume, self.box)
 
-def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float) -> Block:
+
+def fit_block(
+    values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float,
+    importance: NDArray[np.float32] | None = None,
+) -> Block:  # fmt: skip
     """Compress one block. The result depends on the arguments alone, so that any machine may do it.
 
     Parameters
@@ -103,8 +113,9 @@ def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float
     budget : largest size in bytes, if there is no bound on the error.
     span : range of the whole volume, which PSNR and SSIM refer to.
     share : share of the preset's steps to train for.
+    importance : weights of the squared errors, of mean 1; None for equal ones.
     """
-    for event in fit_block_events(values, settings, budget, span, share, Control()):
+    for event in fit_block_events(values, settings, budget, span, share, Control(), importance=importance):
         if isinstance(event, Block):
             return event
     raise AssertionError("a fit that nobody cancelled ends with a block")
@@ -112,7 +123,7 @@ def fit_block(values: NDArray[Any], settings: Settings, budget: int, span: float
 
 def fit_block_events(
     values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control,
-    journal: Journal | None = None,
+    journal: Journal | None = None, importance: NDArray[np.float32] | None = None,
 ) -> Iterator[Progress | Preview | Block]:  # fmt: skip
     """Compress one block as :func:`fit_block` does, with events. No :class:`Block` comes if it is cancelled."""
     values = np.ascontiguousarray(values)
@@ -121,7 +132,7 @@ def fit_block_events(
         return
     task = Task(
         values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,
-        is_block=True, journal=journal or Journal(),
+        is_block=True, journal=journal or Journal(), importance=importance,
     )  # fmt: skip
     for event in fit_tree(task, share):
         if isinstance(event, Finished):

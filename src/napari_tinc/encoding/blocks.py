@@ -95,9 +95,12 @@ def run_blocks(
     if not exact:
         provenance = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
         n_head_bytes = head_bytes(header, [*job.extra, provenance], n_volumes * (n_blocks + bool(edge)))
-        budgets = bytes_of_blocks(surveyed, budget - n_head_bytes - sum(len(block.data) for block in overviews))
+        weighed = surveyed if job.importance is None else surveyed.weighed(job.importance.of_blocks(tree))
+        budgets = bytes_of_blocks(weighed, budget - n_head_bytes - sum(len(block.data) for block in overviews))
     tasks = [
-        BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]))
+        BlockTask(
+            source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), int(budgets[volume, index]), job.importance
+        )
         for volume in range(n_volumes) for index, leaf in enumerate(tree.leaves)
     ]  # fmt: skip
     blocks: list[Block] = []
@@ -244,7 +247,7 @@ def _fit_here(
     for index in pending:
         for event in fit_block_events(
             tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control,
-            journal.under(f"{index:06d}"),
+            journal.under(f"{index:06d}"), tasks[index].weights(),
         ):  # fmt: skip
             if isinstance(event, Block):
                 yield index, event

@@ -118,6 +118,11 @@ def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Previe
     """Make the better of a file with networks and one without. Each is made only if it may be the better one."""
     began = time.perf_counter()
     remaining = _RemainingTime(job, budget, began)
+    if job.importance is not None:
+        best = yield from _better_by_importance(job, budget, remaining)
+        if best is not None:
+            yield replace(best, seconds=time.perf_counter() - began)
+        return
     forecast = yield from run_stage(forecast_without_networks(job, budget), remaining.while_sampling)
     if forecast is None or job.control.cancel.is_set():
         return
@@ -130,6 +135,23 @@ def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Previe
             best = yield from _networks_alone(job, budget, remaining)
     if best is not None:
         yield replace(best, seconds=time.perf_counter() - began)
+
+
+def _better_by_importance(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
+    """Make a file by each method, and return the one whose weighed errors are smaller."""
+    assert job.importance is not None
+    predictive = yield from _try_predictive(job, budget, remaining.while_coding_first)
+    if job.control.cancel.is_set():
+        return None
+    networks: Finished | None = None
+    with contextlib.suppress(NotWithNetworks):
+        networks = yield from _networks_alone(job, budget, remaining)
+    if job.control.cancel.is_set() or predictive is None or networks is None:
+        return networks or predictive
+    behind = job.importance.psnr(job.source, networks.volume) - job.importance.psnr(job.source, predictive.volume)
+    which = "the predictive coder was" if behind > 0 else "networks were"
+    reason = f"{which} {abs(behind):.1f} dB behind, as importance weighs errors"
+    return replace(networks if behind > 0 else predictive, reason=reason)
 
 
 def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
@@ -271,7 +293,10 @@ def fit_once(
     volume = job.source.read(0, (slice(None),) * 3)
     header = make_header(volume, job.settings.weights_format, **job.facts)
     journal = job.journal.under(f"tree-{budget}-{share}")
-    task = Task(volume, header, budget, job.settings, job.extra, job.control, journal=journal)
+    weights = None if job.importance is None else job.importance.within(0, (slice(None),) * 3)
+    task = Task(
+        volume, header, budget, job.settings, job.extra, job.control, journal=journal, importance=weights
+    )  # fmt: skip
     return _unless_hopeless(fit_tree(task, share), wanted, job.control, journal)
 
 

@@ -69,7 +69,7 @@ def fit_on_cluster(
         task = tasks[index]
         place = task.source.index(task.volume, task.box)
         array = task.source.array
-        arguments = (settings, task.budget, span, share)
+        arguments = (settings, task.budget, span, share, task.weights())
         if type(array).__module__.startswith("dask."):
             bare = replace(task.source, array=None)  # all about the volume but its voxels
             return client.compute(delayed(_fit_values, pure=False)(array[place], bare, *arguments))
@@ -110,14 +110,17 @@ def _n_threads(client: Any) -> int:
 
 
 def _fit_part(
-    source: VolumeSource, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
-) -> Block:
+    source: VolumeSource, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float,
+    importance: NDArray[np.float32] | None,
+) -> Block:  # fmt: skip
     """Read and fit a block, on a worker."""
-    return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share)
+    return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share, importance)
 
 
 def _fit_values(
-    values: NDArray[Any], source: VolumeSource, settings: Settings, budget: int, span: float, share: float
-) -> Block:
+    values: NDArray[Any], source: VolumeSource, settings: Settings, budget: int, span: float, share: float,
+    importance: NDArray[np.float32] | None,
+) -> Block:  # fmt: skip
     """Check and fit the voxels of a block, on a worker."""
-    return fit_block(source.checked(values, finite=settings.bound is None), settings, budget, span, share)
+    values = source.checked(values, finite=settings.bound is None)
+    return fit_block(values, settings, budget, span, share, importance)

@@ -28,6 +28,8 @@ from .choice import run_for_size, settled_method
 from .job import EncodingJob
 from .options import Options, checked_source, meta_of
 from .psnr_search import LEAST_RATIO, reach_psnr
+from .regions.exact import ExactRegion, run_with_region
+from .regions.importance import Importance
 
 FEW_CHUNKS = 8  # Chunks that a file has besides blocks and overviews, with some to spare.
 SMALLER_EDGES = (256, 128, 64, 32)  # Sizes of blocks that are suggested if memory is too small.
@@ -40,7 +42,9 @@ def compress(
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
     method: str = "auto", block: int | None = None,
-    resume: str | os.PathLike[str] | None = None, scheduler: Any = None, options: Options | None = None,
+    resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
+    exact: ArrayLike | None = None, exact_max_error: float = 0.0, importance: ArrayLike | None = None,
+    options: Options | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -81,6 +85,11 @@ def compress(
         continues from there, loses at most half a minute of work, and makes the same bytes if the number of CPUs is the
         same. Only one call at a time can use it; another raises BlockingIOError.
     scheduler : address of a dask.distributed scheduler (or its Client), whose workers fit the blocks.
+    exact : a mask, not 0 inside: these voxels are kept bit for bit, whatever the method and the ratio are. Of the
+        volume's shape, or of its z, y, x for all channels and points in time. Its bytes are part of the file's.
+    exact_max_error : instead of bit for bit, the largest difference of a voxel of ``exact`` from the original.
+    importance : weights of the squared errors, each 0 or more, of the shapes that ``exact`` may have: where they are
+        large, voxels are closer to the original, at the cost of the others.
     options : :class:`Options`, instead of all keywords above.
     on_progress : called with every :class:`Progress`.
 
@@ -115,9 +124,9 @@ def compress(
         ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
         max_error=max_error, labels=labels, channels=channels, method=method, block=block, resume=resume,
-        scheduler=scheduler,
+        scheduler=scheduler, exact=exact, exact_max_error=exact_max_error, importance=importance,
     )  # fmt: skip
-    if options is not None and given != Options():
+    if options is not None and (given != Options() or exact is not None or importance is not None):
         raise TypeError("options and other keywords given, expected one: dataclasses.replace changes options")
     volume = None
     for event in fit(array, options or given):
@@ -167,18 +176,26 @@ def fit(
     if not options.without_networks:  # else PyTorch is not needed
         pick_device(options.device)
     meta = meta_of(source, options)
+    weights = None if options.importance is None else Importance.of(options.importance, source)
     job = EncodingJob(
         source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
         options.settings(favour_decoding_speed=source.size > block_size.MOST_AT_ONCE), control or Control(),
-        options.block, scheduler=options.scheduler, labels=bool(meta.get("labels") or meta.get("bool")),
+        options.block, scheduler=options.scheduler,
+        importance=weights, labels=bool(meta.get("labels") or meta.get("bool")),
     )  # fmt: skip
+    region = None if options.exact is None else ExactRegion.of(options.exact, options.exact_max_error, source)
     psnr = options.psnr
     planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
     if options.resume is not None:
         resources.check_disk(planned.disk, Path(options.resume))
-        job = replace(job, journal=Journal(Path(options.resume), _key(job, budget, psnr)))
+        job = replace(job, journal=Journal(Path(options.resume), _key(job, budget, psnr, region)))
         planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
-    events = run_for_size(job, budget) if psnr is None else reach_psnr(job, float(psnr))
+
+    def run(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
+        """Make a file of at most so many bytes, or of the PSNR."""
+        return run_for_size(job, budget) if psnr is None else reach_psnr(job, float(psnr))
+
+    events = run(job, budget) if region is None else run_with_region(job, region, budget, run)
     return while_held(options.resume, _job_events(job, planned, events))
 
 
@@ -231,7 +248,7 @@ def _job_events(
         resources.give_back_memory()
 
 
-def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
+def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion | None) -> str:
     """Return the key of a job's journal: a hash of all that the bytes of its file depend on."""
     key_parts: list[Any] = [
         job.settings.provenance(),
@@ -246,4 +263,8 @@ def _key(job: EncodingJob, budget: int, psnr: float | None) -> str:
         key_parts += [pick_device(job.settings.device).type, n_shards()]
     source = job.source
     key_parts += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
+    if job.importance is not None:
+        key_parts += ["importance", job.importance.field.digest(source)]
+    if region is not None:
+        key_parts += ["exact", region.bound, region.mask.digest(source)]
     return key_of(*key_parts, *(chunk.payload for chunk in job.extra))

@@ -9,6 +9,7 @@ from ..control import Control
 from ..format.chunks import Chunk
 from ..storage.checkpoint import Journal
 from ..training.task import Settings
+from .regions.importance import Importance
 from .sources import VolumeSource
 from .survey import Survey
 
@@ -28,6 +29,7 @@ class EncodingJob:
     journal : keeps what is done until all is, so that the job can be resumed.
     scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
     labels : whether values are labels, which have no means.
+    importance : weights of the squared errors; None for equal ones.
     surveys : results of passes over all voxels, by the number of blocks and the edge of the overview's cells.
     """
 
@@ -40,6 +42,7 @@ class EncodingJob:
     journal: Journal = field(default_factory=Journal)
     scheduler: Any = None
     labels: bool = False
+    importance: Importance | None = None
     surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
 
     def exact_settings(self, bound: float) -> Settings:

@@ -9,7 +9,7 @@ import math
 import operator
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -63,6 +63,9 @@ class Options:
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
     resume : folder that keeps finished work until the file is complete.
     scheduler : address of a dask.distributed scheduler, or its Client, whose workers fit the blocks.
+    exact : a mask, not 0 where voxels are kept bit for bit, of the volume's shape or of its z, y, x; None for none.
+    exact_max_error : instead of bit for bit, the largest difference of a voxel of ``exact`` from the original.
+    importance : weights of the squared errors, 0 or more, of the volume's shape or of its z, y, x; None for equal ones.
 
     Raises
     ------
@@ -90,6 +93,9 @@ class Options:
     block: int | None = None
     resume: str | os.PathLike[str] | None = None
     scheduler: Any = None
+    exact: Any = field(default=None, compare=False, repr=False)
+    exact_max_error: float = 0.0
+    importance: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check all fields, and make lists unchangeable."""
@@ -101,6 +107,7 @@ class Options:
         widths = None if self.widths is None else parse_widths(self.widths, self.levels)
         if self.without_networks:
             self._check_without_networks()
+        self._check_regions()
         if self.block is not None and self.block < LEAST_EDGE:
             raise ValueError(f"block is {self.block}, expected at least {LEAST_EDGE} voxels along an edge")
         channels = self.channels and tuple(
@@ -132,7 +139,7 @@ class Options:
         return {name: value for name, value in given.items() if value is not None} or {"ratio": DEFAULT_RATIO}
 
     @property
-    def exact(self) -> bool:
+    def is_lossless(self) -> bool:
         """Whether every voxel is kept bit for bit."""
         return self.max_error == 0
 
@@ -232,6 +239,26 @@ class Options:
                 f"widths={self.widths} and psnr={self.psnr} given, expected one: a search for a PSNR chooses widths"
             )
 
+    def _check_regions(self) -> None:
+        """Check what is asked for a part of the voxels against what is asked for all."""
+        error = self.exact_max_error
+        if isinstance(error, bool) or not isinstance(error, Real):
+            raise TypeError(f"exact_max_error is {error!r}, expected a number")
+        if not 0 <= error < math.inf:
+            raise ValueError(f"exact_max_error is {error}, expected 0 or more")
+        if self.exact is None and error:
+            raise ValueError(f"exact_max_error={error} given without exact, expected a mask of these voxels")
+        if self.exact is not None and self.max_error is not None and error >= self.max_error:
+            raise ValueError(
+                f"exact within {error} and max_error={self.max_error} given, expected one: a region can only be kept "
+                "better than the rest"
+            )
+        if self.importance is not None and self.max_error is not None:
+            raise ValueError(
+                f"importance and max_error={self.max_error} given, expected one: a largest error holds for every voxel "
+                "alike; exact= keeps a region better than the rest"
+            )
+
     def _check_without_networks(self) -> None:
         """Raise ValueError if networks are described for a file that has none."""
         weights = self.weights if self.max_error is None else "entropy"
@@ -253,7 +280,7 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     dtype = getattr(array, "dtype", None)
     if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
         _refuse_networks("a bool volume")
-    source = VolumeSource.of(array, exact=options.exact)
+    source = VolumeSource.of(array, exact=options.is_lossless)
     if options.max_error is None and options.method == "predictive" and source.size > block_size.MOST_AT_ONCE:
         raise ValueError(
             f"{source.size} voxels and {options.without_networks} given, expected at most {block_size.MOST_AT_ONCE}: "
@@ -287,7 +314,7 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
             raise ValueError(f"channels names {len(options.channels)}, expected {count}: the length of axis c")
         meta["channels"] = list(options.channels)
     if options.labels:
-        if not options.exact or dtype.kind not in "iu":
+        if not options.is_lossless or dtype.kind not in "iu":
             raise ValueError(
                 f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
                 "labels must be exact"

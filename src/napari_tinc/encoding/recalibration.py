@@ -67,6 +67,11 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
         raise TypeError(f"volume is of type {type(volume).__name__}, expected a TincVolume: napari_tinc.open(path)")
     if volume.error_bound is not None:
         raise ValueError("volume has no networks, and nothing to calibrate")
+    if volume.regions.bound is not None:
+        raise ValueError(
+            "volume has a region that is kept exactly, where its networks are not meant to be right; expected one "
+            "without. Compress it again to calibrate it"
+        )
     original = np.asarray(original)
     if original.shape != volume.shape:
         raise ValueError(f"shapes differ: original {original.shape}, compressed volume {volume.shape}")

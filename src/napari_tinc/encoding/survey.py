@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,10 @@ class Survey:
     detail: NDArray[np.float64]
     overview: NDArray[np.float64] | None
     digest: str = ""
+
+    def weighed(self, importance: NDArray[np.float64]) -> Survey:
+        """Return the same survey, with the detail of each block times the root of its importance, (..., n_blocks)."""
+        return replace(self, detail=self.detail * np.sqrt(importance))
 
 
 def survey(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..bounded import search as bounded_search
 from ..bounded.background import background_share
 from ..bounded.search import EncodedBox, Encoder
+from ..bounded.shaping import reach
 from ..control import Check, Control
 from ..errors import Cancelled
 from ..events import Finished, Progress
@@ -35,6 +36,7 @@ from .block import Block, BlockTask, coded_block
 from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
 from .job import EncodingJob
+from .regions.importance import BLOCK_EDGE
 
 MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
@@ -95,7 +97,9 @@ def fit_without_networks(
         yield Finished.restored(kept)
         return
     pieces = Pieces(journal)
-    tree = block_tree(source, 0, job.exact_settings(0.0), job.edge)
+    edge = job.edge if job.importance is None else job.edge or BLOCK_EDGE
+    tree = block_tree(source, 0, job.exact_settings(0.0), edge)
+    scales = None if job.importance is None else job.importance.bound_scales(tree)
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), 0)
         for volume in range(source.n_volumes) for leaf in tree.leaves
@@ -129,13 +133,15 @@ def fit_without_networks(
         """Search, then check and measure every box, and build the file."""
         encoded, filter_ = search(encode, check)
         finish = None if filter_ is None else filter_.finish(header.value_range)
-        bound = encoded.largest_error
+        bounds = [
+            reach(_scaled(encoded.bound, scales, index, source.dtype), encoded.dead_zone) for index in range(len(boxes))
+        ]
 
         def block(index: int) -> Block:
             """Return a finished block, from an earlier run if there is one."""
             if (kept := pieces.get(f"block {index}")) is not None:
                 return Block(**kept)
-            made = coded_block(encoded.parts[index], boxes[index], bound, span, check, finish)
+            made = coded_block(encoded.parts[index], boxes[index], bounds[index], span, check, finish)
             pieces.put(f"block {index}", made.state())
             return made
 
@@ -143,15 +149,15 @@ def fit_without_networks(
         largest = max(block.max_error for block in blocks)  # 0 would promise every bit
         notes = {}
         if filter_ is not None:
-            largest = max(largest, bound)  # holds with the filter and without it
+            largest = max(largest, *bounds)  # holds with the filter and without it
             notes = {"filter": _gained(encoded.mse, blocks)}
         packed = filter_.pack() if filter_ is not None else b""
-        file_header = replace(header, error_bound=largest or bound, filter=packed)
+        file_header = replace(header, error_bound=largest or max(bounds), filter=packed)
         finished = assemble(job, file_header, [], blocks, notes)
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
-        for event in _run_in_thread(work, boxes, pieces, job.control, began, is_checked=True):
+        for event in _run_in_thread(work, boxes, pieces, job.control, began, is_checked=True, scales=scales):
             if isinstance(event, Finished):
                 _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
                 journal.save_result(event.state())
@@ -164,6 +170,14 @@ def _gained(mse: float, blocks: Sequence[Block]) -> str:
     """Return the dB by which a filter lowers the mean squared error of all blocks, as PROVENANCE has it."""
     filtered = sum(block.rmse**2 * block.measured for block in blocks) / sum(block.measured for block in blocks)
     return f"{10 * math.log10(mse / filtered) if mse and filtered else 0:.3f}"
+
+
+def _scaled(bound: float, scales: Sequence[float] | None, index: int, dtype: np.dtype[Any]) -> float:
+    """Return the bound of a box for that of all boxes; integers have whole bounds, 0 is bit for bit."""
+    if scales is None:
+        return bound
+    scaled = bound * scales[index]
+    return float(np.rint(scaled)) if dtype.kind in "iu" else scaled
 
 
 def _check_size(raw: int, least: int, nbytes: int | None) -> None:
@@ -287,13 +301,13 @@ class _Search:
 
 def _run_in_thread(
     work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
-    *, is_checked: bool,
+    *, is_checked: bool, scales: Sequence[float] | None = None,
 ) -> Iterator[Progress | T]:  # fmt: skip
     """Work on boxes in a thread, and yield progress from this one.
 
     It ends soon after it is cancelled, or the caller stops.
 
-    Boxes that an earlier run has encoded are among the ``pieces``.
+    Boxes that an earlier run has encoded are among the ``pieces``. The bound of a box is ``scales`` times that of all.
     """
     search, abandoned = _Search([box.size for box in boxes], is_checked), threading.Event()
 
@@ -306,6 +320,7 @@ def _run_in_thread(
     def encode(index: int, bound: float, taper: int, dead_zone: float) -> EncodedBox:
         """Encode a box, or return it from an earlier run."""
         search.begun += 1
+        bound = _scaled(bound, scales, index, boxes[index].dtype)
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
         if (kept := pieces.get(name)) is not None:
             coded = EncodedBox(**kept)

@@ -8,9 +8,9 @@ sampling. See head.py for the notation::
     HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | optional facts
                   | uv leading axes, uv size of each | uv nodes, a split bit a node | uv edge of an overview's cell
                   | where there is one: uv length of the filter, its bytes (filtering/filter.py)
-                  | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
-    BODY          an OVERVIEW a channel and point in time, or none; then a BLOCK for each of these and each leaf of the
-                  tree, leaves fastest; ancillary chunks anywhere
+                  | regions (regions.py) | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
+    BODY          an OVERVIEW a channel and point in time, or none; then a REGION for each region; then a BLOCK for each
+                  channel and point in time and each leaf of the tree, leaves fastest; ancillary chunks anywhere
 
 A payload of OVERVIEW or BLOCK is, at level 0, a file as networks_file.py has it, without spacing; at level 1 the bytes
 of bounded/box.py. If there are such, a chunk VERIFY ends the critical ones: a u32 CRC-32 of the values of each, in
@@ -33,6 +33,7 @@ from .chunks import Chunk, ChunkEntry, ChunkKind, ChunkTable, pack_entry, read_t
 from .cursor import HeadReader, check_range, pack_varint
 from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
 from .limits import MAX_CHUNKS, MAX_EDGE, MAX_FILTER, MAX_LEADING, MAX_VOXELS
+from .regions import RegionFacts, pack_regions, read_regions
 from .tree import pack_tree, read_tree
 
 BACKGROUND_KIND = (
@@ -50,11 +51,13 @@ class BlocksHeader(VolumeFacts):
     leading : sizes of the axes before z, y, x.
     edge : voxels along a cell of the overview, 0 where there is none.
     filter : bytes of the filter that blocks of level 1 pass; empty where there is none.
+    regions : the regions that are kept exactly, or within a bound of their own; None if there are none.
     """
 
     leading: tuple[int, ...] = ()
     edge: int = 0
     filter: bytes = b""
+    regions: RegionFacts | None = None
 
     @property
     def n_volumes(self) -> int:
@@ -97,6 +100,7 @@ class BlockLayout:
     Attributes
     ----------
     overviews : one for each volume, or none.
+    regions : one for each region of the header, or none.
     blocks : blocks of the first volume, then of the second, ...; fewer than the header says if the file is cut off.
     ancillary : chunks that a reader may skip.
     verify : VERIFY; None if all blocks have networks, or if the file is cut off.
@@ -104,6 +108,7 @@ class BlockLayout:
     """
 
     overviews: Sequence[ChunkEntry]
+    regions: Sequence[ChunkEntry]
     blocks: Sequence[ChunkEntry]
     ancillary: Sequence[ChunkEntry]
     verify: ChunkEntry | None
@@ -132,28 +137,34 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     filter_ = b""
     if features & Feature.FILTER:
         filter_ = cursor.take("filter", cursor.varint("length of the filter", 1, MAX_FILTER))
+    n_volumes = math.prod(leading)
+    regions = read_regions(cursor, shape, n_volumes) if features & Feature.REGIONS else None
     header = BlocksHeader(
-        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, filter=filter_, **optional,
+        tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, filter=filter_, regions=regions,
+        **optional,
     )  # fmt: skip
-    n_blocks = header.n_volumes * tree.n_leaves
+    n_blocks = n_volumes * tree.n_leaves
     check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
-    table = read_table(cursor, (ChunkKind.OVERVIEW, ChunkKind.BLOCK, ChunkKind.VERIFY))
+    table = read_table(cursor, (ChunkKind.OVERVIEW, ChunkKind.REGION, ChunkKind.BLOCK, ChunkKind.VERIFY))
     end = int(table.stop[-1])
     check_range("file size", size, int(table.start[0]) if partial else end, end)
     ancillary, critical = table[np.flatnonzero(table.code >= 128)], table
     critical.keep(table.code < 128)
     levels = critical.code & 15
-    places = np.array([2, 2, 2, 2, 1, 0, 2, 2], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW
+    places = np.array([3, 3, 3, 3, 2, 0, 3, 1], np.int8)[critical.code >> 4]  # VERIFY, BLOCK, OVERVIEW, REGION
     if (places[1:] < places[:-1]).any():
-        raise TincError("critical chunks are out of order, expected OVERVIEW, BLOCK, VERIFY")
-    highest = np.array([1, 2 if features & Feature.BACKGROUND else 1, 0], np.uint8)[places]
+        raise TincError("critical chunks are out of order, expected OVERVIEW, REGION, BLOCK, VERIFY")
+    highest = np.array([1, 0, 2 if features & Feature.BACKGROUND else 1, 0], np.uint8)[places]
     for entry in (critical[int(at)] for at in np.flatnonzero((levels > highest) | (critical.n_nodes > 0))[:1]):
         check_range("level of a critical chunk", entry.level, 0, int(highest[critical.start == entry.start][0]))
         check_range("nodes of a critical chunk", entry.n_nodes, 0, 0)
-    first, second = np.searchsorted(places, np.array((1, 2), np.int8)).tolist()
-    overviews, blocks, verify = critical[:first], critical[first:second], critical[second:]
+    first, second, third = np.searchsorted(places, np.array((1, 2, 3), np.int8)).tolist()
+    overviews, regional = critical[:first], critical[first:second]
+    blocks, verify = critical[second:third], critical[third:]
+    n_regions = len(regions.table) if regions else 0
+    check_range("number of REGION chunks", len(regional), n_regions, n_regions)
     check_range("number of BLOCK chunks", len(blocks), n_blocks, n_blocks)
-    n_overviews = header.n_volumes if edge else 0
+    n_overviews = n_volumes if edge else 0
     check_range("number of OVERVIEW chunks", len(overviews), n_overviews, n_overviews)
     residuals = critical.start[levels == 1]
     if (len(residuals) > 0) != bool(features & Feature.RESIDUAL):
@@ -169,15 +180,17 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
         return entries[: int(np.searchsorted(entries.stop, size, side="right"))]
 
     layout = BlockLayout(
-        complete(overviews), complete(blocks), complete(ancillary), next(iter(complete(verify)), None), residuals
-    )
+        complete(overviews), complete(regional), complete(blocks), complete(ancillary),
+        next(iter(complete(verify)), None), residuals,
+    )  # fmt: skip
     return header, layout
 
 
 def pack(
-    header: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk]
+    header: BlocksHeader, overviews: Sequence[Payload], blocks: Sequence[Payload], ancillary: Sequence[Chunk],
+    regions: Sequence[bytes] = (),
 ) -> bytes:  # fmt: skip
-    """Build the bytes of a file of blocks.
+    """Build the bytes of a file of blocks; ``regions`` are the payloads of those that the header has.
 
     Raises
     ------
@@ -188,6 +201,7 @@ def pack(
     chunks = [
         *(Chunk.of(ChunkKind.OVERVIEW, payload.data, payload.level) for payload in overviews),
         *ancillary,
+        *(Chunk.of(ChunkKind.REGION, payload) for payload in regions),
         *(Chunk.of(ChunkKind.BLOCK, payload.data, payload.level) for payload in blocks),
         *([Chunk.of(ChunkKind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
@@ -197,12 +211,13 @@ def pack(
     has_background = any(payload.has_background for payload in (*overviews, *blocks))
     features |= Feature.BACKGROUND if has_background else Feature(0)
     features |= Feature.FILTER if header.filter else Feature(0)
+    features |= Feature.REGIONS if header.regions else Feature(0)
     try:
         head = b"".join([
             pack_start(header), pack_optional(header),
             pack_varint(len(header.leading)), *map(pack_varint, header.leading),
             pack_tree(header.tree), pack_varint(header.edge),
-            pack_varint(len(header.filter)) if header.filter else b"", header.filter,
+            pack_varint(len(header.filter)) if header.filter else b"", header.filter, pack_regions(header.regions),
             pack_varint(len(chunks)), *map(pack_entry, chunks),
         ])  # fmt: skip
         data = assemble(features, head, (chunk.payload for chunk in chunks))

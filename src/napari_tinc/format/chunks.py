@@ -26,6 +26,7 @@ class ChunkKind(IntEnum):
     """
 
     MODEL, WEIGHTS, RESIDUAL, VERIFY, BLOCK, OVERVIEW = range(6)
+    REGION = 7
 
 
 class Ancillary(IntEnum):

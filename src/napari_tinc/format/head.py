@@ -45,11 +45,10 @@ _AFFINE = 8  # Bit of the flags: an affine matrix is stored.
 class Feature(IntFlag):
     """Abilities that a reader needs to decode a file."""
 
-    RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS, FILTER, BACKGROUND = (1 << bit for bit in range(7))
+    RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS, FILTER, REGIONS, BACKGROUND = (1 << bit for bit in range(8))
 
 
-# Files that need another feature are refused.
-READABLE = (Feature.RESIDUAL, Feature.LEADING_AXES, Feature.BLOCKS, Feature.FILTER, Feature.BACKGROUND)
+UNREADABLE = Feature.INTEGER_DECODE | Feature.MASK  # Files that need one of these are refused.
 # Names in error messages, in the order of the bits.
 FEATURE_NAMES = (
     "residual",
@@ -58,6 +57,7 @@ FEATURE_NAMES = (
     "special-value mask",
     "blocks",
     "filter",
+    "exact regions",
     "background",
 )
 
@@ -120,7 +120,7 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
         raise TincError(f"prefix: CRC-16 is {computed:04x}, expected {crc16:04x}")
     if version >> 4 != MAJOR:
         raise TincError(f"needs a reader of format {version >> 4}; this version of napari-tinc reads format {MAJOR}")
-    needed = [name for bit, name in enumerate((*FEATURE_NAMES, *"7")) if features & ~sum(READABLE) & 1 << bit]
+    needed = [name for bit, name in enumerate(FEATURE_NAMES) if features & UNREADABLE & 1 << bit]
     if needed:
         raise TincError(f"needs the feature {', '.join(map(repr, needed))}; this version of napari-tinc cannot read it")
     check_range("head length", length, 1, min(MAX_HEAD, size - PREFIX.size))

@@ -22,6 +22,8 @@ MAX_CHUNK_NODES = 2**20  # Larger counts of nodes are refused; in ancillary chun
 MAX_META = 2**16  # A longer META, in bytes, is refused.
 MAX_FILTER = 2**12  # A longer filter, in bytes, is refused.
 
+MAX_REGION = 2**24  # Larger boxes of a region that is kept exactly, in voxels, are refused.
+
 MAX_FLOAT = sys.float_info.max  # Infinite numbers are refused.
 
 MAX_LAYERS = 8  # Networks of more sine layers are refused.

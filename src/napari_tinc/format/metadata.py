@@ -6,14 +6,29 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import TincError
 from .chunks import Ancillary, Chunk
 
-QUALITY_KEYS = ("psnr", "ssim", "filter")  # what PROVENANCE has of a measured quality
+QUALITY_KEYS = ("psnr", "ssim", "psnr_inside", "psnr_outside", "filter")  # what PROVENANCE has of a measured quality
 
 
 def usual_labels(n_leading: int) -> str:
     """Return the labels of the axes of a file that stores none, such as "czyx" for one leading axis."""
     return "qtc"[3 - n_leading :] + "zyx"
+
+
+def read_json(chunks: Sequence[Chunk]) -> dict[str, Any]:
+    """Parse the JSON of the first of some chunks of one role; empty if there is none, TincError if it is no object."""
+    for chunk in chunks:
+        name = "" if chunk.role is None else chunk.role.name
+        try:
+            value = json.loads(chunk.checked())
+        except (ValueError, RecursionError) as error:
+            raise TincError(f"{name} chunk is not JSON: {error}") from error
+        if not isinstance(value, dict):
+            raise TincError(f"{name} chunk holds a JSON {type(value).__name__}, expected an object")
+        return value
+    return {}
 
 
 def with_json(ancillary: Sequence[Chunk], role: Ancillary, value: dict[str, Any]) -> list[Chunk]:

@@ -37,7 +37,7 @@ from ..encoding.options import Options
 from ..encoding.sources import VolumeSource
 from ..errors import ChildError
 from ..events import Finished
-from .child import fit_file
+from .child import FIELDS, fit_file
 from .messages import Event, Frame, Frames, raw, unpack, unpack_error
 
 GRACE_SECONDS = 0.5  # A child that was asked to end is killed after so long.
@@ -75,15 +75,18 @@ def fit_isolated(
         If the child ended without a result, or raised any other exception.
     """
     control, options = control or Control(), Options.of(options, keywords)
-    array = None
+    array, fields = None, {name: given for name in FIELDS if (given := getattr(options, name)) is not None}
+    fields = {name: given if hasattr(given, "dtype") else np.asarray(given) for name, given in fields.items()}
     if isinstance(source, str | os.PathLike):
         task: dict[str, Any] = {"path": os.fspath(source)}
     else:
-        array = VolumeSource.of(source, exact=options.exact).array
+        array = VolumeSource.of(source, exact=options.is_lossless).array
         task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
     python = find_python()
     if python is not None:
-        return _events(python, task | {"options": vars(options)}, array, control)
+        task["options"] = {name: value for name, value in vars(options).items() if name not in FIELDS}
+        task["fields"] = {name: (given.shape, np.dtype(given.dtype).str) for name, given in fields.items()}
+        return _events(python, task, {"volume": array, **fields}, control)
     warnings.warn(
         f"{sys.executable or 'this program'} is no Python that can be started: compressing in this process",
         RuntimeWarning, stacklevel=2,
@@ -113,9 +116,9 @@ def find_python() -> str | None:
     return sys.executable if name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False) else None
 
 
-def _events(python: str, task: Mapping[str, Any], array: Any, control: Control) -> Iterator[Event]:
+def _events(python: str, task: Mapping[str, Any], arrays: Mapping[str, Any], control: Control) -> Iterator[Event]:
     """Yield the events of a task that a child does."""
-    with _Child(python, task, array) as child:
+    with _Child(python, task, arrays) as child:
         for frame in child.frames(control):
             event = unpack(*frame)
             yield event
@@ -126,11 +129,11 @@ def _events(python: str, task: Mapping[str, Any], array: Any, control: Control) 
 class _Child:
     """A process that does one task. It is ended at the end of a ``with`` block."""
 
-    def __init__(self, python: str, task: Mapping[str, Any], array: Any = None) -> None:
+    def __init__(self, python: str, task: Mapping[str, Any], arrays: Mapping[str, Any] | None = None) -> None:
         self._process = _start(python)
         assert self._process.stdin and self._process.stdout
         self._frames = Frames(self._process.stdout, self._process.stdin)
-        self._task, self._array = task, array
+        self._task, self._arrays = task, arrays or {}
         self._arrived: queue.SimpleQueue[Frame | Exception | None] = queue.SimpleQueue()
         self._server = threading.Thread(target=self._serve, name="tinc-child", daemon=True)
         self._server.start()
@@ -202,7 +205,8 @@ class _Child:
                 message, _ = received
                 if "read" in message:
                     index = tuple(slice(*item) if isinstance(item, list) else item for item in message["read"])
-                    values = np.asarray(self._array[index]).astype(self._array.dtype, copy=False)
+                    array = self._arrays[message["of"]]
+                    values = np.asarray(array[index]).astype(array.dtype, copy=False)
                     with contextlib.suppress(OSError):
                         self._frames.send({"shape": values.shape}, raw(values))
                 elif "error" in message:

@@ -7,7 +7,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..events import Finished
 from ..io.read import read_volumes
 from .messages import Event, Frame, Frames, pack, pack_error
 
+FIELDS = ("exact", "importance")  # Options that are arrays, read from the caller as the volume is.
 OUT_OF_MEMORY_SCORE = "1000"  # The highest: if memory runs out, Linux ends this process and not another.
 
 
@@ -32,31 +33,33 @@ def fit_file(path: str, control: Control, options: Options) -> Iterator[Event]:
 
 
 class _Values:
-    """The caller's array. Indexing it requests the voxels from the caller."""
+    """An array of the caller. Indexing it requests the voxels from the caller."""
 
-    def __init__(self, frames: Frames, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype = shape, dtype
-        self.answers: queue.SimpleQueue[Frame] = queue.SimpleQueue()
-        self._frames = frames
+    def __init__(
+        self, frames: Frames, answers: queue.SimpleQueue[Frame], name: str, shape: Sequence[int], dtype: str
+    ) -> None:
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
+        self._frames, self._answers, self._name = frames, answers, name
 
     def __getitem__(self, index: tuple[int | slice, ...]) -> NDArray[Any]:
-        self._frames.send(
-            {"read": [[item.start, item.stop, item.step] if isinstance(item, slice) else item for item in index]}
-        )
-        message, body = self.answers.get()
+        place = [[item.start, item.stop, item.step] if isinstance(item, slice) else item for item in index]
+        self._frames.send({"read": place, "of": self._name})
+        message, body = self._answers.get()
         return np.frombuffer(body, self.dtype).reshape(message["shape"])
 
 
 def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
     """Do a task of compressing and send its events, while a thread receives what the caller sends."""
-    control, saved, options = Control(), threading.Event(), Options(**task["options"])
-    values: Any = None if "path" in task else _Values(frames, tuple(task["shape"]), np.dtype(task["dtype"]))
+    control, saved, answers = Control(), threading.Event(), queue.SimpleQueue[Frame]()
+    fields: dict[str, Any] = {name: _Values(frames, answers, name, *given) for name, given in task["fields"].items()}
+    options = Options(**task["options"], **fields)
+    values: Any = None if "path" in task else _Values(frames, answers, "volume", task["shape"], task["dtype"])
 
     def listen() -> None:
         while (received := frames.receive()) is not None:
             match received[0].get("set"):
                 case None:
-                    values.answers.put(received)
+                    answers.put(received)
                 case "saved":
                     saved.set()
                 case name:

@@ -29,6 +29,7 @@ def fit_corrections(
     architecture: Architecture,
     weights_format: WeightsFormat,
     spare: int,
+    importance: NDArray[np.float32] | None = None,
 ) -> Corrections:
     """Fit the best calibration that ``spare`` bytes can hold: none, one for all, or one for each head.
 
@@ -36,6 +37,7 @@ def fit_corrections(
     ----------
     outputs, wanted : the network's values and the normalised volume, both of the octree's shape. Outputs beyond an end
         of the volume's range are right where that end is wanted, since a decoder clips them; these are left out.
+    importance : weights of the squared errors, of the same shape; None for equal ones.
     """
     octree, heads = architecture.octree, architecture.heads
     low, high = wanted.min(), wanted.max()
@@ -46,7 +48,11 @@ def fit_corrections(
         x, y = outputs[box], wanted[box]
         clipped = ((y <= low) & (x < low)) | ((y >= high) & (x > high))
         x, y = x[~clipped].astype(np.float64), y[~clipped].astype(np.float64)
-        moments[head] += x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
+        if importance is None:
+            moments[head] += x.size, x.sum(), y.sum(), x @ x, x @ y, y @ y
+        else:
+            w = importance[box][~clipped].astype(np.float64)
+            moments[head] += w.sum(), w @ x, w @ y, w @ (x * x), w @ (x * y), w @ (y * y)
     none = Corrections.none(len(heads))
     everything = np.broadcast_to(_least_squares(moments.sum(axis=0)), (len(heads), 2))
     candidates = [

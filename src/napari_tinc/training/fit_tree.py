@@ -81,7 +81,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
             seed=task.settings.seed, control=task.control, start=start, fixed=fixed,
-            journal=journal,
+            journal=journal, importance=task.importance,
         ):  # fmt: skip
             yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
 
@@ -189,7 +189,14 @@ def _partition(
     counts = networks_file.parameter_counts(header)
     per_network = 8 * allowance_of(task, header) * counts[header.tree.leaves].mean() / counts.sum()
     partitioned = partition(
-        normalised, errors, ERROR_STRIDE, header.tree, architecture.widths, per_network, 8 * task.budget
+        normalised,
+        errors,
+        ERROR_STRIDE,
+        header.tree,
+        architecture.widths,
+        per_network,
+        8 * task.budget,
+        task.importance,
     )
     if partitioned is None:
         return header, pilot, Scalars.none(), 0.0

@@ -77,7 +77,9 @@ def pack_tree(
     if fitted is not None and task.settings.calibrate:
         if background is not None:
             normalised = np.where(background.hidden, outputs, normalised)
-        fitted_corrections = fit_corrections(outputs, normalised, architecture, header.weights_format, budget - size)
+        fitted_corrections = fit_corrections(
+            outputs, normalised, architecture, header.weights_format, budget - size, task.importance
+        )
         if fitted_corrections.kind is not networks_file.Calibration.NONE:
             _, corrected, size = assemble(factor, fitted_corrections)
             if size <= budget:

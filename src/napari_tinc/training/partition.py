@@ -28,6 +28,7 @@ LEAST_VOXELS = 64  # Boxes are not cut into smaller ones.
 SPLIT_BITS = 1.0  # Bits for the split flag of a node.
 FLAG_BITS = 1.0  # Bits for the scalar flag of a leaf.
 VALUE_BITS = 3.0  # Bits for the value of a scalar.
+LEAST_IMPORTANCE = 1e-6  # A voxel of less importance counts as if it had this much.
 LEAST_GAIN = 0.02  # A partition that gains a smaller share of the total squared error is not made.
 
 
@@ -51,7 +52,7 @@ class Partition:
 
 def partition(
     volume: NDArray[np.float32], errors: NDArray[np.float32], stride: int, octree: Octree, widths: NDArray[np.int64],
-    network_bits: float, bits: float,
+    network_bits: float, bits: float, importance: NDArray[np.float32] | None = None,
 ) -> Partition | None:  # fmt: skip
     """Find the cheapest partition below the leaves of a full octree; None if none is worth it.
 
@@ -61,6 +62,7 @@ def partition(
     errors : squared errors expected of the network at every ``stride``-th voxel of each axis, from 0.
     octree, widths : networks on all nodes of a full octree.
     network_bits, bits : of the network of one leaf, and of the whole file.
+    importance : weights of all squared errors, of the volume's shape; None for equal ones.
     """
     counts = split_counts(octree.shape, MAX_DEPTH)
     finest = octree.depth
@@ -69,11 +71,15 @@ def partition(
             break
         finest += 1
     unknown = np.isnan(volume)
-    n, total, squares = _moments_of_cells(np.where(unknown, 0, volume), counts[finest])
-    network = _sums_of_cells(errors, octree.shape, counts[finest], stride)
-    network *= n / _sums_of_cells(np.ones_like(errors), octree.shape, counts[finest], stride)
     if unknown.any():
-        n = np.maximum(n - _moments_of_cells(unknown.astype(np.float32), counts[finest])[1], 1e-9)
+        importance = np.where(unknown, 0, np.float32(1) if importance is None else importance).astype(np.float32)
+        volume = np.where(unknown, 0, volume)
+    n, total, squares = _moments_of_cells(volume, counts[finest], importance)
+    known = np.ones_like(errors)
+    if importance is not None:
+        known = np.maximum(importance[::stride, ::stride, ::stride], LEAST_IMPORTANCE)
+    network = _sums_of_cells(errors * known, octree.shape, counts[finest], stride)
+    network *= n / _sums_of_cells(known, octree.shape, counts[finest], stride)
     price = float(network.sum()) / bits
     scalars: list[NDArray[np.bool_]] = []
     splits: list[NDArray[np.bool_]] = []
@@ -161,19 +167,28 @@ def _sums_of_cells(
 
 
 def _moments_of_cells(
-    volume: NDArray[np.float32], cuts: NDArray[np.int64]
+    volume: NDArray[np.float32], cuts: NDArray[np.int64], importance: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return voxels, sums and sums of squares of the cells of a lattice. Slab by slab, as float64 takes memory."""
+    """Return voxels, sums and sums of squares of the cells of a lattice, each voxel as often as it has importance.
+
+    Slab by slab, as float64 takes memory.
+    """
     z_edges = np.append(_first_voxels(volume.shape[0], int(cuts[0])), volume.shape[0])
     flat = cuts.copy()
     flat[0] = 0
-    parts: list[list[NDArray[np.float64]]] = [[], []]
+    parts: list[list[NDArray[np.float64]]] = [[], [], []]
     for low, high in zip(z_edges[:-1].tolist(), z_edges[1:].tolist(), strict=True):
         slab = volume[low:high].astype(np.float64)
-        for part, values in zip(parts, (slab, slab * slab), strict=True):
+        weights = 1.0 if importance is None else np.maximum(importance[low:high], LEAST_IMPORTANCE).astype(np.float64)
+        moments = [slab * weights, slab * slab * weights]
+        if importance is not None:
+            moments.append(np.broadcast_to(weights, slab.shape))
+        for part, values in zip(parts, moments, strict=False):
             part.append(_sums_of_cells(values, slab.shape, flat, 1))
     sizes = [np.diff(np.append(_first_voxels(n, c), n)) for n, c in zip(volume.shape, cuts.tolist(), strict=True)]
     n = sizes[0][:, None, None] * sizes[1][:, None] * sizes[2].astype(np.float64)
+    if importance is not None:
+        n = np.concatenate(parts[2])
     return n, np.concatenate(parts[0]), np.concatenate(parts[1])
 
 

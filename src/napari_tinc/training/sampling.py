@@ -20,6 +20,7 @@ from ..octree import Octree, box_slices
 EDGE = 4  # Voxels along a block; twice as many, and so on, if there would be more than MANY_BLOCKS blocks.
 MANY_BLOCKS = 2**16  # Too many to learn the error of each.
 EVEN_SHARE = 0.2  # Share of the mass that is spread evenly; the rest follows the error.
+LEAST_IMPORTANCE = 1e-3  # A block of less importance is drawn as often as if it had this much.
 # Mass grows with this power of a block's mean squared error; 0.5 would be best if errors were known exactly.
 ERROR_POWER = 0.75
 KEPT_SHARE = 0.5  # Share of earlier errors that is kept each time new ones come in.
@@ -34,16 +35,21 @@ class Sampler:
     volume : float32, (z, y, x); NaN where nothing is learnt.
     octree : its leaves make the regions.
     region_of : region that each leaf belongs to, from 0; -1 for a leaf from which nothing is drawn.
+    importance : weights of the squared errors, float32 of the volume's shape and of mean 1; None for equal ones.
     """
 
-    def __init__(self, volume: NDArray[np.float32], octree: Octree, region_of: NDArray[np.int64]) -> None:
-        self.volume, self.n_regions = volume, int(region_of.max()) + 1
+    def __init__(
+        self, volume: NDArray[np.float32], octree: Octree, region_of: NDArray[np.int64],
+        importance: NDArray[np.float32] | None = None,
+    ) -> None:  # fmt: skip
+        self.volume, self.importance, self.n_regions = volume, importance, int(region_of.max()) + 1
         leaves = octree.leaves[region_of >= 0]
         edge = EDGE
         while volume.size > MANY_BLOCKS * edge**3:
             edge *= 2
+        weighed = volume if importance is None else volume * np.sqrt(importance)
         boxes = [
-            _cut_into_blocks(volume, low, high, edge)
+            _cut_into_blocks(weighed, low, high, edge)
             for low, high in zip(octree.start[leaves], octree.stop[leaves], strict=True)
         ]
         start, size, squares = (np.concatenate(parts) for parts in zip(*boxes, strict=True))
@@ -54,9 +60,25 @@ class Sampler:
         order = np.lexsort((code, region))
         self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
         self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
+        self.even = np.full(len(self.voxels), EVEN_SHARE)
+        if importance is not None:
+            self.even = EVEN_SHARE * self._importance_of_blocks(octree, leaves, edge)[order]
         # Before anything is learnt the network is near 0 everywhere, the volume's mean.
         self.error, self.draws = PRIOR_DRAWS * squares[order] / self.voxels, np.full(len(self.voxels), PRIOR_DRAWS)
         self._spread_draws()
+
+    def _importance_of_blocks(
+        self, octree: Octree, leaves: NDArray[np.signedinteger[Any]], edge: int
+    ) -> NDArray[np.float64]:
+        """Return the root mean importance of every block, leaf after leaf; never 0, so that all are drawn."""
+        assert self.importance is not None
+        root = np.sqrt(self.importance)
+        squares = [
+            _cut_into_blocks(root, low, high, edge)[1:]
+            for low, high in zip(octree.start[leaves], octree.stop[leaves], strict=True)
+        ]
+        means = np.concatenate([sums / size.prod(axis=1) for size, sums in squares])
+        return np.sqrt(np.maximum(means, LEAST_IMPORTANCE))
 
     def _set_mass(self, mass: NDArray[np.float64]) -> None:
         """Set the mass of every block; the masses of a region are scaled to a sum of 1."""
@@ -93,7 +115,7 @@ class Sampler:
         if mean > 0:
             relative = ((self.error + PRIOR_DRAWS * mean) / (self.draws + PRIOR_DRAWS) / mean) ** ERROR_POWER
         self._set_mass(
-            self.voxels * (EVEN_SHARE + (1 - EVEN_SHARE) * relative / np.average(relative, weights=self.voxels))
+            self.voxels * (self.even + (1 - EVEN_SHARE) * relative / np.average(relative, weights=self.voxels))
         )
 
 
@@ -128,6 +150,7 @@ class Draws:
         self.weight = np.repeat(counts.sum() / sampler.volume.size / counts, counts).astype(np.float32)
         self.at = np.zeros((len(self.place), 4), np.float32)
         self.rng = np.random.default_rng((*seed, shard))
+        self.importance: NDArray[np.float32] | None = None  # of the voxels drawn last
         self.blocks: list[NDArray[np.int64]] = []
         self.errors: list[NDArray[np.float32]] = []
 
@@ -146,11 +169,14 @@ class Draws:
         intensity = sampler.volume.reshape(-1)[index]
         weight = sampler.voxels_per_mass.take(block).astype(np.float32)
         weight *= self.weight
+        if sampler.importance is not None:
+            self.importance = sampler.importance.reshape(-1)[index]
+            weight *= self.importance
         return self.at, intensity, weight
 
     def note(self, errors: NDArray[np.float32]) -> None:
         """Note the squared errors at the voxels drawn last."""
-        self.errors.append(errors.copy())
+        self.errors.append(errors.copy() if self.importance is None else errors * self.importance)
 
     def take_notes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return blocks and squared errors noted since the last time."""

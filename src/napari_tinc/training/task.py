@@ -97,6 +97,7 @@ class Task:
     background : what stands for the voxels that the networks need not learn; None for nothing.
     is_block : whether the tree is a block of a larger file, which has PROVENANCE for all blocks.
     journal : keeps the state of the fit, so that it can be resumed.
+    importance : weights of the squared errors, float32 of the volume's shape and of mean 1; None for equal ones.
     """
 
     volume: NDArray[Any]
@@ -109,6 +110,7 @@ class Task:
     background: Background | None = None
     is_block: bool = False
     journal: Journal = field(default_factory=Journal)
+    importance: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

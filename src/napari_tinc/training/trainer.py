@@ -110,7 +110,7 @@ class Fitted:
 def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
-    fixed: float = 0.0, journal: Journal | None = None,
+    fixed: float = 0.0, journal: Journal | None = None, importance: NDArray[np.float32] | None = None,
 ) -> Iterator[Progress | Mark | Snapshot | Fitted]:  # fmt: skip
     """Train the networks on a volume; yield :class:`Progress` now and then, and :class:`Fitted` last.
 
@@ -122,6 +122,7 @@ def train(
     start : a training to continue, instead of random parameters.
     fixed : mean squared error that scalar leaves add to what is reported.
     journal : keeps the state of the training now and then, from which the same call continues.
+    importance : weights of the squared errors, of the volume's shape and of mean 1; None for equal ones.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
 
     Raises
@@ -133,7 +134,7 @@ def train(
 
     start, chosen = start or Fitted.initial(architecture, seed), pick_device(device)
     try:
-        trainer = _Trainer(volume, architecture, schedule, nbytes, peak, chosen, seed, start, fixed)
+        trainer = _Trainer(volume, architecture, schedule, nbytes, peak, chosen, seed, start, fixed, importance)
     except torch.cuda.OutOfMemoryError as error:
         raise _out_of_memory(chosen) from error
     with trainer:
@@ -164,7 +165,7 @@ class _Trainer:
 
     def __init__(
         self, volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, nbytes: float, peak: float,
-        device: torch.device, seed: int, start: Fitted, fixed: float,
+        device: torch.device, seed: int, start: Fitted, fixed: float, importance: NDArray[np.float32] | None,
     ) -> None:  # fmt: skip
         import torch
 
@@ -172,7 +173,7 @@ class _Trainer:
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
         self.shards = n_shards() if device.type == "cpu" else 1
         region_of = heads_of_leaves(architecture.octree, architecture.widths)
-        self.sampler = Sampler(volume, architecture.octree, region_of)
+        self.sampler = Sampler(volume, architecture.octree, region_of, importance)
         self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch // self.shards
         self.make_workers()
         self.vector = torch.tensor(start.vector, device=device)  # in torch's memory, whose alignment is always the same

@@ -15,6 +15,8 @@ from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike, NDArray
 
 from ...decoding.volume import TincVolume, quality_of
+from ...encoding.sources import VolumeSource
+from ...encoding.verify import violations_in_regions
 from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
 from ..layers.compressed import OVERLAY
@@ -103,11 +105,20 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
         quality,
         uncalibrated_quality,
         promise_of_volume(volume),
-        volume.error_bound is not None and quality.max_error > volume.error_bound,
+        _is_broken(volume, original, quality),
         percentile_errors,
         edges,
         counts / errors.size,
     )
+
+
+def _is_broken(volume: TincVolume, original: NDArray[Any], quality: Quality) -> bool:
+    """Return whether a voxel is further from an original than the file promises, of all or of its regions."""
+    if volume.error_bound is not None and quality.max_error > volume.error_bound:
+        return True
+    if volume.regions.bound is None or original.dtype != volume.header.dtype:
+        return False  # in another dtype nothing has the same bits
+    return violations_in_regions(volume, VolumeSource.of(original, exact=True))[0] > 0
 
 
 def difference(

@@ -48,6 +48,7 @@ TARGETS = [RATIO, SIZE, PSNR, MAX_ERROR]
 LOSSLESS = "lossless"  # How a largest error of 0 is shown.
 ONE_FILE_EACH = "all, one file each"  # Each volume of the layer becomes a separate file and layer.
 ONE_FILE = "all, in one file"  # All volumes of the layer become one file.
+NO_REGION = "nothing"  # No layer marks a region.
 AUTO = "auto"  # The option is chosen for the volume and the target.
 PLAN_LINES = 5  # The plan has room for so many lines: shape, sizes (which may wrap), time, memory.
 METHOD_LINES = 2  # The method has room for so many lines, as its longest description wraps.
@@ -55,6 +56,7 @@ STATUS_LINES = 5  # The status has room for so many lines, as the description of
 # Why a control is disabled, as its tooltip says it.
 NO_NETWORKS = "Only for networks: a largest error is kept without them."
 CHOSEN_BY_LABELS = "Labels and masks are always kept bit for bit."
+EQUAL_BOUND = "A largest error holds for every voxel alike."
 CHOSEN_BY_PSNR = "Chosen by the search for a PSNR."
 CHOSEN_BY_WIDTHS = "The widths say how many levels there are."
 WITHOUT_NETWORKS = "Only for networks: the method is predictive."
@@ -63,8 +65,11 @@ WITHOUT_NETWORKS = "Only for networks: the method is predictive."
 class CompressForm(Container):
     """Hold the controls of the Compress dock, in rows."""
 
-    def __init__(self, preferences: Preferences, layers: Any) -> None:
-        """Make the controls with the values of ``preferences``; magicgui calls ``layers`` to list the layers."""
+    def __init__(self, preferences: Preferences, layers: Any, regions: Any) -> None:
+        """Make the controls with the values of ``preferences``.
+
+        magicgui calls ``layers`` to list the layers, and ``regions`` to list those that can mark a region.
+        """
         self.image = ComboBox(
             choices=layers, tooltip="The layer to compress. It follows the selected layer until you choose one here."
         )
@@ -72,7 +77,8 @@ class CompressForm(Container):
             choices=[ONE_FILE_EACH], tooltip="This layer holds several volumes: all of them, or a single one."
         )
         self.axes = ComboBox(choices=[""], tooltip="What the axes before z, y, x are. Channels become a layer each.")
-        elide_long_choices(self.image, self.volumes, self.axes)
+        self._make_regions(regions)
+        elide_long_choices(self.image, self.volumes, self.axes, self.exact, self.importance)
         self._make_targets(preferences)
         self.preset = ComboBox(
             value=preferences.preset, choices=list(STEPS),
@@ -106,7 +112,8 @@ class CompressForm(Container):
             scrollable=True, labels=False,
             widgets=[
                 top, self._volumes_row, self._axes_row, self._target_row,
-                labelled_row("Preset", self.preset), self.plan_text, self.method_text,
+                self._exact_row, self._importance_row, labelled_row("Preset", self.preset),
+                self.plan_text, self.method_text,
                 row(self.compress, self.stop, self.cancel), self.preview, self.bar, self.status, self.save,
             ],
         )  # fmt: skip
@@ -116,6 +123,31 @@ class CompressForm(Container):
     def native(self) -> Any:
         """Return the scroll area; magicgui would give napari only what is inside of it."""
         return self.root_native_widget
+
+    def _make_regions(self, layers: Any) -> None:
+        """Make the choices of a region that is kept exactly, and of one that is important."""
+        self.exact = ComboBox(
+            choices=layers, nullable=True,
+            tooltip="Keep the voxels that this layer marks: labels that are not 0, or the inside of shapes. Shapes "
+            "in one slice count in all slices; shapes in several, from the first to the last.",
+        )  # fmt: skip
+        self.exact_max_error = LineEdit(
+            value=LOSSLESS, tooltip="How far a voxel of this region may be off, in units of the data. 0 is bit for bit."
+        )
+        self.importance = ComboBox(
+            choices=layers, nullable=True,
+            tooltip="Spend more of the file on the voxels that this layer marks, and less on all others.",
+        )  # fmt: skip
+        self.weight = SpinBox(
+            value=10, min=1, max=1000, tooltip="A squared error in this region counts so many times as much."
+        )
+        for choice in (self.exact, self.importance):
+            choice._null_string = NO_REGION  # type: ignore[attr-defined]  # else it is shown as -----
+        self.exact_max_error.max_width = self.weight.max_width = 80
+        self._exact_row = labelled_row("Keep exactly", self.exact)
+        self._exact_row.append(self.exact_max_error)
+        self._importance_row = labelled_row("Important", self.importance)
+        self._importance_row.append(self.weight)
 
     def _make_targets(self, preferences: Preferences) -> None:
         """Make the list of targets, and a number for each."""
@@ -181,6 +213,8 @@ class CompressForm(Container):
         set_accessible_name("Target", self.target)
         for title, widget in self._numbers():
             set_accessible_name(title, widget)
+        set_accessible_name("Largest error of what is kept exactly", self.exact_max_error)
+        set_accessible_name("Weight of what is important", self.weight)
         set_accessible_name("Progress", self.bar)
         wrap_long_lines(self.plan_text, self.method_text, self.status, self.memory_text, self.networks_text)
         for label, lines in (
@@ -212,6 +246,10 @@ class CompressForm(Container):
         enable_unless(self.target, labels)
         enable_unless(self.max_error, labels)
         enable_unless(self.method, NO_NETWORKS if bounded else "")
+        enable_unless(self.exact, labels)
+        enable_unless(self.exact_max_error, labels)
+        enable_unless(self.importance, EQUAL_BOUND if bounded else "")
+        enable_unless(self.weight, EQUAL_BOUND if bounded else "")
         no_networks = NO_NETWORKS if bounded else WITHOUT_NETWORKS if self.method.value == "predictive" else ""
         enable_unless(self.calibration, NO_NETWORKS if bounded else "")
         for widget in (self.preset, self.device, self.seed, self.weights, self.preview):
@@ -230,6 +268,14 @@ class CompressForm(Container):
             case "PSNR (dB)":
                 return {"psnr": self.psnr.value}
         return {"max_error": parse_max_error(self.max_error.value)}
+
+    def show_regions(self, *, any_layer: bool) -> None:
+        """Show the rows for regions if there is a layer that can mark one."""
+        self._exact_row.visible = self._importance_row.visible = any_layer
+
+    def region_layers(self) -> tuple[Any, Any]:
+        """Return the layers that mark what is kept exactly, and what is important; None where nothing is."""
+        return tuple(choice.value if choice.enabled else None for choice in (self.exact, self.importance))  # type: ignore
 
     def chosen_method(self) -> str:
         """Return the method; "auto" for a largest error, which settles it."""

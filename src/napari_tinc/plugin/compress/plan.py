@@ -26,7 +26,8 @@ from ..layers.leading_axes import LeadingAxes
 from ..layers.origin import VOLUME, base_name
 from ..layers.to_volumes import all_volumes, frozen_copy, storable_labels, volumes_of
 from . import texts
-from .form import ONE_FILE, ONE_FILE_EACH, CompressForm
+from .form import ONE_FILE, ONE_FILE_EACH, CompressForm, parse_max_error
+from .region_layers import describe_region, mask_of
 
 NO_LAYER = "Open a 3D image, or labels, to compress."
 COPY = "This layer is a compressed copy. Its errors are compressed, too."
@@ -78,10 +79,44 @@ def estimate(form: CompressForm, volume: Any) -> Estimate | None:
         For data that cannot be compressed with that target.
     """
     options = form.chosen_options()
-    source = VolumeSource.of(volume, exact=options.exact)
+    source = VolumeSource.of(volume, exact=options.is_lossless)
     if options.psnr is not None and not options.without_networks:
         return None
     return choice.estimate_fit(source, options.budget(source.nbytes), options.settings())
+
+
+def region_options(form: CompressForm, layer: Image | Labels, label: str = "") -> dict[str, Any]:
+    """Return what is kept exactly, and what is important, as options of :func:`napari_tinc.fit`.
+
+    Parameters
+    ----------
+    label : the name of the volume of the layer that is compressed; "" for all of them.
+
+    Raises
+    ------
+    ValueError
+        If a layer that was chosen does not mark a region of this one, or the bound is no number.
+    """
+    exact, importance = form.region_layers()
+    chosen: dict[str, Any] = {}
+    if exact is not None:
+        chosen = {"exact": mask_of(exact, layer, label), "exact_max_error": parse_max_error(form.exact_max_error.value)}
+    if importance is not None:
+        chosen["importance"] = np.where(mask_of(importance, layer, label), np.float32(form.weight.value), np.float32(1))
+    return chosen
+
+
+def _region_lines(chosen: Mapping[str, Any], weight: float) -> list[str]:
+    """Describe regions: how many voxels are kept exactly, or are important."""
+    lines = []
+    if "exact" in chosen:
+        bound = chosen["exact_max_error"]
+        kept = f"within {bound:g}" if bound else "bit for bit"
+        lines.append(f"Keeps {describe_region(chosen['exact'], chosen['exact'].size)} {kept}")
+    if "importance" in chosen:
+        important = chosen["importance"] > 1
+        lines.append(f"{describe_region(important, important.size)} count {weight:g} times as much")
+    return lines
 
 
 def expected_seconds(form: CompressForm, planned: Estimate | None) -> float | None:
@@ -120,16 +155,17 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
     elif len(volumes) > 1 and form.volumes.value != ONE_FILE_EACH:
         volumes = [each for each in volumes if each[0] == form.volumes.value]
     name, click_number = base_name(layer.name), next(_click_numbers)
-    return [
-        LayerJob(
-            Request(
-                name=f"{name} [{label}]" if label else name, data=volume, geometry=layer_geometry, options=options,
-                channels=channels, log=log, isolate=form.isolate.value,
-            ),
-            layer, appearance, 0 if options.max_error is not None else seconds, click_number,
-        )
-        for label, volume in volumes
-    ]  # fmt: skip
+    seconds = 0 if options.max_error is not None else seconds
+
+    def request(label: str, volume: Any) -> Request:
+        """Return what to compress of a volume, and how."""
+        return Request(
+            name=f"{name} [{label}]" if label else name, data=volume, geometry=layer_geometry,
+            options=replace(options, **region_options(form, layer, label)), channels=channels, log=log,
+            isolate=form.isolate.value,
+        )  # fmt: skip
+
+    return [LayerJob(request(label, volume), layer, appearance, seconds, click_number) for label, volume in volumes]
 
 
 def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes, pace: float) -> Description:
@@ -150,17 +186,21 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
     except (ValueError, TypeError) as error:
         return Description(str(error), reason=str(error))
     reason, planned, networks = "", None, ""
+    regions: dict[str, Any] = {}
     try:
         planned = estimate(form, volume)
         networks = texts.describe_networks(planned) if planned and planned.steps else ""
     except ValueError as error:
         reason = networks = str(error)
     try:
+        regions = region_options(form, layer, volumes[0][0] if form.volumes.value != ONE_FILE else "")
+        replace(form.chosen_options(), **regions)
         form.log_file(len(volumes))
     except ValueError as error:
         reason = reason or str(error)
     count = len(volumes) if len(volumes) > 1 and form.volumes.value == ONE_FILE_EACH else 1
     lines = _size_lines(volume, target, count, holds_labels(layer), channels)
+    lines += _region_lines(regions, form.weight.value)
     seconds = expected_seconds(form, planned)
     if VOLUME in arguments["metadata"]:
         lines.append(COPY)
@@ -176,7 +216,7 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
 
 def settled_method(options: Options, volume: Any) -> str:
     """Return the method as far as it is known before the job: "auto" only if both will be tried."""
-    source, target = VolumeSource.of(volume, exact=options.exact), options.target
+    source, target = VolumeSource.of(volume, exact=options.is_lossless), options.target
     ratio = source.nbytes / target["nbytes"] if "nbytes" in target else target.get("ratio", LEAST_RATIO)
     return choice.settled_method(EncodingJob(source, {}, [], options.settings()), ratio)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -101,14 +102,24 @@ def summary(result: Result) -> str:
     promised = promise_of_volume(volume)
     if promised:
         lines.append(f"Checked: {promised}")
-    if not promised or volume.error_bound:
-        lines.append(f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}")
+    if volume.error_bound != 0:
+        lines.append(f"PSNR {quality.psnr:.2f} dB, SSIM {quality.ssim:.4f}{_psnr_of_regions(volume)}")
     lines.append(
         f"{describe_contents(volume)}{f' ({result.reason})' if result.reason else ''}, in {duration(result.seconds)}."
     )
     if volume.error_bound != 0:
         lines.append("Compare and Leaves, under Plugins > TINC, show where it differs from the original.")
     return "\n".join(lines)
+
+
+def _psnr_of_regions(volume: TincVolume) -> str:
+    """Describe the PSNR inside and outside the regions of a file; "" if it does not say them."""
+    texts = []
+    for name in ("inside", "outside"):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            decibels = float(volume.provenance[f"psnr_{name}"])
+            texts.append(f"{'exact' if decibels >= 9999 else f'{decibels:.2f} dB'} {name} the region")
+    return "".join(f"; {text}" for text in texts)
 
 
 def notice(name: str, result: Result) -> str:

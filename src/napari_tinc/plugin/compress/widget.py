@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QTimer
 
@@ -27,6 +27,7 @@ from .closing import ask_about_job, is_stoppable
 from .form import LOSSLESS, MAX_ERROR, ONE_FILE, ONE_FILE_EACH, CompressForm, parse_max_error
 from .layer_choice import LayerChoice, compressible_layers
 from .plan import describe, holds_labels, layer_data, make_jobs
+from .region_layers import region_layers
 from .save_results import Outcome, SaveResults
 
 PREVIEW_SECONDS = 15  # A preview is made this often while a job runs.
@@ -45,7 +46,7 @@ class CompressWidget(CompressForm):
     def __init__(self, napari_viewer: Any) -> None:
         preferences = read_preferences()
         self._viewer: Any = None  # magicgui lists layers before the viewer is known.
-        super().__init__(preferences, self._list_layers)
+        super().__init__(preferences, self._list_layers, self._list_regions)
         self._viewer = napari_viewer
         self.queue = queue_of(napari_viewer)
         self._target_before_labels: tuple[str, str] | None = None  # Target and max error to go back to after labels.
@@ -62,6 +63,7 @@ class CompressWidget(CompressForm):
         self._timer.timeout.connect(self._request_preview)
         watch_closing(self.root_native_widget, self._on_closed, self._abandon)
         self.choice = LayerChoice(napari_viewer, self.image, self.queue)
+        self.reset_choices()
         self._connect()
         self._on_target()
         self._on_image()
@@ -80,7 +82,7 @@ class CompressWidget(CompressForm):
         self.preview.changed.connect(self._on_preview)
         for choice in (
             self.volumes, self.axes, self.ratio, self.size, self.psnr, self.max_error, self.preset, self.levels,
-            self.weights, self.log,
+            self.weights, self.log, self.exact, self.exact_max_error, self.importance, self.weight,
         ):  # fmt: skip
             choice.changed.connect(self._describe)
         self.max_error.native.editingFinished.connect(self.tidy_max_error)
@@ -95,6 +97,9 @@ class CompressWidget(CompressForm):
     def reset_choices(self, *_: Any) -> None:
         """List the layers anew. napari calls this when layers come and go."""
         self.choice.refresh()
+        for box in (self.exact, self.importance):
+            box.reset_choices()
+        self.show_regions(any_layer=len(self.exact.choices) > 1)
 
     def start(self) -> None:
         """Compress the chosen layer after those that wait already, or show why it cannot be compressed."""
@@ -126,6 +131,9 @@ class CompressWidget(CompressForm):
 
     def _list_layers(self, _: Any = None) -> list[Image | Labels]:
         return [] if self._viewer is None else compressible_layers(self._viewer)
+
+    def _list_regions(self, _: Any = None) -> list[Labels | Shapes]:
+        return [] if self._viewer is None else region_layers(self._viewer)
 
     # What is shown before a job ---------------------------------------------------------------------------------------
 

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...control import Check, never
 from ...decoding.bounded_box import BoundedBox
 from ...decoding.contents import BlockContents, Part
 from ...decoding.network_box import NetworkBox
+from ...decoding.regions import Regions
 from ...errors import TincError
 from ...format.head import VolumeFacts
+
+
+class TolerantRegions(Regions):
+    """The regions of a file. One that cannot be read is shown as the blocks have it."""
+
+    def __init__(self, regions: Regions, report_damage: Callable[[str], None]) -> None:
+        """Read ``regions``. ``report_damage`` is called with the reason for each that cannot be read."""
+        super().__init__(*regions.arguments)
+        self._report_damage, self._damaged = report_damage, set[int]()
+
+    def decoded(self, number: int) -> tuple[NDArray[np.bool_], NDArray[Any]]:
+        """See :meth:`~napari_tinc.decoding.regions.Regions.decoded`."""
+        if number not in self._damaged:
+            try:
+                return super().decoded(number)
+            except TincError as error:
+                self._damaged.add(number)
+                self._report_damage(str(error))
+            except OSError as error:  # A connection may come back.
+                self._report_damage(str(error))
+        return self.nothing(number)
 
 
 class TolerantContents:
@@ -27,6 +53,7 @@ class TolerantContents:
         self.header: VolumeFacts = blocks.header
         self.leading, self.edge = blocks.leading, blocks.edge
         self.start, self.stop = blocks.start, blocks.stop
+        self.regions = TolerantRegions(blocks.regions, self._report_once)
         self._report_damage, self._reported = report_damage, False
         self._damaged: set[tuple[int, int]] = set()
         self.n_lost = 0
@@ -81,8 +108,12 @@ class TolerantContents:
                 self._damaged.add(volume_and_box)
             else:
                 self.n_lost += 1  # A connection may come back.
-            if not self._reported:
-                self._reported = True
-                self._report_damage(str(error))
+            self._report_once(str(error))
             return None
         return part
+
+    def _report_once(self, reason: str) -> None:
+        """Report the first damage only."""
+        if not self._reported:
+            self._reported = True
+            self._report_damage(reason)

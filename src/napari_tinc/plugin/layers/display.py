@@ -200,6 +200,8 @@ class DisplayVolume:
             keys = ((self._number(place), factor, *edges, *tile) for tile in itertools.product(*spans))
             if all(self._cache.get(key) is not None for key in keys):
                 return True
+        if not self.parts.regions.at_hand(self._number(place), self._centres(factor, ranges)):
+            return False
         points, seconds = _count(ranges) * self._decoder.points_per_axis(factor) ** 3, 0.0
         for part in self._parts_of(self._number(place), factor, ranges):
             if part is None or not _is_ready(part):

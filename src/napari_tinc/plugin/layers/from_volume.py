@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...decoding.volume import CACHE_BYTES, TincVolume
-from ...texts import promise_of
+from ...texts import promise_of_file
 from . import display, drawing
 from .display import DisplayVolume, brightness
 from .geometry import known_unit
@@ -95,7 +95,8 @@ def layer_type(volume: TincVolume) -> str:
 
 def promise_of_volume(volume: TincVolume) -> str:
     """Say how far voxels may be from the original; "" if nothing is promised, or a part of the file is missing."""
-    return "" if volume.error_bound is None or volume.n_missing else promise_of(volume.error_bound)
+    regions = volume.regions
+    return "" if volume.n_missing else promise_of_file(volume.error_bound, regions.bound, regions.n_voxels)
 
 
 def _n_blocks(volume: TincVolume) -> int:
