@@ -136,9 +136,11 @@ ORDER = (
         "bounded",
         "networks",
         "metrics",
+        "correlation",
     ),
     (
         "decoding",
+        "regions",
         "samples",
     ),
     ("events",),
@@ -152,7 +154,10 @@ ORDER = (
 )
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Beside the rooms lies only what several of them need.
-GROUND_FLOOR = {"array_like", "control", "devices", "errors", "events", "metrics", "octree", "samples", "texts"}
+GROUND_FLOOR = {
+    "array_like", "control", "correlation", "devices", "errors", "events", "metrics", "octree", "regions", "samples",
+    "texts",
+}  # fmt: skip
 MOST_LINES = 400
 MOST_FILES = 20  # of a room, without those of its panels
 
