@@ -25,9 +25,8 @@ from skimage.filters import gaussian, threshold_otsu
 from skimage.measure import label, marching_cubes, mesh_surface_area
 
 import napari_tinc as tinc
-from benchmarks.common import VOLUMES, load, machine, markdown, timed_fit
-from napari_tinc.correlation import fourier_shell_correlation, unit_of
-from napari_tinc.io.read import read_image
+from benchmarks.common import load, machine, markdown, timed_fit
+from napari_tinc.correlation import fourier_shell_correlation
 
 RATIOS = [16, 32, 64, 128, 256, 512, 1024]
 PRESET = "fast"
@@ -38,17 +37,19 @@ Row = dict[str, Any]
 
 
 class Subject(NamedTuple):
-    """What is looked for in a volume."""
+    """What is looked for in a volume, and its voxels, which not every file states."""
 
     bright: bool
     objects: str
     color: str
+    spacing: tuple[float, float, float]
+    unit: str
 
 
 SUBJECTS = {
-    "fluo_nuclei": Subject(True, "nuclei", "#e6550d"),
-    "mri_mni152_crop": Subject(False, "dark parts of a head: fluid, and what is around it", "#1f77b4"),
-    "ct_thorax": Subject(False, "air in and around a chest", "#2ca02c"),
+    "fluo_nuclei": Subject(True, "nuclei", "#e6550d", (0.29, 0.26, 0.26), "µm"),
+    "mri_mni152_crop": Subject(False, "dark parts of a head: fluid, and what is around it", "#1f77b4", (1, 1, 1), "mm"),
+    "ct_thorax": Subject(False, "air in and around a chest", "#2ca02c", (1.5, 1.5, 1.5), "mm"),
 }
 INTRODUCTION = f"""# What survives
 
@@ -200,9 +201,7 @@ def main() -> None:
     store, here = arguments.out.with_suffix(".json"), machine()
     store.parent.mkdir(parents=True, exist_ok=True)
     for name in arguments.volumes:
-        volume, bright = load(arguments.corpus, name), SUBJECTS[name].bright
-        image = read_image(arguments.corpus / f"{VOLUMES[name][0]}.tif")
-        spacing, unit = image.spacing or (1.0, 1.0, 1.0), unit_of(image.spacing, image.units)
+        volume, (bright, _, _, spacing, unit) = load(arguments.corpus, name), SUBJECTS[name]
         known = set() if arguments.again else {(row["volume"], row["ratio"]) for row in read(store)}
         facts = {"shape": volume.shape, "dtype": str(volume.dtype), "unit": unit, "machine": here}
         if (name, 0) not in known:

@@ -121,8 +121,8 @@ def fourier_shell_correlation(
 
     Parameters
     ----------
-    original, copy : arrays of one shape with axes z, y, x, maybe after others; lazy ones are read box by box. The curve
-        is the mean over the volumes. Voxels that are not finite count as the mean.
+    original, copy : arrays of one shape with axes z, y, x, maybe after others; lazy ones are read twice, the second
+        time box by box. The curve is the mean over the volumes. Voxels that are not finite count as the mean.
     spacing : size of a voxel along z, y, x.
     unit : unit of the spacing.
     check : called now and then; what it raises ends the work.
@@ -143,22 +143,22 @@ def fourier_shell_correlation(
         raise ValueError(f"shapes are {shape} and {tuple(copy.shape)}, expected two of the same, with axes z, y, x")
     box_shape = _box_shape(shape[-3:])
     shells = _Shells(box_shape, spacing)
-    scale = _largest_value(original)
+    scales = _largest_value(original), _largest_value(copy)
     boxes = list(_boxes(shape[-3:], box_shape))
     curves: list[NDArray[np.float64]] = []
     for place in np.ndindex(shape[:-3]):
         sums = np.zeros((3, shells.count))
         for box in boxes:
             check()
-            first = shells.transform(original[place + box], scale)
+            first = shells.transform(original[place + box], scales[0])
             check()
-            second = shells.transform(copy[place + box], scale)
+            second = shells.transform(copy[place + box], scales[1])
             sums += shells.sums(first, second, check)
         curves.append(_correlations(*sums))
     coarsest = max([size for size, voxels in zip(spacing, shape[-3:], strict=True) if voxels > 1], default=0)
     return ShellCorrelation(
-        shells.width * np.arange(1, shells.count + 1),
-        np.asarray(curves).mean(axis=0),
+        shells.width * np.arange(1, shells.count + 1, dtype=np.float64),
+        np.mean(curves, axis=0),
         shells.coefficients() * len(boxes) * len(curves),
         unit,
         2.0 * coarsest,
@@ -253,9 +253,8 @@ class _Shells:
         for square, a, b in zip(self._squares_of_planes, first, second, strict=True):
             check()
             shell = self._of_plane(square)
-            for row, terms in zip(
-                sums, ((a * b.conj()).real, a.real**2 + a.imag**2, b.real**2 + b.imag**2), strict=True
-            ):
+            products = (a * b.conj()).real, a.real**2 + a.imag**2, b.real**2 + b.imag**2
+            for row, terms in zip(sums, products, strict=True):
                 row += np.bincount(shell, (terms * self._weights).ravel(), self.count + 2)
         return sums[:, 1:-1]
 

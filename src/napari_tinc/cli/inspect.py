@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
@@ -11,6 +12,7 @@ import napari_tinc as tinc
 from ..texts import promise_of
 from .compress import figures_of
 from .output import print_result
+from .tables import Part
 
 if TYPE_CHECKING:
     from ..format.chunks import Chunk, ChunkEntry
@@ -121,9 +123,14 @@ def run_verify(args: argparse.Namespace) -> None:
 
 
 def run_compare(args: argparse.Namespace) -> None:
-    """Print the quality of a file, measured against its original."""
+    """Print the quality of a file, measured against its original: of all, and of the regions of a label image."""
+    import numpy as np
+
+    from ..correlation import fourier_shell_correlation, unit_of
     from ..decoding.values import MAX_EAGER_VOXELS
+    from ..decoding.volume import quality_of
     from ..io.read import read_volumes
+    from ..regions import measure_regions
 
     volume = tinc.open(args.file)
     if volume.size > MAX_EAGER_VOXELS:
@@ -131,5 +138,17 @@ def run_compare(args: argparse.Namespace) -> None:
             f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
             "info tells the quality that was measured when it was written"
         )
-    figures = figures_of(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
-    print_result(args, figures, [figures])
+    original, values = np.asarray(read_volumes(args.image).array), np.asarray(volume)
+    figures = figures_of(volume, quality_of(original, values, volume), file=args.file)
+    unit = unit_of(volume.header.spacing, volume.units)
+    correlation = fourier_shell_correlation(original, values, volume.spacing, unit)
+    parts: list[Part] = [[figures], correlation.describe(), correlation.describe_boxes()]
+    result = figures | {"fsc": correlation.as_dict()}
+    if args.regions is not None:  # an empty name is a mistake, not a wish for none
+        try:
+            rows = measure_regions(original, values, read_volumes(args.regions).array)
+        except ValueError as error:
+            raise ValueError(f"--regions {args.regions}: {error}") from error
+        result["regions"] = [asdict(row) for row in rows]
+        parts.append(result["regions"])
+    print_result(args, result, *filter(None, parts))
