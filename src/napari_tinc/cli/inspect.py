@@ -142,7 +142,9 @@ def run_compare(args: argparse.Namespace) -> None:
     figures = figures_of(volume, quality_of(original, values, volume), file=args.file)
     unit = unit_of(volume.header.spacing, volume.units)
     correlation = fourier_shell_correlation(original, values, volume.spacing, unit)
-    parts: list[Part] = [[figures], correlation.describe(), correlation.describe_boxes()]
+    parts: list[Part] = [[figures], correlation.describe()]
+    if boxes := correlation.describe_boxes():
+        parts.append(boxes)
     result = figures | {"fsc": correlation.as_dict()}
     if args.regions is not None:  # an empty name is a mistake, not a wish for none
         try:
@@ -151,4 +153,4 @@ def run_compare(args: argparse.Namespace) -> None:
             raise ValueError(f"--regions {args.regions}: {error}") from error
         result["regions"] = [asdict(row) for row in rows]
         parts.append(result["regions"])
-    print_result(args, result, *filter(None, parts))
+    print_result(args, result, *parts)
