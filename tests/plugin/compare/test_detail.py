@@ -86,8 +86,8 @@ def test_a_cancel_ends_the_thread(viewer: ViewerModel, make: Any, qtbot: Any, mo
 def test_regions_in_words() -> None:
     volume = small_volume()
     measured = detail.measure_detail(volume, brighter(), labels_of(1, 2, 3, 4, 5, 6, 7))
-    *_, groups, labels = detail.describe_detail(measured).splitlines()
-    assert groups.startswith("PSNR inside ") and "dB (SSIM " in groups and ", outside " in groups
+    *_, psnr, ssim, labels = detail.describe_detail(measured).splitlines()
+    assert psnr.startswith("PSNR inside ") and ", outside " in psnr and ssim.startswith("SSIM inside ")
     assert labels.startswith("Worst labels ") and ", and 2 more, up to " in labels
     psnrs = [float(part.split(": ")[1].split()[0]) for part in labels.removeprefix("Worst labels ").split(", ")[:5]]
     assert psnrs == sorted(psnrs)

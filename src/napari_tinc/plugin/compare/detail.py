@@ -65,7 +65,8 @@ def describe_detail(measurement: Measurement) -> str:
     lines = [] if correlation is None else [correlation.describe(), correlation.describe_boxes()]
     groups = [row for row in measurement.regions if isinstance(row.region, str)]
     if groups:
-        lines.append("PSNR " + ", ".join(f"{row.region} {row.psnr:.2f} dB (SSIM {row.ssim:.4f})" for row in groups))
+        lines.append("PSNR " + ", ".join(f"{row.region} {row.psnr:.2f} dB" for row in groups))
+        lines.append("SSIM " + ", ".join(f"{row.region} {row.ssim:.4f}" for row in groups))
     labels = sorted((row for row in measurement.regions if isinstance(row.region, int)), key=lambda row: row.psnr)
     if labels:
         lines.append(_describe_labels(labels))

@@ -44,7 +44,7 @@ def draw_correlation(plot: Any, measurement: Measurement) -> None:
     if len(points):
         plot.plot(*points.T, pen=None, symbol="o", symbolSize=7, symbolBrush=THRESHOLD_COLOR, symbolPen=None)
     plot.setLabel("bottom", frequency_title(correlation))
-    plot.getAxis("left").setTicks([[(0, "0"), *((each, f"{each:g}") for each in THRESHOLDS), (1, "1")]])
+    plot.getAxis("left").setTicks([[(each, f"{each:g}") for each in (1, *THRESHOLDS)]])
     plot.setXRange(0, float(np.max(correlation.frequencies)), padding=0.02)
     plot.setYRange(*CURVE_RANGE, padding=0)
     plot.show()
