@@ -112,19 +112,23 @@ def test_the_resolution_of_a_low_pass_filter(rng: np.random.Generator) -> None:
     found = fourier_shell_correlation(original, copy, spacing, "mm")
     assert found.resolution(0.5) == pytest.approx(2, rel=0.06)
     assert 1.6 < found.resolution(0.143) <= found.resolution(0.5)
-    assert f"down to {found.resolution(0.5):.4g} mm at 0.5" in found.describe()
+    assert f": {found.resolution(0.5):.4g} mm kept at 0.5, " in found.describe()
     assert found.as_dict()["kept"][0]["all"] is False
 
 
 def test_the_same_keeps_all_and_noise_keeps_nothing(rng: np.random.Generator) -> None:
     original = rng.integers(0, 1000, (20, 24, 28)).astype(np.uint16)
     same = fourier_shell_correlation(original, original, (2, 1, 1), "mm")
-    assert same.keeps_all(0.5) and same.resolution(0.5) == 4 and "all frequencies kept (4 mm" in same.describe()
+    assert (
+        same.keeps_all(0.5)
+        and same.resolution(0.5) == 4
+        and "all frequencies kept (finest possible: 4 mm)" in same.describe()
+    )
     other = fourier_shell_correlation(original, rng.normal(size=original.shape))
     assert abs(other.correlations[5:]).max() < 0.2 and other.resolution(0.143) > 5
     negative = fourier_shell_correlation(original, -original.astype(float))
     np.testing.assert_allclose(negative.correlations, -1)
-    assert negative.resolution(0.5) == math.inf and "nothing at 0.5" in negative.describe()
+    assert negative.resolution(0.5) == math.inf and "nothing kept at 0.5" in negative.describe()
 
 
 @pytest.mark.parametrize("level", [0, 3, 1e300, 1e-300])

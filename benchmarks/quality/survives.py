@@ -143,7 +143,7 @@ def section(rows: list[Row], name: str) -> str:
     head = ["ratio", "method", "PSNR (dB)", f"detail ({unit})"]
     head += [f"{key}, {smoothing}" for smoothing in SMOOTHING for key in MEASURES]
     shape = "x".join(map(str, original["shape"]))
-    about = f"{shape} {original['dtype']}. The objects are {SUBJECTS[name].objects}. Lengths are in {unit}."
+    about = f"{shape} {original['dtype']}. The objects are {SUBJECTS[name].objects}. Surfaces are in {unit}², volumes in {unit}³."
     if copies:
         about += f" The finest detail that the voxels can hold is {copies[0]['finest']:.3g} {unit}."
     return f"## {name}\n\n{about}\n\n{markdown(head, lines)}"
@@ -157,7 +157,7 @@ def change(row: Row, original: Row, smoothing: str, key: str) -> float:
 
 def cell(row: Row, original: Row, smoothing: str, key: str) -> str:
     value = row["analyses"][smoothing][key]
-    text = str(value) if key == "objects" else f"{value:.4g}"
+    text = str(value) if key == "objects" else f"{value:,.0f}"
     if row is original:
         return text
     if key == "objects":

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from .control import Check, never
 
-MAX_BOX_VOXELS = 2**24  # A larger volume is cut into boxes of at most so many voxels, whose sums are added up.
+# A larger volume is cut into boxes of at most so many voxels, whose sums are added up. One box takes about 0.5 GB.
+MAX_BOX_VOXELS = 2**24
 FADED_SHARE = 8  # One voxel of so many is faded out at either end of an axis.
 FLAT = 1e-13  # Differences from the mean below this share of the largest value are rounding: the box is constant.
 # 0.5 is usual for a map beside a reference. 0.143 is where two noisy halves of one measurement reach the same
@@ -76,11 +77,11 @@ class ShellCorrelation:
         """Describe in a line which detail is kept."""
         if not len(self.frequencies):
             return "Fourier shell correlation: a single voxel has no detail"
-        finest = f"{self.finest:.4g} {self.unit} is the finest that the voxels can hold"
+        finest = f"finest possible: {self.finest:.4g} {self.unit}"
         if self.keeps_all(max(THRESHOLDS)):
             return f"Fourier shell correlation: all frequencies kept ({finest})"
-        parts = [f"{self._kept(threshold)} at {threshold:g}" for threshold in THRESHOLDS]
-        return f"Fourier shell correlation: detail kept down to {', '.join(parts)} ({finest})"
+        parts = [f"{self._kept(threshold)} kept at {threshold:g}" for threshold in THRESHOLDS]
+        return f"Fourier shell correlation: {', '.join(parts)} ({finest})"
 
     def _kept(self, threshold: float) -> str:
         """Return the resolution at a threshold in words."""
