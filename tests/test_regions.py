@@ -51,6 +51,7 @@ def test_a_mask_has_no_row_of_its_label(rng: np.random.Generator) -> None:
         rows = by_region(measure_regions(original, other, labels))
         assert list(rows) == ["inside", "outside", "all"]
         assert rows["inside"].psnr == math.inf and rows["outside"].rmse == pytest.approx(0.1)
+    assert measure_regions(original, other, mask[..., None]) == measure_regions(original, other, mask)  # as of ilastik
     assert [row.region for row in measure_regions(original, other, np.zeros(SHAPE, int))] == ["outside", "all"]
 
 

@@ -143,7 +143,8 @@ def section(rows: list[Row], name: str) -> str:
     head = ["ratio", "method", "PSNR (dB)", f"detail ({unit})"]
     head += [f"{key}, {smoothing}" for smoothing in SMOOTHING for key in MEASURES]
     shape = "x".join(map(str, original["shape"]))
-    about = f"{shape} {original['dtype']}. The objects are {SUBJECTS[name].objects}. Surfaces are in {unit}², volumes in {unit}³."
+    about = f"{shape} {original['dtype']}. The objects are {SUBJECTS[name].objects}."
+    about += f" Surfaces are in {unit}², volumes in {unit}³."
     if copies:
         about += f" The finest detail that the voxels can hold is {copies[0]['finest']:.3g} {unit}."
     return f"## {name}\n\n{about}\n\n{markdown(head, lines)}"

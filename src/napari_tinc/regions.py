@@ -128,14 +128,19 @@ def _rows(sums: _Sums, values: NDArray[np.int64]) -> Iterator[RegionQuality]:
 
 
 def check_labels(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return labels as whole numbers.
+    """Return labels as whole numbers, without axes of length one that the volume has not.
 
     Raises
     ------
     ValueError
         If they are not whole numbers, or not of the shape of the volume or of its last three axes.
     """
-    if labels.shape not in (shape, shape[-3:]):
+    for wanted in (shape, shape[-3:]):
+        # ilastik, for one, writes a last axis of length one.
+        if [voxels for voxels in labels.shape if voxels != 1] == [voxels for voxels in wanted if voxels != 1]:
+            labels = labels.reshape(wanted)
+            break
+    else:
         raise ValueError(f"the label image has shape {labels.shape}, expected that of the volume, {shape}")
     if labels.dtype.kind == "b":
         return labels.astype(np.uint8)

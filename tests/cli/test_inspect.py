@@ -212,6 +212,9 @@ def test_compare_regions(
     assert rows["all"]["psnr"] == pytest.approx(quality.psnr) and rows["all"]["ssim"] == pytest.approx(quality.ssim)
     assert rows[7]["voxels"] == 10 * 12 * SHAPE[2]
     assert rows[7]["max_error"] == np.abs(wave()[30:, :12].astype(float) - values[30:, :12]).max()
+    tinc.compress(labels.astype(np.uint8), max_error=0, labels=True).save(tmp_path / "labels.tinc")
+    assert run_json("compare", image, file, "--regions", tmp_path / "labels.tinc")["regions"] == list(rows.values())
+    assert "the file is not lossless" in fail("compare", image, file, "--regions", file)
     text = run("compare", image, file, "--regions", path).splitlines()
     assert text[-6].split()[:3] == ["region", "voxels", "PSNR"] and text[-1].split()[0] == "all"
     np.save(tmp_path / "small.npy", np.zeros((5, 6, 7), np.uint8))

@@ -148,9 +148,27 @@ def run_compare(args: argparse.Namespace) -> None:
     result = figures | {"fsc": correlation.as_dict()}
     if args.regions is not None:  # an empty name is a mistake, not a wish for none
         try:
-            rows = measure_regions(original, values, read_volumes(args.regions).array)
+            rows = measure_regions(original, values, _read_labels(args.regions))
         except ValueError as error:
             raise ValueError(f"--regions {args.regions}: {error}") from error
         result["regions"] = [asdict(row) for row in rows]
         parts.append(result["regions"])
     print_result(args, result, *parts)
+
+
+def _read_labels(path: str) -> Any:
+    """Read a label image of any supported format, or from a lossless ``.tinc`` file.
+
+    Raises
+    ------
+    ValueError
+        If it is a ``.tinc`` file that is not lossless: its labels would be others.
+    """
+    from ..io.read import read_image
+
+    if not path.lower().endswith(".tinc"):
+        return read_image(path).array
+    volume = tinc.open(path)
+    if volume.error_bound != 0:
+        raise ValueError("the file is not lossless, expected labels that are kept bit for bit (max_error=0)")
+    return volume
