@@ -72,6 +72,14 @@ copy and original falls below 0.5. In brackets: the change from the original.
 ![Change of each measure over the ratio](images/survives.svg)
 """
 
+SUMMARY = """## In short
+
+The largest change among the three volumes:
+"""
+ADVICE = """Volumes change least. Surfaces shrink most: noise makes a surface rough, and a copy does not keep noise. So
+filter original and copy alike before you compare them. Small objects merge or vanish at high ratios.
+"""
+
 
 def analyse(image: NDArray[Any], spacing: Sequence[float], bright: bool, sigma: float) -> dict[str, float]:
     """Threshold, volume, count of objects and surface area, in units of the spacing."""
@@ -124,9 +132,24 @@ def report(rows: list[Row], out: Path) -> str:
     plot(rows, names, out.parent / "images" / "survives.svg")
     sections = [section([row for row in rows if row["volume"] == name], name) for name in names]
     machines = "\n".join(f"- {where}" for where in sorted({row["machine"] for row in rows}))
-    page = "\n\n".join([INTRODUCTION.strip(), *sections, f"## Measured on\n\n{machines}"]) + "\n"
+    page = "\n\n".join([INTRODUCTION.strip(), summary(rows, names), *sections, f"## Measured on\n\n{machines}"]) + "\n"
     out.write_text(page)
     return page
+
+
+def summary(rows: list[Row], names: list[str]) -> str:
+    """The largest change of each measure at each ratio that all volumes have."""
+    originals = {row["volume"]: row for row in rows if not row["ratio"]}
+    copies = {ratio: [row for row in rows if row["ratio"] == ratio] for ratio in RATIOS}
+    copies = {ratio: found for ratio, found in copies.items() if len(found) == len(names)}
+    lines = []
+    for smoothing in SMOOTHING:
+        for key in MEASURES:
+            changes = [
+                [change(row, originals[row["volume"]], smoothing, key) for row in found] for found in copies.values()
+            ]
+            lines.append([f"{key}, {smoothing}", *(f"{100 * max(each, key=abs):+.1f} %" for each in changes)])
+    return f"{SUMMARY.strip()}\n\n{markdown(['ratio', *map(str, copies)], lines)}\n\n{ADVICE.strip()}"
 
 
 def section(rows: list[Row], name: str) -> str:
@@ -168,7 +191,7 @@ def cell(row: Row, original: Row, smoothing: str, key: str) -> str:
 
 def plot(rows: list[Row], names: list[str], path: Path) -> None:
     """Changes over the ratio, a panel a measure; solid lines as it is, dashed ones smoothed."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
     panels = figure.subplots(1, len(MEASURES))
     for axes, key in zip(panels, MEASURES, strict=True):
         for name in names:
@@ -185,7 +208,7 @@ def plot(rows: list[Row], names: list[str], path: Path) -> None:
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("change from the original (%)")
-    panels[-1].legend(fontsize=7)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(names), fontsize=8)
     with matplotlib.rc_context({"svg.hashsalt": "survives", "svg.fonttype": "none"}):
         figure.savefig(path, format="svg", metadata={"Date": None})
 
