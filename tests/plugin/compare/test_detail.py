@@ -80,6 +80,9 @@ def test_a_cancel_ends_the_thread(viewer: ViewerModel, make: Any, qtbot: Any, mo
     assert widget.pair._bar.max == 100
     widget.pair.cancel.native.click()
     assert ended.wait(10) and widget.measure.enabled and widget.status.value == "Cancelled."
+    widget.signed.native.click()  # which does not tell how far it is
+    assert widget.pair._bar.max == 0 and widget.pair.busy
+    qtbot.waitUntil(lambda: "a difference" in viewer.layers and not widget.pair.busy, timeout=30_000)
     assert notified() == []
 
 
