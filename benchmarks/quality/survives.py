@@ -77,7 +77,7 @@ SUMMARY = """## In short
 The largest change among the three volumes:
 """
 ADVICE = """Volumes change least. Surfaces shrink most: noise makes a surface rough, and a copy does not keep noise. So
-filter original and copy alike before you compare them. Small objects merge or vanish at high ratios.
+filter original and copy alike before you compare them. Counts move either way: small objects appear, merge or vanish.
 """
 
 
@@ -145,10 +145,12 @@ def summary(rows: list[Row], names: list[str]) -> str:
     lines = []
     for smoothing in SMOOTHING:
         for key in MEASURES:
-            changes = [
-                [change(row, originals[row["volume"]], smoothing, key) for row in found] for found in copies.values()
+            worst = [
+                max(found, key=lambda row: abs(change(row, originals[row["volume"]], smoothing, key)))
+                for found in copies.values()
             ]
-            lines.append([f"{key}, {smoothing}", *(f"{100 * max(each, key=abs):+.1f} %" for each in changes)])
+            cells = [difference(row, originals[row["volume"]], smoothing, key) for row in worst]
+            lines.append([f"{key}, {smoothing}", *cells])
     return f"{SUMMARY.strip()}\n\n{markdown(['ratio', *map(str, copies)], lines)}\n\n{ADVICE.strip()}"
 
 
@@ -179,14 +181,18 @@ def change(row: Row, original: Row, smoothing: str, key: str) -> float:
     return row["analyses"][smoothing][key] / before - 1 if before else math.nan
 
 
+def difference(row: Row, original: Row, smoothing: str, key: str) -> str:
+    """Say how far a measure is from that of the original: "-2 of 13" objects, "+0.5 %" of others."""
+    if key == "objects":
+        before = original["analyses"][smoothing][key]
+        return f"{row['analyses'][smoothing][key] - before:+d} of {before}"
+    return f"{100 * change(row, original, smoothing, key):+.1f} %"
+
+
 def cell(row: Row, original: Row, smoothing: str, key: str) -> str:
     value = row["analyses"][smoothing][key]
-    text = str(value) if key == "objects" else f"{value:,.0f}"
-    if row is original:
-        return text
-    if key == "objects":
-        return f"{text} ({value - original['analyses'][smoothing][key]:+d})"
-    return f"{text} ({100 * change(row, original, smoothing, key):+.1f} %)"
+    text = f"{value:,.0f}"
+    return text if row is original else f"{text} ({difference(row, original, smoothing, key).partition(' of ')[0]})"
 
 
 def plot(rows: list[Row], names: list[str], path: Path) -> None:
