@@ -57,8 +57,8 @@ INTRODUCTION = f"""# What survives
 python -m benchmarks.quality.survives CORPUS
 ```
 
-Does an analysis give the same result on the copy as on the original? Three volumes, each compressed at seven ratios
-with preset `{PRESET}` and reopened. On original and copy alike, with scikit-image:
+Does an analysis give the same result on the copy as on the original? Three volumes, each compressed at the ratios
+below with preset `{PRESET}`, and reopened. On original and copy alike, with scikit-image:
 
 1. `threshold_otsu` finds a threshold, anew in each copy.
 2. **Volume**: the voxels beyond it.

@@ -130,7 +130,7 @@ def run_compare(args: argparse.Namespace) -> None:
     from ..decoding.values import MAX_EAGER_VOXELS
     from ..decoding.volume import quality_of
     from ..io.read import read_volumes
-    from ..regions import measure_regions
+    from ..region_quality import measure_regions
 
     volume = tinc.open(args.file)
     if volume.size > MAX_EAGER_VOXELS:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...correlation import ShellCorrelation, fourier_shell_correlation, unit_of
 from ...decoding.volume import TincVolume
-from ...regions import RegionQuality, check_labels, measure_regions
+from ...region_quality import RegionQuality, check_labels, measure_regions
 from ..layers.origin import VOLUME, finest_level
 from .original import Measurement, measure
 from .work import Work

@@ -20,7 +20,7 @@ from ...decoding.volume import TincVolume
 from ...metrics import Quality, box_errors, psnr
 from ...metrics import measure as measure_quality
 from ...octree import box_slices
-from ...regions import RegionQuality
+from ...region_quality import RegionQuality
 from ..layers.compressed import OVERLAY
 from ..layers.from_volume import promise_of_volume, to_layer
 from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of

@@ -9,7 +9,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from napari_tinc.metrics import measure
-from napari_tinc.regions import RegionQuality, measure_regions
+from napari_tinc.region_quality import RegionQuality, measure_regions
 
 SHAPE = (41, 22, 25)  # more rows than one slab
 
