@@ -143,6 +143,7 @@ def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
     """A folder with the files that the pages name."""
     folder = tmp_path_factory.mktemp("files")
     tifffile.imwrite(folder / "brain.tif", corner)
+    tifffile.imwrite(folder / "tissue.tif", (corner > 60).astype(np.uint8) + (corner > 150))
     tifffile.imwrite(folder / "ct.tif", corner.astype(np.int16))
     mask = np.zeros(corner.shape, np.uint8)
     mask[4:9, 4:9, 4:9] = 1

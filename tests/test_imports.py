@@ -136,10 +136,12 @@ ORDER = (
         "bounded",
         "networks",
         "metrics",
+        "correlation",
     ),
     ("filtering",),
     (
         "decoding",
+        "region_quality",
         "samples",
     ),
     ("events",),
@@ -153,7 +155,10 @@ ORDER = (
 )
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Beside the rooms lies only what several of them need.
-GROUND_FLOOR = {"array_like", "control", "devices", "errors", "events", "metrics", "octree", "samples", "texts"}
+GROUND_FLOOR = {
+    "array_like", "control", "correlation", "devices", "errors", "events", "metrics", "octree", "region_quality",
+    "samples", "texts",
+}  # fmt: skip
 MOST_LINES = 400
 MOST_FILES = 20  # of a room, without those of its panels
 

@@ -69,6 +69,7 @@ def main() -> None:
     reopen(path)
     promise()
     compare()
+    detail()
     leaves()
     gain()
 
@@ -125,6 +126,30 @@ def compare() -> None:
     wait(lambda: "brain difference" in viewer.layers)
     viewer.reset_view()
     save(viewer, "difference.png")
+    viewer.close()
+
+
+def detail() -> None:
+    """What Measure tells of a small copy: errors, the regions of a labels layer, and which detail is kept."""
+    viewer = new_viewer()
+    viewer.open_sample("napari-tinc", "sample_mri")
+    image = viewer.layers["brain"]
+    packed = tinc.compress(image.data, ratio=512, preset="fast", spacing=(1, 1, 1), units="mm")
+    data, arguments = to_layer(packed, "brain (tinc 512x)", 10**7)
+    viewer.add_image(data, **arguments)
+    tissue = (image.data > 60).astype(np.uint8) + (image.data > 150)
+    labels = viewer.add_labels(tissue, name="tissue", scale=image.scale, units=image.units, visible=False)
+    viewer.layers.selection.active = viewer.layers["brain (tinc 512x)"]
+    get_app_model().commands.execute_command("napari-tinc.compare")
+    widget = viewer.window.dock_widgets["Compare (TINC)"]
+    assert isinstance(widget, CompareWidget)
+    widget.regions.value = labels
+    click(widget.measure)
+    wait(lambda: widget.measure.enabled)
+    viewer.window.resize(SIZE[0], 895)  # the plots need some height
+    wait(lambda: False, seconds=1)
+    widget.native.verticalScrollBar().setValue(widget.native.verticalScrollBar().maximum())
+    save(viewer, "compare-detail.png")
     viewer.close()
 
 

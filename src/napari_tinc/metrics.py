@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +18,7 @@ from .format.networks_file import NetworksHeader
 from .format.quality import span_of
 from .octree import box_slices
 
+T = TypeVar("T")
 SLAB = 32  # Rows of the first axis that are compared at a time, on one CPU.
 # Values further from 0 than this many ranges are moved nearer: SSIM no longer depends on how far they are.
 FAR_RANGES = 1000
@@ -55,34 +57,62 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
 
     Slabs along the first axis are computed on one CPU each. Their mean is the same, and memory stays bounded.
     """
-    from skimage.metrics import structural_similarity
-
     if value_range == 0:
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
     original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
     if original.ndim > 3:  # each channel and point in time has separate windows
         return float(np.mean([ssim(a, b, value_range, check) for a, b in zip(original, reconstruction, strict=True)]))
-    window = min([7, *original.shape])
-    window -= 1 - window % 2
-    if window < 3 or original.ndim == 0:
+    if (window := ssim_window(original.shape)) < 3:
         return math.nan
+    n_rows = len(original) - window + 1  # rows whose windows lie inside; the mean is over these
+
+    def row_sum(_: int, similarity: NDArray[np.float64]) -> float:
+        return len(similarity) * float(similarity.mean())
+
+    return sum(map_ssim(original, reconstruction, value_range, row_sum, check)) / n_rows
+
+
+def ssim_window(shape: tuple[int, ...]) -> int:
+    """Return the edge of the windows of SSIM in voxels: 7, or the largest odd number that fits; under 3 for none."""
+    if not shape:
+        return 0
+    window = min([7, *shape])
+    return window - 1 + window % 2
+
+
+def map_ssim(
+    original: NDArray[Any], reconstruction: NDArray[Any], value_range: float,
+    reduce: Callable[[int, NDArray[np.float64]], T], check: Check = never,
+) -> list[T]:  # fmt: skip
+    """Compute the structural similarity of each voxel, and return what ``reduce`` makes of each slab.
+
+    Parameters
+    ----------
+    original, reconstruction : without axes of length one, and so large that a window fits.
+    reduce : called with the first row of a slab and the similarity of its voxels. Only voxels whose windows lie inside
+        the volume are given: half a window is missing at each face. Row 0 is the first of these.
+    """
+    from skimage.metrics import structural_similarity
+
+    window = ssim_window(original.shape)
     similarity: Any = structural_similarity
     low = float(original.min())
     # Squares of values far from 0 would leave no digits for the variance, so they are moved nearer to 0.
     offset = math.copysign(max(0.0, abs(low) - FAR_RANGES * value_range), low)
     margin = window // 2
-    n_rows = len(original) - 2 * margin  # rows whose windows lie inside; the mean is over these
+    n_rows = len(original) - 2 * margin
+    inside = (slice(margin, -margin),) * original.ndim
 
-    def slab(first: int) -> float:
-        """Sum the similarity over the planes of a slab."""
+    def slab(first: int) -> T:
+        """Reduce the similarity of a slab."""
         check()
         rows = min(SLAB, n_rows - first)
         window_rows = slice(first, first + rows + 2 * margin)
         pair = ((a[window_rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction))
-        return rows * float(similarity(*pair, data_range=1.0, win_size=window))
+        return reduce(first, similarity(*pair, data_range=1.0, win_size=window, full=True)[1][inside])
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        return sum(pool.map(slab, range(0, n_rows, SLAB))) / n_rows
+        return list(pool.map(slab, range(0, n_rows, SLAB)))
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:

@@ -185,10 +185,46 @@ def test_every_flipped_byte_is_found(file: str, content: bytes, capsys: pytest.C
 
 def test_compare(tmp_path: Path, image: str, file: str, run: Callable[..., str], run_json: Callable[..., Any]) -> None:
     expected = asdict(tinc.compare(wave(), tinc.open(file)))
-    assert run_json("compare", image, file) == {"file": file, "bytes": os.path.getsize(file), **expected}
-    headings, numbers = run("compare", image, file).splitlines()
+    result = run_json("compare", image, file)
+    correlation = result.pop("fsc")
+    assert result == {"file": file, "bytes": os.path.getsize(file), **expected}
+    assert (correlation["unit"], correlation["finest"], correlation["n_boxes"]) == ("micrometer", 6, 1)
+    kept = correlation["kept"][0]
+    assert kept["threshold"] == 0.5 and kept["resolution"] > 6 and not kept["all"]
+    headings, numbers, _, line = run("compare", image, file).splitlines()
     assert headings.split()[-3:] == ["RMSE", "max", "error"]
     assert f" {expected['psnr']:.2f} " in numbers
+    assert f"{kept['resolution']:.4g} micrometer kept at 0.5" in line
+
+
+def test_compare_regions(
+    tmp_path: Path, image: str, file: str, run: Callable[..., str], run_json: Callable[..., Any], fail: Any
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    labels = np.zeros(SHAPE)
+    labels[:20], labels[30:, :12] = 1, 7
+    path = tmp_path / "labels.nii"  # as floats, as segmentations in NIfTI often are
+    nibabel.save(nibabel.Nifti1Image(labels.transpose().astype(np.float32), np.eye(4)), path)
+    rows = {row["region"]: row for row in run_json("compare", image, file, "--regions", path)["regions"]}
+    assert list(rows) == [1, 7, "inside", "outside", "all"]
+    values = np.asarray(tinc.open(file))
+    quality = tinc.compare(wave(), values)
+    assert rows["all"]["psnr"] == pytest.approx(quality.psnr) and rows["all"]["ssim"] == pytest.approx(quality.ssim)
+    assert rows[7]["voxels"] == 10 * 12 * SHAPE[2]
+    assert rows[7]["max_error"] == np.abs(wave()[30:, :12].astype(float) - values[30:, :12]).max()
+    tinc.compress(labels.astype(np.uint8), max_error=0, labels=True).save(tmp_path / "labels.tinc")
+    assert run_json("compare", image, file, "--regions", tmp_path / "labels.tinc")["regions"] == list(rows.values())
+    assert "the file is not lossless" in fail("compare", image, file, "--regions", file)
+    text = run("compare", image, file, "--regions", path).splitlines()
+    assert text[-6].split()[:3] == ["region", "voxels", "PSNR"] and text[-1].split()[0] == "all"
+    np.save(tmp_path / "small.npy", np.zeros((5, 6, 7), np.uint8))
+    said = fail("compare", image, file, "--regions", tmp_path / "small.npy")
+    assert "--regions" in said and "has shape (5, 6, 7), expected that of the volume, (40, 24, 28)" in said
+    np.save(tmp_path / "real.npy", wave() / 3)
+    assert "float64 values that are not whole numbers" in fail(
+        "compare", image, file, "--regions", tmp_path / "real.npy"
+    )
+    assert "there is no such file" in fail("compare", image, file, "--regions", tmp_path / "lost.npy")
 
 
 def test_compare_with_something_else(tmp_path: Path, file: str, fail: Callable[..., str]) -> None:

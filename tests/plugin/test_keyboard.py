@@ -67,7 +67,7 @@ def test_tab_goes_down_the_panel_row_by_row(viewer: ViewerModel, qtbot: Any, kin
     found = stops(native)
     centres = [each.mapTo(native, each.rect().center()) for each in found]
     assert centres == sorted(centres, key=lambda at: (round(at.y() / 20), at.x()))
-    assert len(found) == {CompressWidget: 17, LeavesWidget: 14, CompareWidget: 12}[kind]
+    assert len(found) == {CompressWidget: 17, LeavesWidget: 14, CompareWidget: 13}[kind]
     for each in found:
         text = each.text() if isinstance(each, QAbstractButton) else ""
         assert each.accessibleName() or text, each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import napari_tinc as tinc
@@ -11,6 +12,7 @@ import napari_tinc as tinc
 from ..texts import promise_of_file
 from .compress import figures_of, number_of
 from .output import print_result
+from .tables import Part
 
 if TYPE_CHECKING:
     from ..format.chunks import Chunk, ChunkEntry
@@ -134,13 +136,15 @@ def run_verify(args: argparse.Namespace) -> None:
 
 
 def run_compare(args: argparse.Namespace) -> None:
-    """Print the quality of a file, measured against its original."""
+    """Print the quality of a file, measured against its original: of all, and of the regions of a label image."""
     import numpy as np
 
+    from ..correlation import fourier_shell_correlation, unit_of
     from ..decoding.values import MAX_EAGER_VOXELS
     from ..decoding.volume import quality_of
     from ..encoding.verify import psnr_of_regions
     from ..io.read import read_volumes
+    from ..region_quality import measure_regions
 
     volume = tinc.open(args.file)
     if volume.size > MAX_EAGER_VOXELS:
@@ -151,4 +155,35 @@ def run_compare(args: argparse.Namespace) -> None:
     original, values = np.asarray(read_volumes(args.image).array), np.asarray(volume)
     figures = figures_of(volume, quality_of(original, values, volume), file=args.file)
     figures |= psnr_of_regions(original, values, volume)
-    print_result(args, figures, [figures])
+    unit = unit_of(volume.header.spacing, volume.units)
+    correlation = fourier_shell_correlation(original, values, volume.spacing, unit)
+    parts: list[Part] = [[figures], correlation.describe()]
+    if boxes := correlation.describe_boxes():
+        parts.append(boxes)
+    result = figures | {"fsc": correlation.as_dict()}
+    if args.regions is not None:  # an empty name is a mistake, not a wish for none
+        try:
+            rows = measure_regions(original, values, _read_labels(args.regions))
+        except ValueError as error:
+            raise ValueError(f"--regions {args.regions}: {error}") from error
+        result["regions"] = [asdict(row) for row in rows]
+        parts.append(result["regions"])
+    print_result(args, result, *parts)
+
+
+def _read_labels(path: str) -> Any:
+    """Read a label image of any supported format, or from a lossless ``.tinc`` file.
+
+    Raises
+    ------
+    ValueError
+        If it is a ``.tinc`` file that is not lossless: its labels would be others.
+    """
+    from ..io.read import read_image
+
+    if not path.lower().endswith(".tinc"):
+        return read_image(path).array
+    volume = tinc.open(path)
+    if volume.error_bound != 0:
+        raise ValueError("the file is not lossless, expected labels that are kept bit for bit (max_error=0)")
+    return volume

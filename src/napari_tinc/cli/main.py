@@ -167,7 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     verify = command(run_verify, "Check all checksums of a file and decode all it holds.", file="FILE.tinc")
     help = "prove on every voxel of this original that the file keeps its bound"
     verify.add_argument("--against", metavar="ORIGINAL", help=help)
-    command(run_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
+    compare = command(run_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
+    help = "a label image of the same shape (.tinc, too): PSNR and SSIM of each label, inside of all, and outside (0)"
+    compare.add_argument("--regions", metavar="FILE", help=help)
 
     demo = command(run_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
     demo.add_argument("--out", metavar="PATH", help="keep the .tinc file there")

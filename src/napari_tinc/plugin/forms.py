@@ -30,6 +30,7 @@ LINK_COLOR = "#1f9a78"  # A green that can be read in the dark and in the light 
 LABEL_WIDTH = 82  # Pixels that a label of a row has at least, so that the controls of all rows begin at one place.
 LABEL_PADDING = 15  # Pixels that a label of napari's themes has above and below its text together.
 PLOT_MARGIN = 9  # Pixels above and beside a plot. With less, the numbers at its ends would be cut off.
+TITLE_MARGIN = 5  # Pixels below a plot. With less, letters such as g and y in the title of its axis would be cut off.
 USUAL_TOOLTIP_KEY = "tinc_usual_tooltip"  # The Qt property with the tooltip of a control while it is enabled.
 
 # napari's themes hardly show which control has the keyboard, so it gets a frame that stands out from both.
@@ -208,7 +209,7 @@ def make_plot(bottom: str, left: str) -> Any:
     widget.setMouseEnabled(False, False)
     widget.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     widget.hideButtons()
-    widget.getPlotItem().layout.setContentsMargins(1, PLOT_MARGIN, PLOT_MARGIN, 1)
+    widget.getPlotItem().layout.setContentsMargins(1, PLOT_MARGIN, PLOT_MARGIN, TITLE_MARGIN)
     for axis in ("bottom", "left"):
         widget.getAxis(axis).enableAutoSIPrefix(False)
     widget.setLabel("bottom", bottom)

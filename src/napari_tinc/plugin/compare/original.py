@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike, NDArray
 
-from ...decoding.volume import TincVolume, quality_of
+from ...control import Check, never
+from ...correlation import ShellCorrelation
+from ...decoding.volume import TincVolume
 from ...encoding.sources import VolumeSource
 from ...encoding.verify import violations_in_regions
 from ...metrics import Quality, box_errors, psnr
+from ...metrics import measure as measure_quality
 from ...octree import box_slices
+from ...region_quality import RegionQuality
 from ..layers.compressed import OVERLAY
 from ..layers.from_volume import promise_of_volume, to_layer
 from ..layers.origin import CHECKSUM, VOLUME, base_name, finest_level, source_of
@@ -60,6 +64,7 @@ class Measurement:
     broken : whether an error is larger than the promise.
     percentile_errors : largest error of each of :data:`PERCENTS` of the voxels, in units of the data.
     edges, counts : histogram of reconstruction minus original for 99.9 % of the voxels, counted as shares of all.
+    correlation, regions : see :func:`~.detail.measure_detail`; None and empty if they were not measured.
     """
 
     rows: NDArray[Any]
@@ -71,10 +76,16 @@ class Measurement:
     percentile_errors: tuple[float, ...]
     edges: NDArray[np.float64]
     counts: NDArray[np.float64]
+    correlation: ShellCorrelation | None = None
+    regions: Sequence[RegionQuality] = ()
 
 
-def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
+def measure(
+    volume: TincVolume, original: ArrayLike, values: NDArray[Any] | None = None, check: Check = never
+) -> Measurement:  # fmt: skip
     """Measure the errors of a volume and of every leaf.
+
+    ``values`` are those of the volume, if it was decoded already.
 
     Raises
     ------
@@ -82,8 +93,8 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
         If the shapes differ, or NaN or infinite values do.
     """
     original = np.asarray(original)
-    values = np.asarray(volume)
-    quality = quality_of(original, values, volume)
+    values = np.asarray(volume) if values is None else values
+    quality = _quality(volume, original, values, check)
     errors = subtract(original, values)
     limit = error_limit(errors)
     finite = np.isfinite(original)
@@ -97,7 +108,7 @@ def measure(volume: TincVolume, original: ArrayLike) -> Measurement:
         uncalibrated_values = np.asarray(uncalibrated_volume)
         uncalibrated_rows, uncalibrated_quality = (
             measure_leaves(uncalibrated_volume, uncalibrated_values, original),
-            quality_of(original, uncalibrated_values, uncalibrated_volume),
+            _quality(uncalibrated_volume, original, uncalibrated_values, check),
         )
     return Measurement(
         measure_leaves(volume, values, original),
@@ -119,6 +130,11 @@ def _is_broken(volume: TincVolume, original: NDArray[Any], quality: Quality) -> 
     if volume.regions.bound is None or original.dtype != volume.header.dtype:
         return False  # in another dtype nothing has the same bits
     return violations_in_regions(volume, VolumeSource.of(original, exact=True))[0] > 0
+
+
+def _quality(volume: TincVolume, original: NDArray[Any], values: NDArray[Any], check: Check) -> Quality:
+    """Return what :func:`napari_tinc.compare` does. The work can be cancelled."""
+    return replace(measure_quality(original, values, volume.nbytes_compressed, check=check), ratio=volume.ratio)
 
 
 def difference(

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from magicgui.widgets import ComboBox, Container, ProgressBar, PushButton
 from napari.layers import Image, Labels
 from napari.utils.notifications import show_error
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QSizePolicy
 
 from ...decoding.volume import TincVolume
@@ -18,8 +19,11 @@ from ..layers.origin import VOLUME, edited_message, finest_level
 from ..leaves.overlays import leaf_view
 from .modes import add_difference
 from .original import Measurement, describe_measurement, difference, likely_original, measure, possible_originals
+from .work import Work
 
 T = TypeVar("T")
+FULL = 100  # Value of the bar at the end.
+SHARE_MS = 200  # Milliseconds between two looks at how far the work is.
 BAR_HEIGHT = 14  # Pixels of the bar that shows that work is being done.
 # Why two layers cannot be compared yet, as tooltips say it.
 LABELS = "Labels are kept bit for bit: there is nothing to compare."
@@ -58,7 +62,10 @@ class Pair:
         self._bar = ProgressBar(min=0, max=0)
         self._bar.native.setFixedHeight(BAR_HEIGHT)
         self._bar.native.setTextVisible(False)
-        self.cancel = PushButton(text="Cancel", tooltip="Stop waiting. What has been computed is dropped.")
+        self._work: Work | None = None  # The work that is being done, if it tells how far it is.
+        self._timer = QTimer(self._bar.native)
+        self._timer.timeout.connect(self._show_share)
+        self.cancel = PushButton(text="Cancel", tooltip="Stop the work. What has been computed is dropped.")
         self.cancel.clicked.connect(self._on_cancel)
         self.progress: Container = row(self._bar, self.cancel)
         self.progress.visible = False
@@ -86,6 +93,8 @@ class Pair:
         """Disconnect from the viewer, so that nothing touches the closed dock again."""
         self._closed = True
         self._viewer.layers.selection.events.active.disconnect(self._on_active)
+        if self._work is not None:
+            self._work.cancel()
 
     @property
     def layers(self) -> tuple[Image, Image] | None:
@@ -112,10 +121,14 @@ class Pair:
         for button in (self.signed, self.absolute, *others):
             enable_unless(button, self.why_not_ready)
 
-    def measure(self, on_result: Callable[[Image, Measurement], None]) -> None:
+    def measure(
+        self, on_result: Callable[[Image, Measurement], None],
+        run: Callable[[TincVolume, Any], Measurement] | None = None, work: Work | None = None,
+    ) -> None:  # fmt: skip
         """Measure the compressed layer against its original, and show the errors of its leaves wherever they are shown.
 
-        The result is dropped if another layer is chosen meanwhile.
+        The result is dropped if another layer is chosen meanwhile. ``run`` may measure more than
+        :func:`~.original.measure`; ``work`` is as for :meth:`run`.
         """
         pair = self.layers
 
@@ -128,7 +141,7 @@ class Pair:
                 )
             on_result(image, measurement)
 
-        self.run("Measuring ...", measure, show_result)
+        self.run("Measuring ...", run or measure, show_result, work)
 
     def subtract(self, absolute: bool) -> None:
         """Add the difference as a layer."""
@@ -139,10 +152,12 @@ class Pair:
         )
 
     def run(
-        self, text: str, run: Callable[[TincVolume, Any], T], on_result: Callable[[Image, T], Any]
+        self, text: str, run: Callable[[TincVolume, Any], T], on_result: Callable[[Image, T], Any],
+        work: Work | None = None,
     ) -> None:  # fmt: skip
         """Do work on the volume and its original in a thread, and call ``on_result`` with the layer and the result.
 
+        ``work`` is where ``run`` reports how far it is, and looks whether it was cancelled; None if it does neither.
         The result is dropped if the work was cancelled, or if the layer was removed or shows another volume by then.
         """
         if self.layers is None or self.busy:
@@ -169,7 +184,7 @@ class Pair:
                 on_result(image, result)
 
         focused = QApplication.focusWidget()
-        self._finish_work = finish
+        self._finish_work, self._work = finish, work
         self._set_busy(text)
         self._on_busy()
         if QApplication.focusWidget() is self.cancel.native:  # Else a key pressed twice would cancel the work.
@@ -182,7 +197,9 @@ class Pair:
         )
 
     def _on_cancel(self) -> None:
-        """Stop waiting for the work. Its thread ends by itself."""
+        """Stop waiting for the work. Its thread ends by itself, soon if the work looks whether it was cancelled."""
+        if self._work is not None:
+            self._work.cancel()
         if self._finish_work is not None:
             self._finish_work(lambda: None, "Cancelled.")
 
@@ -190,8 +207,18 @@ class Pair:
         """Show or hide the progress bar. An empty ``text`` says that the work has ended."""
         self.busy, self.failure = text, failure
         self.progress.visible = bool(text)
+        self._bar.max = 0 if self._work is None else FULL
+        self._show_share()
         if not text:
-            self._finish_work = None
+            self._finish_work = self._work = None
+            self._timer.stop()
+        elif self._work is not None:
+            self._timer.start(SHARE_MS)
+
+    def _show_share(self) -> None:
+        """Show how much of the work is done, if it tells."""
+        if self._work is not None:
+            self._bar.value = round(FULL * self._work.share)
 
     def _images(self, _: Any = None) -> list[Image | Labels]:
         """Return the compressed layers."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import Container, FloatSlider, Label, PushButton, RadioButtons
-from napari.layers import Image
+from magicgui.widgets import ComboBox, Container, FloatSlider, Label, PushButton, RadioButtons
+from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QSizePolicy
 
 from ..forms import (
     enable_unless,
@@ -20,11 +21,14 @@ from ..forms import (
     wrap_long_lines,
 )
 from ..layers.compressed import why_not_comparable
-from ..layers.origin import edited_message
+from ..layers.origin import edited_message, finest_level
 from ..proxies import unproxied
+from .detail import describe_detail, measure_detail, possible_regions
 from .modes import Comparison, Mode
 from .original import Measurement, describe_measurement
 from .pair import Pair
+from .plots import draw_correlation, draw_histogram
+from .work import Work
 
 BLINK_MS = 600  # Milliseconds that each of the two is shown while they blink.
 HINT = "Contrast, colours and cameras are shared while two layers are compared."
@@ -45,13 +49,22 @@ class CompareWidget(Container):
         self.mode = RadioButtons(choices=[str(mode) for mode in Mode])
         self.place = FloatSlider(value=0.5, min=0, max=1, step=0.01, tooltip="Where the curtain hangs.")
         self.signed, self.absolute = self.pair.signed, self.pair.absolute
-        self.measure = PushButton(text="Measure", tooltip="PSNR, SSIM, largest error; how errors are distributed.")
+        self.measure = PushButton(
+            text="Measure", tooltip="PSNR, SSIM, largest error; how errors are distributed; which detail is kept."
+        )
+        self.regions = ComboBox(
+            choices=self._possible_regions, nullable=True,
+            tooltip="A labels layer of the same shape: Measure gives PSNR and SSIM of its labels, inside and outside.",
+        )  # fmt: skip
+        self.regions.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._last_regions: Any = None
         self.status = Label(value="")
         super().__init__(
             scrollable=True, labels=False,
             widgets=[
                 row(labelled_row("Volume", self.pair.image), help_button("compare")),
                 labelled_row("Original", self.pair.original),
+                labelled_row("Regions", self.regions),
                 self.mode, labelled_row("Curtain", self.place), row(self.measure, self.signed, self.absolute),
                 self.pair.progress, self.status,
             ],
@@ -62,15 +75,18 @@ class CompareWidget(Container):
         watch.visibility_changed.connect(self._on_visible)
         wrap_long_lines(self.status)
         self._plot = make_plot("error", "% of voxels")
+        self._curve = make_plot("frequency", "correlation")
         layout = self.root_native_widget.widget().layout()
         if self._plot is not None:
             layout.addWidget(self._plot)
+            layout.addWidget(self._curve)
         layout.addStretch()
         self._timer = QTimer(self.root_native_widget)
         self._timer.timeout.connect(self._on_blink)
         self.mode.changed.connect(self._on_mode)
         self.place.changed.connect(self._on_place)
-        self.measure.clicked.connect(lambda: self.pair.measure(self._on_measured))
+        self.measure.clicked.connect(self._on_measure)
+        self.regions.changed.connect(self._on_regions)
         self._viewer.layers.events.removed.connect(self._on_removed)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
         watch_closing(self.root_native_widget, self._stop_comparing, self._on_destroyed)
@@ -84,10 +100,33 @@ class CompareWidget(Container):
     def reset_choices(self, *_: Any) -> None:
         """List the layers anew, when napari calls this. The modes stay, as filling them anew would choose the first."""
         self.pair.reset_choices()
+        self.regions.reset_choices()
+
+    def _possible_regions(self, _: Any = None) -> list[Labels]:
+        """Return the layers whose labels may be regions of the chosen volume."""
+        return possible_regions(self._viewer.layers, self.pair.image.value)
+
+    def _on_regions(self) -> None:
+        """Clear the figures, which are of other regions. The list also emits this when it was only filled anew."""
+        if self.regions.value is not self._last_regions:
+            self._last_regions = self.regions.value
+            self._clear_figures()
+
+    def _on_measure(self) -> None:
+        """Measure in a thread: errors, correlation, and the chosen regions."""
+        labels, work = self.regions.value, Work()
+        values = None if labels is None else finest_level(labels)
+
+        def show_result(_: Image, measurement: Measurement) -> None:
+            if self.regions.value is labels:
+                self._on_measured(measurement)
+
+        self.pair.measure(show_result, lambda volume, original: measure_detail(volume, original, values, work), work)
 
     def _on_pair(self) -> None:
         """End the comparison of the pair before, and clear its figures."""
         self._stop_comparing()
+        self.regions.reset_choices()
         both_chosen = self.pair.layers is not None
         self._update_enabled()
         if self._followed is not None:
@@ -106,6 +145,7 @@ class CompareWidget(Container):
         """Remove the figures, which are of another pair or another calibration."""
         if self._plot is not None:
             self._plot.hide()
+            self._curve.hide()
         self.status.value = HINT
 
     def _on_mode(self, chosen: str) -> None:
@@ -205,18 +245,9 @@ class CompareWidget(Container):
         curtain_shown = self._comparison is not None and self._comparison.mode is Mode.CURTAIN
         enable_unless(self.place, "" if curtain_shown else "Choose the curtain first.")
 
-    def _on_measured(self, _: Image, measurement: Measurement) -> None:
-        """Show figures and histogram of a measurement."""
-        self.status.value = describe_measurement(measurement)
+    def _on_measured(self, measurement: Measurement) -> None:
+        """Show figures, histogram and curve of a measurement."""
+        self.status.value = "\n".join(filter(None, (describe_measurement(measurement), describe_detail(measurement))))
         if self._plot is not None:
-            _draw_histogram(self._plot, measurement)
-
-
-def _draw_histogram(plot: Any, measurement: Measurement) -> None:
-    """Draw how the errors are distributed."""
-    import pyqtgraph
-
-    plot.clear()
-    left, right = measurement.edges[:-1], measurement.edges[1:]
-    plot.addItem(pyqtgraph.BarGraphItem(x0=left, x1=right, height=100 * measurement.counts, brush="#33bb99", pen=None))
-    plot.show()
+            draw_histogram(self._plot, measurement)
+            draw_correlation(self._curve, measurement)
