@@ -27,9 +27,7 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
     ("name", "problem"), [("v.png", "the suffix .png is not supported"), ("v", "it has no suffix")]
 )
 def test_unsupported_suffix(tmp_path: Path, name: str, problem: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"{problem}; supported are \.tif, \.tiff, \.npy, \.nii, \.nii\.gz, \.zarr, \.h5"
-    ):
+    with pytest.raises(ValueError, match=rf"{problem}; supported are \.tif, \.tiff, \.npy, \.nii, \.nii\.gz, \.zarr, "):
         read_image(tmp_path / name)
 
 

@@ -1,4 +1,4 @@
-"""Read and write Zarr folders, with the metadata of OME-Zarr."""
+"""Write Zarr folders, with the metadata of OME-Zarr. The folder ngff/ reads them."""
 
 from __future__ import annotations
 
@@ -8,42 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .arrays import ArrayOfFile, AxesView
-from .image import Content, Spacing, default_axes, library, rgb_of
-from .read_options import ReadOptions
+from .arrays import AxesView
+from .image import Spacing, library, rgb_of
+from .ngff.stores import ZARR_FILES
 
 CHUNK = 128  # Voxels along an edge of a Zarr chunk.
 
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
-
-
-def read_zarr(file: Path, inside: str, options: ReadOptions) -> Content:
-    """Read a Zarr array, or the finest level of an OME-Zarr image."""
-    zarr = library("zarr")
-    node = zarr.open(file, mode="r")
-    if isinstance(node, zarr.Array):
-        # xarray stores them in the second place in Zarr version 2.
-        names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
-        axes = "".join(name[:1].upper() for name in names if name)
-        array = ArrayOfFile(node, file, portable=True)
-        return Content(array, axes if len(axes) == node.ndim else default_axes(node.ndim))
-    attributes = node.attrs.asdict()
-    attributes = attributes.get("ome", attributes)  # v0.5, v0.4
-    multiscales = attributes.get("multiscales")
-    if not multiscales:
-        members = ", ".join(f"{file}/{name}" for name in sorted(node.keys()))
-        raise ValueError(f"a Zarr group that is not an OME-Zarr image; give an array in it: {members or 'none'}")
-    labels, level = multiscales[0]["axes"], multiscales[0]["datasets"][0]
-    axes = "".join(label["name"][:1].upper() for label in labels)
-    transformations = [*level["coordinateTransformations"], *multiscales[0].get("coordinateTransformations", ())]
-    scale = np.prod([step["scale"] for step in transformations if step["type"] == "scale"], axis=0)
-    sizes = {axis: (size, label.get("unit")) for axis, size, label in zip(axes, scale, labels, strict=True)}
-    channels = [(item.get("label"), item.get("color")) for item in attributes.get("omero", {}).get("channels", ())]
-    array = ArrayOfFile(node[level["path"]], file, portable=True)
-    return Content(array, axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
 
 
 def is_replaceable_zarr(path: Path) -> bool:
@@ -51,7 +22,7 @@ def is_replaceable_zarr(path: Path) -> bool:
     if not path.is_dir():
         return not path.exists()
     names = {entry.name for entry in path.iterdir()}
-    markers = names & set(_ZARR_FILES)
+    markers = names & set(ZARR_FILES)
     return not names or (bool(markers) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - markers))
 
 

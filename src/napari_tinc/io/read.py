@@ -11,28 +11,30 @@ from typing import Any
 from .arrays import unreadable
 from .hdf5 import read_hdf5
 from .image import Content, Image, channels_of, in_usual_order
+from .ngff.read import read_zarr
+from .ngff.stores import split_url, zarr_root
 from .nifti import read_nifti
 from .npy import read_npy
-from .ome_zarr import read_zarr
 from .read_options import ReadOptions
 from .tiff import read_tiff
 from .units import spacing_and_unit
 
 # A reader gets the file, the path of the image in it ("" for none), and what the caller says of it.
-Reader = Callable[[Path, str, ReadOptions], Content]
+# The place of a Zarr may be a URL.
+Reader = Callable[[Any, str, ReadOptions], Content]
 
 _READERS: dict[str, Reader] = {
     **dict.fromkeys((".tif", ".tiff"), read_tiff),
     **dict.fromkeys((".npy",), read_npy),
     **dict.fromkeys((".nii", ".nii.gz"), read_nifti),
-    **dict.fromkeys((".zarr",), read_zarr),
+    **dict.fromkeys((".zarr", ".ozx", ".zarr.zip", ".zip"), read_zarr),
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.
 _WITH_COLON = (".h5", ".hdf5", ".hdf")
 # An image in these folders is named by its path: scan.zarr/0.
-_WITH_FOLDERS = (".zarr",)
+_WITH_FOLDERS = (".zarr", ".ozx", ".zip")
 
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, _WITH_COLON))})):(.*)", re.IGNORECASE)
 
@@ -77,22 +79,11 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
         If the suffix is not supported, or the file cannot be read.
     """
     options = ReadOptions(**choices)
-    match = _INSIDE.fullmatch(os.fspath(path))
-    file = Path(file_of(path))
-    owners = (file, *(folder for folder in file.parents if folder.suffix.lower() in _WITH_FOLDERS))
-    owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
-    if owner is None:
-        problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
-        raise ValueError(f"cannot read {file}: {problem}; supported are {', '.join(_READERS)}")
-    if not file.exists():
-        raise FileNotFoundError(f"cannot read {file}: there is no such file")
-    if not (file.is_file() or file.is_dir()):  # to open a pipe would wait for its writer
-        raise ValueError(f"cannot read {file}: it is not a regular file")
-    suffix = _input_suffix(owner)
-    inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
-    stem = owner.name[: -len(suffix)].removesuffix(".ome")
+    owner, inside, suffix = _located(os.fspath(path))
+    stem = os.path.basename(os.fspath(owner))
+    stem = (stem[: -len(suffix)] if stem.lower().endswith(suffix) else stem).removesuffix(".ome")
     try:
-        content = _READERS[suffix](file, inside, options)
+        content = _READERS[suffix](owner, inside, options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
@@ -102,6 +93,33 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
     return Image(array, axes, spacing, units, name, channels, content.labels or options.labels)
+
+
+def _located(path: str) -> tuple[Path | str, str, str]:
+    """Return the file or folder of a path, the path of the image in it, and the suffix that chooses the reader.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or none that is supported.
+    """
+    if "://" in path:
+        return (*split_url(path), ".zarr")
+    match = _INSIDE.fullmatch(path)
+    file = Path(file_of(path))
+    owners = (file, *(folder for folder in file.parents if folder.suffix.lower() in _WITH_FOLDERS))
+    owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
+    suffix = _input_suffix(owner) if owner else ".zarr"
+    owner = owner or zarr_root(file)
+    if owner is None:
+        problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
+        raise ValueError(f"cannot read {file}: {problem}; supported are {', '.join(_READERS)}")
+    in_archive = owner != file and owner.is_file()
+    if not (in_archive or file.exists()):
+        raise FileNotFoundError(f"cannot read {file}: there is no such file")
+    if not (in_archive or file.is_file() or file.is_dir()):  # to open a pipe would wait for its writer
+        raise ValueError(f"cannot read {file}: it is not a regular file")
+    return owner, match[2].strip("/") if match else file.relative_to(owner).as_posix().strip("."), suffix
 
 
 def _input_suffix(file: Path) -> str:
