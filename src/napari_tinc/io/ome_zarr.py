@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .arrays import AxesView
 from .image import Spacing, library, rgb_of
@@ -15,6 +15,16 @@ from .ngff.stores import ZARR_FILES
 CHUNK = 128  # Voxels along an edge of a Zarr chunk.
 
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
+
+
+class ChunkCoding(Protocol):
+    """How the chunks of an image are coded, if not as Zarr does by itself."""
+
+    def array_options(self, level: int, shape: Sequence[int]) -> dict[str, Any]:
+        """Return the chunks and the codec of a level, as keywords of Zarr's ``create_array``."""
+
+    def stored_chunks(self, level: int, order: Sequence[int]) -> Iterator[tuple[tuple[int, ...], bytes]] | None:
+        """Return place and bytes of every chunk of a level that is coded already; None if values are to be written."""
 
 
 def is_replaceable_zarr(path: Path) -> bool:
@@ -29,6 +39,7 @@ def is_replaceable_zarr(path: Path) -> bool:
 def write_zarr(
     folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
+    coding: ChunkCoding | None = None,
 ) -> None:  # fmt: skip
     """Write OME-Zarr 0.5: time first, then channels or one other axis, then z, y, x; at most five axes."""
     zarr = library("zarr")
@@ -51,19 +62,30 @@ def write_zarr(
         shift = [*(0.0 for _ in leading), *((factor - 1) / 2 * size for size in sizes)]
         moved = [{"type": "translation", "translation": shift}] if level else []
         datasets.append({"path": str(level), "coordinateTransformations": [scale, *moved]})
-        chunks = (*(1 for _ in leading), *(min(CHUNK, n) for n in array.shape[-3:]))
-        target = group.create_array(
-            str(level), shape=array.shape, chunks=chunks, dtype=array.dtype, dimension_names=names
-        )
-        steps = [*(1 for _ in leading), CHUNK, 2 * CHUNK, 2 * CHUNK]  # whole chunks
-        for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
-            box = tuple(slice(low, min(low + step, n)) for low, step, n in zip(corner, steps, array.shape, strict=True))
-            target[box] = array[box]
+        options = coding.array_options(level, array.shape) if coding else {}
+        options.setdefault("chunks", (*(1 for _ in leading), *(min(CHUNK, n) for n in array.shape[-3:])))
+        target = group.create_array(str(level), shape=array.shape, dtype=array.dtype, dimension_names=names, **options)
+        stored = coding.stored_chunks(level, order) if coding else None
+        if stored is None:
+            _write_values(target, array)
+        for place, data in stored or ():
+            chunk = folder / str(level) / target.metadata.encode_chunk_key(place)
+            chunk.parent.mkdir(parents=True, exist_ok=True)
+            chunk.write_bytes(data)
     image = {"name": name.split(".")[0], "axes": axis_entries, "datasets": datasets}
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
     if channels:
         ome["omero"] = {"channels": [_omero_channel(item, i, value_range) for i, item in enumerate(channels)]}
     group.attrs["ome"] = ome
+
+
+def _write_values(target: Any, array: Any) -> None:
+    """Write all values of an array, in boxes of whole chunks."""
+    z, y, x = target.chunks[-3:]
+    steps = [*(1 for _ in array.shape[:-3]), z, y * max(1, 2 * CHUNK // y), x * max(1, 2 * CHUNK // x)]
+    for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
+        box = tuple(slice(low, min(low + step, n)) for low, step, n in zip(corner, steps, array.shape, strict=True))
+        target[box] = array[box]
 
 
 def _omero_channel(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 from ..storage import atomic
 from .image import Spacing
 from .npy import write_npy
-from .ome_zarr import is_replaceable_zarr, write_zarr
+from .ome_zarr import ChunkCoding, is_replaceable_zarr, write_zarr
 from .tiff import write_tiff
 from .units import unit_name
 
@@ -28,7 +28,7 @@ OUTPUT_SUFFIXES = (".tif", ".tiff", ".npy", ".zarr")
 def write_image(
     path: str | os.PathLike[str], array: Any, spacing: Spacing | None, units: str | None, *, axes: str = "zyx",
     channels: Sequence[Mapping[str, str]] = (), value_range: tuple[float, float] | None = None,
-    coarser: Sequence[Any] = (),
+    coarser: Sequence[Any] = (), coding: ChunkCoding | None = None,
 ) -> None:  # fmt: skip
     """Write volumes of axes (..., z, y, x). The file is complete or not written; a file that exists is replaced.
 
@@ -45,6 +45,7 @@ def write_image(
     channels : "name" and "color" ("#rrggbb") of every channel.
     value_range : smallest and largest value, for the contrast of OME-Zarr's channels.
     coarser : coarser levels of the volume, for OME-Zarr.
+    coding : how the chunks of an OME-Zarr are coded, if not as Zarr does by itself.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def write_image(
     temporary = Path(atomic.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
-            write_zarr(temporary, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
+            write_zarr(temporary, [array, *coarser], spacing, units, axes, channels, value_range, path.name, coding)
             _replace_folder(temporary, path)
         else:
             raw = FileIO(temporary, "x")

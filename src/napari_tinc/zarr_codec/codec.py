@@ -122,7 +122,7 @@ class TincCodec(ArrayBytesCodec):
 
     def _decode_sync(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         dtype = chunk_spec.dtype.to_native_dtype()
-        values = decode_chunk(chunk_data.to_bytes(), chunk_spec.shape, dtype, chunk_spec.fill_value)
+        values: Any = decode_chunk(chunk_data.to_bytes(), chunk_spec.shape, dtype, chunk_spec.fill_value)
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(values)
 
     def _encode_sync(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:

@@ -119,9 +119,9 @@ def windows_of_omero(attributes: Mapping[str, Any]) -> list[tuple[float, float] 
     windows: list[tuple[float, float] | None] = []
     for item in _omero_channels(attributes):
         window = item.get("window")
-        ends = [window.get("start"), window.get("end")] if isinstance(window, dict) else [None]
-        usable = all(isinstance(end, int | float) and np.isfinite(end) for end in ends) and ends[0] < ends[-1]
-        windows.append((float(ends[0]), float(ends[1])) if usable else None)
+        ends = [window.get("start"), window.get("end")] if isinstance(window, dict) else []
+        numbers = [float(end) for end in ends if isinstance(end, int | float) and np.isfinite(end)]
+        windows.append((numbers[0], numbers[1]) if len(numbers) == 2 and numbers[0] < numbers[1] else None)
     return windows
 
 
