@@ -193,7 +193,7 @@ def test_arrays_that_cannot_have_it_are_refused_when_they_are_made(
 
 
 def test_damage_and_another_chunk_are_errors() -> None:
-    zarray = stored(smooth_volume((16, 16, 16), "uint16"))
+    zarray = stored(smooth_volume((16, 16, 16), "uint16"), (16, 16, 16))
     (key,) = (key for key in zarray.store._store_dict if key.startswith("c/"))
     data = zarray.store._store_dict[key].to_bytes()
     for wrong in (data[:-9], bytes([*data[:-50], data[-50] ^ 1, *data[-49:]])):

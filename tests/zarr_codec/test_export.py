@@ -61,7 +61,7 @@ def test_blocks_become_chunks(tmp_path: Path, name: str) -> None:
     assert bytes_of_chunks(tmp_path / "v.ome.zarr" / "0") < volume.nbytes_compressed + 90 * n_chunks
 
 
-@pytest.mark.parametrize(("shape", "is_grid"), [((32, 20, 32), True), ((33, 20, 35), False)])
+@pytest.mark.parametrize(("shape", "is_grid"), [((40, 20, 40), True), ((21, 20, 34), False)])
 def test_blocks_that_are_no_grid_are_coded_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], is_grid: bool
 ) -> None:
@@ -71,13 +71,13 @@ def test_blocks_that_are_no_grid_are_coded_anew(
     volume = tinc.open(tmp_path / "v.tinc")
     assert len(volume.parts.start) > 1
     group = exported(tmp_path / "v.tinc", tmp_path / "v.ome.zarr")
-    assert group["0"].chunks == ((16, 20, 16) if is_grid else shape)
+    assert group["0"].chunks == ((20, 20, 20) if is_grid else shape)
     assert group["0"].metadata.codecs[0].to_dict()["configuration"] == {"max_error": 4.0 if is_grid else 0.0}
     np.testing.assert_array_equal(group["0"][...], volume)
     assert np.abs(group["0"][...].astype(int) - array).max() <= 4  # the promise of the file
     coarse = np.asarray(volume.levels[1])
     assert np.abs(group["1"][...].astype(int) - coarse.astype(int)).max() <= 4
-    assert bytes_of_chunks(tmp_path / "v.ome.zarr") < array.nbytes / 4
+    assert bytes_of_chunks(tmp_path / "v.ome.zarr") < array.nbytes / (2 if is_grid else 1)
 
 
 def test_a_part_and_a_coarser_level(tmp_path: Path) -> None:
