@@ -58,7 +58,8 @@ def run_compress(args: argparse.Namespace) -> None:
 
 def reading(args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments that say how to read an image: the fields of ReadOptions."""
-    return {name: getattr(args, name) for name in READING}
+    promised = getattr(args, "max_error", 0) is not None or args.labels
+    return {name: getattr(args, name) for name in READING} | {"precise": promised}
 
 
 def _check_method(args: argparse.Namespace) -> None:

@@ -92,3 +92,10 @@ def slabs_of(array: Any) -> Iterator[NDArray[Any]]:
     for place in np.ndindex(*array.shape[:-3]):
         for z in range(0, depth, rows):
             yield np.ascontiguousarray(array[(*place, slice(z, z + rows))])
+
+
+def extremes(array: Any) -> tuple[Any, Any]:
+    """Read an array slab by slab, and return its smallest and largest value."""
+    parts = slabs_of(array) if len(array.shape) > 2 else iter([np.asarray(array[()])])
+    ends = [(part.min(), part.max()) for part in parts if part.size]
+    return min(low for low, _ in ends), max(high for _, high in ends)
