@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrays import unreadable
+from .chosen import chosen, how_to_name
 from .hdf5 import read_hdf5
 from .image import Content, Image, channels_of, in_usual_order
 from .nifti import read_nifti
@@ -46,7 +47,8 @@ def read_volumes(path: str | os.PathLike[str], **choices: Any) -> Image:
     if not image.axes.endswith("ZYX"):
         shape = ", ".join(map(str, image.array.shape))
         raise ValueError(
-            f"{path} has axes {image.axes}, shape {shape}; expected ZYX, maybe after others such as T and C"
+            f"{path} has axes {image.axes}, shape {shape}; expected ZYX, maybe after others such as T and C: "
+            f"{how_to_name(image.axes, image.array.shape)}"
         )
     return image
 
@@ -92,7 +94,7 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
     stem = owner.name[: -len(suffix)].removesuffix(".ome")
     try:
-        content = _READERS[suffix](file, inside, options)
+        content = chosen(_READERS[suffix](file, inside, options), options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
@@ -101,7 +103,7 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
-    return Image(array, axes, spacing, units, name, channels, content.labels or options.labels)
+    return Image(array, axes, spacing, units, name, channels, content.labels)
 
 
 def _input_suffix(file: Path) -> str:
