@@ -13,9 +13,11 @@ from .chosen import chosen, how_to_name
 from .hdf5 import read_hdf5
 from .image import Content, Image, channels_of, in_usual_order
 from .nifti import read_nifti
-from .npy import read_npy
+from .npy import read_npy, read_npz
 from .ome_zarr import read_zarr
+from .raw import read_raw
 from .read_options import ReadOptions
+from .slices import read_folder, read_slices
 from .tiff import read_tiff
 from .units import spacing_and_unit
 
@@ -23,17 +25,21 @@ from .units import spacing_and_unit
 Reader = Callable[[Path, str, ReadOptions], Content]
 
 _READERS: dict[str, Reader] = {
-    **dict.fromkeys((".tif", ".tiff"), read_tiff),
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk"), read_tiff),
     **dict.fromkeys((".npy",), read_npy),
+    **dict.fromkeys((".npz",), read_npz),
     **dict.fromkeys((".nii", ".nii.gz"), read_nifti),
     **dict.fromkeys((".zarr",), read_zarr),
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.
-_WITH_COLON = (".h5", ".hdf5", ".hdf")
+_WITH_COLON = (".h5", ".hdf5", ".hdf", ".npz")
 # An image in these folders is named by its path: scan.zarr/0.
 _WITH_FOLDERS = (".zarr",)
+
+# A folder with one of these is a Zarr, whatever its name.
+_ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, _WITH_COLON))})):(.*)", re.IGNORECASE)
 
@@ -82,19 +88,13 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     match = _INSIDE.fullmatch(os.fspath(path))
     file = Path(file_of(path))
     owners = (file, *(folder for folder in file.parents if folder.suffix.lower() in _WITH_FOLDERS))
-    owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
-    if owner is None:
-        problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
-        raise ValueError(f"cannot read {file}: {problem}; supported are {', '.join(_READERS)}")
-    if not file.exists():
-        raise FileNotFoundError(f"cannot read {file}: there is no such file")
-    if not (file.is_file() or file.is_dir()):  # to open a pipe would wait for its writer
-        raise ValueError(f"cannot read {file}: it is not a regular file")
+    owner = next((candidate for candidate in owners if _input_suffix(candidate)), file)
     suffix = _input_suffix(owner)
     inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
-    stem = owner.name[: -len(suffix)].removesuffix(".ome")
+    stem = owner.name[: len(owner.name) - len(suffix)].removesuffix(".ome")
+    reader = _reader_of(file, suffix, options)
     try:
-        content = chosen(_READERS[suffix](file, inside, options), options)
+        content = chosen(reader(file, inside, options), options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
@@ -104,6 +104,31 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
     return Image(array, axes, spacing, units, name, channels, content.labels)
+
+
+def _reader_of(file: Path, suffix: str, options: ReadOptions) -> Reader:
+    """Return the reader of a file of a supported suffix, of a folder, of a file without a header, or of a pattern.
+
+    FileNotFoundError or ValueError if there is none.
+    """
+    if not file.exists():
+        if "*" in file.name or "?" in file.name:
+            if files := [found for found in file.parent.glob(file.name) if found.is_file()]:
+                return lambda *_: read_slices(files)
+            raise FileNotFoundError(f"cannot read {file}: there are no such files")
+        if suffix or options.raw:
+            raise FileNotFoundError(f"cannot read {file}: there is no such file")
+    elif not (file.is_file() or file.is_dir()):  # to open a pipe would wait for its writer
+        raise ValueError(f"cannot read {file}: it is not a regular file")
+    if options.raw is not None and file.is_file():
+        return read_raw
+    if file.is_dir() and suffix not in _WITH_FOLDERS:
+        return read_zarr if any((file / mark).exists() for mark in _ZARR_MARKS) else read_folder
+    if not suffix:
+        problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
+        supported = f"supported are {', '.join(_READERS)}, folders of slices, and files without a header (--raw)"
+        raise ValueError(f"cannot read {file}: {problem}; {supported}")
+    return _READERS[suffix]
 
 
 def _input_suffix(file: Path) -> str:

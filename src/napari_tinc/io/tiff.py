@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -64,10 +65,11 @@ def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
         else:
             array = np.asarray(_PageStack(pages)) if is_merged else series.asarray()
         axes = "IYX" if is_merged else series.axes
-        unnamed = axes[:-2].strip("QI") == "" and axes.endswith("YX") and len(axes) > 2
+        if unnamed := re.fullmatch("([QI]*)[QI](YXS?)", axes):
+            axes = f"{'Q' * len(unnamed[1])}Z{unnamed[2]}"
         facts = facts_of(tiff, number)
         array = calibrated(array, tiff)
-    return Content(array, axes[:-3].replace("I", "Q") + "ZYX" if unnamed else axes, facts.sizes, facts.channels)
+    return Content(array, axes, facts.sizes, facts.channels)
 
 
 def _pages_to_read(tiff: Any, wanted: int | None) -> tuple[int, list[Any]]:
@@ -198,7 +200,8 @@ def _log_said() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.propagate = before
     for text in dict.fromkeys(texts):  # not if the file is refused
-        say(text)
+        if "ParseError" not in text:  # which is said in other words
+            say(text)
 
 
 def write_tiff(
