@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,18 @@ def measured(dataset: Any, array: Any, options: ReadOptions) -> Any:
     """
     _check_filters(dataset)
     _check_parts(dataset)
-    slope, intercept = (_number(dataset, name, usual) for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0)))
-    fills = [value for name in _FILLS if (value := _number(dataset, name, None)) is not None]
-    array_dtype = np.dtype(dataset.dtype)
+    return decoded(array, dataset.attrs, options)
+
+
+def decoded(array: Any, attributes: Mapping[str, Any], options: ReadOptions) -> Any:
+    """Return stored values scaled, and as NaN where none is there, as the attributes of netCDF and HDF5 files say."""
+    slope, intercept = (
+        _number(attributes, name, usual) for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
+    )
+    fills = [value for name in _FILLS if (value := _number(attributes, name, None)) is not None]
+    array_dtype = np.dtype(array.dtype)
+    if array_dtype.kind == "f":
+        fills = [value for value in fills if value == value]  # NaN is NaN already
     if array_dtype.kind not in "iuf" or (not fills and (slope, intercept) == (1, 0)):
         return array
     if fills and (array_dtype.kind == "f" or (slope, intercept) != (1, 0)):
@@ -92,9 +102,9 @@ class _Measured(AxesView):
         return np.where(is_fill, np.nan, values).astype(self.dtype)
 
 
-def _number(dataset: Any, name: str, usual: Any) -> Any:
-    """Return the number in an attribute of a dataset; ``usual`` if it has no such attribute, or one of another kind."""
-    value = np.ravel(dataset.attrs.get(name, ()))
+def _number(attributes: Mapping[str, Any], name: str, usual: Any) -> Any:
+    """Return the number in an attribute; ``usual`` if there is no such attribute, or one of another kind."""
+    value = np.ravel(attributes.get(name, ()))
     return value[0].item() if value.size == 1 and value.dtype.kind in "iuf" else usual
 
 

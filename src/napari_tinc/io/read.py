@@ -11,6 +11,10 @@ from typing import Any
 from .arrays import unreadable
 from .chosen import chosen, how_to_name
 from .hdf5 import read_hdf5
+from .hdf5_kinds.imaris import read_imaris
+from .hdf5_kinds.matlab import read_matlab
+from .hdf5_kinds.netcdf import read_netcdf
+from .hdf5_kinds.nexus import read_emd, read_nexus
 from .image import Content, Image, channels_of, in_usual_order
 from .ngff.read import read_zarr
 from .ngff.stores import split_url, zarr_root
@@ -32,11 +36,16 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".npz",), read_npz),
     **dict.fromkeys((".nii", ".nii.gz"), read_nifti),
     **dict.fromkeys((".zarr", ".ozx", ".zarr.zip", ".zip"), read_zarr),
-    **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
+    **dict.fromkeys((".h5", ".hdf5", ".hdf", ".dx"), read_hdf5),
+    **dict.fromkeys((".nxs", ".nx5"), read_nexus),
+    **dict.fromkeys((".emd",), read_emd),
+    **dict.fromkeys((".nc", ".nc4", ".cdf"), read_netcdf),
+    **dict.fromkeys((".mat",), read_matlab),
+    **dict.fromkeys((".ims",), read_imaris),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.
-_WITH_COLON = (".h5", ".hdf5", ".hdf", ".npz")
+_WITH_COLON = (".h5", ".hdf5", ".hdf", ".dx", ".nxs", ".nx5", ".emd", ".nc", ".nc4", ".cdf", ".mat", ".npz")
 # An image in these folders and archives is named by its path: scan.zarr/0.
 _WITH_FOLDERS = (".zarr", ".ozx", ".zip")
 
