@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrays import unreadable
+from .bioio_images import PACKAGES, read_bioio
 from .chosen import chosen, how_to_name
 from .hdf5 import read_hdf5
 from .hdf5_kinds.imaris import read_imaris
@@ -16,6 +17,7 @@ from .hdf5_kinds.matlab import read_matlab
 from .hdf5_kinds.netcdf import read_netcdf
 from .hdf5_kinds.nexus import read_emd, read_nexus
 from .image import Content, Image, channels_of, in_usual_order
+from .ngff.n5 import read_n5
 from .ngff.read import read_zarr
 from .ngff.stores import split_url, zarr_root
 from .nifti import read_nifti
@@ -42,12 +44,14 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".nc", ".nc4", ".cdf"), read_netcdf),
     **dict.fromkeys((".mat",), read_matlab),
     **dict.fromkeys((".ims",), read_imaris),
+    **dict.fromkeys((".n5",), read_n5),
+    **dict.fromkeys(PACKAGES, read_bioio),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.
 _WITH_COLON = (".h5", ".hdf5", ".hdf", ".dx", ".nxs", ".nx5", ".emd", ".nc", ".nc4", ".cdf", ".mat", ".npz")
 # An image in these folders and archives is named by its path: scan.zarr/0.
-_WITH_FOLDERS = (".zarr", ".ozx", ".zip")
+_WITH_FOLDERS = (".zarr", ".ozx", ".zip", ".n5")
 
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, _WITH_COLON))})):(.*)", re.IGNORECASE)
 

@@ -106,8 +106,9 @@ def _grid_of_blocks(volume: TincVolume) -> list[int] | None:
 
 def _file_of_box(box: BoundedBox, volume: TincVolume) -> bytes:
     """Return a block of the predictive coder as a file of one block."""
+    z, y, x = box.shape
     header = BlocksHeader(
-        tree=Octree.full(box.shape, 0), dtype=volume.header.dtype, value_range=volume.header.value_range,
+        tree=Octree.full((z, y, x), 0), dtype=volume.header.dtype, value_range=volume.header.value_range,
         error_bound=volume.error_bound,
     )  # fmt: skip
     meta = [Chunk.of(Ancillary.META, compact({"bool": True}))] if volume.dtype.kind == "b" else []
