@@ -71,5 +71,5 @@ def test_axes_that_are_not_named_are_asked_for(tmp_path: Path) -> None:
 def test_the_library_is_named_if_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "v.n5", ramp())
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with pytest.raises(ImportError, match="reading N5 needs tensorstore: pip install tensorstore"):
+    with pytest.raises(ImportError, match=r'reading N5 needs tensorstore: pip install "napari-tinc\[n5\]"'):
         read_image(tmp_path / "v.n5")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+import napari_tinc as tinc
 
 zarr = pytest.importorskip("zarr")
 
@@ -17,6 +21,7 @@ from napari_tinc.errors import TincError  # noqa: E402
 from napari_tinc.zarr_codec import TincCodec  # noqa: E402
 from napari_tinc.zarr_codec.chunks import decode_chunk  # noqa: E402
 
+GOLDEN = Path(__file__).parents[1] / "golden"
 SHAPE = (10, 9, 11)
 CHUNKS = (8, 8, 8)  # the others are filled up by Zarr
 
@@ -41,7 +46,7 @@ def psnr_of(array: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> float:
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "i8", "u8", "f2", "f4", "f8", ">u2", "?"])
 def test_every_dtype_is_kept_bit_for_bit_without_a_target(dtype: str) -> None:
     array = (smooth_volume(SHAPE, "float32") % 100).astype(dtype)
-    values = stored(array)[:]
+    values = stored(array, (8, 9, 11))[:]
     assert values.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(values, array)
 
@@ -77,7 +82,7 @@ def test_psnr_and_ratio_are_of_the_voxels_and_not_of_the_filling() -> None:
 def test_special_values_are_kept(target: dict[str, float]) -> None:
     array = np.random.default_rng(0).normal(size=SHAPE).astype("f4")
     array[3:5, 2], array[0, 0, 0], array[1, 1, 1] = np.nan, np.inf, -0.0
-    values = stored(array, fill_value=np.nan, **target)[:]
+    values = stored(array, (8, 9, 11), fill_value=np.nan, **target)[:]
     np.testing.assert_array_equal(np.isnan(values), np.isnan(array))
     assert values[0, 0, 0] == np.inf
     finite = np.isfinite(array)
@@ -205,3 +210,21 @@ def test_damage_and_another_chunk_are_errors() -> None:
         decode_chunk(data, (16, 16, 16), np.dtype("f4"), 0)
     with pytest.raises(ValueError, match=r"has better, expected tinc with some of max_error, method"):
         TincCodec.from_dict({"name": "tinc", "configuration": {"better": 1}})
+
+
+def test_arrays_that_exist_stay_readable(tmp_path: Path) -> None:
+    """Written by hand: the metadata as they are documented, and a file of an earlier version as the only chunk."""
+    volume = tinc.open(GOLDEN / "bounded-u2.tinc")
+    z, y, x = volume.shape
+    facts = {
+        "zarr_format": 3, "node_type": "array", "shape": [1, z, y, x + 2], "data_type": "uint16", "fill_value": 9,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, z, y, x + 3]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "codecs": [{"name": "tinc", "configuration": {"max_error": 5.0}}], "attributes": {},
+    }  # fmt: skip
+    (tmp_path / "zarr.json").write_text(json.dumps(facts))
+    (tmp_path / "c/0/0/0").mkdir(parents=True)
+    shutil.copy(GOLDEN / "bounded-u2.tinc", tmp_path / "c/0/0/0/0")
+    values = zarr.open(tmp_path, mode="r")[:]
+    np.testing.assert_array_equal(values[0, ..., :x], volume)
+    assert (values[..., x:] == 9).all()

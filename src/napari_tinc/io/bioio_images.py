@@ -32,7 +32,10 @@ def read_bioio(file: Path, inside: str, options: ReadOptions) -> Content:
         bioio = importlib.import_module("bioio")
         reader = importlib.import_module(package.replace("-", "_")).Reader
     except ImportError as error:
-        raise ImportError(f"reading {file.suffix} needs BioIO: pip install bioio {package}") from error
+        raise ImportError(
+            f"reading {file.suffix} needs BioIO: pip install bioio {package} (CZI, LIF and ND2 are in "
+            '"napari-tinc[microscopy]")'
+        ) from error
     image = bioio.BioImage(file, reader=reader)
     scenes = list(image.scenes)
     number = options.series or 0
