@@ -38,7 +38,7 @@ def read_n5(location: str | os.PathLike[str], inside: str, options: ReadOptions)
     try:
         import tensorstore
     except ImportError as error:
-        raise ImportError("reading N5 needs tensorstore: pip install "napari-tinc[n5]"") from error
+        raise ImportError('reading N5 needs tensorstore: pip install "napari-tinc[n5]"') from error
     spec = {"driver": "n5", "kvstore": {"driver": "file", "path": str(folder)}}
     store = _Store(tensorstore.open(spec, open=True, read=True).result())
     names = _names(attributes, len(store.shape))
