@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..texts import promise_of
-from .compress import figures_of
+from .compress import figures_of, reading
 from .output import print_result
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def run_verify(args: argparse.Namespace) -> None:
         from ..encoding.verify import verify_against
         from ..io.read import read_volumes
 
-        wrong, largest = verify_against(volume, read_volumes(args.against).array)
+        wrong, largest = verify_against(volume, read_volumes(args.against, **reading(args)).array)
         if wrong:
             raise ValueError(
                 f"{args.file}: {wrong} voxels differ from {args.against} by more than is promised ({promise})"
@@ -131,5 +131,5 @@ def run_compare(args: argparse.Namespace) -> None:
             f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
             "info tells the quality that was measured when it was written"
         )
-    figures = figures_of(volume, tinc.compare(read_volumes(args.image).array, volume), file=args.file)
+    figures = figures_of(volume, tinc.compare(read_volumes(args.image, **reading(args)).array, volume), file=args.file)
     print_result(args, figures, [figures])

@@ -194,8 +194,19 @@ class Options:
         return {"spacing": spacing, "unit": self.units or ""}
 
     def with_facts(self, facts: Mapping[str, Any]) -> Options:
-        """Return the same options, with an image's spacing, units, axes and channels if none were given."""
-        return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
+        """Return the same options, with an image's spacing, units, axes and channels if none were given.
+
+        If the image has labels, so do the options; without a target they then ask for ``max_error=0``.
+        """
+        added = {name: value for name, value in facts.items() if getattr(self, name) is None}
+        if facts.get("labels"):
+            added |= {"labels": True} if self.has_target else {"labels": True, "max_error": 0}
+        return replace(self, **added)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a ratio, a size, a PSNR or a bound was given."""
+        return any(getattr(self, name) is not None for name in TARGETS)
 
     def _option_against_networks(self) -> str:
         """Return the option that networks cannot serve, as it was given; "" if there is none."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from .arrays import ArrayOfFile
 from .image import Content, default_axes, library
+from .read_options import ReadOptions
 
 
-def read_hdf5(file: Path, inside: str) -> Content:
+def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read the dataset at a path in the file, or the only 3D dataset."""
     h5py = library("h5py")
     source = h5py.File(file, "r")  # closes when the last dataset taken from it is gone

@@ -33,12 +33,14 @@ class Content(NamedTuple):
     axes : an upper-case letter for each axis.
     sizes : size of a voxel and its unit, along z, y, x.
     channels : name and color, RRGGBB, of every channel.
+    labels : whether the file says that its values are labels.
     """
 
     array: Any
     axes: str
     sizes: Sequence[Size] = ()
     channels: Sequence[tuple[object, object]] = ()
+    labels: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +56,7 @@ class Image:
     units : a name that napari and pint understand ("micrometer"); None if the file has none of these.
     name : the file's name without suffixes, then that of the dataset if the path names one.
     channels : "name" and "color" ("#rrggbb") of every channel, as far as the file has them; empty if it has none.
+    labels : whether the values are labels, as the file or the caller says.
     """
 
     array: Any
@@ -62,13 +65,14 @@ class Image:
     units: str | None
     name: str
     channels: list[dict[str, str]] = field(default_factory=list)
+    labels: bool = False
 
     def options(self) -> dict[str, Any]:
-        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axis labels, channels."""
+        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axis labels, channels, labels."""
         units = self.units if self.spacing else None
         return {
             "spacing": self.spacing, "units": units, "axis_labels": _distinct_letters(self.axes),
-            "channels": self.channels,
+            "channels": self.channels, "labels": self.labels,
         }  # fmt: skip
 
 

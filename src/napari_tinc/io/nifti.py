@@ -9,9 +9,10 @@ import numpy as np
 
 from .arrays import AxesView
 from .image import Content, library
+from .read_options import ReadOptions
 
 
-def read_nifti(file: Path, inside: str) -> Content:
+def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read a NIfTI file; one that is not compressed as a memory map."""
     image = library("nibabel").load(file)
     stored = image.dataobj

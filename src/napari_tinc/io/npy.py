@@ -9,9 +9,10 @@ import numpy as np
 
 from .arrays import slabs_of
 from .image import Content, default_axes
+from .read_options import ReadOptions
 
 
-def read_npy(file: Path, inside: str) -> Content:
+def read_npy(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read an .npy file as a memory map."""
     array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
     return Content(array, default_axes(array.ndim))

@@ -12,6 +12,7 @@ import numpy as np
 
 from .arrays import ArrayOfFile, AxesView
 from .image import Content, Spacing, default_axes, library, rgb_of
+from .read_options import ReadOptions
 
 CHUNK = 128  # Voxels along an edge of a Zarr chunk.
 
@@ -19,7 +20,7 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
 
 
-def read_zarr(file: Path, inside: str) -> Content:
+def read_zarr(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read a Zarr array, or the finest level of an OME-Zarr image."""
     zarr = library("zarr")
     node = zarr.open(file, mode="r")

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .arrays import unreadable
 from .hdf5 import read_hdf5
@@ -13,12 +14,14 @@ from .image import Content, Image, channels_of, in_usual_order
 from .nifti import read_nifti
 from .npy import read_npy
 from .ome_zarr import read_zarr
+from .read_options import ReadOptions
 from .tiff import read_tiff
 from .units import spacing_and_unit
 
-_HDF5_DATASET = re.compile(r"(.+\.(?:h5|hdf5|hdf)):(.*)", re.IGNORECASE)
+# A reader gets the file, the path of the image in it ("" for none), and what the caller says of it.
+Reader = Callable[[Path, str, ReadOptions], Content]
 
-_READERS: dict[str, Callable[[Path, str], Content]] = {
+_READERS: dict[str, Reader] = {
     **dict.fromkeys((".tif", ".tiff"), read_tiff),
     **dict.fromkeys((".npy",), read_npy),
     **dict.fromkeys((".nii", ".nii.gz"), read_nifti),
@@ -26,13 +29,20 @@ _READERS: dict[str, Callable[[Path, str], Content]] = {
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
 }
 
+# An image in these files is named after a colon: scan.h5:/entry/data.
+_WITH_COLON = (".h5", ".hdf5", ".hdf")
+# An image in these folders is named by its path: scan.zarr/0.
+_WITH_FOLDERS = (".zarr",)
 
-def read_volumes(path: str | os.PathLike[str]) -> Image:
+_INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, _WITH_COLON))})):(.*)", re.IGNORECASE)
+
+
+def read_volumes(path: str | os.PathLike[str], **choices: Any) -> Image:
     """Read an image with axes z, y, x, maybe after others, as :func:`read_image` does.
 
     ValueError if it has other axes.
     """
-    image = read_image(path)
+    image = read_image(path, **choices)
     if not image.axes.endswith("ZYX"):
         shape = ", ".join(map(str, image.array.shape))
         raise ValueError(
@@ -43,15 +53,19 @@ def read_volumes(path: str | os.PathLike[str]) -> Image:
 
 def file_of(path: str | os.PathLike[str]) -> str:
     """Return the path of the file, without the dataset in it."""
-    match = _HDF5_DATASET.fullmatch(os.fspath(path))
+    match = _INSIDE.fullmatch(os.fspath(path))
     return match[1] if match else os.fspath(path)
 
 
-def read_image(path: str | os.PathLike[str]) -> Image:
+def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     """Read a TIFF, .npy, NIfTI, Zarr, OME-Zarr (finest level) or HDF5 (``file.h5:/path``) image.
 
     Axes of length one other than z, y, x are dropped; z, y, x come last and in this order. Only TIFFs of up to
     :data:`READ_WHOLE` bytes and compressed NIfTI files are read into memory.
+
+    Parameters
+    ----------
+    choices : fields of :class:`~.read_options.ReadOptions`: ``axes``, ``labels``, ``series``, ``channel``, ``raw``.
 
     Raises
     ------
@@ -62,9 +76,10 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     ValueError
         If the suffix is not supported, or the file cannot be read.
     """
-    match = _HDF5_DATASET.fullmatch(os.fspath(path))
+    options = ReadOptions(**choices)
+    match = _INSIDE.fullmatch(os.fspath(path))
     file = Path(file_of(path))
-    owners = (file, *(folder for folder in file.parents if folder.suffix.lower() == ".zarr"))  # x.zarr/0
+    owners = (file, *(folder for folder in file.parents if folder.suffix.lower() in _WITH_FOLDERS))
     owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
     if owner is None:
         problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
@@ -77,7 +92,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
     stem = owner.name[: -len(suffix)].removesuffix(".ome")
     try:
-        content = _READERS[suffix](file, inside)
+        content = _READERS[suffix](file, inside, options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
@@ -85,7 +100,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
         raise
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
-    return Image(array, axes, spacing, units, f"{stem} {inside.rpartition('/')[2]}".strip(), channels)
+    name = f"{stem} {inside.rpartition('/')[2]}".strip()
+    return Image(array, axes, spacing, units, name, channels, content.labels or options.labels)
 
 
 def _input_suffix(file: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .arrays import AxesView, slabs_of
 from .image import Content, Spacing, library, printable, rgb_of
+from .read_options import ReadOptions
 from .units import UNITS, Size
 
 READ_WHOLE = 2**28  # Larger TIFFs, in bytes, are not read into memory.
@@ -22,7 +23,7 @@ _CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 
-def read_tiff(file: Path, inside: str) -> Content:
+def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read the first series of a TIFF. ValueError if it is cut short, or some of its planes are missing."""
     import tifffile
 
