@@ -29,9 +29,12 @@ def run_decompress(args: argparse.Namespace) -> None:
     part = part[(..., *_slices_of_region(args.region, shape[-3:]))]
     z, y, x = (size * 2**args.level for size in volume.spacing)
     spacing = (z, y, x) if volume.header.spacing else None
+    start = [low or 0 for low, _ in args.region]
+    placement = volume.placement and volume.placement.moved(start, 2**args.level)
     write_image(
         args.image, part, spacing, volume.units, axes=volume.axis_labels, channels=volume.channels,
-        value_range=volume.value_range, coarser=coarser if part.shape == shape else (),
+        value_range=volume.value_range, coarser=coarser if part.shape == shape else (), placement=placement,
+        details=volume.details, labels=volume.labels,
     )  # fmt: skip
     result = {
         "file": args.image, "shape": part.shape, "axes": volume.axis_labels, "dtype": str(part.dtype),

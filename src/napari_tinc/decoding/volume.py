@@ -342,7 +342,8 @@ class TincVolume(LazyBase):
     def _details(self) -> tuple[Placement | None, Details]:
         """Read the placement and the details. A matrix or an origin in the head of the file is a placement, too."""
         for chunk in self._parts.ancillary(Ancillary.DETAILS):
-            return unpack_details(chunk.checked(), self.header.spacing)
+            if chunk.level == 0:  # others are of later versions
+                return unpack_details(chunk.checked(), self.header.spacing)
         return placement_of_head(self.header), Details()
 
     @cached_property

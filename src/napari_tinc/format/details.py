@@ -6,7 +6,6 @@ A chunk is a row of items {u8 tag, uv length, payload}. Items of unknown tags ar
 from __future__ import annotations
 
 import json
-import struct
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -91,10 +90,10 @@ def pack_details(
     The payload of a DETAILS chunk; empty if there is nothing to store.
     """
     rest = _packed_details(details)
+    edges = tuple(spacing or (1.0, 1.0, 1.0))
     if placement is not None and placement.qform is not None:
         at = 0 if not placement.sform_code else len(rest)
-        rest.insert(at, ("NIfTI's qform", _item(_QFORM, _pack_qform(placement.qform))))
-    edges = tuple(spacing or (1.0, 1.0, 1.0))
+        rest.insert(at, ("NIfTI's qform", _item(_QFORM, pack_numbers(placement.qform, _expected_qform(edges)))))
     forms = [] if placement is None else [_item(_PLACE, form) for form in packed_forms(placement, edges, shape)]
     room = budget - CHUNK_BYTES
     needed = sum(len(item) for _, item in rest)
@@ -119,7 +118,7 @@ def unpack_details(payload: bytes, spacing: Sequence[float] | None) -> tuple[Pla
         raise TincError(f"DETAILS chunk is {len(payload)} bytes, expected at most {MAX_DETAILS}")
     edges = tuple(spacing or (1.0, 1.0, 1.0))
     items = _items(payload)
-    qform = None if _QFORM not in items else _unpack_qform(items.pop(_QFORM))
+    qform = None if _QFORM not in items else _unpack_qform(items.pop(_QFORM), edges)
     place = items.pop(_PLACE, None)
     placement = None if place is None else unpack_placement(place, edges, qform)
     fields: dict[str, Any] = {}
@@ -187,7 +186,7 @@ def _pack(*numbers: float) -> bytes:
     return pack_numbers(numbers, [1.0] * len(numbers))
 
 
-def _unpack(data: bytes, count: int) -> tuple[list[float], bytes]:
+def _unpack(data: bytes, expected: Sequence[float]) -> tuple[list[float], bytes]:
     """Read numbers, and return what is behind them, too."""
     at = 0
 
@@ -198,24 +197,23 @@ def _unpack(data: bytes, count: int) -> tuple[list[float], bytes]:
             raise TincError(f"DETAILS chunk has an item of {len(data)} bytes, expected {at} or more")
         return data[at - n_bytes : at]
 
-    numbers = unpack_numbers(take, [1.0] * count)
+    numbers = unpack_numbers(take, expected)
     return numbers, data[at:]
 
 
-def _pack_qform(qform: Sequence[float]) -> bytes:
-    """Pack the numbers of NIfTI's qform, which its header has as float32."""
-    return struct.pack(f"<{QFORM_NUMBERS - 1}fb", *qform[:-1], -1 if qform[-1] < 0 else 1)
+def _expected_qform(spacing: Sequence[float]) -> tuple[float, ...]:
+    """Return what the numbers of NIfTI's qform are compared with: its pixdim, float32, are mostly the spacing."""
+    z, y, x = (float(np.float32(edge)) for edge in spacing)
+    return (1.0,) * (QFORM_NUMBERS - 4) + (x, y, z, 1.0)
 
 
-def _unpack_qform(data: bytes) -> tuple[float, ...]:
+def _unpack_qform(data: bytes, spacing: Sequence[float]) -> tuple[float, ...]:
     """Read the numbers of NIfTI's qform."""
-    if len(data) != 4 * QFORM_NUMBERS - 3:
-        raise TincError(f"DETAILS chunk has a qform of {len(data)} bytes, expected {4 * QFORM_NUMBERS - 3}")
-    return tuple(map(float, struct.unpack(f"<{QFORM_NUMBERS - 1}fb", data)))
+    return tuple(_unpack(data, _expected_qform(spacing))[0])
 
 
 def _unpack_time(data: bytes) -> tuple[float, str]:
-    numbers, unit = _unpack(data, 1)
+    numbers, unit = _unpack(data, (1.0,))
     return numbers[0], _text(unit)
 
 
@@ -242,9 +240,9 @@ def _unpack_objects(data: bytes) -> tuple[tuple[int, str, str], ...]:
 
 _UNPACK: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     _TIME: ("time", _unpack_time),
-    _LIMITS: ("limits", lambda data: tuple(_unpack(data, 2)[0])),
+    _LIMITS: ("limits", lambda data: tuple(_unpack(data, (1.0, 1.0))[0])),
     _COLORMAP: ("colormap", _text),
-    _GAMMA: ("gamma", lambda data: _unpack(data, 1)[0][0]),
+    _GAMMA: ("gamma", lambda data: _unpack(data, (1.0,))[0][0]),
     _NAME: ("name", _text),
     _LOOK: ("look", _json),
     _OBJECTS: ("objects", _unpack_objects),

@@ -17,8 +17,8 @@ def usual_labels(n_leading: int) -> str:
 
 
 def with_chunk(ancillary: Sequence[Chunk], role: Ancillary, payload: bytes) -> list[Chunk]:
-    """Replace the chunk of a role, or leave it out where the new payload is empty."""
-    others = [chunk for chunk in ancillary if chunk.role is not role]
+    """Replace the chunk of a role, of level 0, or leave it out where the new payload is empty."""
+    others = [chunk for chunk in ancillary if chunk.role is not role or (chunk.level and role is Ancillary.DETAILS)]
     return [*others, Chunk.of(role, payload)] if payload else others
 
 

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..format.details import Details
+from ..format.placement import Placement
 from .arrays import AxesView
 from .units import Size
 
@@ -34,6 +36,8 @@ class Content(NamedTuple):
     sizes : size of a voxel and its unit, along z, y, x.
     channels : name and color, RRGGBB, of every channel.
     labels : whether the file says that its values are labels.
+    placement : where the voxels lie, in the unit of x; its matrix is of the axes Z, Y, X in this order.
+    details : time step, contrast limits, names of labels.
     """
 
     array: Any
@@ -41,6 +45,8 @@ class Content(NamedTuple):
     sizes: Sequence[Size] = ()
     channels: Sequence[tuple[object, object]] = ()
     labels: bool = False
+    placement: Placement | None = None
+    details: Details | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +63,8 @@ class Image:
     name : the file's name without suffixes, then that of the dataset if the path names one.
     channels : "name" and "color" ("#rrggbb") of every channel, as far as the file has them; empty if it has none.
     labels : whether the values are labels, as the file or the caller says.
+    placement : where the voxels lie, in `units`; None if the file says no more than the spacing.
+    details : time step, contrast limits, names of labels; None if the file has none.
     """
 
     array: Any
@@ -66,13 +74,15 @@ class Image:
     name: str
     channels: list[dict[str, str]] = field(default_factory=list)
     labels: bool = False
+    placement: Placement | None = None
+    details: Details | None = None
 
     def options(self) -> dict[str, Any]:
-        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axis labels, channels, labels."""
+        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axes, channels, labels, place."""
         units = self.units if self.spacing else None
         return {
             "spacing": self.spacing, "units": units, "axis_labels": _distinct_letters(self.axes),
-            "channels": self.channels, "labels": self.labels,
+            "channels": self.channels, "labels": self.labels, "placement": self.placement, "details": self.details,
         }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .arrays import AxesView
 from .image import Content, library
 from .read_options import ReadOptions
+from .scans.nifti_forms import place_and_details, spacing_of_nifti
 
 
 def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
@@ -22,7 +23,10 @@ def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.
     zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
-    return Content(array, "XYZTCQQ"[: raw.ndim][::-1], [(zoom, unit) for zoom in reversed(zooms)])
+    placement, details = place_and_details(image.header, raw.shape, zooms)
+    zooms = spacing_of_nifti(placement, zooms)
+    sizes = [(zoom, unit) for zoom in reversed(zooms)]
+    return Content(array, "XYZTCQQ"[: raw.ndim][::-1], sizes, placement=placement, details=details)
 
 
 class _Scaled(AxesView):

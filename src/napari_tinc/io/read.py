@@ -101,7 +101,8 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
-    return Image(array, axes, spacing, units, name, channels, content.labels or options.labels)
+    labels = content.labels or options.labels
+    return Image(array, axes, spacing, units, name, channels, labels, content.placement, content.details)
 
 
 def _input_suffix(file: Path) -> str:

@@ -1,0 +1,59 @@
+"""What is known of an image besides its values, for the writers of all formats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..format.details import Details
+from ..format.placement import Placement
+from .image import Spacing
+from .units import UNITS, seconds_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What is known of an image.
+
+    Attributes
+    ----------
+    axes : a lower-case letter for each axis.
+    spacing : size of a voxel along z, y, x in ``units``; None if it is not known.
+    units : a name in :data:`~.units.UNITS`; None if it is not known.
+    channels : "name", "color" ("#rrggbb") and "window" ("low high") of every channel.
+    value_range : smallest and largest value.
+    placement : where the voxels lie.
+    details : time step, contrast limits, names of labels.
+    labels : whether the values are labels.
+    name : of the file that is written.
+    """
+
+    axes: str = "zyx"
+    spacing: Spacing | None = None
+    units: str | None = None
+    channels: Sequence[Mapping[str, str]] = ()
+    value_range: tuple[float, float] | None = None
+    placement: Placement | None = None
+    details: Details = field(default_factory=Details)
+    labels: bool = False
+    name: str = ""
+
+    def factor_to(self, unit: str) -> float | None:
+        """Return how many of ``unit`` the unit of the spacing is; None if it is not known."""
+        metres = UNITS[self.units][1] if self.units else math.nan
+        return metres / UNITS[unit][1] if math.isfinite(metres) else None
+
+    @property
+    def seconds(self) -> tuple[float, str] | None:
+        """Time step as NIfTI has it: in "sec", "msec" or "usec"; None if it is not known."""
+        if self.details.time is None:
+            return None
+        step, unit = self.details.time
+        factor = seconds_of(unit)
+        if factor is None:
+            return None
+        for name, length in (("sec", 1.0), ("msec", 1e-3), ("usec", 1e-6)):
+            if math.isclose(factor, length):
+                return step, name
+        return step * factor, "sec"
