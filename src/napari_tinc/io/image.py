@@ -95,12 +95,12 @@ def _distinct_letters(axes: str) -> str:
     return distinct
 
 
-def library(name: str) -> Any:
-    """Import the library of a format. ImportError says how to install it."""
+def library(name: str, extra: str = "io") -> Any:
+    """Import the library of a format. ImportError says how to install it, in which extra."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f'reading this file needs {name}: pip install "napari-tinc[io]"') from error
+        raise ImportError(f'reading this file needs {name}: pip install "napari-tinc[{extra}]"') from error
 
 
 def default_axes(ndim: int) -> str:

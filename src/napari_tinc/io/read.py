@@ -15,6 +15,8 @@ from .nifti import read_nifti
 from .npy import read_npy
 from .ome_zarr import read_zarr
 from .read_options import ReadOptions
+from .scans.dicom import read_dicom
+from .scans.dicom_files import is_dicom
 from .tiff import read_tiff
 from .units import spacing_and_unit
 
@@ -27,6 +29,7 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".nii", ".nii.gz"), read_nifti),
     **dict.fromkeys((".zarr",), read_zarr),
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), read_dicom),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.
@@ -81,6 +84,8 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     file = Path(file_of(path))
     owners = (file, *(folder for folder in file.parents if folder.suffix.lower() in _WITH_FOLDERS))
     owner = next((candidate for candidate in owners if _input_suffix(candidate)), None)
+    if owner is None and is_dicom(file):  # files of a scanner and their folders often have no suffix
+        owner = file
     if owner is None:
         problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
         raise ValueError(f"cannot read {file}: {problem}; supported are {', '.join(_READERS)}")
@@ -90,9 +95,9 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
         raise ValueError(f"cannot read {file}: it is not a regular file")
     suffix = _input_suffix(owner)
     inside = match[2].strip("/") if match else file.relative_to(owner).as_posix().strip(".")
-    stem = owner.name[: -len(suffix)].removesuffix(".ome")
+    stem = owner.name[: len(owner.name) - len(suffix)].removesuffix(".ome")
     try:
-        content = _READERS[suffix](file, inside, options)
+        content = _READERS.get(suffix, read_dicom)(file, inside, options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
