@@ -45,6 +45,12 @@ class Described:
         return metres / UNITS[unit][1] if math.isfinite(metres) else None
 
     @property
+    def symbol(self) -> str:
+        """Symbol of the unit, in letters that every format has; "" if it is not known."""
+        symbol = UNITS[self.units][0] if self.units and self.units != "pixel" else ""
+        return {"µm": "um", "Å": "angstrom"}.get(symbol, symbol)
+
+    @property
     def seconds(self) -> tuple[float, str] | None:
         """Time step as NIfTI has it: in "sec", "msec" or "usec"; None if it is not known."""
         if self.details.time is None:

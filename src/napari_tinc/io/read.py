@@ -17,6 +17,10 @@ from .ome_zarr import read_zarr
 from .read_options import ReadOptions
 from .scans.dicom import read_dicom
 from .scans.dicom_files import is_dicom
+from .scans.metaimage import read_metaimage
+from .scans.mrc import MRC_SUFFIXES, read_mrc
+from .scans.nrrd import read_nrrd
+from .scans.others import NIBABEL_SUFFIXES, read_with_nibabel
 from .tiff import read_tiff
 from .units import spacing_and_unit
 
@@ -30,6 +34,10 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".zarr",), read_zarr),
     **dict.fromkeys((".h5", ".hdf5", ".hdf"), read_hdf5),
     **dict.fromkeys((".dcm", ".dicom", ".ima"), read_dicom),
+    **dict.fromkeys((".nrrd", ".nhdr"), read_nrrd),
+    **dict.fromkeys((".mha", ".mhd"), read_metaimage),
+    **dict.fromkeys(MRC_SUFFIXES, read_mrc),
+    **dict.fromkeys(NIBABEL_SUFFIXES, read_with_nibabel),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.

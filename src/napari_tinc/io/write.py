@@ -22,7 +22,11 @@ from .described import Described
 from .image import Spacing
 from .npy import write_npy
 from .ome_zarr import is_replaceable_zarr, write_zarr
+from .scans.hdf5_write import write_hdf5
+from .scans.metaimage import write_metaimage
+from .scans.mrc import write_mrc
 from .scans.nifti_write import write_nifti
+from .scans.nrrd import write_nrrd
 from .tiff import write_tiff
 from .units import unit_name
 
@@ -45,10 +49,23 @@ def _write_nifti(stream: Any, path: Path, array: Any, described: Described) -> N
     write_nifti(stream, array, described, compressed=path.suffix.lower() == ".gz")
 
 
+def _write_nrrd(stream: Any, path: Path, array: Any, described: Described) -> None:
+    write_nrrd(stream, array, described)
+
+
+def _write_metaimage(stream: Any, path: Path, array: Any, described: Described) -> None:
+    write_metaimage(stream, array, described)
+
+
 _WRITERS: dict[str, Writer] = {
     ".tif": _write_tiff, ".tiff": _write_tiff, ".npy": _write_npy, ".nii": _write_nifti, ".nii.gz": _write_nifti,
+    ".nrrd": _write_nrrd, ".mha": _write_metaimage,
 }  # fmt: skip
-OUTPUT_SUFFIXES = (*_WRITERS, ".zarr")
+# These writers make the file themselves, at a path that is free.
+_PATH_WRITERS: dict[str, Callable[[Path, Any, Described], None]] = {
+    ".mrc": write_mrc, ".map": write_mrc, ".h5": write_hdf5, ".hdf5": write_hdf5,
+}  # fmt: skip
+OUTPUT_SUFFIXES = (*_WRITERS, *_PATH_WRITERS, ".zarr")
 
 
 def write_image(
@@ -108,6 +125,11 @@ def write_image(
         if suffix == ".zarr":
             write_zarr(temporary, [array, *coarser], spacing, described.units, axes, channels, value_range, path.name)
             _replace_folder(temporary, path)
+        elif suffix in _PATH_WRITERS:
+            _PATH_WRITERS[suffix](temporary, array, described)
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
         else:
             raw = FileIO(temporary, "x+")
             with _Stream(raw) as stream:

@@ -235,7 +235,7 @@ def stored_pixels(frame: Frame) -> NDArray[Any]:
     except RuntimeError as error:
         if "missing dependencies" in str(error):
             raise ImportError(
-                f'{frame.file.name} is compressed, which needs pylibjpeg: pip install "napari-tinc[scans]"'
+                f'{frame.file.name} is compressed, which needs python-gdcm: pip install "napari-tinc[scans]"'
             ) from error
         raise ValueError(f"{frame.file.name}: {' '.join(str(error).split())}") from error
     except Exception as error:

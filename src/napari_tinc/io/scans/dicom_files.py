@@ -5,6 +5,7 @@ Nothing that names a patient is read, let alone kept.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from ..image import library
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # Files of these names are DICOM, even without the usual first bytes.
 _TAGS = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "SeriesNumber", "InstanceNumber", "Rows",
-    "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "DoseGridScaling",
+    "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "DoseGridScaling",
     "GridFrameOffsetVector", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing",
     "SliceThickness", "SpacingBetweenSlices", "GantryDetectorTilt", "ImagesInAcquisition", "ImageType",
     "TemporalPositionIdentifier", "TemporalResolution", "EchoTime", "TriggerTime", "AcquisitionNumber",
@@ -85,7 +86,9 @@ def _header(file: Path) -> Any | None:
     """Read the header of a file; None if it has no image."""
     pydicom = library("pydicom", "scans")
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+        with warnings.catch_warnings():  # about fields that are against the standard
+            warnings.filterwarnings("ignore", module="pydicom")
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
     except Exception as error:
         raise ValueError(f"{file.name} is damaged: {error}") from error
     if "Rows" in header and "Columns" in header:

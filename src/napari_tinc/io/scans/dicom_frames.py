@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,11 +119,6 @@ def _apart(header: Any, own: Any) -> dict[str, Any]:
 
 def _numbers(value: Any, count: int) -> Any:
     """Return so many finite numbers as an array; None if there are others, or none."""
-    if value is None or not isinstance(value, Sequence) or (isinstance(value, str) and count > 1):
-        try:
-            value = list(value)
-        except TypeError:
-            return None
     try:
         numbers = np.array([float(item) for item in value])
     except (TypeError, ValueError):

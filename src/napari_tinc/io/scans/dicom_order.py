@@ -75,8 +75,8 @@ def _rows(places: list[list[Frame]]) -> tuple[str, list[list[Frame]]]:
     if len(counts) == 1:
         for name, letter in APART.items():
             keys = [sorted({frame.apart[name] for frame in place if name in frame.apart}) for place in places]
-            times = name in ("TriggerTime",)
-            if all(len(key) == count for key in keys) and (times or all(key == keys[0] for key in keys)):
+            alike = name == "TriggerTime" or all(key == keys[0] for key in keys)
+            if alike and all(len(key) == count for key in keys):
                 ordered = [sorted(place, key=lambda frame, name=name: frame.apart[name]) for place in places]  # type: ignore[misc]
                 return letter, [list(row) for row in zip(*ordered, strict=True)]
         inside = sorted((frame for place in places for frame in place), key=lambda frame: frame.number)
@@ -88,8 +88,8 @@ def _rows(places: list[list[Frame]]) -> tuple[str, list[list[Frame]]]:
     doubled = next(place for place in places if len(place) > 1)
     names = ", ".join(sorted({frame.file.name for frame in doubled})[:4])
     raise ValueError(
-        f"{sum(len(place) > 1 for place in places)} of its {len(places)} slices are there more than once: {names} lie at "
-        f"{_text(doubled[0].position)}; expected one image for each place: move the others elsewhere"
+        f"{sum(len(place) > 1 for place in places)} of its {len(places)} slices are there more than once: {names} lie "
+        f"at {_text(doubled[0].position)}; expected one image for each place: move the others elsewhere"
     )
 
 
@@ -109,8 +109,8 @@ def _step(slices: Sequence[Frame], normal: Any) -> Any:
         at = int(np.argmax(gaps))
         raise ValueError(
             f"its slices are not evenly spaced: {gaps[at]:.6g} mm between {slices[at].file.name} and "
-            f"{slices[at + 1].file.name}, but {float(np.median(gaps)):.6g} mm between most; slices are missing, or belong "
-            "to another series"
+            f"{slices[at + 1].file.name}, but {float(np.median(gaps)):.6g} mm between most; slices are missing, or "
+            "belong to another series"
         )
     if worst > _EVEN:
         say(
@@ -118,9 +118,7 @@ def _step(slices: Sequence[Frame], normal: Any) -> Any:
         )
     stated = header.get("SpacingBetweenSlices")
     if stated and abs(abs(float(stated)) - distance) > 0.05 * distance:
-        say(
-            f"its slices are {distance:.6g} mm apart by their places, and {float(stated):.6g} mm by SpacingBetweenSlices"
-        )
+        say(f"its slices are {distance:.6g} mm apart by their places, {float(stated):.6g} mm by SpacingBetweenSlices")
     shift = float(np.linalg.norm(step - distance * normal))
     if shift > _TILTED * distance:
         angle = math.degrees(math.atan2(shift, distance))
