@@ -152,10 +152,10 @@ def _packed_details(details: Details) -> list[tuple[str, bytes]]:
     if details.name:
         packed.append(("the name of the layer", _item(_NAME, details.name.encode())))
     if details.look:
-        packed.append((", ".join(details.look), _item(_LOOK, zlib.compress(compact(dict(details.look)), 9))))
+        packed.append((", ".join(details.look), _item(_LOOK, _pack_json(dict(details.look)))))
     if details.objects:
-        text = compact({str(label): [name, color] for label, name, color in details.objects})
-        packed.append(("names and colors of labels", _item(_OBJECTS, zlib.compress(text, 9))))
+        objects = {str(label): [name, color] for label, name, color in details.objects}
+        packed.append(("names and colors of labels", _item(_OBJECTS, _pack_json(objects))))
     return packed
 
 
@@ -222,12 +222,20 @@ def _text(data: bytes) -> str:
     return "".join(letter for letter in data.decode(errors="replace") if letter.isprintable())
 
 
+def _pack_json(value: Mapping[str, Any]) -> bytes:
+    """Pack a JSON object as it is, or deflated where that is shorter: then its first byte is no brace."""
+    text = compact(dict(value))
+    return min(text, zlib.compress(text, 9), key=len)
+
+
 def _json(data: bytes) -> dict[str, Any]:
     """Unpack a JSON object of at most :data:`_MOST_TEXT` bytes."""
-    unpacker = zlib.decompressobj()
-    text = unpacker.decompress(data, _MOST_TEXT)
-    if unpacker.unconsumed_tail or not unpacker.eof:
-        raise ValueError(f"JSON is longer than {_MOST_TEXT} bytes, or cut short")
+    text = data
+    if not data.startswith(b"{"):
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(data, _MOST_TEXT)
+        if unpacker.unconsumed_tail or not unpacker.eof:
+            raise ValueError(f"JSON is longer than {_MOST_TEXT} bytes, or cut short")
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError(f"JSON is a {type(value).__name__}, expected an object")
