@@ -25,7 +25,7 @@ LEAST_BUDGET = 80  # All items together may take this many bytes of any file, wi
 SHARE = 100  # and of a larger file one byte in so many.
 CHUNK_BYTES = 8  # A chunk's row in the table: kind, nodes, length, CRC-32.
 
-_PLACE, _QFORM, _TIME, _LIMITS, _COLORMAP, _GAMMA, _NAME, _LOOK, _OBJECTS = range(1, 10)
+_PLACE, _QFORM, _TIME, _LIMITS, _COLORMAP, _GAMMA, _NAME, _LOOK, _OBJECTS, _OPACITY = range(1, 11)
 _MOST_TEXT = 2**20  # Longer JSON, unpacked, is refused.
 
 
@@ -39,6 +39,7 @@ class Details:
     limits : values that are shown black and white.
     colormap : name of a colormap; or colors, "#rrggbb" or "#rrggbbaa", separated by spaces.
     gamma : exponent of the brightness.
+    opacity : of the layer, 0 to 1.
     name : of the layer.
     look : other settings of a napari layer, by their names there.
     objects : a label, its name and its color ("#rrggbb", "#rrggbbaa" or "") for each label that has one.
@@ -48,6 +49,7 @@ class Details:
     limits: tuple[float, float] | None = None
     colormap: str = ""
     gamma: float | None = None
+    opacity: float | None = None
     name: str = ""
     look: Mapping[str, Any] = field(default_factory=dict)
     objects: tuple[tuple[int, str, str], ...] = ()
@@ -56,13 +58,14 @@ class Details:
         """Check all fields, and make lists unchangeable. ValueError or TypeError for what cannot be stored."""
         time = None if self.time is None else (float(self.time[0]), str(self.time[1]))
         limits = None if self.limits is None else (float(self.limits[0]), float(self.limits[1]))
-        gamma = None if self.gamma is None else float(self.gamma)
-        for number in (*(time or ())[:1], *(limits or ()), *(() if gamma is None else (gamma,))):
-            if not np.isfinite(number):
+        gamma, opacity = (None if value is None else float(value) for value in (self.gamma, self.opacity))
+        for number in (*(time or ())[:1], *(limits or ()), gamma, opacity):
+            if number is not None and not np.isfinite(number):
                 raise ValueError(f"details have the number {number}, expected finite numbers")
         objects = tuple((int(label), str(name), str(color)) for label, name, color in self.objects)
         look = json.loads(json.dumps(dict(self.look)))
-        for key, value in {"time": time, "limits": limits, "gamma": gamma, "objects": objects, "look": look}.items():
+        checked = {"time": time, "limits": limits, "gamma": gamma, "opacity": opacity, "objects": objects, "look": look}
+        for key, value in checked.items():
             object.__setattr__(self, key, value)
 
     @classmethod
@@ -149,6 +152,8 @@ def _packed_details(details: Details) -> list[tuple[str, bytes]]:
         packed.append(("the colormap", _item(_COLORMAP, details.colormap.encode())))
     if details.gamma is not None:
         packed.append(("gamma", _item(_GAMMA, _pack(details.gamma))))
+    if details.opacity is not None:
+        packed.append(("opacity", _item(_OPACITY, _pack(details.opacity))))
     if details.name:
         packed.append(("the name of the layer", _item(_NAME, details.name.encode())))
     if details.look:
@@ -251,6 +256,7 @@ _UNPACK: dict[int, tuple[str, Callable[[bytes], Any]]] = {
     _LIMITS: ("limits", lambda data: tuple(_unpack(data, (1.0, 1.0))[0])),
     _COLORMAP: ("colormap", _text),
     _GAMMA: ("gamma", lambda data: _unpack(data, (1.0,))[0][0]),
+    _OPACITY: ("opacity", lambda data: _unpack(data, (1.0,))[0][0]),
     _NAME: ("name", _text),
     _LOOK: ("look", _json),
     _OBJECTS: ("objects", _unpack_objects),

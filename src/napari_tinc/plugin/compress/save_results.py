@@ -39,7 +39,7 @@ class Saveable:
     volume: TincVolume
     layers: Sequence[weakref.ref[Any]]
 
-    def current_volume(self, stem: str) -> tuple[TincVolume, str]:
+    def current_volume(self, stem: str = "") -> tuple[TincVolume, str]:
         """Return the volume with the geometry that its layers have now, and a text about what a file does not keep.
 
         ``stem`` is the name of the file, without suffix.

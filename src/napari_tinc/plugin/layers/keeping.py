@@ -10,7 +10,7 @@ import numpy as np
 
 from ...decoding.volume import TincVolume
 from .geometry import Geometry, geometry, placement_like, shown_arguments
-from .origin import VOLUME, base_name, finest_data
+from .origin import NAME, VOLUME, base_name, finest_data
 
 MOST_VOXELS = 2**26  # Of a larger array the range of values is not looked up.
 
@@ -37,6 +37,8 @@ def compressing_geometry(data: Any, arguments: Mapping[str, Any]) -> Geometry:
 
 
 def named(wanted: Geometry, arguments: Mapping[str, Any], stem: str) -> Geometry:
-    """Add the name of the layer, unless the file has it: without suffix that is ``stem``."""
-    name = base_name(str(arguments.get("name") or ""))
+    """Add the name of the layer, unless the file has it (without suffix: ``stem``), or it is that of another file."""
+    name, metadata = base_name(str(arguments.get("name") or "")), arguments.get("metadata") or {}
+    if name == metadata.get(NAME) and isinstance(metadata.get(VOLUME), TincVolume):
+        name = metadata[VOLUME].details.name
     return replace(wanted, details=replace(wanted.details, name="" if name == stem else name))

@@ -12,7 +12,8 @@ from ...format.details import Details
 from ...texts import hex_of
 
 # Settings that a file keeps if they are not the usual ones.
-LOOK = ("attenuation", "blending", "depiction", "interpolation2d", "interpolation3d", "opacity", "rendering")
+LOOK = ("attenuation", "blending", "depiction", "interpolation2d", "interpolation3d", "rendering")
+USUAL_OPACITY_OF_LABELS = 0.7
 MOST_COLORS = 32  # Colormaps of more colours are kept by their name or not at all.
 COLORS_ARE_SAME = 2e-3  # Colours that differ by less than half a step of 8 bits count as the same.
 
@@ -20,20 +21,23 @@ COLORS_ARE_SAME = 2e-3  # Colours that differ by less than half a step of 8 bits
 def look_of(arguments: Mapping[str, Any]) -> Details:
     """Return the look of a layer. What is usual is left out."""
     if "contrast_limits" not in arguments:
-        return Details(objects=_objects(arguments), look=_unusual(arguments, labels=True))
+        look, opacity = _unusual(arguments, labels=True), _opacity(arguments, labels=True)
+        return Details(objects=_objects(arguments), look=look, opacity=opacity)
     limits = arguments["contrast_limits"]
     gamma = float(arguments.get("gamma", 1.0))
     return Details(
         limits=None if limits is None else (float(limits[0]), float(limits[1])),
         colormap=colormap_text(arguments.get("colormap")) or "", gamma=None if gamma == 1 else gamma,
-        look=_unusual(arguments, labels=False),
+        opacity=_opacity(arguments, labels=False), look=_unusual(arguments, labels=False),
     )  # fmt: skip
 
 
 def look_arguments(details: Details, *, labels: bool) -> dict[str, Any]:
     """Return the arguments of a layer that looks as the details of a file say."""
-    usual = _usual(labels)
+    usual = _usual(labels) if details.look else {}
     arguments: dict[str, Any] = {key: value for key, value in details.look.items() if key in usual}
+    if details.opacity is not None and 0 <= details.opacity <= 1:
+        arguments["opacity"] = details.opacity
     if labels:
         return arguments | _objects_arguments(details)
     if details.limits is not None and details.limits[0] < details.limits[1]:
@@ -107,6 +111,13 @@ def _unusual(arguments: Mapping[str, Any], *, labels: bool) -> dict[str, Any]:
     usual = _usual(labels)
     given = {key: _plain(arguments[key]) for key in usual if key in arguments}
     return {key: value for key, value in given.items() if value != usual[key] and value is not None}
+
+
+def _opacity(arguments: Mapping[str, Any], *, labels: bool) -> float | None:
+    """Return the opacity; None for that of a new layer."""
+    usual = USUAL_OPACITY_OF_LABELS if labels else 1.0
+    opacity = float(arguments.get("opacity", usual))
+    return None if opacity == usual else opacity
 
 
 def _plain(value: Any) -> Any:
