@@ -144,7 +144,7 @@ ORDER = (
     ("events",),
     ("training",),
     ("encoding",),
-    ("isolation",),
+    ("isolation", "zarr_codec"),
     (
         "plugin",
         "cli",

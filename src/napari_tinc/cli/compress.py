@@ -58,7 +58,8 @@ def run_compress(args: argparse.Namespace) -> None:
 
 def reading(args: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments that say how to read an image: the fields of ReadOptions."""
-    return {name: getattr(args, name) for name in READING}
+    promised = getattr(args, "max_error", 0) is not None or args.labels
+    return {name: getattr(args, name) for name in READING} | {"precise": promised}
 
 
 def _check_method(args: argparse.Namespace) -> None:
@@ -104,6 +105,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
         progress = make_progress()
         stack.callback(progress.clear)
         stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
+        if not isinstance(image, str) and str(image.array.dtype) in ("int64", "uint64"):
+            progress.say(f"{image.array.dtype} is stored in 32 bits, which hold all values")
         for event in events:
             entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):

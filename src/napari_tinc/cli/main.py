@@ -184,6 +184,8 @@ def _parser() -> argparse.ArgumentParser:
     help = "only these voxels of the level, without the end; either end may be left out"
     whole = _region(":,:,:")
     decompress.add_argument("--region", type=_region, default=whole, metavar="z0:z1,y0:y1,x0:x1", help=help)
+    help = "write an OME-Zarr that stays compressed, for Zarr where napari-tinc is installed"
+    decompress.add_argument("--codec", choices=("tinc",), help=help)
     decompress.add_argument("--level", type=int, default=0, metavar="L", help="0 full resolution, 1 half, 2 a quarter")
 
     info = command(run_info, "Tell what a file holds.", file="FILE.tinc")

@@ -9,7 +9,6 @@ from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Control
@@ -113,7 +112,7 @@ def _fit_part(
     source: VolumeSource, place: tuple[Any, ...], settings: Settings, budget: int, span: float, share: float
 ) -> Block:
     """Read and fit a block, on a worker."""
-    return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share)
+    return _fit_values(source.array[place], source, settings, budget, span, share)
 
 
 def _fit_values(

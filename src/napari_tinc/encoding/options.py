@@ -25,6 +25,7 @@ from ..format.placement import Placement
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import block_size
+from .plain import fitting_array
 from .sources import VolumeSource
 
 DEFAULT_RATIO = 64.0  # The ratio if no target is given.
@@ -277,7 +278,7 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     dtype = getattr(array, "dtype", None)
     if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
         _refuse_networks("a bool volume")
-    source = VolumeSource.of(array, exact=options.exact)
+    source = VolumeSource.of(fitting_array(array), exact=options.exact)
     if options.max_error is None and options.method == "predictive" and source.size > block_size.MOST_AT_ONCE:
         raise ValueError(
             f"{source.size} voxels and {options.without_networks} given, expected at most {block_size.MOST_AT_ONCE}: "
@@ -314,7 +315,7 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
         if not options.exact or dtype.kind not in "iu":
             raise ValueError(
                 f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
-                "labels must be exact"
+                "labels must be exact (--max-error 0)"
             )
         meta["labels"] = True
     return meta

@@ -9,6 +9,7 @@ import numpy as np
 from ..bounded.check import largest_difference, violations
 from ..decoding.volume import TincVolume
 from ..octree import box_slices
+from .plain import fitting_array
 from .sources import VolumeSource
 
 
@@ -18,23 +19,24 @@ def verify_against(volume: TincVolume, original: Any) -> tuple[int, float]:
     Raises
     ------
     ValueError
-        If the file promises no bound, or the shapes or dtypes differ.
+        If the file promises no bound, or the shapes differ. Dtypes may: values are compared as float64, which holds
+        those of every dtype that a file has.
     """
     bound = volume.error_bound
     if bound is None:
         raise ValueError("the file promises no bound: it was written for a size or a PSNR, without max_error")
-    source = VolumeSource.of(original, exact=True)
-    dtype = np.dtype(original.dtype).newbyteorder("=")
-    if ((*source.leading, *source.shape), dtype) != (volume.shape, volume.dtype):
-        raise ValueError(
-            f"original is {(*source.leading, *source.shape)} of {dtype}, expected {volume.shape} of {volume.dtype}"
-        )
+    source = VolumeSource.of(fitting_array(original), exact=True)
+    shape = (*source.leading, *source.shape)
+    if shape != volume.shape:
+        raise ValueError(f"original is {shape} of {source.dtype}, expected {volume.shape} of {volume.dtype}")
     wrong, largest = 0, 0.0
     for number, index, part in volume.boxes():
         assert part is not None  # the file was opened whole
         place = box_slices(volume.parts.start[index], volume.parts.stop[index])
         truth = source.read(number, place, finite=False)
         values = part.values([np.arange(n, dtype=np.float64) + 0.5 for n in truth.shape])
+        if truth.dtype != values.dtype:
+            truth, values = truth.astype(np.float64), values.astype(np.float64)
         wrong += violations(truth, values, bound)
         largest = max(largest, largest_difference(truth, values))
     return wrong, largest

@@ -1,49 +1,30 @@
-"""Read and write Zarr folders, with the metadata of OME-Zarr."""
+"""Write Zarr folders, with the metadata of OME-Zarr. The folder ngff/ reads them."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-
-from .arrays import ArrayOfFile, AxesView
-from .image import Content, Spacing, default_axes, library, rgb_of
-from .read_options import ReadOptions
+from .arrays import AxesView
+from .image import Spacing, library, rgb_of
+from .ngff.stores import ZARR_FILES
 
 CHUNK = 128  # Voxels along an edge of a Zarr chunk.
 
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _AXIS_TYPES = {"z": "space", "y": "space", "x": "space", "t": "time", "c": "channel"}
 
 
-def read_zarr(file: Path, inside: str, options: ReadOptions) -> Content:
-    """Read a Zarr array, or the finest level of an OME-Zarr image."""
-    zarr = library("zarr")
-    node = zarr.open(file, mode="r")
-    if isinstance(node, zarr.Array):
-        # xarray stores them in the second place in Zarr version 2.
-        names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
-        axes = "".join(name[:1].upper() for name in names if name)
-        array = ArrayOfFile(node, file, portable=True)
-        return Content(array, axes if len(axes) == node.ndim else default_axes(node.ndim))
-    attributes = node.attrs.asdict()
-    attributes = attributes.get("ome", attributes)  # v0.5, v0.4
-    multiscales = attributes.get("multiscales")
-    if not multiscales:
-        members = ", ".join(f"{file}/{name}" for name in sorted(node.keys()))
-        raise ValueError(f"a Zarr group that is not an OME-Zarr image; give an array in it: {members or 'none'}")
-    labels, level = multiscales[0]["axes"], multiscales[0]["datasets"][0]
-    axes = "".join(label["name"][:1].upper() for label in labels)
-    transformations = [*level["coordinateTransformations"], *multiscales[0].get("coordinateTransformations", ())]
-    scale = np.prod([step["scale"] for step in transformations if step["type"] == "scale"], axis=0)
-    sizes = {axis: (size, label.get("unit")) for axis, size, label in zip(axes, scale, labels, strict=True)}
-    channels = [(item.get("label"), item.get("color")) for item in attributes.get("omero", {}).get("channels", ())]
-    array = ArrayOfFile(node[level["path"]], file, portable=True)
-    return Content(array, axes, [sizes.get(axis, (None, None)) for axis in "ZYX"], channels)
+class ChunkCoding(Protocol):
+    """How the chunks of an image are coded, if not as Zarr does by itself."""
+
+    def array_options(self, level: int, shape: Sequence[int]) -> dict[str, Any]:
+        """Return the chunks and the codec of a level, as keywords of Zarr's ``create_array``."""
+
+    def stored_chunks(self, level: int, order: Sequence[int]) -> Iterator[tuple[tuple[int, ...], bytes]] | None:
+        """Return place and bytes of every chunk of a level that is coded already; None if values are to be written."""
 
 
 def is_replaceable_zarr(path: Path) -> bool:
@@ -51,13 +32,14 @@ def is_replaceable_zarr(path: Path) -> bool:
     if not path.is_dir():
         return not path.exists()
     names = {entry.name for entry in path.iterdir()}
-    markers = names & set(_ZARR_FILES)
+    markers = names & set(ZARR_FILES)
     return not names or (bool(markers) and all(re.fullmatch(r"c|[0-9.]+", name) for name in names - markers))
 
 
 def write_zarr(
     folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
+    coding: ChunkCoding | None = None,
 ) -> None:  # fmt: skip
     """Write OME-Zarr 0.5: time first, then channels or one other axis, then z, y, x; at most five axes."""
     zarr = library("zarr")
@@ -80,19 +62,30 @@ def write_zarr(
         shift = [*(0.0 for _ in leading), *((factor - 1) / 2 * size for size in sizes)]
         moved = [{"type": "translation", "translation": shift}] if level else []
         datasets.append({"path": str(level), "coordinateTransformations": [scale, *moved]})
-        chunks = (*(1 for _ in leading), *(min(CHUNK, n) for n in array.shape[-3:]))
-        target = group.create_array(
-            str(level), shape=array.shape, chunks=chunks, dtype=array.dtype, dimension_names=names
-        )
-        steps = [*(1 for _ in leading), CHUNK, 2 * CHUNK, 2 * CHUNK]  # whole chunks
-        for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
-            box = tuple(slice(low, min(low + step, n)) for low, step, n in zip(corner, steps, array.shape, strict=True))
-            target[box] = array[box]
+        options = coding.array_options(level, array.shape) if coding else {}
+        options.setdefault("chunks", (*(1 for _ in leading), *(min(CHUNK, n) for n in array.shape[-3:])))
+        target = group.create_array(str(level), shape=array.shape, dtype=array.dtype, dimension_names=names, **options)
+        stored = coding.stored_chunks(level, order) if coding else None
+        if stored is None:
+            _write_values(target, array)
+        for place, data in stored or ():
+            chunk = folder / str(level) / target.metadata.encode_chunk_key(place)
+            chunk.parent.mkdir(parents=True, exist_ok=True)
+            chunk.write_bytes(data)
     image = {"name": name.split(".")[0], "axes": axis_entries, "datasets": datasets}
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
     if channels:
         ome["omero"] = {"channels": [_omero_channel(item, i, value_range) for i, item in enumerate(channels)]}
     group.attrs["ome"] = ome
+
+
+def _write_values(target: Any, array: Any) -> None:
+    """Write all values of an array, in boxes of whole chunks."""
+    z, y, x = target.chunks[-3:]
+    steps = [*(1 for _ in array.shape[:-3]), z, y * max(1, 2 * CHUNK // y), x * max(1, 2 * CHUNK // x)]
+    for corner in itertools.product(*(range(0, n, step) for n, step in zip(array.shape, steps, strict=True))):
+        box = tuple(slice(low, min(low + step, n)) for low, step, n in zip(corner, steps, array.shape, strict=True))
+        target[box] = array[box]
 
 
 def _omero_channel(channel: Mapping[str, str], index: int, value_range: tuple[float, float] | None) -> dict[str, Any]:

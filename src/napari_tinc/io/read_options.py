@@ -21,6 +21,8 @@ class ReadOptions:
     series : which image of a file of several, counted from 0; None for the first.
     channel : which channel, counted from 0, or its name; None for all of them.
     raw : layout of a file that has no header, such as "300x512x512,uint16"; see :mod:`.raw`.
+    precise : whether scaled numbers that are not whole are read as float64 where float32 is not exact. A bound is a
+        promise about them; for a ratio or a PSNR float32 does.
 
     Raises
     ------
@@ -33,6 +35,7 @@ class ReadOptions:
     series: int | None = None
     channel: int | str | None = None
     raw: str | None = None
+    precise: bool = True
 
     def __post_init__(self) -> None:
         """Check the values."""

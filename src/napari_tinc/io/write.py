@@ -21,7 +21,7 @@ from ..storage import atomic
 from .described import Described
 from .image import Spacing
 from .npy import write_npy
-from .ome_zarr import is_replaceable_zarr, write_zarr
+from .ome_zarr import ChunkCoding, is_replaceable_zarr, write_zarr
 from .scans.hdf5_write import write_hdf5
 from .scans.metaimage import write_metaimage
 from .scans.mrc import write_mrc
@@ -72,7 +72,7 @@ def write_image(
     path: str | os.PathLike[str], array: Any, spacing: Spacing | None, units: str | None, *, axes: str = "zyx",
     channels: Sequence[Mapping[str, str]] = (), value_range: tuple[float, float] | None = None,
     coarser: Sequence[Any] = (), placement: Placement | None = None, details: Details | None = None,
-    labels: bool = False,
+    labels: bool = False, coding: ChunkCoding | None = None,
 ) -> None:  # fmt: skip
     """Write volumes of axes (..., z, y, x). The file is complete or not written; a file that exists is replaced.
 
@@ -92,6 +92,7 @@ def write_image(
     placement : where the voxels lie, in ``units``.
     details : time step, contrast limits, names of labels.
     labels : whether the values are labels.
+    coding : how the chunks of an OME-Zarr are coded, if not as Zarr does by itself.
 
     Raises
     ------
@@ -123,7 +124,9 @@ def write_image(
     temporary = Path(atomic.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
-            write_zarr(temporary, [array, *coarser], spacing, described.units, axes, channels, value_range, path.name)
+            write_zarr(
+                temporary, [array, *coarser], spacing, described.units, axes, channels, value_range, path.name, coding
+            )
             _replace_folder(temporary, path)
         elif suffix in _PATH_WRITERS:
             _PATH_WRITERS[suffix](temporary, array, described)

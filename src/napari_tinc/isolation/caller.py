@@ -34,6 +34,7 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
+from ..encoding.plain import plain_values
 from ..encoding.sources import VolumeSource
 from ..errors import ChildError, ReadWarning
 from ..events import Finished
@@ -208,7 +209,7 @@ class _Child:
                 message, _ = received
                 if "read" in message:
                     index = tuple(slice(*item) if isinstance(item, list) else item for item in message["read"])
-                    values = np.asarray(self._array[index]).astype(self._array.dtype, copy=False)
+                    values = plain_values(self._array[index], np.dtype(self._array.dtype))
                     with contextlib.suppress(OSError):
                         self._frames.send({"shape": values.shape}, raw(values))
                 elif "error" in message:

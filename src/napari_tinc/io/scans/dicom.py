@@ -39,7 +39,7 @@ def read_dicom(file: Path, inside: str, options: ReadOptions) -> Content:
     frames = _chosen(series, file, options)
     _check_colors(frames[0].header)
     stack = stack_of(_without_copies(frames))
-    array: Any = DicomArray(stack.frames, single=not getattr(options, "precise", True))
+    array: Any = DicomArray(stack.frames, single=not options.precise)
     if not stack.axis:
         array = AxesView(array, (1, 2, 3))
     z, y, x = stack.spacing

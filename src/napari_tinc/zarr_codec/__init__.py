@@ -1,0 +1,10 @@
+"""The Zarr v3 codec "tinc": chunks of a Zarr array as `.tinc` files. zarr-python finds it by its entry point.
+
+import zarr
+from napari_tinc.zarr_codec import TincCodec
+array = zarr.create_array("v.zarr", data=volume, chunks=(128, 128, 128), serializer=TincCodec(max_error=2))
+"""
+
+from .codec import TincCodec
+
+__all__ = ["TincCodec"]
