@@ -37,7 +37,7 @@ def run_decompress(args: argparse.Namespace) -> None:
     spacing = (z, y, x) if volume.header.spacing else None
     start = [low or 0 for low, _ in args.region]
     placement = volume.placement and volume.placement.moved(start, 2**args.level)
-    write_image(
+    lost = write_image(
         args.image, part, spacing, volume.units, axes=volume.axis_labels, channels=volume.channels,
         value_range=volume.value_range, coarser=coarser if part.shape == shape else (), placement=placement,
         details=volume.details, labels=volume.labels,
@@ -48,6 +48,8 @@ def run_decompress(args: argparse.Namespace) -> None:
         "spacing": spacing, "units": volume.units, "bytes": size_on_disk(args.image),
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
+    if lost:
+        print(f"napari-tinc: {args.image} does not keep {', '.join(lost)}", file=sys.stderr)
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
     print_result(args, result, result)

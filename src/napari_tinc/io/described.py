@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from ..format.details import Details
 from ..format.placement import Placement
 from .image import Spacing
 from .units import UNITS, seconds_of
+
+# What a file may keep besides values.
+FACTS = (
+    "spacing", "unit", "origin", "orientation", "shear", "time step", "channels", "contrast limits", "names of labels",
+    "colormap, gamma and layer name",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +72,34 @@ class Described:
             if math.isclose(factor, length):
                 return step, name
         return step * factor, "sec"
+
+    def lost_in(self, keeps: Container[str]) -> list[str]:
+        """Return what a format loses that keeps only some of :data:`FACTS`."""
+        place = self.placement
+        there = {
+            "spacing": self.spacing is not None, "unit": self.units is not None,
+            "origin": place is not None and bool(place.matrix[:3, 3].any()),
+            "orientation": place is not None and not place.is_upright,
+            "shear": place is not None and place.is_sheared,
+            "time step": self.details.time is not None, "channels": any(map(len, self.channels)),
+            "contrast limits": self.details.limits is not None,
+            "names of labels": bool(self.details.objects),
+            "colormap, gamma and layer name": any((self.details.colormap, self.details.gamma, self.details.name)),
+        }  # fmt: skip
+        lost = [name for name in FACTS if there[name] and name not in keeps]
+        return ["origin", *lost] if "orientation" in lost and there["origin"] and "origin" in keeps else lost
+
+
+def written_dtype(dtype: Any, known: Sequence[str], name: str, becomes: Mapping[str, str]) -> np.dtype[Any]:
+    """Return the dtype in which a format stores values. ValueError if it has none for them.
+
+    Parameters
+    ----------
+    known : dtypes that the format has.
+    name : of the format, for the message.
+    becomes : dtypes that it has not, and what they are stored as.
+    """
+    stored = becomes.get(np.dtype(dtype).name, np.dtype(dtype).name)
+    if stored not in known:
+        raise ValueError(f"{name} has no {np.dtype(dtype)}; it has {', '.join(known)}")
+    return np.dtype(stored).newbyteorder("<")

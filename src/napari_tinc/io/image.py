@@ -38,6 +38,7 @@ class Content(NamedTuple):
     labels : whether the file says that its values are labels.
     placement : where the voxels lie, in the unit of x; its matrix is of the axes Z, Y, X in this order.
     details : time step, contrast limits, names of labels.
+    windows : values of each channel that are shown black and white; None where nobody chose them.
     """
 
     array: Any
@@ -47,6 +48,7 @@ class Content(NamedTuple):
     labels: bool = False
     placement: Placement | None = None
     details: Details | None = None
+    windows: Sequence[tuple[float, float] | None] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,13 +126,18 @@ def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
     return AxesView(array, kept, portable=getattr(array, "portable", False)), ordered
 
 
-def channels_of(stored: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
-    """Return names and colors of so many channels. Empty if the file describes another number, or none."""
+def channels_of(
+    stored: Sequence[tuple[object, object]], count: int, windows: Sequence[tuple[float, float] | None] = ()
+) -> list[dict[str, str]]:  # fmt: skip
+    """Return names, colors and windows of so many channels. Empty if the file describes another number, or none."""
     channels = []
-    for name, color in stored:
+    for number, (name, color) in enumerate(stored):
         text = printable(" ".join(name.split())) if isinstance(name, str) else ""
         match = COLOR.fullmatch(color) if isinstance(color, str) else None
-        channels.append(({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {}))
+        channel = ({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {})
+        if number < len(windows) and (window := windows[number]) is not None:
+            channel["window"] = f"{window[0]:.9g} {window[1]:.9g}"
+        channels.append(channel)
     return channels if len(channels) == count and any(channels) else []
 
 

@@ -102,7 +102,7 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
         content = chosen(reader(owner, inside, options), options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
-        channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
+        channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0, content.windows)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library raises other errors for a damaged file

@@ -65,6 +65,18 @@ _WRITERS: dict[str, Writer] = {
 _PATH_WRITERS: dict[str, Callable[[Path, Any, Described], None]] = {
     ".mrc": write_mrc, ".map": write_mrc, ".h5": write_hdf5, ".hdf5": write_hdf5,
 }  # fmt: skip
+# What each format keeps of FACTS; docs/reference/formats.md says it, too, and is compared with files that are written.
+_OME = ("spacing", "unit", "channels")
+KEEPS: dict[str, tuple[str, ...]] = {
+    ".tif": ("spacing", "unit"), ".tiff": ("spacing", "unit"), ".ome.tif": _OME, ".ome.tiff": _OME, ".npy": (),
+    **dict.fromkeys((".nii", ".nii.gz"),
+                    ("spacing", "unit", "origin", "orientation", "shear", "time step", "contrast limits")),
+    ".nrrd": ("spacing", "unit", "origin", "orientation", "shear", "time step", "names of labels"),
+    ".mha": ("spacing", "unit", "origin", "orientation"),
+    **dict.fromkeys((".mrc", ".map"), ("spacing", "unit", "origin")),
+    **dict.fromkeys((".h5", ".hdf5"), ("spacing", "unit", "origin", "orientation", "shear")),
+    ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits"),
+}  # fmt: skip
 OUTPUT_SUFFIXES = (*_WRITERS, *_PATH_WRITERS, ".zarr")
 
 
@@ -73,7 +85,7 @@ def write_image(
     channels: Sequence[Mapping[str, str]] = (), value_range: tuple[float, float] | None = None,
     coarser: Sequence[Any] = (), placement: Placement | None = None, details: Details | None = None,
     labels: bool = False, coding: ChunkCoding | None = None,
-) -> None:  # fmt: skip
+) -> list[str]:  # fmt: skip
     """Write volumes of axes (..., z, y, x). The file is complete or not written; a file that exists is replaced.
 
     docs/reference/formats.md says what each format keeps. TIFFs are of ImageJ's kind if it knows the dtype, else OME.
@@ -93,6 +105,10 @@ def write_image(
     details : time step, contrast limits, names of labels.
     labels : whether the values are labels.
     coding : how the chunks of an OME-Zarr are coded, if not as Zarr does by itself.
+
+    Returns
+    -------
+    What of all this the format does not keep, in words.
 
     Raises
     ------
@@ -124,8 +140,9 @@ def write_image(
     temporary = Path(atomic.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
+            levels = [array, *coarser]
             write_zarr(
-                temporary, [array, *coarser], spacing, described.units, axes, channels, value_range, path.name, coding
+                temporary, levels, spacing, described.units, axes, channels, value_range, path.name, coding, described
             )
             _replace_folder(temporary, path)
         elif suffix in _PATH_WRITERS:
@@ -147,6 +164,8 @@ def write_image(
     finally:
         atomic.remove(str(temporary))
     atomic.sweep(str(path))  # only now: if a process was killed between two renames, the old folder has the data
+    ome = ".ome" if path.stem.lower().endswith(".ome") and f".ome{suffix}" in KEEPS else ""
+    return described.lost_in(KEEPS[ome + suffix])
 
 
 def output_suffix(path: str | os.PathLike[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import SLAB
+from .. import arrays
 from ..described import Described
 from ..image import library
 
@@ -23,7 +23,9 @@ def write_hdf5(path: Path, array: Any, described: Described) -> None:
     """
     h5py = library("h5py")
     shape = tuple(map(int, array.shape))
-    chunks = (*(1 for _ in shape[:-3]), *(min(_CHUNK, size) for size in shape[-3:]))
+    planes = max(1, arrays.SLAB // max(1, shape[-1] * shape[-2]))  # read at a time
+    thickness = min(_CHUNK, planes, shape[-3])
+    chunks = (*(1 for _ in shape[:-3]), thickness, *(min(_CHUNK, size) for size in shape[-2:]))
     with h5py.File(path, "w-") as file:
         dataset = file.create_dataset(DATASET, shape, array.dtype, chunks=chunks, compression="gzip", shuffle=True)
         for axis, letter in enumerate(described.axes):
@@ -35,7 +37,7 @@ def write_hdf5(path: Path, array: Any, described: Described) -> None:
             dataset.attrs["affine"] = described.placement.matrix
             dataset.attrs["space"] = described.placement.space
             dataset.attrs["unit"] = described.units or ""
-        depth = max(_CHUNK, SLAB // max(1, shape[-1] * shape[-2]) // _CHUNK * _CHUNK)
+        depth = planes // thickness * thickness  # whole chunks
         for place in itertools.product(*map(range, shape[:-3])):
             for z in range(0, shape[-3], depth):
                 dataset[(*place, slice(z, z + depth))] = array[(*place, slice(z, z + depth))]

@@ -106,18 +106,20 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     ITK writes the header, of an image of one voxel.
     """
     sitk = library("SimpleITK", "scans")
-    dtype = np.dtype({"bool": "uint8", "float16": "float32"}.get(array.dtype.name, array.dtype.name))
-    if dtype.name not in _TYPES or array.ndim > 4:
-        what = f"no {dtype}" if dtype.name not in _TYPES else f"at most four axes, not {array.ndim}"
+    dtype = np.dtype(
+        {"bool": "uint8", "float16": "float32"}.get(np.dtype(array.dtype).name, np.dtype(array.dtype).name)
+    )
+    if dtype.name not in _TYPES or len(array.shape) > 4:
+        what = f"no {dtype}" if dtype.name not in _TYPES else f"at most four axes, not {len(array.shape)}"
         raise ValueError(f"MetaImage has {what}")
-    image = sitk.GetImageFromArray(np.zeros((1,) * array.ndim, dtype), isVector=False)
+    image = sitk.GetImageFromArray(np.zeros((1,) * len(array.shape), dtype), isVector=False)
     factor = described.factor_to("millimeter") or 1.0
-    extra = array.ndim - 3
+    extra = len(array.shape) - 3
     spacing = described.spacing or (1.0, 1.0, 1.0)
     step = described.seconds[0] if described.seconds and described.axes[0] == "t" else 1.0
     image.SetSpacing([*(float(size) * factor for size in reversed(spacing)), *[step] * extra])
     if described.placement is not None:
-        direction = np.eye(array.ndim)
+        direction = np.eye(len(array.shape))
         matrix = described.placement.xyz("LPS", factor)
         direction[:3, :3] = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
         image.SetDirection(direction.ravel().tolist())
@@ -126,10 +128,10 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
         path = Path(folder) / "header.mha"
         sitk.WriteImage(image, str(path), False)
         header = path.read_bytes().partition(_LAST)[0] + _LAST
-    one, real = (" ".join(map(str, sizes)).encode() for sizes in ((1,) * array.ndim, reversed(array.shape)))
+    one, real = (" ".join(map(str, sizes)).encode() for sizes in ((1,) * len(array.shape), reversed(array.shape)))
     stream.write(header.replace(b"DimSize = " + one + b"\n", b"DimSize = " + real + b"\n"))
     for slab in slabs_of(array):
-        stream.write(np.ascontiguousarray(slab.astype(dtype.newbyteorder("<"), copy=False)).data)
+        stream.write(np.ascontiguousarray(slab.astype(dtype, copy=False)).data)
 
 
 def _reason(error: Exception) -> str:

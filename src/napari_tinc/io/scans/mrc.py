@@ -10,7 +10,7 @@ import numpy as np
 
 from ...format.placement import Placement
 from ..arrays import slabs_of
-from ..described import Described
+from ..described import Described, written_dtype
 from ..image import Content, library
 from ..read_options import ReadOptions, say
 
@@ -65,17 +65,16 @@ def write_mrc(path: Path, array: Any, described: Described) -> None:
     ValueError if it has no such values.
     """
     mrcfile = library("mrcfile", "scans")
-    name = {"uint8": "uint16", "bool": "int8"}.get(array.dtype.name, array.dtype.name)
-    if name not in _DTYPES or array.ndim > 4:
-        what = f"no {array.dtype}; it has {', '.join(_DTYPES)}" if name not in _DTYPES else "at most four axes"
-        raise ValueError(f"MRC has {what}")
-    mode = mrcfile.utils.mode_from_dtype(np.dtype(name))
+    dtype = written_dtype(array.dtype, _DTYPES, "MRC", {"uint8": "uint16", "bool": "int8"})
+    if len(array.shape) > 4:
+        raise ValueError(f"MRC has at most four axes, not {len(array.shape)}")
+    mode = mrcfile.utils.mode_from_dtype(dtype)
     with mrcfile.new_mmap(path, array.shape, mrc_mode=mode, overwrite=True) as mrc:
         factor = described.factor_to("angstrom")
         if described.spacing is not None and factor is not None:
             z, y, x = (size * factor for size in described.spacing)
             mrc.voxel_size = (x, y, z)
-            if described.placement is not None:
+            if described.placement is not None and described.placement.is_upright:
                 origin = described.placement.xyz(factor=factor)[:3, 3]
                 mrc.header.origin.x, mrc.header.origin.y, mrc.header.origin.z = origin
         _fill(mrc, array)

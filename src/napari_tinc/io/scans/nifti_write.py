@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import AxesView, slabs_of
-from ..described import Described
+from ..described import Described, written_dtype
 from ..image import library
 from .nifti_forms import set_forms
 
@@ -32,13 +32,10 @@ def write_nifti(stream: Any, array: Any, described: Described, *, compressed: bo
     lengths = [int(array.shape[axis]) for axis in reversed(order)]
     if letters and "t" not in letters:
         lengths.insert(0, 1)
-    dtype = np.dtype(array.dtype)
-    stored = {"bool": "uint8", "float16": "float32"}.get(dtype.name, dtype.name)
-    if stored not in _DTYPES:
-        raise ValueError(f"NIfTI has no {dtype}")
+    dtype = written_dtype(array.dtype, _DTYPES, "NIfTI", {"bool": "uint8", "float16": "float32"})
     shape = (*reversed(array.shape[-3:]), *lengths)
     header = (nibabel.Nifti1Header if max(shape) <= _MOST_AXIS else nibabel.Nifti2Header)()
-    header.set_data_dtype(np.dtype(stored).newbyteorder("<"))
+    header.set_data_dtype(dtype)
     header.set_data_shape(shape)
     unit, factor = _unit(described)
     step, time_unit = described.seconds or (1.0, "unknown")
@@ -55,7 +52,7 @@ def write_nifti(stream: Any, array: Any, described: Described, *, compressed: bo
             stream = stack.enter_context(gzip.GzipFile("", "wb", 6, stream, mtime=0))
         header.write_to(stream)
         for slab in slabs_of(view):
-            stream.write(np.ascontiguousarray(slab.astype(f"<{np.dtype(stored).str[1:]}", copy=False)).data)
+            stream.write(np.ascontiguousarray(slab.astype(dtype, copy=False)).data)
 
 
 def _unit(described: Described) -> tuple[str, float]:

@@ -157,7 +157,9 @@ class _Headed(np.ndarray[Any, np.dtype[Any]]):
 def write_nrrd(stream: Any, array: Any, described: Described) -> None:
     """Write a .nrrd file, not compressed. Labels with names are segments of 3D Slicer."""
     nrrd = library("nrrd", "scans")
-    dtype = np.dtype({"bool": "uint8", "float16": "float32"}.get(array.dtype.name, array.dtype.name))
+    dtype = np.dtype(
+        {"bool": "uint8", "float16": "float32"}.get(np.dtype(array.dtype).name, np.dtype(array.dtype).name)
+    )
     if dtype.name not in _TYPES:
         raise ValueError(f"NRRD has no {dtype}")
     leading = described.axes[:-3]
@@ -171,14 +173,14 @@ def write_nrrd(stream: Any, array: Any, described: Described) -> None:
             header |= {f"Segment{number}_ID": f"Segment_{label}", f"Segment{number}_Name": name or str(label),
                        f"Segment{number}_LabelValue": str(label), f"Segment{number}_Layer": "0",
                        f"Segment{number}_Color": rgb}  # fmt: skip
-    shell = np.broadcast_to(np.zeros((), dtype.newbyteorder("<")), array.shape).view(_Headed)
+    shell = np.broadcast_to(np.zeros((), dtype), array.shape).view(_Headed)
     text = io.BytesIO()
     with warnings.catch_warnings():  # pynrrd asks for the time in an old way
         warnings.simplefilter("ignore", DeprecationWarning)
         nrrd.write(text, shell, header, index_order="C")
     stream.write(text.getvalue())
     for slab in slabs_of(array):
-        stream.write(np.ascontiguousarray(slab.astype(dtype.newbyteorder("<"), copy=False)).data)
+        stream.write(np.ascontiguousarray(slab.astype(dtype, copy=False)).data)
 
 
 def _space(described: Described, n_leading: int) -> dict[str, Any]:
