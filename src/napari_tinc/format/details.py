@@ -19,7 +19,7 @@ from .cursor import pack_varint
 from .limits import MAX_DETAILS
 from .metadata import compact
 from .numbers import pack_numbers, unpack_numbers
-from .placement import QFORM_NUMBERS, Placement, packed_forms, unpack_placement
+from .placement import LARGEST, QFORM_NUMBERS, Placement, packed_forms, unpack_placement
 
 LEAST_BUDGET = 80  # All items together may take this many bytes of any file, with their row in the table of chunks,
 SHARE = 100  # and of a larger file one byte in so many.
@@ -214,7 +214,10 @@ def _expected_qform(spacing: Sequence[float]) -> tuple[float, ...]:
 
 def _unpack_qform(data: bytes, spacing: Sequence[float]) -> tuple[float, ...]:
     """Read the numbers of NIfTI's qform."""
-    return tuple(_unpack(data, _expected_qform(spacing))[0])
+    numbers = tuple(_unpack(data, _expected_qform(spacing))[0])
+    if max(map(abs, numbers)) >= LARGEST:
+        raise TincError(f"DETAILS chunk has the qform {numbers}, expected numbers below {LARGEST:g}")
+    return numbers
 
 
 def _unpack_time(data: bytes) -> tuple[float, str]:

@@ -22,6 +22,7 @@ from .numbers import pack_numbers, unpack_numbers
 # x to the left, y backward, z up (DICOM, ITK).
 SPACES = ("", "RAS", "LPS")
 NIFTI_CODES = 5  # NIfTI knows forms of the codes 0 (none) to 5.
+LARGEST = 1e30  # Matrices of larger numbers are refused.
 QFORM_NUMBERS = 10  # quatern_b, c, d; qoffset_x, y, z; pixdim_1, 2, 3; qfac.
 
 _EXACT, _ROTATION, _OF_QFORM = range(3)  # How the matrix is stored.
@@ -53,8 +54,8 @@ class Placement:
         matrix = np.array(self.affine, np.float64)
         if matrix.shape == (4, 4):
             matrix = matrix[:3]
-        if matrix.shape != (3, 4) or not np.isfinite(matrix).all():
-            raise ValueError(f"affine is {self.affine!r:.200}, expected a matrix 3 x 4 or 4 x 4 of finite numbers")
+        if matrix.shape != (3, 4) or not (np.abs(matrix) < LARGEST).all():
+            raise ValueError(f"affine is {self.affine!r:.200}, expected a matrix 3 x 4 or 4 x 4 of numbers")
         lengths = np.linalg.norm(matrix[:, :3], axis=0)
         if not lengths.all() or abs(np.linalg.det(matrix[:, :3] / lengths)) < 1e-6:
             raise ValueError(f"affine is {matrix.tolist()}, expected three directions that span a volume")
@@ -63,8 +64,8 @@ class Placement:
         if not all(0 <= code <= NIFTI_CODES for code in (self.sform_code, self.qform_code)):
             raise ValueError(f"NIfTI codes are {self.sform_code}, {self.qform_code}, expected 0 to {NIFTI_CODES}")
         qform = None if self.qform is None else tuple(map(float, self.qform))
-        if qform is not None and (len(qform) != QFORM_NUMBERS or not np.isfinite(qform).all()):
-            raise ValueError(f"qform is {qform}, expected {QFORM_NUMBERS} finite numbers")
+        if qform is not None and (len(qform) != QFORM_NUMBERS or not (np.abs(qform) < LARGEST).all()):
+            raise ValueError(f"qform is {qform}, expected {QFORM_NUMBERS} numbers")
         object.__setattr__(self, "affine", tuple(tuple(row) for row in matrix.tolist()))
         object.__setattr__(self, "qform", qform)
 

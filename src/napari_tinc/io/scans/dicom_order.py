@@ -106,10 +106,11 @@ def _step(slices: Sequence[Frame], normal: Any) -> Any:
     worst = float(np.abs(away).max())
     if worst > _NEARLY_EVEN:
         gaps = np.diff(positions @ normal)
+        usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
         at = int(np.argmax(gaps))
         raise ValueError(
             f"its slices are not evenly spaced: {gaps[at]:.6g} mm between {slices[at].file.name} and "
-            f"{slices[at + 1].file.name}, but {float(np.median(gaps)):.6g} mm between most; slices are missing, or "
+            f"{slices[at + 1].file.name}, but {usual:.6g} mm between most; slices are missing, or "
             "belong to another series"
         )
     if worst > _EVEN:

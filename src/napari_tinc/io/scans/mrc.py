@@ -52,7 +52,7 @@ def read_mrc(file: Path, inside: str, options: ReadOptions) -> Content:
 
 def _has_unsigned_bytes(header: Any) -> bool:
     """Tell whether IMOD wrote the file, with bytes of 0 to 255, which mrcfile takes for -128 to 127."""
-    stamp, flags = np.frombuffer(header["extra2"].tobytes()[36:44], header.mode.dtype)
+    stamp, flags = np.frombuffer(header["extra2"].tobytes()[40:48], header.mode.dtype)
     if stamp != _IMOD_STAMP or flags & _SIGNED:
         return False
     say("its bytes are taken as 0 to 255, as IMOD wrote them")
