@@ -66,13 +66,12 @@ _PATH_WRITERS: dict[str, Callable[[Path, Any, Described], None]] = {
     ".mrc": write_mrc, ".map": write_mrc, ".h5": write_hdf5, ".hdf5": write_hdf5,
 }  # fmt: skip
 # What each format keeps of FACTS; docs/reference/formats.md says it, too, and is compared with files that are written.
-_OME = ("spacing", "unit", "channels")
 KEEPS: dict[str, tuple[str, ...]] = {
-    ".tif": ("spacing", "unit"), ".tiff": ("spacing", "unit"), ".ome.tif": _OME, ".ome.tiff": _OME, ".npy": (),
+    **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff"), ("spacing", "unit", "channels")), ".npy": (),
     **dict.fromkeys((".nii", ".nii.gz"),
                     ("spacing", "unit", "origin", "orientation", "shear", "time step", "contrast limits")),
     ".nrrd": ("spacing", "unit", "origin", "orientation", "shear", "time step", "names of labels"),
-    ".mha": ("spacing", "unit", "origin", "orientation"),
+    ".mha": ("spacing", "unit", "origin", "orientation", "shear"),
     **dict.fromkeys((".mrc", ".map"), ("spacing", "unit", "origin")),
     **dict.fromkeys((".h5", ".hdf5"), ("spacing", "unit", "origin", "orientation", "shear")),
     ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...array_like import LazyBase
 from ...format.placement import Placement
 from ..arrays import slabs_of
-from ..described import Described
+from ..described import Described, written_dtype
 from ..image import Content, library
 from ..read_options import ReadOptions
 
@@ -106,12 +106,9 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     ITK writes the header, of an image of one voxel.
     """
     sitk = library("SimpleITK", "scans")
-    dtype = np.dtype(
-        {"bool": "uint8", "float16": "float32"}.get(np.dtype(array.dtype).name, np.dtype(array.dtype).name)
-    )
-    if dtype.name not in _TYPES or len(array.shape) > 4:
-        what = f"no {dtype}" if dtype.name not in _TYPES else f"at most four axes, not {len(array.shape)}"
-        raise ValueError(f"MetaImage has {what}")
+    dtype = written_dtype(array.dtype, _TYPES, "MetaImage", {"bool": "uint8", "float16": "float32"})
+    if len(array.shape) > 4:
+        raise ValueError(f"MetaImage has at most four axes, not {len(array.shape)}")
     image = sitk.GetImageFromArray(np.zeros((1,) * len(array.shape), dtype), isVector=False)
     factor = described.factor_to("millimeter") or 1.0
     extra = len(array.shape) - 3

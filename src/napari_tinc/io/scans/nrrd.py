@@ -14,7 +14,7 @@ import numpy as np
 from ...format.details import Details
 from ...format.placement import Placement
 from ..arrays import slabs_of
-from ..described import Described
+from ..described import Described, written_dtype
 from ..image import Content, library
 from ..read_options import ReadOptions, say
 
@@ -157,11 +157,7 @@ class _Headed(np.ndarray[Any, np.dtype[Any]]):
 def write_nrrd(stream: Any, array: Any, described: Described) -> None:
     """Write a .nrrd file, not compressed. Labels with names are segments of 3D Slicer."""
     nrrd = library("nrrd", "scans")
-    dtype = np.dtype(
-        {"bool": "uint8", "float16": "float32"}.get(np.dtype(array.dtype).name, np.dtype(array.dtype).name)
-    )
-    if dtype.name not in _TYPES:
-        raise ValueError(f"NRRD has no {dtype}")
+    dtype = written_dtype(array.dtype, _TYPES, "NRRD", {"bool": "uint8", "float16": "float32"})
     leading = described.axes[:-3]
     header: dict[str, Any] = {"encoding": "raw"}
     kinds = ["domain"] * 3 + [{"t": "time", "c": "list"}.get(letter, "list") for letter in reversed(leading)]
