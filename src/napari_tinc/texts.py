@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def rough_size(nbytes: float) -> str:
@@ -29,3 +30,9 @@ def duration(seconds: float) -> str:
 def promise_of(bound: float) -> str:
     """Write what a bound on the error means for every voxel."""
     return f"every voxel within {bound:g}" if bound else "every voxel bit for bit"
+
+
+def hex_of(color: Sequence[float]) -> str:
+    """Write a color of three or four numbers, 0 to 1, as "#rrggbb"; with its opacity, "#rrggbbaa", if that is not 1."""
+    text = "".join(f"{round(255 * min(1.0, max(0.0, float(part)))):02x}" for part in color)
+    return f"#{text.removesuffix('ff') if len(text) == 8 else text}"

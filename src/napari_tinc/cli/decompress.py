@@ -35,9 +35,12 @@ def run_decompress(args: argparse.Namespace) -> None:
     part = part[(..., *_slices_of_region(args.region, shape[-3:]))]
     z, y, x = (size * 2**args.level for size in volume.spacing)
     spacing = (z, y, x) if volume.header.spacing else None
-    write_image(
+    start = [low or 0 for low, _ in args.region]
+    placement = volume.placement and volume.placement.moved(start, 2**args.level)
+    lost = write_image(
         args.image, part, spacing, volume.units, axes=volume.axis_labels, channels=volume.channels,
-        value_range=volume.value_range, coarser=coarser if part.shape == shape else (),
+        value_range=volume.value_range, coarser=coarser if part.shape == shape else (), placement=placement,
+        details=volume.details, labels=volume.labels,
         coding=_coding(volume, not args.level and part.shape == shape) if args.codec else None,
     )  # fmt: skip
     result = {
@@ -45,6 +48,8 @@ def run_decompress(args: argparse.Namespace) -> None:
         "spacing": spacing, "units": volume.units, "bytes": size_on_disk(args.image),
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
+    if lost:
+        print(f"napari-tinc: {args.image} does not keep {', '.join(lost)}", file=sys.stderr)
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
     print_result(args, result, result)

@@ -22,6 +22,7 @@ OF_NETWORKS = ("n_levels", "n_leaves", "n_scalars", "n_parameters", "widths", "w
 def run_info(args: argparse.Namespace) -> None:
     """Print what a file holds."""
     from ..decoding.network_box import NetworkBox
+    from ..format.details import as_json
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
 
@@ -38,6 +39,7 @@ def run_info(args: argparse.Namespace) -> None:
     result = {
         "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
         "channels": volume.channels, "spacing": header.spacing, "units": volume.units,
+        **as_json(volume.placement, volume.details),
         "value_range": volume.value_range, "error_bound": None if volume.n_missing else volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,

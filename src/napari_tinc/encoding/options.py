@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..format import limits
+from ..format.chunks import Ancillary, Chunk
+from ..format.details import Details, budget_of, pack_details
+from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
+from ..format.placement import Placement
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import block_size
@@ -58,7 +62,10 @@ class Options:
         ``psnr``.
     calibration : "auto" for gains and offsets if they are worth their bytes, or "none".
     labels : whether values are labels, which need ``max_error=0``.
-    channels : "name" and "color" ("#rrggbb") of every channel.
+    channels : "name", "color" ("#rrggbb") and "window" (black and white: "0 255") of every channel.
+    placement : where the voxels lie: a :class:`~napari_tinc.format.placement.Placement`, or a matrix 4 x 4 that takes
+        voxel (z, y, x, 1) to the world, in units of the spacing.
+    details : time step, contrast limits, names: a :class:`~napari_tinc.format.details.Details`, or its fields.
     method : "networks", "predictive", or "auto" for the better of the two.
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
     resume : folder that keeps finished work until the file is complete.
@@ -86,6 +93,8 @@ class Options:
     calibration: str = "auto"
     labels: bool = False
     channels: Sequence[Mapping[str, str]] | None = None
+    placement: Any = None
+    details: Any = None
     method: str = "auto"
     block: int | None = None
     resume: str | os.PathLike[str] | None = None
@@ -109,6 +118,8 @@ class Options:
         checked = {
             "seed": operator.index(self.seed), "widths": widths, "channels": channels or None,
             "spacing": None if self.spacing is None else _parse_spacing(self.spacing),
+            "placement": None if self.placement is None else Placement.of(self.placement),
+            "details": Details.of(self.details) if self.details else None,
         }  # fmt: skip
         _check_units(self.units)
         for name, value in checked.items():  # lists that were given cannot be changed any more
@@ -177,7 +188,10 @@ class Options:
 
     def facts(self) -> dict[str, Any]:
         """Return spacing and unit, as the head of a file has them."""
-        spacing = (1.0, 1.0, 1.0) if self.spacing is None and self.units else self.spacing
+        spacing = self.spacing
+        if spacing is None and self.placement is not None:
+            spacing = self.placement.spacing
+        spacing = (1.0, 1.0, 1.0) if spacing is None and self.units else spacing
         return {"spacing": spacing, "unit": self.units or ""}
 
     def with_facts(self, facts: Mapping[str, Any]) -> Options:
@@ -305,6 +319,23 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
             )
         meta["labels"] = True
     return meta
+
+
+def ancillary_of(source: VolumeSource, options: Options) -> list[Chunk]:
+    """Return the chunks that say what META and DETAILS store.
+
+    Raises
+    ------
+    ValueError
+        If the options do not fit the volume.
+    """
+    meta = meta_of(source, options)
+    chunks = [Chunk.of(Ancillary.META, compact(meta))] if meta else []
+    # A file without a known size is taken for one of the usual ratio: most are larger.
+    budget = budget_of(options.budget(source.nbytes) or math.floor(source.nbytes / DEFAULT_RATIO))
+    spacing, details = options.facts()["spacing"], options.details or Details()
+    payload = pack_details(options.placement, details, spacing, source.shape, budget)
+    return [*chunks, Chunk.of(Ancillary.DETAILS, payload)] if payload else chunks
 
 
 def _refuse_networks(given: str) -> None:

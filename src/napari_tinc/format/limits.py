@@ -20,6 +20,7 @@ MAX_UNIT = 32  # Longer names of a unit, in bytes, are refused.
 MAX_CHUNKS = 2**16  # Tables of more chunks are refused.
 MAX_CHUNK_NODES = 2**20  # Larger counts of nodes are refused; in ancillary chunks they mean nothing.
 MAX_META = 2**16  # A longer META, in bytes, is refused.
+MAX_DETAILS = 2**16  # A longer DETAILS, in bytes, is refused.
 
 MAX_FLOAT = sys.float_info.max  # Infinite numbers are refused.
 

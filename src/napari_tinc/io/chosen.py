@@ -8,7 +8,7 @@ import numpy as np
 
 from .arrays import AxesView, extremes
 from .image import Content
-from .read_options import ReadOptions
+from .read_options import ReadOptions, say
 
 # Axes that a file calls otherwise: how a message says it.
 _MEANINGS = {"C": "channels", "S": "samples of a colour", "T": "points in time"}
@@ -36,7 +36,11 @@ def with_axes(content: Content, axes: str) -> Content:
             for new, was in zip(axes, old, strict=True)
         }
         sizes = [moved.get(letter, (None, None)) for letter in "ZYX"]
-    return content._replace(array=array, axes=axes, sizes=sizes)
+    placement = content.placement
+    if placement is not None and [letter for letter in axes if letter in "ZYX"] != [c for c in old if c in "ZYX"]:
+        say("the place of the volume in the world is not kept, as --axes gives its axes other names")
+        placement = None
+    return content._replace(array=array, axes=axes, sizes=sizes, placement=placement)
 
 
 def one_channel(content: Content, channel: int | str) -> Content:

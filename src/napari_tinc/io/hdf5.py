@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..format.placement import Placement
 from .arrays import ArrayOfFile, AxesView
 from .image import Content, default_axes, library
 from .read_options import ReadOptions, say
 from .scaled import scaled
+from .units import UNITS
 
 # Filters that HDF5 itself has not, by the numbers that the HDF Group gives out; hdf5plugin has them.
 _FILTERS = {
@@ -33,6 +35,8 @@ def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
         source.visititems(lambda _, item: items.append(item))
         shapes = [(item, item.shape or ()) for item in items if isinstance(item, h5py.Dataset)]
         volumes = [item for item, shape in shapes if 3 in (len(shape), sum(length != 1 for length in shape))]
+        more_axes = [item for item, shape in shapes if len(shape) > 3]
+        volumes = volumes or (more_axes if len(more_axes) == 1 else [])
         if inside or len(volumes) != 1:
             problem = f"it has no dataset /{inside}" if inside else f"it has {len(volumes)} 3D datasets, not one"
             names = [f"{file}:{volume.name} ({'x'.join(map(str, volume.shape))})" for volume in volumes]
@@ -45,7 +49,22 @@ def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
         raise ValueError(f"dataset /{inside} is empty")
     sizes = np.ravel(dataset.attrs.get("element_size_um", ()))  # z, y, x: what Fiji's HDF5 plugin writes
     array = measured(dataset, ArrayOfFile(dataset, file, portable=False), options)
-    return Content(array, default_axes(dataset.ndim), [(size, "um") for size in sizes])
+    axes = "".join(str(dim.label) for dim in dataset.dims).upper()
+    if len(axes) != dataset.ndim or len(set(axes)) < len(axes) or not set("ZYX") <= set(axes):
+        axes = default_axes(dataset.ndim)
+    return Content(array, axes, [(size, "um") for size in sizes], placement=_placement(dataset))
+
+
+def _placement(dataset: Any) -> Placement | None:
+    """Return where the voxels lie, in micrometres, as napari-tinc writes it; None if the dataset does not say."""
+    matrix, unit = dataset.attrs.get("affine"), UNITS.get(str(dataset.attrs.get("unit", "")), ("", 0.0))[1]
+    if matrix is None or np.shape(matrix) != (4, 4) or not unit > 0:
+        return None
+    space = str(dataset.attrs.get("space", ""))
+    factors = [[unit / UNITS["micrometer"][1]]] * 3
+    with contextlib.suppress(ValueError):
+        return Placement(affine=(np.asarray(matrix, float)[:3] * factors).tolist(), space=space)
+    return None
 
 
 def measured(dataset: Any, array: Any, options: ReadOptions) -> Any:

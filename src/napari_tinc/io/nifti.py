@@ -10,6 +10,7 @@ import numpy as np
 from .image import Content, library
 from .read_options import ReadOptions
 from .scaled import scaled
+from .scans.nifti_forms import place_and_details, spacing_of_nifti
 
 LABELS = 1002  # NIFTI_INTENT_LABEL: the values are labels.
 _COLORS = {"R": ("red", "ff0000"), "G": ("green", "00ff00"), "B": ("blue", "0000ff"), "A": ("alpha", "ffffff")}
@@ -38,8 +39,11 @@ def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.
     zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
+    placement, details = place_and_details(image.header, raw.shape, zooms)
+    zooms = spacing_of_nifti(placement, zooms)
+    sizes = [(zoom, unit) for zoom in reversed(zooms)]
     labels = int(image.header.get("intent_code", 0)) == LABELS and np.dtype(array.dtype).kind in "iu"
-    return Content(array, axes, [(zoom, unit) for zoom in reversed(zooms)], channels, labels)
+    return Content(array, axes, sizes, channels, labels, placement, details)
 
 
 def _check_compression(file: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .arrays import AxesView
+from .described import Described
 from .image import Spacing, library, rgb_of
 from .ngff.stores import ZARR_FILES
 
@@ -39,7 +40,7 @@ def is_replaceable_zarr(path: Path) -> bool:
 def write_zarr(
     folder: Path, levels: Sequence[Any], spacing: Spacing | None, units: str | None, axes: str,
     channels: Sequence[Mapping[str, str]], value_range: tuple[float, float] | None, name: str,
-    coding: ChunkCoding | None = None,
+    coding: ChunkCoding | None = None, described: Described | None = None,
 ) -> None:  # fmt: skip
     """Write OME-Zarr 0.5: time first, then channels or one other axis, then z, y, x; at most five axes."""
     zarr = library("zarr")
@@ -51,16 +52,24 @@ def write_zarr(
     for letter in names:
         label = {"name": letter} | ({"type": _AXIS_TYPES[letter]} if letter in _AXIS_TYPES else {})
         axis_entries.append(label | ({"unit": units} if units not in (None, "pixel") and letter in "zyx" else {}))
+    described = described or Described()
+    step, time_unit = _time_step(described)
+    for entry in axis_entries:
+        if entry["name"] == "t" and time_unit:
+            entry["unit"] = time_unit
+    world = described.placement
+    origin = world.matrix[:3, 3].tolist() if world is not None and world.is_upright else [0.0, 0.0, 0.0]
     group = zarr.open_group(folder, mode="w", zarr_format=3)
     datasets = []
     for level, lazy in enumerate(levels):
         factor, array = 2**level, AxesView(lazy, order)
-        leading = [1.0] * (len(axes) - 3)
+        leading = [step if letter == "t" else 1.0 for letter in names[:-3]]
         sizes = spacing or (1.0, 1.0, 1.0)
         scale: dict[str, Any] = {"type": "scale", "scale": [*leading, *(factor * size for size in sizes)]}
         # A voxel of a coarser level is a mean, and lies in the middle of the voxels that it is the mean of.
-        shift = [*(0.0 for _ in leading), *((factor - 1) / 2 * size for size in sizes)]
-        moved = [{"type": "translation", "translation": shift}] if level else []
+        shift = [*(0.0 for _ in leading),
+                 *(first + (factor - 1) / 2 * size for first, size in zip(origin, sizes, strict=True))]  # fmt: skip
+        moved = [{"type": "translation", "translation": shift}] if level or any(origin) else []
         datasets.append({"path": str(level), "coordinateTransformations": [scale, *moved]})
         options = coding.array_options(level, array.shape) if coding else {}
         options.setdefault("chunks", (*(1 for _ in leading), *(min(CHUNK, n) for n in array.shape[-3:])))
@@ -76,7 +85,20 @@ def write_zarr(
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
     if channels:
         ome["omero"] = {"channels": [_omero_channel(item, i, value_range) for i, item in enumerate(channels)]}
+    elif described.details.limits and value_range:
+        entry = _omero_channel({}, 0, value_range)
+        entry["window"] |= dict(zip(("start", "end"), described.details.limits, strict=True))
+        ome["omero"] = {"channels": [entry]}
     group.attrs["ome"] = ome
+
+
+def _time_step(described: Described) -> tuple[float, str | None]:
+    """Return the time step and its unit, by the names that OME-Zarr has."""
+    if described.details.time is None:
+        return 1.0, None
+    step, unit = described.details.time
+    known = {"sec": "second", "msec": "millisecond", "usec": "microsecond"}
+    return step, known.get(described.seconds[1]) if described.seconds and described.seconds[0] == step else unit or None
 
 
 def _write_values(target: Any, array: Any) -> None:
@@ -97,4 +119,7 @@ def _omero_channel(channel: Mapping[str, str], index: int, value_range: tuple[fl
     if value_range:
         low, high = map(float, value_range)
         entry["window"] = {"min": low, "max": high, "start": low, "end": high}
+        chosen = channel.get("window", "").split()
+        if len(chosen) == 2:
+            entry["window"] |= {"start": float(chosen[0]), "end": float(chosen[1])}
     return entry

@@ -24,6 +24,12 @@ from .nifti import read_nifti
 from .npy import read_npy, read_npz
 from .raw import read_raw
 from .read_options import ReadOptions
+from .scans.dicom import read_dicom
+from .scans.dicom_files import is_dicom
+from .scans.metaimage import read_metaimage
+from .scans.mrc import MRC_SUFFIXES, read_mrc
+from .scans.nrrd import read_nrrd
+from .scans.others import NIBABEL_SUFFIXES, read_with_nibabel
 from .slices import read_folder, read_slices
 from .tiff import read_tiff
 from .units import spacing_and_unit
@@ -46,6 +52,11 @@ _READERS: dict[str, Reader] = {
     **dict.fromkeys((".ims",), read_imaris),
     **dict.fromkeys((".n5",), read_n5),
     **dict.fromkeys(PACKAGES, read_bioio),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), read_dicom),
+    **dict.fromkeys((".nrrd", ".nhdr"), read_nrrd),
+    **dict.fromkeys((".mha", ".mhd"), read_metaimage),
+    **dict.fromkeys(MRC_SUFFIXES, read_mrc),
+    **dict.fromkeys(NIBABEL_SUFFIXES, read_with_nibabel),
 }
 
 # An image in these files is named after a colon: scan.h5:/entry/data.
@@ -104,13 +115,13 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
         content = chosen(reader(owner, inside, options), options)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
-        channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0)
+        channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0, content.windows)
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
-    return Image(array, axes, spacing, units, name, channels, content.labels)
+    return Image(array, axes, spacing, units, name, channels, content.labels, content.placement, content.details)
 
 
 def _located(path: str, options: ReadOptions) -> tuple[Path | str, str, str, Reader]:
@@ -148,8 +159,10 @@ def _reader_of(file: Path, suffix: str, options: ReadOptions) -> Reader:
         raise ValueError(f"cannot read {file}: it is not a regular file")
     if options.raw is not None and file.is_file():
         return read_raw
+    if not _READERS.get(suffix) and is_dicom(file):  # files of a scanner and their folders often have no suffix
+        return read_dicom
     if file.is_dir() and suffix not in _WITH_FOLDERS:
-        return read_folder
+        return read_dicom if is_dicom(file) else read_folder
     if not suffix:
         problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
         supported = f"supported are {', '.join(_READERS)}, folders of slices, and files without a header (--raw)"

@@ -98,3 +98,17 @@ def _is_meant(unit: object) -> bool:
 def _as_text(sizes: Sequence[Size]) -> str:
     """Put sizes and units as the file has them into words."""
     return ", ".join(f"{axis} {size} {unit or ''}".strip() for axis, (size, unit) in zip("zyx", sizes, strict=False))
+
+
+# Names that NGFF, pint and napari share, and symbols: in seconds.
+_SECONDS = {
+    "second": 1.0, "s": 1.0, "sec": 1.0, "millisecond": 1e-3, "ms": 1e-3, "msec": 1e-3, "microsecond": 1e-6, "us": 1e-6,
+    "µs": 1e-6, "usec": 1e-6, "nanosecond": 1e-9, "ns": 1e-9, "minute": 60.0, "min": 60.0, "hour": 3600.0, "h": 3600.0,
+    "day": 86400.0, "d": 86400.0,
+}  # fmt: skip
+
+
+def seconds_of(unit: object) -> float | None:
+    """Return how many seconds a unit of time has; None if the text is none."""
+    text = str(unit or "").strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
+    return _SECONDS.get(text, _SECONDS.get(text.lower().removesuffix("s")) if len(text) > 3 else None)

@@ -120,6 +120,8 @@ def windows_of_omero(attributes: Mapping[str, Any]) -> list[tuple[float, float] 
     for item in _omero_channels(attributes):
         window = item.get("window")
         ends = [window.get("start"), window.get("end")] if isinstance(window, dict) else []
+        if isinstance(window, dict) and ends == [window.get("min"), window.get("max")]:
+            ends = []  # all values, which nobody chose
         numbers = [float(end) for end in ends if isinstance(end, int | float) and np.isfinite(end)]
         windows.append((numbers[0], numbers[1]) if len(numbers) == 2 and numbers[0] < numbers[1] else None)
     return windows

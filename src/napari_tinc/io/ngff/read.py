@@ -18,7 +18,9 @@ from .metadata import (
     level_paths,
     multiscales_of,
     placement_of,
+    windows_of_omero,
 )
+from .place import details_of, world_of
 from .stores import MOST_LISTED, Tree, attributes_of, images_in
 
 
@@ -92,9 +94,11 @@ def _level(
     if not tree.is_array(node):
         raise ValueError(f"level {level} of the image is a group, expected an array")
     placement = placement_of(image, level, node.ndim)
+    channels, windows = channels_of_omero(attributes), windows_of_omero(attributes)
     return Content(
-        _array(tree, posixpath.join(path, level), node), placement.axes, _sizes(placement),
-        channels_of_omero(attributes), labels=_are_labels(tree, path, attributes),
+        _array(tree, posixpath.join(path, level), node), placement.axes, _sizes(placement), channels,
+        labels=_are_labels(tree, path, attributes), windows=windows, placement=world_of(placement),
+        details=details_of(placement, channels, windows),
     )  # fmt: skip
 
 

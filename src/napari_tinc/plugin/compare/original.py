@@ -14,7 +14,8 @@ import numpy as np
 from napari.layers import Image, Labels, Layer
 from numpy.typing import ArrayLike, NDArray
 
-from ...decoding.volume import TincVolume, quality_of
+from ...decoding.comparing import quality_of
+from ...decoding.volume import TincVolume
 from ...metrics import Quality, box_errors, psnr
 from ...octree import box_slices
 from ..layers.compressed import OVERLAY
