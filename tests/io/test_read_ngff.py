@@ -183,6 +183,23 @@ def test_the_command_line_keeps_labels(tmp_path: Path, capsys: pytest.CaptureFix
     assert "labels" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dtype", ["u1", "i8", "u8", "f4", "?"])
+def test_labels_of_other_dtypes_are_kept(tmp_path: Path, dtype: str) -> None:
+    """A mask that is called labels, numbers of segments in floats or in 64 bits."""
+    labels = np.random.default_rng(0).integers(0, 2 if dtype == "?" else 200, (6, 7, 8)).astype(dtype)
+    save_labels(tmp_path / "v.zarr", labels, **{"image-label": {}})
+    file = str(tmp_path / "v.tinc")
+    assert main(["compress", str(tmp_path / "v.zarr/labels/cells"), file]) == 0
+    volume = open_tinc(file)
+    assert volume.labels and np.array_equal(volume, labels)
+
+
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_labels(tmp_path / "v.zarr", ramp().astype("f4") / 2, **{"image-label": {}})
+    assert main(["compress", str(tmp_path / "v.zarr/labels/cells"), str(tmp_path / "v.tinc")]) == 1
+    assert "a label is 0.5, expected whole numbers" in capsys.readouterr().err
+
+
 # --- plates and others ------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +290,15 @@ def test_by_url(tmp_path: Path) -> None:
         assert labels.labels
         with pytest.raises(ValueError, match=r"cannot read http.*lost\.zarr: there is no Zarr array or group"):
             read_image(f"{url}/lost.zarr")
+
+
+def test_scaled_arrays_of_xarray(tmp_path: Path) -> None:
+    write_array(tmp_path / "v.zarr", ramp(dtype="i2"))
+    facts = {"scale_factor": 0.5, "add_offset": -3.0, "_ARRAY_DIMENSIONS": ["x", "y", "z"]}
+    (tmp_path / "v.zarr" / ".zattrs").write_text(json.dumps(facts))
+    image = read_image(tmp_path / "v.zarr")
+    assert image.axes == "ZYX"
+    np.testing.assert_array_equal(image.array, ramp().T * 0.5 - 3)
 
 
 def test_chunks_that_are_not_there_have_the_fill_value(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..arrays import ArrayOfFile
+from ..chosen import as_labels
+from ..hdf5 import decoded
 from ..image import Content, default_axes
 from ..read_options import ReadOptions, say
 from .metadata import (
@@ -40,7 +42,11 @@ def read_zarr(location: str | os.PathLike[str], inside: str, options: ReadOption
         group_path, level = posixpath.split(path)
         attributes = tree.attributes(group_path) if path else {}
         image = _image_with_level(attributes, level)
-        return _plain_array(tree, path, node) if image is None else _level(tree, group_path, attributes, image, node)
+        return (
+            _plain_array(tree, path, node, options)
+            if image is None
+            else _level(tree, group_path, attributes, image, node)
+        )
     attributes = attributes_of(node)
     images = multiscales_of(attributes)
     if not images:
@@ -77,12 +83,13 @@ def _image_with_level(attributes: Mapping[str, Any], level: str) -> dict[str, An
     return next((image for image in images if level in level_paths(image)), None)
 
 
-def _plain_array(tree: Tree, path: str, node: Any) -> Content:
-    """Read an array that no OME-Zarr image describes."""
+def _plain_array(tree: Tree, path: str, node: Any, options: ReadOptions) -> Content:
+    """Read an array that no OME-Zarr image describes; as xarray shows it, if it is scaled."""
     # xarray stores them in the second place in Zarr version 2.
     names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
     axes = letters_of([name for name in names if name]) if len(names) == node.ndim and all(names) else ""
-    return Content(_array(tree, path, node), axes if axes.strip("Q") else default_axes(node.ndim))
+    array = decoded(_array(tree, path, node), node.attrs, options)
+    return Content(array, axes if axes.strip("Q") else default_axes(node.ndim))
 
 
 def _level(
@@ -95,11 +102,11 @@ def _level(
         raise ValueError(f"level {level} of the image is a group, expected an array")
     placement = placement_of(image, level, node.ndim)
     channels, windows = channels_of_omero(attributes), windows_of_omero(attributes)
-    return Content(
+    content = Content(
         _array(tree, posixpath.join(path, level), node), placement.axes, _sizes(placement), channels,
-        labels=_are_labels(tree, path, attributes), windows=windows, placement=world_of(placement),
-        details=details_of(placement, channels, windows),
+        windows=windows, placement=world_of(placement), details=details_of(placement, channels, windows),
     )  # fmt: skip
+    return as_labels(content) if _are_labels(tree, path, attributes) else content
 
 
 def _finest(tree: Tree, path: str, image: Mapping[str, Any]) -> str:
