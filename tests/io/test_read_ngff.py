@@ -194,6 +194,20 @@ def test_labels_of_other_dtypes_are_kept(tmp_path: Path, dtype: str) -> None:
     assert volume.labels and np.array_equal(volume, labels)
 
 
+def test_names_and_colors_of_labels(tmp_path: Path) -> None:
+    label = {
+        "colors": [{"label-value": 1, "rgba": [255, 0, 0, 128]}, {"label-value": 2, "rgba": [0, 255, 0, 255]}, {}],
+        "properties": [{"label-value": 2, "name": "spleen"}, {"label-value": 5, "name": "liver"}, {"name": "none"}],
+    }
+    save_labels(tmp_path / "v.zarr", ramp(), **{"image-label": label})
+    details = read_image(tmp_path / "v.zarr/labels/cells").details
+    assert details is not None
+    assert details.objects == ((1, "", "#ff000080"), (2, "spleen", "#00ff00"), (5, "liver", ""))
+    for damaged in ({"colors": 3}, {"colors": [{"label-value": "1"}]}, {"properties": [None]}, [], None):
+        save_labels(tmp_path / "w.zarr", ramp(), **{"image-label": damaged})
+        assert read_image(tmp_path / "w.zarr/labels/cells").labels
+
+
 def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_labels(tmp_path / "v.zarr", ramp().astype("f4") / 2, **{"image-label": {}})
     assert main(["compress", str(tmp_path / "v.zarr/labels/cells"), str(tmp_path / "v.tinc")]) == 1

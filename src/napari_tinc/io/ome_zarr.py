@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from .arrays import AxesView
 from .described import Described
 from .image import Spacing, library, rgb_of
+from .ngff.labels import image_label
 from .ngff.stores import ZARR_FILES
 
 CHUNK = 128  # Voxels along an edge of a Zarr chunk.
@@ -89,6 +90,8 @@ def write_zarr(
         entry = _omero_channel({}, 0, value_range)
         entry["window"] |= dict(zip(("start", "end"), described.details.limits, strict=True))
         ome["omero"] = {"channels": [entry]}
+    if described.labels and levels[0].dtype.kind in "iu":
+        ome["image-label"] = image_label(described.details.objects)
     group.attrs["ome"] = ome
 
 

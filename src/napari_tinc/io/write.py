@@ -74,7 +74,7 @@ KEEPS: dict[str, tuple[str, ...]] = {
     ".mha": ("spacing", "unit", "origin", "orientation", "shear"),
     **dict.fromkeys((".mrc", ".map"), ("spacing", "unit", "origin")),
     **dict.fromkeys((".h5", ".hdf5"), ("spacing", "unit", "origin", "orientation", "shear")),
-    ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits"),
+    ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits", "names of labels"),
 }  # fmt: skip
 OUTPUT_SUFFIXES = (*_WRITERS, *_PATH_WRITERS, ".zarr")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..chosen import as_labels
 from ..hdf5 import decoded
 from ..image import Content, default_axes
 from ..read_options import ReadOptions, say
+from .labels import objects_of
 from .metadata import (
     Placement,
     channels_of_omero,
@@ -102,11 +104,14 @@ def _level(
         raise ValueError(f"level {level} of the image is a group, expected an array")
     placement = placement_of(image, level, node.ndim)
     channels, windows = channels_of_omero(attributes), windows_of_omero(attributes)
+    details = details_of(placement, channels, windows)
     content = Content(
         _array(tree, posixpath.join(path, level), node), placement.axes, _sizes(placement), channels,
-        windows=windows, placement=world_of(placement), details=details_of(placement, channels, windows),
+        windows=windows, placement=world_of(placement), details=details,
     )  # fmt: skip
-    return as_labels(content) if _are_labels(tree, path, attributes) else content
+    if not _are_labels(tree, path, attributes):
+        return content
+    return as_labels(content._replace(details=replace(details, objects=objects_of(attributes))))
 
 
 def _finest(tree: Tree, path: str, image: Mapping[str, Any]) -> str:
