@@ -42,5 +42,6 @@ def objects_of(attributes: Mapping[str, Any]) -> tuple[Object, ...]:
 def _entries(entry: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """Return the objects of a list that are of a label."""
     items = entry.get(key)
-    usable = isinstance(items, list)
-    return [item for item in items if isinstance(item, dict) and type(item.get("label-value")) is int] if usable else []
+    if not isinstance(items, list):
+        return []
+    return [item for item in items if isinstance(item, dict) and type(item.get("label-value")) is int]
