@@ -46,7 +46,7 @@ def cut_tiff(path: Path) -> None:
 
 def save_nifti(path: Path, xyz: Any, slope: float | None = None, inter: float = 0, unit: str = "mm") -> None:
     nibabel = pytest.importorskip("nibabel")
-    image = nibabel.Nifti1Image(xyz, np.diag([0.13, 0.26, 0.29, 1]))
+    image = nibabel.Nifti1Image(xyz, np.diag([0.13, 0.26, 0.29, 1]), dtype=xyz.dtype)
     image.header.set_xyzt_units(unit)
     if slope is not None:
         image.header.set_slope_inter(slope, inter)

@@ -147,7 +147,7 @@ ORDER = (
     ("events",),
     ("training",),
     ("encoding",),
-    ("isolation",),
+    ("isolation", "zarr_codec"),
     (
         "plugin",
         "cli",

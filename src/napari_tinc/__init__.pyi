@@ -1,8 +1,8 @@
 # The public names and the modules that define them. Type checkers and editors read this, and __init__.py at run time.
 
 from .control import Control as Control
+from .decoding.comparing import compare as compare
 from .decoding.volume import TincVolume as TincVolume
-from .decoding.volume import compare as compare
 from .decoding.volume import open as open
 from .encoding.compress import compress as compress
 from .encoding.compress import fit as fit

@@ -24,3 +24,7 @@ class TincError(Exception):
 
 class NotWithNetworks(ValueError):
     """Networks cannot compress this volume, or not to this size. The predictive coder may still do it."""
+
+
+class ReadWarning(UserWarning):
+    """An image was read, but something in its file is doubtful or was left out. The message is one line."""

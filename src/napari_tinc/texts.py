@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 
 def rough_size(nbytes: float) -> str:
@@ -42,3 +43,9 @@ def promise_of_file(bound: float | None, region_bound: float | None, n_voxels: i
         if everywhere
         else f"{kept}; no bound elsewhere"
     )
+
+
+def hex_of(color: Sequence[float]) -> str:
+    """Write a color of three or four numbers, 0 to 1, as "#rrggbb"; with its opacity, "#rrggbbaa", if that is not 1."""
+    text = "".join(f"{round(255 * min(1.0, max(0.0, float(part)))):02x}" for part in color)
+    return f"#{text.removesuffix('ff') if len(text) == 8 else text}"

@@ -73,3 +73,16 @@ def test_too_few_bytes_are_refused() -> None:
         search.encode_to_psnr([waves("u2", 0)], 40, 0)
     with pytest.raises(ValueError, match="expected at most 20"):
         search.encode_to_size([waves("u2", 0)], 20)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "f4"])
+def test_larger_bounds_are_tried_until_there_is_none(dtype: str) -> None:
+    """From a bound of 1, half a step was rounded to 1 again, for ever."""
+    box = np.random.default_rng(0).integers(0, 9, (6, 6, 6)).astype(dtype)
+    tried = search._Search([box], lambda bound: 0.0, lambda encoded: 0.0, search._encoder([box]))
+    tried._encode_at(1.0, search.TAPER)
+    for _ in range(20):
+        if tried.reach_further(lambda encoded: False):
+            break
+    bounds = [encoded.bound for encoded in tried.tried]
+    assert bounds == sorted(set(bounds)) and bounds[-1] == np.ptp(box)

@@ -95,7 +95,7 @@ def with_nan() -> np.ndarray[Any, Any]:
         (with_nan(), "1 voxels that are NaN or infinite"),
         (wave() > 100, "bool"),
         (wave(dtype="complex64"), "complex64"),
-        (wave(dtype="int64"), "int64"),
+        (wave(dtype="int64") * 2**30, "int64 and values"),
         (np.zeros((0, 3, 3)), "empty"),
     ],
 )

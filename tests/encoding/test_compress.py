@@ -237,7 +237,7 @@ def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
         (np.zeros((4, 4, 4), bool), {}, "volume is bool"),
         (np.zeros((4, 4, 4), "c8"), {}, "dtype complex64, expected one of uint8"),
         (np.zeros((4, 4, 4), object), {}, "dtype object"),
-        (np.zeros((4, 4, 4), "u8"), {}, "dtype uint64"),
+        (np.full((4, 4, 4), 2**40, "u8"), {}, "dtype uint64 and values 1099511627776 to 1099511627776, which do not"),
         (blobs(), {"ratio": 64, "nbytes": 100}, "2 targets given, ratio=64 and nbytes=100; expected one"),
         (blobs(), {"ratio": "64"}, "ratio is '64', expected a number"),
         (blobs(), {"max_error": True}, "max_error is True, expected a number"),

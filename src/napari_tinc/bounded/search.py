@@ -270,7 +270,10 @@ class _Search:
         largest = max(encoded.bound for encoded in self.tried)
         if largest >= self._largest or any(map(is_enough, self.tried)):
             return True
-        self._encode_at(self._rounded(float(np.log2(largest)) + 0.5), TAPER)
+        larger = self._rounded(float(np.log2(largest)) + 0.5)
+        if larger <= largest:  # The next integer: half a step from 1 is rounded to 1 again.
+            larger = min(largest + 1, self._largest)
+        self._encode_at(larger, TAPER)
         return False
 
     def _encode_at(self, bound: float, taper: int, dead_zone: float = DEAD_ZONE) -> EncodedBoxes:

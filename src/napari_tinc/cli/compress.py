@@ -19,6 +19,9 @@ from .output import print_result
 from .paths import check_output, is_inside, is_same_file
 from .progress import kept_text, make_progress, method_text, plan_text
 
+# Arguments of all commands that read an image; "labels" is for those that compress it.
+READING = ("axes", "labels", "series", "channel", "raw")
+
 if TYPE_CHECKING:
     from ..io.image import Image
     from ..metrics import Quality
@@ -39,7 +42,7 @@ def run_compress(args: argparse.Namespace) -> None:
     folder = Path(f"{os.path.realpath(args.file) if os.path.islink(args.file) else args.file}.parts")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is no folder; what is done is kept there")
-    image = args.image if args.isolate else read_volumes(args.image)
+    image = args.image if args.isolate else read_volumes(args.image, **reading(args))
     options = tinc.Options(
         ratio=args.ratio, nbytes=args.bytes, psnr=args.psnr, max_error=args.max_error, method=args.method,
         preset=args.preset or "balanced", device=args.device, seed=args.seed, weights=args.weights or "entropy",
@@ -66,6 +69,12 @@ def _field(args: argparse.Namespace, name: str) -> Any:
     if is_same_file(args.file, file_of(path)):
         raise ValueError(f"cannot write {args.file}: it is --{name} itself")
     return read_volumes(path).array
+
+
+def reading(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments that say how to read an image: the fields of ReadOptions."""
+    promised = getattr(args, "max_error", 0) is not None or args.labels
+    return {name: getattr(args, name) for name in READING} | {"precise": promised}
 
 
 def _check_method(args: argparse.Namespace) -> None:
@@ -102,7 +111,7 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
     if isinstance(image, str):
         from ..isolation.caller import fit_isolated
 
-        events = fit_isolated(image, options)
+        events = fit_isolated(image, options, read=reading(args))
     else:
         events = tinc.fit(image.array, options.with_facts(image.options()))
     figures: dict[str, Any] = {}
@@ -111,6 +120,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
         progress = make_progress()
         stack.callback(progress.clear)
         stack.enter_context(contextlib.closing(events))  # type: ignore[type-var]
+        if not isinstance(image, str) and str(image.array.dtype) in ("int64", "uint64"):
+            progress.say(f"{image.array.dtype} is stored in 32 bits, which hold all values")
         for event in events:
             entry: dict[str, Any] = {}
             if isinstance(event, tinc.Finished):

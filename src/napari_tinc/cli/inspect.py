@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..texts import promise_of_file
-from .compress import figures_of, number_of
+from .compress import figures_of, number_of, reading
 from .output import print_result
 from .tables import Part
 
@@ -25,6 +25,7 @@ def run_info(args: argparse.Namespace) -> None:
     """Print what a file holds."""
     from ..decoding.network_box import NetworkBox
     from ..decoding.smooth_share import smooth_share
+    from ..format.details import as_json
     from ..format.metadata import QUALITY_KEYS
     from ..format.networks_file import parameter_counts
     from ..format.widths import SCALAR
@@ -42,6 +43,7 @@ def run_info(args: argparse.Namespace) -> None:
     result = {
         "file": args.file, "shape": volume.shape, "axes": volume.axis_labels, "dtype": str(volume.dtype),
         "channels": volume.channels, "spacing": header.spacing, "units": volume.units,
+        **as_json(volume.placement, volume.details),
         "value_range": volume.value_range, "error_bound": None if volume.n_missing else volume.error_bound,
         "bytes": volume.nbytes_compressed, "ratio": volume.ratio,
         "bits_per_voxel": 8 * volume.nbytes_compressed / volume.size,
@@ -122,7 +124,7 @@ def run_verify(args: argparse.Namespace) -> None:
         from ..encoding.verify import verify_against
         from ..io.read import read_volumes
 
-        proof = verify_against(volume, read_volumes(args.against).array)
+        proof = verify_against(volume, read_volumes(args.against, **reading(args)).array)
         if proof.violations:
             raise ValueError(
                 f"{args.file}: {proof.violations} voxels differ from {args.against} by more than is promised "
@@ -140,8 +142,8 @@ def run_compare(args: argparse.Namespace) -> None:
     import numpy as np
 
     from ..correlation import fourier_shell_correlation, unit_of
+    from ..decoding.comparing import quality_of
     from ..decoding.values import MAX_EAGER_VOXELS
-    from ..decoding.volume import quality_of
     from ..encoding.verify import psnr_of_regions
     from ..io.read import read_volumes
     from ..region_quality import measure_regions
@@ -152,7 +154,7 @@ def run_compare(args: argparse.Namespace) -> None:
             f"{args.file} has {volume.size} voxels, expected at most {MAX_EAGER_VOXELS}, as it is compared in memory; "
             "info tells the quality that was measured when it was written"
         )
-    original, values = np.asarray(read_volumes(args.image).array), np.asarray(volume)
+    original, values = np.asarray(read_volumes(args.image, **reading(args)).array), np.asarray(volume)
     figures = figures_of(volume, quality_of(original, values, volume), file=args.file)
     figures |= psnr_of_regions(original, values, volume)
     unit = unit_of(volume.header.spacing, volume.units)

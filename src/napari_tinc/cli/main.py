@@ -12,12 +12,14 @@ import contextlib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import napari_tinc as tinc
 
 from ..encoding.log import to_json
+from ..errors import ReadWarning
 from .compress import run_compress
 from .decompress import run_decompress
 from .demo import run_demo
@@ -28,12 +30,30 @@ METHODS = ("auto", "networks", "predictive")
 PRESETS = ("fast", "balanced", "best")
 WEIGHTS = ("entropy", "int8", "float16")
 
+_SHOW = warnings.showwarning
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; SystemExit (of code 2) if the arguments are not usable."""
     if sys.stderr is None:  # closed; print would turn to stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     args = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ReadWarning)
+        warnings.showwarning = _show_warning
+        return _run(args)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
+    """Print what is doubtful about a file as one line on stderr. Other warnings are for developers."""
+    if issubclass(category, ReadWarning):
+        print(f"napari-tinc: {printable_line(str(message))}", file=sys.stderr)
+    else:
+        _SHOW(message, category, *place, **how)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run one command and return its exit code."""
     try:
         args.run(args)
         return 0
@@ -107,6 +127,17 @@ def _region(text: str) -> list[tuple[int | None, int | None]]:
     return list(zip(ends[::2], ends[1::2], strict=True))
 
 
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how to read an image where its file leaves room for doubt."""
+    help = "what the axes of the image are, such as ZYX or CZYX, whatever its file says"
+    command.add_argument("--axes", metavar="AXES", help=help)
+    command.add_argument("--series", type=int, metavar="N", help="of several images in the file, this one, from 0")
+    command.add_argument("--channel", metavar="N", help="only this channel, from 0, or by its name")
+    help = "shape and dtype of a file without a header: 300x512x512,uint16 (then big, or offset=BYTES)"
+    command.add_argument("--raw", metavar="SHAPE,DTYPE", help=help)
+    command.set_defaults(labels=False)
+
+
 def _parser() -> argparse.ArgumentParser:
     """Define the commands and their arguments."""
     parser = _Parser(prog="napari-tinc", description="Compress 3D volumes into tiny .tinc files, and draw them again.")
@@ -125,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     compress = command(run_compress, about, image="IN", file="OUT.tinc")
     kept = "What is done is kept in OUT.tinc.parts until the file is written: the same command goes on from there."
     compress.description = f"{about} {kept}"
+    compress.add_argument("--labels", action="store_true", help="values are labels: kept bit for bit, and marked")
     target = compress.add_mutually_exclusive_group()
     target.add_argument("--ratio", type=_number, metavar="R", help="bytes of the raw array / bytes of the file (64)")
     target.add_argument("--bytes", type=int, metavar="N", help="largest size of the file")
@@ -158,6 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     help = "only these voxels of the level, without the end; either end may be left out"
     whole = _region(":,:,:")
     decompress.add_argument("--region", type=_region, default=whole, metavar="z0:z1,y0:y1,x0:x1", help=help)
+    help = "write an OME-Zarr that stays compressed, for Zarr where napari-tinc is installed"
+    decompress.add_argument("--codec", choices=("tinc",), help=help)
     decompress.add_argument("--level", type=int, default=0, metavar="L", help="0 full resolution, 1 half, 2 a quarter")
 
     info = command(run_info, "Tell what a file holds.", file="FILE.tinc")
@@ -170,6 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = command(run_compare, "Measure a file against its original.", image="ORIGINAL", file="FILE.tinc")
     help = "a label image of the same shape (.tinc, too): PSNR and SSIM of each label, inside of all, and outside (0)"
     compare.add_argument("--regions", metavar="FILE", help=help)
+    for reading in (compress, verify, compare):
+        _add_reading(reading)
 
     demo = command(run_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
     demo.add_argument("--out", metavar="PATH", help="keep the .tinc file there")

@@ -24,7 +24,7 @@ def is_inside(path: str, folder: str) -> bool:
 def check_output(path: str, suffixes: Sequence[str]) -> None:
     """Raise ValueError if a file cannot be written, or its suffix is none of ``suffixes``."""
     folder, problem = os.path.dirname(os.path.realpath(path)), None
-    if Path(path).suffix.lower() not in suffixes:
+    if not Path(path).name.lower().endswith(tuple(suffixes)):
         problem = f"its suffix must be {' or '.join(suffixes)}"
     elif not os.path.isdir(folder):
         problem = f"there is no folder {folder}"

@@ -6,18 +6,19 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
+from ..format.details import Details, budget_of, pack_details, unpack_details
 from ..format.head import VolumeFacts
-from ..format.metadata import QUALITY_KEYS, read_json, usual_labels, with_json
+from ..format.metadata import QUALITY_KEYS, read_json, usual_labels, with_chunk, with_json
+from ..format.placement import Placement, placement_of_head
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
 from .cache import LeastRecentlyUsed
@@ -26,9 +27,6 @@ from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
 from .regions import Regions
 from .values import VoxelDecoder
-
-if TYPE_CHECKING:
-    from ..metrics import Quality
 
 CACHE_BYTES = 2**27  # A volume keeps at most so many bytes of decoded tiles and parsed boxes.
 
@@ -114,6 +112,21 @@ class TincVolume(LazyBase):
     def units(self) -> str | None:
         """Unit of :attr:`spacing`, such as "micrometer"; None if the file does not state it."""
         return self.header.unit or None
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the voxels lie in the world; None if the file states no more than a spacing."""
+        return self._details[0]
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """Matrix (4, 4) that takes voxel (z, y, x, 1) to the world, in :attr:`units`."""
+        return np.diag([*self.spacing, 1.0]) if self.placement is None else self.placement.matrix
+
+    @property
+    def details(self) -> Details:
+        """Time step, contrast limits, colormap and names, as far as the file states them."""
+        return self._details[1]
 
     @cached_property
     def axis_labels(self) -> str:
@@ -261,13 +274,20 @@ class TincVolume(LazyBase):
         )
 
     def rewritten(
-        self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str
+        self, *, spacing: tuple[float, ...] | None, units: str | None, axis_labels: str,
+        placement: Placement | None = None, details: Details | None = None,
     ) -> TincVolume:  # fmt: skip
-        """Return the same volume in a file with another spacing, unit and axes."""
+        """Return the same volume in a file with another spacing, unit, axes, placement and details.
+
+        A warning names the details for which there is no room.
+        """
         meta = self.meta | {"axes": axis_labels}
         if meta == {"axes": "zyx"}:
             meta = {}
         ancillary = with_json(self._parts.ancillary(), Ancillary.META, meta)
+        budget = budget_of(self.nbytes_compressed)
+        payload = pack_details(placement, details or Details(), spacing, self.header.shape, budget)
+        ancillary = with_chunk(ancillary, Ancillary.DETAILS, payload)
         data = self._parts.rewritten(ancillary, spacing=spacing, unit=units or "")
         return TincVolume(data, cache_bytes=self._cache.most)
 
@@ -307,13 +327,21 @@ class TincVolume(LazyBase):
             if part is not None:
                 part.verify()
         self.regions.verify()
-        _ = self.axis_labels, self.channels, self.provenance
+        _ = self.axis_labels, self.channels, self.provenance, self.details
 
     def __getitem__(self, index: Any) -> LazyArray:
         return self.levels[0][index]
 
     def __repr__(self) -> str:
         return f"<TincVolume shape={self.shape} dtype={self.dtype} ratio={self.ratio:.1f}>"
+
+    @cached_property
+    def _details(self) -> tuple[Placement | None, Details]:
+        """Read the placement and the details. A matrix or an origin in the head of the file is a placement, too."""
+        for chunk in self._parts.ancillary(Ancillary.DETAILS):
+            if chunk.level == 0:  # others are of later versions
+                return unpack_details(chunk.checked(), self.header.spacing)
+        return placement_of_head(self.header), Details()
 
     @cached_property
     def _decoder(self) -> VoxelDecoder:
@@ -352,46 +380,3 @@ def open(path: str | os.PathLike[str], *, partial: bool = False, cache_bytes: in
            [7, 7, 7]], dtype=uint8)
     """
     return TincVolume(stores.open_store(path), partial=partial, cache_bytes=cache_bytes)
-
-
-def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
-    """Measure a volume, or any array, against its original.
-
-    Parameters
-    ----------
-    original, volume : arrays of the same shape.
-
-    Returns
-    -------
-    PSNR, SSIM, RMSE, largest error, ratio and bits a voxel: see :class:`napari_tinc.metrics.Quality`.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or one of them has NaN or infinite values that the other has not.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import napari_tinc as tinc
-    >>> array = np.random.default_rng(0).normal(100, 20, (20, 20, 20)).astype(np.uint8)
-    >>> quality = tinc.compare(array, tinc.compress(array, max_error=2))
-    >>> quality.max_error
-    2.0
-    >>> print(f"{quality.psnr:.1f} dB, {quality.bits_per_voxel:.1f} bits a voxel")
-    40.1 dB, 4.5 bits a voxel
-    """
-    from ..metrics import measure
-
-    reconstruction = np.asarray(volume)
-    if not isinstance(volume, TincVolume):
-        return measure(original, reconstruction, reconstruction.nbytes)
-    return quality_of(original, reconstruction, volume)
-
-
-def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) -> Quality:
-    """Measure decoded values of a volume against its original, as :func:`compare` does."""
-    from ..metrics import measure
-
-    quality = measure(original, values, volume.nbytes_compressed)
-    return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now

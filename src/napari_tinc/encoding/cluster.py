@@ -114,7 +114,7 @@ def _fit_part(
     importance: NDArray[np.float32] | None,
 ) -> Block:  # fmt: skip
     """Read and fit a block, on a worker."""
-    return _fit_values(np.asarray(source.array[place]), source, settings, budget, span, share, importance)
+    return _fit_values(source.array[place], source, settings, budget, span, share, importance)
 
 
 def _fit_values(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from ..control import Control
@@ -17,8 +18,6 @@ from ..devices import pick_device
 from ..errors import Cancelled
 from ..events import Finished, Planned, Preview, Progress
 from ..format import limits
-from ..format.chunks import Ancillary, Chunk
-from ..format.metadata import compact
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
 from ..training.trainer import n_shards
@@ -26,7 +25,7 @@ from . import block_size, resources
 from .block_size import block_tree
 from .choice import run_for_size, settled_method
 from .job import EncodingJob
-from .options import Options, checked_source, meta_of
+from .options import Options, ancillary_of, checked_source
 from .psnr_search import LEAST_RATIO, reach_psnr
 from .regions.exact import ExactRegion, run_with_region
 from .regions.importance import Importance
@@ -41,7 +40,7 @@ def compress(
     units: str | None = None, axis_labels: str | Sequence[str] | None = None, weights: str = "entropy",
     levels: int | None = None, widths: Sequence[int] | None = None, calibration: str = "auto",
     max_error: float | None = None, labels: bool = False, channels: Sequence[Mapping[str, str]] | None = None,
-    method: str = "auto", block: int | None = None,
+    placement: Any = None, details: Any = None, method: str = "auto", block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     exact: ArrayLike | None = None, exact_max_error: float = 0.0, importance: ArrayLike | None = None,
     options: Options | None = None,
@@ -78,7 +77,11 @@ def compress(
         the size. Not with ``psnr``.
     calibration : "auto" for gains and offsets of networks, or a filter of blocks without networks, if they are worth
         their bytes; or "none".
-    channels : "name" and "color" ("#rrggbb") of every channel; stored in the file.
+    channels : "name", "color" ("#rrggbb") and "window" (black and white: "0 255") of every channel; stored in the file.
+    placement : where the voxels lie: a :class:`~napari_tinc.format.placement.Placement`, or a matrix 4 x 4 that takes
+        voxel (z, y, x, 1) to the world, in units of the spacing; stored in the file.
+    details : time step, contrast limits, names: a :class:`~napari_tinc.format.details.Details`, or its fields;
+        stored in the file as far as they take a hundredth of it.
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio (one tree, or
         blocks).
     resume : folder that keeps finished work until the file is complete. If the call is interrupted, the same call
@@ -123,8 +126,9 @@ def compress(
     given = Options(
         ratio=ratio, nbytes=nbytes, psnr=psnr, preset=preset, device=device, seed=seed, spacing=spacing,
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
-        max_error=max_error, labels=labels, channels=channels, method=method, block=block, resume=resume,
-        scheduler=scheduler, exact=exact, exact_max_error=exact_max_error, importance=importance,
+        max_error=max_error, labels=labels, channels=channels, placement=placement, details=details, method=method,
+        block=block, resume=resume, scheduler=scheduler,
+        exact=exact, exact_max_error=exact_max_error, importance=importance,
     )  # fmt: skip
     if options is not None and (given != Options() or exact is not None or importance is not None):
         raise TypeError("options and other keywords given, expected one: dataclasses.replace changes options")
@@ -175,13 +179,12 @@ def fit(
     budget = options.budget(source.nbytes)
     if not options.without_networks:  # else PyTorch is not needed
         pick_device(options.device)
-    meta = meta_of(source, options)
     weights = None if options.importance is None else Importance.of(options.importance, source)
     job = EncodingJob(
-        source, options.facts(), [Chunk.of(Ancillary.META, compact(meta))] if meta else [],
+        source, options.facts(), ancillary_of(source, options),
         options.settings(favour_decoding_speed=source.size > block_size.MOST_AT_ONCE), control or Control(),
-        options.block, scheduler=options.scheduler,
-        importance=weights, labels=bool(meta.get("labels") or meta.get("bool")),
+        options.block, scheduler=options.scheduler, importance=weights,
+        labels=options.labels or np.dtype(source.array.dtype).kind == "b",
     )  # fmt: skip
     region = None if options.exact is None else ExactRegion.of(options.exact, options.exact_max_error, source)
     psnr = options.psnr

@@ -17,10 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..format import limits
+from ..format.chunks import Ancillary, Chunk
+from ..format.details import Details, budget_of, pack_details
+from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
+from ..format.placement import Placement
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import block_size
+from .plain import fitting_array
 from .sources import VolumeSource
 
 DEFAULT_RATIO = 64.0  # The ratio if no target is given.
@@ -58,7 +63,10 @@ class Options:
     calibration : "auto" for gains and offsets, or a filter of blocks without networks, if they are worth their bytes;
         or "none".
     labels : whether values are labels, which need ``max_error=0``.
-    channels : "name" and "color" ("#rrggbb") of every channel.
+    channels : "name", "color" ("#rrggbb") and "window" (black and white: "0 255") of every channel.
+    placement : where the voxels lie: a :class:`~napari_tinc.format.placement.Placement`, or a matrix 4 x 4 that takes
+        voxel (z, y, x, 1) to the world, in units of the spacing.
+    details : time step, contrast limits, names: a :class:`~napari_tinc.format.details.Details`, or its fields.
     method : "networks", "predictive", or "auto" for the better of the two.
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
     resume : folder that keeps finished work until the file is complete.
@@ -89,6 +97,8 @@ class Options:
     calibration: str = "auto"
     labels: bool = False
     channels: Sequence[Mapping[str, str]] | None = None
+    placement: Any = None
+    details: Any = None
     method: str = "auto"
     block: int | None = None
     resume: str | os.PathLike[str] | None = None
@@ -116,6 +126,8 @@ class Options:
         checked = {
             "seed": operator.index(self.seed), "widths": widths, "channels": channels or None,
             "spacing": None if self.spacing is None else _parse_spacing(self.spacing),
+            "placement": None if self.placement is None else Placement.of(self.placement),
+            "details": Details.of(self.details) if self.details else None,
         }  # fmt: skip
         _check_units(self.units)
         for name, value in checked.items():  # lists that were given cannot be changed any more
@@ -184,12 +196,26 @@ class Options:
 
     def facts(self) -> dict[str, Any]:
         """Return spacing and unit, as the head of a file has them."""
-        spacing = (1.0, 1.0, 1.0) if self.spacing is None and self.units else self.spacing
+        spacing = self.spacing
+        if spacing is None and self.placement is not None:
+            spacing = self.placement.spacing
+        spacing = (1.0, 1.0, 1.0) if spacing is None and self.units else spacing
         return {"spacing": spacing, "unit": self.units or ""}
 
     def with_facts(self, facts: Mapping[str, Any]) -> Options:
-        """Return the same options, with an image's spacing, units, axes and channels if none were given."""
-        return replace(self, **{name: value for name, value in facts.items() if getattr(self, name) is None})
+        """Return the same options, with an image's spacing, units, axes and channels if none were given.
+
+        If the image has labels, so do the options; without a target they then ask for ``max_error=0``.
+        """
+        added = {name: value for name, value in facts.items() if getattr(self, name) is None}
+        if facts.get("labels"):
+            added |= {"labels": True} if self.has_target else {"labels": True, "max_error": 0}
+        return replace(self, **added)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether a ratio, a size, a PSNR or a bound was given."""
+        return any(getattr(self, name) is not None for name in TARGETS)
 
     def _option_against_networks(self) -> str:
         """Return the option that networks cannot serve, as it was given; "" if there is none."""
@@ -280,7 +306,7 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     dtype = getattr(array, "dtype", None)
     if options.method == "networks" and dtype is not None and np.dtype(dtype).kind == "b":
         _refuse_networks("a bool volume")
-    source = VolumeSource.of(array, exact=options.is_lossless)
+    source = VolumeSource.of(fitting_array(array), exact=options.is_lossless)
     if options.max_error is None and options.method == "predictive" and source.size > block_size.MOST_AT_ONCE:
         raise ValueError(
             f"{source.size} voxels and {options.without_networks} given, expected at most {block_size.MOST_AT_ONCE}: "
@@ -317,10 +343,27 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
         if not options.is_lossless or dtype.kind not in "iu":
             raise ValueError(
                 f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
-                "labels must be exact"
+                "labels must be exact (--max-error 0)"
             )
         meta["labels"] = True
     return meta
+
+
+def ancillary_of(source: VolumeSource, options: Options) -> list[Chunk]:
+    """Return the chunks that say what META and DETAILS store.
+
+    Raises
+    ------
+    ValueError
+        If the options do not fit the volume.
+    """
+    meta = meta_of(source, options)
+    chunks = [Chunk.of(Ancillary.META, compact(meta))] if meta else []
+    # A file without a known size is taken for one of the usual ratio: most are larger.
+    budget = budget_of(options.budget(source.nbytes) or math.floor(source.nbytes / DEFAULT_RATIO))
+    spacing, details = options.facts()["spacing"], options.details or Details()
+    payload = pack_details(options.placement, details, spacing, source.shape, budget)
+    return [*chunks, Chunk.of(Ancillary.DETAILS, payload)] if payload else chunks
 
 
 def _refuse_networks(given: str) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..format import limits
 from ..format.limits import MAX_LEADING
+from .plain import plain_array, plain_values
 
 FEW_VOXELS = 2**25  # The fingerprint of a larger volume is that of some boxes,
 SAMPLE_EDGE = 32  # of this many voxels along an edge.
@@ -51,14 +52,14 @@ class VolumeSource:
         ValueError, TypeError
             If no file can hold the volume.
         """
-        if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
-            array = np.asarray(array)
+        array = plain_array(array)
         dtype = np.dtype(array.dtype)
         if dtype.kind == "b" and exact:
             dtype = np.dtype("u1")
         elif dtype.kind == "b":
             raise TypeError(
-                "volume is bool; a mask or label image is not an intensity, and would survive with max_error=0 only"
+                "volume is bool; a mask or label image is not an intensity, and would survive with "
+                "max_error=0 only (--max-error 0)"
             )
         if dtype.newbyteorder("<").str[1:] not in limits.DTYPES:
             known = ", ".join(str(np.dtype(code)) for code in limits.DTYPES)
@@ -99,7 +100,7 @@ class VolumeSource:
 
     def read(self, volume: int, box: Sequence[slice], *, finite: bool = True) -> NDArray[Any]:
         """Read a box, see :meth:`checked`."""
-        return self.checked(np.asarray(self.array[self.index(volume, box)]), finite=finite)
+        return self.checked(self.array[self.index(volume, box)], finite=finite)
 
     def fingerprint(self) -> str:
         """Return a hash of all values; of some boxes only, if there are more than :data:`FEW_VOXELS`."""
@@ -113,15 +114,15 @@ class VolumeSource:
                 digest.update(self.read(volume, box, finite=False).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
-    def checked(self, values: NDArray[Any], *, finite: bool = True) -> NDArray[Any]:
-        """Return a box as a contiguous array of the dtype.
+    def checked(self, values: Any, *, finite: bool = True) -> NDArray[Any]:
+        """Return a box as a contiguous array of the dtype, see :func:`.plain.plain_values`.
 
         Raises
         ------
         ValueError
-            If ``finite`` is set and a value is not finite.
+            If a value does not fit into the dtype or is masked, or ``finite`` is set and a value is not finite.
         """
-        values = np.ascontiguousarray(values, self.dtype)
+        values = np.ascontiguousarray(plain_values(values, self.dtype))
         if finite and self.dtype.kind == "f":
             bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
             if bad:

@@ -13,6 +13,7 @@ from ..decoding.regions import whole_axes
 from ..decoding.volume import TincVolume
 from ..format.quality import span_of
 from ..octree import box_slices
+from .plain import fitting_array
 from .regions.exact import Tally
 from .sources import VolumeSource
 
@@ -39,17 +40,16 @@ def verify_against(volume: TincVolume, original: Any) -> Proof:
     Raises
     ------
     ValueError
-        If the file promises no bound, or the shapes or dtypes differ.
+        If the file promises no bound, or the shapes differ. Dtypes may: values are compared as float64, which holds
+        those of every dtype that a file has.
     """
     bound, regions = volume.error_bound, volume.regions
     if bound is None and regions.bound is None:
         raise ValueError("the file promises no bound: it was written for a size or a PSNR, without max_error or exact")
-    source = VolumeSource.of(original, exact=True)
-    dtype = np.dtype(original.dtype).newbyteorder("=")
-    if ((*source.leading, *source.shape), dtype) != (volume.shape, volume.dtype):
-        raise ValueError(
-            f"original is {(*source.leading, *source.shape)} of {dtype}, expected {volume.shape} of {volume.dtype}"
-        )
+    source = VolumeSource.of(fitting_array(original), exact=True)
+    shape = (*source.leading, *source.shape)
+    if shape != volume.shape:
+        raise ValueError(f"original is {shape} of {source.dtype}, expected {volume.shape} of {volume.dtype}")
     wrong, largest = 0, 0.0
     for number, index, part in volume.boxes() if bound is not None else ():
         assert part is not None and bound is not None  # the file was opened whole
@@ -57,6 +57,8 @@ def verify_against(volume: TincVolume, original: Any) -> Proof:
         truth = source.read(number, place, finite=False)
         values = part.values([np.arange(n, dtype=np.float64) + 0.5 for n in truth.shape])
         regions.put(number, whole_axes(place), values)
+        if truth.dtype != values.dtype:
+            truth, values = truth.astype(np.float64), values.astype(np.float64)
         wrong += violations(truth, values, bound)
         largest = max(largest, largest_difference(truth, values))
     if regions.bound is not None:
@@ -71,6 +73,8 @@ def violations_in_regions(volume: TincVolume, source: VolumeSource) -> tuple[int
     for number in range(len(regions)):
         region, (inside, values) = regions.place(number), regions.decoded(number)
         truth, values = source.read(region.volume, region.box, finite=False)[inside][None], values[inside][None]
+        if truth.dtype != values.dtype:
+            truth, values = truth.astype(np.float64), values.astype(np.float64)
         wrong += violations(truth, values, regions.bound or 0.0)
         largest = max(largest, largest_difference(truth, values))
     return wrong, largest

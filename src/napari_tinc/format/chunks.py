@@ -32,7 +32,7 @@ class ChunkKind(IntEnum):
 class Ancillary(IntEnum):
     """Kinds of chunks that a reader may skip. It keeps them when it writes the file again."""
 
-    META, THUMB, PROVENANCE, QUALITY = range(4)
+    META, THUMB, PROVENANCE, QUALITY, DETAILS = range(5)
 
 
 _ROLES: dict[tuple[bool, int], ChunkKind | Ancillary] = {

@@ -21,6 +21,7 @@ MAX_CHUNKS = 2**16  # Tables of more chunks are refused.
 MAX_CHUNK_NODES = 2**20  # Larger counts of nodes are refused; in ancillary chunks they mean nothing.
 MAX_META = 2**16  # A longer META, in bytes, is refused.
 MAX_FILTER = 2**12  # A longer filter, in bytes, is refused.
+MAX_DETAILS = 2**16  # A longer DETAILS, in bytes, is refused.
 
 MAX_REGION = 2**24  # Larger boxes of a region that is kept exactly, in voxels, are refused.
 

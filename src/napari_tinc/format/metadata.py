@@ -31,10 +31,15 @@ def read_json(chunks: Sequence[Chunk]) -> dict[str, Any]:
     return {}
 
 
+def with_chunk(ancillary: Sequence[Chunk], role: Ancillary, payload: bytes) -> list[Chunk]:
+    """Replace the chunk of a role, of level 0, or leave it out where the new payload is empty."""
+    others = [chunk for chunk in ancillary if chunk.role is not role or (chunk.level and role is Ancillary.DETAILS)]
+    return [*others, Chunk.of(role, payload)] if payload else others
+
+
 def with_json(ancillary: Sequence[Chunk], role: Ancillary, value: dict[str, Any]) -> list[Chunk]:
     """Replace the chunk of a role, META or PROVENANCE, or leave it out where the new value is empty."""
-    others = [chunk for chunk in ancillary if chunk.role is not role]
-    return [*others, Chunk.of(role, compact(value))] if value else others
+    return with_chunk(ancillary, role, compact(value) if value else b"")
 
 
 def compact(value: dict[str, Any]) -> bytes:

@@ -37,6 +37,7 @@ class AxesView(LazyBase):
         self.order = tuple(range(len(array.shape)) if order is None else order)
         self._dtype = np.dtype(array.dtype if dtype is None else dtype)
         self.portable = portable
+        self.place: list[Any] = [0] * len(array.shape)  # where other axes are read
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,7 +56,7 @@ class AxesView(LazyBase):
             at = items.index(Ellipsis)
             items = (*items[:at], *(slice(None),) * (self.ndim - len(items) + 1), *items[at + 1 :])
         items = (*items, *(slice(None),) * (self.ndim - len(items)))
-        place: list[Any] = [0] * len(self.array.shape)
+        place = list(self.place)
         for axis, item in zip(self.order, items, strict=True):
             place[axis] = item
         values = np.asarray(self.array[tuple(place)])
@@ -92,3 +93,10 @@ def slabs_of(array: Any) -> Iterator[NDArray[Any]]:
     for place in np.ndindex(*array.shape[:-3]):
         for z in range(0, depth, rows):
             yield np.ascontiguousarray(array[(*place, slice(z, z + rows))])
+
+
+def extremes(array: Any) -> tuple[Any, Any]:
+    """Read an array slab by slab, and return its smallest and largest value."""
+    parts = slabs_of(array) if len(array.shape) > 2 else iter([np.asarray(array[()])])
+    ends = [(part.min(), part.max()) for part in parts if part.size]
+    return min(low for low, _ in ends), max(high for _, high in ends)

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..format.details import Details
+from ..format.placement import Placement
 from .arrays import AxesView
 from .units import Size
 
@@ -33,12 +35,20 @@ class Content(NamedTuple):
     axes : an upper-case letter for each axis.
     sizes : size of a voxel and its unit, along z, y, x.
     channels : name and color, RRGGBB, of every channel.
+    labels : whether the file says that its values are labels.
+    placement : where the voxels lie, in the unit of x; its matrix is of the axes Z, Y, X in this order.
+    details : time step, contrast limits, names of labels.
+    windows : values of each channel that are shown black and white; None where nobody chose them.
     """
 
     array: Any
     axes: str
     sizes: Sequence[Size] = ()
     channels: Sequence[tuple[object, object]] = ()
+    labels: bool = False
+    placement: Placement | None = None
+    details: Details | None = None
+    windows: Sequence[tuple[float, float] | None] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +64,9 @@ class Image:
     units : a name that napari and pint understand ("micrometer"); None if the file has none of these.
     name : the file's name without suffixes, then that of the dataset if the path names one.
     channels : "name" and "color" ("#rrggbb") of every channel, as far as the file has them; empty if it has none.
+    labels : whether the values are labels, as the file or the caller says.
+    placement : where the voxels lie, in `units`; None if the file says no more than the spacing.
+    details : time step, contrast limits, names of labels; None if the file has none.
     """
 
     array: Any
@@ -62,13 +75,16 @@ class Image:
     units: str | None
     name: str
     channels: list[dict[str, str]] = field(default_factory=list)
+    labels: bool = False
+    placement: Placement | None = None
+    details: Details | None = None
 
     def options(self) -> dict[str, Any]:
-        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axis labels, channels."""
+        """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axes, channels, labels, place."""
         units = self.units if self.spacing else None
         return {
             "spacing": self.spacing, "units": units, "axis_labels": _distinct_letters(self.axes),
-            "channels": self.channels,
+            "channels": self.channels, "labels": self.labels, "placement": self.placement, "details": self.details,
         }  # fmt: skip
 
 
@@ -81,12 +97,12 @@ def _distinct_letters(axes: str) -> str:
     return distinct
 
 
-def library(name: str) -> Any:
-    """Import the library of a format. ImportError says how to install it."""
+def library(name: str, extra: str = "io") -> Any:
+    """Import the library of a format. ImportError says how to install it, in which extra."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f'reading this file needs {name}: pip install "napari-tinc[io]"') from error
+        raise ImportError(f'reading this file needs {name}: pip install "napari-tinc[{extra}]"') from error
 
 
 def default_axes(ndim: int) -> str:
@@ -110,13 +126,18 @@ def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:
     return AxesView(array, kept, portable=getattr(array, "portable", False)), ordered
 
 
-def channels_of(stored: Sequence[tuple[object, object]], count: int) -> list[dict[str, str]]:
-    """Return names and colors of so many channels. Empty if the file describes another number, or none."""
+def channels_of(
+    stored: Sequence[tuple[object, object]], count: int, windows: Sequence[tuple[float, float] | None] = ()
+) -> list[dict[str, str]]:  # fmt: skip
+    """Return names, colors and windows of so many channels. Empty if the file describes another number, or none."""
     channels = []
-    for name, color in stored:
+    for number, (name, color) in enumerate(stored):
         text = printable(" ".join(name.split())) if isinstance(name, str) else ""
         match = COLOR.fullmatch(color) if isinstance(color, str) else None
-        channels.append(({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {}))
+        channel = ({"name": text} if text else {}) | ({"color": f"#{match[1].lower()}"} if match else {})
+        if number < len(windows) and (window := windows[number]) is not None:
+            channel["window"] = f"{window[0]:.9g} {window[1]:.9g}"
+        channels.append(channel)
     return channels if len(channels) == count and any(channels) else []
 
 

@@ -7,31 +7,48 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import AxesView
 from .image import Content, library
+from .read_options import ReadOptions
+from .scaled import scaled
+from .scans.nifti_forms import place_and_details, spacing_of_nifti
+
+LABELS = 1002  # NIFTI_INTENT_LABEL: the values are labels.
+_COLORS = {"R": ("red", "ff0000"), "G": ("green", "00ff00"), "B": ("blue", "0000ff"), "A": ("alpha", "ffffff")}
 
 
-def read_nifti(file: Path, inside: str) -> Content:
-    """Read a NIfTI file; one that is not compressed as a memory map."""
-    image = library("nibabel").load(file)
+def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
+    """Read a NIfTI file; one that is not compressed as a memory map. Colours become channels.
+
+    ValueError if it is no image of voxels, such as a CIFTI file.
+    """
+    nibabel = library("nibabel")
+    _check_compression(file)
+    image = nibabel.load(file)
+    if isinstance(image, nibabel.Cifti2Image):
+        raise ValueError("it is a CIFTI file: its values lie on surfaces of a brain, not in a volume")
     stored = image.dataobj
     raw = stored.get_unscaled()  # a memory map, unless the file is compressed
-    array = raw.T if (stored.slope, stored.inter) == (1, 0) else _Scaled(raw.T, stored.slope, stored.inter)
+    axes, channels = "XYZTCQQ"[: raw.ndim][::-1], []
+    if raw.dtype.names:
+        array: Any = raw.T[..., np.newaxis].view(np.uint8)
+        axes += "C" if "C" not in axes else "S"
+        channels = [_COLORS[name] for name in raw.dtype.names]
+    else:
+        array = scaled(raw.T, stored.slope, stored.inter, single=not options.precise)
     # nibabel's own reading of this byte fails on a code it does not know.
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.
     zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
-    return Content(array, "XYZTCQQ"[: raw.ndim][::-1], [(zoom, unit) for zoom in reversed(zooms)])
+    placement, details = place_and_details(image.header, raw.shape, zooms)
+    zooms = spacing_of_nifti(placement, zooms)
+    sizes = [(zoom, unit) for zoom in reversed(zooms)]
+    labels = int(image.header.get("intent_code", 0)) == LABELS and np.dtype(array.dtype).kind in "iu"
+    return Content(array, axes, sizes, channels, labels, placement, details)
 
 
-class _Scaled(AxesView):
-    """An array times a slope plus an intercept, float32."""
-
-    def __init__(self, array: Any, slope: float, intercept: float) -> None:
-        super().__init__(array, dtype=np.float32)
-        self.slope, self.intercept = float(slope), float(intercept)
-
-    def __getitem__(self, index: Any) -> Any:
-        """Read a part."""
-        values = np.asarray(self.array[index], np.float64)
-        return (values * self.slope + self.intercept).astype(np.float32)
+def _check_compression(file: Path) -> None:
+    """Raise ValueError for a compressed file whose name does not say so, which nibabel would call unknown."""
+    with file.open("rb") as stream:
+        start = stream.read(2)
+    if start == b"\x1f\x8b" and not file.name.lower().endswith(".gz"):
+        raise ValueError("it is compressed: call it .nii.gz")

@@ -1,18 +1,25 @@
-"""Read and write TIFF files: plain ones, those of ImageJ, and OME-TIFF."""
+"""Read and write TIFF files: plain ones, those of ImageJ, OME-TIFF, LSM and Metamorph stacks."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
+import re
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..array_like import LazyBase
 from .arrays import AxesView, slabs_of
 from .image import Content, Spacing, library, printable, rgb_of
-from .units import UNITS, Size
+from .read_options import ReadOptions, say
+from .tiff_facts import calibrated, facts_of
+from .units import UNITS
 
 READ_WHOLE = 2**28  # Larger TIFFs, in bytes, are not read into memory.
 
@@ -20,54 +27,158 @@ _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 # Larger files are no TIFFs of ImageJ, which knows no BigTIFF; tifffile keeps room for the tags.
 _CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_REDUCED = 1  # The bit of a page's subfile type that says it is a smaller copy of another.
 
 
-def read_tiff(file: Path, inside: str) -> Content:
-    """Read the first series of a TIFF. ValueError if it is cut short, or some of its planes are missing."""
+def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
+    """Read one series of a TIFF, or all pages if its series are slices of one kind.
+
+    Raises
+    ------
+    ImportError
+        If pages are compressed in a way that needs imagecodecs.
+    ValueError
+        If the file is cut short, or some of its planes are missing, or it has no such series.
+    """
     import tifffile
 
-    with tifffile.TiffFile(file) as tiff:
-        series = tiff.series[0]
-        array = series.asarray() if series.nbytes <= READ_WHOLE else None
+    with _log_said(), tifffile.TiffFile(file) as tiff:
+        number, pages = _pages_to_read(tiff, options.series)
+        series = tiff.series[number]
         # tifffile only logs a broken chain of pages: a file cut short would be read as a volume with fewer slices.
         tiff.filehandle.seek(tiff.pages.next_page_offset or 0)
         if tiff.filehandle.read(tiff.tiff.offsetsize) != bytes(tiff.tiff.offsetsize):
             raise ValueError(f"it is damaged or cut short after page {len(tiff.pages)}")
         if missing := sum(page is None for page in series.pages):  # tifffile would return zeros for these
             raise ValueError(f"{missing} of its {len(series.pages)} planes are in files that are not here, or in none")
-        axes = "ZYX" if series.axes in ("QYX", "IYX") else series.axes  # a stack of pages without a name
-        if array is None:
-            array = _lazy_tiff(file, series)
-        if tiff.imagej_metadata:
-            fields = tiff.imagej_metadata
-            return Content(array, axes, _imagej_sizes(fields, tiff.pages.first.tags), _imagej_channels(fields))
-        pixels: Mapping[str, Any] = tiff.shaped_metadata[0] if tiff.shaped_metadata else {}
-        channels = []
-        if tiff.ome_metadata:
-            from xml.etree import ElementTree
+        for page in {page.keyframe for page in pages}:
+            _check_codec(tifffile, page)
+        is_merged = len(pages) > len(series.pages)
+        nbytes = len(pages) * series.keyframe.nbytes if is_merged else series.nbytes
+        is_mapped = series.dataoffset is not None and not is_merged
+        if nbytes > READ_WHOLE and not is_mapped:
+            _check_length(pages)
+        if not is_mapped:
+            _say_if_sparse(pages)
+        if nbytes > READ_WHOLE:
+            array = tifffile.memmap(file, series=number, mode="r") if is_mapped else _lazy_tiff(file, number, is_merged)
+        else:
+            array = np.asarray(_PageStack(pages)) if is_merged else series.asarray()
+        axes = "IYX" if is_merged else series.axes
+        if unnamed := re.fullmatch("([QI]*)[QI](YXS?)", axes):
+            axes = f"{'Q' * len(unnamed[1])}Z{unnamed[2]}"
+        facts = facts_of(tiff, number)
+        array = calibrated(array, tiff)
+    return Content(array, axes, facts.sizes, facts.channels)
 
-            elements = (e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("Pixels"))
-            if (element := next(elements, None)) is not None:
-                pixels = element.attrib
-                channels = [(c.get("Name"), _rgb(c.get("Color"))) for c in element if c.tag.endswith("Channel")]
-    sizes = [(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "µm")) for a in "ZYX"]
-    return Content(array, axes, sizes, channels)
+
+def _pages_to_read(tiff: Any, wanted: int | None) -> tuple[int, list[Any]]:
+    """Return the number of the series to read, and its pages; or those of all series, if these are slices of one kind.
+
+    Raises
+    ------
+    ValueError
+        If there is no series of the number that is wanted.
+    """
+    found = [series for series in tiff.series if not _is_reduced(series)] or list(tiff.series)
+    listed = "; ".join(
+        f"{tiff.series.index(series)} {series.axes} {' x '.join(map(str, series.shape))} {series.dtype}"
+        for series in found[:10]
+    ) + "; ..." * (len(found) > 10)
+    if wanted is not None:
+        if wanted >= len(tiff.series):
+            raise ValueError(f"--series {wanted} given, but it has {len(tiff.series)} series: {listed}")
+        return wanted, list(tiff.series[wanted].pages)
+    number = next((i for i, series in enumerate(tiff.series) if series in found and len(series.shape) > 2), None)
+    if number is None:
+        number = tiff.series.index(found[0])
+    if len(found) > 1:
+        if _are_slices(found):
+            if not all(series.kind in ("generic", "uniform") for series in found):
+                say(f"{len(found)} series are read as one stack of slices, --series N reads one of them: {listed}")
+            return number, sorted((page for series in found for page in series.pages), key=lambda page: page.index)
+        say(f"series {number} of {len(found)} is read, --series N reads another: {listed}")
+    return number, list(tiff.series[number].pages)
 
 
-def _lazy_tiff(file: Path, series: Any) -> Any:
-    """Return a memory map of a contiguous, uncompressed image; else a view that decodes the pages or tiles it needs."""
-    import tifffile
+def _is_reduced(series: Any) -> bool:
+    """Tell whether a series is a thumbnail of another."""
+    return series.keyframe is not None and bool(series.keyframe.subfiletype & _REDUCED)
 
-    if series.dataoffset is not None:
-        return tifffile.memmap(file, mode="r")
-    for number, page in enumerate(series.pages):
+
+def _are_slices(found: Sequence[Any]) -> bool:
+    """Tell whether several series are slices of one stack: unnamed planes of one shape and dtype, a page each."""
+    planes = {(series.shape[-2:], series.dtype.str, series.keyframe.photometric) for series in found}
+    plain = all(series.axes in ("YX", "QYX", "IYX", "ZYX") and series.kind != "ome" for series in found)
+    pages = all(math.prod(series.shape[:-2]) == len(series.pages) and None not in series.pages for series in found)
+    return plain and pages and len(planes) == 1
+
+
+def _check_codec(tifffile: Any, page: Any) -> None:
+    """Raise ImportError if the library that decodes a page is not installed."""
+    try:
+        tifffile.TIFF.DECOMPRESSORS[page.compression]
+        tifffile.TIFF.UNPREDICTORS[page.predictor]
+    except (KeyError, ImportError, AttributeError) as error:
+        if page.compression == 1 and page.predictor == 1:
+            return
+        name = getattr(page.compression, "name", page.compression)
+        raise ImportError(
+            f'reading this TIFF needs imagecodecs, for its compression {name}: pip install "napari-tinc[io]"'
+        ) from error
+
+
+def _check_length(pages: Sequence[Any]) -> None:
+    """Raise ValueError if a page has data beyond the end of the file."""
+    for number, page in enumerate(pages):
         ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))
         if max(ends, default=0) > page.parent.filehandle.size:
             raise ValueError(f"it is damaged or cut short in page {number}")
-    zarr = library("zarr")
+
+
+def _say_if_sparse(pages: Sequence[Any]) -> None:
+    """Say how many parts of pages were never written: tifffile reads zeros there, or the number for no data."""
+    counts = [count for page in pages for count in page.databytecounts]
+    if empty := counts.count(0):
+        say(f"{empty} of {len(counts)} strips or tiles have no data; they are read as {pages[0].keyframe.nodata}")
+
+
+class _PageStack(LazyBase):
+    """Pages of one shape and dtype as a stack of slices, decoded when they are indexed."""
+
+    def __init__(self, pages: Sequence[Any]) -> None:
+        self._pages = pages
+        self._first = np.dtype(pages[0].dtype).newbyteorder("="), tuple(pages[0].keyframe.shape)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self._pages), *self._first[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._first[0]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        items = index if isinstance(index, tuple) else (index,)
+        chosen: Any = self._pages[items[0] if items else slice(None)]
+        if isinstance(chosen, list):
+            planes = [page.asarray()[tuple(items[1:])] for page in chosen]
+            return np.stack(planes) if planes else np.zeros((0, *self._first[1]), self.dtype)[(slice(None), *items[1:])]
+        return chosen.asarray()[tuple(items[1:])]
+
+
+def _lazy_tiff(file: Path, number: int, is_merged: bool) -> Any:
+    """Return a view that decodes the pages or tiles it needs."""
+    import tifffile
+
+    zarr = None if is_merged else library("zarr")
     open_file = tifffile.TiffFile(file)
+    open_file.filehandle.set_lock(True)
     try:
-        view = AxesView(zarr.open_array(open_file.series[0].aszarr(level=0), mode="r"))
+        if zarr is None:
+            view = AxesView(_PageStack(_pages_to_read(open_file, None)[1]))
+        else:
+            view = AxesView(zarr.open_array(open_file.series[number].aszarr(level=0), mode="r"))
     except BaseException:
         open_file.close()
         raise
@@ -75,27 +186,22 @@ def _lazy_tiff(file: Path, series: Any) -> Any:
     return view
 
 
-def _rgb(color: str | None) -> str | None:
-    """Return a color of OME, a signed integer of red, green, blue and alpha, as RRGGBB."""
-    return None if color is None else f"{int(color) % 2**32 >> 8:06x}"
-
-
-def _imagej_channels(fields: Mapping[str, Any]) -> list[tuple[object, object]]:
-    """Return the color of the brightest value of each of ImageJ's lookup tables.
-
-    Its labels name slices, not channels.
-    """
-    return [(None, np.asarray(table)[:, -1].astype(np.uint8).tobytes().hex()) for table in fields.get("LUTs", ())]
-
-
-def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[Size]:
-    """Return sizes of a voxel: z from ImageJ's `spacing` (1 if it has none), x and y from tags in pixels per unit."""
-    if "unit" not in fields and "spacing" not in fields:
-        return []
-    pixels, per = zip(*(tags.valueof(f"{axis}Resolution", (1, 1)) for axis in "YX"), strict=True)
-    y, x = (length / count if count else 1 for count, length in zip(pixels, per, strict=True))
-    unit = fields.get("unit")
-    return [(fields.get("spacing", 1), fields.get("zunit", unit)), (y, fields.get("yunit", unit)), (x, unit)]
+@contextlib.contextmanager
+def _log_said() -> Iterator[None]:
+    """Say what tifffile logs, which nobody would see in napari; what it only repairs may be wrong."""
+    logger, handler = logging.getLogger("tifffile"), logging.Handler(logging.WARNING)
+    texts: list[str] = []
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+    for text in dict.fromkeys(texts):  # not if the file is refused
+        if "ParseError" not in text:  # which is said in other words
+            say(text)
 
 
 def write_tiff(

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from .read_options import say
+
 # Names that NGFF, pint and napari share: (symbol in OME-XML, metres).
 UNITS = {
     "pixel": ("pixel", math.nan),
@@ -23,6 +25,8 @@ UNITS = {
 }
 _SPELLINGS = {symbol: name for name, (symbol, _) in UNITS.items()} | {"um": "micrometer", "micron": "micrometer"}
 
+SMALLEST = 1e-12  # Smaller voxels, in their unit, are refused by the format, as are larger ones than 1 / this.
+
 Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the file spells them; None where it does not
 
 
@@ -36,11 +40,75 @@ def unit_name(text: object) -> str | None:
 
 
 def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] | None, str | None]:
-    """Return the spacing along z, y, x in the unit of x. (None, None) if sizes are missing or cannot be compared."""
-    if len(sizes) != 3 or any(size is None for size, _ in sizes):
+    """Return the spacing along z, y, x in the unit of x, or of the first axis that has one.
+
+    What is missing along z is 1. What has no unit, or none of length, counts as having that of the others. Both are
+    said. (None, None) if sizes along y or x are missing; this is said if others are there.
+    """
+    numbers = [_positive(size) for size, _ in sizes]
+    if not any(numbers):
+        given = [size for size, _ in sizes if size is not None]
+        if any(_number(size) != 0 for size in given):
+            say(f"voxel sizes are left out: {', '.join(map(str, given))} are not three positive numbers")
+        return None, None
+    if len(numbers) != 3 or not (numbers[1] and numbers[2]):
+        say(f"voxel sizes are left out: {_as_text(sizes)}, expected numbers along z, y, x")
         return None, None
     names = [unit_name(unit) for _, unit in sizes]
     metres = [UNITS[name][1] if name else math.nan for name in names]
-    factors = [1.0 if name == names[2] else metre / metres[2] for name, metre in zip(names, metres, strict=True)]
-    z, y, x = (abs(float(size)) * factor for (size, _), factor in zip(sizes, factors, strict=True))
-    return ((z, y, x), names[2]) if min(z, y, x) > 0 and math.isfinite(z + y + x) else (None, None)
+    base = next((i for i in (2, 1, 0) if math.isfinite(metres[i])), 2)
+    unit = names[base]
+    spacing = []
+    for axis, number, name, metre in zip("zyx", numbers, names, metres, strict=True):
+        if number is None:
+            say(f"the file has no voxel size along {axis}, 1 is taken: {_as_text(sizes)}")
+        elif name != unit and math.isfinite(metres[base]) and not math.isfinite(metre):
+            say(f"the voxel size along {axis} has no unit of length, {unit} is taken: {_as_text(sizes)}")
+        comparable = name != unit and math.isfinite(metre) and number is not None
+        spacing.append((number or 1.0) * (metre / metres[base] if comparable else 1.0))
+    z, y, x = spacing
+    if not all(SMALLEST <= edge <= 1 / SMALLEST for edge in spacing):
+        say(f"voxel sizes are left out: {_as_text(sizes)}, expected {SMALLEST:g} to {1 / SMALLEST:g}")
+        return None, None
+    unknown = [str(text) for name, (_, text) in zip(names, sizes, strict=True) if name is None and _is_meant(text)]
+    if unit is None and unknown:
+        say(f"the unit {unknown[-1]!r} of voxel sizes is left out: it is not a unit of length")
+    return (z, y, x), unit
+
+
+def _number(size: object) -> float:
+    """Return a size as a number, also if it is written with a decimal comma; NaN if it is none."""
+    try:
+        return float(size.replace(",", ".") if isinstance(size, str) else size)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _positive(size: object) -> float | None:
+    """Return the absolute value of a size; None if it is no number but 0."""
+    number = abs(_number(size))
+    return number if 0 < number < math.inf else None
+
+
+def _is_meant(unit: object) -> bool:
+    """Tell whether a text was meant as a unit of length."""
+    return unit is not None and str(unit).strip().lower() not in ("", "none", "unknown", "pixels", "reference frame")
+
+
+def _as_text(sizes: Sequence[Size]) -> str:
+    """Put sizes and units as the file has them into words."""
+    return ", ".join(f"{axis} {size} {unit or ''}".strip() for axis, (size, unit) in zip("zyx", sizes, strict=False))
+
+
+# Names that NGFF, pint and napari share, and symbols: in seconds.
+_SECONDS = {
+    "second": 1.0, "s": 1.0, "sec": 1.0, "millisecond": 1e-3, "ms": 1e-3, "msec": 1e-3, "microsecond": 1e-6, "us": 1e-6,
+    "µs": 1e-6, "usec": 1e-6, "nanosecond": 1e-9, "ns": 1e-9, "minute": 60.0, "min": 60.0, "hour": 3600.0, "h": 3600.0,
+    "day": 86400.0, "d": 86400.0,
+}  # fmt: skip
+
+
+def seconds_of(unit: object) -> float | None:
+    """Return how many seconds a unit of time has; None if the text is none."""
+    text = str(unit or "").strip().replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
+    return _SECONDS.get(text, _SECONDS.get(text.lower().removesuffix("s")) if len(text) > 3 else None)

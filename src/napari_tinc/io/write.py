@@ -1,4 +1,4 @@
-"""Write volumes in other formats: TIFF, .npy, OME-Zarr. An array is read slab by slab.
+"""Write volumes in other formats. An array is read slab by slab.
 
 Writing is atomic: the file is complete, or what was there before stays. Nothing here knows of `.tinc` files, napari or
 Qt.
@@ -8,43 +8,106 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BufferedWriter, FileIO, UnsupportedOperation
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..format.details import Details
+from ..format.placement import Placement
 from ..storage import atomic
+from .described import Described
 from .image import Spacing
 from .npy import write_npy
-from .ome_zarr import is_replaceable_zarr, write_zarr
+from .ome_zarr import ChunkCoding, is_replaceable_zarr, write_zarr
+from .scans.hdf5_write import write_hdf5
+from .scans.metaimage import write_metaimage
+from .scans.mrc import write_mrc
+from .scans.nifti_write import write_nifti
+from .scans.nrrd import write_nrrd
 from .tiff import write_tiff
 from .units import unit_name
 
-OUTPUT_SUFFIXES = (".tif", ".tiff", ".npy", ".zarr")
+# A writer of a file gets the open file, the path that it will have, the array and what is known of it.
+Writer = Callable[[Any, Path, Any, Described], None]
+
+
+def _write_npy(stream: Any, path: Path, array: Any, described: Described) -> None:
+    write_npy(stream, array)
+
+
+def _write_tiff(stream: Any, path: Path, array: Any, described: Described) -> None:
+    ome_named = path.stem.lower().endswith(".ome")
+    write_tiff(
+        stream, array, described.spacing, described.units, described.axes, described.channels, ome_named
+    )  # fmt: skip
+
+
+def _write_nifti(stream: Any, path: Path, array: Any, described: Described) -> None:
+    write_nifti(stream, array, described, compressed=path.suffix.lower() == ".gz")
+
+
+def _write_nrrd(stream: Any, path: Path, array: Any, described: Described) -> None:
+    write_nrrd(stream, array, described)
+
+
+def _write_metaimage(stream: Any, path: Path, array: Any, described: Described) -> None:
+    write_metaimage(stream, array, described)
+
+
+_WRITERS: dict[str, Writer] = {
+    ".tif": _write_tiff, ".tiff": _write_tiff, ".npy": _write_npy, ".nii": _write_nifti, ".nii.gz": _write_nifti,
+    ".nrrd": _write_nrrd, ".mha": _write_metaimage,
+}  # fmt: skip
+# These writers make the file themselves, at a path that is free.
+_PATH_WRITERS: dict[str, Callable[[Path, Any, Described], None]] = {
+    ".mrc": write_mrc, ".map": write_mrc, ".h5": write_hdf5, ".hdf5": write_hdf5,
+}  # fmt: skip
+# What each format keeps of FACTS; docs/reference/formats.md says it, too, and is compared with files that are written.
+KEEPS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff"), ("spacing", "unit", "channels")), ".npy": (),
+    **dict.fromkeys((".nii", ".nii.gz"),
+                    ("spacing", "unit", "origin", "orientation", "shear", "time step", "contrast limits")),
+    ".nrrd": ("spacing", "unit", "origin", "orientation", "shear", "time step", "names of labels"),
+    ".mha": ("spacing", "unit", "origin", "orientation", "shear"),
+    **dict.fromkeys((".mrc", ".map"), ("spacing", "unit", "origin")),
+    **dict.fromkeys((".h5", ".hdf5"), ("spacing", "unit", "origin", "orientation", "shear")),
+    ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits", "names of labels"),
+}  # fmt: skip
+OUTPUT_SUFFIXES = (*_WRITERS, *_PATH_WRITERS, ".zarr")
 
 
 def write_image(
     path: str | os.PathLike[str], array: Any, spacing: Spacing | None, units: str | None, *, axes: str = "zyx",
     channels: Sequence[Mapping[str, str]] = (), value_range: tuple[float, float] | None = None,
-    coarser: Sequence[Any] = (),
-) -> None:  # fmt: skip
+    coarser: Sequence[Any] = (), placement: Placement | None = None, details: Details | None = None,
+    labels: bool = False, coding: ChunkCoding | None = None,
+) -> list[str]:  # fmt: skip
     """Write volumes of axes (..., z, y, x). The file is complete or not written; a file that exists is replaced.
 
-    TIFFs keep the spacing and its units. They are of ImageJ's kind if it knows the dtype, else OME. float16, 64-bit
-    integers, a single slice, or planes that are not y, x make a plain TIFF with OME's fields in its description.
-    OME-Zarr (0.5) keeps spacing and units too, and has the ``coarser`` levels, each half as large as the one before.
-    `.npy` stores neither. Units that :func:`~napari_tinc.io.read.read_image` does not know are left out.
+    docs/reference/formats.md says what each format keeps. TIFFs are of ImageJ's kind if it knows the dtype, else OME.
+    float16, 64-bit integers, a single slice, or planes that are not y, x make a plain TIFF with OME's fields in its
+    description. OME-Zarr (0.5) has the ``coarser`` levels, each half as large as the one before. Units that
+    :func:`~napari_tinc.io.read.read_image` does not know are left out.
 
     Parameters
     ----------
     array : anything with a shape, a dtype and basic indexing whose parts become NumPy arrays. At most about
         :data:`~.arrays.SLAB` voxels, or a plane, are read at a time.
     axes : a letter for each axis.
-    channels : "name" and "color" ("#rrggbb") of every channel.
+    channels : "name", "color" ("#rrggbb") and "window" of every channel.
     value_range : smallest and largest value, for the contrast of OME-Zarr's channels.
     coarser : coarser levels of the volume, for OME-Zarr.
+    placement : where the voxels lie, in ``units``.
+    details : time step, contrast limits, names of labels.
+    labels : whether the values are labels.
+    coding : how the chunks of an OME-Zarr are coded, if not as Zarr does by itself.
+
+    Returns
+    -------
+    What of all this the format does not keep, in words.
 
     Raises
     ------
@@ -58,8 +121,8 @@ def write_image(
         If the suffix is not one of `OUTPUT_SUFFIXES`, or the format cannot hold the array.
     """
     path = Path(os.path.realpath(path))  # a symbolic link is kept
-    suffix = path.suffix.lower()
-    if suffix not in OUTPUT_SUFFIXES:
+    suffix = output_suffix(path)
+    if not suffix:
         raise ValueError(f"cannot write {path}: its suffix must be one of {', '.join(OUTPUT_SUFFIXES)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
@@ -69,19 +132,27 @@ def write_image(
         raise ValueError(f"cannot write {path}: expected a {max(3, len(axes))}D array, got shape {array.shape}")
     if suffix == ".zarr" and not is_replaceable_zarr(path):
         raise ValueError(f"cannot write {path}: it is there, and is no Zarr folder")
-    units = unit_name(units)
+    described = Described(
+        axes=axes, spacing=spacing, units=unit_name(units), channels=channels, value_range=value_range,
+        placement=placement, details=details or Details(), labels=labels, name=path.name,
+    )  # fmt: skip
     temporary = Path(atomic.temporary_name(str(path)))
     try:
         if suffix == ".zarr":
-            write_zarr(temporary, [array, *coarser], spacing, units, axes, channels, value_range, path.name)
+            levels = [array, *coarser]
+            write_zarr(
+                temporary, levels, spacing, described.units, axes, channels, value_range, path.name, coding, described
+            )
             _replace_folder(temporary, path)
+        elif suffix in _PATH_WRITERS:
+            _PATH_WRITERS[suffix](temporary, array, described)
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
         else:
-            raw = FileIO(temporary, "x")
+            raw = FileIO(temporary, "x+")
             with _Stream(raw) as stream:
-                if suffix == ".npy":
-                    write_npy(stream, array)
-                else:
-                    write_tiff(stream, array, spacing, units, axes, channels, path.stem.lower().endswith(".ome"))
+                _WRITERS[suffix](stream, path, array, described)
                 stream.flush()
                 os.fsync(raw.fileno())
             temporary.replace(path)
@@ -92,6 +163,14 @@ def write_image(
     finally:
         atomic.remove(str(temporary))
     atomic.sweep(str(path))  # only now: if a process was killed between two renames, the old folder has the data
+    ome = ".ome" if path.stem.lower().endswith(".ome") and f".ome{suffix}" in KEEPS else ""
+    return described.lost_in(KEEPS[ome + suffix])
+
+
+def output_suffix(path: str | os.PathLike[str]) -> str:
+    """Return the suffix of a format that can be written, with which a name ends; "" if there is none."""
+    name = os.path.basename(path).lower()
+    return max((suffix for suffix in OUTPUT_SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
 class _Stream(BufferedWriter):

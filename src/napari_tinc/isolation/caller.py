@@ -34,8 +34,9 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
+from ..encoding.plain import plain_values
 from ..encoding.sources import VolumeSource
-from ..errors import ChildError
+from ..errors import ChildError, ReadWarning
 from ..events import Finished
 from .child import FIELDS, fit_file
 from .messages import Event, Frame, Frames, raw, unpack, unpack_error
@@ -49,7 +50,7 @@ ENDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")  # By these somebody ended th
 
 def fit_isolated(
     source: ArrayLike | str | os.PathLike[str], options: Options | None = None, *, control: Control | None = None,
-    **keywords: Any,
+    read: Mapping[str, Any] | None = None, **keywords: Any,
 ) -> Iterator[Event]:  # fmt: skip
     """Compress in a separate process: like :func:`napari_tinc.fit`, with the same options, events and bytes.
 
@@ -59,7 +60,8 @@ def fit_isolated(
     Parameters
     ----------
     source : array, read by this process when the child needs it; or the path of an image file, opened by the child,
-        which also gives spacing, units, axes and channels.
+        which also gives spacing, units, axes, channels, and whether it has labels.
+    read : how to read a file that leaves room for doubt: ``axes``, ``labels``, ``series``, ``channel``, ``raw``.
     options, keywords : either of them, as for :func:`napari_tinc.fit`. A scheduler is given by its address.
     control : ends it early. The iteration ends at most a second after ``cancel``.
 
@@ -78,7 +80,7 @@ def fit_isolated(
     array, fields = None, {name: given for name in FIELDS if (given := getattr(options, name)) is not None}
     fields = {name: given if hasattr(given, "dtype") else np.asarray(given) for name, given in fields.items()}
     if isinstance(source, str | os.PathLike):
-        task: dict[str, Any] = {"path": os.fspath(source)}
+        task: dict[str, Any] = {"path": os.fspath(source), "read": dict(read or {})}
     else:
         array = VolumeSource.of(source, exact=options.is_lossless).array
         task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
@@ -91,7 +93,9 @@ def fit_isolated(
         f"{sys.executable or 'this program'} is no Python that can be started: compressing in this process",
         RuntimeWarning, stacklevel=2,
     )  # fmt: skip
-    return fit_file(task["path"], control, options) if array is None else fit(array, options, control=control)
+    if array is None:
+        return fit_file(task["path"], control, options, task["read"])
+    return fit(array, options, control=control)
 
 
 def find_devices_isolated() -> dict[str, str]:
@@ -120,6 +124,9 @@ def _events(python: str, task: Mapping[str, Any], arrays: Mapping[str, Any], con
     """Yield the events of a task that a child does."""
     with _Child(python, task, arrays) as child:
         for frame in child.frames(control):
+            if "warning" in frame[0]:
+                warnings.warn(frame[0]["warning"], ReadWarning, stacklevel=2)
+                continue
             event = unpack(*frame)
             yield event
             if isinstance(event, Finished):  # and saved by now, where who asked for it does that before going on
@@ -206,7 +213,7 @@ class _Child:
                 if "read" in message:
                     index = tuple(slice(*item) if isinstance(item, list) else item for item in message["read"])
                     array = self._arrays[message["of"]]
-                    values = np.asarray(array[index]).astype(array.dtype, copy=False)
+                    values = plain_values(array[index], np.dtype(array.dtype))
                     with contextlib.suppress(OSError):
                         self._frames.send({"shape": values.shape}, raw(values))
                 elif "error" in message:

@@ -7,6 +7,7 @@ import os
 import queue
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
+from ..errors import ReadWarning
 from ..events import Finished
 from ..io.read import read_volumes
 from .messages import Event, Frame, Frames, pack, pack_error
@@ -26,9 +28,12 @@ FIELDS = ("exact", "importance")  # Options that are arrays, read from the calle
 OUT_OF_MEMORY_SCORE = "1000"  # The highest: if memory runs out, Linux ends this process and not another.
 
 
-def fit_file(path: str, control: Control, options: Options) -> Iterator[Event]:
-    """Compress an image file, which also gives spacing, units, axes and channels. Yields the events."""
-    image = read_volumes(path)
+def fit_file(path: str, control: Control, options: Options, read: Mapping[str, Any] | None = None) -> Iterator[Event]:
+    """Compress an image file, which also gives spacing, units, axes, channels and labels. Yields the events.
+
+    ``read`` has the fields of :class:`~napari_tinc.io.read_options.ReadOptions`.
+    """
+    image = read_volumes(path, **(read or {}))
     return fit(image.array, options.with_facts(image.options()), control=control)
 
 
@@ -68,8 +73,21 @@ def _compress(frames: Frames, task: Mapping[str, Any]) -> None:
                         saved.set()
         os._exit(1)  # the caller is gone
 
+    show = warnings.showwarning
+
+    def warn(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
+        if issubclass(category, ReadWarning):
+            frames.send({"warning": str(message)})
+        else:
+            show(message, category, *place, **how)
+
+    warnings.simplefilter("always", ReadWarning)
+    warnings.showwarning = warn
     threading.Thread(target=listen, daemon=True).start()
-    events = fit_file(task["path"], control, options) if values is None else fit(values, options, control=control)
+    if values is None:
+        events = fit_file(task["path"], control, options, task["read"])
+    else:
+        events = fit(values, options, control=control)
     for event in events:
         frames.send(*pack(event))
         if isinstance(event, Finished):  # the caller saves it before blocks that were kept are dropped

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from ..decoding.volume import TincVolume
 from ..errors import ChildError, TincError
 from ..events import Finished, Planned, Preview, Progress
+from ..format.details import Details
+from ..format.placement import Placement
 from ..metrics import Quality
 
 Event = Progress | Preview | Planned | Finished
@@ -72,6 +74,8 @@ def _to_json(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Details | Placement):
+        return asdict(value)
     raise TypeError(f"a {type(value).__name__} cannot be handed to another process; expected numbers and texts")
 
 

@@ -18,6 +18,7 @@ from ..decoding.volume import open as open_tinc
 from ..errors import TincError
 from ..format.chunks import ChunkKind
 from .layers.from_volume import layer_type, to_layers
+from .layers.origin import NAME
 from .preferences import read_preferences
 from .proxies import unproxied
 
@@ -78,7 +79,10 @@ def read_one(path: str, eager_voxels: int, cache_bytes: int) -> list[LayerData]:
         notifications.show_warning(
             f"{name} {_describe_missing(volume)}. What needs that is shown coarsely or grey; it cannot be saved."
         )
-    return [(*layer, layer_type(volume)) for layer in to_layers(volume, name, eager_voxels, half_cache_bytes)]
+    layers = to_layers(volume, name, eager_voxels, half_cache_bytes)
+    for _, arguments in layers:
+        arguments["metadata"][NAME] = arguments["name"]
+    return [(*layer, layer_type(volume)) for layer in layers]
 
 
 def _verify(volume: TincVolume) -> None:

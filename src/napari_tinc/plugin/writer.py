@@ -26,6 +26,7 @@ from .layers.compressed import OVERLAY
 from .layers.display import OVERVIEW_VOXELS
 from .layers.file_names import file_name, free_path
 from .layers.geometry import geometry, with_geometry
+from .layers.keeping import compressing_geometry, named
 from .layers.lost_on_save import lost_on_save
 from .layers.origin import VOLUME, base_name, finest_data, unmodified_volume
 from .layers.to_volumes import all_volumes, frozen_copy, single_volume, storable_labels, volumes_of
@@ -152,10 +153,11 @@ def _save_layer(target: Path, data: Any, arguments: Mapping[str, Any], *, labels
     try:
         volume = unmodified_volume(data, arguments)
         if volume is not None and (volume.labels or not labels):
-            volume = with_geometry(volume, geometry(arguments))
+            wanted = named(geometry(arguments), arguments, target.stem)
+            volume = with_geometry(volume, wanted, keeps_look=_is_channel(volume))
         else:
             _check_writable(target)
-            result = _compress(data, arguments, labels)
+            result = _compress(data, arguments, labels, target.stem)
             volume = result.volume
         volume.save(target)
     except (JobError, TincError, OSError, ValueError) as error:
@@ -169,7 +171,7 @@ def _notify_saved(name: str, volume: TincVolume, result: Result | None, argument
     """Show a notice about the compression of a layer, if there was one, and about what the file does not keep."""
     if result is not None:
         notifications.show_info(texts.notice(Path(name).stem, result))
-    if lost_text := lost_on_save(arguments, volume):
+    if lost_text := lost_on_save(arguments):
         notifications.show_warning(f"{name}: {lost_text}")
 
 
@@ -194,7 +196,12 @@ def _is_bounded(arguments: Mapping[str, Any]) -> bool:
     return isinstance(volume, TincVolume) and volume.error_bound is not None
 
 
-def _compress(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result:
+def _is_channel(volume: TincVolume) -> bool:
+    """Tell whether a volume is shown by a layer for each channel, each with its own look."""
+    return "c" in volume.axis_labels[:-3] and not volume.labels
+
+
+def _compress(data: Any, arguments: Mapping[str, Any], labels: bool, stem: str) -> Result:
     """Compress with the options from Preferences, in this thread.
 
     napari's activity dialog shows a bar and a Cancel button.
@@ -202,7 +209,7 @@ def _compress(data: Any, arguments: Mapping[str, Any], labels: bool) -> Result:
     preferences, control = read_preferences(), Control()
     name = str(arguments.get("name", "image"))
     volumes_of(data, arguments)  # Raises ValueError if there are none.
-    layer_geometry = geometry(arguments)
+    layer_geometry = named(compressing_geometry(data, arguments), arguments, stem)
     bound: float | None = None
     if labels:  # All volumes in one file, since they were painted on together.
         array, letters, _ = all_volumes(frozen_copy(data), arguments)

@@ -11,6 +11,8 @@ from napari.layers import Image
 from volumes import small_array, small_volume, wide_volume
 
 import napari_tinc as tinc
+from napari_tinc.format.details import Details
+from napari_tinc.format.placement import Placement
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.layers.geometry import Geometry, geometry, with_geometry
@@ -88,11 +90,13 @@ def test_changed_data_is_recognised() -> None:
 
 def test_geometry_of_layers() -> None:
     plain = geometry(state(Image(small_array()))[1])
-    assert plain == Geometry((1, 1, 1), None, "zyx")
+    limits = Details(limits=(100, 1899))
+    assert plain == Geometry((1, 1, 1), None, "zyx", None, limits)
     mixed = Image(small_array(), scale=(0.002, -3, 4), units=("mm", "um", "um"), axis_labels=("t", "b", "a"))
-    assert geometry(state(mixed)[1]) == Geometry((2, 3, 4), "micrometer", "tba")
+    flipped = Placement(affine=np.diag([2, -3, 4, 1]).tolist())
+    assert geometry(state(mixed)[1]) == Geometry((2, 3, 4), "micrometer", "tba", flipped, limits)
     words = Image(small_array(), scale=(2, 3, 4), units=("second", "um", "um"), axis_labels=("depth", "row", "column"))
-    assert geometry(state(words)[1]) == Geometry((2, 3, 4), None, "zyx")
+    assert geometry(state(words)[1]) == Geometry((2, 3, 4), None, "zyx", None, limits)
 
 
 def test_a_changed_geometry_is_stored_without_compressing_again() -> None:
@@ -141,4 +145,5 @@ def test_volumes_of_several_channels_or_times() -> None:
 
 def test_geometry_is_that_of_the_last_three_axes() -> None:
     layer = Image(np.zeros((2, 3, 4, 5)), scale=(9, 2, 1, 1), units=("s", "um", "um", "um"), axis_labels=tuple("tzyx"))
-    assert geometry(state(layer)[1]) == Geometry((2, 1, 1), "micrometer", "zyx")
+    details = Details(limits=(0, 1), time=(9, "second"))
+    assert geometry(state(layer)[1]) == Geometry((2, 1, 1), "micrometer", "zyx", None, details)

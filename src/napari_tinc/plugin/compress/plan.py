@@ -21,7 +21,7 @@ from ...training.task import Estimate
 from ..jobs.job import Request
 from ..jobs.queue import LayerJob
 from ..layers.appearance import appearance_of, appearance_of_all, is_mask
-from ..layers.geometry import geometry
+from ..layers.keeping import compressing_geometry
 from ..layers.leading_axes import LeadingAxes
 from ..layers.origin import VOLUME, base_name
 from ..layers.to_volumes import all_volumes, frozen_copy, storable_labels, volumes_of
@@ -148,7 +148,7 @@ def make_jobs(form: CompressForm, layer: Image | Labels, axes: LeadingAxes) -> l
     if is_one_file(form, volumes):
         array, letters, channels = all_volumes(data, arguments, axes.letters, axes.channels)
     seconds = expected_seconds(form, estimate(form, array)) or 0.0  # All volumes have one shape.
-    layer_geometry = geometry(arguments)
+    layer_geometry = compressing_geometry(data, arguments)
     appearance = appearance_of_all(layer, letters) if letters else appearance_of(layer)
     if letters:
         volumes, layer_geometry = [("", array)], replace(layer_geometry, axis_labels=letters)

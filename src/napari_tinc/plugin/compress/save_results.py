@@ -18,6 +18,7 @@ from ..jobs.job import JobError
 from ..jobs.worker import run_in_thread
 from ..layers.file_names import file_name, free_path
 from ..layers.geometry import geometry, with_geometry
+from ..layers.keeping import named
 from ..layers.lost_on_save import lost_on_save
 from ..layers.origin import unmodified_volume
 from . import texts
@@ -38,8 +39,10 @@ class Saveable:
     volume: TincVolume
     layers: Sequence[weakref.ref[Any]]
 
-    def current_volume(self) -> tuple[TincVolume, str]:
+    def current_volume(self, stem: str = "") -> tuple[TincVolume, str]:
         """Return the volume with the geometry that its layers have now, and a text about what a file does not keep.
+
+        ``stem`` is the name of the file, without suffix.
 
         Raises
         ------
@@ -58,7 +61,9 @@ class Saveable:
         # The layer may have been calibrated since.
         volume = volumes[0] if single and volumes[0] is not None else self.volume
         arguments = current_data[0][1]
-        return with_geometry(volume, geometry(arguments)), lost_on_save(arguments, volume, with_appearance=single)
+        wanted = named(geometry(arguments), arguments, stem)
+        kept = with_geometry(volume, wanted, keeps_look=not single)
+        return kept, lost_on_save(arguments, with_appearance=single)
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +108,7 @@ class SaveResults:
     def _start(self, results: Sequence[Saveable], paths: Sequence[Path]) -> None:
         """Save results to paths in a thread, or show why one cannot be saved."""
         try:
-            current = [result.current_volume() for result in results]
+            current = [result.current_volume(path.stem) for result, path in zip(results, paths, strict=True)]
         except ValueError as error:
             show_error(str(error))
             return

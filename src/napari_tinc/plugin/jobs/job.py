@@ -38,7 +38,7 @@ class Request:
     Attributes
     ----------
     data : an array, which may be lazy. The job reads it.
-    options : how to compress. Spacing, units, axes and channels are taken from ``geometry`` and ``channels``.
+    options : how to compress. Spacing, units, axes, place and look are taken from ``geometry`` and ``channels``.
     channels : "name" and "color" of each channel of the data; empty if it has none.
     log : the file that gets a line of JSON for each event; None for no log.
     isolate : compress in a separate process. napari goes on if that crashes.
@@ -81,7 +81,7 @@ def compress_layer(request: Request, control: Control, eager_voxels: int) -> Ite
         geometry = request.geometry
         options = replace(
             request.options, spacing=geometry.spacing, units=geometry.units, axis_labels=geometry.axis_labels,
-            channels=request.channels,
+            channels=request.channels, placement=geometry.placement, details=geometry.details,
         )  # fmt: skip
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(Log(request.log)) if request.log else None

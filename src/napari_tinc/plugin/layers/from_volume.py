@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...decoding.volume import CACHE_BYTES, TincVolume
 from ...texts import promise_of_file
 from . import display, drawing
 from .display import DisplayVolume, brightness
-from .geometry import known_unit
+from .geometry import shown_arguments
 from .origin import CHECKSUM, PROMISE, VOLUME, checksum_of
 
 MOST_BLOCKS = 64  # A file of more blocks is lazy, however small: reading many blocks takes longer than decoding them.
@@ -39,9 +40,10 @@ def to_layers(
     for index in range(count):
         channel = volume.select(*(index if at == axis else None for at in range(len(labels))))
         file_channel = volume.channels[index] if volume.channels else {}
-        full_name = f"{name} {file_channel.get('name') or f'channel {index}'}"
+        full_name = f"{volume.details.name or name} {file_channel.get('name') or f'channel {index}'}"
         data, arguments = to_layer(channel, full_name, eager_voxels, cache_bytes // count)
-        arguments["contrast_limits"] = _limits(*brightness(channel))
+        arguments["name"] = full_name
+        arguments["contrast_limits"] = _window(file_channel) or _limits(*brightness(channel))
         arguments["colormap"] = _colormap(file_channel.get("color", ""), index, count)
         arguments["blending"] = "additive"
         layers.append((data, arguments))
@@ -72,20 +74,9 @@ def to_layer(
         if not unreadable:
             data, metadata[CHECKSUM] = decoded, checksum_of(decoded)
     drawing.install()
-    leading = volume.ndim - 3
-    arguments: dict[str, Any] = {
-        "name": name,
-        "scale": (1.0,) * leading + tuple(volume.spacing),
-        "axis_labels": tuple(volume.axis_labels),
-        "metadata": metadata,
-    }
-    if not volume.labels:
-        arguments["contrast_limits"] = _limits(*volume.value_range)
     if (promised := promise_of_volume(volume)) and not unreadable:
         metadata[PROMISE] = promised
-    if units := known_unit(volume.units):
-        arguments["units"] = ("pixel",) * leading + (units,) * 3
-    return data, arguments
+    return data, {"name": volume.details.name or name, "metadata": metadata, **shown_arguments(volume)}
 
 
 def layer_type(volume: TincVolume) -> str:
@@ -108,6 +99,15 @@ def _limits(low: float, high: float) -> tuple[float, float]:
     """Return contrast limits that differ, as napari demands."""
     low, high = float(low), float(high)
     return (low, high) if low < high else (min(low, 0.0), max(high, 1.0))
+
+
+def _window(channel: Mapping[str, str]) -> tuple[float, float] | None:
+    """Return the contrast limits that a file states for a channel; None if it states none."""
+    try:
+        low, high = map(float, channel.get("window", "").split())
+    except ValueError:
+        return None
+    return (low, high) if -math.inf < low < high < math.inf else None
 
 
 def _colormap(color: str, index: int, count: int) -> Any:

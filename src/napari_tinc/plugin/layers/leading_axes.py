@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...errors import ReadWarning
 from ...io.read import read_image
 
 # Number of axes without names -> choice in the dock -> letters of the axes in the file.
@@ -31,7 +33,9 @@ def file_path(layer: Any) -> str:
 def axes_of_file(path: str, shape: tuple[int, ...]) -> LeadingAxes:
     """Look up the axes and channels that an image file names, for a layer of that shape that was opened from it."""
     try:
-        image = read_image(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReadWarning)  # the layer is what another plugin has read
+            image = read_image(path)
     except (ValueError, OSError, ImportError):
         return LeadingAxes()  # Another plugin has read this file, so the user is asked instead.
     letters = image.axes[:-3].lower()

@@ -18,6 +18,7 @@ from .display import DisplayVolume
 VOLUME = "tinc"  # Its TincVolume.
 CHECKSUM = "tinc_crc32"  # The checksum of its decoded data; missing for lazy data.
 PROMISE = "tinc_promise"  # How far its voxels may be from the original, in words.
+NAME = "tinc_name"  # The name that it got when it was opened, which nobody chose.
 SOURCE = "tinc_source"  # A weak reference to the layer that a compressed copy was made from.
 # What compressing adds to a layer's name, and what napari adds to a name that is taken.
 COPY_SUFFIX = re.compile(r"(?: \(tinc[^()]*\)(?: \[\d+\])?)+$")

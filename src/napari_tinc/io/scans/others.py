@@ -1,0 +1,59 @@
+"""Read the other formats of MRI that nibabel knows: MGH, MGZ, Analyze, MINC, PAR/REC and AFNI's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...format.placement import Placement
+from ..arrays import ArrayOfFile
+from ..image import Content, library
+from ..nifti import read_nifti
+from ..read_options import ReadOptions, say
+
+NIBABEL_SUFFIXES = (".mgh", ".mgz", ".img", ".hdr", ".img.gz", ".mnc", ".par", ".brik", ".head", ".brik.gz")
+
+
+def read_with_nibabel(file: Path, inside: str, options: ReadOptions) -> Content:
+    """Read a file, piece by piece if it is not compressed. ValueError if it is damaged.
+
+    A pair of .hdr and .img may be NIfTI, which is read as such.
+    """
+    nibabel = library("nibabel")
+    image = nibabel.load(file)
+    if isinstance(image, nibabel.Nifti1Pair):
+        return read_nifti(file, inside, options)
+    stored = ArrayOfFile(_Proxy(image.dataobj), file, portable=False)
+    axes = ("XYZQ" if isinstance(image, nibabel.MGHImage) else "XYZTCQQ")[: stored.ndim]
+    affine, zooms = image.affine, [float(str(zoom)) for zoom in np.abs(image.header.get_zooms())]
+    if isinstance(image, nibabel.Minc1Image):  # also those of MINC 2; time, z, y, x
+        axes, affine, zooms = "QTZYX"[-stored.ndim :], affine[:, [2, 1, 0, 3]], zooms[::-1]
+    placement = None
+    try:
+        placement = Placement.from_xyz(affine, "RAS")
+    except ValueError as error:
+        say(f"the place of the volume in the world is not kept: {error}")
+    if isinstance(image, nibabel.AnalyzeImage) and not _has_matrix(file):
+        placement = None  # An Analyze file says nothing about it.
+    sizes = tuple(zooms[2::-1])
+    if placement is not None and not np.allclose(sizes, placement.spacing, rtol=1e-5, atol=0):
+        sizes = placement.spacing
+    return Content(stored, axes, [(float(size), "mm") for size in sizes], placement=placement)
+
+
+class _Proxy:
+    """Values with their slope and intercept, of the dtype in which nibabel shows them."""
+
+    def __init__(self, proxy: Any) -> None:
+        self.proxy, self.shape = proxy, tuple(proxy.shape)
+        self.dtype = np.asanyarray(proxy[(slice(0, 1),) * len(self.shape)]).dtype
+
+    def __getitem__(self, index: Any) -> Any:
+        return np.asanyarray(self.proxy[index])
+
+
+def _has_matrix(file: Path) -> bool:
+    """Tell whether SPM's file beside an Analyze file says where it lies."""
+    return file.with_name(file.name.partition(".")[0] + ".mat").exists()

@@ -1,0 +1,89 @@
+"""Arrays that hide something behind their numbers: masks, 64-bit integers, values that are scaled as they are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from block_volumes import smooth
+
+import napari_tinc as tinc
+from napari_tinc.encoding.sources import VolumeSource
+
+
+def masked(dtype: str) -> np.ma.MaskedArray[Any, Any]:
+    volume = smooth((8, 9, 10)).astype(dtype)
+    return np.ma.masked_array(volume, mask=volume > np.median(volume))
+
+
+class Reader:
+    """An array of another library that hands out what it likes."""
+
+    def __init__(self, values: Any, dtype: str) -> None:
+        self.values, self.dtype, self.shape = values, np.dtype(dtype), values.shape
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.values[index]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_masked_floats_become_nan(lazy: bool) -> None:
+    array = masked("float32")
+    given = Reader(array, "float32") if lazy else array
+    back = np.asarray(tinc.compress(given, max_error=0))
+    assert np.isnan(back[array.mask]).all()
+    np.testing.assert_array_equal(back[~array.mask], array.data[~array.mask])
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("dtype", ["int16", "int64", "bool"])
+def test_masked_integers_are_refused(dtype: str, lazy: bool) -> None:
+    array = masked(dtype)
+    array[0, 0, 0] = np.ma.masked
+    with pytest.raises(ValueError, match=r"masked array of \w+ with \d+ masked voxels.*filled"):
+        tinc.compress(Reader(array, dtype) if lazy else array, max_error=0)
+
+
+def test_a_mask_that_hides_nothing_is_none() -> None:
+    array = np.ma.masked_array(smooth((8, 9, 10)).astype("int16"), mask=False)
+    np.testing.assert_array_equal(tinc.compress(array, max_error=0), array.data)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high", "stored"),
+    [
+        ("int64", 0, 5005, "int32"),
+        ("int64", -3, 2**31 - 1, "int32"),
+        ("int64", 0, 2**32 - 1, "uint32"),
+        ("uint64", 0, 2**32 - 1, "uint32"),
+    ],
+)
+def test_integers_of_64_bits_that_fit_are_kept(dtype: str, low: int, high: int, stored: str) -> None:
+    array = np.full((4, 5, 6), low, dtype)
+    array[1, 2, 3] = high
+    volume = tinc.compress(array, max_error=0)
+    assert volume.dtype == stored
+    np.testing.assert_array_equal(np.asarray(volume).astype(dtype), array)
+
+
+def test_integers_that_do_not_fit_are_refused_with_the_value() -> None:
+    for value in (2**32, -(2**31) - 1):
+        array = np.zeros((4, 5, 6), "int64")
+        array[1, 2, 3] = value
+        with pytest.raises(ValueError, match=f"int64 and values .*{value}.*do not fit into 32 bits"):
+            tinc.compress(array, max_error=0)
+        with pytest.raises(ValueError, match=f"dtype int32, but a value of {value}, which does not fit"):
+            VolumeSource.of(array).read(0, (slice(None),) * 3)
+
+
+def test_an_array_that_scales_what_it_reads_is_not_rounded() -> None:
+    """As netCDF4's variables do, whose dtype is the stored one."""
+    with pytest.raises(ValueError, match=r"dtype int16, but a value of 0\.5, which does not fit into it"):
+        tinc.compress(Reader(np.full((4, 5, 6), 0.5), "int16"), max_error=0)
+
+
+def test_arrays_of_pytorch_are_taken() -> None:
+    torch = pytest.importorskip("torch")
+    array = smooth((8, 9, 10)).astype("float32")
+    np.testing.assert_array_equal(tinc.compress(torch.tensor(array), max_error=0), array)
