@@ -23,7 +23,9 @@ DEAD_ZONE = 0.1  # Share of a step; gives the best PSNR on average, with that ta
 WIDE_DEAD_ZONE = 0.2  # Share of a step; is tried for fewer bytes at the same bound.
 NARROW_DEAD_ZONE = 0.02  # Share of a step; is tried for more bytes at the same bound.
 MAX_ENCODES = 6  # A search ends after this many rounds.
-LEAST_SHARE = 0.985  # A search for a size ends with this share of the bytes that are allowed.
+LEAST_SHARE = 0.985  # A search for a size ends with this share of the bytes that are allowed,
+USUAL_ENCODES = 3  # and after so many rounds
+ENOUGH_SHARE = 0.97  # with this share.
 NEAR_DB = 0.1  # A search for a PSNR ends at most this much above it.
 UNIFORM_ERROR_DB = 4.8  # PSNR over that of errors as large as the bound: small errors are spread evenly up to it.
 SAMPLES_PER_LEVEL = 30_000  # The estimate looks at about this many voxels of a level.
@@ -92,8 +94,7 @@ class EncodedBoxes:
 
 
 def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder | None = None) -> EncodedBoxes:
-    """Encode boxes into at most ``nbytes``, and at least 98.5 % of these if such a bound is found; lossless if that
-    fits.
+    """Encode boxes into at most ``nbytes``, and at least 97 % of these if such a bound is found; lossless if that fits.
 
     Parameters
     ----------
@@ -118,9 +119,14 @@ def encode_to_size(boxes: Sequence[NDArray[Any]], nbytes: int, encode: Encoder |
         lambda encoded: float(np.log2(encoded.nbytes)),
         encode,
     )
-    search.run(
-        goal, lambda encoded: LEAST_SHARE * nbytes <= encoded.nbytes <= nbytes, lambda encoded: encoded.nbytes > nbytes
-    )
+
+    def is_met(encoded: EncodedBoxes) -> bool:
+        """Return whether enough of the bytes are used: nearly all at once, a little less after a few rounds."""
+        if len(search.tried) < USUAL_ENCODES:
+            return LEAST_SHARE * nbytes <= encoded.nbytes <= nbytes
+        return any(ENOUGH_SHARE * nbytes <= tried.nbytes <= nbytes for tried in search.tried)
+
+    search.run(goal, is_met, lambda encoded: encoded.nbytes > nbytes)
     while not search.reach_further(lambda encoded: encoded.nbytes <= nbytes):
         pass
     within = [encoded for encoded in search.tried if encoded.nbytes <= nbytes]
