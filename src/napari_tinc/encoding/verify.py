@@ -9,8 +9,7 @@ import numpy as np
 from ..bounded.check import largest_difference, violations
 from ..decoding.volume import TincVolume
 from ..octree import box_slices
-from .plain import fitting_array
-from .sources import VolumeSource
+from .sources import VolumeSource, fitting_array
 
 
 def verify_against(volume: TincVolume, original: Any) -> tuple[int, float]:
