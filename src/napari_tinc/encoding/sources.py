@@ -63,8 +63,14 @@ class VolumeSource:
                 "max_error=0 only (--max-error 0)"
             )
         if dtype.newbyteorder("<").str[1:] not in limits.DTYPES:
+            if dtype.names:
+                fields = ", ".join(dtype.names)
+                raise TypeError(
+                    f"volume has {len(dtype.names)} fields in each voxel, {fields}; expected one: array[name]"
+                )
             known = ", ".join(str(np.dtype(code)) for code in limits.DTYPES)
-            raise TypeError(f"volume has dtype {dtype}, expected one of {known}")
+            hint = "; np.abs and np.angle make two of it" if dtype.kind == "c" else ""
+            raise TypeError(f"volume has dtype {dtype}, expected one of {known}{hint}")
         shape = tuple(map(int, array.shape))
         if not 3 <= len(shape) <= 3 + MAX_LEADING:
             raise ValueError(
