@@ -10,6 +10,7 @@ from block_volumes import smooth
 
 import napari_tinc as tinc
 from napari_tinc.encoding.sources import VolumeSource
+from napari_tinc.encoding.verify import verify_against
 
 
 def masked(dtype: str) -> np.ma.MaskedArray[Any, Any]:
@@ -87,3 +88,25 @@ def test_arrays_of_pytorch_are_taken() -> None:
     torch = pytest.importorskip("torch")
     array = smooth((8, 9, 10)).astype("float32")
     np.testing.assert_array_equal(tinc.compress(torch.tensor(array), max_error=0), array)
+
+
+def test_a_proof_is_about_the_values_in_full_precision() -> None:
+    """An original that was rounded to float32 before anybody looked was "proved bit for bit" once."""
+    true = smooth((8, 9, 10)).astype("float64") + 2.0**27 + 1
+    rounded = tinc.compress(true.astype("float32"), max_error=0)
+    wrong, largest = verify_against(rounded, true)
+    assert wrong > 0 and largest >= 1
+    assert verify_against(tinc.compress(true, max_error=0.5), true)[0] == 0
+    labels = (true - 2.0**27).astype("int64")
+    assert verify_against(tinc.compress(labels, max_error=0), labels) == (0, 0.0)
+    masked_floats = masked("float32")
+    assert verify_against(tinc.compress(masked_floats, max_error=0), masked_floats) == (0, 0.0)
+
+
+def test_what_is_in_a_voxel_is_named() -> None:
+    for dtype, problem in (
+        ([("R", "u1"), ("G", "u1")], "2 fields in each voxel, R, G"),
+        ("c8", "np.abs"),
+    ):
+        with pytest.raises(TypeError, match=problem):
+            tinc.compress(np.zeros((4, 5, 6), dtype), max_error=0)
