@@ -28,7 +28,11 @@ import links  # noqa: E402
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
 WITH_CODE = ["README.md", *(page for page in PAGES if re.match("docs/(index|tutorials|how-to)", page))]
 EDGE = 48  # voxels of the sample's corner on which the code runs, with few steps: seconds instead of minutes
-SMALLER = {"size = 192": "size = 96", "--block 96": "--block 48"}  # of the volume that is larger than memory
+SMALLER = {
+    "size = 192": "size = 96",
+    "--block 96": "--block 48",
+    "300x512x512": "16x48x48",
+}  # of the volume that is larger than memory
 NOT_RUN = (
     "pip install", "make ", "napari ", "napari\n", "napari-tinc demo",  # tests of their own
     "--scheduler", "part.tinc",  # a cluster; a file that was cut off
@@ -149,6 +153,13 @@ def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
     mask[4:9, 4:9, 4:9] = 1
     tifffile.imwrite(folder / "tumour.tif", mask)
     tifffile.imwrite(folder / "weights.tif", 1 + 9 * mask.astype(np.float32))
+    (folder / "slices").mkdir()
+    for number, plane in enumerate(corner[:8]):
+        tifffile.imwrite(folder / "slices" / f"ch0_{number}.tif", plane)
+    corner[:16].astype(np.uint16).tofile(folder / "scan.vol")
+    nibabel = pytest.importorskip("nibabel")
+    for name in ("scan.nii.gz", "parts.nii.gz"):
+        nibabel.Nifti1Image(corner[:16].T, np.eye(4)).to_filename(folder / name)
     tifffile.imwrite(folder / "cells.ome.tif", np.stack([corner, corner]), metadata={"axes": "CZYX"})
     tinc.compress(corner, max_error=20).save(folder / "brain.tinc")
     tinc.compress(corner.astype(np.int16), max_error=20).save(folder / "ct.tinc")

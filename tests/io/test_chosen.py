@@ -41,6 +41,10 @@ def test_colours_are_named(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "v.tif", ramp((*SHAPE, 3), "u1"), photometric="rgb")
     with pytest.raises(ValueError, match=r"its voxels are colours: --axes ZYXC .*--channel 0"):
         read_volumes(tmp_path / "v.tif")
+    planar = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(tmp_path / "planar.tif", ramp((4, 3, 5, 6), "u1"), **planar)
+    with pytest.raises(ValueError, match="its voxels are colours: --axes ZCYX"):
+        read_volumes(tmp_path / "planar.tif")
     array = ramp((*SHAPE, 3), "u1")
     np.testing.assert_array_equal(read_volumes(tmp_path / "v.tif", axes="ZYXC").array, np.moveaxis(array, -1, 0))
     np.testing.assert_array_equal(read_volumes(tmp_path / "v.tif", channel=1).array, array[..., 1])

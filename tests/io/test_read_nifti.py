@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from images import SHAPE, SPACING, check_volume, ramp, save_nifti
 
+from napari_tinc.errors import ReadWarning
 from napari_tinc.io.arrays import AxesView
 from napari_tinc.io.read import read_image
 
@@ -125,3 +126,14 @@ def test_nifti_time_series_and_unknown_unit_code(tmp_path: Path) -> None:
     content[123] = 99
     (tmp_path / "one.nii").write_bytes(content)
     check_volume(read_image(tmp_path / "one.nii"), SPACING, "micrometer", ramp((6, 5, 4), "int16").T)
+
+
+def test_voxel_sizes_are_those_of_the_affine(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(ramp(dtype="int16").T, np.diag([0.8, 0.8, 2.5, 1]))
+    image.header.set_zooms((1, 1, 1))
+    content = image.to_bytes()
+    assert nibabel.Nifti1Image.from_bytes(content).header.get_zooms() == (1, 1, 1)
+    (tmp_path / "v.nii").write_bytes(content)
+    with pytest.warns(ReadWarning, match=r"voxel sizes x, y, z of 1, 1, 1, but its affine of 0\.8, 0\.8, 2\.5"):
+        assert read_image(tmp_path / "v.nii").spacing == (2.5, 0.8, 0.8)

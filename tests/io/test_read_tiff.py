@@ -325,3 +325,34 @@ def test_parts_that_were_never_written_are_said(tmp_path: Path) -> None:
 def test_other_names_of_tiffs(tmp_path: Path, suffix: str) -> None:
     tifffile.imwrite(tmp_path / f"v{suffix}", ramp((7, 5, 6)), photometric="minisblack", bigtiff=suffix != ".lsm")
     check_volume(read_image(tmp_path / f"v{suffix}"), None, None, ramp((7, 5, 6)))
+
+
+def test_pages_that_the_metadata_leave_out_are_said(tmp_path: Path) -> None:
+    array = ramp((12, 5, 6))
+    xml = tifffile.OmeXml()
+    xml.addimage("uint16", (5, 5, 6), (5, 1, 1, 5, 6, 1), axes="ZYX")
+    for name, text in (
+        ("v.ome.tif", xml.tostring(declaration=True)),
+        ("v.tif", "ImageJ=1.54f\nimages=5\nslices=5\n"),
+    ):
+        with tifffile.TiffWriter(tmp_path / name, ome=False) as writer:
+            for number, page in enumerate(array):
+                first = text.encode() if number == 0 else None
+                writer.write(page, description=first, metadata=None, contiguous=False)
+    with pytest.warns(ReadWarning, match="7 of 12 pages are left out"):
+        check_volume(read_image(tmp_path / "v.ome.tif"), None, None, array[:5])
+    with pytest.warns(ReadWarning, match="a stack of 5 planes, but there are 12: all are read"):
+        check_volume(read_image(tmp_path / "v.tif"), None, None, array)
+
+
+def test_colours_that_change_the_meaning_of_values_are_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "v.tif", ramp((7, 5, 6)) > 9, photometric="miniswhite")
+    with pytest.warns(ReadWarning, match="0 is white; values are those that are stored"):
+        check_volume(read_image(tmp_path / "v.tif"), None, None, ramp((7, 5, 6)) > 9)
+
+
+def test_decimal_commas_of_imagej(tmp_path: Path) -> None:
+    text = CALIBRATED.format(0, "-32768,0", "1,0", "").replace("spacing=1.5", "spacing=0,5")
+    options = {"photometric": "minisblack", "metadata": None, "resolution": (2, 2)}
+    tifffile.imwrite(tmp_path / "v.tif", ramp() + 32768, description=text, **options)
+    check_volume(read_image(tmp_path / "v.tif"), (0.5, 0.5, 0.5), "millimeter", ramp(dtype="int16"))

@@ -18,10 +18,12 @@ import dask.array
 import numpy as np
 import psutil
 import pytest
+import tifffile
 import zarr
 from volumes import small_array
 
 import napari_tinc as tinc
+from napari_tinc.errors import ReadWarning
 from napari_tinc.isolation import caller, messages
 from napari_tinc.isolation.caller import fit_isolated
 
@@ -353,3 +355,13 @@ def test_where_no_python_can_be_started(monkeypatch: pytest.MonkeyPatch, tmp_pat
         next(events)
         assert not children()
         np.testing.assert_array_equal(np.asarray(finished(events).volume), small_array())
+
+
+def test_a_file_is_read_as_the_caller_says_and_what_is_doubtful_is_said_here(tmp_path: Path) -> None:
+    for part in range(2):
+        tifffile.imwrite(tmp_path / "v.tif", small_array() + part, append=True, photometric="minisblack", metadata={})
+    with pytest.warns(ReadWarning, match="2 series are read as one stack"):
+        *_, finished = fit_isolated(tmp_path / "v.tif", max_error=0)
+    np.testing.assert_array_equal(finished.volume, np.concatenate([small_array(), small_array() + 1]))
+    *_, finished = fit_isolated(tmp_path / "v.tif", read={"series": 1, "axes": "XZY"}, max_error=0)
+    np.testing.assert_array_equal(finished.volume, (small_array() + 1).transpose(1, 2, 0))

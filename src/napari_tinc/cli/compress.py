@@ -113,6 +113,10 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
 
         events = fit_isolated(image, options, read=reading(args))
     else:
+        from ..encoding.sources import say_if_lone
+
+        if options.max_error != 0 and not image.labels:
+            say_if_lone(image.array)
         events = tinc.fit(image.array, options.with_facts(image.options()))
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:

@@ -25,8 +25,7 @@ from ..format.placement import Placement
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import block_size
-from .plain import fitting_array
-from .sources import VolumeSource
+from .sources import VolumeSource, fitting_array
 
 DEFAULT_RATIO = 64.0  # The ratio if no target is given.
 LEAST_EDGE = 16  # Shorter blocks, in voxels, are refused.

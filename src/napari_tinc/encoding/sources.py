@@ -9,17 +9,22 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..array_like import LazyBase
 from ..format import limits
 from ..format.limits import MAX_LEADING
-from .plain import plain_array, plain_values
+from ..io.arrays import extremes
+from ..io.read_options import say
 
 FEW_VOXELS = 2**25  # The fingerprint of a larger volume is that of some boxes,
 SAMPLE_EDGE = 32  # of this many voxels along an edge.
+LONE_EDGE = 40  # Voxels along an edge of the boxes in which a lone value is looked for.
+LEAST_OTHERS = 16  # With fewer values, none is called lone: they may be labels.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +67,14 @@ class VolumeSource:
                 "max_error=0 only (--max-error 0)"
             )
         if dtype.newbyteorder("<").str[1:] not in limits.DTYPES:
+            if dtype.names:
+                fields = ", ".join(dtype.names)
+                raise TypeError(
+                    f"volume has {len(dtype.names)} fields in each voxel, {fields}; expected one: array[name]"
+                )
             known = ", ".join(str(np.dtype(code)) for code in limits.DTYPES)
-            raise TypeError(f"volume has dtype {dtype}, expected one of {known}")
+            hint = "; np.abs and np.angle make two of it" if dtype.kind == "c" else ""
+            raise TypeError(f"volume has dtype {dtype}, expected one of {known}{hint}")
         shape = tuple(map(int, array.shape))
         if not 3 <= len(shape) <= 3 + MAX_LEADING:
             raise ValueError(
@@ -115,7 +126,7 @@ class VolumeSource:
         return digest.hexdigest()
 
     def checked(self, values: Any, *, finite: bool = True) -> NDArray[Any]:
-        """Return a box as a contiguous array of the dtype, see :func:`.plain.plain_values`.
+        """Return a box as a contiguous array of the dtype, see :func:`plain_values`.
 
         Raises
         ------
@@ -130,3 +141,153 @@ class VolumeSource:
                     f"volume has {bad} voxels that are NaN or infinite; expected finite values; max_error= keeps them"
                 )
         return values
+
+
+def lone_value(source: VolumeSource) -> tuple[float, float, float, float] | None:
+    """Look for one value far from all others, such as a padding of -32768 in a CT: in some boxes, not everywhere.
+
+    Returns
+    -------
+    The value, its share of the voxels, and the smallest and largest of the others. None if there is none: its distance
+    from the others is larger than these span, and it is in more than one voxel.
+    """
+    whole = math.prod(source.shape) <= 27 * LONE_EDGE**3
+    edges = [n if whole else min(n, LONE_EDGE) for n in source.shape]
+    corners = [sorted({0, (n - edge) // 2, n - edge}) for n, edge in zip(source.shape, edges, strict=True)]
+    boxes = [[slice(at, at + edge) for at, edge in zip(corner, edges, strict=True)] for corner in product(*corners)]
+    values = np.concatenate([source.read(0, box, finite=False).reshape(-1) for box in boxes])
+    found, counts = np.unique(values[np.isfinite(values)].astype(np.float64), return_counts=True)
+    if len(found) < LEAST_OTHERS:
+        return None
+    for place, others in ((0, found[1:]), (-1, found[:-1])):
+        distance = abs(found[place] - others[place])
+        if counts[place] > 1 and distance > others[-1] - others[0]:
+            return found[place], counts[place] / values.size, others[0], others[-1]
+    return None
+
+
+def say_if_lone(array: Any) -> None:
+    """Say if one value is far from all others: it may stand for no measurement, but counts as one."""
+    dtype = np.dtype(array.dtype)
+    is_long = dtype.kind in "iu" and dtype.itemsize == 8  # checked when the work begins
+    if dtype.kind not in "iuf" or is_long or not 3 <= len(array.shape) <= 3 + MAX_LEADING or 0 in array.shape:
+        return
+    if lone := lone_value(VolumeSource.of(array, exact=True)):
+        value, share, low, high = lone
+        say(
+            f"about {max(share, 1e-4):.2%} of the voxels are {value:g}, far from all others, {low:g} to {high:g}: they "
+            "count as measurements, in the range and the PSNR, too, and only --max-error 0 surely restores them"
+        )
+
+
+# --- plain numbers: without a mask, and with integers of at most 32 bits ---------------------------------------------
+
+
+def plain_array(array: Any) -> Any:
+    """Return the array, or a view that reads it as plain numbers: see :func:`plain_values`.
+
+    Integers of 64 bits are read in 32, signed as they are. Values are checked when they are read.
+
+    Raises
+    ------
+    ValueError
+        If integers are masked.
+    """
+    array = _array_of(array)
+    dtype = np.dtype(array.dtype)
+    is_long = dtype.kind in "iu" and dtype.itemsize == 8
+    if isinstance(array, np.ma.MaskedArray):
+        if dtype.kind != "f" and np.ma.is_masked(array):
+            raise masked_numbers(array)
+    elif not is_long:
+        return array
+    return PlainView(array, np.dtype(f"{dtype.kind}4") if is_long else dtype)
+
+
+def fitting_array(array: Any) -> Any:
+    """Return an array whose 64-bit integers, if it has any, are read in 32 bits. All of them are read once.
+
+    Raises
+    ------
+    ValueError
+        If one does not fit into 32 bits.
+    """
+    array = _array_of(array)
+    dtype = np.dtype(array.dtype)
+    if dtype.kind not in "iu" or dtype.itemsize != 8 or 0 in array.shape or np.ma.is_masked(array):
+        return array
+    low, high = map(int, extremes(array))
+    for code in (f"{dtype.kind}4", "u4", "i4"):
+        limits = np.iinfo(code)
+        if limits.min <= low and high <= limits.max:
+            return PlainView(array, np.dtype(code))
+    raise ValueError(
+        f"volume has dtype {dtype} and values {low} to {high}, which do not fit into 32 bits; expected at most "
+        "4294967295, or -2147483648 to 2147483647. Number labels anew, or give it as float64"
+    )
+
+
+def _array_of(array: Any) -> Any:
+    """Return what has a shape, a dtype of NumPy's and slices; anything else as a NumPy array."""
+    if not all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__")):
+        return np.asanyarray(array)  # a masked array stays one
+    try:
+        np.dtype(array.dtype)
+    except TypeError:  # another library's, such as PyTorch's
+        return np.asarray(array)
+    return array
+
+
+class PlainView(LazyBase):
+    """A view of an array that reads plain numbers of a dtype."""
+
+    def __init__(self, array: Any, dtype: np.dtype[Any]) -> None:
+        self._array, self._dtype = array, dtype
+        self.portable = getattr(array, "portable", type(array).__module__.startswith("zarr."))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(map(int, self._array.shape))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return plain_values(self._array[index], self._dtype)
+
+
+def plain_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values that were read of an array as plain numbers of its dtype. Masked floats become NaN.
+
+    Raises
+    ------
+    ValueError
+        If integers are masked, or a value does not fit into the dtype, as with arrays that scale what they read.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        if np.dtype(dtype).kind != "f" and np.ma.is_masked(values):
+            raise masked_numbers(values)
+        values = values.filled(np.nan) if np.ma.is_masked(values) else values.data
+    values = np.asarray(values)
+    if np.can_cast(values.dtype, dtype, "safe"):
+        return values.astype(dtype, copy=False)
+    with np.errstate(all="ignore"):
+        converted = values.astype(dtype)
+    misfits = converted != values
+    if values.dtype.kind == "f":
+        misfits &= ~np.isnan(values) | (dtype.kind != "f")
+    if misfits.any():
+        raise ValueError(
+            f"volume has dtype {dtype}, but a value of {values[misfits].flat[0]}, which does not fit into it"
+        )
+    return converted
+
+
+def masked_numbers(array: Any) -> ValueError:
+    """Return the error for masked values that are not floats, which have no NaN."""
+    count = int(np.count_nonzero(np.ma.getmaskarray(array)))
+    return ValueError(
+        f"volume is a masked array of {array.dtype} with {count} masked voxels, which have no value. Give "
+        "array.filled(NUMBER), or array.astype(float), whose masked voxels are kept as NaN under max_error="
+    )

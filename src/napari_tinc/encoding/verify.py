@@ -13,9 +13,8 @@ from ..decoding.regions import whole_axes
 from ..decoding.volume import TincVolume
 from ..format.quality import span_of
 from ..octree import box_slices
-from .plain import fitting_array
 from .regions.exact import Tally
-from .sources import VolumeSource
+from .sources import VolumeSource, fitting_array
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,10 @@ def chosen(content: Content, options: ReadOptions) -> Content:
 
 def how_to_name(axes: str, shape: tuple[int, ...]) -> str:
     """Say how to make volumes of an image whose axes are not z, y, x, maybe after others."""
+    if axes.count("Q") == 1 and "S" in axes and "Z" not in axes:
+        axes = axes.replace("Q", "Z")
     if "S" in axes and set("ZYX") <= set(axes):
-        named = axes.replace("S", "C" if "C" not in axes else "Q")
+        named = axes.replace("S", "C" if "C" not in axes else "T")
         return f"its voxels are colours: --axes {named} takes these for channels, --channel 0 the first of them"
     if len(shape) < 3:
         return "it is a single slice; give the folder that has all slices" if len(shape) == 2 else "it is no image"

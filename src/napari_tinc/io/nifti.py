@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .image import Content, library
-from .read_options import ReadOptions
+from .read_options import ReadOptions, say
 from .scaled import scaled
 from .scans.nifti_forms import place_and_details, spacing_of_nifti
 
@@ -38,12 +38,23 @@ def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
     # nibabel's own reading of this byte fails on a code it does not know.
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.
-    zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
+    zooms = _edges(image)
     placement, details = place_and_details(image.header, raw.shape, zooms)
     zooms = spacing_of_nifti(placement, zooms)
     sizes = [(zoom, unit) for zoom in reversed(zooms)]
     labels = int(image.header.get("intent_code", 0)) == LABELS and np.dtype(array.dtype).kind in "iu"
     return Content(array, axes, sizes, channels, labels, placement, details)
+
+
+def _edges(image: Any) -> list[float]:
+    """Return the edges of a voxel along x, y, z: those of the header, or of the affine if that says others."""
+    zooms = [float(str(zoom)) for zoom in image.header.get_zooms()[:3]]
+    edges = library("nibabel").affines.voxel_sizes(image.affine)[: len(zooms)]
+    if np.isfinite(edges).all() and (edges > 0).all() and not np.allclose(zooms, edges, rtol=1e-3, atol=0):
+        said, taken = (", ".join(f"{edge:.6g}" for edge in ends) for ends in (zooms, edges))
+        say(f"the header has voxel sizes x, y, z of {said}, but its affine of {taken}, which are taken")
+        return [float(f"{edge:.7g}") for edge in edges]
+    return zooms
 
 
 def _check_compression(file: Path) -> None:

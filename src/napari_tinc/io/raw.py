@@ -12,6 +12,7 @@ import numpy as np
 from .image import Content, default_axes
 from .read_options import ReadOptions, say
 
+SMOOTH = 0.2  # Neighbours differ by less than this part of their mean in a smooth image.
 EXPECTED = "a shape z, y, x and a dtype such as 300x512x512,uint16; then, if need be, big or little, and offset=BYTES"
 
 
@@ -78,6 +79,6 @@ def _say_if_swapped(array: Any) -> None:
             float(np.abs(np.diff(values.astype(np.float64))).mean() / (np.abs(values.astype(np.float64)).mean() or 1))
             for values in (plane, plane.view(plane.dtype.newbyteorder()))
         ]
-    if not rough[0] <= 4 * rough[1]:
+    if rough[1] < SMOOTH and not rough[0] <= 4 * rough[1]:
         order = "little" if array.dtype.newbyteorder("=") != array.dtype else "big"
         say(f"--raw: neighbours are far more alike in the other order of bytes; is it {order}?")

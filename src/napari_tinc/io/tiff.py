@@ -27,6 +27,10 @@ _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 # Larger files are no TIFFs of ImageJ, which knows no BigTIFF; tifffile keeps room for the tags.
 _CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_SHOWN_OTHERWISE = {
+    0: "the file says that 0 is white; values are those that are stored",
+    3: "the file has a table of colours, which is left out; values are their numbers",
+}
 _REDUCED = 1  # The bit of a page's subfile type that says it is a smaller copy of another.
 
 
@@ -54,14 +58,20 @@ def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
         for page in {page.keyframe for page in pages}:
             _check_codec(tifffile, page)
         is_merged = len(pages) > len(series.pages)
+        if len(series.pages) * series.keyframe.size > series.size:
+            is_merged = True
+            say(f"the metadata describe a stack of {series.shape[0]} planes, but there are {len(pages)}: all are read")
         nbytes = len(pages) * series.keyframe.nbytes if is_merged else series.nbytes
         is_mapped = series.dataoffset is not None and not is_merged
         if nbytes > READ_WHOLE and not is_mapped:
             _check_length(pages)
         if not is_mapped:
             _say_if_sparse(pages)
+        if shown := _SHOWN_OTHERWISE.get(int(series.keyframe.photometric)):
+            say(shown)
+        of_pages = [page.index for page in pages] if is_merged else []
         if nbytes > READ_WHOLE:
-            array = tifffile.memmap(file, series=number, mode="r") if is_mapped else _lazy_tiff(file, number, is_merged)
+            array = tifffile.memmap(file, series=number, mode="r") if is_mapped else _lazy_tiff(file, number, of_pages)
         else:
             array = np.asarray(_PageStack(pages)) if is_merged else series.asarray()
         axes = "IYX" if is_merged else series.axes
@@ -92,6 +102,7 @@ def _pages_to_read(tiff: Any, wanted: int | None) -> tuple[int, list[Any]]:
     number = next((i for i, series in enumerate(tiff.series) if series in found and len(series.shape) > 2), None)
     if number is None:
         number = tiff.series.index(found[0])
+    _say_if_left_over(tiff)
     if len(found) > 1:
         if _are_slices(found):
             if not all(series.kind in ("generic", "uniform") for series in found):
@@ -99,6 +110,20 @@ def _pages_to_read(tiff: Any, wanted: int | None) -> tuple[int, list[Any]]:
             return number, sorted((page for series in found for page in series.pages), key=lambda page: page.index)
         say(f"series {number} of {len(found)} is read, --series N reads another: {listed}")
     return number, list(tiff.series[number].pages)
+
+
+def _say_if_left_over(tiff: Any) -> None:
+    """Say how many pages of the file are in no series, as where OME-XML describes fewer than there are."""
+    used = {page.index for series in tiff.series for page in series.pages if page is not None and page.parent is tiff}
+    if len(tiff.pages) == 1 or len(used) >= len(tiff.pages):
+        return
+    left = [
+        page
+        for page in tiff.pages
+        if page.index not in used and not getattr(page.keyframe, "subfiletype", 0) & _REDUCED
+    ]
+    if left:
+        say(f"{len(left)} of {len(tiff.pages)} pages are left out: the metadata describe none of them")
 
 
 def _is_reduced(series: Any) -> bool:
@@ -167,16 +192,16 @@ class _PageStack(LazyBase):
         return chosen.asarray()[tuple(items[1:])]
 
 
-def _lazy_tiff(file: Path, number: int, is_merged: bool) -> Any:
-    """Return a view that decodes the pages or tiles it needs."""
+def _lazy_tiff(file: Path, number: int, of_pages: Sequence[int]) -> Any:
+    """Return a view of a series, or of pages as a stack, that decodes the pages or tiles it needs."""
     import tifffile
 
-    zarr = None if is_merged else library("zarr")
+    zarr = None if of_pages else library("zarr")
     open_file = tifffile.TiffFile(file)
     open_file.filehandle.set_lock(True)
     try:
         if zarr is None:
-            view = AxesView(_PageStack(_pages_to_read(open_file, None)[1]))
+            view = AxesView(_PageStack([open_file.pages[index] for index in of_pages]))
         else:
             view = AxesView(zarr.open_array(open_file.series[number].aszarr(level=0), mode="r"))
     except BaseException:

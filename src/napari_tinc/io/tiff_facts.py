@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .read_options import say
 from .scaled import Scaled, scaled
-from .units import Size
+from .units import Size, number_of
 
 STRAIGHT_LINE = 0  # ImageJ's number of a calibration that is a line.
 UNCALIBRATED = 20  # ImageJ's number of none.
@@ -49,8 +50,8 @@ def calibrated(array: Any, tiff: Any) -> Any:
     kind = fields.get("cf", UNCALIBRATED)
     if kind == UNCALIBRATED:
         return array
-    numbers = [fields[name] for name in ("c0", "c1") if isinstance(fields.get(name), int | float)]
-    is_line = kind == STRAIGHT_LINE and len(numbers) == 2
+    numbers = [number_of(fields.get(name)) for name in ("c0", "c1")]
+    is_line = kind == STRAIGHT_LINE and all(map(math.isfinite, numbers))
     if not is_line or np.dtype(array.dtype).name not in ("uint8", "uint16"):
         what = "a straight line" if is_line else f"a curve (cf={kind})"
         say(f"ImageJ's calibration is left out: it is {what}, of {array.dtype}, expected a line for 8 or 16 bits")

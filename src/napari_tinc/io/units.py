@@ -48,7 +48,7 @@ def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] 
     numbers = [_positive(size) for size, _ in sizes]
     if not any(numbers):
         given = [size for size, _ in sizes if size is not None]
-        if any(_number(size) != 0 for size in given):
+        if any(number_of(size) != 0 for size in given):
             say(f"voxel sizes are left out: {', '.join(map(str, given))} are not three positive numbers")
         return None, None
     if len(numbers) != 3 or not (numbers[1] and numbers[2]):
@@ -76,7 +76,7 @@ def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] 
     return (z, y, x), unit
 
 
-def _number(size: object) -> float:
+def number_of(size: object) -> float:
     """Return a size as a number, also if it is written with a decimal comma; NaN if it is none."""
     try:
         return float(size.replace(",", ".") if isinstance(size, str) else size)  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ def _number(size: object) -> float:
 
 def _positive(size: object) -> float | None:
     """Return the absolute value of a size; None if it is no number but 0."""
-    number = abs(_number(size))
+    number = abs(number_of(size))
     return number if 0 < number < math.inf else None
 
 

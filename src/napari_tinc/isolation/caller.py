@@ -34,8 +34,7 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
-from ..encoding.plain import plain_values
-from ..encoding.sources import VolumeSource
+from ..encoding.sources import VolumeSource, plain_values
 from ..errors import ChildError, ReadWarning
 from ..events import Finished
 from .child import FIELDS, fit_file

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from block_volumes import smooth
 
 import napari_tinc as tinc
-from napari_tinc.encoding.sources import VolumeSource
+from napari_tinc.encoding.sources import VolumeSource, say_if_lone
+from napari_tinc.encoding.verify import verify_against
 
 
 def masked(dtype: str) -> np.ma.MaskedArray[Any, Any]:
@@ -87,3 +90,54 @@ def test_arrays_of_pytorch_are_taken() -> None:
     torch = pytest.importorskip("torch")
     array = smooth((8, 9, 10)).astype("float32")
     np.testing.assert_array_equal(tinc.compress(torch.tensor(array), max_error=0), array)
+
+
+def test_a_proof_is_about_the_values_in_full_precision() -> None:
+    """An original that was rounded to float32 before anybody looked was "proved bit for bit" once."""
+    true = smooth((8, 9, 10)).astype("float64") + 2.0**27 + 1
+    rounded = tinc.compress(true.astype("float32"), max_error=0)
+    wrong, largest = verify_against(rounded, true)
+    assert wrong > 0 and largest >= 1
+    assert verify_against(tinc.compress(true, max_error=0.5), true)[0] == 0
+    labels = (true - 2.0**27).astype("int64")
+    assert verify_against(tinc.compress(labels, max_error=0), labels) == (0, 0.0)
+    masked_floats = masked("float32")
+    assert verify_against(tinc.compress(masked_floats, max_error=0), masked_floats) == (0, 0.0)
+
+
+def test_what_is_in_a_voxel_is_named() -> None:
+    for dtype, problem in (
+        ([("R", "u1"), ("G", "u1")], "2 fields in each voxel, R, G"),
+        ("c8", "np.abs"),
+    ):
+        with pytest.raises(TypeError, match=problem):
+            tinc.compress(np.zeros((4, 5, 6), dtype), max_error=0)
+
+
+@pytest.mark.parametrize(
+    ("lone", "dtype", "told"),
+    [
+        (-32768, "int16", r"about 1\.\d+% of the voxels are -32768, far from all others, 1\d\d to 1\d\d\d"),
+        (2**32 - 1, "uint32", r"are 4.29497e\+09, far from"),
+        (1e20, "float32", r"are 1e\+20, far from"),
+        (0, "int16", ""),  # a background, near the others
+        (1500, "int16", ""),
+    ],
+)
+def test_a_value_far_from_all_others_is_said(lone: float, dtype: str, told: str) -> None:
+    array = smooth((50, 60, 70)).astype(dtype)
+    array[:, :, 35:36] = lone
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        say_if_lone(array)
+    assert len(said) == bool(told)
+    if told:
+        assert re.search(told, str(said[0].message))
+
+
+def test_labels_and_masks_have_no_lone_value() -> None:
+    array = np.zeros((20, 20, 20), "uint16")
+    array[3:6, 4:9] = np.arange(10, 14).repeat(5)
+    array[0, 0, :2] = 60000
+    say_if_lone(array)
+    say_if_lone(array > 3)
