@@ -20,8 +20,8 @@ from volumes import wide_volume
 
 import napari_tinc as tinc
 from napari_tinc.cli.main import main
+from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.decoding.cache import LeastRecentlyUsed
-from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.from_volume import to_layer

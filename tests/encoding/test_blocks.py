@@ -10,12 +10,11 @@ import pytest
 from block_volumes import OPTIONS, SHAPE, smooth
 
 import napari_tinc as tinc
-from napari_tinc.decoding.contents import BlockContents
+from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.encoding import block_size, blocks
 from napari_tinc.encoding.block_size import block_tree
-from napari_tinc.encoding.budgets import LEAST_BLOCK, bytes_of_blocks
 from napari_tinc.encoding.sources import VolumeSource
-from napari_tinc.encoding.survey import Survey, detail_of
+from napari_tinc.encoding.survey import LEAST_BLOCK, Survey, bytes_of_blocks, detail_of
 from napari_tinc.events import Planned
 from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.storage.stores import Memory

@@ -14,7 +14,7 @@ import pytest
 import napari_tinc as tinc
 from napari_tinc import events as napari_tinc_events
 from napari_tinc.bounded import search
-from napari_tinc.decoding.contents import BlockContents
+from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.encoding import block_size, choice, stages, without_networks
 from napari_tinc.errors import NotWithNetworks
 from napari_tinc.storage import checkpoint

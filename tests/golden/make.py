@@ -20,8 +20,9 @@ import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded.background import Background
 from napari_tinc.bounded.check import checksum
+from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.decoding.bounded_box import BoundedBox
-from napari_tinc.decoding.contents import BlockContents, Part
+from napari_tinc.decoding.boxes import Part
 from napari_tinc.encoding import without_networks
 from napari_tinc.filtering.filter import Filter
 from napari_tinc.format import blocks_file

@@ -15,8 +15,8 @@ from fields import File, Row
 
 import napari_tinc as tinc
 from napari_tinc.bounded.check import checksum
+from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.decoding.bounded_box import BoundedBox
-from napari_tinc.decoding.contents import BlockContents
 from napari_tinc.errors import TincError
 from napari_tinc.format.chunks import Ancillary, ChunkKind
 

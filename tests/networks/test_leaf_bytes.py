@@ -10,7 +10,7 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.decoding.bounded_box import BoundedBox
-from napari_tinc.decoding.contents import Contents
+from napari_tinc.decoding.boxes import Contents
 from napari_tinc.decoding.network_box import NetworkBox
 from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.format.widths import SCALAR

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..devices import cpu_count
 from ..errors import TincError
 from ..networks.values import rounded
+from .boxes import Boxes, Part
 from .cache import LeastRecentlyUsed
-from .contents import Boxes, Part
 
 MAX_EAGER_VOXELS = 2**30  # A larger request is refused: ask for a part, or for a coarser level.
 THIN = 4  # A view of at most so many cells along an axis counts as a slice, and is cached.

@@ -21,8 +21,10 @@ from ..format.metadata import QUALITY_KEYS, read_json, usual_labels, with_chunk,
 from ..format.placement import Placement, placement_of_head
 from ..storage import atomic, stores
 from ..storage.stores import Memory, Store
+from .block_contents import BlockContents
+from .boxes import Contents, Part
 from .cache import LeastRecentlyUsed
-from .contents import BlockContents, Contents, Part, read_contents
+from .contents import read_contents
 from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
 from .regions import Regions

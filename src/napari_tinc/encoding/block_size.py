@@ -8,8 +8,8 @@ import numpy as np
 
 from ..octree import MAX_DEPTH, Octree, split_counts
 from ..training.task import Settings
-from .budgets import LEAST_BLOCK
 from .sources import VolumeSource
+from .survey import LEAST_BLOCK
 
 MOST_AT_ONCE = 2**25  # Larger volumes, in voxels, are neither fitted as one tree nor searched without networks.
 EXACT_EDGE = 128  # Blocks without networks are at most this many voxels long.

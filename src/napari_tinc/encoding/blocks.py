@@ -34,12 +34,11 @@ from ..training.costs import with_later_stages
 from ..training.trainer import MARKS
 from .block import Block, BlockTask, fit_block_events
 from .block_size import OVERVIEW_SHARE, block_share, overview_edge
-from .budgets import bytes_of_blocks
 from .cluster import fit_on_cluster
 from .job import EncodingJob
 from .preview import Canvas
 from .resources import estimate_blocks
-from .survey import Survey, survey
+from .survey import Survey, bytes_of_blocks, survey
 
 
 def run_blocks(

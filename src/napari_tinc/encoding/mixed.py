@@ -17,8 +17,8 @@ import numpy as np
 from .. import metrics
 from ..bounded import box as bounded_box
 from ..bounded.background import Background
+from ..decoding.block_contents import BlockContents
 from ..decoding.bounded_box import BoundedBox
-from ..decoding.contents import BlockContents
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..format.quality import span_of

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import metrics
-from ..decoding.contents import BlockContents
+from ..decoding.block_contents import BlockContents
 from ..decoding.network_box import NetworkBox, pack_weights
 from ..decoding.volume import TincVolume
 from ..format import blocks_file

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import napari
 from napari.utils import notifications
 
-from ..decoding.contents import BlockContents
+from ..decoding.block_contents import BlockContents
 from ..decoding.network_box import NetworkBox
 from ..decoding.volume import TincVolume
 from ..decoding.volume import open as open_tinc

@@ -19,8 +19,8 @@ from ... import metrics
 from ...bounded.box import encode_and_decode, encode_box
 from ...bounded.check import checksum, violations
 from ...control import Check, never
+from ...decoding.block_contents import BlockContents
 from ...decoding.cache import LeastRecentlyUsed
-from ...decoding.contents import BlockContents
 from ...decoding.network_box import NetworkBox
 from ...decoding.regions import Regions, whole_axes
 from ...decoding.volume import TincVolume

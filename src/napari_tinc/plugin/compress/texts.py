@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...decoding.contents import BlockContents
+from ...decoding.block_contents import BlockContents
 from ...decoding.volume import TincVolume
 from ...events import Progress
 from ...texts import duration, promise_of, size

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...control import Check, never
+from ...decoding.block_contents import BlockContents
 from ...decoding.bounded_box import BoundedBox
-from ...decoding.contents import BlockContents, Part
+from ...decoding.boxes import Part
 from ...decoding.network_box import NetworkBox
 from ...decoding.regions import Regions
 from ...errors import TincError
@@ -60,7 +61,7 @@ class TolerantContents:
         self.check: Check = never
 
     def prepare(self, volume: int, boxes: Sequence[int]) -> None:
-        """See :meth:`~napari_tinc.decoding.contents.BlockContents.prepare`."""
+        """See :meth:`~napari_tinc.decoding.block_contents.BlockContents.prepare`."""
         with suppress(TincError, OSError):  # Each block is tried by itself later.
             self._blocks.prepare(volume, boxes)
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...control import Check
+from ...decoding.block_contents import BlockContents
 from ...decoding.bounded_box import SKETCH_LEVEL, BoundedBox
+from ...decoding.boxes import Boxes, Part
 from ...decoding.cache import LeastRecentlyUsed
-from ...decoding.contents import BlockContents, Boxes, Part
 from ...decoding.lazy_array import LazyArray, levels_of
 from ...decoding.network_box import NetworkBox
 from ...decoding.values import THIN, TILE, VoxelDecoder, cell_centres
