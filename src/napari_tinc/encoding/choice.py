@@ -46,6 +46,7 @@ SAMPLE_DB = 2.5  # An estimate of the predictive coder's PSNR from samples may b
 USUAL_GAIN_DB = 4.0  # The usual improvement over a whole schedule,
 USUAL_RISE_DB = 14.0  # besides that of the first steps,
 RISE_STEPS = 100  # which has fallen to a third after this many.
+FULL_SHARE = 0.9  # A file without networks that leaves more of its bytes unused is not improved block by block.
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,9 @@ def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _F
         return None
     if predictive is None:
         return (yield from _networks_alone(job, budget, remaining))
-    if smooth_share(predictive.volume) >= LEAST_SMOOTH and not job.control.stop.is_set():
+    # A bound at which the busy part would become background, too, leaves bytes that networks can use.
+    is_full = predictive.volume.nbytes_compressed >= FULL_SHARE * budget
+    if is_full and smooth_share(predictive.volume) >= LEAST_SMOOTH and not job.control.stop.is_set():
         return (yield from run_stage(with_networks(job, budget, predictive), remaining.while_fitting_networks))
     end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):

@@ -28,6 +28,7 @@ class EncodingJob:
     edge : voxels along a block at most; None for what suits size and ratio.
     journal : keeps what is done until all is, so that the job can be resumed.
     scheduler : address of a dask.distributed scheduler, or its Client; None for this process.
+    value_range : smallest and largest value that the file states; None for those of the source.
     labels : whether values are labels, which have no means.
     importance : weights of the squared errors; None for equal ones.
     surveys : results of passes over all voxels, by the number of blocks and the edge of the overview's cells.
@@ -42,6 +43,7 @@ class EncodingJob:
     journal: Journal = field(default_factory=Journal)
     scheduler: Any = None
     labels: bool = False
+    value_range: tuple[float, float] | None = None
     importance: Importance | None = None
     surveys: dict[tuple[int, int], Survey] = field(default_factory=dict)
 

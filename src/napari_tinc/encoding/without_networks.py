@@ -112,8 +112,9 @@ def fit_without_networks(
     if not span and job.settings.method != "predictive":
         raise NotPredictive("volume is constant")
     header = BlocksHeader(
-        tree=tree, dtype=source.dtype, value_range=(low.item(), high.item()), leading=source.leading, **job.facts
-    )
+        tree=tree, dtype=source.dtype, value_range=job.value_range or (low.item(), high.item()),
+        leading=source.leading, **job.facts,
+    )  # fmt: skip
 
     provenance = Chunk.of(Ancillary.PROVENANCE, compact(job.settings.provenance() | quality_fields(None)))
     n_other_bytes = head_bytes(header, [*job.extra, provenance], len(boxes)) + 24 + 6 * len(boxes)  # VERIFY, QUALITY

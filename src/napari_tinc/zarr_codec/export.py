@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..decoding.bounded_box import BoundedBox
+from ..decoding.boxes import Part
+from ..decoding.network_box import NetworkBox
 from ..decoding.volume import TincVolume
 from ..format import blocks_file
 from ..format.blocks_file import BlocksHeader, Payload
@@ -38,7 +40,8 @@ class TincChunks:
 
     def __init__(self, volume: TincVolume, whole: bool) -> None:
         self._volume = volume
-        self._block = _grid_of_blocks(volume) if whole and not volume.n_missing else None
+        as_blocks = whole and not volume.n_missing and volume.regions.bound is None
+        self._block = _grid_of_blocks(volume) if as_blocks else None
 
     def array_options(self, level: int, shape: Sequence[int]) -> dict[str, Any]:
         """Return the shape of the chunks of a level, and its codec, as keywords of Zarr's ``create_array``."""
@@ -66,12 +69,7 @@ class TincChunks:
             assert part is not None and self._block is not None  # the file is whole
             indices = np.unravel_index(number, leading) if leading else ()
             corner = volume.parts.start[box] // np.array(self._block)
-            data = (
-                _file_of_box(part, volume)
-                if isinstance(part, BoundedBox)
-                else part.pack([], spacing=None, unit="", origin=None, affine=None)
-            )
-            yield (*(int(indices[axis]) for axis in order), *corner.tolist()), data
+            yield (*(int(indices[axis]) for axis in order), *corner.tolist()), _file_of_box(part, volume)
 
     def _codec_of_finest(self) -> TincCodec:
         """Return the codec that says what the file promises; for values coded anew it is bit for bit."""
@@ -104,14 +102,23 @@ def _grid_of_blocks(volume: TincVolume) -> list[int] | None:
     return [int(n) for n in size] if is_grid else None
 
 
-def _file_of_box(box: BoundedBox, volume: TincVolume) -> bytes:
-    """Return a block of the predictive coder as a file of one block."""
+def _file_of_box(box: Part, volume: TincVolume) -> bytes:
+    """Return a block as a file of its own: of one tree of networks, or of one block if it needs more than that."""
+    payload, is_filtered = None, isinstance(box, BoundedBox) and box.calibrated
+    if isinstance(box, NetworkBox):
+        tree = box.pack([], spacing=None, unit="", origin=None, affine=None)
+        if box.background is None:
+            return tree
+        payload = Payload(box.background.data + tree)
     z, y, x = box.shape
     header = BlocksHeader(
         tree=Octree.full((z, y, x), 0), dtype=volume.header.dtype, value_range=volume.header.value_range,
         error_bound=volume.error_bound,
+        filter=volume.header.filter if isinstance(volume.header, BlocksHeader) and is_filtered else b"",
     )  # fmt: skip
     meta = [Chunk.of(Ancillary.META, compact({"bool": True}))] if volume.dtype.kind == "b" else []
-    crc = box.crc
-    assert crc is not None  # the file is whole
-    return blocks_file.pack(header, [], [Payload(box.data, crc)], meta)
+    if isinstance(box, BoundedBox):
+        assert box.crc is not None  # the file is whole
+        payload = Payload(box.data, box.crc)
+    assert payload is not None
+    return blocks_file.pack(header, [], [payload], meta)

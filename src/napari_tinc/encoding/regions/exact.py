@@ -166,7 +166,10 @@ def run_with_region(
             f"the exact region of {n_voxels:,} voxels alone takes {nbytes:,} bytes, and the file may have {budget:,}: "
             "ask for a lower ratio, a smaller region, or allow errors inside it (--exact-max-error)"
         )
-    base = replace(job, source=filled_source(job.source, region.mask), surveys={})
+    # A filter is fitted to values as shares of the range, which must be that of the file.
+    base = replace(
+        job, source=filled_source(job.source, region.mask), surveys={}, value_range=_range_of(job.source)
+    )  # fmt: skip
     for event in run(base, budget - nbytes if budget else 0):
         if isinstance(event, Finished):
             finished = with_region(job, event, facts, payloads)
@@ -197,7 +200,8 @@ def with_region(job: EncodingJob, base: Finished, facts: RegionFacts, payloads: 
         tally.add(original, values, regions.mask(number, axes))
         part = parts.part(number, index)
         if isinstance(part, NetworkBox):
-            blocks.append(Payload(_with_true_errors(part, original, values)))
+            background = b"" if part.background is None else part.background.data
+            blocks.append(Payload(background + _with_true_errors(part, original, values)))
         else:
             assert part is not None  # the file is whole
             blocks.append(Payload(part.data, part.crc))
