@@ -68,6 +68,7 @@ def test_the_wheel_is_the_package_and_nothing_else(wheel: Path) -> None:
     assert {name: dict(points[name]) for name in points.sections()} == {
         "console_scripts": {"napari-tinc": "napari_tinc.cli.main:main"},
         "napari.manifest": {"napari-tinc": "napari_tinc:napari.yaml"},
+        "zarr.codecs": {"tinc": "napari_tinc.zarr_codec:TincCodec"},
     }
     for name, data in files.items():
         assert str(ROOT).encode() not in data and str(Path.home()).encode() + b"/" not in data, name

@@ -71,6 +71,8 @@ def test_info_json(file: str, run_json: Callable[..., Any]) -> None:
         "ratio": volume.ratio,
         "bits_per_voxel": pytest.approx(8 / volume.ratio),
         "method": "networks",
+        "n_network_blocks": 1,
+        "background": 0.0,
         "n_blocks": 1,
         "block_shape": list(SHAPE),
         "n_missing": 0,

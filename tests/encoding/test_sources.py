@@ -12,7 +12,7 @@ from block_volumes import smooth
 
 import napari_tinc as tinc
 from napari_tinc.encoding.sources import VolumeSource, say_if_lone
-from napari_tinc.encoding.verify import verify_against
+from napari_tinc.encoding.verify import Proof, verify_against
 
 
 def masked(dtype: str) -> np.ma.MaskedArray[Any, Any]:
@@ -96,13 +96,13 @@ def test_a_proof_is_about_the_values_in_full_precision() -> None:
     """An original that was rounded to float32 before anybody looked was "proved bit for bit" once."""
     true = smooth((8, 9, 10)).astype("float64") + 2.0**27 + 1
     rounded = tinc.compress(true.astype("float32"), max_error=0)
-    wrong, largest = verify_against(rounded, true)
-    assert wrong > 0 and largest >= 1
-    assert verify_against(tinc.compress(true, max_error=0.5), true)[0] == 0
+    proof = verify_against(rounded, true)
+    assert proof.violations > 0 and proof.max_error >= 1
+    assert verify_against(tinc.compress(true, max_error=0.5), true).violations == 0
     labels = (true - 2.0**27).astype("int64")
-    assert verify_against(tinc.compress(labels, max_error=0), labels) == (0, 0.0)
+    assert verify_against(tinc.compress(labels, max_error=0), labels) == Proof(0, 0.0, labels.size)
     masked_floats = masked("float32")
-    assert verify_against(tinc.compress(masked_floats, max_error=0), masked_floats) == (0, 0.0)
+    assert verify_against(tinc.compress(masked_floats, max_error=0), masked_floats) == Proof(0, 0.0, masked_floats.size)
 
 
 def test_what_is_in_a_voxel_is_named() -> None:

@@ -41,7 +41,7 @@ def residuals() -> Cases:
 
     yield "good", of(head() + body)
     yield "empty", of(b"", "residual is 0 bytes, expected 2 for a constant box")
-    for kind in (5, 6, 255):
+    for kind in (5, 7, 255):
         yield (
             f"kind {kind}",
             of(bytes([kind]) + head()[1:] + body, f"kind of residual is {kind}, expected 1, or 2 for floats"),

@@ -80,7 +80,9 @@ def run_info(args: argparse.Namespace) -> None:
     named["channels"] = [" ".join(channel.values()) for channel in volume.channels] or None
     named["method"] = _content_text(len(trees), len(present))
     del named["n_network_blocks"]
-    named["background"] = f"{result['background']:.1%} of the voxels" if result["background"] else None
+    share = named.pop("background")
+    if share:
+        named["background"] = f"{share:.1%} of the voxels"
     promise = "" if volume.n_missing else _promise(volume)
     print_result(args, result | tables, *filter(None, [promise]), named, *filter(None, tables.values()))
 
