@@ -60,6 +60,7 @@ def test_the_widget_says_what_it_would_do(viewer: ViewerModel, make_widget: Any)
     assert widget.native.sizeHint().width() <= 350
 
 
+@pytest.mark.filterwarnings("ignore:the file does not keep blending")  # 80 bytes are for the place first
 def test_a_job_from_start_to_layer(qtbot: Any, viewer: ViewerModel, make_widget: Any) -> None:
     source = viewer.layers["a"]
     source.colormap, source.contrast_limits, source.translate, source.rotate = "magma", (50, 1500), (5, 6, 7), 30
