@@ -90,6 +90,8 @@ def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Pro
             break
         one = coded[index]
         more = spare * one.n_bytes // total
+        if not any(_is_filtered(block) for other, block in enumerate(blocks) if other != index):
+            more += len(contents.header.filter)  # which no block would need any more
         fitted = yield from _fit_networks(job, one, more, span, (done, len(candidates)), f"mixed-{budget}-{index}")
         if job.control.cancel.is_set():
             return
@@ -99,12 +101,17 @@ def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Pro
         tried = "networks were better for no block" if candidates else ""
         yield replace(made, reason=tried)
         return
-    filtered = any(block.crc is not None and bounded_box.is_rounded(block.data) for block in blocks)
-    header = replace(contents.header, error_bound=None, filter=contents.header.filter if filtered else b"")
+    needed = contents.header.filter if any(map(_is_filtered, blocks)) else b""
+    header = replace(contents.header, error_bound=None, filter=needed)
     finished = assemble(job, header, [], blocks)
     n_networks = sum(block.crc is None for block in blocks)
     reason = f"networks are better for {n_networks} of {len(blocks)} block{'s'[: len(blocks) > 1]}"
     yield replace(finished, reason=reason) if finished.volume.nbytes_compressed <= budget else made
+
+
+def _is_filtered(block: Block) -> bool:
+    """Return whether a block passes the filter of its file, if that has one."""
+    return block.crc is not None and bounded_box.is_rounded(block.data)
 
 
 def _coded_blocks(job: EncodingJob, contents: BlockContents, span: float) -> Iterator[_Coded]:

@@ -83,9 +83,7 @@ def test_pixdim_that_contradicts_the_matrix_is_told(tmp_path: Path) -> None:
     data = bytearray((tmp_path / "a.nii").read_bytes())
     data[80:92] = np.ones(3, "<f4").tobytes()
     (tmp_path / "a.nii").write_bytes(data)
-    with pytest.warns(
-        ReadWarning, match=r"sizes x, y, z of 1, 1, 1, but its affine of 0\.8, 0\.8, 0\.8, which are"
-    ):
+    with pytest.warns(ReadWarning, match=r"sizes x, y, z of 1, 1, 1, but its affine of 0\.8, 0\.8, 0\.8, which are"):
         image = read_volumes(tmp_path / "a.nii")
     assert image.spacing == pytest.approx((0.8,) * 3)
 
