@@ -81,15 +81,15 @@ def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Pro
     assert isinstance(contents, BlockContents)
     span = span_of(contents.header.value_range)
     coded = list(_coded_blocks(job, contents, span))
-    spare = max(0, budget - made.volume.nbytes_compressed)
     candidates = [index for index, one in enumerate(coded) if one.is_candidate]
-    total = sum(coded[index].n_bytes for index in candidates)
     blocks = [one.block for one in coded]
     for done, index in enumerate(candidates):
         if job.control.stop.is_set() and done:
             break
         one = coded[index]
-        more = spare * one.n_bytes // total
+        saved = sum(len(one.block.data) - len(block.data) for one, block in zip(coded, blocks, strict=True))
+        spare = max(0, budget - made.volume.nbytes_compressed + saved)
+        more = spare * one.n_bytes // sum(coded[other].n_bytes for other in candidates[done:])
         if not any(_is_filtered(block) for other, block in enumerate(blocks) if other != index):
             more += len(contents.header.filter)  # which no block would need any more
         fitted = yield from _fit_networks(job, one, more, span, (done, len(candidates)), f"mixed-{budget}-{index}")
