@@ -80,7 +80,7 @@ def test_labels_from_the_command_line_are_exact_and_marked(tmp_path: Path, run_t
 
 
 def test_labels_that_are_none_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for array, problem in ((ramp() * 0.5, "a label is 0.5"), (ramp() * np.nan, "not labels")):
+    for array, problem in ((ramp() * 0.5, "a label is 0.5"), (ramp() * np.nan, "expected labels")):
         np.save(tmp_path / "v.npy", array)
         assert main(["compress", str(tmp_path / "v.npy"), str(tmp_path / "v.tinc"), "--labels"]) == 1
         assert problem in capsys.readouterr().err
@@ -129,3 +129,14 @@ def test_voxel_sizes_are_kept_or_said(sizes: Any, expected: Any, told: str) -> N
     else:
         found = spacing_and_unit(sizes)
     assert found == (expected[0] and pytest.approx(expected[0]), expected[1])
+
+
+def test_labels_that_a_nifti_has_as_floats(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    labels = np.random.default_rng(3).integers(0, 60, (6, 7, 8)).astype("f4")
+    image = nibabel.Nifti1Image(labels.T, np.eye(4))
+    image.header.set_intent("label")
+    nibabel.save(image, tmp_path / "v.nii")
+    found = read_image(tmp_path / "v.nii")
+    assert found.labels and np.dtype(found.array.dtype) == "int32"
+    np.testing.assert_array_equal(found.array[:], labels)

@@ -45,7 +45,8 @@ def test_facts_and_calibration_of_slices(tmp_path: Path) -> None:
     text = "ImageJ=1.54f\nunit=mm\ncf=0\nc0=-32768.0\nc1=1.0\n"
     names = [f"s{i}" for i in range(12)]
     folder = save(tmp_path / "s", names, ramp(LONG) + 32768, description=text, metadata=None, resolution=(4, 2))
-    image = read_image(folder)
+    with pytest.warns(ReadWarning, match="no voxel size along z, 1 is taken"):
+        image = read_image(folder)
     assert (image.spacing, image.units, image.array.dtype) == ((1, 0.5, 0.25), "millimeter", "int16")
     np.testing.assert_array_equal(image.array, ramp(LONG))
     tifffile.imwrite(folder / "s3.tif", ramp(LONG)[3])

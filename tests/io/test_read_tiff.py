@@ -29,7 +29,6 @@ def test_imagej_units(tmp_path: Path, unit: str) -> None:
     ("metadata", "spacing", "units"),
     [
         ({}, None, None),
-        ({"unit": "mm"}, (1, 0.5, 0.25), "millimeter"),
         ({"spacing": 3.0}, (3, 0.5, 0.25), None),
         ({"unit": "um", "zunit": "nm", "spacing": 300.0}, (0.3, 0.5, 0.25), "micrometer"),
     ],
@@ -38,6 +37,14 @@ def test_imagej_metadata(tmp_path: Path, metadata: dict[str, Any], spacing: Any,
     metadata = {"axes": "ZYX", **metadata}
     tifffile.imwrite(tmp_path / "v.tif", ramp(), imagej=True, resolution=(4, 2), metadata=metadata)
     check_volume(read_image(tmp_path / "v.tif"), spacing, units)
+
+
+def test_an_imagej_stack_without_a_step_is_said_to_have_none(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "unit": "mm"}
+    tifffile.imwrite(tmp_path / "v.tif", ramp(), imagej=True, resolution=(4, 2), metadata=metadata)
+    with pytest.warns(ReadWarning, match="no voxel size along z, 1 is taken"):
+        image = read_image(tmp_path / "v.tif")
+    check_volume(image, (1, 0.5, 0.25), "millimeter")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def printable_line(text: str) -> str:
 
 def pairs(result: Mapping[str, Any]) -> str:
     """Lay out a result with a line a key."""
-    return "\n".join(f"{heading(key):<14}{cell(value, key)}" for key, value in result.items())
+    return "\n".join(f"{heading(key):<13} {cell(value, key)}" for key, value in result.items())
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

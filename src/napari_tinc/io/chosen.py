@@ -78,12 +78,12 @@ def as_labels(content: Content) -> Content:
     if np.dtype(array.dtype).kind == "f":
         low, high = extremes(array)
         if not (np.isfinite([low, high]).all() and low >= -(2**31) and high < 2**31):
-            raise ValueError(f"--labels given, but its values are {low:g} to {high:g}, which are not labels")
+            raise ValueError(f"its values are {low:g} to {high:g}, expected labels: whole numbers of 32 bits")
         array = WholeNumbers(array, dtype=np.int32)
     elif np.dtype(array.dtype).kind == "b":
         array = AxesView(array, dtype=np.uint8)
     elif np.dtype(array.dtype).kind not in "iu":
-        raise ValueError(f"--labels given, but its values are {array.dtype}, expected whole numbers")
+        raise ValueError(f"its values are {array.dtype}, expected labels: whole numbers")
     return content._replace(array=array, labels=True)
 
 

@@ -67,6 +67,20 @@ def _placement(dataset: Any) -> Placement | None:
     return None
 
 
+def unsigned(array: Any, attributes: Mapping[str, Any]) -> Any:
+    """Return the values as unsigned if the file says that they are, though netCDF's classic types are signed.
+
+    ValueError if they are scaled, too.
+    """
+    said = attributes.get("_Unsigned", b"")
+    said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    if said.lower() != "true" or np.dtype(array.dtype).kind == "u":
+        return array
+    if np.dtype(array.dtype).kind != "i" or any(name in attributes for name in ("scale_factor", "add_offset")):
+        raise ValueError("its values are scaled and said to be _Unsigned, which is not read")
+    return AxesView(array, dtype=f"u{np.dtype(array.dtype).itemsize}")
+
+
 def measured(dataset: Any, array: Any, options: ReadOptions) -> Any:
     """Return the values of a dataset as other programs show them: scaled, and NaN where netCDF says that none is there.
 
@@ -83,7 +97,7 @@ def measured(dataset: Any, array: Any, options: ReadOptions) -> Any:
     """
     _check_filters(dataset)
     _check_parts(dataset)
-    return decoded(array, dataset.attrs, options)
+    return unsigned(decoded(array, dataset.attrs, options), dataset.attrs)
 
 
 def decoded(array: Any, attributes: Mapping[str, Any], options: ReadOptions) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .chosen import as_labels
 from .image import Content, library
 from .read_options import ReadOptions, say
 from .scaled import scaled
@@ -42,8 +43,14 @@ def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
     placement, details = place_and_details(image.header, raw.shape, zooms)
     zooms = spacing_of_nifti(placement, zooms)
     sizes = [(zoom, unit) for zoom in reversed(zooms)]
-    labels = int(image.header.get("intent_code", 0)) == LABELS and np.dtype(array.dtype).kind in "iu"
-    return Content(array, axes, sizes, channels, labels, placement, details)
+    content = Content(array, axes, sizes, channels, placement=placement, details=details)
+    if int(image.header.get("intent_code", 0)) != LABELS or raw.dtype.names:
+        return content
+    try:
+        return as_labels(content)
+    except ValueError as error:
+        say(f"the file says that its values are labels, which they are not: {error}")
+        return content
 
 
 def _edges(image: Any) -> list[float]:

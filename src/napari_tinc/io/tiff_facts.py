@@ -85,13 +85,13 @@ def _imagej_channels(fields: Mapping[str, Any]) -> list[tuple[object, object]]:
 
 
 def _imagej_sizes(fields: Mapping[str, Any], tags: Any) -> list[Size]:
-    """Return sizes of a voxel: z from ImageJ's `spacing` (1 if it has none), x and y from tags in pixels per unit."""
+    """Return sizes of a voxel: z from ImageJ's `spacing`, x and y from tags in pixels per unit."""
     if "unit" not in fields and "spacing" not in fields:
         return []
     pixels, per = zip(*(tags.valueof(f"{axis}Resolution", (1, 1)) for axis in "YX"), strict=True)
     y, x = (length / count if count else 1 for count, length in zip(pixels, per, strict=True))
     unit = fields.get("unit")
-    return [(fields.get("spacing", 1), fields.get("zunit", unit)), (y, fields.get("yunit", unit)), (x, unit)]
+    return [(fields.get("spacing"), fields.get("zunit", unit)), (y, fields.get("yunit", unit)), (x, unit)]
 
 
 def _metamorph_sizes(fields: Mapping[str, Any]) -> list[Size]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import ArrayOfFile, AxesView
-from ..hdf5 import decoded, read_hdf5
+from ..arrays import ArrayOfFile
+from ..hdf5 import decoded, read_hdf5, unsigned
 from ..image import Content, default_axes, library
 from ..ngff.metadata import letters_of
 from ..read_options import ReadOptions
@@ -31,7 +31,7 @@ def read_netcdf(file: Path, inside: str, options: ReadOptions) -> Content:
     scales = [dimension[0] if len(dimension) else None for dimension in dataset.dims]
     names = ["" if scale is None else scale.name.rpartition("/")[2] for scale in scales]
     steps = [None if scale is None else step_of(scale[...], scale.attrs) for scale in scales]
-    return _placed(content._replace(array=_unsigned(content.array, dataset.attrs)), names, steps)
+    return _placed(content, names, steps)
 
 
 def step_of(coordinates: Any, attributes: Mapping[str, Any]) -> Size | None:
@@ -53,27 +53,13 @@ def _placed(content: Content, names: list[str], steps: list[Size | None]) -> Con
     return content._replace(axes=axes, sizes=[sizes.get(axis) or (None, None) for axis in "ZYX"])
 
 
-def _unsigned(array: Any, attributes: Mapping[str, Any]) -> Any:
-    """Return the values as unsigned if the file says that they are, though netCDF's classic types are signed.
-
-    ValueError if they are scaled, too.
-    """
-    said = attributes.get("_Unsigned", b"")
-    said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-    if said.lower() != "true" or np.dtype(array.dtype).kind == "u":
-        return array
-    if np.dtype(array.dtype).kind != "i" or any(name in attributes for name in ("scale_factor", "add_offset")):
-        raise ValueError("its values are scaled and said to be _Unsigned, which is not read")
-    return AxesView(array, dtype=f"u{np.dtype(array.dtype).itemsize}")
-
-
 def _read_classic(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read a variable of a classic file as a memory map."""
     from scipy.io import netcdf_file
 
     with netcdf_file(file, mmap=True) as source:
         array, attributes, names, steps = _classic_variable(source, file, inside)
-    array = _unsigned(ArrayOfFile(array, file, portable=False), attributes)
+    array = unsigned(ArrayOfFile(array, file, portable=False), attributes)
     return _placed(Content(decoded(array, attributes, options), default_axes(len(names))), names, steps)
 
 

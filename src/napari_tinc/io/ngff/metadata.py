@@ -92,6 +92,9 @@ def placement_of(image: Mapping[str, Any], path: str, ndim: int) -> Placement:
         say(f"spacing is left out: {error}")
         return Placement(axes, {}, {})
     units = [entry.get("unit") for entry in entries]
+    if scale is not None and (scale < 0).any():
+        mirrored = ", ".join(axis.lower() for axis, step in zip(axes, scale, strict=True) if step < 0)
+        say(f"the scale is negative along {mirrored}: its size is kept, that it is mirrored is not")
     sizes = {} if scale is None else dict(zip(axes, zip(scale.tolist(), units, strict=True), strict=True))
     return Placement(axes, sizes, {} if origin is None else dict(zip(axes, origin.tolist(), strict=True)))
 
