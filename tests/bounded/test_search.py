@@ -86,3 +86,16 @@ def test_larger_bounds_are_tried_until_there_is_none(dtype: str) -> None:
             break
     bounds = [encoded.bound for encoded in tried.tried]
     assert bounds == sorted(set(bounds)) and bounds[-1] == np.ptp(box)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e20])
+def test_a_jump_of_the_sizes_does_not_end_the_search(scale: float) -> None:
+    """Where a background takes over the busy part, too, sizes jump; what is before the jump was not found once."""
+    z, y, x = (np.linspace(0, 1, n) for n in (40, 40, 40))
+    box = 10 * (z[:, None, None] + 2 * y[:, None] + 3 * x)
+    rng = np.random.default_rng(1)
+    busy = rng.standard_normal((9, 9, 9)).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    box[10:28, 12:30, 8:26] += 30 * busy
+    box = (box * scale).astype("f4")
+    encoded = search.encode_to_size([box], 4500)
+    assert 0.7 * 4500 < encoded.nbytes <= 4500

@@ -23,6 +23,8 @@ DEAD_ZONE = 0.1  # Share of a step; gives the best PSNR on average, with that ta
 WIDE_DEAD_ZONE = 0.2  # Share of a step; is tried for fewer bytes at the same bound.
 NARROW_DEAD_ZONE = 0.02  # Share of a step; is tried for more bytes at the same bound.
 MAX_ENCODES = 6  # A search ends after this many rounds.
+# Unless results on both sides of the goal differ by more, in log2(bytes) or dB: then after twice as many.
+FAR_APART = 0.5
 LEAST_SHARE = 0.985  # A search for a size ends with this share of the bytes that are allowed,
 USUAL_ENCODES = 3  # and after so many rounds
 ENOUGH_SHARE = 0.97  # with this share.
@@ -233,20 +235,27 @@ class _Search:
         self._smallest = 1.0 if self._integers else self._largest * 2.0**-30
 
     def run(self, goal: float, is_met: Callable[[EncodedBoxes], bool], is_high: Callable[[EncodedBoxes], bool]) -> None:
-        """Try bounds until the goal is met, at most MAX_ENCODES of them."""
+        """Try bounds until the goal is met, at most MAX_ENCODES of them; more where the last two are far apart."""
         lows: list[tuple[float, float]] = []  # log2 of bounds that were too small, and their result
         highs: list[tuple[float, float]] = []
         bound: float | None = self._bound_for(goal)
-        while bound is not None and len(self.tried) < MAX_ENCODES:
+        while bound is not None and (len(self.tried) < MAX_ENCODES or self._is_far_apart(lows, highs)):
             encoded = self._encode_at(bound, TAPER)
             if is_met(encoded):
                 return
             (lows if is_high(encoded) else highs).append((float(np.log2(bound)), self.measured(encoded)))
             bound = self._next_bound(goal, lows, highs, self.measured(encoded) - self.expected(bound))
+            if bound is not None and len(self.tried) >= MAX_ENCODES and lows and highs:
+                middle = self._rounded((max(lows)[0] + min(highs)[0]) / 2)  # where results jump, no slope helps
+                bound = middle if max(lows)[0] < np.log2(middle) < min(highs)[0] else None
         if bound is None and lows and highs:  # no integer is between them
             for (logarithm, result), other in ((max(lows), WIDE_DEAD_ZONE), (min(highs), NARROW_DEAD_ZONE)):
                 if self._vary_dead_zone(float(np.rint(2.0**logarithm)), result, other, goal, is_met):
                     return
+
+    def _is_far_apart(self, lows: list[tuple[float, float]], highs: list[tuple[float, float]]) -> bool:
+        """Return whether the nearest results on both sides of the goal leave much to be found."""
+        return bool(lows and highs and len(self.tried) < 2 * MAX_ENCODES and max(lows)[1] - min(highs)[1] > FAR_APART)
 
     def _vary_dead_zone(
         self, bound: float, result: float, other: float, goal: float, is_met: Callable[[EncodedBoxes], bool]
