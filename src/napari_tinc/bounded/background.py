@@ -196,7 +196,7 @@ def polynomial(
     degree : largest sum of the exponents.
     """
     scaled = dict(zip(_exponents(degree), (coefficients * np.float64(step)).tolist(), strict=True))
-    z, y, x = (_chebyshev(n, degree) for n in shape)
+    z, y, x = (_chebyshev((2.0 * np.arange(n) + 1.0 - n) / n, degree) for n in shape)
     total = np.zeros(shape)
     for i in range(degree + 1):
         plane = np.zeros(shape[1:])
@@ -216,10 +216,9 @@ def _exponents(degree: int) -> list[tuple[int, int, int]]:
     return sorted(exponents, key=lambda e: (sum(e), e))
 
 
-def _chebyshev(n: int, degree: int) -> list[NDArray[np.float64]]:
-    """Return the Chebyshev polynomials up to a degree at ``n`` points from -1 to 1."""
-    x = (2.0 * np.arange(n) + 1.0 - n) / n
-    out = [np.ones(n), x]
+def _chebyshev(x: NDArray[np.float64], degree: int) -> list[NDArray[np.float64]]:
+    """Return the Chebyshev polynomials up to a degree at some points from -1 to 1."""
+    out = [np.ones_like(x), x]
     for _ in range(2, degree + 1):
         out.append(2.0 * x * out[-1] - out[-2])
     return out[: degree + 1]
@@ -262,7 +261,7 @@ def _fit_polynomial(
     positions: NDArray[np.float64], means: NDArray[np.float64], degree: int, bound: float
 ) -> NDArray[np.float64]:
     """Fit a polynomial to most of the means; what is far from it hardly counts."""
-    powers = [np.stack(_chebyshev_at(positions[:, axis], degree)) for axis in range(3)]
+    powers = [np.stack(_chebyshev(positions[:, axis], degree)) for axis in range(3)]
     terms = np.stack([powers[0][i] * powers[1][j] * powers[2][k] for i, j, k in _exponents(degree)], axis=1)
     centre = float(np.median(means))
     coefficients = np.zeros(terms.shape[1])
@@ -281,14 +280,6 @@ def _fit_polynomial(
         ridge = 1e-9 * float(np.trace(gram)) * np.eye(len(gram))
         coefficients = np.linalg.solve(gram + ridge, weighted.T @ means)
     return coefficients
-
-
-def _chebyshev_at(x: NDArray[np.float64], degree: int) -> list[NDArray[np.float64]]:
-    """Return the Chebyshev polynomials up to a degree at some points."""
-    out = [np.ones_like(x), x]
-    for _ in range(2, degree + 1):
-        out.append(2.0 * x * out[-1] - out[-2])
-    return out[: degree + 1]
 
 
 def _background_cells(errors: NDArray[np.float64], bound: float, largest: float) -> tuple[NDArray[np.bool_], float]:
