@@ -547,7 +547,10 @@ def residual(data: bytes, shape: Box, dtype: str, hidden: Array | None = None) -
         smooth, covered, rest = _background(data, shape, dtype)
         require(covered.all() == (rest == b""), "behind a background is not what it leaves")
         require(rest[:1] in (b"", b"\1", b"\2"), "behind a background is no residual of kind 1 or 2")
-        return np.where(covered, smooth, residual(rest, shape, dtype, covered)) if rest else smooth
+        if rest:
+            at = _part_left(covered) if data[1] & 128 else np.s_[:, :, :]
+            smooth[at] = np.where(covered[at], smooth[at], residual(rest, covered[at].shape, dtype, covered[at]))
+        return smooth
     require(kind == 1 or (kind == 2 and is_float), f"kind of a residual is {kind}")
     taper, shift, low = cursor.array("u1", 3).tolist()
     lowest = cursor.number("<f8" if kind == 2 else "<i8")
@@ -588,6 +591,7 @@ def _background(data: bytes, shape: Box, dtype: str) -> tuple[Array, Array, byte
     """The values of a background, the voxels that it hides, and the bytes behind it."""
     cursor = Cursor(data)
     kind, degree = cursor.array("u1", 2).tolist()
+    degree &= 127
     n_coefficients, n_mask, step = cursor.number("<u2"), cursor.number("<u4"), cursor.number("<f8")
     require(kind == 6 and degree <= 8 and 0 < step < math.inf, f"background is {kind}, {degree}, {step}")
     stack = Stack(cursor.array("u1", n_coefficients).tobytes())
@@ -613,6 +617,12 @@ def _background(data: bytes, shape: Box, dtype: str) -> tuple[Array, Array, byte
         require(set(np.unique(cells).tolist()) == {0, 1}, "mask of a background is not of 0 and 1")
         hidden = cells[np.ix_(*(np.arange(n) // 2 for n in shape))] > 0
     return total.astype(dtype), hidden, data[cursor.at :]
+
+
+def _part_left(covered: Array) -> tuple[slice, ...]:
+    """The smallest box around the voxels that a background leaves, from multiples of 32."""
+    met = np.nonzero(~covered)
+    return tuple(slice(int(axis.min()) // 32 * 32, int(axis.max()) + 1) for axis in met)
 
 
 def _chebyshev(n: int, degree: int) -> list[Array]:

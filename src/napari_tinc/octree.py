@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,12 @@ class Octree:
         split = np.zeros(n_split + int(per_level[-1]), bool)
         split[:n_split] = True
         return cls.from_splits(shape, split)
+
+    def without_children(self, nodes: NDArray[np.integer[Any]]) -> Octree:
+        """Return the tree in which these nodes, whose children are leaves, are leaves themselves."""
+        split = self.split.copy()
+        split[nodes] = False
+        return Octree.from_splits(self.shape, split[~np.isin(self.parent, nodes)])
 
     @property
     def depth(self) -> int:

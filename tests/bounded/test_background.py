@@ -66,7 +66,7 @@ def test_every_voxel_is_within_the_bound_it_promises(data: st.DataObject) -> Non
     made = background.encode_background(original, bound, 3, 0.15, lambda: None)
     if made is None:
         return
-    coded, decoded = made
+    coded, decoded, _ = made
     np.testing.assert_array_equal(box.decode_box(coded, shape, dtype), decoded)
     assert np.abs(decoded.astype(float) - original.astype(float)).max() <= 2 * bound * (1 + 1e-9)
 
@@ -94,3 +94,24 @@ def test_damage_is_refused_or_decodes_to_a_box(at: int) -> None:
     except ValueError:
         return
     assert found.shape == original.shape
+
+
+def test_the_numbers_are_those_of_the_part_that_is_left() -> None:
+    original = np.rint(ramp((80, 70, 72))).astype("u2")
+    original[40:56, 3:20, 50:66] += np.random.default_rng(0).integers(0, 300, (16, 17, 16), "u2")
+    data, decoded = box.encode_and_decode(original, 12, 3, 0.15)
+    parsed = Background.parse(data, original.shape, original.dtype)
+    assert parsed.part == (slice(32, 56), slice(0, 20), slice(32, 66))
+    np.testing.assert_array_equal(box.decode_box(data, original.shape, original.dtype), decoded)
+    for level in (1, 3, 5, 6):  # coarser than the multiples at which the part begins, too
+        sketch = box.sketch(data, original.shape, original.dtype, level)
+        assert sketch is not None
+        exact = decoded[(slice(None, None, 2**level),) * 3]
+        np.testing.assert_array_equal(sketch, exact)
+
+
+def test_a_box_that_is_too_large_without_a_background_is_refused() -> None:
+    large = np.zeros((2, 1500, 1500), "u1")
+    large[0] = 200
+    with pytest.raises(background.NoBackground, match="at most 4194304"):
+        box.encode_box(large, 1, 3, 0.15)

@@ -6,7 +6,8 @@ voxels only. The values of the polynomial are products and sums of float64 in a 
 
     u8 kind | u8 degree | u16 bytes of coefficients | u32 bytes of the mask | f64 step | coefficients | mask | numbers
 
-Without a mask the polynomial is the whole box, and no numbers follow.
+Without a mask the polynomial is the whole box, and no numbers follow. With 128 added to the degree, the numbers are
+those of the smallest box around the voxels that are left, from a multiple of 32 voxels along each axis.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from . import labels
+from . import interpolation, labels
 from .entropy import MEDIUM, Reader, Writer
 from .quantization import BoxKind, decode_numbers, encode_numbers
 from .shaping import reach
 
 HEAD = struct.Struct("<BBHId")  # Kind, degree, bytes of the coefficients and of the mask, step of the coefficients.
 CELL = 2  # Voxels along the cells of the mask.
+CROPPED = 128  # Added to the degree where the numbers are of a part of the box only.
+ALIGNMENT_LEVEL = 5  # That part begins at a multiple of 2 to this along each axis, as the voxels of sketches do.
+MAX_VOXELS = 2**23  # Larger boxes are refused. Its numbers are of at most interpolation.MAX_VOXELS.
 MAX_DEGREE = 8  # Polynomials of a higher degree are refused.
 DEGREES = (0, 1, 2, 4, 6)  # The encoder tries polynomials of these total degrees.
 FINENESS = 64  # Coefficients are rounded to this fraction of the bound.
@@ -39,16 +43,20 @@ GOOD_SHARE = 0.5  # A cell is background if its root mean squared error is at mo
 PRICE = 0.8  # Squared error that a bit is worth, in squares of the bound.
 
 
+class NoBackground(ValueError):
+    """A box is too large to be encoded without a background, and has none that leaves few enough voxels."""
+
+
 def encode_background(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
-) -> tuple[bytes, NDArray[Any]] | None:
-    """Encode a box as a background and the other voxels. None if there is no background.
+) -> tuple[bytes, NDArray[Any], float] | None:
+    """Encode a box as a background and the other voxels. None if there is no background, or it leaves too many voxels.
 
     Every voxel is within the :func:`~.shaping.reach` of the bound.
 
     Returns
     -------
-    The bytes, and what they decode to.
+    The bytes, what they decode to, and the share of the voxels that the background hides.
     """
     if not bound or original.size < MEAN_EDGE**3 or min(original.shape) < MEAN_EDGE:
         return None
@@ -84,31 +92,37 @@ def encode_background(
         return None
     _, start, smooth, cells = best
     if cells.all():
-        return start, smooth
+        return start, smooth, 1.0
     check()
     mask = labels.encode_labels(np.arange(2, dtype=np.uint8), cells.astype(np.intp), check)
     kind, degree, n_coefficients, _, step = HEAD.unpack_from(start)
-    start = HEAD.pack(kind, degree, n_coefficients, len(mask), step) + start[HEAD.size :] + mask
     hidden = _voxels_of(cells, original.shape)
     filled = np.where(hidden, original[~hidden][0], original)
     if (filled == filled[0, 0, 0]).all():
         return None  # a box of one more constant: as rare as cheap to code without a background
-    rest_bytes, decoded = encode_numbers(filled, bound, taper, dead_zone, check, hidden)
-    return start + rest_bytes, np.where(hidden, smooth, decoded)
+    part = part_around(~hidden)
+    cropped = CROPPED * (hidden[part].size < hidden.size)
+    start = HEAD.pack(kind, degree | cropped, n_coefficients, len(mask), step) + start[HEAD.size :] + mask
+    filled = np.ascontiguousarray(filled[part])
+    if filled.size > interpolation.MAX_VOXELS:
+        return None
+    rest_bytes, decoded = encode_numbers(filled, bound, taper, dead_zone, check, hidden[part])
+    smooth[part] = np.where(hidden[part], smooth[part], decoded)
+    return start + rest_bytes, smooth, float(hidden.mean())
 
 
-def background_share(values: NDArray[Any], bound: float) -> float:
-    """Return about the share of a box that a background would hide at a bound, 0 to 1."""
+def background_cells(values: NDArray[Any], bound: float) -> NDArray[np.bool_]:
+    """Return about which cells of a box a background would hide at a bound, (z, y, x) in cells of 2 voxels."""
+    most = np.zeros([-(-n // CELL) for n in values.shape], bool)
     if min(values.shape) < MEAN_EDGE or not bound or not np.abs(values.astype(np.float64)).max() < LARGEST:
-        return 0.0
+        return most
     positions, means = _means_of_cells(values.astype(np.float64))
-    shares = [0.0]
     for degree in (0, 2):
         coefficients = _fit_polynomial(positions, means, degree, bound)
         smooth = polynomial(np.rint(coefficients * FINENESS / bound), degree, bound / FINENESS, values.shape)
         cells, _ = _background_cells(values - smooth, bound, bound)
-        shares.append(float(cells.mean()))
-    return max(shares)
+        most = max(most, cells, key=np.count_nonzero)
+    return most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,18 +134,21 @@ class Background:
     data : its bytes, with which the box begins.
     smooth : the values of the polynomial, (z, y, x), in the dtype of the box.
     hidden : which voxels have these values.
+    part : the part of the box that the numbers behind it are of.
     """
 
     data: bytes
     smooth: NDArray[Any]
     hidden: NDArray[np.bool_]
+    part: tuple[slice, ...]
 
     @classmethod
     def parse(cls, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check = never) -> Background:
         """Read the background with which a box begins. ValueError if it is damaged."""
         if len(data) < HEAD.size:
             raise ValueError(f"box with a background is {len(data)} bytes, expected {HEAD.size} or more")
-        kind, degree, n_coefficients, n_mask, step = HEAD.unpack_from(data)
+        kind, form, n_coefficients, n_mask, step = HEAD.unpack_from(data)
+        degree, cropped = form & ~CROPPED, form & CROPPED
         ends = [HEAD.size, HEAD.size + n_coefficients, HEAD.size + n_coefficients + n_mask]
         if kind != BoxKind.BACKGROUND or ends[2] > len(data) or degree > MAX_DEGREE or not 0 < step < np.inf:
             raise ValueError(
@@ -142,13 +159,24 @@ class Background:
         coefficients = reader.integers(MEDIUM, len(_exponents(degree)))
         reader.end()
         smooth = _to_dtype(polynomial(coefficients, degree, step, shape), dtype)
+        whole = tuple(slice(0, n) for n in shape)
         if not n_mask:
-            return cls(data[: ends[2]], smooth, np.ones(shape, bool))
+            return cls(data[: ends[2]], smooth, np.ones(shape, bool), whole)
         lattice = tuple(-(-n // CELL) for n in shape)
         cells = labels.decode_labels(data[ends[1] : ends[2]], lattice, np.uint8, check)
         if cells.max() > 1 or cells.min() == cells.max():
             raise ValueError("mask of the background has other labels than 0 and 1, or one only")
-        return cls(data[: ends[2]], smooth, _voxels_of(cells > 0, shape))
+        hidden = _voxels_of(cells > 0, shape)
+        return cls(data[: ends[2]], smooth, hidden, part_around(~hidden) if cropped else whole)
+
+
+def part_around(left: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Return the smallest box around voxels, (z, y, x), that begins at a multiple of 32 along each axis."""
+    part = []
+    for axis in range(3):
+        met = np.flatnonzero(left.any(axis=tuple(other for other in range(3) if other != axis)))
+        part.append(slice(int(met[0]) >> ALIGNMENT_LEVEL << ALIGNMENT_LEVEL, int(met[-1]) + 1))
+    return tuple(part)
 
 
 def behind_background(data: bytes) -> bytes:
@@ -174,13 +202,22 @@ def decode_background(
     With ``last`` above 0 only every 2^last-th voxel along each axis, approximately.
     """
     background = Background.parse(data, shape, dtype, check)
-    step = (slice(None, None, 2**last),) * 3
-    smooth, hidden, rest = background.smooth[step], background.hidden, data[len(background.data) :]
+    hidden, part, rest = background.hidden, background.part, data[len(background.data) :]
+    level = min(last, ALIGNMENT_LEVEL)
+    step, further = (slice(None, None, 2**level),) * 3, (slice(None, None, 2 ** (last - level)),) * 3
+    values = background.smooth[step].copy()
     if hidden.all():
         if rest:
             raise ValueError(f"background of a whole box is {len(data)} bytes, expected {len(background.data)}")
-        return smooth
-    return np.where(hidden[step], smooth, decode_numbers(rest, shape, dtype, check, hidden, last))
+        return values[further]
+    size = tuple(side.stop - side.start for side in part)
+    interpolation.check_shape(size)
+    numbers = decode_numbers(rest, size, dtype, check, hidden[part], level)
+    inside = tuple(
+        slice(side.start >> level, (side.start >> level) + n) for side, n in zip(part, numbers.shape, strict=True)
+    )
+    values[inside] = np.where(hidden[part][step], values[inside], numbers)
+    return values[further]
 
 
 def polynomial(

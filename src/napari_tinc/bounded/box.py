@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from ..format.limits import DTYPES
 from . import interpolation, labels
-from .background import PRICE, behind_background, decode_background, encode_background
+from .background import MAX_VOXELS, PRICE, NoBackground, behind_background, decode_background, encode_background
 from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, encode_numbers
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
+MOSTLY_HIDDEN = 0.75  # A box of which a background hides this share is not tried without one, which takes most time.
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
 LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 4 takes 5 MiB.
 LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
@@ -43,7 +44,8 @@ def encode_box(
     Raises
     ------
     ValueError
-        If the shape, the dtype or the bound is none of these.
+        If the shape, the dtype or the bound is none of these; NoBackground if a box of more than 2^22 voxels has no
+        background that leaves fewer.
     """
     return encode_and_decode(original, bound, taper, dead_zone, check)[0]
 
@@ -52,7 +54,7 @@ def encode_and_decode(
     original: NDArray[Any], bound: float, taper: int = 0, dead_zone: float = 0, check: Check = never
 ) -> tuple[bytes, NDArray[Any]]:
     """Encode a box as :func:`encode_box` does; return the bytes, and what :func:`decode_box` will return."""
-    dtype = _check_box(original.shape, original.dtype)
+    dtype = _check_box(original.shape, original.dtype, MAX_VOXELS)
     if not (0 <= bound < np.inf and 0 <= taper <= MAX_TAPER and 0 <= dead_zone <= 0.5):
         given = f"bound is {bound}, taper {taper}, dead zone {dead_zone}"
         raise ValueError(f"{given}, expected 0 or more, 0 to {MAX_TAPER}, 0 to 0.5")
@@ -60,6 +62,12 @@ def encode_and_decode(
     bits = original.view(f"u{dtype.itemsize}")
     if (bits == bits[0, 0, 0]).all():
         return bytes([BoxKind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
+    check()
+    with_background = encode_background(original, bound, taper, dead_zone, check) if bound and dead_zone else None
+    if with_background is not None and with_background[2] >= MOSTLY_HIDDEN:
+        return with_background[:2]
+    if original.size > interpolation.MAX_VOXELS:
+        raise NoBackground(f"shape is {original.shape}, expected at most {interpolation.MAX_VOXELS} voxels")
     check()
     candidates = [encode_numbers(original, bound, taper, dead_zone, check)]
     check()
@@ -75,10 +83,10 @@ def encode_and_decode(
         if len(label_values) <= bits.size / VOXELS_PER_LABEL:
             label_bytes = labels.encode_labels(label_values, indices.reshape(bits.shape), check)
             candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
-    if bound and dead_zone and (with_background := encode_background(original, bound, taper, dead_zone, check)):
-        candidates.append(with_background)
     if not (bound and dead_zone):
         return min(candidates, key=lambda one: len(one[0]))
+    if with_background is not None:
+        candidates.append(with_background[:2])
     return min(candidates, key=lambda one: _cost(one[0], one[1], original, bound))
 
 
@@ -105,7 +113,7 @@ def decode_box(data: bytes, shape: tuple[int, ...], dtype: Any, check: Check = n
     ValueError
         If the data are damaged or not those of such a box.
     """
-    dtype = _check_box(shape, dtype)
+    dtype = _check_box(shape, dtype, _most_voxels(data))
     if not data or (data[0] == BoxKind.CONSTANT and len(data) != 1 + dtype.itemsize):
         raise ValueError(f"residual is {len(data)} bytes, expected {1 + dtype.itemsize} for a constant box")
     if data[0] == BoxKind.CONSTANT:
@@ -139,7 +147,7 @@ def sketch(data: bytes, shape: tuple[int, ...], dtype: Any, level: int, check: C
     ValueError
         If the data cannot be those of such a box.
     """
-    dtype = _check_box(shape, dtype)
+    dtype = _check_box(shape, dtype, _most_voxels(data))
     step = 2**level
     if data[:1] == bytes([BoxKind.CONSTANT]):
         return decode_box(data, shape, dtype)[::step, ::step, ::step]
@@ -181,10 +189,15 @@ def _decompress(data: bytes, size: int) -> bytes:
     return out
 
 
-def _check_box(shape: tuple[int, ...], dtype: Any) -> np.dtype[Any]:
+def _most_voxels(data: bytes) -> int:
+    """Return how many voxels an encoded box may have."""
+    return MAX_VOXELS if data[:1] == bytes([BoxKind.BACKGROUND]) else interpolation.MAX_VOXELS
+
+
+def _check_box(shape: tuple[int, ...], dtype: Any, most: int) -> np.dtype[Any]:
     """Return the dtype in little-endian order. ValueError if dtype or shape cannot be encoded."""
     dtype = np.dtype(dtype).newbyteorder("<")
     if f"{dtype.kind}{dtype.itemsize}" not in DTYPES:
         raise ValueError(f"dtype is {dtype}, expected one of {', '.join(DTYPES)}")
-    interpolation.check_shape(shape)
+    interpolation.check_shape(shape, most)
     return dtype

@@ -25,10 +25,10 @@ MAX_VOXELS = 2**22  # Larger boxes are refused: all of a box is decoded at once,
 MIN_BACKGROUND = 0.01  # A value at a smaller share of the voxels is no background.
 
 
-def check_shape(shape: tuple[int, ...]) -> None:
-    """Raise ValueError if a box does not have three axes, is empty, or is too large."""
-    if len(shape) != 3 or not all(1 <= n <= MAX_EDGE for n in shape) or shape[0] * shape[1] * shape[2] > MAX_VOXELS:
-        limits = f"expected three axes of 1 to {MAX_EDGE}, and at most {MAX_VOXELS} voxels"
+def check_shape(shape: tuple[int, ...], most: int = MAX_VOXELS) -> None:
+    """Raise ValueError if a box does not have three axes, is empty, or has more than ``most`` voxels."""
+    if len(shape) != 3 or not all(1 <= n <= MAX_EDGE for n in shape) or shape[0] * shape[1] * shape[2] > most:
+        limits = f"expected three axes of 1 to {MAX_EDGE}, and at most {most} voxels"
         raise ValueError(f"shape is {tuple(shape)}, {limits}")
 
 

@@ -48,6 +48,11 @@ class Block:
     measured: int
     crc: int | None = None
 
+    @property
+    def squares(self) -> float:
+        """Sum of the squared errors."""
+        return self.rmse**2 * self.measured
+
     def state(self) -> State:
         """Return what a journal keeps of the block."""
         return asdict(self)

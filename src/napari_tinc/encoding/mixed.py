@@ -9,30 +9,40 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .. import metrics
 from ..bounded import box as bounded_box
+from ..bounded import search as bounded_search
 from ..bounded.background import Background
+from ..bounded.search import Encoder
+from ..control import Check
 from ..decoding.block_contents import BlockContents
 from ..decoding.bounded_box import BoundedBox
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
+from ..filtering.filter import Filter
+from ..format.blocks_file import BlocksHeader
 from ..format.quality import span_of
 from ..octree import Octree, box_slices
+from ..storage.checkpoint import Pieces
 from ..training.fit_tree import fit_tree
 from ..training.task import Task, make_header
-from .block import Block, BlockTask
+from .block import Block, BlockTask, coded_block
 from .blocks import assemble
 from .job import EncodingJob
-from .stages import is_hopeless
+from .stages import is_hopeless, run_stage
+from .without_networks import run_in_thread
 
 # With more bits a voxel, networks were 1 dB behind the predictive coder (docs/developing/experiments.md).
 MOST_BITS = 0.5
 LEAST_BYTES = 600  # Networks of fewer bytes are not tried.
+UNUSED_SHARE = 0.005  # If networks leave a larger share of the bytes, the predictive coder gets it.
+SAFETY_BYTES = 4  # A longer block may take so many bytes more in the table of chunks.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +111,58 @@ def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Pro
         tried = "networks were better for no block" if candidates else ""
         yield replace(made, reason=tried)
         return
-    needed = contents.header.filter if any(map(_is_filtered, blocks)) else b""
-    header = replace(contents.header, error_bound=None, filter=needed)
-    finished = assemble(job, header, [], blocks)
+    finished = _built(job, contents.header, blocks)
+    spare = budget - finished.volume.nbytes_compressed
+    if spare > UNUSED_SHARE * budget and not job.control.stop.is_set():
+        finer = yield from run_stage(_finer(job, coded, blocks, contents.header, spare, f"finer-{budget}"))
+        if job.control.cancel.is_set():
+            return
+        if finer is not None and (better := _built(job, contents.header, finer)).volume.nbytes_compressed <= budget:
+            finished = better
     n_networks = sum(block.crc is None for block in blocks)
     reason = f"networks are better for {n_networks} of {len(blocks)} block{'s'[: len(blocks) > 1]}"
     yield replace(finished, reason=reason) if finished.volume.nbytes_compressed <= budget else made
+
+
+def _built(job: EncodingJob, header: BlocksHeader, blocks: Sequence[Block]) -> Finished:
+    """Return the file of these blocks; the header is that of the file without networks."""
+    needed = header.filter if any(map(_is_filtered, blocks)) else b""
+    return assemble(job, replace(header, error_bound=None, filter=needed), [], blocks)
+
+
+def _finer(
+    job: EncodingJob, coded: Sequence[_Coded], blocks: Sequence[Block], header: BlocksHeader, spare: int, name: str
+) -> Iterator[Progress | list[Block]]:
+    """Encode the busy blocks of the predictive coder again, in ``spare`` bytes more. If better, all blocks come last."""
+    busy = [
+        index for index, (one, block) in enumerate(zip(coded, blocks, strict=True))
+        if block.crc is not None and one.n_bytes >= LEAST_BYTES
+    ]  # fmt: skip
+    if not busy:
+        return
+    boxes = [coded[index].task.read(job.settings) for index in busy]
+    nbytes = sum(len(blocks[index].data) for index in busy) + spare - SAFETY_BYTES * len(busy)
+    finish = Filter.parse(header.filter).finish(header.value_range) if header.filter else None
+    span = span_of(header.value_range)
+
+    def work(encode: Encoder, check: Check) -> list[Block]:
+        """Find the bound, check and measure every box."""
+        encoded = bounded_search.encode_to_size(boxes, nbytes, encode)
+        reach = encoded.largest_error
+        return [
+            coded_block(data, box, reach, span, check, finish)
+            for data, box in zip(encoded.parts, boxes, strict=True)
+        ]  # fmt: skip
+
+    pieces = Pieces(job.journal.under(name))
+    for event in run_in_thread(work, boxes, pieces, job.control, time.perf_counter(), is_checked=True):
+        if isinstance(event, Progress):
+            yield event
+            continue
+        before = sum(blocks[index].squares for index in busy)
+        if sum(block.squares for block in event) < before:
+            made = dict(zip(busy, event, strict=True))
+            yield [made.get(index, block) for index, block in enumerate(blocks)]
 
 
 def _is_filtered(block: Block) -> bool:

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bounded import search as bounded_search
-from ..bounded.background import background_share
+from ..bounded.background import NoBackground, background_cells
+from ..bounded.joining import join_cut_parts, may_be_joined
 from ..bounded.search import EncodedBox, Encoder
 from ..bounded.shaping import reach
 from ..control import Check, Control
@@ -29,7 +31,7 @@ from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
 from ..metrics import psnr, quality_fields
-from ..octree import box_slices
+from ..octree import Octree, box_slices
 from ..storage.checkpoint import Pieces
 from ..training import costs
 from .block import Block, BlockTask, coded_block
@@ -90,15 +92,50 @@ def fit_without_networks(
         If the bytes are too few; if values span more than the largest floating-point number; or if they are constant,
         unless the method is "predictive": networks need no search for a constant.
     """
+    edge = job.edge if job.importance is None else job.edge or BLOCK_EDGE
+    tree = block_tree(job.source, 0, job.exact_settings(0.0), edge)
+    joined = tree if edge else _joined(job, tree, nbytes, wanted)
+    try:
+        yield from _fit_blocks(job, joined, nbytes, wanted, "plain" if joined is tree else "joined")
+    except NoBackground:  # at a smaller bound than was expected
+        yield from _fit_blocks(job, tree, nbytes, wanted, "plain")
+
+
+def _joined(job: EncodingJob, tree: Octree, nbytes: int | None, wanted: float | None) -> Octree:
+    """Return the tree with blocks joined where that takes fewer bytes."""
+    source = job.source
+
+    def box_of(volume: int, box: tuple[slice, ...]) -> NDArray[Any]:
+        """Read a box of a volume."""
+        job.control.check()
+        return source.read(volume, box)
+
+    reads = [partial(box_of, volume) for volume in range(source.n_volumes)]
+    if not may_be_joined(tree):
+        return tree
+    boxes = [read(box_slices(tree.start[leaf], tree.stop[leaf])) for read in reads for leaf in tree.leaves]
+    if not all(np.isfinite(box).all() for box in boxes):
+        return tree
+    if nbytes is not None:
+        bound = bounded_search.estimate_bound(boxes, nbytes)
+    else:
+        assert wanted is not None
+        span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
+        bound = span * 10 ** (-(wanted - bounded_search.UNIFORM_ERROR_DB) / 20)
+    return join_cut_parts(tree, reads, bound)
+
+
+def _fit_blocks(
+    job: EncodingJob, tree: Octree, nbytes: int | None, wanted: float | None, name: str
+) -> Iterator[Progress | Finished]:
+    """Make a file of these blocks, as :func:`fit_without_networks` does; NoBackground if one would be too large."""
     began = time.perf_counter()
     source = job.source
-    journal = job.journal.under(f"plain-{nbytes or wanted}")
+    journal = job.journal.under(f"{name}-{nbytes or wanted}")
     if (kept := journal.load("result.done")) is not None:
         yield Finished.restored(kept)
         return
     pieces = Pieces(journal)
-    edge = job.edge if job.importance is None else job.edge or BLOCK_EDGE
-    tree = block_tree(source, 0, job.exact_settings(0.0), edge)
     scales = None if job.importance is None else job.importance.bound_scales(tree)
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), 0)
@@ -158,7 +195,7 @@ def fit_without_networks(
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
-        for event in _run_in_thread(work, boxes, pieces, job.control, began, is_checked=True, scales=scales):
+        for event in run_in_thread(work, boxes, pieces, job.control, began, is_checked=True, scales=scales):
             if isinstance(event, Finished):
                 _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
                 journal.save_result(event.state())
@@ -169,7 +206,7 @@ def fit_without_networks(
 
 def _gained(mse: float, blocks: Sequence[Block]) -> str:
     """Return the dB by which a filter lowers the mean squared error of all blocks, as PROVENANCE has it."""
-    filtered = sum(block.rmse**2 * block.measured for block in blocks) / sum(block.measured for block in blocks)
+    filtered = sum(block.squares for block in blocks) / sum(block.measured for block in blocks)
     return f"{10 * math.log10(mse / filtered) if mse and filtered else 0:.3f}"
 
 
@@ -218,7 +255,7 @@ def is_mostly_smooth(job: EncodingJob, nbytes: int) -> bool:
     shares = []
     for box in boxes:
         job.control.check()
-        shares.append(background_share(box, bound))
+        shares.append(float(background_cells(box, bound).mean()))
     return bool(np.average(shares, weights=[box.size for box in boxes]) >= LEAST_SMOOTH)
 
 
@@ -260,7 +297,7 @@ def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progres
             return Forecast("none")
         return Forecast("sampled", reached) if math.isfinite(reached) else Forecast("cheap")
 
-    yield from _run_in_thread(work, boxes, pieces, job.control, began, is_checked=False)
+    yield from run_in_thread(work, boxes, pieces, job.control, began, is_checked=False)
 
 
 @dataclass(slots=True)
@@ -300,7 +337,7 @@ class _Search:
         return max(0.0, rounds * a_round + checks - seconds)
 
 
-def _run_in_thread(
+def run_in_thread(
     work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
     *, is_checked: bool, scales: Sequence[float] | None = None,
 ) -> Iterator[Progress | T]:  # fmt: skip
