@@ -129,9 +129,10 @@ def bounded(array: np.ndarray, max_error: float = 0, **options: Any) -> bytes:
 
 def of_blocks(
     shape: tuple[int, int, int], dtype: str, low: float, high: float, blocks: Sequence[Payload], *, depth: int = 0,
-    overviews: Sequence[Payload] = (), extra: Sequence[Chunk] = (), **facts: Any,
+    overviews: Sequence[Payload] = (), extra: Sequence[Chunk] = (), tree: Octree | None = None, **facts: Any,
 ) -> bytes:  # fmt: skip
-    header = BlocksHeader(tree=Octree.full(shape, depth), dtype=np.dtype(dtype), value_range=(low, high), **facts)
+    tree = tree or Octree.full(shape, depth)
+    header = BlocksHeader(tree=tree, dtype=np.dtype(dtype), value_range=(low, high), **facts)
     return blocks_file.pack(header, overviews, blocks, extra)
 
 
@@ -206,6 +207,24 @@ def on_backgrounds(dtype: str) -> bytes:
             payload = Payload(background + networks(box.shape, 0, (5,), dtype, 300, 900, seed=3))
         blocks.append(payload)
     return of_blocks(shape, dtype, array.min().item(), array.max().item(), blocks, depth=2)
+
+
+def joined_blocks() -> bytes:
+    """A block joined of two, whose numbers are of a part of it; one all background, and one as the first, smaller."""
+    shape = (18, 20, 150)
+    z, y, x = (np.linspace(0, 1, n) for n in shape)
+    array = 400 + 90 * z[:, None, None] + 60 * y[:, None] + 200 * x * x
+    busy = np.zeros(shape, bool)
+    busy[3:12, 5:14, 38:56] = busy[4:12, 6:14, 148:150] = True
+    array = np.rint(array + np.where(busy, 150 * smooth(shape, 8), 0)).astype("i2")
+    tree = Octree.full(shape, 2)
+    tree = tree.without_children(tree.parent[tree.leaves][:1])
+    blocks = []
+    for start, stop in zip(tree.start[tree.leaves].tolist(), tree.stop[tree.leaves].tolist(), strict=True):
+        box = array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+        blocks.append(coded(np.ascontiguousarray(box), 6, 3, 0.15))
+    assert blocks[0].data[1] & 128 and tree.n_leaves == 3
+    return of_blocks(shape, "i2", array.min().item(), array.max().item(), blocks, tree=tree)
 
 
 def overviews_of_networks() -> bytes:
@@ -318,6 +337,7 @@ FILES: Files = {
     "blocks-tapered": tapered,
     "blocks-background-u2": lambda: on_backgrounds("u2"),
     "blocks-background-f4": lambda: on_backgrounds("f4"),
+    "blocks-joined": joined_blocks,
     "filtered-i2": lambda: filtered("i2", 8, True),
     "filtered-f4": lambda: filtered("f4", 4, False),
     "filtered-f8": lambda: filtered("f8", 1, True, error_bound=1e3),
