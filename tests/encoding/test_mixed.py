@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
+from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.network_box import NetworkBox
 from napari_tinc.decoding.smooth_share import smooth_share
 from napari_tinc.encoding import mixed, without_networks
@@ -134,3 +135,30 @@ def test_an_exact_region_of_a_file_with_a_filter() -> None:
     assert volume.parts.filter is not None
     assert float(volume.provenance["psnr"]) == pytest.approx(tinc.compare(array, volume).psnr, abs=0.01)
     assert np.abs(values.astype(float) - array).max() <= volume.error_bound
+
+
+def test_bytes_that_networks_leave_go_to_the_other_blocks() -> None:
+    """Two busy corners in blocks of their own: networks of fewer bytes, and the predictive coder."""
+    corner = one_busy_corner()
+    array = np.concatenate([corner, corner[:, :, ::-1]], axis=2)
+    before = []
+
+    def coded_blocks(*arguments: Any) -> Iterator[Any]:
+        for index, one in enumerate(blocks(*arguments)):
+            before.append(one.block)
+            yield replace(one, block=replace(one.block, rmse=one.block.rmse if index else 1e9))
+
+    def smaller(job: Any, one: Any, more: int, *arguments: Any) -> Any:
+        return (yield from fit_networks(job, one, -200, *arguments)) if one.block.rmse == 1e9 else None
+
+    blocks, fit_networks = mixed._coded_blocks, mixed._fit_networks
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mixed, "_coded_blocks", coded_blocks)
+        patch.setattr(mixed, "_fit_networks", smaller)
+        volume = tinc.compress(array, nbytes=1700, preset="fast", block=48)
+    (_, _, first), (_, _, last) = volume.boxes()
+    assert isinstance(first, NetworkBox) and isinstance(last, BoundedBox)
+    assert 1550 <= volume.nbytes_compressed <= 1700
+    assert len(last.data) > len(before[1].data) + 80
+    errors = np.asarray(volume)[..., 48:].astype(float) - array[..., 48:]
+    assert np.sqrt(np.square(errors).mean()) < before[1].rmse
