@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from napari_tinc.bounded.joining import join_cut_parts
+import napari_tinc as tinc
+from napari_tinc.bounded.joining import join_cut_parts, tree_of_parts
+from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.octree import Octree
 
 
@@ -46,3 +50,36 @@ def test_values_that_are_not_finite_join_nothing() -> None:
     values = volume(14, 34)
     values[0, 0, 0] = np.nan
     assert join_cut_parts(Octree.full((48, 48, 48), 1), [lambda box: values[box]], 4.0).n_leaves == 8
+
+
+def test_the_tree_of_a_box_is_finer_where_voxels_are_left() -> None:
+    left = np.zeros((64, 50, 64), bool)
+    left[40:64, 0:20, 3:9] = True
+    tree, n_left = tree_of_parts(left, 4096)
+    voxels = np.zeros(left.shape, int)
+    for start, stop, n in zip(tree.start[tree.leaves], tree.stop[tree.leaves], n_left, strict=True):
+        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        voxels[box] += 1
+        assert left[box].sum() == n
+        assert n == 0 or max(stop - start) <= 13
+    assert (voxels == 1).all()
+    assert ((tree.stop - tree.start)[tree.leaves].max(axis=1) >= 24).any()
+
+
+def test_the_tree_of_a_box_has_no_more_leaves_than_asked_for() -> None:
+    assert tree_of_parts(np.ones((64, 64, 64), bool), 64)[0].n_leaves == 64
+    assert tree_of_parts(np.ones((64, 64, 64), bool), 0)[0].n_leaves == 1
+
+
+@pytest.mark.parametrize("name", ["blocks-joined", "blocks-background-f4"])
+def test_leaves_of_blocks_with_a_background_tile_the_volume_and_share_its_bytes(name: str) -> None:
+    volume = tinc.open(Path(__file__).parents[1] / "golden" / f"{name}.tinc")
+    rows = volume.leaves
+    count = np.zeros(volume.shape, int)
+    for row in rows:
+        count[tuple(slice(a, b) for a, b in zip(row["start"], row["stop"], strict=True))] += 1
+    assert (count == 1).all()
+    payloads = [part for _, _, part in volume.boxes() if isinstance(part, BoundedBox)]
+    without_networks = rows["network"] < 0
+    assert rows["bytes"][without_networks].sum() == pytest.approx(sum(len(part.data) for part in payloads))
+    assert len(rows) > len(payloads)

@@ -1,4 +1,4 @@
-"""Join blocks between which a busy part of a volume is cut.
+"""Join blocks between which a busy part of a volume is cut, and show where the busy parts of a block are.
 
 A block knows nothing of the voxels beyond it. So a busy part takes more bytes if it is cut into several, and a smooth
 background (background.py) takes none, however large it is.
@@ -6,18 +6,21 @@ background (background.py) takes none, however large it is.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..octree import Octree, box_slices
+from ..octree import MAX_DEPTH, Octree, box_slices, split_counts
 from .background import CELL, MAX_VOXELS, background_cells
 
 LEAST_HIDDEN = 0.75  # Blocks become one if a background hides this share of it,
 MOST_BUSY = 2**21  # if no more voxels are left, so that it is decoded as fast as others,
 LEAST_CUT = 0.03  # and if at least this share of the busy cells are at a cut: the bytes that it costs are about that.
+
+LEAF_EDGE = 8  # Leaves that show where a box is busy have at least so many voxels along an axis.
 
 
 def join_cut_parts(
@@ -61,3 +64,34 @@ def _cuts_busy_part(
         n_cut += sum(int(np.count_nonzero(np.take(busy, at, axis))) for axis, at in enumerate(cuts))
     is_small = n_busy * CELL**3 <= MOST_BUSY * len(reads)
     return is_small and n_busy <= (1 - LEAST_HIDDEN) * n_cells and n_cut >= max(1, LEAST_CUT * n_busy)
+
+
+def tree_of_parts(left: NDArray[np.bool_], most: int) -> tuple[Octree, NDArray[np.int64]]:
+    """Return an octree over a box, (z, y, x), that is finer where its background leaves voxels.
+
+    Parameters
+    ----------
+    left : the voxels that the background leaves.
+    most : about the largest number of leaves.
+
+    Returns
+    -------
+    The tree, and the voxels left in each of its leaves.
+    """
+    shape = (left.shape[0], left.shape[1], left.shape[2])
+    counts = split_counts(shape, MAX_DEPTH)
+    smallest = np.where(counts > 0, np.array(shape) >> counts, max(shape)).min(axis=1)
+    tree = Octree.full(shape, int(((smallest >= LEAF_EDGE) & (2 ** counts.sum(axis=1) <= most)).sum()) - 1)
+    sums = np.zeros([n + 1 for n in shape], np.int64)
+    sums[1:, 1:, 1:] = left.cumsum(0, dtype=np.int64).cumsum(1).cumsum(2)
+    n_left = np.zeros(len(tree.split), np.int64)
+    for ends in itertools.product((0, 1), repeat=3):
+        z, y, x = (np.where(end, tree.stop, tree.start)[:, axis] for axis, end in enumerate(ends))
+        n_left += (-1) ** (3 - sum(ends)) * sums[z, y, x]
+    split = tree.split & (n_left > 0)
+    kept = np.ones(len(split), bool)
+    for level in range(1, tree.depth + 1):
+        nodes = tree.at_level(level)
+        kept[nodes] = split[tree.parent[nodes]]
+    adapted = Octree.from_splits(shape, split[kept])
+    return adapted, n_left[kept][adapted.leaves]

@@ -29,6 +29,7 @@ from .network_box import NetworkBox
 from .regions import Regions
 
 TREE_BYTES = 30_000  # The cache counts so many bytes for a tree of networks, beside its weights.
+MOST_LEAVES = 4096  # About the largest number of leaves of all blocks of the predictive coder.
 
 
 class BlockContents:
@@ -113,7 +114,8 @@ class BlockContents:
             place = self._layout.blocks[volume * len(self.start) + box].start
             rmse, largest = self._errors.get(place, (np.nan, np.nan))
             bound = self.header.error_bound  # Errors are stored rounded up, and none is above the bound.
-            return part.leaves(value_range, (rmse, largest if bound is None else min(largest, bound)))
+            most = MOST_LEAVES // len(self._layout.blocks)
+            return part.leaves(value_range, (rmse, largest if bound is None else min(largest, bound)), most)
         return None if part is None else part.leaves(value_range)
 
     def ancillary(self, role: Ancillary | None = None) -> list[Chunk]:

@@ -129,14 +129,39 @@ class BoundedBox:
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             return self.values(axes).astype(np.float64)
 
-    def leaves(self, value_range: tuple[float, float], errors: tuple[float, float]) -> NDArray[Any]:
-        """Return the one row of :attr:`TincVolume.leaves`; ``errors`` are the RMSE and the largest error."""
-        rows = np.zeros(1, LEAF_FIELDS)
-        rows["stop"], rows["network"], rows["bytes"], rows["gain"] = self.shape, -1, len(self.data), 1
+    def leaves(self, value_range: tuple[float, float], errors: tuple[float, float], most: int = 1) -> NDArray[Any]:
+        """Return the rows of :attr:`TincVolume.leaves`.
+
+        A box with a background has leaves of its own, finer where voxels are coded; without one it is one leaf.
+
+        Parameters
+        ----------
+        errors : RMSE and largest error of the box, in units of the values.
+        most : about the largest number of leaves.
+        """
+        if self.background is None or self.background.hidden.all():
+            rows = np.zeros(1, LEAF_FIELDS)
+            rows["stop"], rows["bytes"] = self.shape, len(self.data)
+        else:
+            rows = self._leaves_around(self.background, most)
+        rows["network"], rows["gain"] = -1, 1
         rmse, rows["max_error"] = errors
         rows["rmse"] = rmse
         with np.errstate(divide="ignore", invalid="ignore"):
             rows["psnr"] = np.inf if rmse == 0 else 20 * np.log10(span_of(value_range) / np.float64(rmse))
+        return rows
+
+    def _leaves_around(self, background: Background, most: int) -> NDArray[Any]:
+        """Return the place, level and bytes of leaves that are finer where voxels are coded."""
+        from ..bounded.joining import tree_of_parts
+
+        tree, left = tree_of_parts(~background.hidden, most)
+        rows = np.zeros(tree.n_leaves, LEAF_FIELDS)
+        rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
+        rows["level"] = tree.level[tree.leaves]
+        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
+        n_background = len(background.data)
+        rows["bytes"] = (len(self.data) - n_background) * left / left.sum() + n_background * voxels / voxels.sum()
         return rows
 
     def verify(self) -> None:

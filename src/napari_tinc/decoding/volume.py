@@ -228,7 +228,8 @@ class TincVolume(LazyBase):
 
         ``bytes``, a float, is the code length of the numbers that serve this leaf alone, and the leaf's share, by
         voxels, of what it has in common with others: networks above it, or shared with it, and tables. Over a tree
-        they sum up to its MODEL and WEIGHTS chunks. Of a block without networks they are all its bytes.
+        they sum up to its MODEL and WEIGHTS chunks. Of a block without networks they are all its bytes; if a background
+        stands for a part of it, the block has leaves that share its bytes by the voxels that are coded, and its errors.
         """
         above, parts = self._parts.levels_above(), self._parts
         tables = []

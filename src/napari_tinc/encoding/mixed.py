@@ -133,7 +133,7 @@ def _built(job: EncodingJob, header: BlocksHeader, blocks: Sequence[Block]) -> F
 def _finer(
     job: EncodingJob, coded: Sequence[_Coded], blocks: Sequence[Block], header: BlocksHeader, spare: int, name: str
 ) -> Iterator[Progress | list[Block]]:
-    """Encode the busy blocks of the predictive coder again, in ``spare`` bytes more. If better, all blocks come last."""
+    """Encode busy blocks of the predictive coder again, in ``spare`` bytes more. If better, all blocks come last."""
     busy = [
         index for index, (one, block) in enumerate(zip(coded, blocks, strict=True))
         if block.crc is not None and one.n_bytes >= LEAST_BYTES

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Title of a column -> field of ``TincVolume.leaves``. The docks list them in this order.
+BITS = "bits/voxel"
+# Title of a column -> field of ``TincVolume.leaves`` that it is, or is made of. The docks list them in this order.
 COLUMNS = {
-    "RMSE": "rmse", "PSNR (dB)": "psnr", "max error": "max_error", "level": "level", "bytes": "bytes",
+    "RMSE": "rmse", "PSNR (dB)": "psnr", "max error": "max_error", "level": "level", "bytes": "bytes", BITS: "bytes",
     "gain": "gain", "offset": "offset",
 }  # fmt: skip
 IN_DATA_UNITS = ("RMSE", "max error", "offset")  # The other columns are without a unit, or have it in their title.
@@ -23,9 +24,15 @@ def with_unit(column: str) -> str:
     return f"{column} (data units)" if column in IN_DATA_UNITS else column
 
 
+def column_values(rows: NDArray[Any], column: str) -> NDArray[Any]:
+    """Return the values of a column, one for each row of ``TincVolume.leaves``."""
+    values = rows[COLUMNS[column]]
+    return 8 * values / (rows["stop"] - rows["start"]).prod(axis=1) if column == BITS else values
+
+
 def importance(rows: NDArray[Any], column: str) -> NDArray[np.float64]:
     """Return how much each leaf deserves a look: large errors, a small PSNR, gains and offsets far from none."""
-    values = rows[COLUMNS[column]].astype(np.float64)
+    values = column_values(rows, column).astype(np.float64)
     values = {"PSNR (dB)": -values, "gain": np.abs(values - 1), "offset": np.abs(values)}.get(column, values)
     return np.nan_to_num(values, nan=-np.inf)
 
@@ -46,7 +53,7 @@ def table_columns(rows: NDArray[Any], uncalibrated_rows: NDArray[Any] | None = N
         "leaf": np.arange(1, len(rows) + 1),
         "z, y, x": np.array([",".join(map(str, start)) for start in rows["start"].tolist()], object),
         "voxels": (rows["stop"] - rows["start"]).prod(axis=1),
-        **{title: rows[field] for title, field in COLUMNS.items()},
+        **{title: column_values(rows, title) for title in COLUMNS},
     }
     if np.isfinite(rows["bytes"]).all():
         columns["bytes"] = np.rint(rows["bytes"]).astype(np.int64)  # Whole, as napari would write 2437.2 as 2.44e+03.

@@ -23,7 +23,7 @@ from ..layers.appearance import PLACE
 from ..layers.compressed import OVERLAY
 from ..layers.display import OVERVIEW_VOXELS
 from ..layers.origin import VOLUME, base_name
-from .columns import COLUMNS, importance, table_columns, with_unit
+from .columns import COLUMNS, column_values, importance, table_columns, with_unit
 from .maps import SHADES, UNKNOWN_COLOR, LeafMap, shade_numbers, value_limits, wireframes
 
 DIFFERENCE = "absolute"  # Key in the metadata of a difference layer: True if its differences have no sign.
@@ -177,7 +177,7 @@ class LeafView:
                 "open Plugins > TINC > Leaves, choose the original, and press Measure"
             )
         self.hide_map()
-        values = self.rows[COLUMNS[column]].astype(np.float32)
+        values = column_values(self.rows, column).astype(np.float32)
         values[~np.isfinite(values)] = value_limits(values)[1]  # The PSNR of a leaf without an error is infinite.
         levels = LeafMap(self.image.metadata[VOLUME].shape, self.rows, values).levels(OVERVIEW_VOXELS)
         several = len(levels) > 1
@@ -269,11 +269,11 @@ class LeafView:
     @property
     def color_limits(self) -> tuple[float, float]:
         """Return the values that have the first and the last of the colours."""
-        return value_limits(self.rows[COLUMNS[self.column]])
+        return value_limits(column_values(self.rows, self.column))
 
     def _leaf_colors(self) -> NDArray[np.float32]:
         """Return a colour for every leaf: RGBA, an array of shape (leaves, 4)."""
-        values = self.rows[COLUMNS[self.column]]
+        values = column_values(self.rows, self.column)
         palette = ensure_colormap(COLORMAP).map(np.linspace(0, 1, SHADES))
         return np.concatenate([palette, [UNKNOWN_COLOR]])[shade_numbers(values, self.color_limits)].astype(np.float32)
 

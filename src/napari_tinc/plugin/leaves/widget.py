@@ -40,7 +40,7 @@ from ..layers.from_volume import promise_of_volume
 from ..layers.origin import VOLUME
 from ..proxies import unproxied
 from .calibration import start_calibration_toggle
-from .columns import COLUMNS, with_unit
+from .columns import COLUMNS, column_values, with_unit
 from .features_table import open_features_table
 from .legend import Legend
 from .overlays import COLORMAP, MOST_BOXES, UNCALIBRATED, LeafView, leaf_view
@@ -147,7 +147,7 @@ class LeavesWidget(Container):
         if view is None:
             self.status.value = self._why_no_leaves or "Open a .tinc file, or compress a layer, to see its leaves."
             return
-        self.legend.show_values(with_unit(view.column), view.rows[COLUMNS[view.column]], view.color_limits)
+        self.legend.show_values(with_unit(view.column), column_values(view.rows, view.column), view.color_limits)
         columns = view.known_columns()
         shown = view.map_column or self.map_column.value
         for widget, value in ((self.column, view.column), (self.map_column, shown)):
