@@ -15,7 +15,6 @@ import pytest
 from napari_tinc import events
 from napari_tinc.cli import compress
 from napari_tinc.encoding import log
-from napari_tinc.training import fit_tree, task
 
 SPACING = (3.0, 1.5, 1.5)
 SHAPE = (40, 24, 28)
@@ -29,12 +28,6 @@ PLANNED = "2 blocks of 22 x 22 x 20 with networks, at most about "
 def wave(shape: tuple[int, ...] = SHAPE, dtype: Any = "uint8") -> np.ndarray[Any, Any]:
     z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
     return (127 + 100 * np.sin(5 * z) * np.cos(7 * y) * np.sin(4 * x + z)).astype(dtype)
-
-
-def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task, "STEPS", dict.fromkeys(task.STEPS, 1))
-    monkeypatch.setattr(task, "BATCH", dict.fromkeys(task.BATCH, 512))
-    monkeypatch.setattr(fit_tree, "BATCH", dict.fromkeys(task.BATCH, 512))
 
 
 def listing(folder: Path) -> list[str]:

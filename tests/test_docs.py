@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc import samples
@@ -169,12 +170,10 @@ def files(corner: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def workplace(files: Path, corner: NDArray[np.uint8], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the code runs: those files are there, the sample is small, and training is short."""
-    from napari_tinc.training import task
-
     shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     sample = samples.mri()
     monkeypatch.setattr(samples, "mri", lambda: replace(sample, array=corner))
-    monkeypatch.setattr(task, "STEPS", dict.fromkeys(task.STEPS, 10))
+    shorten(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.encoding import choice, psnr_search, without_networks
@@ -121,7 +122,7 @@ def test_a_search_expects_the_usual_rounds_and_another_where_it_goes_on() -> Non
 
 
 def test_a_fit_tells_its_packing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 100)
+    shorten(monkeypatch)
     for options in ({}, {"block": 20}):
         events = [
             event for event in tinc.fit(waves(), ratio=8, preset="fast", method="networks", device="cpu", **options)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from short_fits import short_fits
 
 import napari_tinc as tinc
-from napari_tinc.training import task
 
 HEAVY = {
     "torch",
@@ -37,8 +37,7 @@ CORE = sorted(path for path in PACKAGE.rglob("*.py") if "plugin" not in path.rel
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("imports") / "v.tinc"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 1)
+    with short_fits():
         tinc.compress(np.random.default_rng(0).normal(size=(24, 24, 24)), ratio=16, preset="fast").save(path)
     return path
 

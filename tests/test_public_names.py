@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from short_fits import shorten
 
 import napari_tinc as tinc
-from napari_tinc.training import task
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
@@ -62,7 +62,7 @@ def test_the_example_of_a_docstring_runs_as_it_stands_there(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # where its files go
-    monkeypatch.setitem(task.STEPS, "fast", 1)
+    shorten(monkeypatch)
     example = doctest.DocTestParser().get_doctest(getattr(tinc, name).__doc__, {}, name, None, None)
     assert example.examples
     report: list[str] = []

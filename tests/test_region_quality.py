@@ -95,6 +95,7 @@ def test_a_region_at_a_face_has_no_window() -> None:
         (np.full((4, 4, 4), np.nan), "float64 values that are not whole numbers"),
         (np.full((4, 4, 4), 1j), "complex128 values that are not whole numbers"),
         (np.full((4, 4, 4), 2**63, np.uint64), "label 9223372036854775808, expected at most"),
+        (np.full((4, 4, 4), -1e19), "label -10000000000000000000, expected at most"),
     ],
 )
 def test_what_is_no_label_image(labels: np.ndarray, problem: str) -> None:  # type: ignore[type-arg]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import pytest
+from short_fits import short_fits
 
 import napari_tinc as tinc
 from napari_tinc.storage.stores import open_store
-from napari_tinc.training import task
 
 
 def small_array() -> np.ndarray:
@@ -21,8 +20,7 @@ def small_array() -> np.ndarray:
 @cache
 def small_volume() -> tinc.TincVolume:
     """The same at ratio 12, spacing 2, 0.5, 0.5 micrometer."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 1)
+    with short_fits():
         return tinc.compress(small_array(), ratio=12, preset="fast", spacing=(2, 0.5, 0.5), units="um")
 
 
@@ -34,8 +32,7 @@ def wide_array() -> np.ndarray:
 @cache
 def wide_volume() -> tinc.TincVolume:
     """The same at ratio 10."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 1)
+    with short_fits():
         return tinc.compress(wide_array(), ratio=10, preset="fast")
 
 

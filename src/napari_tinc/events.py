@@ -94,7 +94,7 @@ class Progress:
     seconds_left : expected seconds until its end; nan while that is not known.
     loss : mean squared error of recent batches, in units of the volume's variance.
     psnr : PSNR in dB that follows from ``loss``.
-    nbytes : expected bytes of the weights; None before rounding begins.
+    nbytes : expected bytes of the weights; None before rounding begins, and while its steps are far too fine.
     attempt : number of the fit, from 1. A search for a PSNR makes several.
     """
 

@@ -144,10 +144,13 @@ def check_labels(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         raise ValueError(f"the label image has shape {labels.shape}, expected that of the volume, {shape}")
     if labels.dtype.kind == "b":
         return labels.astype(np.uint8)
-    if labels.dtype.kind == "f" and all(np.isfinite(plane).all() and (plane % 1 == 0).all() for plane in labels):
-        return labels.astype(np.int64)  # NIfTI files often hold labels so.
-    if labels.dtype == np.uint64 and labels.max(initial=0) > np.iinfo(np.int64).max:
-        raise ValueError(f"the label image has the label {labels.max()}, expected at most 2^63 - 1")
+    is_float = labels.dtype.kind == "f"
+    is_whole = is_float and all(np.isfinite(plane).all() and (plane % 1 == 0).all() for plane in labels)
+    if (is_whole or labels.dtype == np.uint64) and np.abs(labels).max(initial=0) >= 2**63:
+        largest = labels.flat[np.abs(labels).argmax()]
+        raise ValueError(f"the label image has the label {largest:.20g}, expected at most 2^63 - 1")
+    if is_whole:  # NIfTI files often hold labels so.
+        return labels.astype(np.int64)
     if labels.dtype.kind not in "iu":
         raise ValueError(f"the label image has {labels.dtype} values that are not whole numbers, expected labels")
     return labels

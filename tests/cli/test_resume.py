@@ -40,7 +40,7 @@ def test_cancelling_leaves_nothing_behind(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_interrupting_the_process(tmp_path: Path) -> None:
-    np.save(tmp_path / "v.npy", wave((64, 64, 64)))
+    np.save(tmp_path / "v.npy", wave((40, 40, 40)))
     arguments = ["compress", "v.npy", "v.tinc", "--preset", "best", "--log", "log", "--json"]
     with subprocess.Popen(
         MODULE + arguments, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from short_fits import short_fits
 from volumes import wide_volume
 
 import napari_tinc as tinc
@@ -26,7 +27,6 @@ from napari_tinc.format.chunks import ChunkKind
 from napari_tinc.plugin.layers import display
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.storage import stores
-from napari_tinc.training import task
 
 posix = pytest.mark.skipif(os.name != "posix", reason="an open file cannot be replaced elsewhere")
 SHAPE = (20, 24, 56)
@@ -45,8 +45,7 @@ def exact(seed: int = 0) -> tinc.TincVolume:
 @cache
 def blocks() -> tinc.TincVolume:
     """Two blocks of networks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 1)
+    with short_fits():
         return tinc.compress(array(), ratio=8, preset="fast", block=28)
 
 

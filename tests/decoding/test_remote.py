@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from block_volumes import OPTIONS, smooth
 from server import Server
+from short_fits import short_fits
 
 import napari_tinc as tinc
 from napari_tinc.storage import stores
-from napari_tinc.training import task
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -19,8 +19,7 @@ pytest.importorskip("aiohttp")
 
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 100)
+    with short_fits():
         return tinc.compress(smooth((24, 24, 192)), **OPTIONS)  # eight blocks along x
 
 

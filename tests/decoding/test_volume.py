@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from short_fits import short_fits
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box
@@ -19,7 +20,6 @@ from napari_tinc.format import blocks_file, networks_file
 from napari_tinc.format.blocks_file import BlocksHeader, Payload
 from napari_tinc.format.chunks import Ancillary, Chunk
 from napari_tinc.octree import Octree
-from napari_tinc.training import task
 
 SHAPE = (20, 18, 33)
 
@@ -27,8 +27,7 @@ SHAPE = (20, 18, 33)
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
     z, y, x = np.meshgrid(*[np.linspace(0, 6, n) for n in SHAPE], indexing="ij")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 100)
+    with short_fits():
         return tinc.compress((100 + 90 * np.sin(z + y) * np.cos(x)).astype("int16"), ratio=12, preset="fast")
 
 

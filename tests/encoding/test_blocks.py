@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from block_volumes import OPTIONS, SHAPE, smooth
+from short_fits import short_fits, shorten
 
 import napari_tinc as tinc
 from napari_tinc.decoding.block_contents import BlockContents
@@ -23,19 +24,23 @@ from napari_tinc.training.task import Settings
 
 
 @pytest.fixture(autouse=True)
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for preset in (
-        "fast",
-        "balanced",
-    ):  # in place: encoding/compress.py, if this imports it first, keeps the dictionary
-        monkeypatch.setitem(task.STEPS, preset, 100)
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def compressed() -> tinc.TincVolume:
+    """A good fit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(task.STEPS, "fast", 100)
         return tinc.compress(smooth(), **OPTIONS, spacing=(2, 1, 1), units="mm")
+
+
+@pytest.fixture(scope="module")
+def quickly() -> bytes:
+    """A file of a short fit."""
+    with short_fits():
+        return tinc.compress(smooth(), **OPTIONS).parts.data()
 
 
 def test_a_file_of_blocks(compressed: tinc.TincVolume, tmp_path: Path) -> None:
@@ -95,7 +100,7 @@ def test_levels_look_like_the_volume_made_smaller(compressed: tinc.TincVolume) -
     assert np.abs(np.asarray(level) - means).mean() < 0.01 * np.ptp(whole) and factor == 2
 
 
-def test_the_same_call_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+def test_the_same_call_goes_on_where_it_was_interrupted(tmp_path: Path, quickly: bytes) -> None:
     folder = tmp_path / "parts"
     control = tinc.Control()
     began = 0
@@ -111,7 +116,7 @@ def test_the_same_call_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
         elif isinstance(event, tinc.Finished):
             finished = event
     assert began == 2 and not folder.exists()
-    assert finished.volume.parts.data() == tinc.compress(smooth(), **OPTIONS).parts.data()
+    assert finished.volume.parts.data() == quickly
 
 
 def test_another_job_does_not_take_its_blocks(tmp_path: Path) -> None:
@@ -126,7 +131,7 @@ def test_another_job_does_not_take_its_blocks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memmap", "zarr", "hdf5", "dask", "foreign"])
-def test_arrays_that_are_not_in_memory(kind: str, tmp_path: Path, compressed: tinc.TincVolume) -> None:
+def test_arrays_that_are_not_in_memory(kind: str, tmp_path: Path, quickly: bytes) -> None:
     volume = smooth()
     array: Any
     if kind == "memmap":
@@ -140,8 +145,7 @@ def test_arrays_that_are_not_in_memory(kind: str, tmp_path: Path, compressed: ti
         array = pytest.importorskip("dask.array").from_array(volume, chunks=20)
     else:
         array = volume.astype(">u2")[:, ::-1][:, ::-1]
-    found = tinc.compress(array, **OPTIONS, spacing=(2, 1, 1), units="mm")
-    assert found.parts.data() == compressed.parts.data()
+    assert tinc.compress(array, **OPTIONS).parts.data() == quickly
 
 
 def test_what_will_be_done_is_said_first() -> None:
@@ -185,6 +189,7 @@ def test_how_a_volume_is_cut(shape: tuple[int, int, int], nbytes: int, n_blocks:
 
 
 def test_an_overview_serves_the_coarse_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LEAST_STEPS", 100)
     monkeypatch.setattr(block_size, "OVERVIEW_BLOCKS", 2)
     monkeypatch.setattr(block_size, "OVERVIEW_CELLS", 12)
     monkeypatch.setattr(block_size, "OVERVIEW_SHARE", 0.2)
@@ -202,7 +207,8 @@ def test_an_overview_serves_the_coarse_levels(tmp_path: Path, monkeypatch: pytes
         partial.save(tmp_path / "nowhere.tinc")
 
 
-def test_channels_and_time() -> None:
+def test_channels_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LEAST_STEPS", 100)
     volume = np.stack([smooth(seed=seed) for seed in range(6)]).reshape(3, 2, *SHAPE)
     channels = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
     found = tinc.compress(volume, ratio=16, preset="fast", channels=channels)
@@ -220,7 +226,8 @@ def test_channels_and_time() -> None:
         found.select(0)
 
 
-def test_axes_of_length_one_come_back() -> None:
+def test_axes_of_length_one_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LEAST_STEPS", 100)
     for leading, options in (((1,), {"ratio": 16, "preset": "fast"}), ((1, 1, 1), {"max_error": 0})):
         original = smooth().reshape(*leading, *SHAPE)
         found = tinc.compress(original, **options)
@@ -246,7 +253,8 @@ def test_values_that_are_not_finite_are_named() -> None:
         tinc.compress(volume, **OPTIONS)
 
 
-def test_a_psnr_in_blocks() -> None:
+def test_a_psnr_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LEAST_STEPS", 100)
     found = tinc.compress(smooth(), psnr=18, preset="fast", block=24)
     assert tinc.compare(smooth(), found).psnr >= 18
 

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 from block_volumes import OPTIONS, smooth
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.encoding import cluster
-from napari_tinc.training import task
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
 
 
 @pytest.fixture(autouse=True)
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 100)
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")

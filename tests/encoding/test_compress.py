@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.encoding import compress as encoding_compress
@@ -33,6 +34,12 @@ def blobs(shape: tuple[int, int, int] = (30, 26, 34), dtype: str = "uint8") -> n
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task, "STEPS", {"fast": 150, "balanced": 300, "best": 600})
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests to which it does not matter how good a fit is."""
+    shorten(monkeypatch)
 
 
 def finish(events: Iterator[Any]) -> tuple[list[tinc.Progress], tinc.Finished]:
@@ -93,7 +100,7 @@ def test_every_dtype(dtype: str) -> None:
         lambda v: np.repeat(v, 2, axis=2)[:, :, ::2].astype("uint16"),
     ],
 )
-def test_memory_layout_does_not_matter(change: Any) -> None:
+def test_memory_layout_does_not_matter(change: Any, short: None) -> None:
     volume = blobs((16, 16, 16))
     expected = tinc.compress(volume.astype("uint16"), ratio=16, preset="fast")
     compressed = tinc.compress(change(volume), ratio=16, preset="fast")
@@ -107,7 +114,7 @@ def test_hard_scales_and_offsets() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (40, 1, 1), (2, 3, 50), (5, 7, 11)])
-def test_thin_volumes(shape: tuple[int, int, int]) -> None:
+def test_thin_volumes(shape: tuple[int, int, int], short: None) -> None:
     volume = blobs(shape, "float32")
     compressed = tinc.compress(volume, nbytes=1500, preset="fast")
     assert np.asarray(compressed).shape == shape
@@ -123,7 +130,7 @@ def test_a_constant_volume_is_exact_and_tiny(value: int) -> None:
     assert finished.quality.psnr == np.inf and finished.quality.max_error == 0
 
 
-def test_same_seed_same_bytes() -> None:
+def test_same_seed_same_bytes(short: None) -> None:
     volume = blobs((20, 20, 20))
     files = [tinc.compress(volume, ratio=16, preset="fast", seed=seed).parts.data() for seed in (5, 5, 6)]
     assert files[0] == files[1] != files[2]
@@ -141,7 +148,7 @@ def test_plainer_weights(weights: str) -> None:
 
 @pytest.mark.parametrize("weights", ["int8", "float16"])
 @pytest.mark.parametrize("nbytes", [900, 1300, 2100, 3900])
-def test_plainer_weights_fit_any_budget(weights: str, nbytes: int) -> None:
+def test_plainer_weights_fit_any_budget(weights: str, nbytes: int, short: None) -> None:
     """The tree's own bytes once made these fail after the whole training."""
     control = tinc.Control()
     events = encoding_compress.fit(blobs((32, 32, 32)), nbytes=nbytes, preset="fast", weights=weights, control=control)
@@ -195,7 +202,7 @@ def test_a_psnr_is_reached_and_hardly_passed(wanted: float) -> None:
     assert attempts == sorted(attempts) and attempts[-1] > 1
 
 
-def test_a_psnr_out_of_reach_is_named(rng: np.random.Generator) -> None:
+def test_a_psnr_out_of_reach_is_named(rng: np.random.Generator, short: None) -> None:
     noise = rng.integers(0, 256, (24, 24, 24), dtype=np.uint8)
     with pytest.raises(ValueError, match=r"a PSNR of 50 dB was not reached: .* dB in 1728 bytes, a ratio of 8"):
         tinc.compress(noise, psnr=50, preset="fast")
@@ -275,7 +282,7 @@ def test_a_huge_ratio_says_what_is_possible() -> None:
         tinc.compress(blobs(), ratio=5000, preset="fast")
 
 
-def test_a_tiny_file_says_nothing_about_itself() -> None:
+def test_a_tiny_file_says_nothing_about_itself(short: None) -> None:
     _, finished = finish(encoding_compress.fit(blobs(), nbytes=700, preset="fast"))
     assert finished.volume.provenance == {}
     assert finished.volume.nbytes_compressed <= 700
@@ -288,7 +295,7 @@ def test_deep_networks_learn_slowly() -> None:
     assert learning_rate.muon_rate(4, 6) == 0.06
 
 
-def test_levels_can_be_chosen() -> None:
+def test_levels_can_be_chosen(short: None) -> None:
     volume = blobs()
     for levels in (1, 3):
         compressed = tinc.compress(volume, ratio=16, preset="fast", device="cpu", levels=levels)
@@ -299,7 +306,7 @@ def test_levels_can_be_chosen() -> None:
             tinc.compress(volume, levels=levels)
 
 
-def test_widths_can_be_chosen() -> None:
+def test_widths_can_be_chosen(short: None) -> None:
     compressed = tinc.compress(blobs(), ratio=16, preset="fast", device="cpu", widths=[10, 4])
     header = compressed.header
     for level, width in enumerate((10, 4)):
@@ -336,7 +343,7 @@ def test_unusable_widths_and_calibration(options: dict[str, Any], reason: str) -
         tinc.compress(blobs(), **options)
 
 
-def test_calibration_can_be_left_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calibration_can_be_left_away(monkeypatch: pytest.MonkeyPatch, short: None) -> None:
     def fail(*_: object) -> None:
         raise AssertionError("calibrated")
 
@@ -362,8 +369,10 @@ def test_an_estimate_grows_with_the_work() -> None:
 def test_one_cpu_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     script = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "import sys; sys.path.append(os.pardir)\n"
         "import test_compress as tests\n"
         "tests.task.STEPS = {'fast': 100}\n"
+        "tests.task.LEAST_STEPS = 40\n"
         "from napari_tinc.encoding import choice\n"
         "choice.is_candidate = lambda *_: False\n"
         "print(*tests.digests())"
@@ -372,6 +381,7 @@ def test_one_cpu_and_two_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) ->
         [sys.executable, "-c", script], cwd=os.path.dirname(__file__), capture_output=True, check=True, text=True
     )
     monkeypatch.setattr(task, "STEPS", {"fast": 100})
+    monkeypatch.setattr(task, "LEAST_STEPS", 40)
     monkeypatch.setattr(trainer, "cpu_count", lambda: 2)
     assert digests() == one.stdout.split()
 

@@ -17,7 +17,7 @@ import napari_tinc as tinc
 from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.network_box import NetworkBox
 from napari_tinc.decoding.smooth_share import smooth_share
-from napari_tinc.encoding import mixed, without_networks
+from napari_tinc.encoding import choice, mixed, without_networks
 
 PAGE = Path(__file__).parents[2] / "docs" / "reader.py"
 
@@ -117,6 +117,26 @@ def test_networks_that_are_no_better_are_left_out(array: np.ndarray) -> None:
     (*_, finished) = tinc.fit(array, nbytes=1500, preset="fast")
     assert isinstance(finished, tinc.Finished) and finished.method == "predictive"
     assert finished.volume.nbytes_compressed <= 1500
+
+
+def test_a_background_is_looked_for_once(array: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All voxels were read twice, to choose the methods and to forecast what one of them reaches."""
+
+    looks = []
+
+    def look(*arguments: Any) -> bool:
+        looks.append(arguments)
+        return is_mostly_smooth(*arguments)
+
+    is_mostly_smooth = without_networks.is_mostly_smooth
+    monkeypatch.setattr(without_networks, "MOST_RATIO", 10)
+    monkeypatch.setattr(without_networks, "LARGE_VOLUME", 1000)
+    for module in (choice, without_networks):
+        monkeypatch.setattr(module, "is_mostly_smooth", look)
+    events = tinc.fit(array, ratio=40, preset="fast")
+    assert next(event.phase for event in events if isinstance(event, tinc.Progress)) == "searching"
+    assert len(looks) == 1
+    events.close()  # type: ignore[attr-defined]
 
 
 def test_an_exact_region_of_a_file_with_a_filter() -> None:

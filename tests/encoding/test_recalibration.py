@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from short_fits import short_fits
 from volumes import brighter, small_array, small_volume
 
 import napari_tinc as tinc
 from napari_tinc.format import networks_file
 from napari_tinc.format.networks_file import Calibration
-from napari_tinc.training import task
 
 
 def test_a_volume_is_calibrated_for_another_original_and_says_how_good_it_is() -> None:
@@ -40,8 +40,7 @@ def test_calibrating_again_changes_nothing() -> None:
 def calibrated_blocks() -> tinc.TincVolume:
     """Two channels of several blocks of networks each, all calibrated."""
     array = np.stack([small_array(), small_array()[::-1]])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 1)
+    with short_fits():
         volume = tinc.compress(array, ratio=6, block=16, preset="fast", method="networks")
     return tinc.recalibrate(volume, array // 2 + 30)
 

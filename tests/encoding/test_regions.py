@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.bounded.check import violations
@@ -15,7 +16,6 @@ from napari_tinc.encoding.regions import exact as regions
 from napari_tinc.encoding.regions.filling import filled
 from napari_tinc.encoding.verify import psnr_of_regions, verify_against
 from napari_tinc.isolation.caller import fit_isolated
-from napari_tinc.training import task
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
 import reader
@@ -85,7 +85,7 @@ def test_every_voxel_of_a_random_mask_is_kept(seed: int) -> None:
     {"method": "predictive", "ratio": 6}, {"psnr": 25, "method": "predictive"},
 ])  # fmt: skip
 def test_any_method_can_have_a_region(keywords: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 120)
+    shorten(monkeypatch)
     values, mask = waves(), ball()
     volume = tinc.compress(values, preset="fast", exact=mask, spacing=(2, 1, 1), units="mm", **keywords)
     found = np.asarray(volume)
@@ -110,7 +110,7 @@ def box_of(leaf: np.ndarray) -> tuple[slice, ...]:
 
 @pytest.mark.parametrize("method", ["networks", "predictive"])
 def test_nan_inside_a_region_is_kept_by_any_method(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 20)
+    shorten(monkeypatch)
     values, mask = waves(dtype="f4"), ball()
     values[7, 12, 10], values[7, 13, 10] = np.nan, -np.inf
     volume = tinc.compress(values, ratio=4, method=method, preset="fast", exact=mask)

@@ -11,7 +11,7 @@ import pytest
 import napari_tinc as tinc
 from napari_tinc.errors import ReadWarning, TincError
 from napari_tinc.format.details import Details, budget_of, pack_details, unpack_details
-from napari_tinc.format.numbers import pack_numbers, unpack_numbers
+from napari_tinc.format.numbers import DetailsReader, pack_numbers, unpack_numbers
 from napari_tinc.format.placement import Placement, matrix_of_qform, rotation_of
 
 SHAPE = (20, 300, 512)
@@ -32,14 +32,8 @@ def test_numbers_come_back_bit_for_bit() -> None:
               float(np.float32(0.29)),
               *rng.normal(size=20).tolist(), *rng.integers(-(2**40), 2**40, 5).astype(float).tolist()]  # fmt: skip
     packed = pack_numbers(values, [0.8] * len(values))
-    at = 0
-
-    def take(count: int) -> bytes:
-        nonlocal at
-        at += count
-        return packed[at - count : at]
-
-    assert unpack_numbers(take, [0.8] * len(values)) == values and at == len(packed)
+    reader = DetailsReader(packed)
+    assert unpack_numbers(reader, [0.8] * len(values)) == values and reader.rest() == b""
     assert len(pack_numbers([0.0, 0.8, -0.8], [0.8] * 3)) == 2
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.decoding.bounded_box import BoundedBox
@@ -22,8 +23,8 @@ OPTIONS: dict[str, Any] = {"preset": "fast", "device": "cpu", "method": "network
 
 
 @pytest.fixture(autouse=True)
-def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 200)
+def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
 
 
 def busy_corner() -> np.ndarray:
@@ -68,7 +69,8 @@ def test_fresh_files_of_every_kind(options: dict[str, Any]) -> None:
     assert 0.7 * volume.nbytes_compressed < weights < volume.nbytes_compressed
 
 
-def test_a_busy_corner_takes_more_bytes() -> None:
+def test_a_busy_corner_takes_more_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "LEAST_STEPS", 100)
     leaves = tinc.compress(busy_corner(), ratio=12, widths=(4, 12), **OPTIONS).leaves
     first, *others = leaves["bytes"]
     assert len(leaves) == 8 and first > max(others) and len(np.unique(leaves["bytes"])) == 8

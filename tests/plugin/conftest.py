@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -30,6 +31,15 @@ def make(qtbot: Any) -> Callable[[Any, Any], Any]:
         return widget
 
     return make
+
+
+@pytest.fixture
+def make_napari_viewer(make_napari_viewer: Any) -> Iterator[Any]:
+    """Make viewers with a window, and keep the garbage collector from all that is older than the test: napari runs it
+    at every change of its layers, and the modules of torch and Qt take it 0.3 s each time."""
+    gc.freeze()
+    yield make_napari_viewer
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from short_fits import shorten
 from volumes import small_array
 
 import napari_tinc as tinc
@@ -15,7 +16,6 @@ from napari_tinc.plugin.compare.widget import CompareWidget
 from napari_tinc.plugin.layers.from_volume import to_layer, to_layers
 from napari_tinc.plugin.layers.origin import VOLUME
 from napari_tinc.plugin.leaves.widget import LeavesWidget
-from napari_tinc.training import task
 
 
 def two() -> np.ndarray:
@@ -25,7 +25,7 @@ def two() -> np.ndarray:
 
 @pytest.mark.parametrize("how", [{"ratio": 12, "preset": "fast"}, {"max_error": 3, "block": 16}])
 def test_each_channel_has_leaves_and_is_compared(qtbot: Any, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 1)
+    shorten(monkeypatch)
     viewer = ViewerModel()
     channels = [{"name": "DAPI"}, {"name": "GFP"}]
     volume = tinc.compress(two(), axis_labels="czyx", channels=channels, **how)

@@ -19,10 +19,10 @@ from napari.settings import get_plugin_settings
 from napari.viewer import Viewer
 from npe2 import PluginManager, PluginManifest
 from npe2._command_registry import utils
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.plugin.proxies import is_unproxied
-from napari_tinc.training import task
 
 MANIFEST = PluginManifest.from_file(Path(tinc.__file__).with_name("napari.yaml"))
 COMMANDS = {command.id: command for command in MANIFEST.contributions.commands}
@@ -41,8 +41,7 @@ FILES = {
 
 @pytest.fixture(autouse=True)
 def _short_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for preset in task.STEPS:
-        monkeypatch.setitem(task.STEPS, preset, 1)
+    shorten(monkeypatch)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils import cancelable_progress
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
+from short_fits import shorten
 from volumes import small_array, small_volume, wide_array
 
 import napari_tinc as tinc
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 1)
+    shorten(monkeypatch)
     monkeypatch.setattr(writer, "read_preferences", lambda: Preferences(ratio=12, preset="fast", isolate=False))
 
 

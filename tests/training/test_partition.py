@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 import napari_tinc as tinc
 from napari_tinc.encoding import compress as encoding_compress
+from napari_tinc.format import networks_file
+from napari_tinc.format.chunks import Chunk, ChunkKind
 from napari_tinc.format.widths import INHERITS, SCALAR, network_of_node
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.octree import Octree
@@ -108,50 +112,57 @@ def sparse() -> np.ndarray:
     return volume
 
 
-def test_scalars_survive_in_a_file(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
-    *_, finished = encoding_compress.fit(sparse, nbytes=3000, preset="fast")
-    volume = finished.volume
-    assert volume.nbytes_compressed <= 3000
+@pytest.fixture(autouse=True, scope="module")
+def _some_scalars() -> Iterator[None]:
+    """Scalars pay even after fits of few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
+        patch.setattr(fit_tree, "LEAST_PILOT", 0)
+        patch.setattr(task, "LEAST_STEPS", 320)
+        patch.setitem(task.STEPS, "fast", 1)
+        patch.setitem(task.BATCH, "fast", 1024)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted(sparse: np.ndarray) -> tinc.Finished:
+    *_, finished = encoding_compress.fit(sparse, nbytes=2500, preset="fast")
+    assert isinstance(finished, tinc.Finished)
+    return finished
+
+
+def test_scalars_survive_in_a_file(sparse: np.ndarray, fitted: tinc.Finished) -> None:
+    volume = tinc.TincVolume(fitted.volume.parts.data())
+    assert volume.nbytes_compressed <= 2500
     leaves = volume.leaves
     scalars = leaves["network"] < 0
     assert scalars.any() and not scalars.all()
     assert (leaves["parameters"][scalars] == 0).all() and (leaves["gain"][scalars] == 0).all()
     decoded = np.asarray(volume)
-    assert finished.quality == tinc.compare(sparse, volume)
+    assert fitted.quality == tinc.compare(sparse, volume)
     for leaf in leaves[scalars]:
         box = decoded[tuple(map(slice, leaf["start"], leaf["stop"]))]
         assert (box == box.flat[0]).all()
         assert box.flat[0] == pytest.approx(leaf["offset"] + volume.header.mean, abs=0.51)
     np.testing.assert_array_equal(decoded[7:30:2, 20:, 40], np.asarray(volume[7:30:2, 20:, 40]))
-    assert leaves["bytes"].sum() <= 3000
+    assert leaves["bytes"].sum() <= 2500
     volume.verify()
 
 
-def test_the_same_bytes_with_scalars(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
-    monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
-    monkeypatch.setitem(task.STEPS, "fast", 400)
-    first, again = (tinc.compress(sparse, nbytes=2500, preset="fast") for _ in range(2))
-    assert first.parts.data() == again.parts.data() and (first.header.widths == SCALAR).any()
+def test_the_same_bytes_with_scalars(sparse: np.ndarray, fitted: tinc.Finished) -> None:
+    again = tinc.compress(sparse, nbytes=2500, preset="fast")
+    assert fitted.volume.parts.data() == again.parts.data() and (again.header.widths == SCALAR).any()
 
 
-def test_damaged_scalars_are_refused(sparse: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_tinc.training.partition.LEAST_GAIN", 1e-4)
-    monkeypatch.setattr(fit_tree, "LEAST_PILOT", 0)
-    monkeypatch.setitem(task.STEPS, "fast", 400)
-    volume = tinc.compress(sparse, nbytes=2500, preset="fast")
-    from napari_tinc.format import networks_file
-    from napari_tinc.format.chunks import Chunk
-    from napari_tinc.format.chunks import ChunkKind as Kind
-
+def test_damaged_scalars_are_refused(fitted: tinc.Finished) -> None:
+    volume = fitted.volume
     model = volume.parts.entries()[0].payload
     for payload, message in (
         (model[:-1], "scalars of the MODEL chunk|bytes of scalars"),
         (model + bytes(4), "scalars of the MODEL chunk"),
         (model + b"\1", "scalars of the MODEL chunk"),
     ):
-        chunks = (Chunk.of(Kind.MODEL, payload), *volume.parts.entries()[1:])
+        chunks = (Chunk.of(ChunkKind.MODEL, payload), *volume.parts.entries()[1:])
         broken = tinc.TincVolume(networks_file.pack(volume.header, chunks))
         with pytest.raises(tinc.TincError, match=message):
             broken.verify()

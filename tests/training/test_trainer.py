@@ -44,6 +44,15 @@ def test_loss_falls_and_bytes_are_met() -> None:
     assert np.isfinite(fitted.vector).all() and (fitted.steps > 0).all()
 
 
+def test_rounding_that_begins_with_steps_far_too_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Integers above 2^24 have infinitely many bits in float32; a report of them, early on a slow machine, failed."""
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
+    progress, fitted = run(nbytes=1e6)
+    rounded = [event.nbytes for event in progress if event.step > 60]
+    assert rounded and all(nbytes is None or nbytes > 0 for nbytes in rounded) and None in rounded
+    assert np.isfinite(fitted.vector).all()
+
+
 def test_same_seed_same_weights() -> None:
     first, again, other = run(3)[1], run(3)[1], run(4)[1]
     np.testing.assert_array_equal(first.vector, again.vector)

@@ -34,6 +34,7 @@ from .without_networks import (
     LARGE_VOLUME,
     LEAST_SMOOTH,
     N_SAMPLES,
+    Forecast,
     NotPredictive,
     fit_without_networks,
     forecast_without_networks,
@@ -118,12 +119,17 @@ def run_for_size(job: EncodingJob, budget: int) -> Iterator[Progress | Preview |
         case "auto":
             return _better_of_both(job, budget)
     if is_candidate(job, ratio / SPARSE_FACTOR) and is_mostly_smooth(job, budget):
-        return _better_of_both(job, budget)
+        return _better_of_both(job, budget, Forecast("cheap"))
     return _never_given_up(fit_once(job, budget))
 
 
-def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
-    """Make the better of a file with networks and one without. Each is made only if it may be the better one."""
+def _better_of_both(
+    job: EncodingJob, budget: int, forecast: Forecast | None = None
+) -> Iterator[Progress | Preview | Finished]:
+    """Make the better of a file with networks and one without. Each is made only if it may be the better one.
+
+    A forecast that is not known yet is made first.
+    """
     began = time.perf_counter()
     remaining = _RemainingTime(job, budget, began)
     if job.importance is not None:
@@ -131,7 +137,8 @@ def _better_of_both(job: EncodingJob, budget: int) -> Iterator[Progress | Previe
         if best is not None:
             yield replace(best, seconds=time.perf_counter() - began)
         return
-    forecast = yield from run_stage(forecast_without_networks(job, budget), remaining.while_sampling)
+    if forecast is None:
+        forecast = yield from run_stage(forecast_without_networks(job, budget), remaining.while_sampling)
     if forecast is None or job.control.cancel.is_set():
         return
     match forecast.kind:

@@ -265,10 +265,7 @@ def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progres
     No forecast comes if it is cancelled.
     """
     source = job.source
-    if source.size <= LARGE_VOLUME:
-        yield Forecast("cheap")
-        return
-    if is_mostly_smooth(job, nbytes):
+    if source.size <= LARGE_VOLUME or is_mostly_smooth(job, nbytes):
         yield Forecast("cheap")
         return
     began = time.perf_counter()

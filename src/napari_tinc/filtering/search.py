@@ -110,7 +110,7 @@ class FilteredSearch:
         """Fit a filter to encoded boxes, or return that of an earlier run; None if none pays."""
         if not (self._fits and encoded.bound):
             return None
-        name = f"filter {encoded.bound.hex() if encoded.bound else 0} {encoded.taper} {encoded.dead_zone} {most_bytes}"
+        name = f"filter {encoded.bound.hex()} {encoded.taper} {encoded.dead_zone} {most_bytes}"
         if (kept := self._pieces.get(name)) is not None:
             return Filter.parse(kept["data"]) if kept["data"] else None
         rounded = [index for index, data in enumerate(encoded.parts) if bounded_box.is_rounded(data)]

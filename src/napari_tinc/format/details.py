@@ -18,7 +18,7 @@ from ..errors import ReadWarning, TincError
 from .cursor import pack_varint
 from .limits import MAX_DETAILS
 from .metadata import compact
-from .numbers import pack_numbers, unpack_numbers
+from .numbers import DetailsReader, pack_numbers, unpack_numbers
 from .placement import LARGEST, QFORM_NUMBERS, Placement, packed_forms, unpack_placement
 
 LEAST_BUDGET = 80  # All items together may take this many bytes of any file, with their row in the table of chunks,
@@ -172,17 +172,10 @@ def _item(tag: int, payload: bytes) -> bytes:
 def _items(payload: bytes) -> dict[int, bytes]:
     """Return the payload of each tag; of several of one tag, the first."""
     items: dict[int, bytes] = {}
-    at = 0
-    while at < len(payload):
-        tag, length, shift, more, at = payload[at], 0, 0, True, at + 1
-        while more:
-            if at >= len(payload) or shift > 21:
-                raise TincError(f"DETAILS chunk of {len(payload)} bytes ends inside an item")
-            length, more, shift, at = length | (payload[at] & 127) << shift, payload[at] > 127, shift + 7, at + 1
-        if at + length > len(payload):
-            raise TincError(f"DETAILS chunk is {len(payload)} bytes, expected at least {at + length}")
-        items.setdefault(tag, payload[at : at + length])
-        at += length
+    reader = DetailsReader(payload)
+    while reader.position < len(payload):
+        (tag,) = reader.take(1)
+        items.setdefault(tag, reader.take(reader.varint()))
     return items
 
 
@@ -193,17 +186,8 @@ def _pack(*numbers: float) -> bytes:
 
 def _unpack(data: bytes, expected: Sequence[float]) -> tuple[list[float], bytes]:
     """Read numbers, and return what is behind them, too."""
-    at = 0
-
-    def take(n_bytes: int) -> bytes:
-        nonlocal at
-        at += n_bytes
-        if at > len(data):
-            raise TincError(f"DETAILS chunk has an item of {len(data)} bytes, expected {at} or more")
-        return data[at - n_bytes : at]
-
-    numbers = unpack_numbers(take, expected)
-    return numbers, data[at:]
+    reader = DetailsReader(data)
+    return unpack_numbers(reader, expected), reader.rest()
 
 
 def _expected_qform(spacing: Sequence[float]) -> tuple[float, ...]:

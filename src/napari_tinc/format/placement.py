@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from .head import VolumeFacts
-from .numbers import pack_numbers, unpack_numbers
+from .numbers import DetailsReader, pack_numbers, unpack_numbers
 
 # What the coordinates of the world mean: nothing that is known; x to the right, y forward, z up of a body (NIfTI); or
 # x to the left, y backward, z up (DICOM, ITK).
@@ -221,25 +221,17 @@ def packed_forms(placement: Placement, spacing: Sequence[float], shape: Sequence
 
 def unpack_placement(data: bytes, spacing: Sequence[float], qform: tuple[float, ...] | None) -> Placement:
     """Read what :func:`packed_forms` made. TincError if it makes no sense."""
-    place = 0
-
-    def take(count: int) -> bytes:
-        nonlocal place
-        place += count
-        if place > len(data):
-            raise TincError(f"DETAILS chunk has a place of {len(data)} bytes, expected {place} or more")
-        return data[place - count : place]
-
-    flags, codes = take(2)
+    reader = DetailsReader(data)
+    flags, codes = reader.take(2)
     form, space = flags & 3, flags >> 5
     if form > _OF_QFORM or space >= len(SPACES) or (form == _OF_QFORM and qform is None):
         raise TincError(f"DETAILS chunk has a place of the kind {flags}, which this version of napari-tinc cannot read")
     matrix = np.eye(4)
     if form == _EXACT:
-        matrix[:3] = np.reshape(unpack_numbers(take, (*spacing, 1.0) * 3), (3, 4))
+        matrix[:3] = np.reshape(unpack_numbers(reader, (*spacing, 1.0) * 3), (3, 4))
     elif form == _ROTATION:
-        rotation = _unpack_rotation(flags, take(12))
-        zz, yy, xx, zy, zx, yx, *origin = unpack_numbers(take, _expected_rest(spacing))
+        rotation = _unpack_rotation(flags, reader.take(12))
+        zz, yy, xx, zy, zx, yx, *origin = unpack_numbers(reader, _expected_rest(spacing))
         _, y, x = spacing
         matrix[:3, :3] = rotation @ [[zz, zy * y, zx * x], [0, yy, yx * x], [0, 0, xx]]
         matrix[:3, 3] = origin

@@ -26,6 +26,7 @@ OMEGA0 = 8.0  # Frequency of the first sines when training begins.
 METHODS = ("auto", "networks", "predictive")  # The better of the other two; an octree of networks; no networks.
 # Optimiser steps for a volume of FEW_VOXELS to MANY_VOXELS voxels.
 STEPS = {"fast": 800, "balanced": 5000, "best": 12000}
+LEAST_STEPS = 100  # Even the smallest volume, or a small share of a fit, has this many.
 FEW_VOXELS = 64**3  # Smaller volumes have fewer steps, by the square root of their voxels.
 MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of their voxels.
 # With other names, jobs that earlier versions have kept would not be recognised.
@@ -170,7 +171,7 @@ def _first_node_of_levels(octree: Octree) -> list[int]:
 def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
     """Return the optimiser steps of a preset for a volume of so many voxels."""
     few, many = min(1.0, n_voxels / FEW_VOXELS), max(1.0, n_voxels / MANY_VOXELS)
-    return max(100, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
+    return max(LEAST_STEPS, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
 
 
 def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: Any) -> NetworksHeader:

@@ -288,7 +288,8 @@ class _Trainer:
 
     def progress(self, steps: int, seconds_left: float) -> Progress:
         """Return the progress at the current step."""
-        nbytes = None if self.rounding_since is None else round(self.rounding.bits / 8)
+        bits = math.nan if self.rounding_since is None else self.rounding.bits
+        nbytes = round(bits / 8) if math.isfinite(bits) else None  # infinite where the first steps are far too fine
         loss = self.loss + self.fixed
         decibels = psnr(math.sqrt(loss), self.peak)
         return Progress("training", self.step, steps, self.seconds, seconds_left, loss, decibels, nbytes)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short_fits import shorten
 from volumes import small_array
 
 from napari_tinc import devices
@@ -36,7 +37,7 @@ def request(data: Any = None, ratio: float = 12, preset: str = "fast", device: s
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(task.STEPS, "fast", 1)
+    shorten(monkeypatch)
 
 
 def test_progress_then_the_layer() -> None:

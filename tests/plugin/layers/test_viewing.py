@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from npe2 import PluginManager, PluginManifest
+from short_fits import short_fits
 from volumes import small_array, small_volume
 
 import napari_tinc as tinc
@@ -26,14 +27,12 @@ from napari_tinc.plugin.layers.to_volumes import all_volumes, volumes_of
 from napari_tinc.plugin.leaves import calibration
 from napari_tinc.plugin.preferences import Preferences
 from napari_tinc.storage.stores import Memory
-from napari_tinc.training import task
 
 CHANNELS = [{"name": "DAPI", "color": "#0000ff"}, {"name": "GFP"}]
 
 
 def compressed(array: np.ndarray, **options: Any) -> tinc.TincVolume:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(task.STEPS, "fast", 1)
+    with short_fits():
         return tinc.compress(array, ratio=8, preset="fast", **options)
 
 

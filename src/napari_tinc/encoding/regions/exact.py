@@ -148,16 +148,17 @@ def run_with_region(
     ValueError
         If the region alone takes more bytes than the file may have.
     """
-    began = time.perf_counter()
+    began, n_voxels = time.perf_counter(), 0
     payloads: list[bytes] = []
     for number, place in enumerate(region.places):
         job.control.check()
         values = job.source.read(place.volume, place.box, finite=False)
-        payloads.append(code_region(values, region.inside(job.source, place), region.bound, job.control.check))
+        inside = region.inside(job.source, place)
+        n_voxels += int(inside.sum())
+        payloads.append(code_region(values, inside, region.bound, job.control.check))
         seconds, n = time.perf_counter() - began, len(region.places)
         left = seconds / (number + 1) * (n - number - 1)
         yield Progress("region", number + 1, n, seconds, left, math.nan, math.nan, sum(map(len, payloads)))
-    n_voxels = sum(int(region.inside(job.source, place).sum()) for place in region.places)
     facts = RegionFacts.of(region.bound, n_voxels, region.places)
     nbytes = len(pack_regions(facts)) + FILE_BYTES
     nbytes += sum(len(payload) + len(pack_entry(Chunk.of(ChunkKind.REGION, payload))) for payload in payloads)
