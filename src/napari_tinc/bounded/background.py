@@ -40,6 +40,9 @@ MEAN_EDGE = 4  # The polynomial is fitted to the means of cells of this many vox
 MOST_MEANS = 4000  # At most this many means are fitted to.
 FIT_ROUNDS = 12  # Rounds of a robust fit, each of which gives outliers less weight.
 GOOD_SHARE = 0.5  # A cell is background if its root mean squared error is at most this share of the bound.
+# If a background hides this share of a box, its mask taking at most this share of the bytes, others are not tried.
+MOSTLY_HIDDEN = 0.75
+LARGEST_MASK = 0.05
 PRICE = 0.8  # Squared error that a bit is worth, in squares of the bound.
 
 
@@ -49,14 +52,14 @@ class NoBackground(ValueError):
 
 def encode_background(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
-) -> tuple[bytes, NDArray[Any], float] | None:
+) -> tuple[bytes, NDArray[Any], bool] | None:
     """Encode a box as a background and the other voxels. None if there is no background, or it leaves too many voxels.
 
     Every voxel is within the :func:`~.shaping.reach` of the bound.
 
     Returns
     -------
-    The bytes, what they decode to, and the share of the voxels that the background hides.
+    The bytes, what they decode to, and whether nothing better is to be expected without a background.
     """
     if not bound or original.size < MEAN_EDGE**3 or min(original.shape) < MEAN_EDGE:
         return None
@@ -68,7 +71,9 @@ def encode_background(
     positions, means = _means_of_cells(values)
     for degree in DEGREES:
         check()
-        coefficients = _fit_polynomial(positions, means, degree, bound)
+        coefficients, share = _fit_polynomial(positions, means, degree, bound)
+        if share < LEAST_SHARE:
+            continue
         with np.errstate(all="ignore"):
             stored = np.rint(coefficients / step)
         if not (np.abs(stored) < 2**31).all():
@@ -92,7 +97,7 @@ def encode_background(
         return None
     _, start, smooth, cells = best
     if cells.all():
-        return start, smooth, 1.0
+        return start, smooth, True
     check()
     mask = labels.encode_labels(np.arange(2, dtype=np.uint8), cells.astype(np.intp), check)
     kind, degree, n_coefficients, _, step = HEAD.unpack_from(start)
@@ -108,7 +113,8 @@ def encode_background(
         return None
     rest_bytes, decoded = encode_numbers(filled, bound, taper, dead_zone, check, hidden[part])
     smooth[part] = np.where(hidden[part], smooth[part], decoded)
-    return start + rest_bytes, smooth, float(hidden.mean())
+    data = start + rest_bytes
+    return data, smooth, bool(hidden.mean() >= MOSTLY_HIDDEN and len(mask) <= LARGEST_MASK * len(data))
 
 
 def background_cells(values: NDArray[Any], bound: float) -> NDArray[np.bool_]:
@@ -118,7 +124,7 @@ def background_cells(values: NDArray[Any], bound: float) -> NDArray[np.bool_]:
         return most
     positions, means = _means_of_cells(values.astype(np.float64))
     for degree in (0, 2):
-        coefficients = _fit_polynomial(positions, means, degree, bound)
+        coefficients, _ = _fit_polynomial(positions, means, degree, bound)
         smooth = polynomial(np.rint(coefficients * FINENESS / bound), degree, bound / FINENESS, values.shape)
         cells, _ = _background_cells(values - smooth, bound, bound)
         most = max(most, cells, key=np.count_nonzero)
@@ -296,8 +302,11 @@ def _means_of_cells(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
 
 def _fit_polynomial(
     positions: NDArray[np.float64], means: NDArray[np.float64], degree: int, bound: float
-) -> NDArray[np.float64]:
-    """Fit a polynomial to most of the means; what is far from it hardly counts."""
+) -> tuple[NDArray[np.float64], float]:
+    """Fit a polynomial to most of the means; what is far from it hardly counts.
+
+    Return its coefficients, and the share of the means that are within the bound.
+    """
     powers = [np.stack(_chebyshev(positions[:, axis], degree)) for axis in range(3)]
     terms = np.stack([powers[0][i] * powers[1][j] * powers[2][k] for i, j, k in _exponents(degree)], axis=1)
     centre = float(np.median(means))
@@ -316,7 +325,7 @@ def _fit_polynomial(
         gram = weighted.T @ terms
         ridge = 1e-9 * float(np.trace(gram)) * np.eye(len(gram))
         coefficients = np.linalg.solve(gram + ridge, weighted.T @ means)
-    return coefficients
+    return coefficients, float((np.abs(means - terms @ coefficients) <= bound).mean())
 
 
 def _background_cells(errors: NDArray[np.float64], bound: float, largest: float) -> tuple[NDArray[np.bool_], float]:

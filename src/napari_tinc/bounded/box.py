@@ -21,7 +21,6 @@ from .background import MAX_VOXELS, PRICE, NoBackground, behind_background, deco
 from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, encode_numbers
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
-MOSTLY_HIDDEN = 0.75  # A box of which a background hides this share is not tried without one, which takes most time.
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
 LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 4 takes 5 MiB.
 LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
@@ -64,7 +63,7 @@ def encode_and_decode(
         return bytes([BoxKind.CONSTANT]) + original[:1, :1, :1].tobytes(), original
     check()
     with_background = encode_background(original, bound, taper, dead_zone, check) if bound and dead_zone else None
-    if with_background is not None and with_background[2] >= MOSTLY_HIDDEN:
+    if with_background is not None and with_background[2]:
         return with_background[:2]
     if original.size > interpolation.MAX_VOXELS:
         raise NoBackground(f"shape is {original.shape}, expected at most {interpolation.MAX_VOXELS} voxels")

@@ -19,6 +19,9 @@ from .background import CELL, MAX_VOXELS, background_cells
 LEAST_HIDDEN = 0.75  # Blocks become one if a background hides this share of it,
 MOST_BUSY = 2**21  # if no more voxels are left, so that it is decoded as fast as others,
 LEAST_CUT = 0.03  # and if at least this share of the busy cells are at a cut: the bytes that it costs are about that.
+LEAST_PART = (
+    0.1  # Blocks with this share of the busy cells, none of them at a cut, have a part that is better by itself.
+)
 
 LEAF_EDGE = 8  # Leaves that show where a box is busy have at least so many voxels along an axis.
 
@@ -52,16 +55,26 @@ def _cuts_busy_part(
     tree: Octree, parent: int, reads: Sequence[Callable[[tuple[slice, ...]], NDArray[Any]]], bound: float
 ) -> bool:
     """Return whether the children of a node are mostly background, and what is busy is cut between them."""
-    starts = tree.start[tree.parent == parent] - tree.start[parent]
-    cuts = [np.unique(of_axis[of_axis > 0]) // CELL for of_axis in starts.T]
-    n_cells = n_busy = n_cut = 0
+    children = tree.parent == parent
+    starts, stops = tree.start[children] - tree.start[parent], tree.stop[children] - tree.start[parent]
+    whole = tree.stop[parent] - tree.start[parent]
+    n_cells = n_busy = 0
+    busy_in, cut_in = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64)
     for read in reads:
         values = read(box_slices(tree.start[parent], tree.stop[parent]))
         if not np.isfinite(values).all():
             return False
         busy = ~background_cells(values, bound)
         n_cells, n_busy = n_cells + busy.size, n_busy + int(np.count_nonzero(busy))
-        n_cut += sum(int(np.count_nonzero(np.take(busy, at, axis))) for axis, at in enumerate(cuts))
+        for index, (start, stop) in enumerate(zip(starts // CELL, -(-stops // CELL), strict=True)):
+            part = busy[box_slices(start, stop)]
+            busy_in[index] += np.count_nonzero(part)
+            for axis in range(3):
+                faces = [0] * bool(starts[index, axis]) + [-1] * bool(stops[index, axis] < whole[axis])
+                cut_in[index] += sum(int(np.count_nonzero(np.take(part, face, axis))) for face in faces)
+    if ((busy_in >= LEAST_PART * n_busy) & (cut_in == 0)).any():
+        return False
+    n_cut = int(cut_in.sum()) // 2
     is_small = n_busy * CELL**3 <= MOST_BUSY * len(reads)
     return is_small and n_busy <= (1 - LEAST_HIDDEN) * n_cells and n_cut >= max(1, LEAST_CUT * n_busy)
 

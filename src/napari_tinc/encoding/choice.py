@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from ..control import Control
-from ..decoding.smooth_share import smooth_share
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..storage.checkpoint import Journal
@@ -32,7 +31,6 @@ from .sources import VolumeSource
 from .stages import is_hopeless, run_stage
 from .without_networks import (
     LARGE_VOLUME,
-    LEAST_SMOOTH,
     N_SAMPLES,
     Forecast,
     NotPredictive,
@@ -119,7 +117,7 @@ def run_for_size(job: EncodingJob, budget: int) -> Iterator[Progress | Preview |
         case "auto":
             return _better_of_both(job, budget)
     if is_candidate(job, ratio / SPARSE_FACTOR) and is_mostly_smooth(job, budget):
-        return _better_of_both(job, budget, Forecast("cheap"))
+        return _better_of_both(job, budget, Forecast("cheap", is_smooth=True))
     return _never_given_up(fit_once(job, budget))
 
 
@@ -143,7 +141,7 @@ def _better_of_both(
         return
     match forecast.kind:
         case "cheap":
-            best = yield from _coder_first(job, budget, remaining)
+            best = yield from _coder_first(job, budget, remaining, forecast.is_smooth)
         case "sampled":
             best = yield from _networks_first(job, budget, remaining, forecast.psnr)
         case "none":
@@ -169,7 +167,7 @@ def _better_by_importance(job: EncodingJob, budget: int, remaining: _RemainingTi
     return replace(networks if behind > 0 else predictive, reason=reason)
 
 
-def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _FileStage:
+def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime, is_smooth: bool) -> _FileStage:
     """Make a file with the predictive coder, then one with networks, given up as soon as it cannot be better."""
     predictive = yield from _try_predictive(job, budget, remaining.while_coding_first)
     if job.control.cancel.is_set():
@@ -180,7 +178,7 @@ def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime) -> _F
     is_full = predictive.volume.nbytes_compressed >= FULL_SHARE * budget and is_candidate(
         job, job.source.nbytes / budget
     )
-    if is_full and smooth_share(predictive.volume) >= LEAST_SMOOTH and not job.control.stop.is_set():
+    if is_full and is_smooth and not job.control.stop.is_set():
         return (yield from run_stage(with_networks(job, budget, predictive), remaining.while_fitting_networks))
     end: FitEnd = None
     with contextlib.suppress(NotWithNetworks):

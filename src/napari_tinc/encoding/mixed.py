@@ -12,8 +12,10 @@ import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import metrics
 from ..bounded import box as bounded_box
@@ -38,8 +40,10 @@ from .job import EncodingJob
 from .stages import is_hopeless, run_stage
 from .without_networks import run_in_thread
 
-# With more bits a voxel, networks were 1 dB behind the predictive coder (docs/developing/experiments.md).
-MOST_BITS = 0.5
+MOST_BITS = 1.0  # With more bits a voxel, networks were behind the predictive coder (docs/developing/experiments.md).
+SURE_BITS = 0.3  # With fewer, networks are fitted at once; with more, after a short fit that comes near enough.
+PROBE_SHARE = 0.15  # Share of the preset's steps in a short fit.
+LARGEST_GAIN_DB = 3.3  # All steps gained at most so much over a short fit.
 LEAST_BYTES = 600  # Networks of fewer bytes are not tried.
 UNUSED_SHARE = 0.005  # If networks leave a larger share of the bytes, the predictive coder gets it.
 SAFETY_BYTES = 4  # A longer block may take so many bytes more in the table of chunks.
@@ -71,9 +75,14 @@ class _Coded:
         return len(self.block.data) - (0 if self.background is None else len(self.background.data))
 
     @property
+    def bits(self) -> float:
+        """Bits for each of these voxels."""
+        return 8 * self.n_bytes / max(1, self.n_busy)
+
+    @property
     def is_candidate(self) -> bool:
         """Whether networks may be better."""
-        return self.n_bytes >= LEAST_BYTES and 8 * self.n_bytes < MOST_BITS * self.n_busy
+        return self.n_bytes >= LEAST_BYTES and self.bits < MOST_BITS
 
 
 def with_networks(job: EncodingJob, budget: int, made: Finished) -> Iterator[Progress | Preview | Finished]:
@@ -193,36 +202,63 @@ def _fit_networks(
     journal = job.journal.under(name)
     if (kept := journal.load("result.done")) is not None:
         return Block(**kept) if kept else None
-    values = one.task.read(job.settings)
+    values, control = one.task.read(job.settings), job.control
     background = one.background
     known = values if background is None else values[~background.hidden]
-    start = b"" if background is None else background.data
+    header = replace(
+        make_header(known.reshape(1, 1, -1), job.settings.weights_format), tree=Octree.full(values.shape, 0)
+    )
+    n_bytes = len(one.block.data) + more - (0 if background is None else len(background.data))
+    task = Task(
+        values, header, n_bytes, job.settings, control=control, span=span, background=background, is_block=True,
+        journal=journal,
+    )  # fmt: skip
     result: Block | None = None
     with contextlib.suppress(NotWithNetworks):
-        header = replace(
-            make_header(known.reshape(1, 1, -1), job.settings.weights_format), tree=Octree.full(values.shape, 0)
-        )
-        task = Task(
-            values, header, len(one.block.data) + more - len(start), job.settings, control=job.control, span=span,
-            background=background, is_block=True, journal=journal,
-        )  # fmt: skip
-        wanted = metrics.psnr(one.block.rmse, span_of(header.value_range))
-        with contextlib.closing(fit_tree(task)) as events:
-            for event in events:
-                if isinstance(event, Finished):
-                    quality = event.quality
-                    data = start + event.volume.parts.data()
-                    result = Block(data, quality.rmse, quality.max_error, quality.ssim, values.size)
-                elif isinstance(event, Mark):
-                    if not job.control.stop.is_set() and is_hopeless(event, wanted):
-                        break
-                elif isinstance(event, Progress):
-                    yield _overall(event, *place)
-                else:
-                    continue  # a preview of one block is no picture of the volume
-    if not (job.control.stop.is_set() or job.control.cancel.is_set()):
+        if one.bits > SURE_BITS:
+            probe = replace(task, journal=journal.under("probe"))
+            result = yield from _fit(job, one, probe, PROBE_SHARE, place)
+            if result is None or control.stop.is_set():
+                return result
+            is_near = _gain_needed(one, values, result) < LARGEST_GAIN_DB
+            result = None
+        if one.bits <= SURE_BITS or is_near:
+            result = yield from _fit(job, one, task, 1.0, place)
+    if not (control.stop.is_set() or control.cancel.is_set()):
         journal.save_result({} if result is None else result.state())
     return result
+
+
+def _gain_needed(one: _Coded, values: NDArray[Any], probe: Block) -> float:
+    """Return how many dB a short fit is behind the predictive coder in the voxels that the background leaves."""
+    hidden = 0.0
+    if one.background is not None:
+        errors = np.subtract(values, one.background.smooth, dtype=np.float64)[one.background.hidden]
+        hidden = float(errors @ errors)
+    wanted, reached = (max(1e-12, block.squares - hidden) for block in (one.block, probe))
+    return 10 * math.log10(reached / wanted)
+
+
+def _fit(
+    job: EncodingJob, one: _Coded, task: Task, share: float, place: tuple[int, int]
+) -> Generator[Progress | Preview, None, Block | None]:
+    """Fit networks to a block for a share of the preset's steps. None if they are given up, or are cancelled."""
+    start = b"" if one.background is None else one.background.data
+    wanted = metrics.psnr(one.block.rmse, span_of(task.header.value_range))
+    with contextlib.closing(fit_tree(task, share)) as events:
+        for event in events:
+            if isinstance(event, Finished):
+                quality = event.quality
+                data = start + event.volume.parts.data()
+                return Block(data, quality.rmse, quality.max_error, quality.ssim, task.volume.size)
+            if isinstance(event, Mark):
+                if share == 1 and not job.control.stop.is_set() and is_hopeless(event, wanted):
+                    return None
+            elif isinstance(event, Progress):
+                yield _overall(event, *place)
+            else:
+                continue  # a preview of one block is no picture of the volume
+    return None
 
 
 def _overall(event: Progress, done: int, count: int) -> Progress:

@@ -44,6 +44,7 @@ MOST_RATIO = 300  # Above this ratio, networks were better for every volume that
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
 N_SAMPLES = 2  # of this number
 SAMPLE_EDGE = 64  # and this edge.
+SMOOTH_BOUND = 0.03  # Share of the range. At a larger bound any part of a volume looks smooth.
 LEAST_SMOOTH = 0.4  # A volume whose background fills less is better as one tree of networks than in blocks.
 POLL_SECONDS = 0.2  # Time between two events of progress.
 
@@ -122,7 +123,7 @@ def _joined(job: EncodingJob, tree: Octree, nbytes: int | None, wanted: float | 
         assert wanted is not None
         span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
         bound = span * 10 ** (-(wanted - bounded_search.UNIFORM_ERROR_DB) / 20)
-    return join_cut_parts(tree, reads, bound)
+    return join_cut_parts(tree, reads, _smooth_bound(boxes, bound))
 
 
 def _fit_blocks(
@@ -236,10 +237,18 @@ class Forecast:
     kind : "cheap" if making the file costs no more than a forecast, or nothing can be better; "sampled" if boxes of the
         volume were coded; "none" if these could not be coded, so that networks may be all there is.
     psnr : dB that the file will have, by the boxes; a dB or two too low.
+    is_smooth : whether a background fills most of the volume.
     """
 
     kind: Literal["cheap", "sampled", "none"]
     psnr: float = -math.inf
+    is_smooth: bool = False
+
+
+def _smooth_bound(boxes: Sequence[NDArray[Any]], bound: float) -> float:
+    """Return the bound at which a background has to be as good: at a large one, anything is smooth."""
+    span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
+    return min(bound, SMOOTH_BOUND * span)
 
 
 def is_mostly_smooth(job: EncodingJob, nbytes: int) -> bool:
@@ -251,7 +260,7 @@ def is_mostly_smooth(job: EncodingJob, nbytes: int) -> bool:
     ]  # fmt: skip
     if not all(np.isfinite(box).all() for box in boxes):
         return False
-    bound = bounded_search.estimate_bound(boxes, max(1, nbytes))
+    bound = _smooth_bound(boxes, bounded_search.estimate_bound(boxes, max(1, nbytes)))
     shares = []
     for box in boxes:
         job.control.check()
@@ -265,8 +274,9 @@ def forecast_without_networks(job: EncodingJob, nbytes: int) -> Iterator[Progres
     No forecast comes if it is cancelled.
     """
     source = job.source
-    if source.size <= LARGE_VOLUME or is_mostly_smooth(job, nbytes):
-        yield Forecast("cheap")
+    is_smooth = is_mostly_smooth(job, nbytes)
+    if source.size <= LARGE_VOLUME or is_smooth:
+        yield Forecast("cheap", is_smooth=is_smooth)
         return
     began = time.perf_counter()
     boxes = []
