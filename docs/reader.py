@@ -431,8 +431,11 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, limits: 
     for (kind, place), chunk in zip(places, chunks, strict=False):
         require(chunk.level < (3 if features & BACKGROUND else 2), f"level of a block is {chunk.level}")
         if chunk.level == 2:
-            smooth, hidden, rest = _background(chunk.payload, place.shape, dtype)
-            values = np.where(hidden, smooth, decode(rest, inner=True))
+            values, hidden, rest = _background(chunk.payload, place.shape, dtype)
+            at = _part_left(hidden, 1) if chunk.payload[1] & 128 else np.s_[:, :, :]
+            inside = decode(rest, inner=True)
+            require((inside.shape, inside.dtype) == (values[at].shape, values.dtype), "networks are not of that part")
+            values[at] = np.where(hidden[at], values[at], inside)
         elif chunk.level == 1:
             values = residual(chunk.payload, place.shape, dtype)
         else:
@@ -548,7 +551,7 @@ def residual(data: bytes, shape: Box, dtype: str, hidden: Array | None = None) -
         require(covered.all() == (rest == b""), "behind a background is not what it leaves")
         require(rest[:1] in (b"", b"\1", b"\2"), "behind a background is no residual of kind 1 or 2")
         if rest:
-            at = _part_left(covered) if data[1] & 128 else np.s_[:, :, :]
+            at = _part_left(covered, 32) if data[1] & 128 else np.s_[:, :, :]
             smooth[at] = np.where(covered[at], smooth[at], residual(rest, covered[at].shape, dtype, covered[at]))
         return smooth
     require(kind == 1 or (kind == 2 and is_float), f"kind of a residual is {kind}")
@@ -593,6 +596,7 @@ def _background(data: bytes, shape: Box, dtype: str) -> tuple[Array, Array, byte
     kind, degree = cursor.array("u1", 2).tolist()
     degree &= 127
     n_coefficients, n_mask, step = cursor.number("<u2"), cursor.number("<u4"), cursor.number("<f8")
+    require(n_mask or data[1] < 128, "a background without a mask leaves no part")
     require(kind == 6 and degree <= 8 and 0 < step < math.inf, f"background is {kind}, {degree}, {step}")
     stack = Stack(cursor.array("u1", n_coefficients).tobytes())
     powers = [p for p in itertools.product(range(degree + 1), repeat=3) if sum(p) <= degree]
@@ -619,10 +623,10 @@ def _background(data: bytes, shape: Box, dtype: str) -> tuple[Array, Array, byte
     return total.astype(dtype), hidden, data[cursor.at :]
 
 
-def _part_left(covered: Array) -> tuple[slice, ...]:
-    """The smallest box around the voxels that a background leaves, from multiples of 32."""
+def _part_left(covered: Array, unit: int) -> tuple[slice, ...]:
+    """The smallest box around the voxels that a background leaves, from multiples of a unit."""
     met = np.nonzero(~covered)
-    return tuple(slice(int(axis.min()) // 32 * 32, int(axis.max()) + 1) for axis in met)
+    return tuple(slice(int(axis.min()) // unit * unit, int(axis.max()) + 1) for axis in met)
 
 
 def _chebyshev(n: int, degree: int) -> list[Array]:

@@ -61,7 +61,7 @@ def test_the_tree_of_a_box_is_finer_where_voxels_are_left() -> None:
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         voxels[box] += 1
         assert left[box].sum() == n
-        assert n == 0 or max(stop - start) <= 13
+        assert n == 0 or max(stop - start) <= 16
     assert (voxels == 1).all()
     assert ((tree.stop - tree.start)[tree.leaves].max(axis=1) >= 24).any()
 

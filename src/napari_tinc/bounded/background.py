@@ -7,14 +7,15 @@ voxels only. The values of the polynomial are products and sums of float64 in a 
     u8 kind | u8 degree | u16 bytes of coefficients | u32 bytes of the mask | f64 step | coefficients | mask | numbers
 
 Without a mask the polynomial is the whole box, and no numbers follow. With 128 added to the degree, the numbers are
-those of the smallest box around the voxels that are left, from a multiple of 32 voxels along each axis.
+those of the smallest box around the voxels that are left, from a multiple of 32 voxels along each axis. Networks behind
+a background are then of the smallest such box itself.
 """
 
 from __future__ import annotations
 
 import itertools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -141,12 +142,14 @@ class Background:
     smooth : the values of the polynomial, (z, y, x), in the dtype of the box.
     hidden : which voxels have these values.
     part : the part of the box that the numbers behind it are of.
+    core : the part of the box that networks behind it are of.
     """
 
     data: bytes
     smooth: NDArray[Any]
     hidden: NDArray[np.bool_]
     part: tuple[slice, ...]
+    core: tuple[slice, ...]
 
     @classmethod
     def parse(cls, data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], check: Check = never) -> Background:
@@ -156,6 +159,8 @@ class Background:
         kind, form, n_coefficients, n_mask, step = HEAD.unpack_from(data)
         degree, cropped = form & ~CROPPED, form & CROPPED
         ends = [HEAD.size, HEAD.size + n_coefficients, HEAD.size + n_coefficients + n_mask]
+        if cropped and not n_mask:
+            raise ValueError("background has no mask, and yet a part that it leaves")
         if kind != BoxKind.BACKGROUND or ends[2] > len(data) or degree > MAX_DEGREE or not 0 < step < np.inf:
             raise ValueError(
                 f"background of kind {kind} ends at byte {ends[2]}, has degree {degree} and step {step}; expected kind "
@@ -167,21 +172,35 @@ class Background:
         smooth = _to_dtype(polynomial(coefficients, degree, step, shape), dtype)
         whole = tuple(slice(0, n) for n in shape)
         if not n_mask:
-            return cls(data[: ends[2]], smooth, np.ones(shape, bool), whole)
+            return cls(data[: ends[2]], smooth, np.ones(shape, bool), whole, whole)
         lattice = tuple(-(-n // CELL) for n in shape)
         cells = labels.decode_labels(data[ends[1] : ends[2]], lattice, np.uint8, check)
         if cells.max() > 1 or cells.min() == cells.max():
             raise ValueError("mask of the background has other labels than 0 and 1, or one only")
         hidden = _voxels_of(cells > 0, shape)
-        return cls(data[: ends[2]], smooth, hidden, part_around(~hidden) if cropped else whole)
+        if not cropped:
+            return cls(data[: ends[2]], smooth, hidden, whole, whole)
+        return cls(data[: ends[2]], smooth, hidden, part_around(~hidden), part_around(~hidden, 0))
+
+    def cropped(self) -> Background:
+        """Return the same background before networks of the smallest box around the voxels that are left."""
+        if self.hidden.all():
+            return self
+        data = self.data[:1] + bytes([self.data[1] | CROPPED]) + self.data[2:]
+        return replace(self, data=data, part=part_around(~self.hidden), core=part_around(~self.hidden, 0))
+
+    def in_core(self) -> Background:
+        """Return what a background is in the part of the box that networks are of."""
+        whole = tuple(slice(0, side.stop - side.start) for side in self.core)
+        return Background(b"", self.smooth[self.core], self.hidden[self.core], whole, whole)
 
 
-def part_around(left: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """Return the smallest box around voxels, (z, y, x), that begins at a multiple of 32 along each axis."""
+def part_around(left: NDArray[np.bool_], level: int = ALIGNMENT_LEVEL) -> tuple[slice, ...]:
+    """Return the smallest box around voxels, (z, y, x), that begins at a multiple of 2^level along each axis."""
     part = []
     for axis in range(3):
         met = np.flatnonzero(left.any(axis=tuple(other for other in range(3) if other != axis)))
-        part.append(slice(int(met[0]) >> ALIGNMENT_LEVEL << ALIGNMENT_LEVEL, int(met[-1]) + 1))
+        part.append(slice(int(met[0]) >> level << level, int(met[-1]) + 1))
     return tuple(part)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -56,7 +56,8 @@ class NetworkBox:
     """A box of voxels z, y, x, and the networks that give their values.
 
     With ``partial``, the data may be cut off anywhere after the first chunk. Leaves whose networks are missing have
-    the mean of the volume. A ``background`` stands for the voxels that it hides, which the networks have not learnt.
+    the mean of the volume. A ``background`` stands for the voxels that it hides, which the networks have not learnt;
+    they may be of the part of the box that it leaves.
     """
 
     _shows_calibration = True
@@ -71,11 +72,18 @@ class NetworkBox:
                 raise
             self.header, self.chunks = networks_file.parse(data, partial=True)
             self.cut_off = True
+        if background is not None and self.header.shape != (size := tuple(s.stop - s.start for s in background.core)):
+            raise TincError(f"networks behind a background are of {self.header.shape} voxels, expected {size}")
         self._weights = DecodedWeights(self.header, self.chunks)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.header.shape
+    def shape(self) -> tuple[int, ...]:
+        return self.header.shape if self.background is None else self.background.hidden.shape
+
+    @property
+    def core(self) -> tuple[slice, ...]:
+        """The part of the box that the networks are of."""
+        return tuple(slice(0, n) for n in self.header.shape) if self.background is None else self.background.core
 
     @property
     def calibrated(self) -> bool:
@@ -116,20 +124,28 @@ class NetworkBox:
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Evaluate at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
-        finish = partial(to_values, header=self.header)
-        return self._on_background(self.network.on_grid(axes, threads, dtype=self.header.dtype, finish=finish), axes)
+        return self._on_grid(axes, threads, self.header.dtype, partial(to_values, header=self.header))
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
         """Evaluate at a grid of coordinates as float64, not rounded."""
-        finish = partial(to_floats, header=self.header)
-        return self._on_background(self.network.on_grid(axes, threads, dtype=np.float64, finish=finish), axes)
+        return self._on_grid(axes, threads, np.dtype(np.float64), partial(to_floats, header=self.header))
 
-    def _on_background(self, values: NDArray[Any], axes: Sequence[NDArray[np.float64]]) -> NDArray[Any]:
-        """Put the values of the background where it hides what networks have there."""
+    def _on_grid(
+        self, axes: Sequence[NDArray[np.float64]], threads: int | None, dtype: np.dtype[Any],
+        finish: Callable[[NDArray[np.float32]], NDArray[Any]],
+    ) -> NDArray[Any]:  # fmt: skip
+        """Evaluate the background, and networks where it does not stand for them."""
         if self.background is None:
-            return values
+            return self.network.on_grid(axes, threads, dtype=dtype, finish=finish)
         place = np.ix_(*(np.clip(axis.astype(np.int64), 0, n - 1) for axis, n in zip(axes, self.shape, strict=True)))
-        return np.where(self.background.hidden[place], self.background.smooth[place], values)
+        out, hidden = self.background.smooth[place].astype(dtype), self.background.hidden[place]
+        met = [(axis >= side.start) & (axis < side.stop) for axis, side in zip(axes, self.core, strict=True)]
+        if all(along.any() for along in met):
+            inside = np.ix_(*met)
+            grid = [axis[along] - side.start for axis, along, side in zip(axes, met, self.core, strict=True)]
+            found = self.network.on_grid(grid, threads, dtype=dtype, finish=finish)
+            out[inside] = np.where(hidden[inside], out[inside], found)
+        return out
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:
         """Return the rows of :attr:`TincVolume.leaves`, counted from the corner; PSNR is by ``value_range``."""
@@ -137,7 +153,7 @@ class NetworkBox:
 
         header, tree = self.header, self.header.tree
         counts = networks_file.parameter_counts(header)
-        rows = np.zeros(len(tree.leaves), LEAF_FIELDS)
+        rows = np.zeros(tree.n_leaves, LEAF_FIELDS)
         rows["start"], rows["stop"] = tree.start[tree.leaves], tree.stop[tree.leaves]
         rows["level"] = tree.level[tree.leaves]
         rows["network"] = network = widths.network_of_node(tree, header.widths)[tree.leaves]
@@ -150,6 +166,29 @@ class NetworkBox:
         rows["gain"] = self.network.gain
         with np.errstate(over="ignore"):  # of the largest floats
             rows["offset"] = self.network.offset * header.std
+        if self.background is None:
+            return rows
+        first = [side.start for side in self.core]
+        rows["start"] += first
+        rows["stop"] += first
+        return np.concatenate([rows, self._rows_of_background(self.background)])
+
+    def _rows_of_background(self, background: Background) -> NDArray[Any]:
+        """Return rows of the at most six boxes around that of the networks, which share the bytes of the background."""
+        boxes, rest = [], [[0, n] for n in self.shape]
+        for axis, side in enumerate(self.core):
+            for low, high in ((rest[axis][0], side.start), (side.stop, rest[axis][1])):
+                if low < high:
+                    boxes.append([*rest[:axis], [low, high], *rest[axis + 1 :]])
+            rest[axis] = [side.start, side.stop]
+        rows = np.zeros(len(boxes), LEAF_FIELDS)
+        if boxes:
+            rows["start"], rows["stop"] = np.moveaxis(np.array(boxes), 2, 0)
+        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
+        rows["bytes"] = len(background.data) * voxels / max(1, voxels.sum())
+        rows["network"], rows["gain"] = -1, 1
+        for field in ("rmse", "psnr", "max_error"):
+            rows[field] = np.nan
         return rows
 
     def _errors(self) -> NDArray[np.float64]:

@@ -22,9 +22,10 @@ from ..bounded import box as bounded_box
 from ..bounded import search as bounded_search
 from ..bounded.background import Background
 from ..bounded.search import Encoder
-from ..control import Check
+from ..control import Check, Control
 from ..decoding.block_contents import BlockContents
 from ..decoding.bounded_box import BoundedBox
+from ..decoding.network_box import NetworkBox
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..filtering.filter import Filter
@@ -203,62 +204,70 @@ def _fit_networks(
     if (kept := journal.load("result.done")) is not None:
         return Block(**kept) if kept else None
     values, control = one.task.read(job.settings), job.control
-    background = one.background
+    background = None if one.background is None else one.background.cropped()
+    core = values if background is None else values[background.core]
     known = values if background is None else values[~background.hidden]
-    header = replace(
-        make_header(known.reshape(1, 1, -1), job.settings.weights_format), tree=Octree.full(values.shape, 0)
-    )
-    n_bytes = len(one.block.data) + more - (0 if background is None else len(background.data))
+    header = replace(make_header(known.reshape(1, 1, -1), job.settings.weights_format), tree=Octree.full(core.shape, 0))
+    start = b"" if background is None else background.data
     task = Task(
-        values, header, n_bytes, job.settings, control=control, span=span, background=background, is_block=True,
-        journal=journal,
+        core, header, len(one.block.data) + more - len(start), job.settings, control=control, span=span,
+        background=None if background is None else background.in_core(), is_block=True, journal=journal,
     )  # fmt: skip
-    result: Block | None = None
+    outside, hidden = (0.0, 0.0) if background is None else _squares_of_background(values, background)
+    in_core = max(1e-300, one.block.squares - outside)
+    wanted = metrics.psnr(math.sqrt(in_core / core.size), span_of(header.value_range))
+    data: bytes | None = None
     with contextlib.suppress(NotWithNetworks):
-        if one.bits > SURE_BITS:
+        if one.bits <= SURE_BITS:
+            data, _ = yield from _fit(task, 1.0, wanted, place)
+        else:
             probe = replace(task, journal=journal.under("probe"))
-            result = yield from _fit(job, one, probe, PROBE_SHARE, place)
-            if result is None or control.stop.is_set():
-                return result
-            is_near = _gain_needed(one, values, result) < LARGEST_GAIN_DB
-            result = None
-        if one.bits <= SURE_BITS or is_near:
-            result = yield from _fit(job, one, task, 1.0, place)
-    if not (control.stop.is_set() or control.cancel.is_set()):
+            data, squares = yield from _fit(probe, PROBE_SHARE, -math.inf, place)
+            if data is not None and not control.stop.is_set():
+                behind = 10 * math.log10(max(1e-300, squares - hidden) / max(1e-300, in_core - hidden))
+                data, _ = (yield from _fit(task, 1.0, wanted, place)) if behind < LARGEST_GAIN_DB else (None, 0.0)
+    if control.cancel.is_set():
+        return None
+    result = None if data is None else _measured(values, NetworkBox(data, background=background), start, span, control)
+    if not control.stop.is_set():
         journal.save_result({} if result is None else result.state())
     return result
 
 
-def _gain_needed(one: _Coded, values: NDArray[Any], probe: Block) -> float:
-    """Return how many dB a short fit is behind the predictive coder in the voxels that the background leaves."""
-    hidden = 0.0
-    if one.background is not None:
-        errors = np.subtract(values, one.background.smooth, dtype=np.float64)[one.background.hidden]
-        hidden = float(errors @ errors)
-    wanted, reached = (max(1e-12, block.squares - hidden) for block in (one.block, probe))
-    return 10 * math.log10(reached / wanted)
+def _squares_of_background(values: NDArray[Any], background: Background) -> tuple[float, float]:
+    """Return the sums of the squared errors of a background: outside the core of its box, and inside that."""
+    errors = np.square(np.subtract(values, background.smooth, dtype=np.float64))
+    inside = float(errors[background.core][background.hidden[background.core]].sum())
+    return float(errors[background.hidden].sum()) - inside, inside
+
+
+def _measured(values: NDArray[Any], box: NetworkBox, start: bytes, span: float, control: Control) -> Block:
+    """Return the block of networks with its errors; ``start`` is the background before them."""
+    decoded = box.values([np.arange(n, dtype=np.float64) + 0.5 for n in values.shape])
+    rmse, largest = metrics.rmse_and_largest(values, decoded)
+    ssim = 1.0 if rmse == 0 else metrics.ssim(values, decoded, span, control.check)
+    return Block(start + box.data, rmse, largest, ssim, values.size)
 
 
 def _fit(
-    job: EncodingJob, one: _Coded, task: Task, share: float, place: tuple[int, int]
-) -> Generator[Progress | Preview, None, Block | None]:
-    """Fit networks to a block for a share of the preset's steps. None if they are given up, or are cancelled."""
-    start = b"" if one.background is None else one.background.data
-    wanted = metrics.psnr(one.block.rmse, span_of(task.header.value_range))
+    task: Task, share: float, wanted: float, place: tuple[int, int]
+) -> Generator[Progress | Preview, None, tuple[bytes | None, float]]:
+    """Fit networks for a share of the preset's steps; return their file, and the sum of its squared errors.
+
+    There is no file if they are given up, as they will not reach the PSNR that is wanted, or cancelled.
+    """
     with contextlib.closing(fit_tree(task, share)) as events:
         for event in events:
             if isinstance(event, Finished):
-                quality = event.quality
-                data = start + event.volume.parts.data()
-                return Block(data, quality.rmse, quality.max_error, quality.ssim, task.volume.size)
+                return event.volume.parts.data(), event.quality.rmse**2 * task.volume.size
             if isinstance(event, Mark):
-                if share == 1 and not job.control.stop.is_set() and is_hopeless(event, wanted):
-                    return None
+                if not task.control.stop.is_set() and is_hopeless(event, wanted):
+                    return None, 0.0
             elif isinstance(event, Progress):
                 yield _overall(event, *place)
             else:
                 continue  # a preview of one block is no picture of the volume
-    return None
+    return None, 0.0
 
 
 def _overall(event: Progress, done: int, count: int) -> Progress:

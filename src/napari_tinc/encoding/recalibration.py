@@ -95,16 +95,17 @@ def _recalibrate_tree(tree: NetworkBox, original: NDArray[Any]) -> tuple[bytes, 
     stored = tree.stored.uncalibrated()
     outputs = tree.uncalibrated.network.on_grid([np.arange(n, dtype=np.float64) + 0.5 for n in header.shape])
     if header.std_q:
-        wanted = normalise(original, header)
+        wanted = normalise(original[tree.core], header)
         if tree.background is not None:
-            wanted = np.where(tree.background.hidden, outputs, wanted)
+            wanted = np.where(tree.background.hidden[tree.core], outputs, wanted)
         corrections = fit_corrections(outputs, wanted, stored.architecture, header.weights_format, original.nbytes)
         stored = replace(stored, corrections=corrections)
         stored.network().calibrate(outputs)
     values = to_values(outputs, header)
     if tree.background is not None:
-        values = np.where(tree.background.hidden, tree.background.smooth, values)
-    errors = pack_errors(part_errors(original, values, header), header.value_range)
+        inside, values = values, tree.background.smooth.copy()
+        values[tree.core] = np.where(tree.background.hidden[tree.core], values[tree.core], inside)
+    errors = pack_errors(part_errors(original[tree.core], values[tree.core], header), header.value_range)
     quality = Chunk.of(Ancillary.QUALITY, errors)
     ancillary = [
         quality if chunk.role is Ancillary.QUALITY else chunk for chunk in tree.chunks if chunk.ancillary

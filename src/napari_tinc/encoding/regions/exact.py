@@ -236,7 +236,7 @@ def _block_header(
 def _with_true_errors(tree: NetworkBox, original: NDArray[Any], values: NDArray[Any]) -> bytes:
     """Return a tree as a block, with the errors of its leaves after the region is put in."""
     header = tree.header
-    packed = pack_errors(part_errors(original, values, header), header.value_range)
+    packed = pack_errors(part_errors(original[tree.core], values[tree.core], header), header.value_range)
     quality = [Chunk.of(Ancillary.QUALITY, packed) for chunk in tree.chunks if chunk.role is Ancillary.QUALITY]
     return tree.pack(quality, spacing=None, unit="", origin=None, affine=None)
 
