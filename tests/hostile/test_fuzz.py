@@ -73,7 +73,7 @@ print(json.dumps(list(events)))
 
 def test_reading_touches_the_file_and_nothing_else() -> None:
     """Every event that Python audits (PEP 578): files, sockets, processes, imports, pickles, code, ctypes, ..."""
-    kinds = ("trained", "blocks-tapered", "exact-f4-repeats", "exact-labels-u1", "bounded-u2")
+    kinds = ("trained", "blocks-tapered", "blocks-background-u2", "exact-f4-repeats", "exact-labels-u1", "bounded-u2")
     first = [path for path in GOLDEN if path.stem in kinds]
     arguments = ["|".join(map(str, first)), *map(str, GOLDEN)]
     done = subprocess.run(
