@@ -83,6 +83,9 @@ class ArrayOfFile(AxesView):
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
     """Return the error for a file that cannot be read, with what its library said."""
+    other = getattr(error, "filename", None)
+    if isinstance(error, FileNotFoundError) and other and os.fspath(other) != os.fspath(path):
+        return ValueError(f"cannot read {path}: a part of it is in {other}, which is not there")
     return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
 
 

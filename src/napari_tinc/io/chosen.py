@@ -115,6 +115,8 @@ def how_to_name(axes: str, shape: tuple[int, ...]) -> str:
     if "S" in axes and set("ZYX") <= set(axes):
         named = axes.replace("S", "C" if "C" not in axes else "T")
         return f"its voxels are colours: --axes {named} takes these for channels, --channel 0 the first of them"
+    if axes == "YXS":
+        return "it is a single picture in colours; give the folder that has all slices"
     if len(shape) < 3:
         return "it is a single slice; give the folder that has all slices" if len(shape) == 2 else "it is no image"
     other = "ZYX" if len(shape) == 3 else "".join(_spare(len(shape) - 3)) + "ZYX"
