@@ -276,7 +276,10 @@ def _undecoded(frame: Frame, error: Exception) -> ValueError:
 def _decoded(frame: Frame) -> NDArray[Any]:
     """Decode a frame. The file is not read as a whole where that can be avoided."""
     pydicom, pixels = library("pydicom", "scans"), library("pydicom.pixels", "scans")
-    try:
-        return pixels.pixel_array(frame.file, index=frame.index, raw=True)
-    except (pydicom.errors.InvalidDicomError, AttributeError):  # without the usual first bytes, or deflated
-        return pixels.pixel_array(pydicom.dcmread(frame.file, force=True), index=frame.index, raw=True)
+    syntax = getattr(getattr(frame.header, "file_meta", None), "TransferSyntaxUID", "")
+    if syntax != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        try:
+            return pixels.pixel_array(frame.file, index=frame.index, raw=True)
+        except (pydicom.errors.InvalidDicomError, AttributeError):  # without the usual first bytes
+            pass
+    return pixels.pixel_array(pydicom.dcmread(frame.file, force=True), index=frame.index, raw=True)
