@@ -24,6 +24,7 @@ NAMES = (*fuzz_files.NAMES, *fuzz_scans.NAMES, *fuzz_science.NAMES)
 COUNT = int(os.environ.get("TINC_FUZZ", str(4 * len(WRITERS))))
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file", "ignore::pytest.PytestUnraisableExceptionWarning")  # nibabel's MGH
 @pytest.mark.parametrize("writer", range(len(WRITERS)), ids=lambda number: f"{number}-{WRITERS[number].__name__}")
 def test_random_files_are_read_as_their_own_library_reads_them(tmp_path: Path, writer: int) -> None:
     for seed in range(writer, COUNT, len(WRITERS)):
@@ -34,6 +35,7 @@ def test_random_files_are_read_as_their_own_library_reads_them(tmp_path: Path, w
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("error")
             warnings.simplefilter("always", ReadWarning)
+            warnings.simplefilter("ignore", ResourceWarning)
             image = read_image(file, raw=layout.read_text() if layout.exists() else None, **expected.choices)
             values = np.asarray(image.array)
         about = f"seed {seed}: {file.name} {image.axes} {image.array.dtype} {image.array.shape}"

@@ -27,7 +27,13 @@ def read_with_nibabel(file: Path, inside: str, options: ReadOptions) -> Content:
     if file.suffix.lower() == ".rec":
         file = par_beside(file) or file
     nibabel = library("nibabel")
-    image = nibabel.load(file)
+    try:
+        image = nibabel.load(file)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = "" if isinstance(error, KeyError | IndexError) else f": {' '.join(str(error).split())}"
+        raise ValueError(f"nibabel finds no image in it, though {file.suffix} files have one{reason}") from error
     if isinstance(image, nibabel.Nifti1Pair):
         return read_nifti(file, inside, options)
     stored = ArrayOfFile(_Proxy(image.dataobj), file, portable=False)
