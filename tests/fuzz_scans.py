@@ -164,7 +164,10 @@ def metaimage(rng: np.random.Generator, path: Path) -> Expected:
     if rng.random() < 0.6:
         lines += [f"TransformMatrix = {' '.join(map(repr, (matrix[:3, :3] / spacing[::-1]).T.ravel().tolist()))}",
                   f"Offset = {' '.join(map(str, matrix[:3, 3].tolist()))}", "AnatomicalOrientation = RAI"]  # fmt: skip
-    lines += [f"ElementSpacing = {' '.join(map(str, spacing[::-1]))}", f"DimSize = {' '.join(map(str, array.shape[2::-1]))}"]
+    lines += [
+        f"ElementSpacing = {' '.join(map(str, spacing[::-1]))}",
+        f"DimSize = {' '.join(map(str, array.shape[2::-1]))}",
+    ]
     lines += [f"ElementNumberOfChannels = {channels}"] * (channels > 1)
     lines += [f"ElementType = MET_{names[array.dtype.str[1:]]}"]
     if rng.random() < 0.5:
@@ -257,13 +260,18 @@ def dicom(rng: np.random.Generator, path: Path) -> Expected:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path / "series")))
     values = np.array([plane * slope + intercept for plane, slope in zip(stored.astype(float), slopes, strict=True)])
-    by_itk, ras = of_itk(reader.Execute())
+    try:
+        by_itk, ras = of_itk(reader.Execute())
+    except RuntimeError as error:  # GDCM has no way back from RLE for some
+        if "Transfer Syntax" not in str(error) or syntax != uid.RLELossless:
+            raise
+        return Expected(values, spacing, "millimeter", TO_RAS @ matrix)
     assert by_itk.shape == values.shape and np.allclose(by_itk, values, rtol=1e-5, atol=1e-4)
     return Expected(values, spacing, "millimeter", ras)
 
 
 def _dicom_header(
-    pydicom: Any, matrix: np.ndarray, spacing: tuple[float, float, float], shape: tuple[int, ...], bits: int, signed: bool
+    pydicom: Any, matrix: np.ndarray, spacing: tuple[float, float, float], shape: Any, bits: int, signed: bool
 ) -> Any:  # fmt: skip
     """A header of an image of one frame, without its position, values and transfer syntax."""
     header = pydicom.Dataset()
@@ -312,7 +320,9 @@ def dicom_frames(rng: np.random.Generator, path: Path) -> Expected:
     if rng.random() < 0.4:
         header.compress(uid.RLELossless, generate_instance_uid=False)
     header.save_as(path / "v.dcm", enforce_file_format=True)
-    values = np.array([plane * slope + shift for plane, (slope, shift) in zip(stored.astype(float), scales, strict=True)])
+    values = np.array(
+        [plane * slope + shift for plane, (slope, shift) in zip(stored.astype(float), scales, strict=True)]
+    )
     return Expected(values, spacing, "millimeter", TO_RAS @ matrix)
 
 

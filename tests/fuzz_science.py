@@ -68,7 +68,7 @@ def _netcdf_scale(rng: np.random.Generator, array: np.ndarray) -> tuple[dict[str
     shown, said = array, ""
     if array.dtype.kind in "iu" and rng.random() < 0.5:
         scale, offset = float(rng.choice([0.5, 0.01, 0.25])), float(rng.choice([0, -5, 0.25]))
-        attributes = {"scale_factor": scale, "add_offset": offset}
+        attributes = {"scale_factor": np.float64(scale), "add_offset": np.float64(offset)}
         shown = array * np.float64(scale) + offset
     if rng.random() < 0.4:
         fill = array.flat[int(rng.integers(array.size))]
@@ -236,7 +236,9 @@ def named_axes(rng: np.random.Generator, path: Path) -> Expected:
     axes = "".join(rng.permutation(list("ZYX"))) if rng.random() < 0.5 else "".join(rng.permutation(list("CZYX")))
     array = numbers(rng, ("u1", "i2", "f4", "f8"), len(axes))
     np.save(path / "v.npy", array)
-    order = [axes.index(axis) for axis in itertools.chain(axes.replace("Z", "").replace("Y", "").replace("X", ""), "ZYX")]
+    order = [
+        axes.index(axis) for axis in itertools.chain(axes.replace("Z", "").replace("Y", "").replace("X", ""), "ZYX")
+    ]
     return Expected(array.transpose(order), None, None, choices={"axes": axes.lower()})
 
 

@@ -166,7 +166,11 @@ def matrix_of_qform(qform: Sequence[float]) -> NDArray[np.float64]:
     rest = 1.0 - (b * b + c * c + d * d)
     quaternion = np.array([math.sqrt(rest) if rest > _HALF_TURN else 0.0, b, c, d])
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation_of((quaternion / (np.linalg.norm(quaternion) or 1.0)).tolist()) * np.abs(pixdim) * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
+    matrix[:3, :3] = (
+        rotation_of((quaternion / (np.linalg.norm(quaternion) or 1.0)).tolist())
+        * np.abs(pixdim)
+        * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
+    )
     matrix[:3, 3] = x, y, z
     return matrix
 

@@ -32,7 +32,7 @@ def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
             raise ValueError(f"it has no array {inside}; its arrays: {', '.join(names) or 'none'}")
         if not inside:
             shapes = {name: shape for name in names if (shape := _shape_of(archive, name)) is not None}
-            volumes = [name for name in names if len(shapes[name]) >= 3]
+            volumes = [name for name, shape in shapes.items() if len(shape) >= 3]
             if len(volumes) != 1:
                 listed = ", ".join(f"{file}:{name} ({'x'.join(map(str, shape))})" for name, shape in shapes.items())
                 raise ValueError(f"it has {len(volumes)} arrays of 3 axes or more, not one: {listed or 'no arrays'}")
