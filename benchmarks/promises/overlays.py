@@ -52,7 +52,7 @@ def oblique() -> np.ndarray[Any, Any]:
 
 
 def nifti(folder: Path) -> list[tuple[str, float, bool]]:
-    """Compress a scan and its labels, and compare nibabel's world coordinates. Rows: name, largest move, same values."""
+    """Compress a scan and its labels. Rows: name, largest move of nibabel's world coordinates, same values."""
     import nibabel
 
     rows = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import slabs_of
+from .arrays import slabs_of, sparing
 from .image import Content, default_axes
 from .read_options import ReadOptions
 
@@ -18,7 +18,7 @@ def read_npy(file: Path, inside: str, options: ReadOptions) -> Content:
         array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
     except ValueError as error:
         raise _objects(error) from error
-    return Content(array, default_axes(array.ndim))
+    return Content(sparing(array), default_axes(array.ndim))
 
 
 def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:

@@ -21,7 +21,7 @@ def read_nexus(file: Path, inside: str, options: ReadOptions) -> Content:
         group, signal = _default(source) if not inside else (None, "")
         names = [] if group is None else [_text(name) for name in np.ravel(group.attrs.get("axes", ()))]
         # NeXus calls an axis without a scale ".", which is the group itself.
-        scales = [group.get(name) if group is not None else None for name in names]
+        scales: list[Any] = [group.get(name) if group is not None else None for name in names]
         steps = [
             step_of(scale[...], scale.attrs) if getattr(scale, "ndim", None) == 1 else None for scale in scales
         ]  # fmt: skip

@@ -20,7 +20,7 @@ from .dicom_files import headers_of
 from .dicom_frames import Frame, frames_of
 from .dicom_order import stack_of
 
-_CACHE_BYTES = 2**27  # So many bytes of decoded frames are kept: blocks beside each other need the same ones.
+_CACHE_BYTES = 2**29  # So many bytes of decoded frames are kept: blocks beside each other need the same ones.
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66"  # SOP classes of segmentations and of surfaces begin so.
 _MOST_LISTED = 12  # More series are not listed in a message.
 
