@@ -154,3 +154,24 @@ def test_deflated_files_are_inflated(tmp_path: Path) -> None:
     shutil.copy(DICOM / "image_dfl.dcm", tmp_path)
     shown = pydicom.dcmread(tmp_path / "image_dfl.dcm").pixel_array
     np.testing.assert_array_equal(np.asarray(read_volumes(tmp_path / "image_dfl.dcm").array)[0], shown)
+
+
+def test_white_zeros_are_said(tmp_path: Path) -> None:
+    save_series(tmp_path / "ct", hounsfield(), PhotometricInterpretation="MONOCHROME1")
+    with pytest.warns(ReadWarning, match="0 is white; values are those that are stored"):
+        np.testing.assert_array_equal(read_volumes(tmp_path / "ct").array, hounsfield())
+
+
+def test_a_cell_of_a_crystal_that_is_not_rectangular_is_said(tmp_path: Path) -> None:
+    mrcfile = pytest.importorskip("mrcfile")
+    with mrcfile.new(tmp_path / "a.map") as file:
+        file.set_data(np.ones((3, 4, 5), np.float32))
+        file.voxel_size, file.header.cellb.gamma = 2, 120
+    with pytest.warns(ReadWarning, match="angles of 90, 90, 120 degrees, which are left out"):
+        assert read_volumes(tmp_path / "a.map").spacing == (2, 2, 2)
+
+
+def test_a_single_slice_of_unknown_thickness_is_said(tmp_path: Path) -> None:
+    save_slice(tmp_path / "a.dcm", np.zeros((4, 5), np.int16), (1, 2, 3), 1, SliceThickness=None)
+    with pytest.warns(ReadWarning, match="single slice of unknown thickness: 1 mm is taken"):
+        assert read_volumes(tmp_path / "a.dcm").spacing == (1, 0.7, 0.9)

@@ -40,6 +40,9 @@ def read_mrc(file: Path, inside: str, options: ReadOptions) -> Content:
         sizes = [float(str(mrc.voxel_size[name])) for name in "zyx"]
         if not all(size > 0 and math.isfinite(size) for size in sizes):
             return Content(sparing(array), axes)
+        angles = [float(header.cellb[name]) for name in ("alpha", "beta", "gamma")]
+        if any(angles) and not np.allclose(angles, 90, rtol=0, atol=0.01):
+            say(f"its cell has angles of {', '.join(f'{angle:g}' for angle in angles)} degrees, which are left out")
         origin = [float(header.origin[name]) for name in "zyx"]
         if not any(origin):  # then the first voxel counts, in the order of columns, rows and sections
             starts = dict(zip(reversed(letters), (int(header[f"n{name}start"]) for name in "xyz"), strict=True))
