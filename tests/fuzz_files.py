@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +17,28 @@ UNITS = {"mm": "millimeter", "µm": "micrometer", "nm": "nanometer"}
 
 
 class Expected(NamedTuple):
-    """What a file has, as the library that wrote it reads it: values (..., z, y, x), spacing z, y, x and its unit."""
+    """What a file has, as the library that wrote it reads it.
+
+    Attributes
+    ----------
+    values : (..., z, y, x).
+    spacing : of z, y, x in ``units``.
+    matrix : from voxels x, y, z to the world in ``units``, or to ``space``; None if that is not compared.
+    names : of the channels; None if these are not compared.
+    axes : letters of the axes; None if they are not compared.
+    said : a pattern of the warnings that must come, and the only ones that may.
+    choices : how the file is to be read, as for ``read_image``.
+    """
 
     values: Any
     spacing: tuple[float, float, float] | None
     units: str | None
+    matrix: Any = None
+    space: str = "RAS"
+    names: tuple[str, ...] | None = None
+    axes: str | None = None
+    said: str = ""
+    choices: Mapping[str, Any] = MappingProxyType({})
 
 
 def numbers(rng: np.random.Generator, dtypes: tuple[str, ...], ndim: int, orders: str = "<>") -> np.ndarray:
@@ -181,9 +199,9 @@ WRITERS: tuple[Callable[[np.random.Generator, Path], Expected], ...] = (
 NAMES = ("v.nii", "v.nii.gz", "v.npy", "v.npz", "v.vol", "v.h5", "v.tif", "scan", "v.zarr")
 
 
-def file_in(folder: Path) -> Path:
-    """The image file that a writer has made."""
-    return next(folder / name for name in NAMES if (folder / name).exists())
+def file_in(folder: Path, names: Sequence[str]) -> Path:
+    """The image file that a writer has made, of these names."""
+    return next(folder / name for name in names if (folder / name).exists())
 
 
 def same_spacing(found: Any, expected: Any) -> bool:

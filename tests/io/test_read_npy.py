@@ -9,6 +9,7 @@ import pytest
 from images import SHAPE, check_volume, ramp
 
 from napari_tinc.encoding.sources import VolumeSource
+from napari_tinc.io import arrays
 from napari_tinc.io.read import read_image
 
 
@@ -47,3 +48,17 @@ def test_npy_axes(tmp_path: Path, shape: tuple[int, ...], axes: str, kept: tuple
     np.save(tmp_path / "v.npy", ramp(shape))
     image = read_image(tmp_path / "v.npy")
     assert (image.axes, image.array.shape) == (axes, kept)
+
+
+def test_a_large_map_gives_its_pages_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as memory of the process: a file of 2 GB took 2 GB."""
+    monkeypatch.setattr(arrays, "LARGE_MAP", 1000)
+    monkeypatch.setattr(arrays, "READ_BEFORE_RELEASE", 100)
+    values = np.random.default_rng(0).integers(0, 999, (9, 20, 30)).astype(">i4")
+    np.save(tmp_path / "v.npy", np.asfortranarray(values))
+    array = read_image(tmp_path / "v.npy").array
+    assert isinstance(array, arrays.LargeMap) and array.shape == values.shape
+    for box in ((slice(2, 5), slice(None), slice(3, 9, 2)), (4,), (..., -1), ()):
+        np.testing.assert_array_equal(array[box], values[box])
+    writable = np.memmap(tmp_path / "v.raw", np.uint8, "w+", shape=(2000,))
+    assert arrays.sparing(writable) is writable and arrays.sparing(values) is values

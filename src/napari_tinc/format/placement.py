@@ -25,6 +25,8 @@ NIFTI_CODES = 5  # NIfTI knows forms of the codes 0 (none) to 5.
 LARGEST = 1e30  # Matrices of larger numbers are refused.
 QFORM_NUMBERS = 10  # quatern_b, c, d; qoffset_x, y, z; pixdim_1, 2, 3; qfac.
 
+_HALF_TURN = 3 * 2.0**-23  # A smaller square of a qform's first component is only rounding, as nibabel has it.
+
 _EXACT, _ROTATION, _OF_QFORM = range(3)  # How the matrix is stored.
 _ROTATION_UNIT = 1 / (2**31 - 1)  # Components of a rotation are stored in multiples of this.
 _MOST_ROTATION_ERROR = 1e-5  # A matrix is not stored as a rotation if that moves a corner by more voxels than this.
@@ -161,9 +163,14 @@ def reversed_axes(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def matrix_of_qform(qform: Sequence[float]) -> NDArray[np.float64]:
     """Return the matrix (4, 4), of x, y, z, that the numbers of NIfTI's qform stand for."""
     b, c, d, x, y, z, *pixdim, qfac = qform
-    a = math.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))
+    rest = 1.0 - (b * b + c * c + d * d)
+    quaternion = np.array([math.sqrt(rest) if rest > _HALF_TURN else 0.0, b, c, d])
     matrix = np.eye(4)
-    matrix[:3, :3] = rotation_of((a, b, c, d)) * np.abs(pixdim) * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
+    matrix[:3, :3] = (
+        rotation_of((quaternion / (np.linalg.norm(quaternion) or 1.0)).tolist())
+        * np.abs(pixdim)
+        * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
+    )
     matrix[:3, 3] = x, y, z
     return matrix
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..array_like import LazyBase
 
+LARGE_MAP = 2**28  # Pages of larger memory maps, in bytes, are given back when they were read.
+READ_BEFORE_RELEASE = (
+    2**24
+)  # They are given back after so many bytes of values: pages are more than the values in them.
 SLAB = 2**24  # This many voxels are read at a time, or one plane if that has more.
 
 
@@ -81,8 +86,38 @@ class ArrayOfFile(AxesView):
             raise unreadable(self.file, error) from error
 
 
+class LargeMap(AxesView):
+    """A memory map whose pages are given back to the system, as they count as memory of the process until then."""
+
+    def __init__(self, array: NDArray[Any], mapped: mmap.mmap) -> None:
+        super().__init__(array)
+        self._map, self._read = mapped, 0
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read a part, as a copy."""
+        values = np.array(super().__getitem__(index))
+        self._read += values.nbytes
+        if self._read >= READ_BEFORE_RELEASE:
+            self._read = 0
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return values
+
+
+def sparing(array: NDArray[Any]) -> Any:
+    """Return a view of a large, read-only memory map that takes little memory; any other array as it is."""
+    owner: Any = array
+    while owner is not None and not isinstance(owner, mmap.mmap):
+        owner = getattr(owner, "_mmap", None) or getattr(owner, "base", None)
+    if array.nbytes <= LARGE_MAP or array.flags.writeable or owner is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return array
+    return LargeMap(array, owner)
+
+
 def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
     """Return the error for a file that cannot be read, with what its library said."""
+    other = getattr(error, "filename", None)
+    if isinstance(error, FileNotFoundError) and other and os.fspath(other) != os.fspath(path):
+        return ValueError(f"cannot read {path}: a part of it is in {other}, which is not there")
     return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
 
 

@@ -115,14 +115,27 @@ def how_to_name(axes: str, shape: tuple[int, ...]) -> str:
     if "S" in axes and set("ZYX") <= set(axes):
         named = axes.replace("S", "C" if "C" not in axes else "T")
         return f"its voxels are colours: --axes {named} takes these for channels, --channel 0 the first of them"
+    if axes == "YXS":
+        return "it is a single picture in colours; give the folder that has all slices"
     if len(shape) < 3:
         return "it is a single slice; give the folder that has all slices" if len(shape) == 2 else "it is no image"
-    other = "ZYX" if len(shape) == 3 else "".join(_spare(len(shape) - 3)) + "ZYX"
+    other = _with_slices(axes)
     called = [_MEANINGS[letter] for letter in axes if letter in _MEANINGS and "Z" not in axes]
     meaning = f" ({called[0]})" if called else ""
     return f"if these{meaning} are slices, say so with --axes {other}, a letter an axis"
 
 
+def _with_slices(axes: str) -> str:
+    """Return letters for axes of which one is to be slices: the last one that is neither Y nor X, where it stands."""
+    if not ("Y" in axes and "X" in axes):
+        return f"{_spare(len(axes) - 3)}ZYX"
+    others = [place for place, axis in enumerate(axes) if axis not in "YX"]
+    letters = dict(zip(others, f"{_spare(len(axes) - 3)}Z", strict=True))
+    return "".join(letters.get(place, axis) for place, axis in enumerate(axes))
+
+
 def _spare(count: int) -> str:
     """Return letters for so many axes before z, y, x."""
+    if not count:
+        return ""
     return "QTC"[-count:] if count <= 3 else "PQRSTUVW"[:count]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import sparing
 from .chosen import as_labels
 from .image import Content, library
 from .read_options import ReadOptions, say
@@ -35,7 +36,7 @@ def read_nifti(file: Path, inside: str, options: ReadOptions) -> Content:
         axes += "C" if "C" not in axes else "S"
         channels = [_COLORS[name] for name in raw.dtype.names]
     else:
-        array = scaled(raw.T, stored.slope, stored.inter, single=not options.precise)
+        array = scaled(sparing(raw.T), stored.slope, stored.inter, single=not options.precise)
     # nibabel's own reading of this byte fails on a code it does not know.
     unit = {1: "m", 2: "mm", 3: "um"}.get(int(image.header["xyzt_units"]) & 7)
     # Zooms are float32; the shortest decimals are the numbers that were meant.

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .arrays import sparing
 from .image import Content, default_axes
 from .read_options import ReadOptions, say
 
@@ -66,7 +67,7 @@ def read_raw(file: Path, inside: str, options: ReadOptions) -> Content:
         )
     array = np.memmap(file, layout.dtype, "r", layout.offset, layout.shape)
     _say_if_swapped(array)
-    return Content(array, default_axes(array.ndim))
+    return Content(sparing(array), default_axes(array.ndim))
 
 
 def _say_if_swapped(array: Any) -> None:

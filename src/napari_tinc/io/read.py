@@ -29,7 +29,7 @@ from .scans.dicom_files import is_dicom
 from .scans.metaimage import read_metaimage
 from .scans.mrc import MRC_SUFFIXES, read_mrc
 from .scans.nrrd import read_nrrd
-from .scans.others import NIBABEL_SUFFIXES, read_with_nibabel
+from .scans.others import NIBABEL_SUFFIXES, par_beside, read_with_nibabel
 from .slices import read_folder, read_slices
 from .tiff import read_tiff
 from .units import spacing_and_unit
@@ -63,6 +63,9 @@ _READERS: dict[str, Reader] = {
 _WITH_COLON = (".h5", ".hdf5", ".hdf", ".dx", ".nxs", ".nx5", ".emd", ".nc", ".nc4", ".cdf", ".mat", ".npz")
 # An image in these folders and archives is named by its path: scan.zarr/0.
 _WITH_FOLDERS = (".zarr", ".ozx", ".zip", ".n5")
+
+# Archives and compressed files that no reader opens, such as scan.dcm.gz.
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".tar", ".tgz", ".7z", ".rar", ".zipx")
 
 _INSIDE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, _WITH_COLON))})):(.*)", re.IGNORECASE)
 
@@ -163,6 +166,10 @@ def _reader_of(file: Path, suffix: str, options: ReadOptions) -> Reader:
         return read_dicom
     if file.is_dir() and suffix not in _WITH_FOLDERS:
         return read_dicom if is_dicom(file) else read_folder
+    if file.suffix.lower() in _PACKED and not suffix:
+        raise ValueError(f"cannot read {file}: files of the suffix {file.suffix} are not unpacked; unpack it first")
+    if par_beside(file):
+        return read_with_nibabel
     if not suffix:
         problem = f"the suffix {file.suffix} is not supported" if file.suffix else "it has no suffix"
         supported = f"supported are {', '.join(_READERS)}, folders of slices, and files without a header (--raw)"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..array_like import LazyBase
-from .arrays import AxesView, slabs_of
+from .arrays import AxesView, slabs_of, sparing
 from .image import Content, Spacing, library, printable, rgb_of
 from .read_options import ReadOptions, say
 from .tiff_facts import calibrated, facts_of
@@ -71,7 +71,11 @@ def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
             say(shown)
         of_pages = [page.index for page in pages] if is_merged else []
         if nbytes > READ_WHOLE:
-            array = tifffile.memmap(file, series=number, mode="r") if is_mapped else _lazy_tiff(file, number, of_pages)
+            array = (
+                sparing(tifffile.memmap(file, series=number, mode="r"))
+                if is_mapped
+                else _lazy_tiff(file, number, of_pages)
+            )
         else:
             array = np.asarray(_PageStack(pages)) if is_merged else series.asarray()
         axes = "IYX" if is_merged else series.axes

@@ -39,7 +39,10 @@ def _read_old(file: Path, inside: str) -> Content:
     """Read a variable of a file before version 7.3, into memory."""
     from scipy import io
 
-    known = [(name, shape) for name, shape, _ in io.whosmat(file)]
+    try:
+        known = [(name, shape) for name, shape, _ in io.whosmat(file)]
+    except Exception as error:  # a text file of FSL has this suffix, too
+        raise ValueError(f"it is no file of MATLAB, or damaged: {' '.join(str(error).split())}") from error
     wanted = [name for name, shape in known if (name == inside if inside else sum(n != 1 for n in shape) >= 3)]
     if len(wanted) != 1:
         listed = ", ".join(f"{file}:{name} ({'x'.join(map(str, shape))})" for name, shape in known) or "none"

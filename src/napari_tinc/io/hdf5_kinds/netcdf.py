@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import ArrayOfFile
+from ..arrays import ArrayOfFile, sparing
 from ..hdf5 import decoded, read_hdf5, unsigned
 from ..image import Content, default_axes, library
 from ..ngff.metadata import letters_of
@@ -84,4 +84,4 @@ def _classic_variable(
     offset = data.ctypes.data - source._mm_buf.ctypes.data
     whole = np.memmap(file, np.uint8, "r")
     array: NDArray[Any] = np.ndarray(data.shape, data.dtype, whole, offset, data.strides)
-    return array, dict(variable._attributes), names, steps
+    return sparing(array), dict(variable._attributes), names, steps

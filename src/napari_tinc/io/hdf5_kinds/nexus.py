@@ -20,8 +20,11 @@ def read_nexus(file: Path, inside: str, options: ReadOptions) -> Content:
     with library("h5py").File(file, "r") as source:
         group, signal = _default(source) if not inside else (None, "")
         names = [] if group is None else [_text(name) for name in np.ravel(group.attrs.get("axes", ()))]
-        scales = [group.get(name) if group is not None else None for name in names]
-        steps = [None if scale is None or scale.ndim != 1 else step_of(scale[...], scale.attrs) for scale in scales]
+        # NeXus calls an axis without a scale ".", which is the group itself.
+        scales: list[Any] = [group.get(name) if group is not None else None for name in names]
+        steps = [
+            step_of(scale[...], scale.attrs) if getattr(scale, "ndim", None) == 1 else None for scale in scales
+        ]  # fmt: skip
     content = read_hdf5(file, signal or inside, options)
     letters = letters_of(names)
     if len(letters) != len(content.array.shape) or not letters.strip("Q"):

@@ -20,7 +20,7 @@ from .dicom_files import headers_of
 from .dicom_frames import Frame, frames_of
 from .dicom_order import stack_of
 
-_CACHE_BYTES = 2**27  # So many bytes of decoded frames are kept: blocks beside each other need the same ones.
+_CACHE_BYTES = 2**29  # So many bytes of decoded frames are kept: blocks beside each other need the same ones.
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66"  # SOP classes of segmentations and of surfaces begin so.
 _MOST_LISTED = 12  # More series are not listed in a message.
 
@@ -38,7 +38,9 @@ def read_dicom(file: Path, inside: str, options: ReadOptions) -> Content:
     series = _series_of(headers_of(file))
     frames = _chosen(series, file, options)
     _check_colors(frames[0].header)
-    stack = stack_of(_without_copies(frames))
+    if frames[0].header.get("PhotometricInterpretation") == "MONOCHROME1":
+        say("the file says that 0 is white; values are those that are stored")
+    stack = stack_of(_without_copies(frames, file))
     array: Any = DicomArray(stack.frames, single=not options.precise)
     if not stack.axis:
         array = AxesView(array, (1, 2, 3))
@@ -53,17 +55,26 @@ def read_dicom(file: Path, inside: str, options: ReadOptions) -> Content:
 
 
 def _series_of(headers: Sequence[tuple[Path, Any]]) -> list[list[Frame]]:
-    """Return the frames of each series; images of other sizes or other orientations are series of their own."""
+    """Return the frames of each series; images of other sizes, spacings or orientations are separate series."""
     series: dict[Any, list[Frame]] = {}
     images = [(file, header) for file, header in headers if not _is_segmentation(header)]
     if not images:
         raise ValueError("it is a DICOM segmentation, whose frames may overlap: export it as NIfTI or NRRD first")
     for file, header in images:
-        for frame in frames_of(file, header):
+        for frame in _frames(file, header):
             directions = () if frame.orientation is None else tuple(np.round(frame.orientation, 2).ravel() + 0.0)
-            key = (str(header.get("SeriesInstanceUID", "")), int(header.Rows), int(header.Columns), directions)
+            spacing = () if frame.spacing is None else tuple(f"{edge:.4g}" for edge in frame.spacing)
+            key = (str(header.get("SeriesInstanceUID", "")), int(header.Rows), int(header.Columns), directions, spacing)
             series.setdefault(key, []).append(frame)
     return sorted(series.values(), key=lambda frames: (int(frames[0].header.get("SeriesNumber") or 0), frames[0].file))
+
+
+def _frames(file: Path, header: Any) -> list[Frame]:
+    """Return the frames of a file. ValueError, with the name of the file, if a field has a text that is no number."""
+    try:
+        return list(frames_of(file, header))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file.name} is damaged, a field of its header cannot be read: {error}") from error
 
 
 def _is_segmentation(header: Any) -> bool:
@@ -100,10 +111,10 @@ def _check_colors(header: Any) -> None:
         raise ValueError("its images are in colours, which are no values of a volume")
 
 
-def _without_copies(frames: Sequence[Frame]) -> list[Frame]:
-    """Drop copies of the same image."""
+def _without_copies(frames: Sequence[Frame], file: Path) -> list[Frame]:
+    """Drop copies of the same image, but not the file that is asked for."""
     unique: dict[Any, Frame] = {}
-    for frame in frames:
+    for frame in sorted(frames, key=lambda frame: frame.file != file):
         unique.setdefault((str(frame.header.get("SOPInstanceUID") or frame.file), frame.index), frame)
     if len(unique) < len(frames):
         say(f"{len(frames) - len(unique)} of its {len(frames)} images are copies of others, and are left out")
@@ -187,7 +198,10 @@ class DicomArray(LazyBase):
         if not all(_is_whole(frame) for frame in frames):
             return np.dtype(np.float32 if single else np.float64)
         first = self._values(frames[0])
-        if first.dtype.kind == "f" or (first.dtype.itemsize < 8 and all(frame.scale == (1, 0) for frame in frames)):
+        alike = len({_stored_as(frame) for frame in frames}) == 1
+        if first.dtype.kind == "f" or (
+            alike and first.dtype.itemsize < 8 and all(frame.scale == (1, 0) for frame in frames)
+        ):
             return first.dtype
         ends: list[int] = []
         for frame in frames:
@@ -208,6 +222,11 @@ def _numbers(item: Any, length: int) -> list[int]:
     if isinstance(item, slice):
         return list(range(*item.indices(length)))
     return [range(length)[int(item)]]
+
+
+def _stored_as(frame: Frame) -> tuple[int, int]:
+    """Return the bits of a stored number, and whether it is signed: files of one series may differ."""
+    return int(frame.header.get("BitsAllocated") or 0), int(frame.header.get("PixelRepresentation") or 0)
 
 
 def _is_whole(frame: Frame) -> bool:
@@ -237,9 +256,9 @@ def stored_pixels(frame: Frame) -> NDArray[Any]:
             raise ImportError(
                 f'{frame.file.name} is compressed, which needs python-gdcm: pip install "napari-tinc[scans]"'
             ) from error
-        raise ValueError(f"{frame.file.name}: {' '.join(str(error).split())}") from error
+        raise _undecoded(frame, error) from error
     except Exception as error:
-        raise ValueError(f"{frame.file.name}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise _undecoded(frame, error) from error
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     allocated = 8 * values.dtype.itemsize
     stored = int(frame.header.get("BitsStored") or allocated)
@@ -250,10 +269,19 @@ def stored_pixels(frame: Frame) -> NDArray[Any]:
     return (values << above) >> (allocated - stored)
 
 
+def _undecoded(frame: Frame, error: Exception) -> ValueError:
+    """Return the error for pixels that pydicom and its decoders cannot read, with what they said."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"the pixels of {frame.file.name} cannot be decoded, it may be damaged: {reason}")
+
+
 def _decoded(frame: Frame) -> NDArray[Any]:
     """Decode a frame. The file is not read as a whole where that can be avoided."""
     pydicom, pixels = library("pydicom", "scans"), library("pydicom.pixels", "scans")
-    try:
-        return pixels.pixel_array(frame.file, index=frame.index, raw=True)
-    except (pydicom.errors.InvalidDicomError, AttributeError):  # without the usual first bytes, or deflated
-        return pixels.pixel_array(pydicom.dcmread(frame.file, force=True), index=frame.index, raw=True)
+    syntax = getattr(getattr(frame.header, "file_meta", None), "TransferSyntaxUID", "")
+    if syntax != pydicom.uid.DeflatedExplicitVRLittleEndian:
+        try:
+            return pixels.pixel_array(frame.file, index=frame.index, raw=True)
+        except (pydicom.errors.InvalidDicomError, AttributeError):  # without the usual first bytes
+            pass
+    return pixels.pixel_array(pydicom.dcmread(frame.file, force=True), index=frame.index, raw=True)

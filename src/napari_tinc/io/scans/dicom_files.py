@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..image import library
+from ..read_options import say
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")  # Files of these names are DICOM, even without the usual first bytes.
 _TAGS = (
@@ -40,12 +41,12 @@ def is_dicom(path: Path) -> bool:
 def headers_of(path: Path) -> list[tuple[Path, Any]]:
     """Return the images in a folder, or in the folder of a file, each with its header.
 
-    Of a file of many frames, only that file is taken.
+    Of a file of many frames, only that file is taken. A damaged file beside the one that is asked for is said.
 
     Raises
     ------
     ValueError
-        If there is no image, or a file is damaged: it may be a slice.
+        If there is no image, or a file in the folder is damaged: it may be a slice.
     """
     if path.is_file():
         header = _header(path)
@@ -53,17 +54,30 @@ def headers_of(path: Path) -> list[tuple[Path, Any]]:
             raise ValueError("it is a DICOM file without an image")
         if int(header.get("NumberOfFrames") or 1) > 1:
             return [(path, header)]
-        siblings = [(file, _header(file)) for file in sorted(path.parent.iterdir()) if is_file_of_dicom(file)]
         series = header.get("SeriesInstanceUID")
-        return [
-            (file, other) for file, other in siblings
-            if other is not None and (file == path or (series and other.get("SeriesInstanceUID") == series))
-        ]  # fmt: skip
+        others = _headers_beside(path) if series else []
+        of_series = [(file, other) for file, other in others if other.get("SeriesInstanceUID") == series]
+        return sorted([(path, header), *of_series], key=lambda one: one[0])
     found = [(file, _header(file)) for file in _files_in(path) if is_file_of_dicom(file)]
     images = [(file, header) for file, header in found if header is not None]
     if not images:
         raise ValueError("none of its DICOM files has an image")
     return images
+
+
+def _headers_beside(path: Path) -> list[tuple[Path, Any]]:
+    """Return the other images in the folder of a file. Those that cannot be read are said: they may be slices."""
+    found, damaged = [], []
+    for file in sorted(path.parent.iterdir()):
+        if file == path or not is_file_of_dicom(file):
+            continue
+        try:
+            found.append((file, _header(file)))
+        except ValueError as error:
+            damaged.append(str(error))
+    if damaged:
+        say(f"{len(damaged)} files beside {path.name} are left out, though they may be slices of it: {damaged[0]}")
+    return [(file, header) for file, header in found if header is not None]
 
 
 def is_file_of_dicom(path: Path) -> bool:
@@ -89,6 +103,7 @@ def _header(file: Path) -> Any | None:
         with warnings.catch_warnings():  # about fields that are against the standard
             warnings.filterwarnings("ignore", module="pydicom")
             header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=True)
+            int(header.get("NumberOfFrames") or 1)  # pydicom converts a field, and fails, when it is looked at
     except Exception as error:
         raise ValueError(f"{file.name} is damaged: {error}") from error
     if "Rows" in header and "Columns" in header:

@@ -97,8 +97,10 @@ def _step(slices: Sequence[Frame], normal: Any) -> Any:
     """Return the step from a slice to the next, x, y, z in mm. ValueError if the slices are not even."""
     header = slices[0].header
     if len(slices) == 1:
-        thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0
-        return normal * (abs(float(thickness)) or 1.0)
+        thickness = abs(float(header.get("SpacingBetweenSlices") or header.get("SliceThickness") or 0))
+        if not thickness:
+            say("it is a single slice of unknown thickness: 1 mm is taken")
+        return normal * (thickness or 1.0)
     positions = np.array([frame.position for frame in slices])
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
     distance = float(step @ normal)

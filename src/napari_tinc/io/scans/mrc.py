@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...format.placement import Placement
-from ..arrays import slabs_of
+from ..arrays import slabs_of, sparing
 from ..described import Described, written_dtype
 from ..image import Content, library
 from ..read_options import ReadOptions, say
@@ -39,7 +39,10 @@ def read_mrc(file: Path, inside: str, options: ReadOptions) -> Content:
         axes = ("Q" if array.ndim == 4 else "") + letters[-array.ndim :]
         sizes = [float(str(mrc.voxel_size[name])) for name in "zyx"]
         if not all(size > 0 and math.isfinite(size) for size in sizes):
-            return Content(array, axes)
+            return Content(sparing(array), axes)
+        angles = [float(header.cellb[name]) for name in ("alpha", "beta", "gamma")]
+        if any(angles) and not np.allclose(angles, 90, rtol=0, atol=0.01):
+            say(f"its cell has angles of {', '.join(f'{angle:g}' for angle in angles)} degrees, which are left out")
         origin = [float(header.origin[name]) for name in "zyx"]
         if not any(origin):  # then the first voxel counts, in the order of columns, rows and sections
             starts = dict(zip(reversed(letters), (int(header[f"n{name}start"]) for name in "xyz"), strict=True))
@@ -47,7 +50,7 @@ def read_mrc(file: Path, inside: str, options: ReadOptions) -> Content:
         matrix = np.diag([*sizes, 1.0])
         matrix[:3, 3] = origin
         placement = Placement(affine=matrix.tolist()) if any(origin) else None
-        return Content(array, axes, [(size, "Å") for size in sizes], placement=placement)
+        return Content(sparing(array), axes, [(size, "Å") for size in sizes], placement=placement)
 
 
 def _has_unsigned_bytes(header: Any) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...format.details import Details
 from ...format.placement import Placement
-from ..arrays import slabs_of
+from ..arrays import slabs_of, sparing
 from ..described import Described, written_dtype
 from ..image import Content, library
 from ..read_options import ReadOptions, say
@@ -64,7 +64,7 @@ def _memory_map(header: Mapping[str, Any], stream: Any, file: Path) -> Any:
     nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if not source.is_file() or source.stat().st_size - offset < nbytes:
         return None  # pynrrd says what is wrong
-    return np.memmap(source, dtype, "r", offset, shape)
+    return sparing(np.memmap(source, dtype, "r", offset, shape))
 
 
 def _spatial_axes(header: Mapping[str, Any], kinds: Sequence[str], ndim: int) -> list[int]:
