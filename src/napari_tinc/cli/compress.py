@@ -47,7 +47,7 @@ def run_compress(args: argparse.Namespace) -> None:
         ratio=args.ratio, nbytes=args.bytes, psnr=args.psnr, max_error=args.max_error, method=args.method,
         preset=args.preset or "balanced", device=args.device, seed=args.seed, weights=args.weights or "entropy",
         widths=args.widths, calibration=args.calibration, block=args.block, resume=folder, scheduler=args.scheduler,
-        exact_max_error=args.exact_max_error, **fields,
+        exact_max_error=args.exact_max_error, fill=args.fill, **fields,
     )  # fmt: skip
     try:
         figures = fit_to_file(args, image, options)
@@ -113,10 +113,6 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
 
         events = fit_isolated(image, options, read=reading(args))
     else:
-        from ..encoding.sources import say_if_lone
-
-        if options.max_error != 0 and not image.labels:
-            say_if_lone(image.array)
         events = tinc.fit(image.array, options.with_facts(image.options()))
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:

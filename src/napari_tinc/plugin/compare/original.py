@@ -19,7 +19,7 @@ from ...correlation import ShellCorrelation
 from ...decoding.volume import TincVolume
 from ...encoding.sources import VolumeSource
 from ...encoding.verify import violations_in_regions
-from ...metrics import Quality, box_errors, psnr
+from ...metrics import Quality, box_errors, psnr, without_fill
 from ...metrics import measure as measure_quality
 from ...octree import box_slices
 from ...region_quality import RegionQuality
@@ -95,6 +95,8 @@ def measure(
     original = np.asarray(original)
     values = np.asarray(volume) if values is None else values
     quality = _quality(volume, original, values, check)
+    broken = _is_broken(volume, original, quality)
+    original, values = without_fill(original, values, volume.fill.values)
     errors = subtract(original, values)
     limit = error_limit(errors)
     finite = np.isfinite(original)
@@ -116,7 +118,7 @@ def measure(
         quality,
         uncalibrated_quality,
         promise_of_volume(volume),
-        _is_broken(volume, original, quality),
+        broken,
         percentile_errors,
         edges,
         counts / errors.size,
@@ -134,7 +136,10 @@ def _is_broken(volume: TincVolume, original: NDArray[Any], quality: Quality) -> 
 
 def _quality(volume: TincVolume, original: NDArray[Any], values: NDArray[Any], check: Check) -> Quality:
     """Return what :func:`napari_tinc.compare` does. The work can be cancelled."""
-    return replace(measure_quality(original, values, volume.nbytes_compressed, check=check), ratio=volume.ratio)
+    fill = volume.fill.values
+    return replace(
+        measure_quality(original, values, volume.nbytes_compressed, check=check, fill=fill), ratio=volume.ratio
+    )
 
 
 def difference(
