@@ -130,6 +130,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = finished_entry(event.volume, figures)
                 progress.say(method_text(event.method, event.reason))
+                if text := _no_measurements(event.volume, options):
+                    progress.say(text)
             elif isinstance(event, tinc.Progress):
                 progress.show(event)
                 entry = log_entry(event)
@@ -149,6 +151,12 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
             if log and entry:
                 log.add(entry)
     return figures
+
+
+def _no_measurements(volume: tinc.TincVolume, options: tinc.Options) -> str:
+    """Say in words what of a volume is no measurement; "" if nothing is, or a warning has said it."""
+    fill = volume.fill
+    return "" if fill.values and "auto" in options.fill else fill.describe(volume.header.dtype, volume.size)
 
 
 def fit_table(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -191,7 +191,7 @@ def fit(
         pick_device(options.device)
     weights = None if options.importance is None else Importance.of(options.importance, source)
     job = EncodingJob(
-        source, options.facts(), ancillary_of(source, options, fill and fill.fill),
+        source, options.facts(), ancillary_of(source, options, None if fill is None else fill.fill),
         options.settings(favour_decoding_speed=source.size > block_size.MOST_AT_ONCE), control or Control(),
         options.block, scheduler=options.scheduler, importance=weights,
         labels=options.labels or np.dtype(source.array.dtype).kind == "b",
@@ -221,7 +221,7 @@ def _find_fill(source: VolumeSource, options: Options) -> NoMeasurements | None:
     if options.labels or np.dtype(source.array.dtype).kind == "b":
         return None
     fill = find_no_measurements(source, options.fill, not_finite=options.max_error is None)
-    if fill is not None and not fill.named:
+    if fill is not None and fill.values and not fill.named:
         say(fill.describe(source.dtype))
     return fill
 

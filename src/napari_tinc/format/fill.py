@@ -1,6 +1,6 @@
 """Values that stand for no measurement, such as a padding of -32768: what META says about them.
 
-``"fill": {"values": [-32768], "voxels": 4711}``: the values, and how many voxels have one of them, or are NaN or infinite.
+``"fill": {"values": [-32768], "voxels": 4711}``: the values, and how many voxels have one, or are NaN or infinite.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import TincError
 
 KEY = "fill"  # The name in META.
+LARGEST = float(np.finfo(np.float64).max)
 MOST_VALUES = 8  # A file names at most so many values.
 
 
@@ -39,12 +40,11 @@ class Fill:
             return cls()
         values = stated.get("values") if isinstance(stated, dict) else None
         n_voxels = stated.get("voxels") if isinstance(stated, dict) else None
-        is_list = isinstance(values, list) and len(values) <= MOST_VALUES and all(fits(one, dtype) for one in values)
-        if not is_list or not (n_voxels is None or (type(n_voxels) is int and n_voxels >= 0)):
-            raise TincError(
-                f"META chunk has the fill {stated!r:.80}, expected values of {dtype} and a number of voxels"
-            )
-        return cls(tuple(values), n_voxels)
+        is_count = n_voxels is None or (type(n_voxels) is int and n_voxels >= 0)
+        are_few = isinstance(values, list) and len(values) <= MOST_VALUES
+        if isinstance(values, list) and are_few and is_count and all(fits(one, dtype) for one in values):
+            return cls(tuple(values), n_voxels)
+        raise TincError(f"META chunk has the fill {stated!r:.80}, expected values of {dtype} and a number of voxels")
 
     def as_meta(self) -> dict[str, Any]:
         """Return what :meth:`of_meta` reads; nothing if there are no such voxels."""
@@ -68,7 +68,7 @@ class Fill:
 
 def fits(value: Any, dtype: np.dtype[Any]) -> bool:
     """Return whether a number is finite, and one that a dtype can have."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) == float("inf") or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         return False
     if dtype.kind in "iu":
         return value == int(value) and int(np.iinfo(dtype).min) <= value <= int(np.iinfo(dtype).max)

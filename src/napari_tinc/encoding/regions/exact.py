@@ -203,8 +203,8 @@ def run_with_region(
     nbytes = len(pack_regions(facts)) + FILE_BYTES
     nbytes += sum(len(payload) + len(pack_entry(Chunk.of(ChunkKind.REGION, payload))) for payload in payloads)
     if budget and nbytes > budget * MOST_SHARE and region.is_optional:
-        values = ", ".join(f"{value:g}" for value in region.values)
-        say(f"the places of {values} alone would take {nbytes:,} of {budget:,} bytes: {values} counts as a measurement")
+        named = ", ".join(f"{value:g}" for value in region.values)
+        say(f"the places of {named} alone would take {nbytes:,} of {budget:,} bytes: {named} counts as a measurement")
         yield from run(plain, budget)
         return
     if budget and nbytes >= budget:

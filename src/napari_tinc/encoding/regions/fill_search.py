@@ -46,9 +46,7 @@ def parse_fill(fill: Any) -> tuple[Any, ...]:
         if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
             raise TypeError(f"fill is {fill!r}, expected a number, several, None or 'auto'")
         if not math.isfinite(value):
-            raise ValueError(
-                f"fill has {value}, expected finite numbers: NaN and infinities are no measurements anyway"
-            )
+            raise ValueError(f"fill has {value}, expected finite numbers; NaN and infinities need not be named")
     if len(given) > MOST_VALUES:
         raise ValueError(f"fill has {len(given)} values, expected at most {MOST_VALUES}")
     return tuple(value if isinstance(value, str) else _plain(value) for value in given)
@@ -81,7 +79,7 @@ def unmasked(array: Any, fill: tuple[Any, ...], *, quiet: bool = False) -> tuple
 def _plain(value: Real) -> float:
     """Return a number as Python's int if it is whole, else as its float."""
     number = float(value)
-    return int(value) if number.is_integer() else number  # type: ignore[call-overload,no-any-return]
+    return int(value) if number.is_integer() else number  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -96,7 +96,8 @@ def measure(
     values = np.asarray(volume) if values is None else values
     quality = _quality(volume, original, values, check)
     broken = _is_broken(volume, original, quality)
-    original, values = without_fill(original, values, volume.fill.values)
+    fill, truth = volume.fill.values, original
+    original, values = without_fill(truth, values, fill)
     errors = subtract(original, values)
     limit = error_limit(errors)
     finite = np.isfinite(original)
@@ -109,8 +110,8 @@ def measure(
     if uncalibrated_volume is not volume:
         uncalibrated_values = np.asarray(uncalibrated_volume)
         uncalibrated_rows, uncalibrated_quality = (
-            measure_leaves(uncalibrated_volume, uncalibrated_values, original),
-            _quality(uncalibrated_volume, original, uncalibrated_values, check),
+            measure_leaves(uncalibrated_volume, *without_fill(uncalibrated_values, truth, fill)),
+            _quality(uncalibrated_volume, truth, uncalibrated_values, check),
         )
     return Measurement(
         measure_leaves(volume, values, original),
