@@ -66,9 +66,10 @@ def unmasked(array: Any, fill: tuple[Any, ...], *, quiet: bool = False) -> tuple
     if not isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "iu" or not np.ma.is_masked(array):
         return array, fill
     known, limits = array.compressed(), np.iinfo(array.dtype if array.dtype.itemsize < 8 else f"{array.dtype.kind}4")
-    chosen, usual = int(array.fill_value), int(np.array(np.ma.default_fill_value(array.dtype)).astype(array.dtype))
+    chosen, usual = int(array.fill_value), np.ma.default_fill_value(array.dtype)
+    is_usual = chosen in (int(usual), int(np.array(usual).astype(array.dtype)))
     ends = [limits.min, limits.max] if array.dtype.kind == "i" else [limits.max, limits.min]
-    for value in ([] if chosen == usual else [chosen]) + ends:
+    for value in ([] if is_usual else [chosen]) + ends:
         if -(2**31) <= value < 2**32 and not (known == value).any():
             if not quiet:
                 say(f"{array.size - known.size:,} masked voxels get the value {value}, which is no measurement")
