@@ -234,7 +234,8 @@ def _found_apart(source: VolumeSource, known: list[float], look: _Look) -> tuple
         if not without.low <= without.high or not all(_is_near(value, frequent) for value in found):
             break
         if all(_is_apart(value, without.low, without.high, _factor(value)) for value in found):
-            return found, without
+            more, without = _found_apart(source, [*known, *found], without)  # at the other end
+            return found + more, without
         # A rare value may be beside it, such as that of dead pixels beside that of gaps.
         beside = [end for end in (without.low, without.high) if _is_near(end, found)]
         if not beside:
