@@ -214,3 +214,36 @@ def test_the_command_line_says_it(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["max_error"] <= 2
     assert main(["compress", str(tmp_path / "v.npy"), file, "--max-error", "2", "--fill", "none"]) == 0
     assert "no measurement" not in capsys.readouterr().err and tinc.open(file).fill.values == ()
+
+
+def declared(tmp_path: Path, kind: str) -> tuple[Path, tuple[float, ...]]:
+    """A file, written by the library of its format, that says that -60 (-2024 in DICOM) is no measurement."""
+    array = padded(-60, "i2")
+    if kind == "dicom":
+        pytest.importorskip("pydicom")
+        from dicom_series import save_slice, slice_positions
+
+        (tmp_path / "scan").mkdir()
+        stored = np.where(outside(), -1000, array).astype("i2")
+        for number, place in enumerate(slice_positions(len(stored))):
+            save_slice(
+                tmp_path / "scan" / f"{number}.dcm", stored[number], place, number,
+                RescaleSlope=1, RescaleIntercept=-1024, PixelPaddingValue=-1000,
+            )  # fmt: skip
+        return tmp_path / "scan", (-2024,)
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["v"] = array
+        file["v"].attrs["_FillValue"] = np.int16(-60)
+    return tmp_path / "v.h5", (-60,)
+
+
+@pytest.mark.parametrize("kind", ["dicom", "hdf5"])
+@pytest.mark.filterwarnings("ignore::napari_tinc.errors.ReadWarning")
+def test_what_a_file_declares_is_taken(tmp_path: Path, kind: str) -> None:
+    file, values = declared(tmp_path, kind)
+    assert main(["compress", str(file), str(tmp_path / "v.tinc"), "--max-error", "2"]) == 0
+    volume = tinc.open(tmp_path / "v.tinc")
+    assert volume.fill.values == values and volume.fill.n_voxels == outside().sum()
+    assert main(["compress", str(file), str(tmp_path / "v.tinc"), "--max-error", "2", "--fill", "none"]) == 0
+    assert tinc.open(tmp_path / "v.tinc").fill.values == ()
