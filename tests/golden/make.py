@@ -373,16 +373,9 @@ FILES: Files = {
         exact=np.stack([balls((9, 12, 40), 3, 1) > 0, balls((9, 12, 40), 2, 5) == 1]),
     ),
     "fill-i2-in-networks": lambda: trained(
-        np.where(balls((16, 20, 22), 2, 3) > 0, -32768, 900 * smooth((16, 20, 22))).astype("i2"),
-        nbytes=2400,
-        method="networks",
-        fill=-32768,
+        np.where(balls((16, 20, 22), 2, 3) > 0, -32768, waves("i2", (16, 20, 22), 900)), nbytes=2400, fill=-32768
     ),
-    "fill-u4-bounded": lambda: bounded(
-        np.where(balls((10, 12, 14), 2, 5) > 0, 2**32 - 1, 500 + 90 * smooth((10, 12, 14))).astype("u4"),
-        3,
-        fill=2**32 - 1,
-    ),
+    "fill-i4": lambda: bounded(waves("i4", scale=60) | -np.int32(balls((9, 12, 13), 1) > 0), 3, fill=-1),
     "bounded-f8-wide": lambda: bounded(waves("f8", (10, 11, 12)) ** 9 * 1e200, max_error=1e195),
 }
 
