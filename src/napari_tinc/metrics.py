@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from .control import Check, never
 from .devices import cpu_count
 from .format import quality as format_quality
+from .format.fill import is_fill
 from .format.networks_file import NetworksHeader
 from .format.quality import span_of
 from .octree import box_slices
@@ -53,23 +54,49 @@ def psnr(rmse: float, value_range: float) -> float:
 def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float, check: Check = never) -> float:
     """Compute the mean structural similarity, 0 to 1, as scikit-image does.
 
-    Volumes under 7 voxels an axis have smaller windows.
+    Volumes under 7 voxels an axis have smaller windows. Windows around a voxel that is not finite are left out; such a
+    voxel counts as some other one where it is in another window. It is 1 if no window is left.
 
     Slabs along the first axis are computed on one CPU each. Their mean is the same, and memory stays bounded.
+
+    Raises
+    ------
+    ValueError
+        If NaN or infinite values are not the same in both.
     """
+    known = np.isfinite(original) if original.dtype.kind == "f" else np.ones((), bool)
+    original, reconstruction = replace_special_values(original, reconstruction)
+    return _mean_ssim(original, reconstruction, None if known.all() else known, value_range, check)
+
+
+def _mean_ssim(
+    original: NDArray[Any], reconstruction: NDArray[Any], known: NDArray[np.bool_] | None, value_range: float,
+    check: Check,
+) -> float:  # fmt: skip
+    """Compute the mean structural similarity of the windows around known voxels, or of all for None."""
     if value_range == 0:
         return 1.0 if np.array_equal(original, reconstruction) else 0.0
     original, reconstruction = np.squeeze(original), np.squeeze(reconstruction)
+    known = None if known is None else np.squeeze(known)
     if original.ndim > 3:  # each channel and point in time has separate windows
-        return float(np.mean([ssim(a, b, value_range, check) for a, b in zip(original, reconstruction, strict=True)]))
+        channels = zip(original, reconstruction, [None] * len(original) if known is None else known, strict=True)
+        return float(np.mean([_mean_ssim(*channel, value_range, check) for channel in channels]))
     if (window := ssim_window(original.shape)) < 3:
         return math.nan
     n_rows = len(original) - window + 1  # rows whose windows lie inside; the mean is over these
+    inner = None if known is None else known[(slice(window // 2, -(window // 2)),) * known.ndim]
 
-    def row_sum(_: int, similarity: NDArray[np.float64]) -> float:
-        return len(similarity) * float(similarity.mean())
+    def row_sum(first: int, similarity: NDArray[np.float64]) -> tuple[float, int]:
+        if inner is None:
+            return len(similarity) * float(similarity.mean()), len(similarity)
+        chosen = similarity[inner[first : first + len(similarity)]]
+        return float(chosen.sum()), chosen.size
 
-    return sum(map_ssim(original, reconstruction, value_range, row_sum, check)) / n_rows
+    sums = map_ssim(original, reconstruction, value_range, row_sum, check)
+    if inner is None:
+        return sum(total for total, _ in sums) / n_rows
+    count = sum(n for _, n in sums)
+    return sum(total for total, _ in sums) / count if count else 1.0
 
 
 def ssim_window(shape: tuple[int, ...]) -> int:
@@ -142,7 +169,7 @@ def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tu
 
 def measure(
     original: ArrayLike, reconstruction: ArrayLike, nbytes_compressed: int, value_range: float | None = None,
-    check: Check = never,
+    check: Check = never, fill: tuple[float, ...] = (),
 ) -> Quality:  # fmt: skip
     """Measure a reconstruction against its original.
 
@@ -153,6 +180,7 @@ def measure(
     nbytes_compressed : bytes of the compressed file.
     value_range : range that PSNR and SSIM refer to; None for max - min of the original.
     check : called now and then; what it raises ends the work.
+    fill : values that stand for no measurement, which are left out where both have them.
 
     Raises
     ------
@@ -168,18 +196,40 @@ def measure(
         raise ValueError(f"shapes differ: original {original.shape}, reconstruction {reconstruction.shape}")
     if not original.size:
         raise ValueError(f"volume is empty, shape {original.shape}")
+    nbytes = original.nbytes
+    original, reconstruction = without_fill(original, reconstruction, fill)
     rmse, largest = rmse_and_largest(original, reconstruction)
-    original, reconstruction = replace_special_values(original, reconstruction)
     if value_range is None:
-        value_range = span_of((original.min(), original.max()))
+        finite, _ = replace_special_values(original, reconstruction)
+        value_range = span_of((finite.min(), finite.max()))
     return Quality(
         psnr=psnr(rmse, value_range),
         ssim=ssim(original, reconstruction, value_range, check),
         rmse=rmse,
         max_error=largest,
-        ratio=original.nbytes / nbytes_compressed,
+        ratio=nbytes / nbytes_compressed,
         bits_per_voxel=8 * nbytes_compressed / original.size,
     )
+
+
+def without_fill(
+    original: NDArray[Any], reconstruction: NDArray[Any], fill: tuple[float, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return both as floats with NaN where both have the same value that stands for no measurement.
+
+    They are returned as they are if there is none.
+    """
+    hidden = is_fill(original, fill) & (original == reconstruction) if fill else None
+    if hidden is None or not hidden.any():
+        return original, reconstruction
+    return _with_nan(original, hidden), _with_nan(reconstruction, hidden)
+
+
+def _with_nan(values: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return values as floats that hold them exactly, with NaN where they are hidden."""
+    floats = values.astype(values.dtype if values.dtype.kind == "f" else np.float64)
+    floats[hidden] = np.nan
+    return floats
 
 
 def replace_special_values(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -226,14 +276,14 @@ def merge_errors(
     Parameters
     ----------
     errors : RMSE and largest error of every leaf, (n_leaves, 2).
-    voxels : voxels of every leaf, (n_leaves,).
+    voxels : voxels of every leaf that the errors are of, (n_leaves,).
     part : part that each leaf belongs to, from 0, (n_leaves,).
     """
     merged = np.zeros((int(part.max()) + 1, 2))
     np.maximum.at(merged[:, 1], part, errors[:, 1])
     scale = np.maximum(merged[:, 1], np.finfo(float).tiny)  # so that no square overflows or vanishes
     squares = np.bincount(part, (errors[:, 0] / scale[part]) ** 2 * voxels)
-    merged[:, 0] = scale * np.sqrt(squares / np.bincount(part, voxels))
+    merged[:, 0] = scale * np.sqrt(squares / np.maximum(np.bincount(part, voxels), 1))
     return merged
 
 
@@ -252,4 +302,5 @@ def part_errors(original: NDArray[Any], values: NDArray[Any], header: NetworksHe
     tree = header.tree
     start, stop = tree.start[tree.leaves], tree.stop[tree.leaves]
     errors = box_errors(original, values, start, stop)
-    return merge_errors(errors, (stop - start).prod(axis=1), format_quality.parts_of_leaves(header))
+    known = np.array([np.isfinite(original[box_slices(*ends)]).sum() for ends in zip(start, stop, strict=True)])
+    return merge_errors(errors, known, format_quality.parts_of_leaves(header))

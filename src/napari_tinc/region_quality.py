@@ -112,7 +112,8 @@ def measure_regions(
     for plane, one, two in zip(labels, original, reconstruction, strict=True):
         check()
         sums.add_errors(plane, one, two)
-    _add_similarity(sums, finite, other, labels, value_range, check)
+    known = np.isfinite(original)
+    _add_similarity(sums, finite, other, labels, known, value_range, check)
     return list(_rows(sums, values))
 
 
@@ -157,14 +158,14 @@ def check_labels(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _add_similarity(
-    sums: _Sums, original: NDArray[Any], reconstruction: NDArray[Any], labels: NDArray[Any], value_range: float,
-    check: Check,
+    sums: _Sums, original: NDArray[Any], reconstruction: NDArray[Any], labels: NDArray[Any], known: NDArray[np.bool_],
+    value_range: float, check: Check,
 ) -> None:  # fmt: skip
     """Add up the structural similarity of every label, as :func:`~.metrics.ssim` does for the whole."""
-    original, reconstruction, labels = np.squeeze(original), np.squeeze(reconstruction), np.squeeze(labels)
+    original, reconstruction, labels, known = map(np.squeeze, (original, reconstruction, labels, known))
     if original.ndim > 3:
-        for triple in zip(original, reconstruction, labels, strict=True):
-            _add_similarity(sums, *triple, value_range, check)
+        for channel in zip(original, reconstruction, labels, known, strict=True):
+            _add_similarity(sums, *channel, value_range, check)
         return
     n = len(sums.voxels)
     if value_range == 0:
@@ -175,12 +176,13 @@ def _add_similarity(
     if (window := metrics.ssim_window(original.shape)) < 3:
         return
     margin = window // 2
-    inner = labels[(slice(margin, -margin),) * labels.ndim]
+    inner, known = (array[(slice(margin, -margin),) * labels.ndim] for array in (labels, known))
 
     def by_label(first: int, similarity: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Count voxels and sum the similarity of every label in a slab."""
         at = sums.index(inner[first : first + len(similarity)])
-        return np.bincount(at, minlength=n), np.bincount(at, similarity.ravel(), n)
+        seen = known[first : first + len(similarity)].ravel()
+        return np.bincount(at[seen], minlength=n), np.bincount(at[seen], similarity.ravel()[seen], n)
 
     for windows, similarity in metrics.map_ssim(original, reconstruction, value_range, by_label, check):
         sums.windows += windows

@@ -246,13 +246,6 @@ def test_damage_in_any_byte_is_found(compressed: tinc.TincVolume) -> None:
             tinc.TincVolume(data[:size])
 
 
-def test_values_that_are_not_finite_are_named() -> None:
-    volume = smooth().astype("f4")
-    volume[10, 20, 30] = np.nan
-    with pytest.raises(ValueError, match="1 voxels that are NaN"):
-        tinc.compress(volume, **OPTIONS)
-
-
 def test_a_psnr_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task, "LEAST_STEPS", 50)
     found = tinc.compress(smooth(), psnr=13, preset="fast", block=24)

@@ -392,6 +392,10 @@ FILES: Files = {
         exact_max_error=2,
         exact=np.stack([balls((9, 12, 40), 3, 1) > 0, balls((9, 12, 40), 2, 5) == 1]),
     ),
+    "fill-i2-in-networks": lambda: trained(
+        np.where(balls((16, 20, 22), 2, 3) > 0, -32768, waves("i2", (16, 20, 22), 900)), nbytes=2400, fill=-32768
+    ),
+    "fill-i4": lambda: bounded(waves("i4", scale=60) | -np.int32(balls((9, 12, 13), 1) > 0), 3, fill=-1),
     "bounded-f8-wide": lambda: bounded(waves("f8", (10, 11, 12)) ** 9 * 1e200, max_error=1e195),
 }
 

@@ -47,7 +47,7 @@ def run_compress(args: argparse.Namespace) -> None:
         ratio=args.ratio, nbytes=args.bytes, psnr=args.psnr, max_error=args.max_error, method=args.method,
         preset=args.preset or "balanced", device=args.device, seed=args.seed, weights=args.weights or "entropy",
         widths=args.widths, calibration=args.calibration, block=args.block, resume=folder, scheduler=args.scheduler,
-        exact_max_error=args.exact_max_error, **fields,
+        exact_max_error=args.exact_max_error, fill=args.fill, **fields,
     )  # fmt: skip
     try:
         figures = fit_to_file(args, image, options)
@@ -113,10 +113,6 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
 
         events = fit_isolated(image, options, read=reading(args))
     else:
-        from ..encoding.sources import say_if_lone
-
-        if options.max_error != 0 and not image.labels:
-            say_if_lone(image.array)
         events = tinc.fit(image.array, options.with_facts(image.options()))
     figures: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
@@ -134,6 +130,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = finished_entry(event.volume, figures)
                 progress.say(method_text(event.method, event.reason))
+                if text := _no_measurements(event.volume, options):
+                    progress.say(text)
             elif isinstance(event, tinc.Progress):
                 progress.show(event)
                 entry = log_entry(event)
@@ -153,6 +151,12 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
             if log and entry:
                 log.add(entry)
     return figures
+
+
+def _no_measurements(volume: tinc.TincVolume, options: tinc.Options) -> str:
+    """Say in words what of a volume is no measurement; "" if nothing is, or a warning has said it."""
+    fill = volume.fill
+    return "" if fill.values and "auto" in options.fill else fill.describe(volume.header.dtype, volume.size)
 
 
 def fit_table(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

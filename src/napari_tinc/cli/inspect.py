@@ -63,8 +63,9 @@ def run_info(args: argparse.Namespace) -> None:
     }  # fmt: skip
     if volume.parts.filter is not None:
         result["filter"] = volume.parts.filter.describe(written.get("filter"))
-    if volume.regions.bound is not None:
-        result |= {"exact_voxels": volume.regions.n_voxels, "exact_max_error": volume.regions.bound}
+    if volume.n_exact:
+        result |= {"exact_voxels": volume.n_exact, "exact_max_error": volume.regions.bound}
+    result |= _fill_of(volume)
     groups: dict[tuple[str, int], list[Chunk | ChunkEntry]] = {}
     for chunk in volume.parts.entries():
         kind = f"unknown ({chunk.kind})" if chunk.role is None else chunk.role.name
@@ -83,13 +84,22 @@ def run_info(args: argparse.Namespace) -> None:
     share = named.pop("background")
     if share:
         named["background"] = f"{share:.1%} of the voxels"
+    named = {key: value for key, value in named.items() if key not in ("fill", "fill_voxels")}
     promise = "" if volume.n_missing else _promise(volume)
-    print_result(args, result | tables, *filter(None, [promise]), named, *filter(None, tables.values()))
+    not_measured = volume.fill.describe(volume.header.dtype, volume.size)
+    print_result(args, result | tables, *filter(None, [promise, not_measured]), named, *filter(None, tables.values()))
 
 
 def _promise(volume: tinc.TincVolume) -> str:
     """Say in words what a file promises of its voxels; "" if nothing."""
-    return promise_of_file(volume.error_bound, volume.regions.bound, volume.regions.n_voxels)
+    n_exact = volume.n_exact
+    return promise_of_file(volume.error_bound, volume.regions.bound if n_exact else None, n_exact)
+
+
+def _fill_of(volume: tinc.TincVolume) -> dict[str, Any]:
+    """Return what a file says about voxels that are no measurements; empty if all are."""
+    fill = volume.fill
+    return {"fill": list(fill.values), "fill_voxels": fill.n_voxels} if fill.as_meta() else {}
 
 
 def _content_text(n_networks: int, n_blocks: int) -> str:
@@ -120,8 +130,11 @@ def run_verify(args: argparse.Namespace) -> None:
     if promise := _promise(volume):
         result["error_bound"] = volume.error_bound
         text += f"\n{promise}; all these values decode to what the encoder saw"
-        if volume.regions.bound is not None:
-            result |= {"exact_voxels": volume.regions.n_voxels, "exact_max_error": volume.regions.bound}
+        if volume.n_exact:
+            result |= {"exact_voxels": volume.n_exact, "exact_max_error": volume.regions.bound}
+    result |= _fill_of(volume)
+    if not_measured := volume.fill.describe(volume.header.dtype, volume.size):
+        text += f"\n{not_measured}"
     if args.against is not None:  # an empty name is a mistake, not a wish to prove nothing
         from ..encoding.verify import verify_against
         from ..io.read import read_volumes
@@ -148,6 +161,7 @@ def run_compare(args: argparse.Namespace) -> None:
     from ..decoding.values import MAX_EAGER_VOXELS
     from ..encoding.verify import psnr_of_regions
     from ..io.read import read_volumes
+    from ..metrics import without_fill
     from ..region_quality import measure_regions
 
     volume = tinc.open(args.file)
@@ -159,6 +173,7 @@ def run_compare(args: argparse.Namespace) -> None:
     original, values = np.asarray(read_volumes(args.image, **reading(args)).array), np.asarray(volume)
     figures = figures_of(volume, quality_of(original, values, volume), file=args.file)
     figures |= psnr_of_regions(original, values, volume)
+    original, values = without_fill(original, values, volume.fill.values)
     unit = unit_of(volume.header.spacing, volume.units)
     correlation = fourier_shell_correlation(original, values, volume.spacing, unit)
     parts: list[Part] = [[figures], correlation.describe()]

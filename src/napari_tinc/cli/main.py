@@ -111,6 +111,25 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number{hint}") from None
 
 
+def _fill(text: str) -> tuple[Any, ...]:
+    """Parse --fill: numbers with commas between them, auto, or none."""
+    from ..encoding.regions.fill_search import AUTO, parse_fill
+
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        return parse_fill("none" if parts == ["none"] else [part if part == AUTO else _exact(part) for part in parts])
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected numbers such as -32768, none, or auto") from error
+
+
+def _exact(text: str) -> float:
+    """Parse a number, a whole one as an int, which may be larger than a float holds exactly."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
 def _widths(text: str) -> list[int]:
     """Parse "48,16"."""
     if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
@@ -169,6 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     compress.add_argument("--exact", metavar="MASK", help=help)
     help = "instead of bit for bit, how far a voxel of --exact may be off, in units of the data"
     compress.add_argument("--exact-max-error", type=_number, default=0.0, metavar="E", help=help)
+    help = "values that are no measurements, such as -32768; none; or auto: one that is far from all others (auto)"
+    compress.add_argument("--fill", type=_fill, default="auto", metavar="VALUE,VALUE", help=help)
     help = "an image file of weights of the squared errors, 0 or more: large where detail matters"
     compress.add_argument("--importance", metavar="FILE", help=help)
     compress.add_argument("--weights", choices=WEIGHTS, help="how they are stored (entropy)")

@@ -53,5 +53,5 @@ def quality_of(original: ArrayLike, values: NDArray[Any], volume: TincVolume) ->
     """Measure decoded values of a volume against its original, as :func:`compare` does."""
     from ..metrics import measure
 
-    quality = measure(original, values, volume.nbytes_compressed)
+    quality = measure(original, values, volume.nbytes_compressed, fill=volume.fill.values)
     return replace(quality, ratio=volume.ratio)  # whatever dtype the original comes in now

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
+from ..format.fill import Fill, is_no_measurement
 from ..format.regions import RegionFacts, RegionPlace, parse_payload
 from .cache import LeastRecentlyUsed
 
@@ -129,6 +130,13 @@ class Regions:
     def _count(self) -> int:
         """Count the voxels inside, by the masks."""
         return sum(int(self.decoded(number)[0].sum()) for number in range(len(self)))
+
+    def count_without(self, fill: Fill) -> int:
+        """Count the voxels inside that are measurements."""
+        if fill.n_voxels is not None:
+            return max(0, self.n_voxels - fill.n_voxels)  # all those without a measurement are inside
+        regions = map(self.decoded, range(len(self)))
+        return sum(int((~is_no_measurement(values[mask], fill.values)).sum()) for mask, values in regions)
 
     def counted(self) -> RegionFacts | None:
         """Return the facts with the number of voxels, which is not known of a channel of a file."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..devices import cpu_count
 from ..errors import TincError
+from ..format.fill import is_fill
 from ..networks.values import rounded
 from .boxes import Boxes, Part
 from .cache import LeastRecentlyUsed
@@ -70,11 +71,15 @@ class VoxelDecoder:
     cache : keeps the tiles of slices that were decoded.
     dtype : of the values.
     labels : whether values are labels, which have no mean.
+    fill : values that are no measurements, and no part of a mean.
     """
 
-    def __init__(self, contents: Boxes, cache: LeastRecentlyUsed, *, dtype: np.dtype[Any], labels: bool) -> None:
+    def __init__(
+        self, contents: Boxes, cache: LeastRecentlyUsed, *, dtype: np.dtype[Any], labels: bool,
+        fill: tuple[float, ...] = (),
+    ) -> None:  # fmt: skip
         self._contents, self._cache = contents, cache
-        self._dtype, self._labels = dtype, labels
+        self._dtype, self._labels, self._fill = dtype, labels, fill
         self._shape, self._value_range = contents.header.shape, contents.header.value_range
 
     def decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
@@ -162,10 +167,21 @@ class VoxelDecoder:
                 for axis, n, count in zip(part, self._shape, (kz, ky, kx), strict=True)
             ])  # fmt: skip
             with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
-                points *= unit
-                means = points.reshape(z, kz, y, ky, x, kx).mean(axis=(1, 3, 5)) / unit
+                means = self._means(points.reshape(z, kz, y, ky, x, kx), unit)
             out[where] = rounded(means, self._dtype)
         return out
+
+    def _means(self, points: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
+        """Return the means over cells, (z, kz, y, ky, x, kx); where half or more is no measurement, its value."""
+        within = (1, 3, 5)
+        hidden = is_fill(points.astype(self._dtype), self._fill) if self._fill else None
+        if hidden is None or not hidden.any():
+            return np.multiply(points, unit, out=points).mean(axis=within) / unit
+        known = (~hidden).sum(axis=within)
+        means = np.where(hidden, 0, points * unit).sum(axis=within) / np.maximum(known, 1) / unit
+        values = np.where(hidden, points, -np.inf).max(axis=within)
+        n_points = points.size // means.size
+        return np.where(2 * known <= n_points, values, means)
 
     def points_per_axis(self, factor: int) -> int:
         """Return at how many points along its edge a cell of ``factor`` voxels is evaluated."""

@@ -6,6 +6,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
 from ..format.details import Details, budget_of, pack_details, unpack_details
+from ..format.fill import Fill
 from ..format.head import VolumeFacts
 from ..format.metadata import QUALITY_KEYS, read_json, usual_labels, with_chunk, with_json
 from ..format.placement import Placement, placement_of_head
@@ -102,7 +104,7 @@ class TincVolume(LazyBase):
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Smallest and largest value of the original."""
+        """Smallest and largest value of the original, without those that are no measurements (:attr:`fill`)."""
         return self.header.value_range
 
     @property
@@ -165,6 +167,16 @@ class TincVolume(LazyBase):
         ``regions.bound`` is None if the file has none.
         """
         return self._parts.regions
+
+    @cached_property
+    def fill(self) -> Fill:
+        """What is no measurement, and left out of range, PSNR and SSIM: ``fill.values``, and ``fill.n_voxels``."""
+        return Fill.of_meta(self.meta, self.header.dtype)
+
+    @property
+    def n_exact(self) -> int:
+        """Number of measurements in the regions that are kept, without what is there as :attr:`fill`."""
+        return self.regions.count_without(self.fill)
 
     @property
     def method(self) -> str:
@@ -270,6 +282,8 @@ class TincVolume(LazyBase):
         volumes = numbers[tuple(slice(None) if at is None else at for at in index)]
         kept = "".join(label for label, at in zip(self.axis_labels[:-3], index, strict=True) if at is None)
         meta = {key: value for key, value in self.meta.items() if key != "axes" and (key != "channels" or "c" in kept)}
+        if self.fill.values:
+            meta |= replace(self.fill, n_voxels=None).as_meta()
         if (axes := kept + self.axis_labels[-3:]) != usual_labels(len(kept)):
             meta["axes"] = axes
         return TincVolume.of_contents(
@@ -330,7 +344,7 @@ class TincVolume(LazyBase):
             if part is not None:
                 part.verify()
         self.regions.verify()
-        _ = self.axis_labels, self.channels, self.provenance, self.details
+        _ = self.axis_labels, self.channels, self.provenance, self.details, self.fill
 
     def __getitem__(self, index: Any) -> LazyArray:
         return self.levels[0][index]
@@ -348,7 +362,9 @@ class TincVolume(LazyBase):
 
     @cached_property
     def _decoder(self) -> VoxelDecoder:
-        return VoxelDecoder(self._parts, self._cache, dtype=self.dtype, labels=self.labels)
+        return VoxelDecoder(
+            self._parts, self._cache, dtype=self.dtype, labels=self.labels, fill=self.fill.values
+        )  # fmt: skip
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         return self._decoder.decode(factor, ranges)

@@ -181,7 +181,5 @@ def coded_block(
         decoded = filtered if is_left is None else np.where(is_left, filtered, decoded)
     check()
     rmse, largest = metrics.rmse_and_largest(values, decoded)
-    similarity = (
-        1.0 if rmse == 0 or not span else metrics.ssim(*metrics.replace_special_values(values, decoded), span, check)
-    )
+    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check)
     return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), crc)

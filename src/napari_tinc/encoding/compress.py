@@ -18,6 +18,7 @@ from ..devices import pick_device
 from ..errors import Cancelled
 from ..events import Finished, Planned, Preview, Progress
 from ..format import limits
+from ..io.read_options import say
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
 from ..training.trainer import n_shards
@@ -28,7 +29,9 @@ from .job import EncodingJob
 from .options import Options, ancillary_of, checked_source
 from .psnr_search import LEAST_RATIO, reach_psnr
 from .regions.exact import ExactRegion, run_with_region
+from .regions.fill_search import NoMeasurements, find_no_measurements, unmasked
 from .regions.importance import Importance
+from .sources import VolumeSource
 
 FEW_CHUNKS = 8  # Chunks that a file has besides blocks and overviews, with some to spare.
 SMALLER_EDGES = (256, 128, 64, 32)  # Sizes of blocks that are suggested if memory is too small.
@@ -43,7 +46,7 @@ def compress(
     placement: Any = None, details: Any = None, method: str = "auto", block: int | None = None,
     resume: str | os.PathLike[str] | None = None, scheduler: Any = None,
     exact: ArrayLike | None = None, exact_max_error: float = 0.0, importance: ArrayLike | None = None,
-    options: Options | None = None,
+    fill: float | Sequence[float] | str | None = "auto", options: Options | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TincVolume:  # fmt: skip
     """Compress a volume.
@@ -93,6 +96,9 @@ def compress(
     exact_max_error : instead of bit for bit, the largest difference of a voxel of ``exact`` from the original.
     importance : weights of the squared errors, each 0 or more, of the shapes that ``exact`` may have: where they are
         large, voxels are closer to the original, at the cost of the others.
+    fill : values that stand for no measurement, such as a padding of -32768: a number, several, None for none, or
+        "auto" for one that is far from all others. These voxels, NaN and infinite values are kept exactly, and left out
+        of the range, PSNR and SSIM.
     options : :class:`Options`, instead of all keywords above.
     on_progress : called with every :class:`Progress`.
 
@@ -128,7 +134,7 @@ def compress(
         units=units, axis_labels=axis_labels, weights=weights, levels=levels, widths=widths, calibration=calibration,
         max_error=max_error, labels=labels, channels=channels, placement=placement, details=details, method=method,
         block=block, resume=resume, scheduler=scheduler,
-        exact=exact, exact_max_error=exact_max_error, importance=importance,
+        exact=exact, exact_max_error=exact_max_error, importance=importance, fill=fill,
     )  # fmt: skip
     if options is not None and (given != Options() or exact is not None or importance is not None):
         raise TypeError("options and other keywords given, expected one: dataclasses.replace changes options")
@@ -175,18 +181,23 @@ def fit(
     largest error 3.0
     """
     options = Options.of(options, keywords)
+    if not options.labels:
+        array, values = unmasked(array, options.fill)
+        options = replace(options, fill=values)
     source = checked_source(array, options)
     budget = options.budget(source.nbytes)
+    fill = _find_fill(source, options)
     if not options.without_networks:  # else PyTorch is not needed
         pick_device(options.device)
     weights = None if options.importance is None else Importance.of(options.importance, source)
     job = EncodingJob(
-        source, options.facts(), ancillary_of(source, options),
+        source, options.facts(), ancillary_of(source, options, None if fill is None else fill.fill),
         options.settings(favour_decoding_speed=source.size > block_size.MOST_AT_ONCE), control or Control(),
         options.block, scheduler=options.scheduler, importance=weights,
         labels=options.labels or np.dtype(source.array.dtype).kind == "b",
     )  # fmt: skip
     region = None if options.exact is None else ExactRegion.of(options.exact, options.exact_max_error, source)
+    region = region if fill is None else ExactRegion.with_fill(region, fill, source)
     psnr = options.psnr
     planned = _plan(job, [budget] if psnr is None else [source.nbytes // 64, source.nbytes // LEAST_RATIO])
     if options.resume is not None:
@@ -194,12 +205,25 @@ def fit(
         job = replace(job, journal=Journal(Path(options.resume), _key(job, budget, psnr, region)))
         planned = replace(planned, kept=job.journal.kept(), others=job.journal.others())
 
+    lost_db = 0.0 if fill is None else fill.lost_db
+
     def run(job: EncodingJob, budget: int) -> Iterator[Progress | Preview | Finished]:
         """Make a file of at most so many bytes, or of the PSNR."""
-        return run_for_size(job, budget) if psnr is None else reach_psnr(job, float(psnr))
+        return run_for_size(job, budget) if psnr is None else reach_psnr(job, float(psnr) + lost_db)
 
-    events = run(job, budget) if region is None else run_with_region(job, region, budget, run)
+    plain = replace(job, extra=ancillary_of(source, options))
+    events = run(job, budget) if region is None else run_with_region(job, region, budget, run, plain)
     return while_held(options.resume, _job_events(job, planned, events))
+
+
+def _find_fill(source: VolumeSource, options: Options) -> NoMeasurements | None:
+    """Find what is no measurement, and say so if the caller has not named it."""
+    if options.labels or np.dtype(source.array.dtype).kind == "b":
+        return None
+    fill = find_no_measurements(source, options.fill, not_finite=options.max_error is None)
+    if fill is not None and fill.values and not fill.named:
+        say(fill.describe(source.dtype))
+    return fill
 
 
 def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
@@ -269,5 +293,5 @@ def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion 
     if job.importance is not None:
         key_parts += ["importance", job.importance.field.digest(source)]
     if region is not None:
-        key_parts += ["exact", region.bound, region.mask.digest(source)]
+        key_parts += region.key(source)
     return key_of(*key_parts, *(chunk.payload for chunk in job.extra))

@@ -27,9 +27,11 @@ def plan_entry(event: Planned) -> dict[str, Any]:
 
 
 def finished_entry(volume: TincVolume, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the line for a finished file: its figures, and its filter if it has one."""
+    """Return the line for a finished file: its figures, its filter, and what is no measurement, if it has them."""
     filter_ = volume.parts.filter
     what = {} if filter_ is None else {"filter": filter_.describe(volume.provenance.get("filter"))}
+    if not_measured := volume.fill.describe(volume.header.dtype, volume.size):
+        what["fill"] = not_measured
     return {"phase": "finished", **figures, **what}
 
 

@@ -19,12 +19,14 @@ from numpy.typing import ArrayLike
 from ..format import limits
 from ..format.chunks import Ancillary, Chunk
 from ..format.details import Details, budget_of, pack_details
+from ..format.fill import Fill
 from ..format.metadata import compact
 from ..format.networks_file import WeightsFormat
 from ..format.placement import Placement
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import block_size
+from .regions.fill_search import AUTO, parse_fill
 from .sources import VolumeSource, fitting_array
 
 DEFAULT_RATIO = 64.0  # The ratio if no target is given.
@@ -70,6 +72,7 @@ class Options:
     block : voxels along the edge of a block at most, 16 or more; None for what suits size and ratio.
     resume : folder that keeps finished work until the file is complete.
     scheduler : address of a dask.distributed scheduler, or its Client, whose workers fit the blocks.
+    fill : values that are no measurements: a number, several, None, or "auto" for such as are far from all others.
     exact : a mask, not 0 where voxels are kept bit for bit, of the volume's shape or of its z, y, x; None for none.
     exact_max_error : instead of bit for bit, the largest difference of a voxel of ``exact`` from the original.
     importance : weights of the squared errors, 0 or more, of the volume's shape or of its z, y, x; None for equal ones.
@@ -102,6 +105,7 @@ class Options:
     block: int | None = None
     resume: str | os.PathLike[str] | None = None
     scheduler: Any = None
+    fill: Any = "auto"
     exact: Any = field(default=None, compare=False, repr=False)
     exact_max_error: float = 0.0
     importance: Any = field(default=None, compare=False, repr=False)
@@ -126,7 +130,7 @@ class Options:
             "seed": operator.index(self.seed), "widths": widths, "channels": channels or None,
             "spacing": None if self.spacing is None else _parse_spacing(self.spacing),
             "placement": None if self.placement is None else Placement.of(self.placement),
-            "details": Details.of(self.details) if self.details else None,
+            "details": Details.of(self.details) if self.details else None, "fill": parse_fill(self.fill),
         }  # fmt: skip
         _check_units(self.units)
         for name, value in checked.items():  # lists that were given cannot be changed any more
@@ -206,7 +210,9 @@ class Options:
 
         If the image has labels, so do the options; without a target they then ask for ``max_error=0``.
         """
-        added = {name: value for name, value in facts.items() if getattr(self, name) is None}
+        added = {name: value for name, value in facts.items() if getattr(self, name) is None and name != "fill"}
+        if AUTO in self.fill and facts.get("fill"):
+            added["fill"] = (AUTO, *facts["fill"])
         if facts.get("labels"):
             added |= {"labels": True} if self.has_target else {"labels": True, "max_error": 0}
         return replace(self, **added)
@@ -314,8 +320,8 @@ def checked_source(array: ArrayLike, options: Options) -> VolumeSource:
     return source
 
 
-def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
-    """Return what META stores about axes, channels and labels; empty if a reader assumes just this.
+def meta_of(source: VolumeSource, options: Options, fill: Fill | None = None) -> dict[str, Any]:
+    """Return what META stores about axes, channels, labels and fill values; empty if a reader assumes just this.
 
     Raises
     ------
@@ -345,10 +351,10 @@ def meta_of(source: VolumeSource, options: Options) -> dict[str, Any]:
                 "labels must be exact (--max-error 0)"
             )
         meta["labels"] = True
-    return meta
+    return meta if fill is None else meta | fill.as_meta()
 
 
-def ancillary_of(source: VolumeSource, options: Options) -> list[Chunk]:
+def ancillary_of(source: VolumeSource, options: Options, fill: Fill | None = None) -> list[Chunk]:
     """Return the chunks that say what META and DETAILS store.
 
     Raises
@@ -356,7 +362,7 @@ def ancillary_of(source: VolumeSource, options: Options) -> list[Chunk]:
     ValueError
         If the options do not fit the volume.
     """
-    meta = meta_of(source, options)
+    meta = meta_of(source, options, fill)
     chunks = [Chunk.of(Ancillary.META, compact(meta))] if meta else []
     # A file without a known size is taken for one of the usual ratio: most are larger.
     budget = budget_of(options.budget(source.nbytes) or math.floor(source.nbytes / DEFAULT_RATIO))

@@ -9,7 +9,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,9 @@ from ..array_like import LazyBase
 from ..format import limits
 from ..format.limits import MAX_LEADING
 from ..io.arrays import extremes
-from ..io.read_options import say
 
 FEW_VOXELS = 2**25  # The fingerprint of a larger volume is that of some boxes,
 SAMPLE_EDGE = 32  # of this many voxels along an edge.
-LONE_EDGE = 40  # Voxels along an edge of the boxes in which a lone value is looked for.
-LEAST_OTHERS = 16  # With fewer values, none is called lone: they may be labels.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,47 +133,8 @@ class VolumeSource:
         if finite and self.dtype.kind == "f":
             bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
             if bad:
-                raise ValueError(
-                    f"volume has {bad} voxels that are NaN or infinite; expected finite values; max_error= keeps them"
-                )
+                raise ValueError(f"volume has {bad} voxels that are NaN or infinite; expected finite values")
         return values
-
-
-def lone_value(source: VolumeSource) -> tuple[float, float, float, float] | None:
-    """Look for one value far from all others, such as a padding of -32768 in a CT: in some boxes, not everywhere.
-
-    Returns
-    -------
-    The value, its share of the voxels, and the smallest and largest of the others. None if there is none: its distance
-    from the others is larger than these span, and it is in more than one voxel.
-    """
-    whole = math.prod(source.shape) <= 27 * LONE_EDGE**3
-    edges = [n if whole else min(n, LONE_EDGE) for n in source.shape]
-    corners = [sorted({0, (n - edge) // 2, n - edge}) for n, edge in zip(source.shape, edges, strict=True)]
-    boxes = [[slice(at, at + edge) for at, edge in zip(corner, edges, strict=True)] for corner in product(*corners)]
-    values = np.concatenate([source.read(0, box, finite=False).reshape(-1) for box in boxes])
-    found, counts = np.unique(values[np.isfinite(values)].astype(np.float64), return_counts=True)
-    if len(found) < LEAST_OTHERS:
-        return None
-    for place, others in ((0, found[1:]), (-1, found[:-1])):
-        distance = abs(found[place] - others[place])
-        if counts[place] > 1 and distance > others[-1] - others[0]:
-            return found[place], counts[place] / values.size, others[0], others[-1]
-    return None
-
-
-def say_if_lone(array: Any) -> None:
-    """Say if one value is far from all others: it may stand for no measurement, but counts as one."""
-    dtype = np.dtype(array.dtype)
-    is_long = dtype.kind in "iu" and dtype.itemsize == 8  # checked when the work begins
-    if dtype.kind not in "iuf" or is_long or not 3 <= len(array.shape) <= 3 + MAX_LEADING or 0 in array.shape:
-        return
-    if lone := lone_value(VolumeSource.of(array, exact=True)):
-        value, share, low, high = lone
-        say(
-            f"about {max(share, 1e-4):.2%} of the voxels are {value:g}, far from all others, {low:g} to {high:g}: they "
-            "count as measurements, in the range and the PSNR, too, and only --max-error 0 surely restores them"
-        )
 
 
 # --- plain numbers: without a mask, and with integers of at most 32 bits ---------------------------------------------
@@ -289,5 +246,5 @@ def masked_numbers(array: Any) -> ValueError:
     count = int(np.count_nonzero(np.ma.getmaskarray(array)))
     return ValueError(
         f"volume is a masked array of {array.dtype} with {count} masked voxels, which have no value. Give "
-        "array.filled(NUMBER), or array.astype(float), whose masked voxels are kept as NaN under max_error="
+        "array.filled(NUMBER), or array.astype(float), whose masked voxels are kept as NaN"
     )

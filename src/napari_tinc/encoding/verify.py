@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import metrics
 from ..bounded.check import largest_difference, violations
 from ..decoding.regions import whole_axes
 from ..decoding.volume import TincVolume
 from ..format.quality import span_of
 from ..octree import box_slices
 from .regions.exact import Tally
+from .regions.fill_search import unmasked
 from .sources import VolumeSource, fitting_array
 
 
@@ -45,6 +47,7 @@ def verify_against(volume: TincVolume, original: Any) -> Proof:
     bound, regions = volume.error_bound, volume.regions
     if bound is None and regions.bound is None:
         raise ValueError("the file promises no bound: it was written for a size or a PSNR, without max_error or exact")
+    original, _ = unmasked(original, (), quiet=True)
     source = VolumeSource.of(fitting_array(original), exact=True)
     shape = (*source.leading, *source.shape)
     if shape != volume.shape:
@@ -90,8 +93,9 @@ def psnr_of_regions(original: NDArray[Any], values: NDArray[Any], volume: TincVo
     -------
     ``psnr_inside`` and ``psnr_outside``; nothing for a file without regions.
     """
-    if volume.regions.bound is None:
+    if not volume.n_exact:
         return {}
+    original, values = metrics.without_fill(original, values, volume.fill.values)
     known = original[np.isfinite(original)]
     tally = Tally(span_of((known.min(), known.max())) if known.size else 0.0)
     shape = volume.shape[-3:]

@@ -52,7 +52,10 @@ def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
     axes = "".join(str(dim.label) for dim in dataset.dims).upper()
     if len(axes) != dataset.ndim or len(set(axes)) < len(axes) or not set("ZYX") <= set(axes):
         axes = default_axes(dataset.ndim)
-    return Content(array, axes, [(size, "um") for size in sizes], placement=_placement(dataset))
+    return Content(
+        array, axes, [(size, "um") for size in sizes], placement=_placement(dataset),
+        fill=declared_fill(array.dtype, dataset.attrs),
+    )  # fmt: skip
 
 
 def _placement(dataset: Any) -> Placement | None:
@@ -118,6 +121,13 @@ def decoded(array: Any, attributes: Mapping[str, Any], options: ReadOptions) -> 
     if fills:
         say(f"{fills[0]:g} (_FillValue) stands for voxels without a value; it is kept as a number")
     return scaled(array, slope, intercept, single=not options.precise)
+
+
+def declared_fill(dtype: Any, attributes: Mapping[str, Any]) -> list[float]:
+    """Return the integers that stand for voxels without a value, which :func:`decoded` keeps as numbers."""
+    is_scaled = (_number(attributes, "scale_factor", 1.0), _number(attributes, "add_offset", 0.0)) != (1, 0)
+    values = [_number(attributes, name, None) for name in _FILLS]
+    return [] if is_scaled or np.dtype(dtype).kind not in "iu" else [value for value in values if value is not None]
 
 
 class _Measured(AxesView):

@@ -39,6 +39,7 @@ class Content(NamedTuple):
     placement : where the voxels lie, in the unit of x; its matrix is of the axes Z, Y, X in this order.
     details : time step, contrast limits, names of labels.
     windows : values of each channel that are shown black and white; None where nobody chose them.
+    fill : values that stand for no measurement, as the file says.
     """
 
     array: Any
@@ -49,6 +50,7 @@ class Content(NamedTuple):
     placement: Placement | None = None
     details: Details | None = None
     windows: Sequence[tuple[float, float] | None] = ()
+    fill: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +69,7 @@ class Image:
     labels : whether the values are labels, as the file or the caller says.
     placement : where the voxels lie, in `units`; None if the file says no more than the spacing.
     details : time step, contrast limits, names of labels; None if the file has none.
+    fill : values that stand for no measurement, as the file says.
     """
 
     array: Any
@@ -78,6 +81,7 @@ class Image:
     labels: bool = False
     placement: Placement | None = None
     details: Details | None = None
+    fill: tuple[float, ...] = ()
 
     def options(self) -> dict[str, Any]:
         """Return what the image adds to :class:`napari_tinc.Options`: spacing, units, axes, channels, labels, place."""
@@ -85,6 +89,7 @@ class Image:
         return {
             "spacing": self.spacing, "units": units, "axis_labels": _distinct_letters(self.axes),
             "channels": self.channels, "labels": self.labels, "placement": self.placement, "details": self.details,
+            "fill": self.fill,
         }  # fmt: skip
 
 

@@ -124,7 +124,10 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
-    return Image(array, axes, spacing, units, name, channels, content.labels, content.placement, content.details)
+    return Image(
+        array, axes, spacing, units, name, channels, content.labels, content.placement, content.details,
+        tuple(content.fill),
+    )  # fmt: skip
 
 
 def _located(path: str, options: ReadOptions) -> tuple[Path | str, str, str, Reader]:

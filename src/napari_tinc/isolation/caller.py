@@ -24,6 +24,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
+from ..encoding.regions.fill_search import unmasked
 from ..encoding.sources import VolumeSource, plain_values
 from ..errors import ChildError, ReadWarning
 from ..events import Finished
@@ -81,6 +83,9 @@ def fit_isolated(
     if isinstance(source, str | os.PathLike):
         task: dict[str, Any] = {"path": os.fspath(source), "read": dict(read or {})}
     else:
+        if not options.labels:
+            source, values = unmasked(source, options.fill)
+            options = replace(options, fill=values)
         array = VolumeSource.of(source, exact=options.is_lossless).array
         task = {"shape": array.shape, "dtype": np.dtype(array.dtype).str}
     python = find_python()

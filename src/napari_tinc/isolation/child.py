@@ -19,7 +19,6 @@ from ..control import Control
 from ..devices import find_devices
 from ..encoding.compress import fit
 from ..encoding.options import Options
-from ..encoding.sources import say_if_lone
 from ..errors import ReadWarning
 from ..events import Finished
 from ..io.read import read_volumes
@@ -35,8 +34,6 @@ def fit_file(path: str, control: Control, options: Options, read: Mapping[str, A
     ``read`` has the fields of :class:`~napari_tinc.io.read_options.ReadOptions`.
     """
     image = read_volumes(path, **(read or {}))
-    if options.max_error != 0 and not image.labels:
-        say_if_lone(image.array)
     return fit(image.array, options.with_facts(image.options()), control=control)
 
 

@@ -81,7 +81,7 @@ class TincCodec(ArrayBytesCodec):
         method = "auto" if self.max_error is not None and self.method == "predictive" else self.method
         return Options(
             max_error=self.max_error, psnr=self.psnr, ratio=self.ratio, method=method, preset=self.preset,
-            seed=self.seed,
+            seed=self.seed, fill=None,  # One chunk tells too little of an array; the array names its fill value.
         )  # fmt: skip
 
     @classmethod

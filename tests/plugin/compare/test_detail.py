@@ -116,3 +116,11 @@ def test_work_ends_at_its_next_step() -> None:
     with pytest.raises(Cancelled):
         work.reach(0.7)
     assert work.share == 0.5
+
+
+def test_values_that_are_no_measurements_are_left_out() -> None:
+    array = np.random.default_rng(0).normal(100, 20, (12, 14, 16)).astype("int16")
+    array[:, :5] = -32768
+    measurement = detail.measure_detail(tinc.compress(array, max_error=4, fill=-32768), array)
+    assert measurement.quality.max_error <= 4 and measurement.quality.psnr < 40 and not measurement.broken
+    assert measurement.percentile_errors[-1] >= 3  # of zeros alone, were the others counted

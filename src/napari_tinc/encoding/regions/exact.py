@@ -1,5 +1,7 @@
 """Keep a region of a volume exactly, or within a bound of its own, while the rest is compressed by any method.
 
+Voxels that are no measurements (fill_search.py) are kept in the same way, with the region or alone.
+
 mask --places_of--> boxes --code--> REGION chunks, whose bytes are known
 volume with the mask filled smoothly, the bytes that remain --any method--> a file --with_regions--> the file
 """
@@ -28,17 +30,21 @@ from ...events import Finished, Preview, Progress
 from ...format import blocks_file
 from ...format.blocks_file import BlocksHeader, Payload
 from ...format.chunks import Ancillary, Chunk, ChunkKind, pack_entry
+from ...format.fill import is_fill, is_no_measurement
 from ...format.metadata import with_json
 from ...format.quality import pack_errors, span_of
 from ...format.regions import RegionFacts, RegionPlace, pack_payload, pack_regions
+from ...io.read_options import say
 from ...metrics import Quality, part_errors, psnr, quality_fields
 from ...octree import Octree, box_slices
 from ..job import EncodingJob
 from ..sources import VolumeSource
 from .fields import Field, slabs
-from .filling import filled, filled_source
+from .fill_search import NoMeasurements
+from .filling import KeptVoxels, filled, filled_source
 
 REGION_EDGE = 128  # A region is cut into boxes of at most this many voxels along an edge.
+MOST_SHARE = 0.5  # Values that nobody named are kept apart if that takes at most so much of the file.
 FILE_BYTES = 160  # A file of one tree becomes at most this much larger as a file of blocks.
 
 
@@ -51,11 +57,15 @@ class ExactRegion:
     mask : not 0 inside.
     bound : largest absolute error inside; 0 for bit for bit.
     places : boxes that cover it.
+    fill : what is no measurement and kept bit for bit, whatever the bound is; None if nothing is.
+    asked : the mask that the user gave; None if all that is kept is no measurement.
     """
 
     mask: Field
     bound: float
     places: list[RegionPlace]
+    fill: NoMeasurements | None = None
+    asked: Field | None = None
 
     @classmethod
     def of(cls, array: Any, bound: float, source: VolumeSource) -> ExactRegion:
@@ -72,7 +82,31 @@ class ExactRegion:
         places = [place for volume in range(source.n_volumes) for place in _places_of(mask, source, volume)]
         if not places:
             raise ValueError("exact has no voxel that is not 0, so that nothing would be kept; expected a mask")
-        return cls(mask, float(bound), places)
+        return cls(mask, float(bound), places, asked=mask)
+
+    @classmethod
+    def with_fill(cls, region: ExactRegion | None, fill: NoMeasurements, source: VolumeSource) -> ExactRegion:
+        """Return a region, or none, and the voxels that are no measurements. These must be some."""
+        asked = None if region is None else region.asked
+        mask = Field("fill", KeptVoxels(source, fill.values, asked))
+        places = [place for volume in range(source.n_volumes) for place in _places_of(mask, source, volume)]
+        return cls(mask, 0.0 if region is None else region.bound, places, fill, asked)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """What is no measurement, besides NaN and infinities."""
+        return () if self.fill is None else self.fill.values
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether nobody asked for it, and no method needs it."""
+        fill = self.fill
+        return self.asked is None and fill is not None and not fill.named and not fill.n_not_finite
+
+    def key(self, source: VolumeSource) -> list[Any]:
+        """Return what tells this region from others of the same volume."""
+        asked = [] if self.asked is None else [self.bound, self.asked.digest(source)]
+        return ["exact", *asked, *([] if self.fill is None else ["fill", *self.fill.values])]
 
     def inside(self, source: VolumeSource, place: RegionPlace) -> NDArray[np.bool_]:
         """Return which voxels of a box are kept, (z, y, x)."""
@@ -119,11 +153,15 @@ def _places_of(mask: Field, source: VolumeSource, volume: int) -> Iterator[Regio
         yield RegionPlace(volume, (start[0], start[1], start[2]), (shape[0], shape[1], shape[2]))
 
 
-def code_region(values: NDArray[Any], inside: NDArray[np.bool_], bound: float, check: Check = never) -> bytes:
+def code_region(
+    values: NDArray[Any], inside: NDArray[np.bool_], bound: float, check: Check = never, *, fill: tuple[float, ...] = ()
+) -> bytes:
     """Code a box whose voxels inside a mask are kept within a bound, as the payload of a REGION chunk.
 
-    AssertionError if a reader would decode others.
+    A box with a value of ``fill`` is kept bit for bit. AssertionError if a reader would decode others.
     """
+    if bound and is_fill(values[inside], fill).any():
+        bound = 0.0
     whole = bool(inside.all())
     candidates = [values] if whole else [filled(values, ~inside), np.where(inside, values, values[inside][0])]
     coded = [encode_and_decode(candidate, bound, check=check) for candidate in candidates]
@@ -135,13 +173,15 @@ def code_region(values: NDArray[Any], inside: NDArray[np.bool_], bound: float, c
 
 
 def run_with_region(
-    job: EncodingJob, region: ExactRegion, budget: int, run: Callable[[EncodingJob, int], Iterator[Any]]
-) -> Iterator[Progress | Preview | Finished]:
+    job: EncodingJob, region: ExactRegion, budget: int, run: Callable[[EncodingJob, int], Iterator[Any]],
+    plain: EncodingJob,
+) -> Iterator[Progress | Preview | Finished]:  # fmt: skip
     """Make a file of at most ``budget`` bytes (0 for no limit) that keeps a region. None comes if it is cancelled.
 
     Parameters
     ----------
     run : makes a file of a job and of at most so many bytes.
+    plain : the job without a region, which is done instead if values that nobody named would take most of the bytes.
 
     Raises
     ------
@@ -155,25 +195,26 @@ def run_with_region(
         values = job.source.read(place.volume, place.box, finite=False)
         inside = region.inside(job.source, place)
         n_voxels += int(inside.sum())
-        payloads.append(code_region(values, inside, region.bound, job.control.check))
+        payloads.append(code_region(values, inside, region.bound, job.control.check, fill=region.values))
         seconds, n = time.perf_counter() - began, len(region.places)
         left = seconds / (number + 1) * (n - number - 1)
         yield Progress("region", number + 1, n, seconds, left, math.nan, math.nan, sum(map(len, payloads)))
     facts = RegionFacts.of(region.bound, n_voxels, region.places)
     nbytes = len(pack_regions(facts)) + FILE_BYTES
     nbytes += sum(len(payload) + len(pack_entry(Chunk.of(ChunkKind.REGION, payload))) for payload in payloads)
+    if budget and nbytes > budget * MOST_SHARE and region.is_optional:
+        named = ", ".join(f"{value:g}" for value in region.values)
+        say(f"the places of {named} alone would take {nbytes:,} of {budget:,} bytes: {named} counts as a measurement")
+        yield from run(plain, budget)
+        return
     if budget and nbytes >= budget:
-        raise ValueError(
-            f"the exact region of {n_voxels:,} voxels alone takes {nbytes:,} bytes, and the file may have {budget:,}: "
-            "ask for a lower ratio, a smaller region, or allow errors inside it (--exact-max-error)"
-        )
+        raise ValueError(_too_large(region, n_voxels, nbytes, budget))
     # A filter is fitted to values as shares of the range, which must be that of the file.
-    base = replace(
-        job, source=filled_source(job.source, region.mask), surveys={}, value_range=_range_of(job.source)
-    )  # fmt: skip
+    source = filled_source(job.source, region.mask, None if region.fill is None else region.fill.low)
+    base = replace(job, source=source, surveys={}, value_range=_range_of(job.source, region.values))
     for event in run(base, budget - nbytes if budget else 0):
         if isinstance(event, Finished):
-            finished = with_region(job, event, facts, payloads)
+            finished = with_region(job, event, facts, payloads, region)
             if budget and finished.volume.nbytes_compressed > budget:
                 raise AssertionError(f"a file of {finished.volume.nbytes_compressed} bytes, expected {budget} at most")
             yield replace(finished, seconds=time.perf_counter() - began)
@@ -181,13 +222,29 @@ def run_with_region(
             yield event
 
 
-def with_region(job: EncodingJob, base: Finished, facts: RegionFacts, payloads: Sequence[bytes]) -> Finished:
+def _too_large(region: ExactRegion, n_voxels: int, nbytes: int, budget: int) -> str:
+    """Say that a region needs more bytes than the file may have, and what to do."""
+    allowed = f"alone takes {nbytes:,} bytes, and the file may have {budget:,}: ask for a lower ratio"
+    if region.asked is not None:
+        return (
+            f"the exact region of {n_voxels:,} voxels {allowed}, a smaller region, or allow errors inside it "
+            "(--exact-max-error)"
+        )
+    what = "what tells the voxels that are no measurements"
+    if region.values:
+        return f"{what} ({', '.join(f'{value:g}' for value in region.values)}) {allowed}, or --fill none (fill=None)"
+    return f"{what} (NaN or infinite) {allowed}, or for --max-error (max_error=), which keeps them, too"
+
+
+def with_region(
+    job: EncodingJob, base: Finished, facts: RegionFacts, payloads: Sequence[bytes], region: ExactRegion
+) -> Finished:  # fmt: skip
     """Return a file, made of a volume with the region filled, with the region; all its errors are measured anew."""
     source, volume = job.source, base.volume
     parts = volume.parts
     cache = LeastRecentlyUsed(volume.nbytes)
     regions = Regions(facts, payloads.__getitem__, range(len(payloads)), source.dtype, cache)
-    low, high = _range_of(source)
+    low, high = _range_of(source, region.values)
     span = span_of((low, high))
     blocks: list[Payload] = []
     errors: list[tuple[float, float]] = []
@@ -198,6 +255,7 @@ def with_region(job: EncodingJob, base: Finished, facts: RegionFacts, payloads: 
         original, axes = source.read(number, box, finite=False), whole_axes(box)
         values = np.array(volume[source.index(number, box)])
         regions.put(number, axes, values)
+        original, values = metrics.without_fill(original, values, region.values)
         tally.add(original, values, regions.mask(number, axes))
         part = parts.part(number, index)
         if isinstance(part, NetworkBox):
@@ -211,7 +269,7 @@ def with_region(job: EncodingJob, base: Finished, facts: RegionFacts, payloads: 
     if errors:
         ancillary.append(Chunk.of(Ancillary.QUALITY, pack_errors(np.array(errors), (low, high))))
     quality = tally.quality()
-    written = volume.provenance | quality_fields(quality) | tally.fields()
+    written = volume.provenance | quality_fields(quality) | (tally.fields() if region.asked is not None else {})
     header = _block_header(volume, source, (low, high), facts)
     overviews = parts.overview_payloads() if isinstance(parts, BlockContents) else []
     data = blocks_file.pack(header, overviews, blocks, with_json(ancillary, Ancillary.PROVENANCE, written), payloads)
@@ -241,13 +299,13 @@ def _with_true_errors(tree: NetworkBox, original: NDArray[Any], values: NDArray[
     return tree.pack(quality, spacing=None, unit="", origin=None, affine=None)
 
 
-def _range_of(source: VolumeSource) -> tuple[float, float]:
-    """Return the smallest and the largest finite value of a volume."""
+def _range_of(source: VolumeSource, fill: tuple[float, ...] = ()) -> tuple[float, float]:
+    """Return the smallest and the largest measurement of a volume."""
     lows, highs = [], []
     for volume in range(source.n_volumes):
         for slab in slabs(source.shape):
             values = source.read(volume, slab, finite=False)
-            known = values[np.isfinite(values)]
+            known = values[~is_no_measurement(values, fill)]
             if known.size:
                 lows.append(known.min())
                 highs.append(known.max())
@@ -266,9 +324,9 @@ class Tally:
         """Add the errors and the similarity of a box."""
         self.add_errors(original, values, inside)
         same = not self._span or np.array_equal(original, values, equal_nan=original.dtype.kind == "f")
-        pair = metrics.replace_special_values(original, values)
-        self._similarity += original.size * (1.0 if same else metrics.ssim(*pair, self._span))
-        self._voxels += original.size
+        known = int(np.isfinite(original).sum())
+        self._similarity += known * (1.0 if same or not known else metrics.ssim(original, values, self._span))
+        self._voxels += known
 
     def add_errors(self, original: NDArray[Any], values: NDArray[Any], inside: NDArray[np.bool_]) -> None:
         """Add the errors of a box."""

@@ -8,20 +8,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...format.fill import is_no_measurement
 from ...networks.values import rounded
 from ..sources import VolumeSource
 from .fields import Field
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KeptVoxels:
+    """The mask of the voxels of a volume that are no measurements, and of those of another mask if there is one."""
+
+    source: VolumeSource
+    fill: tuple[float, ...]
+    others: Field | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of all axes."""
+        return (*self.source.leading, *self.source.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the mask."""
+        return np.dtype(bool)
+
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[np.bool_]:
+        volume, box = volume_and_box(self.source, index)
+        mask = is_no_measurement(self.source.read(volume, box, finite=False), self.fill)
+        return mask if self.others is None else mask | (self.others.read(self.source, volume, box) != 0)
+
+
+def volume_and_box(source: VolumeSource, index: tuple[Any, ...]) -> tuple[int, tuple[slice, ...]]:
+    """Split an index of :meth:`VolumeSource.index` into the number of the volume and the box."""
+    *place, z, y, x = index
+    return (int(np.ravel_multi_index(place, source.leading)) if place else 0), (z, y, x)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Filled:
     """The array of a volume with the voxels of a mask filled in each box that is read.
 
-    Values depend on the box that is read: what is filled is never kept. A box without a voxel outside gets its mean.
+    Values depend on the box that is read: what is filled is never kept. A box without a voxel outside gets ``usual``,
+    or its mean if that is None.
     """
 
     source: VolumeSource
     mask: Field
+    usual: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -34,27 +67,29 @@ class Filled:
         return self.source.dtype
 
     def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
-        *place, z, y, x = index
-        volume = int(np.ravel_multi_index(place, self.source.leading)) if place else 0
-        inside = self.mask.read(self.source, volume, (z, y, x)) != 0
-        return filled(self.source.read(volume, (z, y, x), finite=False), inside)
+        volume, box = volume_and_box(self.source, index)
+        inside = self.mask.read(self.source, volume, box) != 0
+        return filled(self.source.read(volume, box, finite=False), inside, self.usual)
 
 
-def filled_source(source: VolumeSource, mask: Field) -> VolumeSource:
-    """Return a volume with the voxels of a mask filled."""
-    return replace(source, array=Filled(source, mask))
+def filled_source(source: VolumeSource, mask: Field, usual: float | None = None) -> VolumeSource:
+    """Return a volume with the voxels of a mask filled; with ``usual`` where a box has no others."""
+    return replace(source, array=Filled(source, mask, usual))
 
 
-def filled(values: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[Any]:
+def filled(values: NDArray[Any], inside: NDArray[np.bool_], usual: float | None = None) -> NDArray[Any]:
     """Return values, (z, y, x), with those inside a mask replaced by a smooth continuation of those outside.
 
     Means of finite values outside are taken over cells of 2, 4, ... voxels; where a cell has none, the next coarser one
-    has to do (the pull-push method).
+    has to do (the pull-push method). If none is outside, they become ``usual``, or the mean of all if that is None.
     """
     if not inside.any():
         return values
     known = ~inside & np.isfinite(values)
     out = values.copy()
+    if not known.any() and usual is not None:
+        out[inside] = usual
+        return out
     if not known.any():
         known = np.isfinite(values)
         out[inside] = rounded(np.array(values[known].astype(np.float64).mean() if known.any() else 0.0), values.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import ArrayOfFile, sparing
-from ..hdf5 import decoded, read_hdf5, unsigned
+from ..hdf5 import declared_fill, decoded, read_hdf5, unsigned
 from ..image import Content, default_axes, library
 from ..ngff.metadata import letters_of
 from ..read_options import ReadOptions
@@ -60,7 +60,8 @@ def _read_classic(file: Path, inside: str, options: ReadOptions) -> Content:
     with netcdf_file(file, mmap=True) as source:
         array, attributes, names, steps = _classic_variable(source, file, inside)
     array = unsigned(ArrayOfFile(array, file, portable=False), attributes)
-    return _placed(Content(decoded(array, attributes, options), default_axes(len(names))), names, steps)
+    fill = declared_fill(array.dtype, attributes)
+    return _placed(Content(decoded(array, attributes, options), default_axes(len(names)), fill=fill), names, steps)
 
 
 def _classic_variable(

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..arrays import ArrayOfFile
 from ..chosen import as_labels
-from ..hdf5 import decoded
+from ..hdf5 import declared_fill, decoded
 from ..image import Content, default_axes
 from ..read_options import ReadOptions, say
 from .labels import objects_of
@@ -91,7 +91,8 @@ def _plain_array(tree: Tree, path: str, node: Any, options: ReadOptions) -> Cont
     names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
     axes = letters_of([name for name in names if name]) if len(names) == node.ndim and all(names) else ""
     array = decoded(_array(tree, path, node), node.attrs, options)
-    return Content(array, axes if axes.strip("Q") else default_axes(node.ndim))
+    fill = declared_fill(array.dtype, node.attrs)
+    return Content(array, axes if axes.strip("Q") else default_axes(node.ndim), fill=fill)
 
 
 def _level(

@@ -51,7 +51,24 @@ def read_dicom(file: Path, inside: str, options: ReadOptions) -> Content:
         [(z, "mm"), (y, "mm"), (x, "mm")],
         placement=stack.placement,
         details=_details(frames),
+        fill=_padding(frames[0]),
     )
+
+
+def _padding(frame: Frame) -> list[float]:
+    """Return the value of the pixels outside what a scanner sees, as the header declares it; none if it does not.
+
+    A range of such values (PixelPaddingRangeLimit) is not taken.
+    """
+    value = frame.header.get("PixelPaddingValue")
+    if not isinstance(value, int | bytes) or frame.header.get("PixelPaddingRangeLimit") is not None:
+        return []
+    is_signed = bool(frame.header.get("PixelRepresentation", 0))
+    stored = int.from_bytes(value, "little", signed=is_signed) if isinstance(value, bytes) else int(value)
+    if is_signed and stored >= 2**15:  # written as unsigned, as many scanners do
+        stored -= 2**16
+    slope, intercept = frame.scale
+    return [stored * slope + intercept]
 
 
 def _series_of(headers: Sequence[tuple[Path, Any]]) -> list[list[Frame]]:

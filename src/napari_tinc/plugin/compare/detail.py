@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ...correlation import ShellCorrelation, fourier_shell_correlation, unit_of
 from ...decoding.volume import TincVolume
+from ...metrics import without_fill
 from ...region_quality import RegionQuality, check_labels, measure_regions
 from ..layers.origin import VOLUME, finest_level
 from .original import Measurement, measure
@@ -43,6 +44,7 @@ def measure_detail(
     work.reach(DECODED)
     measurement = measure(volume, original, values, work.check)
     work.reach(MEASURED)
+    original, values = without_fill(original, values, volume.fill.values)
     unit = unit_of(volume.header.spacing, volume.units)
     correlation = fourier_shell_correlation(original, values, volume.spacing, unit, work.check)
     work.reach(CORRELATED)

@@ -19,7 +19,7 @@ from ...correlation import ShellCorrelation
 from ...decoding.volume import TincVolume
 from ...encoding.sources import VolumeSource
 from ...encoding.verify import violations_in_regions
-from ...metrics import Quality, box_errors, psnr
+from ...metrics import Quality, box_errors, psnr, without_fill
 from ...metrics import measure as measure_quality
 from ...octree import box_slices
 from ...region_quality import RegionQuality
@@ -95,6 +95,9 @@ def measure(
     original = np.asarray(original)
     values = np.asarray(volume) if values is None else values
     quality = _quality(volume, original, values, check)
+    broken = _is_broken(volume, original, quality)
+    fill, truth = volume.fill.values, original
+    original, values = without_fill(truth, values, fill)
     errors = subtract(original, values)
     limit = error_limit(errors)
     finite = np.isfinite(original)
@@ -107,8 +110,8 @@ def measure(
     if uncalibrated_volume is not volume:
         uncalibrated_values = np.asarray(uncalibrated_volume)
         uncalibrated_rows, uncalibrated_quality = (
-            measure_leaves(uncalibrated_volume, uncalibrated_values, original),
-            _quality(uncalibrated_volume, original, uncalibrated_values, check),
+            measure_leaves(uncalibrated_volume, *without_fill(uncalibrated_values, truth, fill)),
+            _quality(uncalibrated_volume, truth, uncalibrated_values, check),
         )
     return Measurement(
         measure_leaves(volume, values, original),
@@ -116,7 +119,7 @@ def measure(
         quality,
         uncalibrated_quality,
         promise_of_volume(volume),
-        _is_broken(volume, original, quality),
+        broken,
         percentile_errors,
         edges,
         counts / errors.size,
@@ -134,7 +137,10 @@ def _is_broken(volume: TincVolume, original: NDArray[Any], quality: Quality) -> 
 
 def _quality(volume: TincVolume, original: NDArray[Any], values: NDArray[Any], check: Check) -> Quality:
     """Return what :func:`napari_tinc.compare` does. The work can be cancelled."""
-    return replace(measure_quality(original, values, volume.nbytes_compressed, check=check), ratio=volume.ratio)
+    fill = volume.fill.values
+    return replace(
+        measure_quality(original, values, volume.nbytes_compressed, check=check, fill=fill), ratio=volume.ratio
+    )
 
 
 def difference(

@@ -87,7 +87,8 @@ def layer_type(volume: TincVolume) -> str:
 def promise_of_volume(volume: TincVolume) -> str:
     """Say how far voxels may be from the original; "" if nothing is promised, or a part of the file is missing."""
     regions = volume.regions
-    return "" if volume.n_missing else promise_of_file(volume.error_bound, regions.bound, regions.n_voxels)
+    n_exact = volume.n_exact
+    return "" if volume.n_missing else promise_of_file(volume.error_bound, regions.bound if n_exact else None, n_exact)
 
 
 def _n_blocks(volume: TincVolume) -> int:
