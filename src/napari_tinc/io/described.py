@@ -16,9 +16,11 @@ from .units import UNITS, seconds_of
 
 # What a file may keep besides values.
 FACTS = (
-    "spacing", "unit", "origin", "orientation", "shear", "time step", "channels", "contrast limits", "names of labels",
-    "colormap, gamma and layer name",
+    "spacing", "unit", "origin", "orientation", "shear", "time step", "channels", "contrast limits", "labels",
+    "names of labels", "colormap, gamma and layer name",
 )  # fmt: skip
+# What values become in formats that have no place for some dtypes.
+USUAL_CHANGES = {"bool": "uint8", "float16": "float32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,8 @@ class Described:
             "orientation": place is not None and not place.is_upright,
             "shear": place is not None and place.is_sheared,
             "time step": self.details.time is not None, "channels": any(map(len, self.channels)),
-            "contrast limits": self.details.limits is not None,
+            "contrast limits": self.details.limits is not None
+            or any("window" in channel for channel in self.channels), "labels": self.labels,
             "names of labels": bool(self.details.objects),
             "colormap, gamma and layer name": any((self.details.colormap, self.details.gamma, self.details.name)),
         }  # fmt: skip
@@ -101,5 +104,5 @@ def written_dtype(dtype: Any, known: Sequence[str], name: str, becomes: Mapping[
     """
     stored = becomes.get(np.dtype(dtype).name, np.dtype(dtype).name)
     if stored not in known:
-        raise ValueError(f"{name} has no {np.dtype(dtype)}; it has {', '.join(known)}")
+        raise ValueError(f"{name} has no {np.dtype(dtype)}, only {', '.join(known)}: choose another format")
     return np.dtype(stored).newbyteorder("<")

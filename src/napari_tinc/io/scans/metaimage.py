@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ...array_like import LazyBase
 from ...format.placement import Placement
 from ..arrays import slabs_of
-from ..described import Described, written_dtype
+from ..described import FACTS, USUAL_CHANGES, Described, written_dtype
 from ..image import Content, library
+from ..own_facts import KEY, PLACE, own_text, with_own_facts
 from ..read_options import ReadOptions
 
 _TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -47,7 +48,8 @@ def read_metaimage(file: Path, inside: str, options: ReadOptions) -> Content:
     matrix[:3, :3] = direction * reader.GetSpacing()[:3]
     matrix[:3, 3] = reader.GetOrigin()[:3]
     sizes = [(size, "mm") for size in reversed(reader.GetSpacing()[:3])]
-    return Content(array, axes, sizes, placement=Placement.from_xyz(matrix, "LPS"))
+    content = Content(array, axes, sizes, placement=Placement.from_xyz(matrix, "LPS"))
+    return with_own_facts(content, reader.GetMetaData(KEY) if reader.HasMetaDataKey(KEY) else None)
 
 
 class _ItkArray(LazyBase):
@@ -106,7 +108,7 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     ITK writes the header, of an image of one voxel.
     """
     sitk = library("SimpleITK", "scans")
-    dtype = written_dtype(array.dtype, _TYPES, "MetaImage", {"bool": "uint8", "float16": "float32"})
+    dtype = written_dtype(array.dtype, _TYPES, "MetaImage", USUAL_CHANGES)
     if len(array.shape) > 4:
         raise ValueError(f"MetaImage has at most four axes, not {len(array.shape)}")
     image = sitk.GetImageFromArray(np.zeros((1,) * len(array.shape), dtype), isVector=False)
@@ -121,6 +123,8 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
         direction[:3, :3] = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
         image.SetDirection(direction.ravel().tolist())
         image.SetOrigin([*matrix[:3, 3].tolist(), *[0.0] * extra])
+    if own := own_text(described, set(FACTS) - set(PLACE)):
+        image.SetMetaData(KEY, own)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "header.mha"
         sitk.WriteImage(image, str(path), False)
