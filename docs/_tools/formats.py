@@ -63,7 +63,9 @@ def facts_kept(folder: Path, suffix: str) -> set[str]:
         folder, suffix, np.stack([values, values]), axes="tzyx", details=Details(time=(2.5, "second"))
     )
     kept |= {"time step"} if series.details is not None and series.details.time is not None else set()
-    channels = [{"name": name, "color": color, "window": "5 50"} for name, color in (("a", "#ff0000"), ("b", "#00ff00"))]
+    channels = [
+        {"name": name, "color": color, "window": "5 50"} for name, color in (("a", "#ff0000"), ("b", "#00ff00"))
+    ]
     stack = _there_and_back(
         folder, suffix, np.stack([values, values]), axes="czyx", channels=channels, value_range=(0, 209)
     )

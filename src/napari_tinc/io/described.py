@@ -12,7 +12,7 @@ import numpy as np
 from ..format.details import Details
 from ..format.placement import Placement
 from .image import Spacing
-from .units import UNITS, seconds_of
+from .units import CONVERSION, UNITS, seconds_of, shortest
 
 # What a file may keep besides values.
 FACTS = (
@@ -54,6 +54,14 @@ class Described:
         """Return how many of ``unit`` the unit of the spacing is; None if it is not known."""
         metres = UNITS[self.units][1] if self.units else math.nan
         return metres / UNITS[unit][1] if math.isfinite(metres) else None
+
+    def edges_in(self, unit: str) -> Spacing | None:
+        """Return the spacing in a unit; None if spacing or unit are not known."""
+        factor = self.factor_to(unit)
+        if self.spacing is None or factor is None:
+            return None
+        z, y, x = (shortest(edge * factor, CONVERSION) for edge in self.spacing)
+        return z, y, x
 
     @property
     def symbol(self) -> str:

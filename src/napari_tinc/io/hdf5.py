@@ -52,7 +52,7 @@ def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
     array = measured(dataset, ArrayOfFile(dataset, file, portable=False), options)
     axes = "".join(str(dim.label) for dim in dataset.dims).upper()
     if len(axes) != dataset.ndim or len(set(axes)) < len(axes) or not set("ZYX") <= set(axes):
-        axes = default_axes(dataset.ndim)
+        axes = default_axes(dataset.shape)
     content = Content(array, axes, [(size, "um") for size in sizes], placement=_placement(dataset))
     return with_own_facts(content, dataset.attrs.get(KEY))
 

@@ -15,7 +15,7 @@ from .read_options import ReadOptions
 def read_npy(file: Path, inside: str, options: ReadOptions) -> Content:
     """Read an .npy file as a memory map."""
     array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
-    return Content(array, default_axes(array.ndim))
+    return Content(array, default_axes(array.shape))
 
 
 def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
@@ -35,7 +35,7 @@ def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
                 raise ValueError(f"it has {len(volumes)} arrays of 3 axes or more, not one: {listed or 'no arrays'}")
             inside = volumes[0]
         array = archive[inside]
-    return Content(array, default_axes(array.ndim))
+    return Content(array, default_axes(array.shape))
 
 
 def write_npy(stream: Any, array: Any) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..array_like import LazyBase
 from .image import Content, library
 from .read_options import ReadOptions, say
-from .tiff_facts import calibrated, facts_of
+from .tiff_facts import calibrated, facts_of, look_of_page
 from .units import Size
 
 _TIFF = (".tif", ".tiff")
@@ -70,13 +70,14 @@ def read_slices(files: Sequence[Path]) -> Content:
     is_tiff = describe is _describe_tiff
     array: Any = SliceStack(ordered, usual, _read_tiff_page if is_tiff else _read_picture)
     sizes: list[Size] = []
+    details = None
     if is_tiff:
         import tifffile
 
         with tifffile.TiffFile(ordered[0]) as tiff:
             sizes = facts_of(tiff, 0).sizes
-            array = calibrated(array, tiff)
-    return Content(array, f"Z{usual.axes}", sizes)
+            array, details = calibrated(array, tiff), look_of_page(tiff.pages.first, None)
+    return Content(array, f"Z{usual.axes}", sizes, details=details)
 
 
 def in_order(files: Sequence[Path]) -> list[Path]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from ..array_like import LazyBase
 from .arrays import AxesView, slabs_of
 from .described import FACTS, Described
-from .image import Content, library, printable, rgb_of
+from .image import Content, default_axes, library, printable, rgb_of
 from .own_facts import KEY, own_text, with_own_facts
 from .read_options import ReadOptions, say
-from .tiff_facts import calibrated, facts_of
+from .tiff_facts import calibrated, facts_of, look_of_page
 from .units import UNITS
 
 READ_WHOLE = 2**28  # Larger TIFFs, in bytes, are not read into memory.
@@ -29,10 +29,6 @@ _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 # Larger files are no TIFFs of ImageJ, which knows no BigTIFF; tifffile keeps room for the tags.
 _CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_SHOWN_OTHERWISE = {
-    0: "the file says that 0 is white; values are those that are stored",
-    3: "the file has a table of colours, which is left out; values are their numbers",
-}
 _MOST_POSITIONS = 2**14  # Files of more planes do not have the place of each in OME-XML.
 _REDUCED = 1  # The bit of a page's subfile type that says it is a smaller copy of another.
 
@@ -70,19 +66,19 @@ def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
             _check_length(pages)
         if not is_mapped:
             _say_if_sparse(pages)
-        if shown := _SHOWN_OTHERWISE.get(int(series.keyframe.photometric)):
-            say(shown)
         of_pages = [page.index for page in pages] if is_merged else []
         if nbytes > READ_WHOLE:
             array = tifffile.memmap(file, series=number, mode="r") if is_mapped else _lazy_tiff(file, number, of_pages)
         else:
             array = np.asarray(_PageStack(pages)) if is_merged else series.asarray()
         axes = "IYX" if is_merged else series.axes
-        if unnamed := re.fullmatch("([QI]*)[QI](YXS?)", axes):
-            axes = f"{'Q' * len(unnamed[1])}Z{unnamed[2]}"
+        if re.fullmatch("[QI]+YX([QI]*|S)", axes):
+            n_colors = axes.count("S")
+            axes = default_axes(array.shape[: len(axes) - n_colors]) + "S" * n_colors
         facts = facts_of(tiff, number)
         array = calibrated(array, tiff)
-    content = Content(array, axes, facts.sizes, facts.channels, details=facts.details)
+        details = look_of_page(series.keyframe, facts.details)
+    content = Content(array, axes, facts.sizes, facts.channels, details=details)
     return with_own_facts(content, facts.own)
 
 

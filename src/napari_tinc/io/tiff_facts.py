@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.details import Details
+from .image import INVERTED
 from .own_facts import KEY
 from .read_options import say
 from .scaled import Scaled, scaled
@@ -22,9 +24,14 @@ UNCALIBRATED = 20  # ImageJ's number of none.
 # Dots an inch that programs write where nobody measured anything: of screens and printers.
 PRINT_DPI = (72, 90, 96, 100, 120, 144, 150, 180, 200, 240, 300, 360, 400, 600, 1200)
 PRINT_TOLERANCE = 2e-3  # Such a number may be rounded by this share, as 28.35 dots a centimetre are.
+WHITE_IS_ZERO = 0  # The number of this photometric interpretation.
+SHOWN_OTHERWISE = {
+    WHITE_IS_ZERO: "the file says that 0 is white: values are those that are stored, the colormap is gray_r",
+    3: "the file has a table of colours, which is left out; values are their numbers",
+}
 MILLIMETRES = {2: 25.4, 3: 10.0}  # By the number of a ResolutionUnit; others have no length.
 SMALL_PIXEL = 0.05  # Pixels below so many millimetres are told in micrometres.
-LEAST_DECIMAL = 1000  # Ratios with a smaller denominator are exact, not rounded to so many digits.
+DECIMALS = tuple(10**digits for digits in range(3, 10))  # Ratios are mostly rounded to one of so many parts.
 RATIO_TOLERANCE = 1e-9  # The best ratio of two integers of 32 bits is wrong by less than this share.
 
 
@@ -63,6 +70,14 @@ def facts_of(tiff: Any, series: int) -> Facts:
         page = tiff.series[series].keyframe
         sizes = _tag_sizes(page.tags) if page is not None else []
     return Facts(sizes, [], own=pixels.get(KEY))
+
+
+def look_of_page(page: Any, details: Details | None) -> Details | None:
+    """Return the details with the colormap of a page whose smallest value is white. What is shown otherwise is said."""
+    photometric = int(page.photometric)
+    if shown := SHOWN_OTHERWISE.get(photometric):
+        say(shown)
+    return replace(details or Details(), colormap=INVERTED) if photometric == WHITE_IS_ZERO else details
 
 
 def calibrated(array: Any, tiff: Any) -> Any:
@@ -156,8 +171,9 @@ def _pixel(ratio: tuple[int, int], length: float = 1.0) -> float:
     It is the shortest decimal among those that become this ratio: 0.26, not 0.26000000000000056.
     """
     count, per = ratio
-    is_decimal = per >= LEAST_DECIMAL and set(str(per)[1:]) == {"0"}  # so many digits were written
-    return shortest(float(Fraction(per, count) * Fraction(length)), 0.5 / count if is_decimal else RATIO_TOLERANCE)
+    decimal = next((ten for ten in DECIMALS if ten % per == 0), 0)  # the ratio was rounded to this many parts
+    tolerance = 0.5 * per / (count * decimal) if decimal else RATIO_TOLERANCE
+    return shortest(float(Fraction(per, count) * Fraction(length)), tolerance)
 
 
 def _metamorph_sizes(fields: Mapping[str, Any]) -> list[Size]:

@@ -27,7 +27,8 @@ _SPELLINGS = {symbol: name for name, (symbol, _) in UNITS.items()} | {"um": "mic
 
 SMALLEST = 1e-12  # Smaller voxels, in their unit, are refused by the format, as are larger ones than 1 / this.
 
-CONVERSION = 1e-14  # A conversion between units is wrong by less than this share: 0.3 becomes 0.30000000000000004.
+# What comes of a conversion between units, or of a matrix, is wrong by less than this share: 0.30000000000000004.
+CONVERSION = 1e-14
 
 Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the file spells them; None where it does not
 
@@ -68,7 +69,7 @@ def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] 
             say(f"the voxel size along {axis} has no unit of length, {unit} is taken: {_as_text(sizes)}")
         comparable = name != unit and math.isfinite(metre) and number is not None
         edge = number or 1.0
-        spacing.append(shortest(edge * metre / metres[base], CONVERSION) if comparable else edge)
+        spacing.append(shortest(edge * metre / metres[base] if comparable else edge, CONVERSION))
     z, y, x = spacing
     if not all(SMALLEST <= edge <= 1 / SMALLEST for edge in spacing):
         say(f"voxel sizes are left out: {_as_text(sizes)}, expected {SMALLEST:g} to {1 / SMALLEST:g}")

@@ -74,7 +74,8 @@ KEEPS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # What becomes of dtypes for which a format has no place; all others stay.
 CHANGES: dict[str, Mapping[str, str]] = {
-    **dict.fromkeys((".nii", ".nii.gz", ".nrrd", ".mha"), USUAL_CHANGES), **dict.fromkeys((".mrc", ".map"), MRC_CHANGES),
+    **dict.fromkeys((".nii", ".nii.gz", ".nrrd", ".mha"), USUAL_CHANGES),
+    **dict.fromkeys((".mrc", ".map"), MRC_CHANGES),
 }  # fmt: skip
 OUTPUT_SUFFIXES = (*_WRITERS, *_PATH_WRITERS, ".zarr")
 

@@ -91,7 +91,7 @@ def _plain_array(tree: Tree, path: str, node: Any, options: ReadOptions) -> Cont
     names = getattr(node.metadata, "dimension_names", None) or node.attrs.get("_ARRAY_DIMENSIONS") or ()
     axes = letters_of([name for name in names if name]) if len(names) == node.ndim and all(names) else ""
     array = decoded(_array(tree, path, node), node.attrs, options)
-    return Content(array, axes if axes.strip("Q") else default_axes(node.ndim))
+    return Content(array, axes if axes.strip("Q") else default_axes(node.shape))
 
 
 def _level(

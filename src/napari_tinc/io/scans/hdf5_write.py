@@ -31,9 +31,8 @@ def write_hdf5(path: Path, array: Any, described: Described) -> None:
         dataset = file.create_dataset(DATASET, shape, array.dtype, chunks=chunks, compression="gzip", shuffle=True)
         for axis, letter in enumerate(described.axes):
             dataset.dims[axis].label = letter
-        factor = described.factor_to("micrometer")
-        if described.spacing is not None and factor is not None:
-            dataset.attrs["element_size_um"] = np.array([size * factor for size in described.spacing])
+        if (edges := described.edges_in("micrometer")) is not None:
+            dataset.attrs["element_size_um"] = np.array(edges)
         if described.placement is not None:
             dataset.attrs["affine"] = described.placement.matrix
             dataset.attrs["space"] = described.placement.space

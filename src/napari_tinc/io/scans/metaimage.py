@@ -114,9 +114,9 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     image = sitk.GetImageFromArray(np.zeros((1,) * len(array.shape), dtype), isVector=False)
     factor = described.factor_to("millimeter") or 1.0
     extra = len(array.shape) - 3
-    spacing = described.spacing or (1.0, 1.0, 1.0)
+    spacing = described.edges_in("millimeter") or described.spacing or (1.0, 1.0, 1.0)
     step = described.seconds[0] if described.seconds and described.axes[0] == "t" else 1.0
-    image.SetSpacing([*(float(size) * factor for size in reversed(spacing)), *[step] * extra])
+    image.SetSpacing([*map(float, reversed(spacing)), *[step] * extra])
     if described.placement is not None:
         direction = np.eye(len(array.shape))
         matrix = described.placement.xyz("LPS", factor)

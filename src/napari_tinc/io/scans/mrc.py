@@ -76,9 +76,9 @@ def write_mrc(path: Path, array: Any, described: Described) -> None:
         if described.labels:
             mrc.add_label(LABELS)
         factor = described.factor_to("angstrom")
-        if described.spacing is not None and factor is not None:
-            z, y, x = (size * factor for size in described.spacing)
-            mrc.voxel_size = (x, y, z)
+        edges = described.edges_in("angstrom")
+        if edges is not None and factor is not None:
+            mrc.voxel_size = tuple(reversed(edges))
             if described.placement is not None and described.placement.is_upright:
                 origin = described.placement.xyz(factor=factor)[:3, 3]
                 mrc.header.origin.x, mrc.header.origin.y, mrc.header.origin.z = origin
