@@ -23,7 +23,7 @@ def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
 
     ValueError if there is no such array, or more than one.
     """
-    with np.load(file, allow_pickle=False) as archive:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         names = archive.files
         if inside and inside not in names:
             raise ValueError(f"it has no array {inside}; its arrays: {', '.join(names) or 'none'}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .arrays import unreadable
+from .arrays import guarded, unreadable
 from .bioio_images import PACKAGES, read_bioio
 from .chosen import chosen, how_to_name
 from .hdf5 import read_hdf5
@@ -123,6 +123,7 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
+    array = guarded(array, path)
     return Image(array, axes, spacing, units, name, channels, content.labels, content.placement, content.details)
 
 

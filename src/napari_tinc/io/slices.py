@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..array_like import LazyBase
+from .arrays import unreadable
 from .image import Content, library
 from .read_options import ReadOptions, say
 from .tiff_facts import calibrated, facts_of, look_of_page
@@ -56,7 +57,7 @@ def read_slices(files: Sequence[Path]) -> Content:
     """
     ordered = in_order(files)
     describe = _describe_tiff if ordered[0].suffix.lower() in _TIFF else _describe_picture
-    kinds = [describe(file) for file in ordered]
+    kinds = [_described(file, describe) for file in ordered]
     usual = Counter(kinds).most_common(1)[0][0]
     odd = [f"{file.name} ({kind})" for file, kind in zip(ordered, kinds, strict=True) if kind != usual]
     if odd:
@@ -122,6 +123,16 @@ def _say_gaps(numbers: Sequence[int], ordered: Sequence[Path]) -> None:
         )
 
 
+def _described(file: Path, describe: Callable[[Path], _Kind]) -> _Kind:
+    """Return what a file holds. ValueError, with its name, if it cannot be read."""
+    try:
+        return describe(file)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(file, error) from error
+
+
 def _describe_tiff(file: Path) -> _Kind:
     """Return what a TIFF of one slice holds."""
     import tifffile
@@ -182,7 +193,12 @@ class SliceStack(LazyBase):
 
     def _plane(self, file: Path) -> NDArray[Any]:
         """Read a slice. ValueError if the file is another than it was."""
-        values = self._read(file)
+        try:
+            values = self._read(file)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            raise unreadable(file, error) from error
         if values.shape != self._kind.shape:
             raise ValueError(f"{file} is {' x '.join(map(str, values.shape))}, expected {self._kind}: it has changed")
         return values.astype(self.dtype, copy=False)

@@ -30,10 +30,7 @@ def read_metaimage(file: Path, inside: str, options: ReadOptions) -> Content:
     sitk = library("SimpleITK", "scans")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(_reason(error)) from None
+    reader.ReadImageInformation()
     ndim, components = reader.GetDimension(), reader.GetNumberOfComponents()
     with file.open("rb") as stream:
         compressed = b"CompressedData = True" in stream.read(_HEADER_BYTES)
@@ -96,10 +93,7 @@ class _ItkArray(LazyBase):
         reader.SetFileName(str(self.file))
         reader.SetExtractIndex([side.start for side in reversed(box)])
         reader.SetExtractSize([side.stop - side.start for side in reversed(box)])
-        try:
-            return sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise ValueError(_reason(error)) from None
+        return sitk.GetArrayFromImage(reader.Execute())
 
 
 def write_metaimage(stream: Any, array: Any, described: Described) -> None:
@@ -133,9 +127,3 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     stream.write(header.replace(b"DimSize = " + one + b"\n", b"DimSize = " + real + b"\n"))
     for slab in slabs_of(array):
         stream.write(np.ascontiguousarray(slab.astype(dtype, copy=False)).data)
-
-
-def _reason(error: Exception) -> str:
-    """Return what ITK says is wrong, without the places in its code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "ERROR" in line or "Error" in line), lines[-1] if lines else "")
