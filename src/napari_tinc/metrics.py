@@ -149,7 +149,7 @@ def measure(
     Parameters
     ----------
     original, reconstruction : real numbers, of one shape. NaN and infinite values of the original are left out, and
-        must be the same in the reconstruction.
+        must be the same in the reconstruction. Masked voxels of either are left out, too.
     nbytes_compressed : bytes of the compressed file.
     value_range : range that PSNR and SSIM refer to; None for max - min of the original.
     check : called now and then; what it raises ends the work.
@@ -159,6 +159,7 @@ def measure(
     ValueError
         If the shapes differ, values are not real numbers, or a value is finite in only one of the two.
     """
+    masked = _mask_of(original, reconstruction)
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     for name, array in (("original", original), ("reconstruction", reconstruction)):
         if array.dtype.kind not in "biuf":
@@ -168,6 +169,9 @@ def measure(
         raise ValueError(f"shapes differ: original {original.shape}, reconstruction {reconstruction.shape}")
     if not original.size:
         raise ValueError(f"volume is empty, shape {original.shape}")
+    raw = original.nbytes
+    if masked is not None:
+        original, reconstruction = (np.where(masked, np.nan, array) for array in (original, reconstruction))
     rmse, largest = rmse_and_largest(original, reconstruction)
     original, reconstruction = replace_special_values(original, reconstruction)
     if value_range is None:
@@ -177,9 +181,15 @@ def measure(
         ssim=ssim(original, reconstruction, value_range, check),
         rmse=rmse,
         max_error=largest,
-        ratio=original.nbytes / nbytes_compressed,
+        ratio=raw / nbytes_compressed,
         bits_per_voxel=8 * nbytes_compressed / original.size,
     )
+
+
+def _mask_of(*arrays: Any) -> NDArray[np.bool_] | None:
+    """Return where any of some arrays is masked, as NumPy means it; None if none is."""
+    masks = [np.ma.getmaskarray(array) for array in arrays if np.ma.is_masked(array)]
+    return np.logical_or.reduce(masks) if masks else None
 
 
 def replace_special_values(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

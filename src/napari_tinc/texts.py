@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 
 def rough_size(nbytes: float) -> str:
@@ -49,3 +50,24 @@ def hex_of(color: Sequence[float]) -> str:
     """Write a color of three or four numbers, 0 to 1, as "#rrggbb"; with its opacity, "#rrggbbaa", if that is not 1."""
     text = "".join(f"{round(255 * min(1.0, max(0.0, float(part)))):02x}" for part in color)
     return f"#{text.removesuffix('ff') if len(text) == 8 else text}"
+
+
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """Return a message about Python arguments in other words, such as flags: "max_error=0" as "--max-error 0".
+
+    Parameters
+    ----------
+    names : what an argument is called instead. Arguments whose names are usual words, such as ratio, are found where
+        "=" follows, or where the message begins with them.
+    """
+    every = "|".join(sorted(names, key=len, reverse=True))
+
+    def value(match: re.Match[str]) -> str:
+        """Name an argument and write its value as on a command line."""
+        number = re.sub(r"[()\[\]'\s]", "", match[2])
+        return names[match[1]] + ("" if number in ("", "True") else f" {number}")
+
+    text = re.sub(rf"(?<![\w./\\-])({every})=(\([^)]*\)|\[[^\]]*\]|[^\s,;:)]*)", value, text)
+    text = re.sub(rf"^({every})(?= (?:is|and|has|of|within|given|adds)\b)", lambda match: names[match[1]], text)
+    unusual = "|".join(name for name in names if "_" in name or name == "nbytes")
+    return re.sub(rf"(?<![\w./\\-])({unusual})(?!\w|\.\w)", lambda match: names[match[1]], text) if unusual else text

@@ -62,6 +62,15 @@ def test_one_channel(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.array[1:3, 2], array[1, 1:3, 2])
     with pytest.raises(ValueError, match="it has 2 channels, 0 to 1: DAPI, GFP"):
         read_image(tmp_path / "v.ome.tif", channel=2)
+    metadata = {"axes": "CZYX", "Channel": {"Name": ["GFP", "GFP"]}}
+    tifffile.imwrite(tmp_path / "w.ome.tif", array, metadata=metadata, photometric="minisblack")
+    with pytest.raises(ValueError, match="channels 0, 1 are called so: give the number"):
+        read_image(tmp_path / "w.ome.tif", channel="GFP")
+    np.testing.assert_array_equal(read_image(tmp_path / "w.ome.tif", channel="1").array, array[1])
+    metadata = {"axes": "CZYX", "Channel": {"Name": ["1", "0"]}}
+    tifffile.imwrite(tmp_path / "n.ome.tif", array, metadata=metadata, photometric="minisblack")
+    with pytest.warns(ReadWarning, match="is taken as a number"):
+        np.testing.assert_array_equal(read_image(tmp_path / "n.ome.tif", channel="1").array, array[1])
     np.save(tmp_path / "v.npy", ramp())
     with pytest.raises(ValueError, match="its axes are ZYX, without channels"):
         read_image(tmp_path / "v.npy", channel=0)
@@ -87,7 +96,7 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, capsys: pytest.Capture
         assert problem in capsys.readouterr().err
     np.save(tmp_path / "v.npy", ramp())
     assert main(["compress", str(tmp_path / "v.npy"), str(tmp_path / "v.tinc"), "--labels", "--ratio", "8"]) == 1
-    assert "labels must be exact (--max-error 0)" in capsys.readouterr().err
+    assert "expected --max-error 0: labels must be exact" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -88,7 +88,8 @@ KINDS: dict[str, Callable[[Path], Any]] = {
     "v.npz": lambda file: np.savez_compressed(file, ARRAY), "v.nii": plain("nibabel"), "v.nii.gz": plain("nibabel"),
     "v.nrrd": plain("nrrd"), "v.mha": plain("SimpleITK"), "c.mha": compressed_mha, "v.mrc": plain("mrcfile"),
     "v.mrc.gz": packed_mrc, "v.h5": plain("h5py"), "v.nxs": plain("h5py"), "v.mgz": mgz, "v.mat": mat, "v.nc": netcdf,
-    "v.ozx": zipped_zarr, "png/s1.png": folder_of("png"), "jpg/s1.jpg": folder_of("jpg"), "tif/s1.tif": folder_of("tif"),
+    "v.ozx": zipped_zarr, "png/s1.png": folder_of("png"), "jpg/s1.jpg": folder_of("jpg"),
+    "tif/s1.tif": folder_of("tif"),
 }  # fmt: skip
 
 

@@ -78,15 +78,19 @@ def reading(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_method(args: argparse.Namespace) -> None:
-    """Raise ValueError if some options ask for networks and others for none."""
+    """Raise ValueError if some options ask for networks and others for none. One that changes nothing is said."""
+    from ..io.read_options import say
+
     if args.method == "networks" and args.max_error is not None:
         raise ValueError("--method networks and --max-error given, expected one: networks keep no bound")
     other = "--max-error" if args.max_error is not None else "--method predictive"
     if args.max_error is None and args.method != "predictive":
         return
-    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
+    for name, value in (("weights", args.weights), ("widths", args.widths)):
         if value is not None:
             raise ValueError(f"--{name} and {other} given, expected one: such a file has no networks")
+    if args.preset is not None:
+        say(f"--preset {args.preset} changes nothing: it says how long networks are trained, and {other} needs none")
 
 
 def _kept(folder: Path) -> str:

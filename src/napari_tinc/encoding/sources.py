@@ -63,8 +63,7 @@ class VolumeSource:
             dtype = np.dtype("u1")
         elif dtype.kind == "b":
             raise TypeError(
-                "volume is bool; a mask or label image is not an intensity, and would survive with "
-                "max_error=0 only (--max-error 0)"
+                "volume is bool; a mask or label image is not an intensity, and would survive with max_error=0 only"
             )
         if dtype.newbyteorder("<").str[1:] not in limits.DTYPES:
             if dtype.names:
@@ -138,7 +137,8 @@ class VolumeSource:
             bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
             if bad:
                 raise ValueError(
-                    f"volume has {bad} voxels that are NaN or infinite; expected finite values; max_error= keeps them"
+                    f"volume has {bad} voxels that are NaN or infinite, expected finite values; max_error= keeps them, "
+                    "and so does exact= where it marks them"
                 )
         return values
 
@@ -289,5 +289,5 @@ def masked_numbers(array: Any) -> ValueError:
     count = int(np.count_nonzero(np.ma.getmaskarray(array)))
     return ValueError(
         f"volume is a masked array of {array.dtype} with {count} masked voxels, which have no value. Give "
-        "array.filled(NUMBER), or array.astype(float), whose masked voxels are kept as NaN under max_error="
+        "array.filled(NUMBER), or array.astype(float), whose masked voxels are kept as NaN within a bound: max_error=0"
     )
