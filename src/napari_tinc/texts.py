@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+FULL_SHARE = 0.8  # A file that uses less of the bytes that were allowed says so.
+
 
 def rough_size(nbytes: float) -> str:
     """Write a number of bytes that is needed, rounded up: 1.2 GB, 40 MB, 200 kB."""
@@ -44,6 +46,26 @@ def promise_of_file(bound: float | None, region_bound: float | None, n_voxels: i
         if everywhere
         else f"{kept}; no bound elsewhere"
     )
+
+
+def unused_text(nbytes: int, budget: int, max_error: float, method: str) -> str:
+    """Say that a file takes much less than it was allowed, and why; "" if it does not, or has no budget.
+
+    Parameters
+    ----------
+    nbytes, budget : bytes of the file, and those that were allowed; 0 for no budget.
+    max_error : the largest error of any voxel.
+    method : "networks" or "predictive".
+    """
+    if nbytes >= FULL_SHARE * budget:
+        return ""
+    if max_error == 0:
+        why = "every voxel is kept bit for bit in fewer"
+    elif method == "networks":
+        why = "networks of the next larger size would take more"
+    else:
+        why = "the next finer step of the values would take more"
+    return f"{nbytes / budget:.0%} of the {budget:,} bytes that were allowed are used: {why}"
 
 
 def hex_of(color: Sequence[float]) -> str:

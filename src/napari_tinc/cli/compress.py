@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..encoding.log import Log, finished_entry, log_entry, plan_entry
+from ..texts import unused_text
 from .output import print_result
 from .paths import check_output, is_inside, is_same_file
 from .progress import kept_text, make_progress, method_text, plan_text
@@ -138,6 +139,9 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 figures |= {"seconds": event.seconds, "method": event.method, "reason": event.reason}
                 entry = finished_entry(event.volume, figures)
                 progress.say(method_text(event.method, event.reason))
+                allowed = 0 if event.volume.labels else options.budget(event.volume.nbytes)
+                if text := unused_text(figures["bytes"], allowed, event.quality.max_error, event.method):
+                    progress.say(text)
             elif isinstance(event, tinc.Progress):
                 progress.show(event)
                 entry = log_entry(event)
