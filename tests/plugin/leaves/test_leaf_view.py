@@ -283,7 +283,7 @@ def test_leaves_without_networks_are_named_by_what_they_are() -> None:
     for name, text in (
         (
             "blocks-background-u2",
-            "4 leaves: 4 on level 1; 1 smooth part (a polynomial), 2 without networks (predictive",
+            "4 leaves: 4 on level 2; 1 smooth part (a polynomial), 2 without networks (predictive",
         ),
         ("blocks-of-both-kinds", "2 leaves: 2 on level 1; 1 without networks (predictive coder)"),
         ("scalars", "of one value"),
