@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+import napari_tinc as tinc
 from napari_tinc.metrics import box_errors, measure, psnr, rmse_and_largest, ssim
 from napari_tinc.octree import Octree
 
@@ -103,3 +104,19 @@ def test_what_is_not_finite_in_both_is_left_out() -> None:
 def test_a_path_in_place_of_an_array_is_said() -> None:
     with pytest.raises(ValueError, match=r"reconstruction is of <U6, expected real numbers; open a file first"):
         measure(np.zeros((3, 3, 3)), "a.tinc", 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_masked_voxels_are_left_out(dtype: str) -> None:
+    """Whatever lies under NumPy's mask, in the original or the copy, is no measurement."""
+    values = np.random.default_rng(5).integers(0, 100, (8, 9, 10)).astype(dtype)
+    mask = np.zeros(values.shape, bool)
+    mask[2:5, 3:, :4] = True
+    original = np.ma.array(np.where(mask, 9999, values).astype(dtype), mask=mask)
+    quality = measure(original, values + 1, 100)
+    assert (quality.max_error, quality.rmse) == (1, 1)
+    assert quality.psnr == pytest.approx(20 * np.log10(float(values[~mask].max() - values[~mask].min())))
+    assert quality.ratio == values.nbytes / 100
+    if dtype == "float32":
+        kept = tinc.compress(original, max_error=0.5)
+        assert tinc.compare(original, kept).max_error <= 0.5

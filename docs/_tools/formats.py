@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from napari_tinc.format.details import Details
+from napari_tinc.format.limits import DTYPES
 from napari_tinc.format.placement import Placement, rotation_of
 from napari_tinc.io.described import FACTS
 from napari_tinc.io.image import Image
@@ -62,15 +63,37 @@ def facts_kept(folder: Path, suffix: str) -> set[str]:
         folder, suffix, np.stack([values, values]), axes="tzyx", details=Details(time=(2.5, "second"))
     )
     kept |= {"time step"} if series.details is not None and series.details.time is not None else set()
-    channels = [{"name": "a", "color": "#ff0000"}, {"name": "b", "color": "#00ff00"}]
-    stack = _there_and_back(folder, suffix, np.stack([values, values]), axes="czyx", channels=channels)
+    channels = [
+        {"name": name, "color": color, "window": "5 50"} for name, color in (("a", "#ff0000"), ("b", "#00ff00"))
+    ]
+    stack = _there_and_back(
+        folder, suffix, np.stack([values, values]), axes="czyx", channels=channels, value_range=(0, 209)
+    )
     kept |= {"channels"} if stack.channels == channels else set()
     shown = _there_and_back(folder, suffix, values, details=Details(limits=(5, 50)), value_range=(0, 209))
     kept |= {"contrast limits"} if shown.details is not None and shown.details.limits == (5, 50) else set()
     objects = ((1, "liver", "#ff0000"), (2, "spleen", "#00ff00"))
     labels = _there_and_back(folder, suffix, values % 3, details=Details(objects=objects), labels=True)
+    kept |= {"labels"} if labels.labels else set()
     kept |= {"names of labels"} if labels.details is not None and labels.details.objects == objects else set()
+    look = Details(colormap="viridis", gamma=1.5, name="liver")
+    styled = _there_and_back(folder, suffix, values, details=look)
+    kept |= {"colormap, gamma and layer name"} if styled.details == look else set()
     return kept
+
+
+def dtypes_kept(folder: Path, suffix: str) -> str:
+    """Say in words what becomes of each dtype that a ``.tinc`` file may have."""
+    becomes, refused = [], []
+    for dtype in ("bool", *(np.dtype(code).name for code in DTYPES)):
+        values = (np.arange(4 * 5 * 6).reshape(4, 5, 6) % 2).astype(dtype)
+        try:
+            found = np.dtype(_there_and_back(folder, suffix, values).array.dtype).name
+        except ValueError:
+            refused.append(dtype)
+        else:
+            becomes += [f"{dtype} as {found}"] if found != dtype else []
+    return "; ".join([*becomes, *([f"no {', '.join(refused)}"] if refused else [])]) or "all"
 
 
 def _there_and_back(folder: Path, suffix: str, values: Any, **described: Any) -> Image:
@@ -87,14 +110,14 @@ def _there_and_back(folder: Path, suffix: str, values: Any, **described: Any) ->
 
 def table() -> str:
     """Return the table as Markdown."""
-    rows = [("format", "read", "written", "kept when written", "not kept", "library")]
+    rows = [("format", "read", "written", "kept when written", "not kept", "dtypes", "library")]
     with tempfile.TemporaryDirectory() as folder:
         for name, suffixes, suffix, library in WRITTEN:
             kept = facts_kept(Path(folder), suffix)
             lost = [fact for fact in FACTS if fact not in kept]
             rows.append((name, suffixes, suffix, ", ".join(f for f in FACTS if f in kept) or "values only",
-                         ", ".join(lost), library))  # fmt: skip
-    rows.insert(1, ("---",) * 6)
+                         ", ".join(lost) or "-", dtypes_kept(Path(folder), suffix), library))  # fmt: skip
+    rows.insert(1, ("---",) * len(rows[0]))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

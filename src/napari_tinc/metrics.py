@@ -176,7 +176,7 @@ def measure(
     Parameters
     ----------
     original, reconstruction : real numbers, of one shape. NaN and infinite values of the original are left out, and
-        must be the same in the reconstruction.
+        must be the same in the reconstruction. Masked voxels of either are left out, too.
     nbytes_compressed : bytes of the compressed file.
     value_range : range that PSNR and SSIM refer to; None for max - min of the original.
     check : called now and then; what it raises ends the work.
@@ -187,6 +187,7 @@ def measure(
     ValueError
         If the shapes differ, values are not real numbers, or a value is finite in only one of the two.
     """
+    masked = _mask_of(original, reconstruction)
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     for name, array in (("original", original), ("reconstruction", reconstruction)):
         if array.dtype.kind not in "biuf":
@@ -197,6 +198,8 @@ def measure(
     if not original.size:
         raise ValueError(f"volume is empty, shape {original.shape}")
     nbytes = original.nbytes
+    if masked is not None:
+        original, reconstruction = (np.where(masked, np.nan, array) for array in (original, reconstruction))
     original, reconstruction = without_fill(original, reconstruction, fill)
     rmse, largest = rmse_and_largest(original, reconstruction)
     if value_range is None:
@@ -230,6 +233,12 @@ def _with_nan(values: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
     floats = values.astype(values.dtype if values.dtype.kind == "f" else np.float64)
     floats[hidden] = np.nan
     return floats
+
+
+def _mask_of(*arrays: Any) -> NDArray[np.bool_] | None:
+    """Return where any of some arrays is masked, as NumPy means it; None if none is."""
+    masks = [np.ma.getmaskarray(array) for array in arrays if np.ma.is_masked(array)]
+    return np.logical_or.reduce(masks) if masks else None
 
 
 def replace_special_values(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

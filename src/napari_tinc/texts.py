@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+
+FULL_SHARE = 0.8  # A file that uses less of the bytes that were allowed says so.
 
 
 def rough_size(nbytes: float) -> str:
@@ -45,7 +48,48 @@ def promise_of_file(bound: float | None, region_bound: float | None, n_voxels: i
     )
 
 
+def unused_text(nbytes: int, budget: int, max_error: float, method: str) -> str:
+    """Say that a file takes much less than it was allowed, and why; "" if it does not, or has no budget.
+
+    Parameters
+    ----------
+    nbytes, budget : bytes of the file, and those that were allowed; 0 for no budget.
+    max_error : the largest error of any voxel.
+    method : "networks" or "predictive".
+    """
+    if nbytes >= FULL_SHARE * budget:
+        return ""
+    if max_error == 0:
+        why = "every voxel is kept bit for bit in fewer"
+    elif method == "networks":
+        why = "networks of the next larger size would take more"
+    else:
+        why = "the next finer step of the values would take more"
+    return f"{nbytes / budget:.0%} of the {budget:,} bytes that were allowed are used: {why}"
+
+
 def hex_of(color: Sequence[float]) -> str:
     """Write a color of three or four numbers, 0 to 1, as "#rrggbb"; with its opacity, "#rrggbbaa", if that is not 1."""
     text = "".join(f"{round(255 * min(1.0, max(0.0, float(part)))):02x}" for part in color)
     return f"#{text.removesuffix('ff') if len(text) == 8 else text}"
+
+
+def with_names(text: str, names: Mapping[str, str]) -> str:
+    """Return a message about Python arguments in other words, such as flags: "max_error=0" as "--max-error 0".
+
+    Parameters
+    ----------
+    names : what an argument is called instead. Arguments whose names are usual words, such as ratio, are found where
+        "=" follows, or where the message begins with them.
+    """
+    every = "|".join(sorted(names, key=len, reverse=True))
+
+    def value(match: re.Match[str]) -> str:
+        """Name an argument and write its value as on a command line."""
+        number = re.sub(r"[()\[\]'\s]", "", match[2])
+        return names[match[1]] + ("" if number in ("", "True") else f" {number}")
+
+    text = re.sub(rf"(?<![\w./\\-])({every})=(\([^)]*\)|\[[^\]]*\]|[^\s,;:)]*)", value, text)
+    text = re.sub(rf"^({every})(?= (?:is|and|has|of|within|given|adds)\b)", lambda match: names[match[1]], text)
+    unusual = "|".join(name for name in names if "_" in name or name == "nbytes")
+    return re.sub(rf"(?<![\w./\\-])({unusual})(?!\w|\.\w)", lambda match: names[match[1]], text) if unusual else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from napari_tinc.cli.main import main
 from napari_tinc.encoding import compress as encoding_compress
 from napari_tinc.encoding import options as encoding_options
 from napari_tinc.io.read import read_image
+from napari_tinc.texts import with_names
 from napari_tinc.training import task
 
 
@@ -86,7 +88,6 @@ def test_the_choices_are_those_of_the_codec() -> None:
     [
         (wave()[0], "axes YX, shape 24, 28; expected ZYX"),
         (np.zeros((2, 2, 2, 2, 3, 4, 5), np.uint8), "7 axes, shape (2, 2, 2, 2, 3, 4, 5); expected 3"),
-        (wave() > 100, "bool"),
         (wave(dtype="complex64"), "complex64"),
         (wave(dtype="int64") * 2**30, "int64 and values"),
         (np.zeros((0, 3, 3)), "empty"),
@@ -111,14 +112,13 @@ def test_volumes_that_cannot_be_compressed(
         ("--bytes 10", "smallest file"),
         ("--ratio nan", "ratio is nan"),
         ("--ratio 0.5", "ratio is 0.5"),
-        ("--bytes 0", "nbytes is 0"),
+        ("--bytes 0", "--bytes is 0"),
         ("--device abacus", "'abacus'"),
         ("--seed -1", "seed is -1, expected 0 to"),
         ("--block 4", "block is 4, expected at least 16"),
         ("--widths 48,16 --psnr 30", "expected one"),
         ("--widths 48,16 --max-error 0", "--widths and --max-error given, expected one"),
         ("--weights entropy --max-error 1", "--weights and --max-error given, expected one"),
-        ("--preset balanced --max-error 0", "--preset and --max-error given, expected one"),
         ("--method networks --max-error 0", "--method networks and --max-error given, expected one"),
         ("--method predictive --widths 9,9", "--widths and --method predictive given, expected one"),
         ("--method predictive --ratio 1e4", "without networks: the smallest file is about"),
@@ -247,3 +247,67 @@ def test_what_would_hang_or_be_lost_is_refused(tmp_path: Path, capsys: pytest.Ca
         assert main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 0
     (there / "labels").mkdir()
     assert main(["decompress", str(tmp_path / "b.tinc"), str(there)]) == 1 and (there / "labels").is_dir()
+
+
+# --- messages about Python arguments name the flag --------------------------------------------------------------------
+
+
+def saved(path: Path, array: Any) -> Path:
+    np.save(path, array)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "reason"),
+    [
+        (wave(), "--exact mask.npy --max-error 0", "--exact and --max-error 0.0 given, expected one: every voxel is"),
+        (wave(), "--exact mask.npy --exact-max-error 5 --max-error 3", "--exact within 5.0 and --max-error 3.0 given"),
+        (wave(), "--exact-max-error 5", "--exact-max-error 5.0 given without --exact"),
+        (wave(), "--exact small.npy", "--exact has the shape (2, 2, 2), expected (40, 24, 28)"),
+        (wave(), "--importance small.npy", "--importance has the shape (2, 2, 2)"),
+        (wave(), "--importance mask.npy --max-error 3", "--importance and --max-error 3.0 given"),
+        (wave(), "--labels --ratio 8", "--labels and --ratio 8.0 given, expected --max-error 0: labels must be exact"),
+        (wave(), "--bytes 0", "--bytes is 0"),
+        (wave(), "--ratio 0.5", "--ratio is 0.5, expected at least 1"),
+        (wave(), "--widths 48,16 --psnr 30", "--widths 48,16 and --psnr 30.0 given"),
+        (wave(), "--seed -1", "--seed is -1"),
+    ],
+)
+def test_messages_name_flags_and_no_arguments_of_python(
+    tmp_path: Path, fail: Callable[..., str], monkeypatch: pytest.MonkeyPatch, array: Any, options: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "mask.npy", (np.arange(wave().size) >= 26000).reshape(wave().shape))
+    saved(tmp_path / "small.npy", np.ones((2, 2, 2), "u1"))
+    message = fail("compress", saved(tmp_path / "v.npy", array), tmp_path / "v.tinc", *options.split())
+    assert reason in message
+    assert not re.search(r"\b[a-z_]+=|max_error|nbytes", message), message
+
+
+def test_file_names_are_no_arguments() -> None:
+    names = {"ratio": "--ratio", "max_error": "--max-error", "nbytes": "--bytes"}
+    for text in ("cannot read /a/ratio=3/max_error.npy: it is no file", "a ratio of 3 is asked for"):
+        assert with_names(text, names) == text
+    assert (
+        with_names("ratio=3 or max_error=(1, 2), ask for nbytes.", names)
+        == "--ratio 3 or --max-error 1,2, ask for --bytes."
+    )
+
+
+def test_a_preset_beside_a_bound_changes_nothing_and_is_said(
+    tmp_path: Path, image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in (["--max-error", "3"], ["--method", "predictive"]):
+        assert main(["compress", image, str(tmp_path / "v.tinc"), "--preset", "fast", *option]) == 0
+        assert "napari-tinc: --preset fast changes nothing" in capsys.readouterr().err
+
+
+def test_a_mask_is_kept_bit_for_bit_whatever_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = wave() > 100
+    for option, unused in (([], ""), (["--ratio", "8"], "--ratio is not used"), (["--psnr", "30"], "--psnr is not")):
+        file = str(tmp_path / "v.tinc")
+        assert main(["compress", str(saved(tmp_path / "v.npy", mask)), file, *option]) == 0
+        err = capsys.readouterr().err
+        assert "napari-tinc: a mask (bool) is kept bit for bit" in err and unused in err
+        assert tinc.open(file).labels and tinc.open(file).error_bound == 0
+        np.testing.assert_array_equal(tinc.open(file), mask)

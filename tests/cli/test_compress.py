@@ -22,6 +22,7 @@ from napari_tinc.encoding import without_networks
 from napari_tinc.io.image import Image
 from napari_tinc.io.read import read_image
 from napari_tinc.networks import values
+from napari_tinc.texts import unused_text
 from napari_tinc.training import fit_tree
 
 # --- compress --------------------------------------------------------------------------------------------------------
@@ -206,3 +207,20 @@ def test_every_axis_has_a_letter_of_its_own(axes: str, labels: str) -> None:
 
 
 # --- progress, and whole processes -----------------------------------------------------------------------------------
+
+
+def test_bytes_that_are_not_used_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat = np.full((20, 24, 28), 7, "u2")
+    flat[3, 4, 5] = 9
+    np.save(tmp_path / "v.npy", flat)
+    assert (
+        main(["compress", str(tmp_path / "v.npy"), str(tmp_path / "v.tinc"), "--ratio", "4", "--method", "predictive"])
+        == 0
+    )
+    err = capsys.readouterr().err
+    assert "% of the 6,720 bytes that were allowed are used: every voxel is kept bit for bit in fewer" in err
+    for option in (["--max-error", "0"], ["--psnr", "30"]):
+        assert main(["compress", str(tmp_path / "v.npy"), str(tmp_path / "v.tinc"), *option]) == 0
+        assert "allowed" not in capsys.readouterr().err
+    assert unused_text(900, 1000, 3, "networks") == "" and unused_text(900, 0, 3, "networks") == ""
+    assert unused_text(700, 1000, 3, "predictive").endswith("used: the next finer step of the values would take more")

@@ -66,9 +66,9 @@ def test_a_file_of_networks_proves_its_region_only(folder: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--exact-max-error", "3"], "exact_max_error=3.0 given without exact"),
-    (["--exact", "in.npy", "--max-error", "0"], "can only be kept better than the rest"),
-    (["--importance", "mask.tif", "--max-error", "2"], "importance and max_error=2.0 given, expected one"),
+    (["--exact-max-error", "3"], "--exact-max-error 3.0 given without --exact"),
+    (["--exact", "in.npy", "--max-error", "0"], "every voxel is kept bit for bit"),
+    (["--importance", "mask.tif", "--max-error", "2"], "--importance and --max-error 2.0 given, expected one"),
     (["--exact", "nothing.tif"], "nothing.tif"),
     (["--exact", "in.npy", "--ratio", "50"], "--exact-max-error"),
 ])  # fmt: skip

@@ -240,7 +240,6 @@ def test_stop_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
         (np.zeros((4, 0, 4), "u1"), {}, "volume is empty"),
         (np.full((4, 4, 4), np.nan, "f4"), {}, r"no measurements \(NaN or infinite\) alone takes \d+ bytes.*max_error"),
         (np.array([[[-1.7e308, 1.7e308]]]), {}, "spans more than"),
-        (np.zeros((4, 4, 4), bool), {}, "volume is bool"),
         (np.zeros((4, 4, 4), "c8"), {}, "dtype complex64, expected one of uint8"),
         (np.zeros((4, 4, 4), object), {}, "dtype object"),
         (np.full((4, 4, 4), 2**40, "u8"), {}, "dtype uint64 and values 1099511627776 to 1099511627776, which do not"),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
+from napari_tinc.bounded.box import decode_box
 from napari_tinc.encoding import without_networks
-from napari_tinc.encoding.regions.importance import Importance
+from napari_tinc.encoding.regions.importance import MOST_STEPS, Importance
+from napari_tinc.encoding.regions.weighed_boxes import WeighedBoxes
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.isolation.caller import fit_isolated
 from napari_tinc.octree import Octree
@@ -40,7 +42,7 @@ def psnr_in_corner(values: np.ndarray, volume: tinc.TincVolume) -> float:
 
 @pytest.mark.parametrize(("keywords", "gain"), [
     ({"method": "networks", "ratio": 24}, 2), ({"method": "networks", "ratio": 3, "block": 16}, 1),
-    ({"method": "predictive", "ratio": 8, "block": 16}, 2),
+    ({"method": "predictive", "ratio": 8, "block": 16}, 2), ({"method": "predictive", "ratio": 8}, 2),
 ])  # fmt: skip
 def test_an_important_region_is_better_by_so_many_decibels_at_equal_bytes(
     keywords: dict, gain: float, monkeypatch: pytest.MonkeyPatch
@@ -95,11 +97,25 @@ def test_draws_weigh_errors_without_bias() -> None:
     assert np.mean(means) == pytest.approx(float((importance * volume**2).mean()), rel=0.03)
 
 
-def test_bounds_of_blocks_follow_their_importance() -> None:
-    source = VolumeSource.of(noisy_waves())
-    tree = Octree.full(SHAPE, 1)
-    scales = Importance.of(corner(4), source).bound_scales(tree)
-    assert scales[0] == pytest.approx(scales[1] / 2) and len(set(scales[1:])) == 1
+def test_bounds_of_voxels_follow_their_importance() -> None:
+    source, whole = VolumeSource.of(noisy_waves()), (slice(None),) * 3
+    steps = Importance.of(corner(4), source).bound_steps(0, whole)
+    assert np.array_equal(np.unique(steps[corner(4) > 1]), [-2]) and np.array_equal(
+        np.unique(steps[corner(4) == 1]), [0]
+    )
+    graded = np.exp(np.linspace(-20, 20, source.size)).reshape(SHAPE)
+    assert len(np.unique(Importance.of(graded, source).bound_steps(0, whole))) <= MOST_STEPS
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_no_voxel_of_a_weighed_box_is_further_off_than_is_told(dtype: str) -> None:
+    values, source = noisy_waves().astype(dtype), VolumeSource.of(noisy_waves())
+    boxes = WeighedBoxes([Importance.of(corner(30), source).bound_steps(0, (slice(None),) * 3)])
+    for bound in (0, 1, 7):
+        made = boxes.encode(0, values, bound, 3, 0.3)
+        errors = decode_box(made.data, SHAPE, values.dtype).astype(float) - values
+        assert np.abs(errors).max() <= boxes.reach(0, bound, 0.3, values.dtype)
+        assert made.squares == pytest.approx(float((errors**2).sum()))
 
 
 @pytest.mark.parametrize(("importance", "message"), [
@@ -116,7 +132,7 @@ def test_unusable_weights_are_refused_in_a_line(importance: np.ndarray, message:
 
 
 def test_a_bound_for_all_voxels_weighs_nothing() -> None:
-    with pytest.raises(ValueError, match="importance and max_error=3 given, expected one"):
+    with pytest.raises(ValueError, match="importance= and max_error=3 given, expected one"):
         tinc.compress(noisy_waves(), max_error=3, importance=corner())
 
 

@@ -106,3 +106,9 @@ def test_without_networks_there_is_nothing_to_calibrate() -> None:
 def test_a_path_in_place_of_a_volume_is_said() -> None:
     with pytest.raises(TypeError, match="volume is of type str, expected a TincVolume"):
         tinc.recalibrate("a.tinc", small_array())  # type: ignore[arg-type]
+
+
+def test_a_filter_is_not_calibrated_anew() -> None:
+    volume = tinc.open(Path(__file__).parents[1] / "golden" / "filtered-i2.tinc")
+    with pytest.raises(ValueError, match="no networks: its filter was fitted to its original when it was compressed"):
+        tinc.recalibrate(volume, np.asarray(volume))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,15 @@ def test_one_channel(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.array[1:3, 2], array[1, 1:3, 2])
     with pytest.raises(ValueError, match="it has 2 channels, 0 to 1: DAPI, GFP"):
         read_image(tmp_path / "v.ome.tif", channel=2)
+    metadata = {"axes": "CZYX", "Channel": {"Name": ["GFP", "GFP"]}}
+    tifffile.imwrite(tmp_path / "w.ome.tif", array, metadata=metadata, photometric="minisblack")
+    with pytest.raises(ValueError, match="channels 0, 1 are called so: give the number"):
+        read_image(tmp_path / "w.ome.tif", channel="GFP")
+    np.testing.assert_array_equal(read_image(tmp_path / "w.ome.tif", channel="1").array, array[1])
+    metadata = {"axes": "CZYX", "Channel": {"Name": ["1", "0"]}}
+    tifffile.imwrite(tmp_path / "n.ome.tif", array, metadata=metadata, photometric="minisblack")
+    with pytest.warns(ReadWarning, match="is taken as a number"):
+        np.testing.assert_array_equal(read_image(tmp_path / "n.ome.tif", channel="1").array, array[1])
     np.save(tmp_path / "v.npy", ramp())
     with pytest.raises(ValueError, match="its axes are ZYX, without channels"):
         read_image(tmp_path / "v.npy", channel=0)
@@ -86,7 +96,7 @@ def test_labels_that_are_none_are_refused(tmp_path: Path, capsys: pytest.Capture
         assert problem in capsys.readouterr().err
     np.save(tmp_path / "v.npy", ramp())
     assert main(["compress", str(tmp_path / "v.npy"), str(tmp_path / "v.tinc"), "--labels", "--ratio", "8"]) == 1
-    assert "labels must be exact (--max-error 0)" in capsys.readouterr().err
+    assert "expected --max-error 0: labels must be exact" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -140,3 +150,85 @@ def test_labels_that_a_nifti_has_as_floats(tmp_path: Path) -> None:
     found = read_image(tmp_path / "v.nii")
     assert found.labels and np.dtype(found.array.dtype) == "int32"
     np.testing.assert_array_equal(found.array[:], labels)
+
+
+# --- axes of length one ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["npy", "tif", "h5", "zarr"])
+@pytest.mark.parametrize(
+    ("shape", "axes", "lengths"),
+    [
+        ((12, 1, 5, 6), "ZYX", (12, 5, 6)),
+        ((4, 5, 6, 1), "ZYX", (4, 5, 6)),
+        ((2, 4, 1, 5, 6), "QZYX", (2, 4, 5, 6)),
+        ((1, 4, 1, 5, 6), "ZYX", (4, 5, 6)),
+        ((1, 5, 6, 1), "ZYX", (1, 5, 6)),
+    ],
+)
+def test_unnamed_axes_of_length_one_are_no_slices(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...], axes: str, lengths: tuple[int, ...]
+) -> None:
+    file, array = tmp_path / f"v.{suffix}", ramp(shape)
+    if suffix == "npy":
+        np.save(file, array)
+    elif suffix == "tif":
+        tifffile.imwrite(file, array, photometric="minisblack")
+    elif suffix == "h5":
+        with pytest.importorskip("h5py").File(file, "w") as opened:
+            opened["data"] = array
+    else:
+        pytest.importorskip("zarr").create_array(file, data=array)
+    with pytest.warns(ReadWarning, match=r"an axis of length one is left out: .* x .*--axes"):
+        image = read_image(file)
+    assert image.axes == axes
+    np.testing.assert_array_equal(image.array, array.reshape(lengths))
+
+
+def test_named_or_leading_axes_of_length_one_are_what_they_are(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", ramp((12, 1, 5, 6)), photometric="minisblack", metadata={"axes": "TZYX"})
+    np.save(tmp_path / "v.npy", ramp((12, 1, 5, 6)))
+    for image in (read_image(tmp_path / "t.tif"), read_image(tmp_path / "v.npy", axes="TZYX")):
+        assert (image.axes, image.array.shape) == ("TZYX", (12, 1, 5, 6))
+    for shape, kept in (((1, 4, 5, 6), (4, 5, 6)), ((1, 1, 5, 6), (1, 5, 6))):
+        np.save(tmp_path / "v.npy", ramp(shape))
+        assert read_image(tmp_path / "v.npy").array.shape == kept
+
+
+# --- resolution of plain TIFFs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("resolution", "unit", "spacing", "name"),
+    [
+        ((20, 40), "CENTIMETER", (1, 0.25, 0.5), "millimeter"),
+        ((25.4, 50.8), "INCH", (1, 0.5, 1), "millimeter"),
+        ((1 / 0.000026, 1 / 0.000013), "CENTIMETER", (1, 0.13, 0.26), "micrometer"),
+        ((72, 72), "INCH", None, None),
+        ((28.35, 28.35), "CENTIMETER", None, None),
+        ((300, 300), "INCH", None, None),
+        ((96, 96), "NONE", None, None),
+        ((13, 13), "NONE", None, None),
+        ((1, 1), "INCH", None, None),
+    ],
+)
+def test_the_resolution_of_a_plain_tiff(
+    tmp_path: Path, resolution: tuple[float, float], unit: str, spacing: Any, name: str | None
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "v.tif", ramp(), resolution=resolution, resolutionunit=unit, metadata=None, photometric="minisblack"
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ReadWarning)
+        image = read_image(tmp_path / "v.tif")
+    assert (image.spacing, image.units) == (spacing, name)
+    said = [str(one.message) for one in caught if one.category is ReadWarning]
+    assert ["no voxel size along z" in text for text in said] == [True] * (spacing is not None)
+
+
+def test_fixed_point_ratios_of_imagej_have_no_noise(tmp_path: Path) -> None:
+    """ImageJ writes pixels per unit in millionths."""
+    metadata = {"axes": "ZYX", "unit": "um", "spacing": 0.4}
+    ratio = (round(1e6 / 0.13), 1000000)
+    tifffile.imwrite(tmp_path / "v.tif", ramp(), imagej=True, metadata=metadata, resolution=(ratio, ratio))
+    assert read_image(tmp_path / "v.tif").spacing == (0.4, 0.13, 0.13)

@@ -137,3 +137,17 @@ def test_voxel_sizes_are_those_of_the_affine(tmp_path: Path) -> None:
     (tmp_path / "v.nii").write_bytes(content)
     with pytest.warns(ReadWarning, match=r"voxel sizes x, y, z of 1, 1, 1, but its affine of 0\.8, 0\.8, 2\.5"):
         assert read_image(tmp_path / "v.nii").spacing == (2.5, 0.8, 0.8)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1e16, 0), (1e16, 1), (1e30, -5)])
+def test_values_that_float64_rounds_are_those_of_nibabel_and_said(
+    tmp_path: Path, slope: float, intercept: float
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    save_nifti(tmp_path / "v.nii", ramp(dtype="int16").T - 60)
+    content = bytearray((tmp_path / "v.nii").read_bytes())
+    content[112:120] = np.array([slope, intercept], "<f4").tobytes()  # where nibabel would rescale what is stored
+    (tmp_path / "v.nii").write_bytes(content)
+    with pytest.warns(ReadWarning, match="the values are rounded to float64, as other programs show them"):
+        found = read_image(tmp_path / "v.nii").array[:]
+    np.testing.assert_array_equal(found, nibabel.load(tmp_path / "v.nii").get_fdata().T)

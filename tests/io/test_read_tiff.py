@@ -354,7 +354,7 @@ def test_pages_that_the_metadata_leave_out_are_said(tmp_path: Path) -> None:
 
 def test_colours_that_change_the_meaning_of_values_are_said(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "v.tif", ramp((7, 5, 6)) > 9, photometric="miniswhite")
-    with pytest.warns(ReadWarning, match="0 is white; values are those that are stored"):
+    with pytest.warns(ReadWarning, match="0 is white: values are those that are stored"):
         check_volume(read_image(tmp_path / "v.tif"), None, None, ramp((7, 5, 6)) > 9)
 
 
@@ -363,3 +363,14 @@ def test_decimal_commas_of_imagej(tmp_path: Path) -> None:
     options = {"photometric": "minisblack", "metadata": None, "resolution": (2, 2)}
     tifffile.imwrite(tmp_path / "v.tif", ramp() + 32768, description=text, **options)
     check_volume(read_image(tmp_path / "v.tif"), (0.5, 0.5, 0.5), "millimeter", ramp(dtype="int16"))
+
+
+@pytest.mark.parametrize("name", ["v.tif", "scan/s1.tif"])
+def test_images_whose_zero_is_white_keep_their_look(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(file, ramp() if name == "v.tif" else ramp()[0], photometric="miniswhite", metadata=None)
+    with pytest.warns(ReadWarning, match="0 is white.*gray_r"):
+        image = read_image(file if name == "v.tif" else file.parent)
+    assert image.details is not None and image.details.colormap == "gray_r"
+    np.testing.assert_array_equal(image.array[0], ramp()[0])

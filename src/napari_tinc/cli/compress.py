@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import napari_tinc as tinc
 
 from ..encoding.log import Log, finished_entry, log_entry, plan_entry
+from ..texts import unused_text
 from .output import print_result
 from .paths import check_output, is_inside, is_same_file
 from .progress import kept_text, make_progress, method_text, plan_text
@@ -78,15 +79,19 @@ def reading(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check_method(args: argparse.Namespace) -> None:
-    """Raise ValueError if some options ask for networks and others for none."""
+    """Raise ValueError if some options ask for networks and others for none. One that changes nothing is said."""
+    from ..io.read_options import say
+
     if args.method == "networks" and args.max_error is not None:
         raise ValueError("--method networks and --max-error given, expected one: networks keep no bound")
     other = "--max-error" if args.max_error is not None else "--method predictive"
     if args.max_error is None and args.method != "predictive":
         return
-    for name, value in (("weights", args.weights), ("preset", args.preset), ("widths", args.widths)):
+    for name, value in (("weights", args.weights), ("widths", args.widths)):
         if value is not None:
             raise ValueError(f"--{name} and {other} given, expected one: such a file has no networks")
+    if args.preset is not None:
+        say(f"--preset {args.preset} changes nothing: it says how long networks are trained, and {other} needs none")
 
 
 def _kept(folder: Path) -> str:
@@ -131,6 +136,9 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 entry = finished_entry(event.volume, figures)
                 progress.say(method_text(event.method, event.reason))
                 if text := _no_measurements(event.volume, options):
+                    progress.say(text)
+                allowed = 0 if event.volume.labels else options.budget(event.volume.nbytes)
+                if text := unused_text(figures["bytes"], allowed, event.quality.max_error, event.method):
                     progress.say(text)
             elif isinstance(event, tinc.Progress):
                 progress.show(event)

@@ -48,8 +48,8 @@ def run_decompress(args: argparse.Namespace) -> None:
         "spacing": spacing, "units": volume.units, "bytes": size_on_disk(args.image),
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
-    if lost:
-        print(f"napari-tinc: {args.image} does not keep {', '.join(lost)}", file=sys.stderr)
+    for text in lost:
+        print(f"napari-tinc: {text}", file=sys.stderr)
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
     print_result(args, result, result)

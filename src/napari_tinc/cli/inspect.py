@@ -204,5 +204,5 @@ def _read_labels(path: str) -> Any:
         return read_image(path).array
     volume = tinc.open(path)
     if volume.error_bound != 0:
-        raise ValueError("the file is not lossless, expected labels that are kept bit for bit (max_error=0)")
+        raise ValueError("the file is not lossless, expected labels that are kept bit for bit (--max-error 0)")
     return volume

@@ -20,6 +20,7 @@ import napari_tinc as tinc
 
 from ..encoding.log import to_json
 from ..errors import ReadWarning
+from ..texts import with_names
 from .compress import run_compress
 from .decompress import run_decompress
 from .demo import run_demo
@@ -31,6 +32,13 @@ PRESETS = ("fast", "balanced", "best")
 WEIGHTS = ("entropy", "int8", "float16")
 
 _SHOW = warnings.showwarning
+# Arguments of Python by their flags here, for messages.
+FLAGS = {
+    name: f"--{name.replace('_', '-')}" for name in (
+        "ratio", "psnr", "max_error", "preset", "device", "seed", "weights", "widths", "calibration", "labels",
+        "method", "block", "scheduler", "exact", "exact_max_error", "importance", "resume",
+    )
+} | {"nbytes": "--bytes"}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **how: Any) -> None:
     """Print what is doubtful about a file as one line on stderr. Other warnings are for developers."""
     if issubclass(category, ReadWarning):
-        print(f"napari-tinc: {printable_line(str(message))}", file=sys.stderr)
+        print(f"napari-tinc: {printable_line(with_names(str(message), FLAGS))}", file=sys.stderr)
     else:
         _SHOW(message, category, *place, **how)
 
@@ -69,9 +77,9 @@ def _run(args: argparse.Namespace) -> int:
     except MemoryError as error:
         reason = f"not enough memory: {error}" if str(error) else "not enough memory"
     except (ImportError, RuntimeError, TypeError, ValueError) as error:  # RuntimeError: torch's devices
-        reason = str(error) or type(error).__name__
+        reason = with_names(str(error), FLAGS) or type(error).__name__
     except tinc.ChildError as error:
-        reason = str(error)
+        reason = with_names(str(error), FLAGS)
     if args.json:
         with contextlib.suppress(OSError):  # stdout may be what has failed; stderr says it, too
             put(to_json({"error": reason}))

@@ -26,7 +26,7 @@ from . import block_size, resources
 from .block_size import block_tree
 from .choice import run_for_size, settled_method
 from .job import EncodingJob
-from .options import Options, ancillary_of, checked_source
+from .options import TARGETS, Options, ancillary_of, checked_source
 from .psnr_search import LEAST_RATIO, reach_psnr
 from .regions.exact import ExactRegion, run_with_region
 from .regions.fill_search import NoMeasurements, find_no_measurements, unmasked
@@ -180,7 +180,7 @@ def fit(
     needs 1 block
     largest error 3.0
     """
-    options = Options.of(options, keywords)
+    options = _kept_if_mask(array, Options.of(options, keywords))
     if not options.labels:
         array, values = unmasked(array, options.fill)
         options = replace(options, fill=values)
@@ -224,6 +224,19 @@ def _find_fill(source: VolumeSource, options: Options) -> NoMeasurements | None:
     if fill is not None and fill.values and not fill.named:
         say(fill.describe(source.dtype))
     return fill
+
+
+def _kept_if_mask(array: Any, options: Options) -> Options:
+    """Return options that keep a mask bit for bit, whatever they ask for; this is said. Other volumes keep theirs."""
+    dtype = getattr(array, "dtype", None)
+    if options.is_lossless or options.method == "networks" or dtype is None or np.dtype(dtype).kind != "b":
+        return options
+    given = [name for name in TARGETS if getattr(options, name) is not None]
+    given += [name for name in ("exact", "importance") if getattr(options, name) is not None]
+    unused = f"; {', '.join(f'{name}=' for name in given)} is not used" if given else ""
+    say(f"a mask (bool) is kept bit for bit{unused}")
+    nothing: dict[str, Any] = dict.fromkeys((*TARGETS, "exact", "importance"))
+    return replace(options, **nothing | {"max_error": 0, "exact_max_error": 0.0})
 
 
 def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:

@@ -278,16 +278,20 @@ class Options:
         if not 0 <= error < math.inf:
             raise ValueError(f"exact_max_error is {error}, expected 0 or more")
         if self.exact is None and error:
-            raise ValueError(f"exact_max_error={error} given without exact, expected a mask of these voxels")
+            raise ValueError(f"exact_max_error={error} given without exact=, expected a mask of these voxels")
         if self.exact is not None and self.max_error is not None and error >= self.max_error:
+            why = (
+                "a region can only be kept better than the rest"
+                if self.max_error
+                else "every voxel is kept bit for bit"
+            )
             raise ValueError(
-                f"exact within {error} and max_error={self.max_error} given, expected one: a region can only be kept "
-                "better than the rest"
+                f"exact={f' within {error}' if error else ''} and max_error={self.max_error} given, expected one: {why}"
             )
         if self.importance is not None and self.max_error is not None:
             raise ValueError(
-                f"importance and max_error={self.max_error} given, expected one: a largest error holds for every voxel "
-                "alike; exact= keeps a region better than the rest"
+                f"importance= and max_error={self.max_error} given, expected one: a largest error holds for every "
+                "voxel alike; exact= keeps a region better than the rest"
             )
 
     def _check_without_networks(self) -> None:
@@ -345,11 +349,11 @@ def meta_of(source: VolumeSource, options: Options, fill: Fill | None = None) ->
             raise ValueError(f"channels names {len(options.channels)}, expected {count}: the length of axis c")
         meta["channels"] = list(options.channels)
     if options.labels:
-        if not options.is_lossless or dtype.kind not in "iu":
-            raise ValueError(
-                f"labels of {dtype} with max_error={options.max_error}, expected integers and max_error=0: "
-                "labels must be exact (--max-error 0)"
-            )
+        if dtype.kind not in "biu":
+            raise ValueError(f"labels of {dtype} given, expected integers")
+        if not options.is_lossless:
+            target = ", ".join(f"{name}={value}" for name, value in options.target.items())
+            raise ValueError(f"labels and {target} given, expected max_error=0: labels must be exact")
         meta["labels"] = True
     return meta if fill is None else meta | fill.as_meta()
 

@@ -33,7 +33,7 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
     """Find the gain and offset of every leaf anew, so that a volume comes closest to an original.
 
     The networks are not trained again: this decodes the volume once, and takes seconds. The errors that the file
-    states are measured anew.
+    states are measured anew. Blocks without networks, and the filter that they pass, stay as they are.
 
     Parameters
     ----------
@@ -65,8 +65,12 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
     """
     if not isinstance(volume, TincVolume):
         raise TypeError(f"volume is of type {type(volume).__name__}, expected a TincVolume: napari_tinc.open(path)")
-    if volume.error_bound is not None:
-        raise ValueError("volume has no networks, and nothing to calibrate")
+    if volume.method != "networks":
+        kept = (
+            "its filter was fitted to its original when it was compressed, and stays" if volume.parts.filter is not None
+            else "there is nothing to calibrate"
+        )  # fmt: skip
+        raise ValueError(f"volume has no networks: {kept}. To come closer to another original, compress that")
     if volume.regions.bound is not None:
         raise ValueError(
             "volume has a region that is kept exactly, where its networks are not meant to be right; expected one "

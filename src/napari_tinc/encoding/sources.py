@@ -59,8 +59,7 @@ class VolumeSource:
             dtype = np.dtype("u1")
         elif dtype.kind == "b":
             raise TypeError(
-                "volume is bool; a mask or label image is not an intensity, and would survive with "
-                "max_error=0 only (--max-error 0)"
+                "volume is bool; a mask or label image is not an intensity, and would survive with max_error=0 only"
             )
         if dtype.newbyteorder("<").str[1:] not in limits.DTYPES:
             if dtype.names:
@@ -133,7 +132,10 @@ class VolumeSource:
         if finite and self.dtype.kind == "f":
             bad = sum(int((~np.isfinite(plane)).sum()) for plane in values)
             if bad:
-                raise ValueError(f"volume has {bad} voxels that are NaN or infinite; expected finite values")
+                raise ValueError(
+                    f"volume has {bad} voxels that are NaN or infinite, expected finite values; max_error= keeps them, "
+                    "and so does exact= where it marks them"
+                )
         return values
 
 

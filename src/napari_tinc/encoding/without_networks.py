@@ -38,7 +38,7 @@ from .block import Block, BlockTask, coded_block
 from .block_size import MOST_AT_ONCE, block_tree
 from .blocks import assemble, head_bytes
 from .job import EncodingJob
-from .regions.importance import BLOCK_EDGE
+from .regions.weighed_boxes import WeighedBoxes
 
 MOST_RATIO = 300  # Above this ratio, networks were better for every volume that was measured.
 LARGE_VOLUME = 2**20  # A volume of more voxels is judged by boxes in it,
@@ -93,9 +93,8 @@ def fit_without_networks(
         If the bytes are too few; if values span more than the largest floating-point number; or if they are constant,
         unless the method is "predictive": networks need no search for a constant.
     """
-    edge = job.edge if job.importance is None else job.edge or BLOCK_EDGE
-    tree = block_tree(job.source, 0, job.exact_settings(0.0), edge)
-    joined = tree if edge else _joined(job, tree, nbytes, wanted)
+    tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
+    joined = tree if job.edge or job.importance is not None else _joined(job, tree, nbytes, wanted)
     try:
         yield from _fit_blocks(job, joined, nbytes, wanted, "plain" if joined is tree else "joined")
     except NoBackground:  # at a smaller bound than was expected
@@ -137,12 +136,14 @@ def _fit_blocks(
         yield Finished.restored(kept)
         return
     pieces = Pieces(journal)
-    scales = None if job.importance is None else job.importance.bound_scales(tree)
     tasks = [
         BlockTask(source, volume, box_slices(tree.start[leaf], tree.stop[leaf]), 0)
         for volume in range(source.n_volumes) for leaf in tree.leaves
     ]  # fmt: skip
     boxes = [task.read(job.settings) for task in tasks]
+    weighed = None
+    if job.importance is not None:
+        weighed = WeighedBoxes([job.importance.bound_steps(task.volume, task.box) for task in tasks])
     low, high = min(box.min() for box in boxes), max(box.max() for box in boxes)
     span = float(high) - float(low)
     if not span < math.inf:
@@ -172,9 +173,11 @@ def _fit_blocks(
         """Search, then check and measure every box, and build the file."""
         encoded, filter_ = search(encode, check)
         finish = None if filter_ is None else filter_.finish(header.value_range)
-        bounds = [
-            reach(_scaled(encoded.bound, scales, index, source.dtype), encoded.dead_zone) for index in range(len(boxes))
-        ]
+        bounds = [reach(encoded.bound, encoded.dead_zone)] * len(boxes)
+        if weighed is not None:
+            bounds = [
+                weighed.reach(index, encoded.bound, encoded.dead_zone, source.dtype) for index in range(len(boxes))
+            ]
 
         def block(index: int) -> Block:
             """Return a finished block, from an earlier run if there is one."""
@@ -196,7 +199,7 @@ def _fit_blocks(
         return replace(finished, seconds=time.perf_counter() - began)
 
     try:
-        for event in run_in_thread(work, boxes, pieces, job.control, began, is_checked=True, scales=scales):
+        for event in run_in_thread(work, boxes, pieces, job.control, began, is_checked=True, weighed=weighed):
             if isinstance(event, Finished):
                 _check_size(source.nbytes, event.volume.nbytes_compressed, nbytes)
                 journal.save_result(event.state())
@@ -209,14 +212,6 @@ def _gained(mse: float, blocks: Sequence[Block]) -> str:
     """Return the dB by which a filter lowers the mean squared error of all blocks, as PROVENANCE has it."""
     filtered = sum(block.squares for block in blocks) / sum(block.measured for block in blocks)
     return f"{10 * math.log10(mse / filtered) if mse and filtered else 0:.3f}"
-
-
-def _scaled(bound: float, scales: Sequence[float] | None, index: int, dtype: np.dtype[Any]) -> float:
-    """Return the bound of a box for that of all boxes; integers have whole bounds, 0 is bit for bit."""
-    if scales is None:
-        return bound
-    scaled = bound * scales[index]
-    return float(np.rint(scaled)) if dtype.kind in "iu" else scaled
 
 
 def _check_size(raw: int, least: int, nbytes: int | None) -> None:
@@ -346,13 +341,13 @@ class _Search:
 
 def run_in_thread(
     work: Callable[[Encoder, Check], T], boxes: Sequence[NDArray[Any]], pieces: Pieces, control: Control, began: float,
-    *, is_checked: bool, scales: Sequence[float] | None = None,
+    *, is_checked: bool, weighed: WeighedBoxes | None = None,
 ) -> Iterator[Progress | T]:  # fmt: skip
     """Work on boxes in a thread, and yield progress from this one.
 
     It ends soon after it is cancelled, or the caller stops.
 
-    Boxes that an earlier run has encoded are among the ``pieces``. The bound of a box is ``scales`` times that of all.
+    Boxes that an earlier run has encoded are among the ``pieces``. Voxels have the bounds of ``weighed`` boxes.
     """
     search, abandoned = _Search([box.size for box in boxes], is_checked), threading.Event()
 
@@ -365,12 +360,12 @@ def run_in_thread(
     def encode(index: int, bound: float, taper: int, dead_zone: float) -> EncodedBox:
         """Encode a box, or return it from an earlier run."""
         search.begun += 1
-        bound = _scaled(bound, scales, index, boxes[index].dtype)
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
         if (kept := pieces.get(name)) is not None:
             coded = EncodedBox(**kept)
         else:
-            coded = bounded_search.encode_box(boxes[index], bound, taper, dead_zone, check)
+            encode_box = bounded_search.encode_box if weighed is None else partial(weighed.encode, index)
+            coded = encode_box(boxes[index], bound, taper, dead_zone, check)
             pieces.put(name, asdict(coded))
         search.done, search.done_at = search.done + 1, time.perf_counter() - began
         return coded

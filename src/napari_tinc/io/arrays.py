@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ LARGE_MAP = 2**28  # Pages of larger memory maps, in bytes, are given back when 
 READ_BEFORE_RELEASE = (
     2**24
 )  # They are given back after so many bytes of values: pages are more than the values in them.
+MOST_FOREIGN = 120  # Longer texts of other libraries are cut.
 SLAB = 2**24  # This many voxels are read at a time, or one plane if that has more.
 
 
@@ -72,7 +73,7 @@ class AxesView(LazyBase):
 class ArrayOfFile(AxesView):
     """An array whose read errors name its file, since every library has errors of its own."""
 
-    def __init__(self, array: Any, file: Path, portable: bool) -> None:
+    def __init__(self, array: Any, file: str | os.PathLike[str], portable: bool) -> None:
         super().__init__(array, portable=portable)
         self.file = file
 
@@ -113,12 +114,50 @@ def sparing(array: NDArray[Any]) -> Any:
     return LargeMap(array, owner)
 
 
+class Unreadable(ValueError):
+    """The message says which file cannot be read, and why."""
+
+
 def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
-    """Return the error for a file that cannot be read, with what its library said."""
+    """Return the error for a file that cannot be read: what this package found, or what another library said of it."""
+    if isinstance(error, Unreadable):
+        return error
     other = getattr(error, "filename", None)
     if isinstance(error, FileNotFoundError) and other and os.fspath(other) != os.fspath(path):
-        return ValueError(f"cannot read {path}: a part of it is in {other}, which is not there")
-    return ValueError(f"cannot read {path}: {' '.join(str(error).split()) or type(error).__name__}")
+        return Unreadable(f"cannot read {path}: a part of it is in {other}, which is not there")
+    text = " ".join(str(error).split()) or type(error).__name__
+    library = _origin(error)
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        text = error.strerror
+    elif library != __package__.partition(".")[0] and not isinstance(error, FileNotFoundError | ConnectionError):
+        text = f"it is damaged, cut short, or of a kind that is not read ({library}: {_shortened(text, path)})"
+    return Unreadable(f"cannot read {path}: {text}")
+
+
+def _origin(error: Exception) -> str:
+    """Return the name of the package that raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return name.partition(".")[0] or type(error).__name__
+
+
+def _shortened(text: str, path: str | os.PathLike[str]) -> str:
+    """Return the first sentence of what a library said, without places in its code and in memory, and our folders."""
+    text = text.rpartition("ERROR: ")[2].replace(f"{os.path.dirname(os.fspath(path))}{os.sep}", "")
+    text = re.sub(r"\(?0x[0-9a-fA-F]+\)?", "", text).split(". ")[0].rstrip(".: ")
+    return text if len(text) <= MOST_FOREIGN else f"{text[:MOST_FOREIGN]}..."
+
+
+def guarded(array: Any, path: str | os.PathLike[str]) -> Any:
+    """Return an array whose read errors name its file; the array itself if it is a NumPy array or does so already."""
+    inner = array
+    while isinstance(inner, AxesView) and not isinstance(inner, ArrayOfFile):
+        inner = inner.array
+    if isinstance(inner, np.ndarray | ArrayOfFile):
+        return array
+    return ArrayOfFile(array, path, getattr(array, "portable", False))
 
 
 def slabs_of(array: Any) -> Iterator[NDArray[Any]]:

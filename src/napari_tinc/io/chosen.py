@@ -50,14 +50,29 @@ def one_channel(content: Content, channel: int | str) -> Content:
         raise ValueError(f"--channel {channel} given, but its axes are {content.axes}, without channels")
     names = [str(name) for name, _ in content.channels]
     count = content.array.shape[axis]
-    text = str(channel)
-    number = names.index(text) if text in names else int(text) if text.isdecimal() else count
+    number = _channel_number(str(channel), names, count)
     if number >= count:
         known = f": {', '.join(names)}" if any(name != "None" for name in names) else ""
         raise ValueError(f"--channel {channel} given, but it has {count} channels, 0 to {count - 1}{known}")
     order = [i for i in range(len(content.axes)) if i != axis]
     array = OneOf(content.array, axis, number)
     return content._replace(array=array, axes="".join(content.axes[i] for i in order), channels=())
+
+
+def _channel_number(text: str, names: list[str], count: int) -> int:
+    """Return the number of a channel that is given by number or name; ``count`` if there is none.
+
+    ValueError if several channels have the name.
+    """
+    same = [number for number, name in enumerate(names) if name == text]
+    if text.isdecimal() and int(text) < count:
+        if same and same != [int(text)]:
+            say(f"--channel {text} is taken as a number, though channel {same[0]} is called {text}, too")
+        return int(text)
+    if len(same) > 1:
+        listed = ", ".join(map(str, same))
+        raise ValueError(f"--channel {text} given, but channels {listed} are called so: give the number of one")
+    return same[0] if same else count
 
 
 class OneOf(AxesView):

@@ -12,13 +12,15 @@ import numpy as np
 from ..format.details import Details
 from ..format.placement import Placement
 from .image import Spacing
-from .units import UNITS, seconds_of
+from .units import CONVERSION, UNITS, seconds_of, shortest
 
 # What a file may keep besides values.
 FACTS = (
-    "spacing", "unit", "origin", "orientation", "shear", "time step", "channels", "contrast limits", "names of labels",
-    "colormap, gamma and layer name",
+    "spacing", "unit", "origin", "orientation", "shear", "time step", "channels", "contrast limits", "labels",
+    "names of labels", "colormap, gamma and layer name",
 )  # fmt: skip
+# What values become in formats that have no place for some dtypes.
+USUAL_CHANGES = {"bool": "uint8", "float16": "float32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,14 @@ class Described:
         metres = UNITS[self.units][1] if self.units else math.nan
         return metres / UNITS[unit][1] if math.isfinite(metres) else None
 
+    def edges_in(self, unit: str) -> Spacing | None:
+        """Return the spacing in a unit; None if spacing or unit are not known."""
+        factor = self.factor_to(unit)
+        if self.spacing is None or factor is None:
+            return None
+        z, y, x = (shortest(edge * factor, CONVERSION) for edge in self.spacing)
+        return z, y, x
+
     @property
     def symbol(self) -> str:
         """Symbol of the unit, in letters that every format has; "" if it is not known."""
@@ -82,7 +92,8 @@ class Described:
             "orientation": place is not None and not place.is_upright,
             "shear": place is not None and place.is_sheared,
             "time step": self.details.time is not None, "channels": any(map(len, self.channels)),
-            "contrast limits": self.details.limits is not None,
+            "contrast limits": self.details.limits is not None
+            or any("window" in channel for channel in self.channels), "labels": self.labels,
             "names of labels": bool(self.details.objects),
             "colormap, gamma and layer name": any((self.details.colormap, self.details.gamma, self.details.name)),
         }  # fmt: skip
@@ -101,5 +112,5 @@ def written_dtype(dtype: Any, known: Sequence[str], name: str, becomes: Mapping[
     """
     stored = becomes.get(np.dtype(dtype).name, np.dtype(dtype).name)
     if stored not in known:
-        raise ValueError(f"{name} has no {np.dtype(dtype)}; it has {', '.join(known)}")
+        raise ValueError(f"{name} has no {np.dtype(dtype)}, only {', '.join(known)}: choose another format")
     return np.dtype(stored).newbyteorder("<")

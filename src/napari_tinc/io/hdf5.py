@@ -12,6 +12,7 @@ import numpy as np
 from ..format.placement import Placement
 from .arrays import ArrayOfFile, AxesView
 from .image import Content, default_axes, library
+from .own_facts import KEY, with_own_facts
 from .read_options import ReadOptions, say
 from .scaled import scaled
 from .units import UNITS
@@ -51,11 +52,12 @@ def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
     array = measured(dataset, ArrayOfFile(dataset, file, portable=False), options)
     axes = "".join(str(dim.label) for dim in dataset.dims).upper()
     if len(axes) != dataset.ndim or len(set(axes)) < len(axes) or not set("ZYX") <= set(axes):
-        axes = default_axes(dataset.ndim)
-    return Content(
+        axes = default_axes(dataset.shape)
+    content = Content(
         array, axes, [(size, "um") for size in sizes], placement=_placement(dataset),
         fill=declared_fill(array.dtype, dataset.attrs),
     )  # fmt: skip
+    return with_own_facts(content, dataset.attrs.get(KEY))
 
 
 def _placement(dataset: Any) -> Placement | None:

@@ -18,11 +18,13 @@ import numpy as np
 from ..format.details import Details
 from ..format.placement import Placement
 from .arrays import AxesView
+from .read_options import say
 from .units import Size
 
 Spacing = tuple[float, float, float]
 
 
+INVERTED = "gray_r"  # The colormap of images whose smallest value is white.
 COLOR = re.compile(r"#?([0-9a-fA-F]{6})")
 
 
@@ -110,9 +112,26 @@ def library(name: str, extra: str = "io") -> Any:
         raise ImportError(f'reading this file needs {name}: pip install "napari-tinc[{extra}]"') from error
 
 
-def default_axes(ndim: int) -> str:
-    """Return the axes of an array that names none: z, y, x after axes without names."""
-    return ("Q" * ndim + "ZYX")[3:]
+def default_axes(shape: Sequence[int]) -> str:
+    """Return the axes of an array that names none: z, y, x are its last three, Q the others.
+
+    Where an array of more axes has some of length one, these are no z, y, x: (12, 1, 20, 30) are 12 slices.
+    """
+    last = max((axis for axis, length in enumerate(shape) if length != 1), default=0)
+    ones = [axis for axis, length in enumerate(shape) if length == 1]
+    spare = sorted(ones, key=lambda axis: axis <= last)[: max(0, len(shape) - 3)]  # behind the others, then before
+    kept = [axis for axis in range(len(shape)) if axis not in spare]
+    letters = dict(zip(kept, ("Q" * len(kept) + "ZYX")[3:], strict=True))
+    return "".join(letters.get(axis, "Q") for axis in range(len(shape)))
+
+
+def say_if_guessed(axes: str, shape: Sequence[int]) -> None:
+    """Say which axes of length one were left out between or after z, y, x, of an array that does not name its axes."""
+    is_unnamed = axes.replace("Q", "") == "ZYX" and 3 < len(axes) == len(shape)
+    if is_unnamed and any(axes[i] == "Q" and shape[i] == 1 for i in range(axes.index("Z"), len(axes))):
+        lengths = " x ".join(str(length) for axis, length in zip(axes, shape, strict=True) if axis in "ZYX")
+        given = " x ".join(map(str, shape))
+        say(f"an axis of length one is left out: {given} is read as {lengths} (z, y, x); --axes says otherwise")
 
 
 def in_usual_order(array: Any, axes: str) -> tuple[Any, str]:

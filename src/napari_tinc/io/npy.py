@@ -18,7 +18,7 @@ def read_npy(file: Path, inside: str, options: ReadOptions) -> Content:
         array = np.lib.format.open_memmap(file, mode="r")  # np.load would also open archives of several arrays
     except ValueError as error:
         raise _objects(error) from error
-    return Content(sparing(array), default_axes(array.ndim))
+    return Content(sparing(array), default_axes(array.shape))
 
 
 def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
@@ -26,7 +26,7 @@ def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
 
     ValueError if there is no such array, or more than one.
     """
-    with np.load(file, allow_pickle=False) as archive:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         names = archive.files
         if inside and inside not in names:
             raise ValueError(f"it has no array {inside}; its arrays: {', '.join(names) or 'none'}")
@@ -41,7 +41,7 @@ def read_npz(file: Path, inside: str, options: ReadOptions) -> Content:
             array = archive[inside]
         except ValueError as error:
             raise _objects(error) from error
-    return Content(array, default_axes(array.ndim))
+    return Content(array, default_axes(array.shape))
 
 
 def _shape_of(archive: Any, name: str) -> tuple[int, ...] | None:

@@ -67,7 +67,7 @@ def read_raw(file: Path, inside: str, options: ReadOptions) -> Content:
         )
     array = np.memmap(file, layout.dtype, "r", layout.offset, layout.shape)
     _say_if_swapped(array)
-    return Content(sparing(array), default_axes(array.ndim))
+    return Content(sparing(array), default_axes(array.shape))
 
 
 def _say_if_swapped(array: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .arrays import unreadable
+from .arrays import guarded, unreadable
 from .bioio_images import PACKAGES, read_bioio
 from .chosen import chosen, how_to_name
 from .hdf5 import read_hdf5
@@ -16,7 +16,7 @@ from .hdf5_kinds.imaris import read_imaris
 from .hdf5_kinds.matlab import read_matlab
 from .hdf5_kinds.netcdf import read_netcdf
 from .hdf5_kinds.nexus import read_emd, read_nexus
-from .image import Content, Image, channels_of, in_usual_order
+from .image import Content, Image, channels_of, in_usual_order, say_if_guessed
 from .ngff.n5 import read_n5
 from .ngff.read import read_zarr
 from .ngff.stores import split_url, zarr_root
@@ -116,6 +116,8 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     stem = (stem[: -len(suffix)] if suffix and stem.lower().endswith(suffix) else stem).removesuffix(".ome")
     try:
         content = chosen(reader(owner, inside, options), options)
+        if options.axes is None:
+            say_if_guessed(content.axes, content.array.shape)
         array, axes = in_usual_order(content.array, content.axes)
         spacing, units = spacing_and_unit(content.sizes)
         channels = channels_of(content.channels, array.shape[axes.index("C")] if "C" in axes else 0, content.windows)
@@ -124,6 +126,7 @@ def read_image(path: str | os.PathLike[str], **choices: Any) -> Image:
     except Exception as error:  # each library raises other errors for a damaged file
         raise unreadable(path, error) from error
     name = f"{stem} {inside.rpartition('/')[2]}".strip()
+    array = guarded(array, path)
     return Image(
         array, axes, spacing, units, name, channels, content.labels, content.placement, content.details,
         tuple(content.fill),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .arrays import AxesView, extremes
+from .read_options import say
 
 LARGEST_EXACT_SINGLE = 2**24  # Whole numbers up to this are float32 numbers.
 LARGEST_EXACT_DOUBLE = 2**53  # Whole numbers up to this are float64 numbers.
@@ -29,7 +30,7 @@ def scaled(array: Any, slope: float, intercept: float, *, single: bool) -> Any:
     Raises
     ------
     ValueError
-        If slope or intercept is not a finite number, or the results are whole numbers that not even float64 holds.
+        If slope or intercept is not a finite number, or whole numbers are stored that not even float64 holds.
     """
     slope, intercept = float(slope), float(intercept)
     if not np.isfinite([slope, intercept]).all():
@@ -73,7 +74,10 @@ def fitting_dtype(low: int, high: int, stored: np.dtype[Any]) -> np.dtype[Any] |
 
 
 def _whole_dtype(array: Any, slope: int, intercept: int) -> np.dtype[Any]:
-    """Return the dtype for whole results: of at most 32 bits, or float64. ValueError if float64 is not enough."""
+    """Return the dtype for whole results: of at most 32 bits, or float64. What float64 rounds is said.
+
+    ValueError if float64 does not hold what is stored.
+    """
     stored = np.dtype(array.dtype)
     limits = np.iinfo(stored)
     ends = sorted((limits.min * slope + intercept, limits.max * slope + intercept))
@@ -85,8 +89,16 @@ def _whole_dtype(array: Any, slope: int, intercept: int) -> np.dtype[Any]:
     fitting = fitting_dtype(ends[0], ends[1], stored)
     if fitting is not None and max(abs(int(low)), abs(int(high))) < 2**62 // max(1, abs(slope)):
         return fitting
-    if max(map(abs, (*ends, int(low), int(high)))) > LARGEST_EXACT_DOUBLE:
-        raise ValueError(f"its values are {ends[0]} to {ends[1]}, more than float64 holds exactly")
+    if max(map(abs, (int(low), int(high)))) > LARGEST_EXACT_DOUBLE:
+        raise ValueError(
+            f"its stored numbers are {low} to {high}, with a slope of {slope:.6g} and an intercept of {intercept:.6g}: "
+            "that is more than float64 holds exactly"
+        )
+    if max(map(abs, ends)) > LARGEST_EXACT_DOUBLE:
+        say(
+            f"its stored numbers, {low} to {high}, have a slope of {slope:.6g} and an intercept of {intercept:.6g}: "
+            "the values are rounded to float64, as other programs show them"
+        )
     return np.dtype(np.float64)
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..array_like import LazyBase
+from .arrays import unreadable
 from .image import Content, library
 from .read_options import ReadOptions, say
-from .tiff_facts import calibrated, facts_of
+from .tiff_facts import calibrated, facts_of, look_of_page
 from .units import Size
 
 _TIFF = (".tif", ".tiff")
@@ -56,7 +57,7 @@ def read_slices(files: Sequence[Path]) -> Content:
     """
     ordered = in_order(files)
     describe = _describe_tiff if ordered[0].suffix.lower() in _TIFF else _describe_picture
-    kinds = [describe(file) for file in ordered]
+    kinds = [_described(file, describe) for file in ordered]
     usual = Counter(kinds).most_common(1)[0][0]
     odd = [f"{file.name} ({kind})" for file, kind in zip(ordered, kinds, strict=True) if kind != usual]
     if odd:
@@ -70,13 +71,14 @@ def read_slices(files: Sequence[Path]) -> Content:
     is_tiff = describe is _describe_tiff
     array: Any = SliceStack(ordered, usual, _read_tiff_page if is_tiff else _read_picture)
     sizes: list[Size] = []
+    details = None
     if is_tiff:
         import tifffile
 
         with tifffile.TiffFile(ordered[0]) as tiff:
             sizes = facts_of(tiff, 0).sizes
-            array = calibrated(array, tiff)
-    return Content(array, f"Z{usual.axes}", sizes)
+            array, details = calibrated(array, tiff), look_of_page(tiff.pages.first, None)
+    return Content(array, f"Z{usual.axes}", sizes, details=details)
 
 
 def in_order(files: Sequence[Path]) -> list[Path]:
@@ -119,6 +121,16 @@ def _say_gaps(numbers: Sequence[int], ordered: Sequence[Path]) -> None:
             f"slices may be missing: the numbers jump in {len(gaps)} places, first from {ordered[at].name} to "
             f"{ordered[at + 1].name}"
         )
+
+
+def _described(file: Path, describe: Callable[[Path], _Kind]) -> _Kind:
+    """Return what a file holds. ValueError, with its name, if it cannot be read."""
+    try:
+        return describe(file)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(file, error) from error
 
 
 def _describe_tiff(file: Path) -> _Kind:
@@ -181,7 +193,12 @@ class SliceStack(LazyBase):
 
     def _plane(self, file: Path) -> NDArray[Any]:
         """Read a slice. ValueError if the file is another than it was."""
-        values = self._read(file)
+        try:
+            values = self._read(file)
+        except (ImportError, MemoryError):
+            raise
+        except Exception as error:
+            raise unreadable(file, error) from error
         if values.shape != self._kind.shape:
             raise ValueError(f"{file} is {' x '.join(map(str, values.shape))}, expected {self._kind}: it has changed")
         return values.astype(self.dtype, copy=False)

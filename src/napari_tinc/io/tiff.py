@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from ..array_like import LazyBase
 from .arrays import AxesView, slabs_of, sparing
-from .image import Content, Spacing, library, printable, rgb_of
+from .described import FACTS, Described
+from .image import Content, default_axes, library, printable, rgb_of
+from .own_facts import KEY, own_text, with_own_facts
 from .read_options import ReadOptions, say
-from .tiff_facts import calibrated, facts_of
+from .tiff_facts import calibrated, facts_of, look_of_page
 from .units import UNITS
 
 READ_WHOLE = 2**28  # Larger TIFFs, in bytes, are not read into memory.
@@ -27,10 +29,7 @@ _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 # Larger files are no TIFFs of ImageJ, which knows no BigTIFF; tifffile keeps room for the tags.
 _CLASSIC_BYTES = 2**32 - 2**25
 _OME_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_SHOWN_OTHERWISE = {
-    0: "the file says that 0 is white; values are those that are stored",
-    3: "the file has a table of colours, which is left out; values are their numbers",
-}
+_MOST_POSITIONS = 2**14  # Files of more planes do not have the place of each in OME-XML.
 _REDUCED = 1  # The bit of a page's subfile type that says it is a smaller copy of another.
 
 
@@ -67,8 +66,6 @@ def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
             _check_length(pages)
         if not is_mapped:
             _say_if_sparse(pages)
-        if shown := _SHOWN_OTHERWISE.get(int(series.keyframe.photometric)):
-            say(shown)
         of_pages = [page.index for page in pages] if is_merged else []
         if nbytes > READ_WHOLE:
             array = (
@@ -79,11 +76,14 @@ def read_tiff(file: Path, inside: str, options: ReadOptions) -> Content:
         else:
             array = np.asarray(_PageStack(pages)) if is_merged else series.asarray()
         axes = "IYX" if is_merged else series.axes
-        if unnamed := re.fullmatch("([QI]*)[QI](YXS?)", axes):
-            axes = f"{'Q' * len(unnamed[1])}Z{unnamed[2]}"
+        if re.fullmatch("[QI]+YX([QI]*|S)", axes):
+            n_colors = axes.count("S")
+            axes = default_axes(array.shape[: len(axes) - n_colors]) + "S" * n_colors
         facts = facts_of(tiff, number)
         array = calibrated(array, tiff)
-    return Content(array, axes, facts.sizes, facts.channels)
+        details = look_of_page(series.keyframe, facts.details)
+    content = Content(array, axes, facts.sizes, facts.channels, details=details)
+    return with_own_facts(content, facts.own)
 
 
 def _pages_to_read(tiff: Any, wanted: int | None) -> tuple[int, list[Any]]:
@@ -233,15 +233,12 @@ def _log_said() -> Iterator[None]:
             say(text)
 
 
-def write_tiff(
-    stream: Any, array: Any, spacing: Spacing | None, units: str | None, axes: str,
-    channels: Sequence[Mapping[str, str]], ome_named: bool,
-) -> None:  # fmt: skip
+def write_tiff(stream: Any, array: Any, described: Described, ome_named: bool) -> None:
     """Write a TIFF, slab by slab."""
     import tifffile
 
     dtype = np.dtype(array.dtype).newbyteorder("=")
-    options = _tiff_options(tuple(array.shape), dtype, spacing, units, axes, channels, ome_named)
+    options = _tiff_options(tuple(array.shape), dtype, described, ome_named)
     nbytes = math.prod(array.shape) * dtype.itemsize
     if not options.get("imagej"):
         options["bigtiff"] = nbytes > _CLASSIC_BYTES
@@ -250,35 +247,71 @@ def write_tiff(
 
 
 def _tiff_options(
-    shape: tuple[int, ...], dtype: np.dtype[Any], spacing: Spacing | None, units: str | None, axes: str,
-    channels: Sequence[Mapping[str, str]], ome_named: bool,
+    shape: tuple[int, ...], dtype: np.dtype[Any], described: Described, ome_named: bool
 ) -> dict[str, Any]:  # fmt: skip
     """Return tifffile's arguments for the most widely read kind of TIFF that keeps all of the description."""
-    symbol = UNITS[units][0] if units else ""
+    spacing, axes, own = described.spacing, described.axes, own_text(described, FACTS)
     stack = min(shape[-3:]) > 1  # tifffile squeezes axes of length one out of ImageJ and OME files
     # ImageJ has x and y as ratios of 32-bit integers, which lose digits far from 1.
     ratios = spacing is None or all(1e-4 <= size <= 1e6 for size in spacing)
     known = dtype.name in _IMAGEJ_DTYPES and math.prod(shape) * dtype.itemsize <= _CLASSIC_BYTES
-    metadata: dict[str, Any] = {"axes": axes.upper()}
     planes = axes.endswith("yx")  # ImageJ and OME know no other order
     if axes[:-2] in ("z", "t", "c") and planes and known and stack and ratios and not ome_named:
-        if spacing is None:
-            return {"imagej": True, "metadata": metadata}
-        metadata["spacing"] = float(spacing[0])
-        if units:
-            metadata["unit"] = {"µm": "um", "Å": "angstrom", "in": "inch"}.get(symbol, symbol)  # ASCII only
-        return {"imagej": True, "metadata": metadata, "resolution": (1 / spacing[2], 1 / spacing[1])}
-    if spacing is not None:
-        for axis, size in zip("ZYX", spacing, strict=True):
-            metadata[f"PhysicalSize{axis}"] = float(size)
-            # Without a unit OME assumes micrometres; this is its word for an unknown unit.
-            metadata[f"PhysicalSize{axis}Unit"] = symbol or "reference frame"
+        return _imagej_options(described, own)
     # OME has T and C. tifffile stores another axis as one of these if it is free.
     ome = stack and planes and dtype.name in _OME_DTYPES and len(axes) <= 5 and set(axes) <= set("qtczyx")
-    if ome and channels:
-        metadata["Channel"] = {"Name": [printable(item.get("name", f"Channel {i}")) for i, item in enumerate(channels)]}
-        metadata["Channel"]["Color"] = [_ome_color(rgb_of(item)) for item in channels]
-    return {"ome": ome, "metadata": metadata}
+    return {"ome": ome, "metadata": _ome_metadata(shape, described) | _own_metadata(own, ome)}
+
+
+def _imagej_options(described: Described, own: str) -> dict[str, Any]:
+    """Return tifffile's arguments for a TIFF of ImageJ."""
+    metadata: dict[str, Any] = {"axes": described.axes.upper()}
+    if described.details.limits:
+        metadata["min"], metadata["max"] = described.details.limits
+    if described.seconds:
+        step, unit = described.seconds
+        metadata["finterval"] = step * {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}[unit]
+    options: dict[str, Any] = {"imagej": True}
+    if described.spacing is not None:
+        metadata["spacing"] = float(described.spacing[0])
+        options["resolution"] = (1 / described.spacing[2], 1 / described.spacing[1])
+        if described.units:
+            symbol = UNITS[described.units][0]
+            metadata["unit"] = {"µm": "um", "Å": "angstrom", "in": "inch"}.get(symbol, symbol)  # ASCII only
+    return options | {"metadata": metadata | ({KEY: own} if own else {})}
+
+
+def _ome_metadata(shape: tuple[int, ...], described: Described) -> dict[str, Any]:
+    """Return what OME-XML has a place for. Planes have the place of their first voxel, as a stage has."""
+    metadata: dict[str, Any] = {"axes": described.axes.upper()}
+    # Without a unit OME assumes micrometres; this is its word for an unknown unit.
+    unit = UNITS[described.units][0] if described.units else "reference frame"
+    if described.spacing is not None:
+        for axis, size in zip("ZYX", described.spacing, strict=True):
+            metadata[f"PhysicalSize{axis}"] = float(size)
+            metadata[f"PhysicalSize{axis}Unit"] = unit
+    if described.seconds and described.axes[0] == "t":
+        step, name = described.seconds
+        metadata |= {"TimeIncrement": step, "TimeIncrementUnit": {"sec": "s", "msec": "ms", "usec": "µs"}[name]}
+    place = described.placement
+    count = math.prod(shape[:-2])
+    if place is not None and place.is_upright and count <= _MOST_POSITIONS:
+        z, y, x = place.matrix[:3, 3].tolist()
+        depths = [z + place.spacing[0] * number for number in range(shape[-3])] * (count // shape[-3])
+        positions = {"X": [x] * count, "Y": [y] * count, "Z": depths}
+        metadata["Plane"] = {f"Position{axis}": values for axis, values in positions.items()}
+        metadata["Plane"] |= {f"Position{axis}Unit": [unit] * count for axis in positions}
+    if described.channels:
+        names = [printable(item.get("name", f"Channel {i}")) for i, item in enumerate(described.channels)]
+        metadata["Channel"] = {"Name": names, "Color": [_ome_color(rgb_of(item)) for item in described.channels]}
+    return metadata
+
+
+def _own_metadata(own: str, ome: bool) -> dict[str, Any]:
+    """Return what napari-tinc adds: an annotation in OME-XML, or a field in tifffile's own description."""
+    if not own:
+        return {}
+    return {"MapAnnotation": {"Namespace": KEY, KEY: own}} if ome else {KEY: own}
 
 
 def _ome_color(color: str) -> int:

@@ -27,6 +27,9 @@ _SPELLINGS = {symbol: name for name, (symbol, _) in UNITS.items()} | {"um": "mic
 
 SMALLEST = 1e-12  # Smaller voxels, in their unit, are refused by the format, as are larger ones than 1 / this.
 
+# What comes of a conversion between units, or of a matrix, is wrong by less than this share: 0.30000000000000004.
+CONVERSION = 1e-14
+
 Size = tuple[Any, Any]  # a voxel's extent along an axis and its unit, as the file spells them; None where it does not
 
 
@@ -65,7 +68,8 @@ def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] 
         elif name != unit and math.isfinite(metres[base]) and not math.isfinite(metre):
             say(f"the voxel size along {axis} has no unit of length, {unit} is taken: {_as_text(sizes)}")
         comparable = name != unit and math.isfinite(metre) and number is not None
-        spacing.append((number or 1.0) * (metre / metres[base] if comparable else 1.0))
+        edge = number or 1.0
+        spacing.append(shortest(edge * metre / metres[base] if comparable else edge, CONVERSION))
     z, y, x = spacing
     if not all(SMALLEST <= edge <= 1 / SMALLEST for edge in spacing):
         say(f"voxel sizes are left out: {_as_text(sizes)}, expected {SMALLEST:g} to {1 / SMALLEST:g}")
@@ -74,6 +78,15 @@ def spacing_and_unit(sizes: Sequence[Size]) -> tuple[tuple[float, float, float] 
     if unit is None and unknown:
         say(f"the unit {unknown[-1]!r} of voxel sizes is left out: it is not a unit of length")
     return (z, y, x), unit
+
+
+def shortest(number: float, tolerance: float) -> float:
+    """Return the number of the fewest decimal digits that differs from another by at most a share of it."""
+    for digits in range(1, 17):
+        rounded = float(f"{number:.{digits}g}")
+        if abs(rounded - number) <= tolerance * abs(number):
+            return rounded
+    return number
 
 
 def number_of(size: object) -> float:
@@ -97,7 +110,10 @@ def _is_meant(unit: object) -> bool:
 
 def _as_text(sizes: Sequence[Size]) -> str:
     """Put sizes and units as the file has them into words."""
-    return ", ".join(f"{axis} {size} {unit or ''}".strip() for axis, (size, unit) in zip("zyx", sizes, strict=False))
+    return ", ".join(
+        f"{axis} unknown" if size is None else f"{axis} {size} {unit or ''}".strip()
+        for axis, (size, unit) in zip("zyx", sizes, strict=False)
+    )
 
 
 # Names that NGFF, pint and napari share, and symbols: in seconds.

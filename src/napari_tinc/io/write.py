@@ -18,12 +18,13 @@ import numpy as np
 from ..format.details import Details
 from ..format.placement import Placement
 from ..storage import atomic
-from .described import Described
+from .described import FACTS, USUAL_CHANGES, Described
 from .image import Spacing
 from .npy import write_npy
 from .ome_zarr import ChunkCoding, is_replaceable_zarr, write_zarr
 from .scans.hdf5_write import write_hdf5
 from .scans.metaimage import write_metaimage
+from .scans.mrc import CHANGES as MRC_CHANGES
 from .scans.mrc import write_mrc
 from .scans.nifti_write import write_nifti
 from .scans.nrrd import write_nrrd
@@ -39,10 +40,7 @@ def _write_npy(stream: Any, path: Path, array: Any, described: Described) -> Non
 
 
 def _write_tiff(stream: Any, path: Path, array: Any, described: Described) -> None:
-    ome_named = path.stem.lower().endswith(".ome")
-    write_tiff(
-        stream, array, described.spacing, described.units, described.axes, described.channels, ome_named
-    )  # fmt: skip
+    write_tiff(stream, array, described, ome_named=path.stem.lower().endswith(".ome"))
 
 
 def _write_nifti(stream: Any, path: Path, array: Any, described: Described) -> None:
@@ -67,14 +65,17 @@ _PATH_WRITERS: dict[str, Callable[[Path, Any, Described], None]] = {
 }  # fmt: skip
 # What each format keeps of FACTS; docs/reference/formats.md says it, too, and is compared with files that are written.
 KEEPS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff"), ("spacing", "unit", "channels")), ".npy": (),
+    **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff", ".h5", ".hdf5"), FACTS), ".npy": (),
     **dict.fromkeys((".nii", ".nii.gz"),
-                    ("spacing", "unit", "origin", "orientation", "shear", "time step", "contrast limits")),
-    ".nrrd": ("spacing", "unit", "origin", "orientation", "shear", "time step", "names of labels"),
-    ".mha": ("spacing", "unit", "origin", "orientation", "shear"),
-    **dict.fromkeys((".mrc", ".map"), ("spacing", "unit", "origin")),
-    **dict.fromkeys((".h5", ".hdf5"), ("spacing", "unit", "origin", "orientation", "shear")),
-    ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits", "names of labels"),
+                    ("spacing", "unit", "origin", "orientation", "shear", "time step", "contrast limits", "labels")),
+    **dict.fromkeys((".nrrd", ".mha"), FACTS),
+    **dict.fromkeys((".mrc", ".map"), ("spacing", "unit", "origin", "labels")),
+    ".zarr": ("spacing", "unit", "origin", "time step", "channels", "contrast limits", "labels", "names of labels"),
+}  # fmt: skip
+# What becomes of dtypes for which a format has no place; all others stay.
+CHANGES: dict[str, Mapping[str, str]] = {
+    **dict.fromkeys((".nii", ".nii.gz", ".nrrd", ".mha"), USUAL_CHANGES),
+    **dict.fromkeys((".mrc", ".map"), MRC_CHANGES),
 }  # fmt: skip
 OUTPUT_SUFFIXES = (*_WRITERS, *_PATH_WRITERS, ".zarr")
 
@@ -107,7 +108,7 @@ def write_image(
 
     Returns
     -------
-    What of all this the format does not keep, in words.
+    What of all this the format does not keep, in words: a sentence for each kind of loss.
 
     Raises
     ------
@@ -164,7 +165,22 @@ def write_image(
         atomic.remove(str(temporary))
     atomic.sweep(str(path))  # only now: if a process was killed between two renames, the old folder has the data
     ome = ".ome" if path.stem.lower().endswith(".ome") and f".ome{suffix}" in KEEPS else ""
-    return described.lost_in(KEEPS[ome + suffix])
+    return _losses(path.name, described, KEEPS[ome + suffix], np.dtype(array.dtype), CHANGES.get(suffix, {}))
+
+
+def _losses(
+    name: str, described: Described, keeps: Sequence[str], dtype: np.dtype[Any], changes: Mapping[str, str]
+) -> list[str]:  # fmt: skip
+    """Return a sentence for what a file does not keep, one for a mark of labels that is lost, and one for a dtype."""
+    lost, texts = described.lost_in(keeps), []
+    has_labels = "labels" in lost
+    if lost := [fact for fact in lost if fact != "labels"]:
+        texts.append(f"{name} does not keep {', '.join(lost)}")
+    if has_labels and dtype.kind != "b":  # a mask is known by its dtype
+        texts.append(f"{name} does not say that its values are labels: give --labels when you compress it")
+    if dtype.name in changes:
+        texts.append(f"{name} has the values as {changes[dtype.name]}: its format has no {dtype.name}")
+    return texts
 
 
 def output_suffix(path: str | os.PathLike[str]) -> str:

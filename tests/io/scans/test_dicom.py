@@ -242,3 +242,13 @@ def test_frames_are_decoded_when_they_are_needed(tmp_path: Path, monkeypatch: py
     assert len(decoded) <= 2
     monkeypatch.setattr(dicom, "_CACHE_BYTES", 1)
     np.testing.assert_array_equal(array, hounsfield())
+
+
+def test_inverted_images_are_said_and_keep_their_look(tmp_path: Path) -> None:
+    save_series(tmp_path / "scan", hounsfield(), PhotometricInterpretation="MONOCHROME1")
+    with pytest.warns(ReadWarning, match=r"inverted \(MONOCHROME1\): values are those that are stored"):
+        image = read_volumes(tmp_path / "scan")
+    np.testing.assert_array_equal(image.array[:], hounsfield())
+    assert image.details is not None and image.details.colormap == "gray_r"
+    volume = tinc.compress(image.array, max_error=3, **image.options())
+    assert volume.details.colormap == "gray_r" and volume.details.limits == (-160, 240)

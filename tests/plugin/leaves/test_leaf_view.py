@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Vectors
 from volumes import small_array, small_volume
 
+import napari_tinc as tinc
 from napari_tinc.octree import Octree
 from napari_tinc.plugin.compare.original import measure
 from napari_tinc.plugin.layers.appearance import PLACE
@@ -19,6 +21,7 @@ from napari_tinc.plugin.layers.compressed import compressed_image
 from napari_tinc.plugin.layers.from_volume import to_layer
 from napari_tinc.plugin.layers.origin import VOLUME
 from napari_tinc.plugin.leaves.overlays import LeafValues, LeafView, leaf_view
+from napari_tinc.plugin.leaves.widget import leaf_counts
 
 
 @pytest.fixture
@@ -273,3 +276,17 @@ def test_thousands_of_leaves_in_one_outline(viewer: ViewerModel) -> None:
     assert len(view.outlines.features) == 4097
     viewer.dims.ndisplay = 3
     assert view.boxes.data.shape == (256 * 12, 2, 3)
+
+
+def test_leaves_without_networks_are_named_by_what_they_are() -> None:
+    golden = Path(__file__).parents[2] / "golden"
+    for name, text in (
+        (
+            "blocks-background-u2",
+            "4 leaves: 4 on level 2; 1 smooth part (a polynomial), 2 without networks (predictive",
+        ),
+        ("blocks-of-both-kinds", "2 leaves: 2 on level 1; 1 without networks (predictive coder)"),
+        ("scalars", "of one value"),
+    ):
+        volume = tinc.open(golden / f"{name}.tinc")
+        assert text in leaf_counts(volume.leaves, volume)

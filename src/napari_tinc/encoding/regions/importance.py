@@ -16,9 +16,9 @@ from ...octree import Octree, box_slices
 from ..sources import VolumeSource
 from .fields import Field, slabs
 
-LEAST_SHARE = 2.0**-8  # A block whose importance is a smaller share of the mean counts as if it had this one,
+LEAST_SHARE = 2.0**-8  # A voxel whose importance is a smaller share of the mean counts as if it had this one,
 MOST_SHARE = 2.0**8  # and one of a larger share as if it had this, where a bound is scaled.
-BLOCK_EDGE = 64  # Without networks, importance is that of blocks, which are at most so many voxels long.
+MOST_STEPS = 4  # Bounds of the voxels of a box have at most so many values: each takes another encoding.
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,15 +77,18 @@ class Importance:
             means[volume, index] = self.read(volume, box_slices(tree.start[leaf], tree.stop[leaf])).mean(dtype=float)
         return means
 
-    def bound_scales(self, tree: Octree) -> list[float]:
-        """Return how many times the bound of a file each of its blocks may have, volume after volume.
+    def bound_steps(self, volume: int, box: Sequence[slice]) -> NDArray[np.int8]:
+        """Return how many times the bound of a file each voxel of a box may have, in steps of a factor of sqrt(2).
 
         If the squared error is that of the bound, d = bound^2 / 3, and each halving of the bound costs a bit a voxel,
-        the weighted error is least for bound ~ 1 / sqrt(weight).
+        the weighted error is least for bound ~ 1 / sqrt(weight). Steps are so coarse that there are few of them.
         """
-        shares = np.clip(self.of_blocks(tree), LEAST_SHARE, MOST_SHARE)
-        scales: list[float] = (shares**-0.5).ravel().tolist()
-        return scales
+        steps = -np.log2(np.clip(self.read(volume, box), LEAST_SHARE, MOST_SHARE))
+        for unit in (1, 2, 4, 8):
+            rounded = (unit * np.rint(steps / unit)).astype(np.int8)
+            if unit == 8 or len(np.unique(rounded)) <= MOST_STEPS:
+                break
+        return rounded
 
     def psnr(self, source: VolumeSource, volume: TincVolume) -> float:
         """Return the PSNR of a compressed volume against its source in dB, with squared errors weighed."""

@@ -48,7 +48,7 @@ def step_of(coordinates: Any, attributes: Mapping[str, Any]) -> Size | None:
 def _placed(content: Content, names: list[str], steps: list[Size | None]) -> Content:
     """Return the content with the axes that its dimensions name, and the steps of their coordinates as spacing."""
     letters = letters_of(names)
-    axes = letters if letters.strip("Q") else default_axes(len(names))
+    axes = letters if letters.strip("Q") else default_axes(content.array.shape)
     sizes = dict(zip(axes, steps, strict=True))
     return content._replace(axes=axes, sizes=[sizes.get(axis) or (None, None) for axis in "ZYX"])
 
@@ -61,7 +61,7 @@ def _read_classic(file: Path, inside: str, options: ReadOptions) -> Content:
         array, attributes, names, steps = _classic_variable(source, file, inside)
     array = unsigned(ArrayOfFile(array, file, portable=False), attributes)
     fill = declared_fill(array.dtype, attributes)
-    return _placed(Content(decoded(array, attributes, options), default_axes(len(names)), fill=fill), names, steps)
+    return _placed(Content(decoded(array, attributes, options), default_axes(array.shape), fill=fill), names, steps)
 
 
 def _classic_variable(

@@ -46,7 +46,7 @@ def read_emd(file: Path, inside: str, options: ReadOptions) -> Content:
         return content
     names = [_text(scale.attrs.get("name", "")) for scale in scales]
     letters = letters_of(names)
-    axes = letters if letters.strip("Q") else default_axes(dataset.ndim)
+    axes = letters if letters.strip("Q") else default_axes(dataset.shape)
     units = [{"units": _text(scale.attrs.get("units", "")).strip("[]").replace("_", "")} for scale in scales]
     steps = [step_of(scale[...], unit) for scale, unit in zip(scales, units, strict=True)]
     sizes = dict(zip(axes, steps, strict=True))

@@ -82,7 +82,7 @@ def placement_of(image: Mapping[str, Any], path: str, ndim: int) -> Placement:
     steps = [*_steps(level), *_steps(image)] if "coordinateSystems" not in image else _steps(level)
     entries = _axis_entries(image, steps)
     if entries is None:
-        return Placement(AXES_OF_OLD_IMAGES if ndim == 5 else default_axes(ndim), {}, {})
+        return Placement(AXES_OF_OLD_IMAGES if ndim == 5 else default_axes((2,) * ndim), {}, {})
     if len(entries) != ndim:
         raise ValueError(f"its OME-Zarr metadata name {len(entries)} axes, expected {ndim}, as array {path} has")
     axes = letters_of([str(entry.get("name", "")) for entry in entries], [entry.get("type") for entry in entries])

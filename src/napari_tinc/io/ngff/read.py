@@ -92,7 +92,7 @@ def _plain_array(tree: Tree, path: str, node: Any, options: ReadOptions) -> Cont
     axes = letters_of([name for name in names if name]) if len(names) == node.ndim and all(names) else ""
     array = decoded(_array(tree, path, node), node.attrs, options)
     fill = declared_fill(array.dtype, node.attrs)
-    return Content(array, axes if axes.strip("Q") else default_axes(node.ndim), fill=fill)
+    return Content(array, axes if axes.strip("Q") else default_axes(node.shape), fill=fill)
 
 
 def _level(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...array_like import LazyBase
 from ...format.details import Details
 from ..arrays import AxesView
-from ..image import Content, library
+from ..image import INVERTED, Content, library
 from ..read_options import ReadOptions, say
 from .dicom_files import headers_of
 from .dicom_frames import Frame, frames_of
@@ -139,12 +139,17 @@ def _without_copies(frames: Sequence[Frame], file: Path) -> list[Frame]:
 
 
 def _details(frames: Sequence[Frame]) -> Details:
-    """Return contrast limits from the window of the first image, and the time step."""
+    """Return contrast limits from the window of the first image, the time step, and whether the display is inverted."""
     header = frames[0].header
     centre, width = (_first(header.get(name)) for name in ("WindowCenter", "WindowWidth"))
     limits = (centre - width / 2, centre + width / 2) if centre is not None and width and width > 0 else None
     step = _first(header.get("TemporalResolution"))
-    return Details(limits=limits, time=(step, "millisecond") if step else None)
+    inverted = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    if inverted:
+        say("its images are shown inverted (MONOCHROME1): values are those that are stored, the colormap is gray_r")
+    return Details(
+        limits=limits, time=(step, "millisecond") if step else None, colormap=INVERTED if inverted else ""
+    )  # fmt: skip
 
 
 def _first(value: Any) -> float | None:

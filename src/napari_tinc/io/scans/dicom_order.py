@@ -10,9 +10,11 @@ import numpy as np
 
 from ...format.placement import Placement
 from ..read_options import say
+from ..units import shortest
 from .dicom_frames import APART, Frame
 
 _SAME_PLACE = 1e-3  # Slices that are nearer than this, in mm, are at the same place.
+_SAME_STEP = 1e-7  # Positions have digits enough to tell a step to this share of it.
 _EVEN = 0.01  # Slices count as even if none is further from its place than this share of their distance,
 _NEARLY_EVEN = 0.1  # and are refused if one is further than this share: there a slice may be missing.
 _TILTED = 1e-3  # Slices are shifted against each other by more than this share of their distance: a tilted gantry.
@@ -63,7 +65,7 @@ def stack_of(frames: Sequence[Frame]) -> Stack:
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = first.orientation[0] * x, first.orientation[1] * y, step
     matrix[:3, 3] = slices[0].position
     placement = Placement.from_xyz(matrix, "LPS")
-    return Stack(rows, axis, (float(np.linalg.norm(step)), y, x), placement)
+    return Stack(rows, axis, (shortest(float(np.linalg.norm(step)), _SAME_STEP), y, x), placement)
 
 
 def _rows(places: list[list[Frame]]) -> tuple[str, list[list[Frame]]]:

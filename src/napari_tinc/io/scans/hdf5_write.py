@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
-from ..described import Described
+from ..described import FACTS, Described
 from ..image import library
+from ..own_facts import KEY, PLACE, own_text
 
 DATASET = "data"  # Name of the dataset in the file.
 _CHUNK = 64  # Voxels along an edge of a chunk.
@@ -19,7 +20,7 @@ _CHUNK = 64  # Voxels along an edge of a chunk.
 def write_hdf5(path: Path, array: Any, described: Described) -> None:
     """Write a compressed dataset, with the letters of its axes and, as Fiji has it, the size of a voxel.
 
-    The attributes "affine" (4 x 4, z, y, x) and "space" say where the voxels lie, in "unit".
+    The attributes "affine" (4 x 4, z, y, x) and "space" say where the voxels lie, in "unit". All else is in one more.
     """
     h5py = library("h5py")
     shape = tuple(map(int, array.shape))
@@ -30,13 +31,14 @@ def write_hdf5(path: Path, array: Any, described: Described) -> None:
         dataset = file.create_dataset(DATASET, shape, array.dtype, chunks=chunks, compression="gzip", shuffle=True)
         for axis, letter in enumerate(described.axes):
             dataset.dims[axis].label = letter
-        factor = described.factor_to("micrometer")
-        if described.spacing is not None and factor is not None:
-            dataset.attrs["element_size_um"] = np.array([size * factor for size in described.spacing])
+        if (edges := described.edges_in("micrometer")) is not None:
+            dataset.attrs["element_size_um"] = np.array(edges)
         if described.placement is not None:
             dataset.attrs["affine"] = described.placement.matrix
             dataset.attrs["space"] = described.placement.space
             dataset.attrs["unit"] = described.units or ""
+        if own := own_text(described, set(FACTS) - set(PLACE)):
+            dataset.attrs[KEY] = own
         depth = planes // thickness * thickness  # whole chunks
         for place in itertools.product(*map(range, shape[:-3])):
             for z in range(0, shape[-3], depth):

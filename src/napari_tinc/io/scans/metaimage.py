@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ...array_like import LazyBase
 from ...format.placement import Placement
 from ..arrays import slabs_of
-from ..described import Described, written_dtype
+from ..described import FACTS, USUAL_CHANGES, Described, written_dtype
 from ..image import Content, library
+from ..own_facts import KEY, PLACE, own_text, with_own_facts
 from ..read_options import ReadOptions
 
 _TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
@@ -29,10 +30,7 @@ def read_metaimage(file: Path, inside: str, options: ReadOptions) -> Content:
     sitk = library("SimpleITK", "scans")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(file))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(_reason(error)) from None
+    reader.ReadImageInformation()
     ndim, components = reader.GetDimension(), reader.GetNumberOfComponents()
     with file.open("rb") as stream:
         compressed = b"CompressedData = True" in stream.read(_HEADER_BYTES)
@@ -47,7 +45,8 @@ def read_metaimage(file: Path, inside: str, options: ReadOptions) -> Content:
     matrix[:3, :3] = direction * reader.GetSpacing()[:3]
     matrix[:3, 3] = reader.GetOrigin()[:3]
     sizes = [(size, "mm") for size in reversed(reader.GetSpacing()[:3])]
-    return Content(array, axes, sizes, placement=Placement.from_xyz(matrix, "LPS"))
+    content = Content(array, axes, sizes, placement=Placement.from_xyz(matrix, "LPS"))
+    return with_own_facts(content, reader.GetMetaData(KEY) if reader.HasMetaDataKey(KEY) else None)
 
 
 class _ItkArray(LazyBase):
@@ -94,10 +93,7 @@ class _ItkArray(LazyBase):
         reader.SetFileName(str(self.file))
         reader.SetExtractIndex([side.start for side in reversed(box)])
         reader.SetExtractSize([side.stop - side.start for side in reversed(box)])
-        try:
-            return sitk.GetArrayFromImage(reader.Execute())
-        except RuntimeError as error:
-            raise ValueError(_reason(error)) from None
+        return sitk.GetArrayFromImage(reader.Execute())
 
 
 def write_metaimage(stream: Any, array: Any, described: Described) -> None:
@@ -106,21 +102,23 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     ITK writes the header, of an image of one voxel.
     """
     sitk = library("SimpleITK", "scans")
-    dtype = written_dtype(array.dtype, _TYPES, "MetaImage", {"bool": "uint8", "float16": "float32"})
+    dtype = written_dtype(array.dtype, _TYPES, "MetaImage", USUAL_CHANGES)
     if len(array.shape) > 4:
         raise ValueError(f"MetaImage has at most four axes, not {len(array.shape)}")
     image = sitk.GetImageFromArray(np.zeros((1,) * len(array.shape), dtype), isVector=False)
     factor = described.factor_to("millimeter") or 1.0
     extra = len(array.shape) - 3
-    spacing = described.spacing or (1.0, 1.0, 1.0)
+    spacing = described.edges_in("millimeter") or described.spacing or (1.0, 1.0, 1.0)
     step = described.seconds[0] if described.seconds and described.axes[0] == "t" else 1.0
-    image.SetSpacing([*(float(size) * factor for size in reversed(spacing)), *[step] * extra])
+    image.SetSpacing([*map(float, reversed(spacing)), *[step] * extra])
     if described.placement is not None:
         direction = np.eye(len(array.shape))
         matrix = described.placement.xyz("LPS", factor)
         direction[:3, :3] = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
         image.SetDirection(direction.ravel().tolist())
         image.SetOrigin([*matrix[:3, 3].tolist(), *[0.0] * extra])
+    if own := own_text(described, set(FACTS) - set(PLACE)):
+        image.SetMetaData(KEY, own)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "header.mha"
         sitk.WriteImage(image, str(path), False)
@@ -129,9 +127,3 @@ def write_metaimage(stream: Any, array: Any, described: Described) -> None:
     stream.write(header.replace(b"DimSize = " + one + b"\n", b"DimSize = " + real + b"\n"))
     for slab in slabs_of(array):
         stream.write(np.ascontiguousarray(slab.astype(dtype, copy=False)).data)
-
-
-def _reason(error: Exception) -> str:
-    """Return what ITK says is wrong, without the places in its code."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in reversed(lines) if "ERROR" in line or "Error" in line), lines[-1] if lines else "")

@@ -16,7 +16,9 @@ from ..read_options import ReadOptions, say
 
 _NAMES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".ccp4")
 MRC_SUFFIXES = tuple(name + packed for name in _NAMES for packed in ("", ".gz", ".bz2"))
-_DTYPES = ("int8", "int16", "uint16", "float16", "float32")  # uint8 is stored as uint16.
+_DTYPES = ("int8", "int16", "uint16", "float16", "float32")
+CHANGES = {"uint8": "uint16", "bool": "int8"}  # What values become that MRC has no dtype for.
+LABELS = "The values are labels (napari-tinc)"  # One of the lines of text that a header has.
 _IMOD_STAMP = 1146047817  # IMOD's mark in a header; then a flag says whether bytes are signed.
 _SIGNED = 1
 
@@ -37,9 +39,10 @@ def read_mrc(file: Path, inside: str, options: ReadOptions) -> Content:
             array = array.view(np.uint8)
         letters = "".join("XYZ"[number - 1] for number in order)
         axes = ("Q" if array.ndim == 4 else "") + letters[-array.ndim :]
+        labels = LABELS in mrc.get_labels() and array.dtype.kind in "iu"
         sizes = [float(str(mrc.voxel_size[name])) for name in "zyx"]
         if not all(size > 0 and math.isfinite(size) for size in sizes):
-            return Content(sparing(array), axes)
+            return Content(sparing(array), axes, labels=labels)
         angles = [float(header.cellb[name]) for name in ("alpha", "beta", "gamma")]
         if any(angles) and not np.allclose(angles, 90, rtol=0, atol=0.01):
             say(f"its cell has angles of {', '.join(f'{angle:g}' for angle in angles)} degrees, which are left out")
@@ -50,7 +53,7 @@ def read_mrc(file: Path, inside: str, options: ReadOptions) -> Content:
         matrix = np.diag([*sizes, 1.0])
         matrix[:3, 3] = origin
         placement = Placement(affine=matrix.tolist()) if any(origin) else None
-        return Content(sparing(array), axes, [(size, "Å") for size in sizes], placement=placement)
+        return Content(sparing(array), axes, [(size, "Å") for size in sizes], labels=labels, placement=placement)
 
 
 def _has_unsigned_bytes(header: Any) -> bool:
@@ -68,15 +71,17 @@ def write_mrc(path: Path, array: Any, described: Described) -> None:
     ValueError if it has no such values.
     """
     mrcfile = library("mrcfile", "scans")
-    dtype = written_dtype(array.dtype, _DTYPES, "MRC", {"uint8": "uint16", "bool": "int8"})
+    dtype = written_dtype(array.dtype, _DTYPES, "MRC", CHANGES)
     if len(array.shape) > 4:
         raise ValueError(f"MRC has at most four axes, not {len(array.shape)}")
     mode = mrcfile.utils.mode_from_dtype(dtype)
     with mrcfile.new_mmap(path, array.shape, mrc_mode=mode, overwrite=True) as mrc:
+        if described.labels:
+            mrc.add_label(LABELS)
         factor = described.factor_to("angstrom")
-        if described.spacing is not None and factor is not None:
-            z, y, x = (size * factor for size in described.spacing)
-            mrc.voxel_size = (x, y, z)
+        edges = described.edges_in("angstrom")
+        if edges is not None and factor is not None:
+            mrc.voxel_size = tuple(reversed(edges))
             if described.placement is not None and described.placement.is_upright:
                 origin = described.placement.xyz(factor=factor)[:3, 3]
                 mrc.header.origin.x, mrc.header.origin.y, mrc.header.origin.z = origin

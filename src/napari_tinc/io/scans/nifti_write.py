@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import AxesView, slabs_of
-from ..described import Described, written_dtype
+from ..described import USUAL_CHANGES, Described, written_dtype
 from ..image import library
 from .nifti_forms import set_forms
 
@@ -32,7 +32,7 @@ def write_nifti(stream: Any, array: Any, described: Described, *, compressed: bo
     lengths = [int(array.shape[axis]) for axis in reversed(order)]
     if letters and "t" not in letters:
         lengths.insert(0, 1)
-    dtype = written_dtype(array.dtype, _DTYPES, "NIfTI", {"bool": "uint8", "float16": "float32"})
+    dtype = written_dtype(array.dtype, _DTYPES, "NIfTI", USUAL_CHANGES)
     shape = (*reversed(array.shape[-3:]), *lengths)
     header = (nibabel.Nifti1Header if max(shape) <= _MOST_AXIS else nibabel.Nifti2Header)()
     header.set_data_dtype(dtype)

@@ -14,8 +14,9 @@ import numpy as np
 from ...format.details import Details
 from ...format.placement import Placement
 from ..arrays import slabs_of, sparing
-from ..described import Described, written_dtype
+from ..described import FACTS, USUAL_CHANGES, Described, written_dtype
 from ..image import Content, library
+from ..own_facts import KEY, PLACE, own_text, with_own_facts
 from ..read_options import ReadOptions, say
 
 # Letters of NRRD's spaces, as a factor from x to the right and y forward.
@@ -46,10 +47,11 @@ def read_nrrd(file: Path, inside: str, options: ReadOptions) -> Content:
     sizes = _sizes(header, spatial, units, placement)
     segments = _segments(header)
     step = _time_step(header, letters)
-    return Content(
+    content = Content(
         array, letters[::-1], sizes, labels=bool(segments) and array.dtype.kind in "iu", placement=placement,
         details=Details(objects=segments, time=step),
     )  # fmt: skip
+    return with_own_facts(content, header.get(KEY))
 
 
 def _memory_map(header: Mapping[str, Any], stream: Any, file: Path) -> Any:
@@ -157,12 +159,14 @@ class _Headed(np.ndarray[Any, np.dtype[Any]]):
 def write_nrrd(stream: Any, array: Any, described: Described) -> None:
     """Write a .nrrd file, not compressed. Labels with names are segments of 3D Slicer."""
     nrrd = library("nrrd", "scans")
-    dtype = written_dtype(array.dtype, _TYPES, "NRRD", {"bool": "uint8", "float16": "float32"})
+    dtype = written_dtype(array.dtype, _TYPES, "NRRD", USUAL_CHANGES)
     leading = described.axes[:-3]
     header: dict[str, Any] = {"encoding": "raw"}
     kinds = ["domain"] * 3 + [{"t": "time", "c": "list"}.get(letter, "list") for letter in reversed(leading)]
     header["kinds"] = kinds
     header |= _space(described, len(leading))
+    if own := own_text(described, set(FACTS) - set(PLACE)):
+        header[KEY] = own
     if described.labels:
         for number, (label, name, color) in enumerate(described.details.objects):
             rgb = " ".join(f"{int(color[at : at + 2], 16) / 255:.6g}" for at in (1, 3, 5)) if color else "1 1 1"

@@ -30,6 +30,8 @@ from .lazy_pairs import FLOAT32, Difference
 
 OTHER_CALIBRATION = "tinc_other"  # Key in a layer's metadata: what it shows when calibration is toggled.
 NO_NETWORKS = "This file has no networks, so there is nothing to calibrate."  # and no filter either
+# What is said where a recalibration is asked for of a file whose blocks pass a filter.
+FILTER_STAYS = "This file has no networks. Its filter was fitted to its original when it was compressed, and stays."
 PERCENTS = (50, 95, 99)  # For these shares of the voxels, the largest error is told.
 BINS = 41  # The histogram of errors has so many bars; as the number is odd, one is around 0.
 LAZY_VOXELS = 2**25  # The difference of a larger volume is lazy, as it would take more than 128 MiB.

@@ -18,7 +18,7 @@ from ...encoding.options import Options
 from ...encoding.psnr_search import LEAST_RATIO
 from ...encoding.sources import VolumeSource
 from ...training.task import Estimate
-from ..jobs.job import Request
+from ..jobs.job import Request, error_line
 from ..jobs.queue import LayerJob
 from ..layers.appearance import appearance_of, appearance_of_all, is_mask
 from ..layers.keeping import compressing_geometry
@@ -184,20 +184,20 @@ def describe(form: CompressForm, layer: Image | Labels | None, axes: LeadingAxes
             volume, _, channels = all_volumes(data, arguments, axes.letters, axes.channels)
         VolumeSource.of(volume, exact=target.get("max_error") == 0)
     except (ValueError, TypeError) as error:
-        return Description(str(error), reason=str(error))
+        return Description(error_line(error), reason=error_line(error))
     reason, planned, networks = "", None, ""
     regions: dict[str, Any] = {}
     try:
         planned = estimate(form, volume)
         networks = texts.describe_networks(planned) if planned and planned.steps else ""
     except ValueError as error:
-        reason = networks = str(error)
+        reason = networks = error_line(error)
     try:
         regions = region_options(form, layer, volumes[0][0] if form.volumes.value != ONE_FILE else "")
         replace(form.chosen_options(), **regions)
         form.log_file(len(volumes))
     except ValueError as error:
-        reason = reason or str(error)
+        reason = reason or error_line(error)
     count = len(volumes) if len(volumes) > 1 and form.volumes.value == ONE_FILE_EACH else 1
     lines = _size_lines(volume, target, count, holds_labels(layer), channels)
     lines += _region_lines(regions, form.weight.value)

@@ -18,10 +18,16 @@ from ...encoding.options import Options
 from ...errors import ChildError
 from ...events import Finished, Planned, Preview, Progress
 from ...isolation.caller import fit_isolated
+from ...texts import with_names
 from ..layers.from_volume import to_layers
 from ..layers.geometry import Geometry
 
 T = TypeVar("T")
+# Arguments of Python by the names of their controls, for messages.
+CONTROLS = {
+    "ratio": "Ratio", "nbytes": "Size", "psnr": "PSNR", "max_error": "Max error", "method": "Method",
+    "exact": "Keep exactly", "exact_max_error": "Max error of the region", "importance": "Importance",
+}  # fmt: skip
 
 
 class JobError(Exception):
@@ -149,7 +155,7 @@ def error_line(error: Exception) -> str:
         return "not enough memory"
     text = str(error).strip().partition("\n")[0]
     if isinstance(error, ValueError | TypeError | OSError | ImportError | ChildError | JobError) and text:
-        return text
+        return with_names(text, CONTROLS)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Slider
 from napari.layers import Image, Layer
+from numpy.typing import NDArray
 
+from ...decoding.bounded_box import BoundedBox
 from ...decoding.volume import TincVolume
 from ...encoding.recalibration import recalibrate
 from ...errors import TincError
 from ...networks.calibration import WORTH_DB
 from ..compare.original import (
+    FILTER_STAYS,
     NO_NETWORKS,
     Measurement,
     ShownVolume,
@@ -180,7 +183,9 @@ class LeavesWidget(Container):
         networks = view is None or view.image.metadata[VOLUME].error_bound is None
         enable_unless(self.calibrated, reason or (why_not_toggled(view.image) if view is not None else ""))
         self.pair.update_buttons(self.measure)
-        enable_unless(self.recalibrate, self.pair.why_not_ready if networks else NO_NETWORKS)
+        filtered = view is not None and view.image.metadata[VOLUME].parts.filter is not None
+        no_networks = FILTER_STAYS if filtered else NO_NETWORKS
+        enable_unless(self.recalibrate, self.pair.why_not_ready if networks else no_networks)
 
     def _on_destroyed(self) -> None:
         """Let go of the viewer. The Qt widgets no longer exist, so nothing may touch them again."""
@@ -243,7 +248,7 @@ class LeavesWidget(Container):
 def describe_leaves(view: LeafView, original: Layer | None) -> str:
     """Describe a layer's leaves, a fact a line. Measured errors are told only for the chosen original."""
     volume, values = view.image.metadata[VOLUME], view.values
-    lines = [_leaf_counts(view, volume)]
+    lines = [leaf_counts(view.rows, volume)]
     if missing := volume.n_missing:
         lines.append(
             f"Incomplete: the file was cut off, and {missing} parts are missing. They are shown coarsely or grey."
@@ -271,16 +276,27 @@ def describe_leaves(view: LeafView, original: Layer | None) -> str:
     return "\n".join(lines)
 
 
-def _leaf_counts(view: LeafView, volume: TincVolume) -> str:
-    """Count the leaves, or blocks, by kind: "64 leaves: 64 on level 2; 8 of one value"."""
-    count = len(view.rows)
+def leaf_counts(rows: NDArray[Any], volume: TincVolume) -> str:
+    """Count the leaves, or blocks, by kind: "64 leaves: 64 on level 2; 8 of one value, 3 smooth parts"."""
+    count = len(rows)
     if volume.error_bound is not None:
         return f"{count} block{'s'[: count > 1]}, coded without networks (predictive coder)"
-    levels = np.bincount(view.rows["level"])
+    levels = np.bincount(rows["level"])
     counts_by_level = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
-    scalars = int((view.rows["network"] < 0).sum())
-    of_one_value = f"; {scalars} of one value" if scalars else ""
-    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(counts_by_level)}{of_one_value}"
+    kinds = "".join(f"; {text}" for text in [_others_than_networks(rows, volume)] if text)
+    return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(counts_by_level)}{kinds}"
+
+
+def _others_than_networks(rows: NDArray[Any], volume: TincVolume) -> str:
+    """Count the leaves that have no network: of one value, smooth parts, and blocks of the predictive coder."""
+    blocks = [part for _, _, part in volume.boxes() if isinstance(part, BoundedBox)]
+    smooth = sum(part.background is not None and bool(part.background.hidden.all()) for part in blocks)
+    counts = {
+        "of one value": int((rows["network"] < 0).sum()) - len(blocks),
+        f"smooth part{'s'[: smooth > 1]} (a polynomial)": smooth,
+        "without networks (predictive coder)": len(blocks) - smooth,
+    }
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count > 0)
 
 
 def _calibration_range(view: LeafView) -> str:
