@@ -84,7 +84,7 @@ def test_the_end_of_another_process_is_one_line(
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 def test_interrupting_both_processes(tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    np.save(tmp_path / "v.npy", wave((64, 32, 32)))
+    np.save(tmp_path / "v.npy", wave((64, 64, 32)))
     arguments = ["compress", "v.npy", "v.tinc", "--max-error", "0", "--block", "16"]
     with subprocess.Popen(
         [*MODULE, *arguments, "--isolate"], cwd=tmp_path, text=True, stderr=subprocess.PIPE, start_new_session=True
@@ -95,13 +95,13 @@ def test_interrupting_both_processes(tmp_path: Path, run: Callable[..., str], mo
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does for Ctrl-C
         _, err = process.communicate(timeout=60)
     planned, said = err.splitlines()
-    assert planned.startswith("16 blocks of 16 x 16 x 16")
+    assert planned.startswith("32 blocks of 16 x 16 x 16")
     kept = len(list(tmp_path.glob("*.parts/*.block")))
-    assert 1 <= kept < 16 and said.startswith(f"napari-tinc: cancelled; {kept} finished block")
+    assert 1 <= kept < 32 and said.startswith(f"napari-tinc: cancelled; {kept} finished block")
     monkeypatch.chdir(tmp_path)
     run(*arguments)
     assert listing(tmp_path) == ["v.npy", "v.tinc"]
-    np.testing.assert_array_equal(np.asarray(tinc.open("v.tinc")), wave((64, 32, 32)))
+    np.testing.assert_array_equal(np.asarray(tinc.open("v.tinc")), wave((64, 64, 32)))
 
 
 def test_an_interrupted_compression_goes_on(

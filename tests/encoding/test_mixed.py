@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.decoding.bounded_box import BoundedBox
@@ -41,6 +42,7 @@ def array() -> np.ndarray:
 def _both_methods() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(without_networks, "MOST_RATIO", 300)
+        shorten(patch, n_steps=100)
         yield
 
 

@@ -301,7 +301,7 @@ def test_layers_of_channels_know_what_they_show() -> None:
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_coarse_levels_of_labels_have_no_means(mask: bool) -> None:
-    names = np.random.default_rng(0).integers(0, 5, (40, 37, 41)).astype(np.uint16) * 10_000
+    names = np.random.default_rng(0).integers(0, 5, (16, 21, 41)).astype(np.uint16) * 10_000
     names = names > 20_000 if mask else names
     volume = tinc.compress(names, max_error=0, labels=not mask, block=16)
     level = volume.levels[1]
