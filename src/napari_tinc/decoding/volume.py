@@ -362,9 +362,7 @@ class TincVolume(LazyBase):
 
     @cached_property
     def _decoder(self) -> VoxelDecoder:
-        return VoxelDecoder(
-            self._parts, self._cache, dtype=self.dtype, labels=self.labels, fill=self.fill.values
-        )  # fmt: skip
+        return VoxelDecoder(self._parts, self._cache, dtype=self.dtype, labels=self.labels, fill=self.fill.values)
 
     def _decode(self, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         return self._decoder.decode(factor, ranges)

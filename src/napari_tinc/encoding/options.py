@@ -280,14 +280,9 @@ class Options:
         if self.exact is None and error:
             raise ValueError(f"exact_max_error={error} given without exact=, expected a mask of these voxels")
         if self.exact is not None and self.max_error is not None and error >= self.max_error:
-            why = (
-                "a region can only be kept better than the rest"
-                if self.max_error
-                else "every voxel is kept bit for bit"
-            )
-            raise ValueError(
-                f"exact={f' within {error}' if error else ''} and max_error={self.max_error} given, expected one: {why}"
-            )
+            both = f"exact={f' within {error}' if error else ''} and max_error={self.max_error} given, expected one"
+            why = "a region can only be kept better than the rest"
+            raise ValueError(f"{both}: {why if self.max_error else 'every voxel is kept bit for bit'}")
         if self.importance is not None and self.max_error is not None:
             raise ValueError(
                 f"importance= and max_error={self.max_error} given, expected one: a largest error holds for every "
