@@ -281,11 +281,10 @@ def test_thousands_of_leaves_in_one_outline(viewer: ViewerModel) -> None:
 def test_leaves_without_networks_are_named_by_what_they_are() -> None:
     golden = Path(__file__).parents[2] / "golden"
     for name, text in (
-        (
-            "blocks-background-u2",
-            "4 leaves: 4 on level 2; 1 smooth part (a polynomial), 2 without networks (predictive",
-        ),
-        ("blocks-of-both-kinds", "2 leaves: 2 on level 1; 1 without networks (predictive coder)"),
+        ("blocks-background-u2", "; 1 smooth block (a polynomial), 2 blocks without networks (predictive coder)"),
+        ("blocks-joined", "; 1 smooth block (a polynomial), 1 block without networks (predictive coder)"),
+        ("blocks-of-both-kinds", "2 leaves: 2 on level 1; 1 block without networks (predictive coder)"),
+        ("exact-blocks", " blocks, coded without networks (predictive coder)"),
         ("scalars", "of one value"),
     ):
         volume = tinc.open(golden / f"{name}.tinc")

@@ -10,9 +10,11 @@ from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
 from ...decoding.bounded_box import BoundedBox
+from ...decoding.network_box import NetworkBox
 from ...decoding.volume import TincVolume
 from ...encoding.recalibration import recalibrate
 from ...errors import TincError
+from ...format.widths import SCALAR
 from ...networks.calibration import WORTH_DB
 from ..compare.original import (
     FILTER_STAYS,
@@ -280,21 +282,26 @@ def leaf_counts(rows: NDArray[Any], volume: TincVolume) -> str:
     """Count the leaves, or blocks, by kind: "64 leaves: 64 on level 2; 8 of one value, 3 smooth parts"."""
     count = len(rows)
     if volume.error_bound is not None:
-        return f"{count} block{'s'[: count > 1]}, coded without networks (predictive coder)"
+        n_blocks = sum(1 for _ in volume.boxes())
+        leaves = f", in {count} leaves" if count > n_blocks else ""
+        return f"{n_blocks} block{'s'[: n_blocks > 1]}, coded without networks (predictive coder){leaves}"
     levels = np.bincount(rows["level"])
     counts_by_level = [f"{on_level} on level {level}" for level, on_level in enumerate(levels) if on_level]
-    kinds = "".join(f"; {text}" for text in [_others_than_networks(rows, volume)] if text)
+    kinds = "".join(f"; {text}" for text in [_others_than_networks(volume)] if text)
     return f"{count} {'leaves' if count > 1 else 'leaf'}: {', '.join(counts_by_level)}{kinds}"
 
 
-def _others_than_networks(rows: NDArray[Any], volume: TincVolume) -> str:
-    """Count the leaves that have no network: of one value, smooth parts, and blocks of the predictive coder."""
-    blocks = [part for _, _, part in volume.boxes() if isinstance(part, BoundedBox)]
+def _others_than_networks(volume: TincVolume) -> str:
+    """Count what has no network: leaves of one value, blocks that are smooth, and blocks of the predictive coder."""
+    parts = [part for _, _, part in volume.boxes() if part is not None]
+    blocks = [part for part in parts if isinstance(part, BoundedBox)]
+    trees = [part for part in parts if isinstance(part, NetworkBox)]
     smooth = sum(part.background is not None and bool(part.background.hidden.all()) for part in blocks)
+    coded = len(blocks) - smooth
     counts = {
-        "of one value": int((rows["network"] < 0).sum()) - len(blocks),
-        f"smooth part{'s'[: smooth > 1]} (a polynomial)": smooth,
-        "without networks (predictive coder)": len(blocks) - smooth,
+        "of one value": sum(int((tree.header.widths == SCALAR).sum()) for tree in trees),
+        f"smooth block{'s'[: smooth > 1]} (a polynomial)": smooth,
+        f"block{'s'[: coded > 1]} without networks (predictive coder)": coded,
     }
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count > 0)
 
