@@ -18,6 +18,7 @@ from napari_tinc.cli.main import main
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
 from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.encoding import block_size
+from napari_tinc.errors import ReadWarning
 from napari_tinc.format.chunks import Ancillary, ChunkKind
 from napari_tinc.format.limits import DTYPES
 from napari_tinc.octree import box_slices
@@ -160,10 +161,9 @@ def test_masks_survive() -> None:
     volume = tinc.compress(mask, max_error=0)
     assert volume.dtype == bool
     np.testing.assert_array_equal(tinc.TincVolume(volume.parts.data()), mask)
-    with pytest.raises(TypeError, match="max_error=0 only"):
-        tinc.compress(mask, max_error=1)
-    with pytest.raises(TypeError, match="max_error=0 only"):
-        tinc.compress(mask)
+    for keywords in ({"max_error": 1}, {"ratio": 8}):
+        with pytest.warns(ReadWarning, match=f"kept bit for bit; {next(iter(keywords))}= is not used"):
+            np.testing.assert_array_equal(tinc.compress(mask, **keywords), mask)
 
 
 def test_wrong_values_are_noticed() -> None:

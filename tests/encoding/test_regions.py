@@ -212,7 +212,7 @@ def test_resuming_does_not_mix_masks(tmp_path: Path) -> None:
     ({"exact": np.zeros((14, 24, 20))}, "nothing would be kept"),
     ({"exact": waves(dtype="f4")}, "expected a mask"),
     ({"exact": np.full((14, 24, 20), "a")}, "expected numbers"),
-    ({"exact": ball(), "max_error": 0}, "can only be kept better than the rest"),
+    ({"exact": ball(), "max_error": 0}, "every voxel is kept bit for bit"),
     ({"exact": ball(), "max_error": 3, "exact_max_error": 3}, "can only be kept better than the rest"),
     ({"exact_max_error": 3}, "given without exact"),
     ({"exact": ball(), "exact_max_error": -1}, "0 or more"),

@@ -279,7 +279,7 @@ def test_zip_files_of_something_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"2 Zarr images, expected one: a\.zarr, b\.zarr; unpack it first"):
         read_image(tmp_path / "two.zip")
     (tmp_path / "cut.ozx").write_bytes((tmp_path / "two.zip").read_bytes()[:60])
-    with pytest.raises(ValueError, match=r"cannot read .*cut\.ozx: File is not a zip file"):
+    with pytest.raises(ValueError, match=r"cannot read .*cut\.ozx: .*File is not a zip file"):
         read_image(tmp_path / "cut.ozx")
 
 

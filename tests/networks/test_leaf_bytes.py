@@ -38,7 +38,8 @@ def busy_corner() -> np.ndarray:
 def weights_of(part: NetworkBox | BoundedBox | None) -> int:
     """Bytes of all that gives values, of one box."""
     if isinstance(part, NetworkBox):
-        return sum(
+        behind = 0 if part.background is None else len(part.background.data)
+        return behind + sum(
             len(chunk.payload)
             for chunk in part.chunks
             if chunk.role is ChunkKind.MODEL or chunk.role is ChunkKind.WEIGHTS

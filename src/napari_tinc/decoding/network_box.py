@@ -171,10 +171,14 @@ class NetworkBox:
         first = [side.start for side in self.core]
         rows["start"] += first
         rows["stop"] += first
-        return np.concatenate([rows, self._rows_of_background(self.background)])
+        around = self._rows_around()
+        sharing = around if len(around) else rows
+        voxels = (sharing["stop"] - sharing["start"]).prod(axis=1)
+        sharing["bytes"] += len(self.background.data) * voxels / voxels.sum()
+        return np.concatenate([rows, around])
 
-    def _rows_of_background(self, background: Background) -> NDArray[Any]:
-        """Return rows of the at most six boxes around that of the networks, which share the bytes of the background."""
+    def _rows_around(self) -> NDArray[Any]:
+        """Return rows of the at most six boxes around that of the networks."""
         boxes, rest = [], [[0, n] for n in self.shape]
         for axis, side in enumerate(self.core):
             for low, high in ((rest[axis][0], side.start), (side.stop, rest[axis][1])):
@@ -184,8 +188,6 @@ class NetworkBox:
         rows = np.zeros(len(boxes), LEAF_FIELDS)
         if boxes:
             rows["start"], rows["stop"] = np.moveaxis(np.array(boxes), 2, 0)
-        voxels = (rows["stop"] - rows["start"]).prod(axis=1)
-        rows["bytes"] = len(background.data) * voxels / max(1, voxels.sum())
         rows["network"], rows["gain"] = -1, 1
         for field in ("rmse", "psnr", "max_error"):
             rows[field] = np.nan

@@ -156,12 +156,6 @@ def test_deflated_files_are_inflated(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(read_volumes(tmp_path / "image_dfl.dcm").array)[0], shown)
 
 
-def test_white_zeros_are_said(tmp_path: Path) -> None:
-    save_series(tmp_path / "ct", hounsfield(), PhotometricInterpretation="MONOCHROME1")
-    with pytest.warns(ReadWarning, match="0 is white; values are those that are stored"):
-        np.testing.assert_array_equal(read_volumes(tmp_path / "ct").array, hounsfield())
-
-
 def test_a_cell_of_a_crystal_that_is_not_rectangular_is_said(tmp_path: Path) -> None:
     mrcfile = pytest.importorskip("mrcfile")
     with mrcfile.new(tmp_path / "a.map") as file:

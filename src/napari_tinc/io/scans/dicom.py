@@ -38,8 +38,6 @@ def read_dicom(file: Path, inside: str, options: ReadOptions) -> Content:
     series = _series_of(headers_of(file))
     frames = _chosen(series, file, options)
     _check_colors(frames[0].header)
-    if frames[0].header.get("PhotometricInterpretation") == "MONOCHROME1":
-        say("the file says that 0 is white; values are those that are stored")
     stack = stack_of(_without_copies(frames, file))
     array: Any = DicomArray(stack.frames, single=not options.precise)
     if not stack.axis:

@@ -33,7 +33,8 @@ def read_with_nibabel(file: Path, inside: str, options: ReadOptions) -> Content:
         raise
     except Exception as error:
         reason = "" if isinstance(error, KeyError | IndexError) else f": {' '.join(str(error).split())}"
-        raise ValueError(f"nibabel finds no image in it, though {file.suffix} files have one{reason}") from error
+        text = f"nibabel finds no image in it, though {file.suffix} files have one; it may be damaged{reason}"
+        raise ValueError(text) from error
     if isinstance(image, nibabel.Nifti1Pair):
         return read_nifti(file, inside, options)
     stored = ArrayOfFile(_Proxy(image.dataobj), file, portable=False)
