@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..octree import MAX_DEPTH, Octree, box_slices, split_counts
 from .background import CELL, MAX_VOXELS, background_cells
 
-LEAST_HIDDEN = 0.75  # Blocks become one if a background hides this share of it,
+LEAST_HIDDEN = 0.5  # Blocks become one if a background hides this share of it,
 MOST_BUSY = 2**21  # if no more voxels are left, so that it is decoded as fast as others,
 LEAST_CUT = 0.03  # and if at least this share of the busy cells are at a cut: the bytes that it costs are about that.
 LEAST_PART = (
