@@ -95,3 +95,15 @@ def test_ome_tiff_has_origin_and_time_where_others_look(tmp_path: Path, said: Ca
     assert image.details is not None and image.details.time == (250, "millisecond")
     assert image.placement is not None
     np.testing.assert_array_equal(image.placement.matrix, matrix)
+
+
+def test_places_without_a_unit_survive_or_are_said(tmp_path: Path, said: Callable[..., str]) -> None:
+    """NIfTI files that nibabel writes have no unit, unless somebody sets one."""
+    matrix = np.array([[2, 0, 0, 10], [0, 0.6, -0.1, 20], [0, 0.1, 0.7, 30], [0, 0, 0, 1]])
+    tinc.compress(LABELS, max_error=0, placement=matrix).save(tmp_path / "v.tinc")
+    assert said("decompress", tmp_path / "v.tinc", tmp_path / "v.h5") == ""
+    image = read_image(tmp_path / "v.h5")
+    assert image.placement is not None and not image.units
+    np.testing.assert_allclose(image.placement.matrix, matrix, rtol=1e-12)
+    lost = "napari-tinc: v.mrc does not keep spacing, origin, orientation, shear\n"
+    assert said("decompress", tmp_path / "v.tinc", tmp_path / "v.mrc") == lost

@@ -48,25 +48,31 @@ def read_hdf5(file: Path, inside: str, options: ReadOptions) -> Content:
         dataset = volumes[0]
     if dataset.shape is None:
         raise ValueError(f"dataset /{inside} is empty")
-    sizes = np.ravel(dataset.attrs.get("element_size_um", ()))  # z, y, x: what Fiji's HDF5 plugin writes
+    sizes, unit = np.ravel(dataset.attrs.get("element_size_um", ())), "um"  # z, y, x: what Fiji's HDF5 plugin writes
+    if not sizes.size:
+        sizes, unit = np.ravel(dataset.attrs.get("element_size", ())), ""
     array = measured(dataset, ArrayOfFile(dataset, file, portable=False), options)
     axes = "".join(str(dim.label) for dim in dataset.dims).upper()
     if len(axes) != dataset.ndim or len(set(axes)) < len(axes) or not set("ZYX") <= set(axes):
         axes = default_axes(dataset.shape)
     content = Content(
-        array, axes, [(size, "um") for size in sizes], placement=_placement(dataset),
+        array, axes, [(size, unit) for size in sizes], placement=_placement(dataset),
         fill=declared_fill(array.dtype, dataset.attrs),
     )  # fmt: skip
     return with_own_facts(content, dataset.attrs.get(KEY))
 
 
 def _placement(dataset: Any) -> Placement | None:
-    """Return where the voxels lie, in micrometres, as napari-tinc writes it; None if the dataset does not say."""
-    matrix, unit = dataset.attrs.get("affine"), UNITS.get(str(dataset.attrs.get("unit", "")), ("", 0.0))[1]
-    if matrix is None or np.shape(matrix) != (4, 4) or not unit > 0:
+    """Return where the voxels lie, as napari-tinc writes it; None if the dataset does not say.
+
+    In micrometres, or, if it has no unit, in that of the spacing.
+    """
+    matrix, unit = dataset.attrs.get("affine"), str(dataset.attrs.get("unit", ""))
+    metres = UNITS.get(unit, ("", 0.0))[1] if unit else UNITS["micrometer"][1]
+    if matrix is None or np.shape(matrix) != (4, 4) or not metres > 0:
         return None
     space = str(dataset.attrs.get("space", ""))
-    factors = [[unit / UNITS["micrometer"][1]]] * 3
+    factors = [[metres / UNITS["micrometer"][1]]] * 3
     with contextlib.suppress(ValueError):
         return Placement(affine=(np.asarray(matrix, float)[:3] * factors).tolist(), space=space)
     return None

@@ -63,6 +63,8 @@ _WRITERS: dict[str, Writer] = {
 _PATH_WRITERS: dict[str, Callable[[Path, Any, Described], None]] = {
     ".mrc": write_mrc, ".map": write_mrc, ".h5": write_hdf5, ".hdf5": write_hdf5,
 }  # fmt: skip
+# Sizes in these formats are in a unit of their own, so that those without a unit are left out.
+OF_A_UNIT = (".mrc", ".map")
 # What each format keeps of FACTS; docs/reference/formats.md says it, too, and is compared with files that are written.
 KEEPS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys((".tif", ".tiff", ".ome.tif", ".ome.tiff", ".h5", ".hdf5"), FACTS), ".npy": (),
@@ -165,7 +167,10 @@ def write_image(
         atomic.remove(str(temporary))
     atomic.sweep(str(path))  # only now: if a process was killed between two renames, the old folder has the data
     ome = ".ome" if path.stem.lower().endswith(".ome") and f".ome{suffix}" in KEEPS else ""
-    return _losses(path.name, described, KEEPS[ome + suffix], np.dtype(array.dtype), CHANGES.get(suffix, {}))
+    keeps = KEEPS[ome + suffix]
+    if suffix in OF_A_UNIT and described.units is None:
+        keeps = tuple(fact for fact in keeps if fact not in ("spacing", "origin"))
+    return _losses(path.name, described, keeps, np.dtype(array.dtype), CHANGES.get(suffix, {}))
 
 
 def _losses(

@@ -53,7 +53,7 @@ class WeighedBoxes:
         finest, *coarser = np.unique(self.steps[index]).tolist()
         steps = [finest, *coarser[-1:]] if bound else [finest]
         total = sum(reach(scaled(bound, step, dtype), dead_zone) for step in steps)
-        return total if len(steps) == 1 else total * (1 + ROUNDING)
+        return total if len(steps) == 1 or dtype.kind in "iu" else total * (1 + ROUNDING)
 
 
 def scaled(bound: float, step: int, dtype: np.dtype[Any]) -> float:

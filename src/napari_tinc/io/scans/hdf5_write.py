@@ -20,6 +20,8 @@ _CHUNK = 64  # Voxels along an edge of a chunk.
 def write_hdf5(path: Path, array: Any, described: Described) -> None:
     """Write a compressed dataset, with the letters of its axes and, as Fiji has it, the size of a voxel.
 
+    A size without a unit is in the attribute "element_size".
+
     The attributes "affine" (4 x 4, z, y, x) and "space" say where the voxels lie, in "unit". All else is in one more.
     """
     h5py = library("h5py")
@@ -33,6 +35,8 @@ def write_hdf5(path: Path, array: Any, described: Described) -> None:
             dataset.dims[axis].label = letter
         if (edges := described.edges_in("micrometer")) is not None:
             dataset.attrs["element_size_um"] = np.array(edges)
+        elif described.spacing is not None:
+            dataset.attrs["element_size"] = np.array(described.spacing)  # in no known unit
         if described.placement is not None:
             dataset.attrs["affine"] = described.placement.matrix
             dataset.attrs["space"] = described.placement.space
