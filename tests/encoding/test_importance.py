@@ -42,7 +42,7 @@ def psnr_in_corner(values: np.ndarray, volume: tinc.TincVolume) -> float:
 
 @pytest.mark.parametrize(("keywords", "gain"), [
     ({"method": "networks", "ratio": 24}, 2), ({"method": "networks", "ratio": 3, "block": 16}, 1),
-    ({"method": "predictive", "ratio": 8, "block": 16}, 2), ({"method": "predictive", "ratio": 8}, 2),
+    ({"method": "predictive", "ratio": 8}, 2),
 ])  # fmt: skip
 def test_an_important_region_is_better_by_so_many_decibels_at_equal_bytes(
     keywords: dict, gain: float, monkeypatch: pytest.MonkeyPatch
@@ -57,13 +57,13 @@ def test_an_important_region_is_better_by_so_many_decibels_at_equal_bytes(
 
 def test_equal_weights_share_bytes_as_none_do() -> None:
     values = noisy_waves()
-    plain = tinc.compress(values, ratio=8, method="predictive", block=16)
-    weighed = tinc.compress(values, ratio=8, method="predictive", block=16, importance=np.full(SHAPE, 7))
+    plain = tinc.compress(values, ratio=8, method="predictive")
+    weighed = tinc.compress(values, ratio=8, method="predictive", importance=np.full(SHAPE, 7))
     assert weighed.parts.data() == plain.parts.data()
 
 
 def test_a_separate_process_makes_the_same_bytes() -> None:
-    values, keywords = noisy_waves(), {"ratio": 8, "method": "predictive", "block": 16}
+    values, keywords = noisy_waves(), {"ratio": 8, "method": "predictive"}
     *_, finished = fit_isolated(values, importance=corner(), **keywords)
     assert isinstance(finished, tinc.Finished)
     assert finished.volume.parts.data() == tinc.compress(values, importance=corner(), **keywords).parts.data()

@@ -19,6 +19,7 @@ from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.network_box import NetworkBox
 from napari_tinc.decoding.smooth_share import smooth_share
 from napari_tinc.encoding import choice, mixed, without_networks
+from napari_tinc.training import task
 
 PAGE = Path(__file__).parents[2] / "docs" / "reader.py"
 
@@ -177,6 +178,7 @@ def test_bytes_that_networks_leave_go_to_the_other_blocks() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mixed, "_coded_blocks", coded_blocks)
         patch.setattr(mixed, "_fit_networks", smaller)
+        patch.setitem(task.STEPS, "fast", 100)
         volume = tinc.compress(array, nbytes=1700, preset="fast", block=48)
     (_, _, first), (_, _, last) = volume.boxes()
     assert isinstance(first, NetworkBox) and isinstance(last, BoundedBox)

@@ -106,7 +106,7 @@ def test_the_same_bytes_again() -> None:
     assert first == again
 
 
-@pytest.mark.parametrize("options", [{"ratio": 6}, {"psnr": 35}, {"ratio": 6, "block": 16}])
+@pytest.mark.parametrize("options", [{"ratio": 6}, {"psnr": 35}, {"ratio": 6, "block": 24}])
 def test_a_clock_decides_nothing(options: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
     """A fit was given up by reports that came when the clock said so: never, on a machine that is slow enough."""
     monkeypatch.setattr(trainer, "REPORT_SECONDS", math.inf)
