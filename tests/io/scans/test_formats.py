@@ -183,7 +183,7 @@ def test_four_dimensions_of_space(tmp_path: Path) -> None:
     assert image.axes == "QZYX" and image.spacing == pytest.approx((2, 0.7, 0.5))
     assert image.placement is not None and image.placement.matrix[:3, 3].tolist() == [3, 2, 1]
     turned = np.eye(4)
-    turned[2:, 2:] = [[0, -1], [1, 0]]  # z and the fourth
+    turned[2:, 2:] = [[0.8, -0.6], [0.6, 0.8]]  # z and the fourth
     original.SetDirection(turned.ravel().tolist())
     sitk.WriteImage(original, str(tmp_path / "b.nrrd"))
     with pytest.warns(ReadWarning, match="spacing and place are not kept: its space directions are"):
