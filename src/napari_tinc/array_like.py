@@ -1,4 +1,4 @@
-"""The base class of lazy arrays: what follows from the shape, the dtype and the indexing of an array."""
+"""The base class of lazy arrays, and what was read of one as a NumPy array that has its mask still."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+
+def computed(values: Any) -> NDArray[Any]:
+    """Return an array, or what was read of one, as a NumPy array; as a masked array if that is behind its wrapper.
+
+    ``np.asarray`` reads dask arrays and those of xarray, but drops their masks.
+    """
+    if not isinstance(values, np.ndarray) and callable(compute := getattr(values, "compute", None)):
+        values = compute()
+    inner = values if isinstance(values, np.ndarray) else getattr(values, "data", None)
+    return inner if isinstance(inner, np.ma.MaskedArray) else np.asarray(values)
 
 
 class LazyBase(ABC):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .array_like import computed
 from .control import Check, never
 from .devices import cpu_count
 from .format import quality as format_quality
@@ -187,6 +188,7 @@ def measure(
     ValueError
         If the shapes differ, values are not real numbers, or a value is finite in only one of the two.
     """
+    original, reconstruction = computed(original), computed(reconstruction)
     masked = _mask_of(original, reconstruction)
     original, reconstruction = np.asarray(original), np.asarray(reconstruction)
     for name, array in (("original", original), ("reconstruction", reconstruction)):

@@ -63,6 +63,30 @@ def test_a_decimal_comma_is_explained(capsys: pytest.CaptureFixture[str]) -> Non
     assert "'0,5' is not a number: write 0.5" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["auto,100", "100,auto", "none,100"])
+def test_fill_is_looked_for_or_named(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compress", "v.tif", "v.tinc", "--fill", given])
+    err = capsys.readouterr().err
+    assert f"'{given}', expected numbers such as -32768, or none, or auto" in err and err.count("\n") == 1
+    with pytest.raises(ValueError, match="fill has 'auto' and other values"):
+        tinc.Options(fill=["auto", 100])
+
+
+def test_numbers_that_begin_with_a_minus_need_no_equals_sign(
+    tmp_path: Path, fail: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = wave(dtype="int16")
+    array[:9], array[9:12] = -2000, 5
+    saved(tmp_path / "v.npy", array)
+    command = ["compress", str(tmp_path / "v.npy"), str(tmp_path / "v.tinc"), "--max-error"]
+    assert main([*command, "3", "--fill", "-2000,5"]) == 0
+    assert set(tinc.open(tmp_path / "v.tinc").fill.values) == {-2000, 5}
+    capsys.readouterr()
+    assert "is -0.5" in fail(*command, "-.5")
+    assert "is -inf" in fail(*command, "-inf")
+
+
 @pytest.mark.parametrize("command", ["", "compress", "decompress", "info", "verify", "compare", "demo"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -85,8 +85,8 @@ def test_decompress_in_text_and_without_spacing(tmp_path: Path, run: Callable[..
         (["--region", ":,:,9:3"], "region has x 9:3, expected a part of 0:28"),
         (["--region", ":,:,28:"], "region has x 28:28, expected a part of 0:28"),
         (["--region", "0:21,:,:", "--level", "1"], "region has z 0:21, expected a part of 0:20"),
-        (["--level", "2"], "level is 2, expected 0 to 1"),
-        (["--level", "-1"], "level is -1, expected 0 to 1"),
+        (["--level", "2"], "--level is 2, expected 0 (40x24x28 voxels) to 1 (20x12x14, the coarsest)"),
+        (["--level", "-1"], "--level is -1, expected 0 (40x24x28 voxels) to 1 (20x12x14, the coarsest)"),
     ],
 )
 def test_parts_that_do_not_exist(
@@ -94,3 +94,9 @@ def test_parts_that_do_not_exist(
 ) -> None:
     assert fail("decompress", file, tmp_path / "w.tif", *options) == reason
     assert listing(tmp_path) == ["v.tinc"]
+
+
+def test_a_small_volume_has_no_coarser_levels(tmp_path: Path, fail: Callable[..., str]) -> None:
+    tinc.compress(wave()[:5, :6, :7], max_error=0).save(tmp_path / "v.tinc")
+    message = fail("decompress", tmp_path / "v.tinc", tmp_path / "w.npy", "--level", 1)
+    assert message.startswith("--level is 1, expected 0: a volume of 5x6x7 voxels is so small that it has no coarser")

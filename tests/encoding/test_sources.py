@@ -45,6 +45,30 @@ def test_masked_numbers_that_cannot_be_marked_are_refused(dtype: str, lazy: bool
         tinc.compress(Reader(array, dtype) if lazy else array, max_error=0)
 
 
+def masked_by_dask(array: np.ma.MaskedArray[Any, Any], how: str) -> Any:
+    """Make a dask array with the mask of a masked array, of which only the blocks that are read tell."""
+    da = pytest.importorskip("dask.array")
+    if how == "from_array":
+        return da.from_array(array, chunks=5, asarray=False)
+    if how == "masked_where":
+        return da.ma.masked_where(array.mask, da.from_array(array.data, chunks=5))
+    plain = da.from_array(array.data, chunks=20)  # nothing about it says that it is masked
+    return plain.map_blocks(lambda block: np.ma.masked_array(block, array.mask), dtype=array.dtype, meta=array.data)
+
+
+@pytest.mark.parametrize("how", ["from_array", "masked_where", "map_blocks"])
+def test_masks_inside_of_dask_arrays_are_not_lost(how: str) -> None:
+    array = masked("float32")
+    volume = tinc.compress(masked_by_dask(array, how), max_error=0)
+    np.testing.assert_array_equal(np.asarray(volume), array.filled(np.nan))
+    assert tinc.compare(masked_by_dask(array, how), volume).max_error == 0
+    for dtype in ("int16", "int64", "bool"):
+        with pytest.raises(ValueError, match=r"masked array of \w+ with \d+ masked voxels.*da\.ma\.filled"):
+            tinc.compress(masked_by_dask(masked(dtype) if dtype != "bool" else masked("float32") > 0, how), max_error=0)
+    with pytest.raises(ValueError, match="exact is a masked array with"):
+        tinc.compress(array.data, ratio=4, exact=masked_by_dask(masked("uint8"), how))
+
+
 def test_a_mask_that_hides_nothing_is_none() -> None:
     array = np.ma.masked_array(smooth((8, 9, 10)).astype("int16"), mask=False)
     np.testing.assert_array_equal(tinc.compress(array, max_error=0), array.data)

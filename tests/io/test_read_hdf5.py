@@ -70,7 +70,6 @@ def test_hdf5_errors_list_the_volumes(tmp_path: Path) -> None:
         ("float32", {"_FillValue": np.array([3], "f4")}, "float32", "become NaN"),
         ("float32", {"missing_value": np.float32(3)}, "float32", "become NaN"),
         ("int16", {"_FillValue": np.int16(3)}, "int16", "kept as a number"),
-        ("uint16", {"units": "counts", "scale_factor": "no number"}, "uint16", ""),
     ],
 )
 def test_scales_and_fill_values_are_those_of_netcdf(
@@ -86,11 +85,29 @@ def test_scales_and_fill_values_are_those_of_netcdf(
     else:
         array = read_image(tmp_path / "v.h5").array
     scale, offset = attributes.get("scale_factor", 1.0), attributes.get("add_offset", 0.0)
-    shown = ramp(dtype=dtype) * np.float64(1.0 if isinstance(scale, str) else scale) + offset
+    shown = ramp(dtype=dtype) * np.float64(scale) + offset
     shown[ramp() == 3] = np.nan if "NaN" in told else shown[ramp() == 3]
     assert array.dtype == expected
     np.testing.assert_array_equal(np.asarray(array, np.float64), shown)
     np.testing.assert_array_equal(np.asarray(array[1, 2:, 3], np.float64), shown[1, 2:, 3])
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"scale_factor": "0.5"}, r"times 0\.5 \(scale_factor\)"),
+        ({"scale_factor": [0.5, 2.0]}, r"times \[0\.5 2\. \] \(scale_factor\)"),
+        ({"scale_factor": 0.0}, r"times 0\.0 \(scale_factor\)"),
+        ({"scale_factor": np.nan, "_FillValue": np.int16(3)}, r"times nan \(scale_factor\)"),
+        ({"add_offset": "none"}, r"plus none \(add_offset\)"),
+    ],
+)
+def test_scales_without_a_meaning_are_refused(tmp_path: Path, attributes: dict[str, Any], named: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_dataset("v", data=ramp(dtype="int16")).attrs.update(attributes)
+    with pytest.raises(ValueError, match=f"stored as numbers {named}, which has no meaning"):
+        read_image(tmp_path / "v.h5")
 
 
 def test_parts_in_files_that_are_not_here_are_no_zeros(tmp_path: Path) -> None:

@@ -313,6 +313,10 @@ def test_scaled_arrays_of_xarray(tmp_path: Path) -> None:
     image = read_image(tmp_path / "v.zarr")
     assert image.axes == "ZYX"
     np.testing.assert_array_equal(image.array, ramp().T * 0.5 - 3)
+    for scale in ("0.5", [0.5, 2.0], 0):
+        (tmp_path / "v.zarr" / ".zattrs").write_text(json.dumps(facts | {"scale_factor": scale}))
+        with pytest.raises(ValueError, match=r"\(scale_factor\), which has no meaning"):
+            read_image(tmp_path / "v.zarr")
 
 
 def test_chunks_that_are_not_there_have_the_fill_value(tmp_path: Path) -> None:

@@ -164,7 +164,9 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
 def _no_measurements(volume: tinc.TincVolume, options: tinc.Options) -> str:
     """Say in words what of a volume is no measurement; "" if nothing is, or a warning has said it."""
     fill = volume.fill
-    return "" if fill.values and "auto" in options.fill else fill.describe(volume.header.dtype, volume.size)
+    if fill.values and not {"auto", "declared"}.isdisjoint(options.fill):
+        return ""
+    return fill.describe(volume.header.dtype, volume.size)
 
 
 def fit_table(figures: Mapping[str, Any]) -> list[dict[str, Any]]:

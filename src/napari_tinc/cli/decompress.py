@@ -29,7 +29,7 @@ def run_decompress(args: argparse.Namespace) -> None:
     began = time.perf_counter()
     volume = tinc.open(args.file, partial=args.partial)
     if not 0 <= args.level < len(volume.levels):
-        raise ValueError(f"level is {args.level}, expected 0 to {len(volume.levels) - 1}")
+        raise ValueError(_no_such_level(args.level, volume))
     part, *coarser = volume.levels[args.level :]
     shape = part.shape
     part = part[(..., *_slices_of_region(args.region, shape[-3:]))]
@@ -53,6 +53,17 @@ def run_decompress(args: argparse.Namespace) -> None:
     if volume.n_missing:
         print(f"napari-tinc: {args.file} was cut off; where that matters {args.image} is coarser", file=sys.stderr)
     print_result(args, result, result)
+
+
+def _no_such_level(level: int, volume: tinc.TincVolume) -> str:
+    """Return the message for a level that a volume has not."""
+    shape, coarsest = ("x".join(map(str, part.shape[-3:])) for part in (volume.levels[0], volume.levels[-1]))
+    if len(volume.levels) == 1:
+        return (
+            f"--level is {level}, expected 0: a volume of {shape} voxels is so small that it has no coarser levels. "
+            "Leave --level out"
+        )
+    return f"--level is {level}, expected 0 ({shape} voxels) to {len(volume.levels) - 1} ({coarsest}, the coarsest)"
 
 
 def _coding(volume: tinc.TincVolume, whole: bool) -> ChunkCoding:

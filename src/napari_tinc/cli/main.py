@@ -95,6 +95,8 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        # What argparse takes for a value though it begins as an option does; its own pattern has one number only.
+        self._negative_number_matcher = re.compile(r"-(\.?\d|inf|nan)")
 
     def error(self, message: str) -> Any:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -120,14 +122,14 @@ def _number(text: str) -> float:
 
 
 def _fill(text: str) -> tuple[Any, ...]:
-    """Parse --fill: numbers with commas between them, auto, or none."""
+    """Parse --fill: numbers with commas between them, or auto, or none."""
     from ..encoding.regions.fill_search import AUTO, parse_fill
 
     parts = [part.strip() for part in text.split(",")]
     try:
         return parse_fill("none" if parts == ["none"] else [part if part == AUTO else _exact(part) for part in parts])
     except (ValueError, TypeError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected numbers such as -32768, none, or auto") from error
+        raise argparse.ArgumentTypeError(f"{text!r}, expected numbers such as -32768, or none, or auto") from error
 
 
 def _exact(text: str) -> float:

@@ -26,7 +26,7 @@ from ..format.placement import Placement
 from ..training.allocation import MAX_LEVELS, parse_widths
 from ..training.task import METHODS, STEPS, Settings
 from . import block_size
-from .regions.fill_search import AUTO, parse_fill
+from .regions.fill_search import AUTO, DECLARED, parse_fill
 from .sources import VolumeSource, fitting_array
 
 DEFAULT_RATIO = 64.0  # The ratio if no target is given.
@@ -212,7 +212,7 @@ class Options:
         """
         added = {name: value for name, value in facts.items() if getattr(self, name) is None and name != "fill"}
         if AUTO in self.fill and facts.get("fill"):
-            added["fill"] = (AUTO, *facts["fill"])
+            added["fill"] = (DECLARED, *facts["fill"])
         if facts.get("labels"):
             added |= {"labels": True} if self.has_target else {"labels": True, "max_error": 0}
         return replace(self, **added)

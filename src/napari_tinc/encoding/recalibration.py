@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import metrics
+from ..array_like import computed
 from ..decoding.block_contents import BlockContents
 from ..decoding.network_box import NetworkBox, pack_weights
 from ..decoding.volume import TincVolume
@@ -76,6 +77,9 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
             "volume has a region that is kept exactly, where its networks are not meant to be right; expected one "
             "without. Compress it again to calibrate it"
         )
+    original = computed(original)
+    if np.ma.is_masked(original):
+        raise ValueError("original is a masked array and cannot be calibrated against: every voxel needs a value")
     original = np.asarray(original)
     if original.shape != volume.shape:
         raise ValueError(f"shapes differ: original {original.shape}, compressed volume {volume.shape}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..array_like import LazyBase
+from ..array_like import LazyBase, computed
 from ..format import limits
 from ..format.limits import MAX_LEADING
 from ..io.arrays import extremes
@@ -224,10 +224,11 @@ def plain_values(values: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
     ValueError
         If integers are masked, or a value does not fit into the dtype, as with arrays that scale what they read.
     """
-    if isinstance(values, np.ma.MaskedArray):
-        if np.dtype(dtype).kind != "f" and np.ma.is_masked(values):
+    values = computed(values)
+    if np.ma.is_masked(values):
+        if np.dtype(dtype).kind != "f":
             raise masked_numbers(values)
-        values = values.filled(np.nan) if np.ma.is_masked(values) else values.data
+        values = values.astype(np.result_type(values.dtype, dtype)).filled(np.nan)
     values = np.asarray(values)
     if np.can_cast(values.dtype, dtype, "safe"):
         return values.astype(dtype, copy=False)
@@ -248,5 +249,5 @@ def masked_numbers(array: Any) -> ValueError:
     count = int(np.count_nonzero(np.ma.getmaskarray(array)))
     return ValueError(
         f"volume is a masked array of {array.dtype} with {count} masked voxels, which have no value. Give "
-        "array.filled(NUMBER), or array.astype(float), whose masked voxels are kept as NaN"
+        "array.filled(NUMBER) (of dask: da.ma.filled), or array.astype(float), whose masked voxels are kept as NaN"
     )

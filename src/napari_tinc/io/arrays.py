@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..array_like import LazyBase
+from ..array_like import LazyBase, computed
 
 LARGE_MAP = 2**28  # Pages of larger memory maps, in bytes, are given back when they were read.
 READ_BEFORE_RELEASE = (
@@ -65,7 +65,7 @@ class AxesView(LazyBase):
         place = list(self.place)
         for axis, item in zip(self.order, items, strict=True):
             place[axis] = item
-        values = np.asarray(self.array[tuple(place)])
+        values = computed(self.array[tuple(place)])
         remaining_axes = [axis for axis, item in zip(self.order, items, strict=True) if isinstance(item, slice)]
         return values.transpose(np.argsort(np.argsort(remaining_axes))).astype(self.dtype, copy=False)
 

@@ -113,14 +113,14 @@ def measured(dataset: Any, array: Any, options: ReadOptions) -> Any:
 
 def decoded(array: Any, attributes: Mapping[str, Any], options: ReadOptions) -> Any:
     """Return stored values scaled, and as NaN where none is there, as the attributes of netCDF and HDF5 files say."""
-    slope, intercept = (
-        _number(attributes, name, usual) for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    fills = [value for name in _FILLS if (value := _number(attributes, name, None)) is not None]
     array_dtype = np.dtype(array.dtype)
+    if array_dtype.kind not in "iuf":
+        return array
+    slope, intercept = _slope_and_intercept(attributes)
+    fills = [value for name in _FILLS if (value := _number(attributes, name, None)) is not None]
     if array_dtype.kind == "f":
         fills = [value for value in fills if value == value]  # NaN is NaN already
-    if array_dtype.kind not in "iuf" or (not fills and (slope, intercept) == (1, 0)):
+    if not fills and (slope, intercept) == (1, 0):
         return array
     if fills and (array_dtype.kind == "f" or (slope, intercept) != (1, 0)):
         say(f"voxels that hold {fills[0]:g} (_FillValue) have no value, and become NaN")
@@ -133,9 +133,27 @@ def decoded(array: Any, attributes: Mapping[str, Any], options: ReadOptions) -> 
 
 def declared_fill(dtype: Any, attributes: Mapping[str, Any]) -> list[float]:
     """Return the integers that stand for voxels without a value, which :func:`decoded` keeps as numbers."""
-    is_scaled = (_number(attributes, "scale_factor", 1.0), _number(attributes, "add_offset", 0.0)) != (1, 0)
+    if np.dtype(dtype).kind not in "iu" or _slope_and_intercept(attributes) != (1, 0):
+        return []
     values = [_number(attributes, name, None) for name in _FILLS]
-    return [] if is_scaled or np.dtype(dtype).kind not in "iu" else [value for value in values if value is not None]
+    return [value for value in values if value is not None]
+
+
+def _slope_and_intercept(attributes: Mapping[str, Any]) -> tuple[float, float]:
+    """Return scale_factor and add_offset, 1 and 0 where they are missing.
+
+    ValueError if either is not one finite number, or the first is 0.
+    """
+    numbers = []
+    for name, usual in (("scale_factor", 1.0), ("add_offset", 0.0)):
+        value = attributes.get(name)
+        number = usual if value is None else _number(attributes, name, None)
+        if number is None or not np.isfinite(number) or (name == "scale_factor" and number == 0):
+            text = " ".join(str(value).split())
+            kind = "times" if name == "scale_factor" else "plus"
+            raise ValueError(f"its values are stored as numbers {kind} {text[:40]} ({name}), which has no meaning")
+        numbers.append(number)
+    return numbers[0], numbers[1]
 
 
 class _Measured(AxesView):

@@ -30,10 +30,11 @@ def scaled(array: Any, slope: float, intercept: float, *, single: bool) -> Any:
     Raises
     ------
     ValueError
-        If slope or intercept is not a finite number, or whole numbers are stored that not even float64 holds.
+        If slope or intercept is not a finite number, the slope is 0, or whole numbers are stored that not even float64
+        holds.
     """
     slope, intercept = float(slope), float(intercept)
-    if not np.isfinite([slope, intercept]).all():
+    if not np.isfinite([slope, intercept]).all() or slope == 0:
         raise ValueError(f"its values are stored as numbers times {slope} plus {intercept}, which has no meaning")
     dtype = np.dtype(array.dtype)
     if (slope, intercept) == (1, 0):

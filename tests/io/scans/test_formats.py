@@ -171,6 +171,39 @@ def test_series_in_four_axes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.array, values)
 
 
+def test_four_dimensions_of_space(tmp_path: Path) -> None:
+    values = np.arange(3 * 4 * 5 * 6, dtype="i2").reshape(3, 4, 5, 6)
+    original = sitk.GetImageFromArray(values, isVector=False)
+    original.SetSpacing((0.5, 0.7, 2.0, 3.0))
+    original.SetOrigin((1.0, 2.0, 3.0, 4.0))
+    sitk.WriteImage(original, str(tmp_path / "a.nrrd"))
+    with pytest.warns(ReadWarning, match="four dimensions: the step along the fourth, 3, is not kept"):
+        image = read_volumes(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(image.array, values)
+    assert image.axes == "QZYX" and image.spacing == pytest.approx((2, 0.7, 0.5))
+    assert image.placement is not None and image.placement.matrix[:3, 3].tolist() == [3, 2, 1]
+    turned = np.eye(4)
+    turned[2:, 2:] = [[0.8, -0.6], [0.6, 0.8]]  # z and the fourth
+    original.SetDirection(turned.ravel().tolist())
+    sitk.WriteImage(original, str(tmp_path / "b.nrrd"))
+    with pytest.warns(ReadWarning, match="spacing and place are not kept: its space directions are"):
+        assert read_volumes(tmp_path / "b.nrrd").spacing is None
+
+
+@pytest.mark.parametrize("worst", [np.nan, np.inf])
+def test_the_header_of_an_mrc_file_is_of_finite_values(tmp_path: Path, worst: float) -> None:
+    values = VALUES.astype("f4")
+    values[::2, 0] = worst
+    write_image(tmp_path / "a.mrc", values, None, None)
+    with mrcfile.open(tmp_path / "a.mrc") as mrc:
+        finite, header = values[np.isfinite(values)].astype(float), mrc.header
+        assert (header.dmin, header.dmax) == (finite.min(), finite.max())
+        assert header.dmean == pytest.approx(finite.mean()) and header.rms == pytest.approx(finite.std())
+    write_image(tmp_path / "b.mrc", np.full_like(values, worst), None, None)
+    with mrcfile.open(tmp_path / "b.mrc") as mrc:
+        assert (mrc.header.dmin, mrc.header.dmax, mrc.header.dmean, mrc.header.rms) == (0, -1, -2, -1)
+
+
 @pytest.mark.parametrize(
     ("kind", "suffix"),
     [("MGHImage", ".mgz"), ("MGHImage", ".mgh"), ("Spm99AnalyzeImage", ".img"), ("AnalyzeImage", ".img"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...array_like import computed
 from ..sources import VolumeSource
 
 SLAB = 32  # Planes that are looked at at a time.
@@ -51,7 +52,11 @@ class Field:
     def read(self, source: VolumeSource, volume: int, box: Sequence[slice]) -> NDArray[Any]:
         """Read a box of one channel or point in time."""
         index = tuple(box) if len(self.array.shape) == 3 else source.index(volume, box)
-        return np.asarray(self.array[index])
+        values = computed(self.array[index])
+        if np.ma.is_masked(values):
+            count = int(np.count_nonzero(np.ma.getmaskarray(values)))
+            raise ValueError(f"{self.name} is a masked array with {count} masked voxels: give array.filled(NUMBER)")
+        return np.asarray(values)
 
     def digest(self, source: VolumeSource) -> str:
         """Return a hash of all values."""

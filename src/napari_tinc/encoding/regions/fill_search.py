@@ -19,7 +19,8 @@ from ...io.read_options import say
 from ..sources import VolumeSource, masked_numbers
 from .fields import slabs
 
-AUTO = "auto"  # Among the values that are named: look for others, and take the named ones only if they are apart, too.
+AUTO = "auto"  # Look for such values.
+DECLARED = "declared"  # Look for others, too, and take the values beside it, a file's, only if they are as far apart.
 LEAST_SHARE = 1e-3  # A value that is found by itself is that of at least this share of the voxels.
 MOST_FOUND = 3  # At most so many values are found, such as those of gaps and of dead pixels.
 NEAR = 8.0  # A rare value so near to a frequent one is of the same kind, as 2^32 - 2 and 2^32 - 1.
@@ -30,18 +31,20 @@ N_SAMPLES = 2**18  # About so many voxels tell which values there are.
 
 
 def parse_fill(fill: Any) -> tuple[Any, ...]:
-    """Return the values that an option names as no measurements: numbers, and "auto".
+    """Return the values that an option names as no measurements: numbers, "auto", or what :data:`DECLARED` is before.
 
     Raises
     ------
     ValueError, TypeError
-        If they are no finite numbers, or too many.
+        If they are no finite numbers, or too many, or "auto" is beside others.
     """
     if fill is None or (isinstance(fill, str) and fill == "none"):
         return ()
     given = (fill,) if isinstance(fill, str | Real) else tuple(fill)
+    if len(given) > 1 and any(isinstance(value, str) and value == AUTO for value in given):
+        raise ValueError("fill has 'auto' and other values, expected either: values that are named are not looked for")
     for value in given:
-        if isinstance(value, str) and value == AUTO:
+        if isinstance(value, str) and value in (AUTO, DECLARED):
             continue
         if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
             raise TypeError(f"fill is {fill!r}, expected a number, several, None or 'auto'")
@@ -73,7 +76,7 @@ def unmasked(array: Any, fill: tuple[Any, ...], *, quiet: bool = False) -> tuple
         if -(2**31) <= value < 2**32 and not (known == value).any():
             if not quiet:
                 say(f"{array.size - known.size:,} masked voxels get the value {value}, which is no measurement")
-            return array.filled(value), (value, *(one for one in fill if one not in (AUTO, value)))
+            return array.filled(value), (value, *(one for one in fill if one not in (AUTO, DECLARED, value)))
     raise masked_numbers(array)
 
 
@@ -172,7 +175,7 @@ def find_no_measurements(source: VolumeSource, fill: Sequence[Any], *, not_finit
 
     Parameters
     ----------
-    fill : values that stand for none; "auto" among them looks for others.
+    fill : values that stand for none; "auto" or "declared" among them looks for others.
     not_finite : whether NaN and infinite values alone are a reason, as they are without a bound.
 
     Raises
@@ -180,7 +183,7 @@ def find_no_measurements(source: VolumeSource, fill: Sequence[Any], *, not_finit
     ValueError
         If a value is named that the dtype cannot have.
     """
-    named, is_auto = tuple(value for value in fill if value != AUTO), AUTO in fill
+    named, is_auto = tuple(value for value in fill if not isinstance(value, str)), not {AUTO, DECLARED}.isdisjoint(fill)
     for value in named:
         if not fits(value, source.dtype) and not is_auto:
             raise ValueError(f"fill is {value:g}, which {source.dtype} cannot have; expected a value of some voxels")

@@ -89,15 +89,24 @@ def write_mrc(path: Path, array: Any, described: Described) -> None:
 
 
 def _fill(mrc: Any, array: Any) -> None:
-    """Write the values, and what the header says of them: smallest, largest, mean, and root mean square from it."""
+    """Write the values, and what the header says of them: smallest, largest, mean, and root mean square from it.
+
+    NaN and infinite values do not count. Without others the header says that nothing is known.
+    """
     planes = mrc.data.reshape(-1, *array.shape[-2:])
-    row, total, squares, low, high = 0, 0.0, 0.0, math.inf, -math.inf
+    row, count, total, squares, low, high = 0, 0, 0.0, 0.0, math.inf, -math.inf
     for slab in slabs_of(array):
         planes[row : row + len(slab)] = slab
         row += len(slab)
-        values = slab.astype(np.float64)
+        values = slab[np.isfinite(slab)].astype(np.float64)
+        if not values.size:
+            continue
+        count += values.size
         total, squares = total + float(values.sum()), squares + float((values * values).sum())
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-    mean = total / planes.size
+    if not count:  # as the format says it: the largest below the smallest, the mean below both, no root mean square
+        mrc.header.dmin, mrc.header.dmax, mrc.header.dmean, mrc.header.rms = 0, -1, -2, -1
+        return
+    mean = total / count
     mrc.header.dmin, mrc.header.dmax, mrc.header.dmean = low, high, mean
-    mrc.header.rms = math.sqrt(max(0.0, squares / planes.size - mean * mean))
+    mrc.header.rms = math.sqrt(max(0.0, squares / count - mean * mean))

@@ -73,9 +73,25 @@ def _spatial_axes(header: Mapping[str, Any], kinds: Sequence[str], ndim: int) ->
     """Return the numbers of the axes that run through space, the fastest first."""
     directions = header.get("space directions")
     if directions is not None:
-        return [axis for axis, row in enumerate(directions) if row is not None and np.isfinite(row).all()]
+        spatial = [axis for axis, row in enumerate(directions) if row is not None and np.isfinite(row).all()]
+        return _without_fourth(directions, spatial)
     named = [axis for axis, kind in enumerate(kinds) if kind in ("domain", "space")]
-    return named or list(range(ndim))[:3]
+    return (named or list(range(ndim)))[:3]
+
+
+def _without_fourth(directions: Any, spatial: list[int]) -> list[int]:
+    """Return the axes that run through x, y, z of a space of four dimensions, if one axis is all that runs through the
+    fourth; else the axes as they are. What is left out is said.
+    """
+    if len(spatial) != 4 or any(len(directions[axis]) != 4 for axis in spatial):
+        return spatial
+    rows = np.array([directions[axis] for axis in spatial], float)
+    through = np.flatnonzero(rows[:, 3])
+    if len(through) != 1 or rows[through[0], :3].any():
+        return spatial
+    fourth = int(through[0])
+    say(f"its space has four dimensions: the step along the fourth, {rows[fourth, 3]:g}, is not kept")
+    return [axis for number, axis in enumerate(spatial) if number != fourth]
 
 
 def _letters(kinds: Sequence[str], spatial: Sequence[int]) -> str:
@@ -95,7 +111,12 @@ def _placement(header: Mapping[str, Any], spatial: Sequence[int]) -> tuple[Place
     directions, space = header.get("space directions"), str(header.get("space", "")).strip().lower()
     known = space in _SPACES or space in _FLIPPED
     units = list(header.get("space units", ())) or ["mm" if known else ""] * 3
-    if directions is None or len(spatial) != 3:
+    if directions is None:
+        return None, units
+    lengths = {len(directions[axis]) for axis in spatial}
+    if len(spatial) != 3 or min(lengths) < 3 or any(np.any(directions[axis][3:]) for axis in spatial):
+        given = "; ".join(str(np.asarray(directions[axis], float).tolist()) for axis in spatial) or "none"
+        say(f"spacing and place are not kept: its space directions are {given}; expected those of three axes")
         return None, units
     matrix = np.eye(4)
     matrix[:3, :3] = np.transpose([np.asarray(directions[axis], float)[:3] for axis in spatial])

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...array_like import LazyBase
+from ...array_like import LazyBase, computed
+from ...encoding.sources import plain_values
 
 
 class As32Bit(LazyBase):
@@ -25,7 +26,7 @@ class As32Bit(LazyBase):
         return self._dtype
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        values = np.asarray(self._array[index])
+        values = plain_values(self._array[index], np.dtype(self._array.dtype))
         converted = values.astype(self.dtype)
         if (converted != values).any():
             misfit = values[converted != values].flat[0]
@@ -74,4 +75,4 @@ class ColorsFirst(LazyBase):
         items = index if isinstance(index, tuple) else (index,)
         color, space = (items or (slice(None),))[0], items[1:]
         values = self._array[(*space, *[slice(None)] * (3 - len(space)), color)]
-        return np.moveaxis(np.asarray(values), -1, 0) if isinstance(color, slice) else values
+        return np.moveaxis(computed(values), -1, 0) if isinstance(color, slice) else values
