@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,14 @@ import pytest
 from short_fits import shorten
 
 import napari_tinc as tinc
+from napari_tinc.bounded import interpolation
+from napari_tinc.control import Control
 from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.network_box import NetworkBox
 from napari_tinc.decoding.smooth_share import smooth_share
 from napari_tinc.encoding import choice, mixed, without_networks
+from napari_tinc.encoding.block import Block
+from napari_tinc.storage.checkpoint import Journal
 from napari_tinc.training import task
 
 PAGE = Path(__file__).parents[2] / "docs" / "reader.py"
@@ -186,3 +190,16 @@ def test_bytes_that_networks_leave_go_to_the_other_blocks() -> None:
     assert len(last.data) > len(before[1].data) + 80
     errors = np.asarray(volume)[..., 48:].astype(float) - array[..., 48:]
     assert np.sqrt(np.square(errors).mean()) < before[1].rmse
+
+
+def test_a_large_block_that_would_have_no_background_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a smaller bound, a joined block of more than 2^22 voxels may have none: this ended the job."""
+    monkeypatch.setattr(interpolation, "MAX_VOXELS", 1000)
+    noise = np.random.default_rng(0).integers(0, 200, (12, 12, 12), "u1")
+    stand_in: Any = SimpleNamespace(
+        n_bytes=900, task=SimpleNamespace(read=lambda settings: noise), settings=None, control=Control(),
+        journal=Journal(), filter=b"", value_range=(0.0, 199.0),
+    )  # fmt: skip
+    blocks = [Block(bytes(900), 40.0, 100.0, 0.5, noise.size, 1)]
+    events = list(mixed._finer(stand_in, [stand_in], blocks, stand_in, 50_000, "finer"))
+    assert all(isinstance(event, tinc.Progress) for event in events)

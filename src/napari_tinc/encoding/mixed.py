@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..bounded import box as bounded_box
 from ..bounded import search as bounded_search
-from ..bounded.background import Background
+from ..bounded.background import Background, NoBackground
 from ..bounded.search import Encoder
 from ..control import Check, Control
 from ..decoding.block_contents import BlockContents
@@ -165,14 +165,15 @@ def _finer(
         ]  # fmt: skip
 
     pieces = Pieces(job.journal.under(name))
-    for event in run_in_thread(work, boxes, pieces, job.control, time.perf_counter(), is_checked=True):
-        if isinstance(event, Progress):
-            yield event
-            continue
-        before = sum(blocks[index].squares for index in busy)
-        if sum(block.squares for block in event) < before:
-            made = dict(zip(busy, event, strict=True))
-            yield [made.get(index, block) for index, block in enumerate(blocks)]
+    with contextlib.suppress(NoBackground):  # of a large block, at a smaller bound than it has: it stays as it is
+        for event in run_in_thread(work, boxes, pieces, job.control, time.perf_counter(), is_checked=True):
+            if isinstance(event, Progress):
+                yield event
+                continue
+            before = sum(blocks[index].squares for index in busy)
+            if sum(block.squares for block in event) < before:
+                made = dict(zip(busy, event, strict=True))
+                yield [made.get(index, block) for index, block in enumerate(blocks)]
 
 
 def _is_filtered(block: Block) -> bool:

@@ -103,18 +103,8 @@ def fit_without_networks(
 
 def _joined(job: EncodingJob, tree: Octree, nbytes: int | None, wanted: float | None) -> Octree:
     """Return the tree with blocks joined where that takes fewer bytes."""
-    source = job.source
-
-    def box_of(volume: int, box: tuple[slice, ...]) -> NDArray[Any]:
-        """Read a box of a volume."""
-        job.control.check()
-        return source.read(volume, box)
-
-    reads = [partial(box_of, volume) for volume in range(source.n_volumes)]
-    if not may_be_joined(tree):
-        return tree
-    boxes = [read(box_slices(tree.start[leaf], tree.stop[leaf])) for read in reads for leaf in tree.leaves]
-    if not all(np.isfinite(box).all() for box in boxes):
+    boxes = _finite_boxes(job, tree) if may_be_joined(tree) else None
+    if boxes is None:
         return tree
     if nbytes is not None:
         bound = bounded_search.estimate_bound(boxes, nbytes)
@@ -122,7 +112,23 @@ def _joined(job: EncodingJob, tree: Octree, nbytes: int | None, wanted: float | 
         assert wanted is not None
         span = float(max(box.max() for box in boxes)) - float(min(box.min() for box in boxes))
         bound = span * 10 ** (-(wanted - bounded_search.UNIFORM_ERROR_DB) / 20)
+    reads = [partial(_read, job, volume) for volume in range(job.source.n_volumes)]
     return join_cut_parts(tree, reads, _smooth_bound(boxes, bound))
+
+
+def _read(job: EncodingJob, volume: int, box: tuple[slice, ...]) -> NDArray[Any]:
+    """Read a box of a volume, if the job was not cancelled."""
+    job.control.check()
+    return job.source.read(volume, box)
+
+
+def _finite_boxes(job: EncodingJob, tree: Octree) -> list[NDArray[Any]] | None:
+    """Read the boxes of all leaves, of one volume after another; None if a value is not finite."""
+    boxes = [
+        _read(job, volume, box_slices(tree.start[leaf], tree.stop[leaf]))
+        for volume in range(job.source.n_volumes) for leaf in tree.leaves
+    ]  # fmt: skip
+    return boxes if all(np.isfinite(box).all() for box in boxes) else None
 
 
 def _fit_blocks(
@@ -248,12 +254,8 @@ def _smooth_bound(boxes: Sequence[NDArray[Any]], bound: float) -> float:
 
 def is_mostly_smooth(job: EncodingJob, nbytes: int) -> bool:
     """Return whether a background would fill most of the volume, so that blocks of different kinds are best."""
-    tree = block_tree(job.source, 0, job.exact_settings(0.0), job.edge)
-    boxes = [
-        job.source.read(volume, box_slices(tree.start[leaf], tree.stop[leaf]))
-        for volume in range(job.source.n_volumes) for leaf in tree.leaves
-    ]  # fmt: skip
-    if not all(np.isfinite(box).all() for box in boxes):
+    boxes = _finite_boxes(job, block_tree(job.source, 0, job.exact_settings(0.0), job.edge))
+    if boxes is None:
         return False
     bound = _smooth_bound(boxes, bounded_search.estimate_bound(boxes, max(1, nbytes)))
     shares = []
