@@ -15,6 +15,7 @@ from short_fits import short_fits
 import napari_tinc as tinc
 
 HEAVY = {
+    "numba",
     "torch",
     "skimage",
     "scipy",
@@ -124,6 +125,7 @@ ORDER = (
         "octree",
         "devices",
         "texts",
+        "compiled",
     ),
     (
         "control",
