@@ -6,26 +6,29 @@ about as often 0 as 1. Every voxel has a class, and neighbouring classes share a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from . import streams
+from .streams import LEAST_LARGE, Model
+
 MAX_CLASSES = 200  # Classes of voxels: larger ones are refused.
-LEAST_LARGE = 8  # Smaller magnitudes have tokens of their own, one for each sign; larger ones share tokens.
 MAX_TOKEN = 2 * LEAST_LARGE - 2 + 4 * 36  # The token of magnitudes just under 2^39.
+MAX_BITS = 37  # The further bits of these.
+_EACH = np.arange(MAX_BITS + 1, dtype=np.uint8)
 COST_STEP = 0.8408964152537145  # A cost of 1 more makes a token this much less probable: 2^(-1/4).
 MAX_COST = 127  # Larger costs are refused.
 # From cost to probability. IEEE products, from the left, are the same on every machine.
 POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))
 
 
-def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Any:
+def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Model:
     """Return the model of tokens with these costs, in quarters of a bit."""
-    return constriction.stream.model.Categorical(POWERS[np.asarray(costs)], perfect=False)
+    return Model.of(POWERS[np.asarray(costs)])
 
 
 FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # Model of numbers of any size.
@@ -47,13 +50,19 @@ class Tables:
     costs: list[NDArray[np.int64]]
 
     @classmethod
-    def of(cls, classes: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tables:
-        """Choose the tables under which these tokens and the tables themselves take few bits.
+    def of(cls, stages: Iterable[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> Tables:
+        """Choose the tables under which the tokens of all stages and the tables themselves take few bits.
 
         Neighbours are joined if it pays.
+
+        Parameters
+        ----------
+        stages : classes and tokens of the voxels of every stage.
         """
-        counts = np.bincount(classes * (MAX_TOKEN + 1) + tokens, minlength=MAX_CLASSES * (MAX_TOKEN + 1))
-        runs = counts.reshape(MAX_CLASSES, -1).astype(np.float64)
+        counts = np.zeros((MAX_CLASSES, MAX_TOKEN + 1), np.int64)
+        for classes, tokens in stages:
+            streams.count_tokens(counts, classes, tokens)
+        runs = counts.astype(np.float64)
         ends = np.flatnonzero(runs.any(axis=1))
         runs = runs[ends]
         while len(runs) > 1:
@@ -94,11 +103,11 @@ class Tables:
             all_costs.append(costs)
         return cls(ends, all_costs)
 
-    def models(self) -> list[Any]:
+    def models(self) -> list[Model | None]:
         """Return a model for each table; None if the table has one token, which takes no bits."""
         return [categorical(costs) if len(costs) > 1 else None for costs in self.costs]
 
-    def segments(self, classes: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
+    def segments(self, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Sort voxels by table. Return their order, and the number of voxels of each table.
 
         Raises
@@ -107,11 +116,12 @@ class Tables:
             If a class is beyond all tables.
         """
         lengths = [end - start for start, end in zip([0, *self.ends], self.ends, strict=False)]
-        lookup = np.repeat(np.arange(len(lengths), dtype=np.uint8), lengths)
-        if classes.size and classes.max() >= len(lookup):
-            raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(lookup)}")
-        indices = lookup[classes]
-        return np.argsort(indices, kind="stable"), np.bincount(indices, minlength=len(self.ends)).tolist()
+        table_of = np.repeat(np.arange(len(lengths), dtype=np.uint8), lengths)
+        if classes.size and classes.max() >= len(table_of):
+            raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(table_of)}")
+        order, counts = np.empty(len(classes), np.int32), np.zeros(len(lengths), np.int64)
+        streams.sort_by_table(classes, table_of, counts, order)
+        return order, counts
 
 
 def _bits_of_tables(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,57 +148,72 @@ def _continued_costs(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.i
     return np.concatenate([previous, beyond])[:n_tokens]
 
 
-def tokens_of(integers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def tokens_of(integers: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]:
     """Split integers into tokens, the number of further bits, and these bits (the lowest is the sign)."""
-    sizes = np.abs(integers)
-    octaves = np.frexp(np.maximum(sizes, LEAST_LARGE).astype(np.float64))[1].astype(np.int64) - 1
-    above = sizes >= LEAST_LARGE
-    quarters = (sizes >> (octaves - 2)) & 3
-    tokens = np.where(above, 2 * LEAST_LARGE - 1 + (octaves - 3) * 4 + quarters, 2 * sizes - (integers > 0))
-    rest = (sizes & ((1 << (octaves - 2)) - 1)) << 1 | (integers < 0)
-    return tokens, np.where(above, octaves - 1, 0), np.where(above, rest, 0)
+    n = len(integers)
+    tokens, n_bits, rest = np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.int64)
+    streams.split_integers(integers, tokens, n_bits, rest)
+    return tokens, n_bits, rest
 
 
 class Writer:
     """Collect symbols in the order in which a decoder reads them."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[NDArray[np.int32], Any]] = []
+        self._runs: list[tuple[NDArray[Any], Model | tuple[int, int]]] = []  # symbols under a model, or some bits
 
-    def put(self, symbols: NDArray[np.int64], model: Any) -> None:
+    def put(self, symbols: NDArray[np.int32], model: Model) -> None:
         """Append symbols under one model."""
-        self._runs.append((symbols.astype(np.int32), model))
+        self._runs.append((symbols, model))
 
-    def tokens(self, tables: Tables, models: list[Any], classes: NDArray[np.int64], tokens: NDArray[np.int64]) -> None:
+    def tokens(
+        self, tables: Tables, models: Sequence[Model | None], classes: NDArray[np.uint8], tokens: NDArray[np.int32]
+    ) -> None:
         """Append the tokens of voxels, sorted by table."""
         order, counts = tables.segments(classes)
-        for end, n, model in zip(np.cumsum(counts), counts, models, strict=True):
+        ordered = np.empty(len(tokens), np.int32)
+        streams.gather(tokens, order, ordered)
+        first = 0
+        for n, model in zip(counts.tolist(), models, strict=True):
             if n and model is not None:
-                self.put(tokens[order[end - n : end]], model)
+                self.put(ordered[first : first + n], model)
+            first += n
 
-    def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Any) -> None:
+    def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Model) -> None:
         """Append integers of any size: their tokens under one model, then their further bits."""
         tokens, n_bits, rest = tokens_of(np.asarray(integers, np.int64))
         self.put(tokens, model)
         self.further_bits(n_bits, rest)
 
-    def further_bits(self, n_bits: NDArray[np.int64], rest: NDArray[np.int64]) -> None:
+    def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
         """Append the further bits of integers, those with the fewest bits first."""
-        for n in np.flatnonzero(np.bincount(n_bits, minlength=1)).tolist():
-            self.bits(rest[n_bits == n], n)
+        order, counts = np.empty(len(n_bits), np.int32), np.zeros(MAX_BITS + 1, np.int64)
+        streams.sort_by_table(n_bits, _EACH, counts, order)
+        ordered = rest[order[counts[0] :]]
+        first = 0
+        for n in (np.flatnonzero(counts[1:]) + 1).tolist():
+            self.bits(ordered[first : first + counts[n]], n)
+            first += counts[n]
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""
         for low in range(0, n, 16):
-            width = min(16, n - low)
-            self.put(values >> low & (2**width - 1), constriction.stream.model.Uniform(2**width))
+            self._runs.append((values, (low, min(16, n - low))))
 
     def to_bytes(self) -> bytes:
         """Encode all that was appended."""
-        coder = constriction.stream.stack.AnsCoder()
+        # A symbol moves at most one word, and the state in the end is two.
+        words = np.empty(sum(len(symbols) for symbols, _ in self._runs) + 2, np.uint32)
+        head = np.zeros(2, np.uint64)
         for symbols, model in reversed(self._runs):
-            coder.encode_reverse(symbols, model)
-        return bytes(coder.get_compressed().astype("<u4").tobytes())
+            if isinstance(model, Model):
+                streams.push(words, head, model.cumulative, symbols)
+            else:
+                streams.push_bits(words, head, symbols, *model)
+        state, n = int(head[0]), int(head[1])
+        while state:
+            words[n], state, n = state & 0xFFFFFFFF, state >> 32, n + 1
+        return bytes(words[:n].astype("<u4").tobytes())
 
 
 class Reader:
@@ -197,48 +222,63 @@ class Reader:
     def __init__(self, data: bytes) -> None:
         if len(data) % 4:
             raise ValueError(f"entropy-coded data of {len(data)} bytes, expected a multiple of 4")
-        self._coder = constriction.stream.stack.AnsCoder(np.frombuffer(data, "<u4").astype(np.uint32))
+        self._words = np.frombuffer(data, "<u4").astype(np.uint32)
+        n, state = len(self._words), 0
+        if n and not self._words[-1]:
+            raise ValueError("entropy-coded data end with a word of 0, expected another")
+        while n and state < 2**32:
+            n -= 1
+            state = state << 32 | int(self._words[n])
+        self._head = np.array([state, n], np.uint64)
 
-    def get(self, model: Any, count: int) -> NDArray[np.int64]:
+    def get(self, model: Model, count: int) -> NDArray[np.int32]:
         """Read symbols under one model."""
-        return np.asarray(self._coder.decode(model, count), np.int64)
+        symbols = np.empty(count, np.int32)
+        streams.pop(self._words, self._head, model.cumulative, model.lookup, symbols)
+        return symbols
 
-    def tokens(self, tables: Tables, models: list[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    def tokens(self, tables: Tables, models: Sequence[Model | None], classes: NDArray[np.uint8]) -> NDArray[np.int32]:
         """Read a token for each voxel, given the classes."""
         order, counts = tables.segments(classes)
-        tokens = np.zeros(len(classes), np.int64)
-        for end, n, model in zip(np.cumsum(counts), counts, models, strict=True):
+        ordered, tokens = np.zeros(len(classes), np.int32), np.empty(len(classes), np.int32)
+        first = 0
+        for n, model in zip(counts.tolist(), models, strict=True):
             if n and model is not None:
-                tokens[order[end - n : end]] = self.get(model, n)
+                part = ordered[first : first + n]
+                streams.pop(self._words, self._head, model.cumulative, model.lookup, part)
+            first += n
+        streams.scatter(ordered, order, tokens)
         return tokens
 
-    def integers(self, model: Any, count: int) -> NDArray[np.int64]:
+    def integers(self, model: Model, count: int) -> NDArray[np.int64]:
         """Read integers of any size."""
         return self.integers_of(self.get(model, count))
 
-    def integers_of(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+    def integers_of(self, tokens: NDArray[np.int32]) -> NDArray[np.int64]:
         """Read the further bits of tokens, and return the integers."""
-        integers = np.where(tokens & 1, (tokens + 1) >> 1, -(tokens >> 1))
-        large = np.flatnonzero(tokens >= 2 * LEAST_LARGE - 1)
-        if large.size:
-            above = tokens[large] - (2 * LEAST_LARGE - 1)
-            octaves = (above >> 2) + 3
-            rest = np.empty_like(octaves)
-            for n in np.flatnonzero(np.bincount(octaves)).tolist():
-                large_of_octave = np.flatnonzero(octaves == n)
-                rest[large_of_octave] = self.bits(n - 1, large_of_octave.size)
-            sizes = (1 << octaves) + ((above & 3) << (octaves - 2)) + (rest >> 1)
-            integers[large] = np.where(rest & 1, -sizes, sizes)
+        integers, n_bits = np.empty(len(tokens), np.int64), np.empty(len(tokens), np.uint8)
+        if streams.small_integers(tokens, integers, n_bits):
+            order, counts = np.empty(len(tokens), np.int32), np.zeros(MAX_BITS + 1, np.int64)
+            streams.sort_by_table(n_bits, _EACH, counts, order)
+            large = order[counts[0] :]
+            rest = np.zeros(len(large), np.int64)
+            first = 0
+            for n in (np.flatnonzero(counts[1:]) + 1).tolist():
+                for low in range(0, n, 16):
+                    part = rest[first : first + counts[n]]
+                    streams.pop_bits(self._words, self._head, part, low, min(16, n - low))
+                first += counts[n]
+            streams.large_integers(tokens, large, rest, integers)
         return integers
 
     def bits(self, n: int, count: int) -> NDArray[np.int64]:
         """Read ``count`` values of ``n`` bits."""
         values = np.zeros(count, np.int64)
         for low in range(0, n, 16):
-            values |= self.get(constriction.stream.model.Uniform(2 ** min(16, n - low)), count) << low
+            streams.pop_bits(self._words, self._head, values, low, min(16, n - low))
         return values
 
-    def number(self, name: str, low: int, high: int, model: Any = FLAT) -> int:
+    def number(self, name: str, low: int, high: int, model: Model = FLAT) -> int:
         """Read one integer, which must be ``low`` to ``high``."""
         (value,) = self.integers(model, 1).tolist()
         if not low <= value <= high:
@@ -247,5 +287,5 @@ class Reader:
 
     def end(self) -> None:
         """Raise ValueError if data are left."""
-        if not self._coder.is_empty():
+        if self._head.any():
             raise ValueError("entropy-coded data are not used up by the integers they should hold")

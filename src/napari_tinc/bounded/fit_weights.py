@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check
-from .prediction import ACTIVITY_BITS, WEIGHT_BITS, Ints, ParityStage
+from . import kernels
+from .kernels import WEIGHT_BITS
+from .prediction import ACTIVITY_BITS, Ints, ParityStage
 
 MAX_WEIGHT = 2**15 - 1  # Larger weights of a prediction are cut, here and by a decoder.
 MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by a decoder.
@@ -16,7 +16,6 @@ MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by 
 FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
 FIT_SAMPLES = 40000  # This many voxels of a stage are fitted to, at most.
 FIT_ROUNDS = 3  # Rounds of weighted least squares.
-BLOCK_PRODUCTS = 2**18  # Larger products run on threads of BLAS, which wait longer than they work.
 
 
 def fit_weights(
@@ -39,59 +38,46 @@ def fit_weights(
         return None
     if count > FIT_SAMPLES:
         voxels = voxels[np.sort(np.random.default_rng(0).choice(count, FIT_SAMPLES, replace=False))]
-    terms = _sampled((stage.term(*term) for term in stage.terms), voxels, check)
-    target = ((wanted.astype(np.int64) << 3) - stage.base).ravel()[voxels].astype(np.float64)
+    sampled = stage.sampled(voxels)
+    terms = sampled.terms()
+    check()
+    wanted_here = wanted[np.unravel_index(voxels, wanted.shape)].astype(np.int64)
+    target = ((wanted_here << 3) - sampled.base).astype(np.float64)
     unit = 8.0 * stage.known.step
 
-    def bits(weights: NDArray[np.float64]) -> float:
-        """Estimate the bits of all errors under some weights."""
-        return float(np.log2(1 + 2 * np.abs(target - terms @ weights) / unit).sum()) * count / len(voxels)
+    def errors(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sizes of the errors under some weights."""
+        out = np.empty(len(target))
+        kernels.residuals(terms, target, weights, out)
+        return np.abs(out)
 
-    old = np.array(before) / 2**WEIGHT_BITS
-    weights = old
-    for _ in range(FIT_ROUNDS):  # weighted squares approach the sum of absolute errors
-        sizes = np.abs(target - terms @ weights)
-        weighted = terms / (sizes + sizes.mean() + 0.3 * unit)[:, None]
-        weights = _solve(_product(weighted, terms), weighted.T @ target)
-    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64)
-    if bits(old) < 20 * len(stored):
+    weights = np.array(before) / 2**WEIGHT_BITS
+    sizes = errors(weights)
+    if float(np.log2(1 + 2 * sizes / unit).sum()) * count / len(voxels) < 20 * len(weights):  # bits of all errors
         return None
-    prediction = stage.predict(stored.tolist())
-    centre = (prediction + 4) >> 3
-    shells = _sampled((stage.shell(*shell, centre) for shell in stage.shells), voxels, check)
+    for _ in range(FIT_ROUNDS):  # weighted squares approach the sum of absolute errors
+        weights = _solve(terms, target, 1 / (sizes + sizes.mean() + 0.3 * unit))
+        sizes = errors(weights)
+    check()
+    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
+    centres = (sampled.at(stage.predict(stored)) + 4) >> 3
+    shells = sampled.shells(centres)
+    check()
     step = stage.known.step  # only whole steps are coded
-    steps = (np.abs(wanted.astype(np.int64) - centre) + step // 2) // step
-    sizes = 8.0 * step * steps.ravel()[voxels]
-    activity = np.maximum(_solve(_product(shells, shells), shells.T @ sizes), 0)
+    foreseen = 8.0 * step * ((np.abs(wanted_here - centres) + step // 2) // step)
+    activity = np.maximum(_solve(shells, foreseen, np.ones(len(foreseen))), 0)
     for _ in range(FIT_ROUNDS):  # weighted squares approach relative errors
-        weighted = shells / ((shells @ activity + 0.05 * unit) ** 2)[:, None]
-        activity = np.maximum(_solve(_product(weighted, shells), weighted.T @ sizes), 0)
+        activity = np.maximum(_solve(shells, foreseen, 1 / (activity @ shells + 0.05 * unit) ** 2), 0)
     quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
-    return stored.tolist(), quantized.tolist()
+    return stored, quantized.tolist()
 
 
-def _sampled(arrays: Iterable[Ints], voxels: NDArray[np.int64], check: Check) -> NDArray[np.float64]:
-    """Return some voxels of each array, (n_voxels, n_arrays)."""
-    columns = []
-    for array in arrays:
-        check()
-        columns.append(array.ravel()[voxels])
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute ``a.T @ b``, a few rows at a time.
-
-    BLAS runs larger products on threads, which wait longer than they work.
-    """
-    rows = max(1, BLOCK_PRODUCTS // (a.shape[1] * b.shape[1]))
-    total = np.zeros((a.shape[1], b.shape[1]))
-    for first in range(0, len(a), rows):
-        total += a[first : first + rows].T @ b[first : first + rows]
-    return total
-
-
-def _solve(matrix: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve for least squares, slightly drawn towards zero so that equal terms share their weight."""
-    scale = float(np.trace(matrix)) / len(right)
-    return np.asarray(np.linalg.solve(matrix + np.eye(len(right)) * (1e-7 * scale + 1e-9), right), np.float64)
+def _solve(
+    terms: NDArray[np.float64], target: NDArray[np.float64], sample_weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Solve for weighted least squares, slightly drawn towards zero so that equal terms share their weight."""
+    n = len(terms)
+    matrix, right = np.empty((n, n)), np.empty(n)
+    kernels.normal_equations(terms, target, sample_weights, matrix, right)
+    scale = float(np.trace(matrix)) / n
+    return np.asarray(np.linalg.solve(matrix + np.eye(n) * (1e-7 * scale + 1e-9), right), np.float64)

@@ -7,16 +7,17 @@ coded under one of a few tables (entropy.py), chosen by how well the neighbourho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
+from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .prediction import ACTIVITY_BITS, ORBITS, ORDER, Ints, Level, Parity, ParityStage, Place, stages
+from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, Place, stages
 from .shaping import Aims, dead_zones, level_of
 
 MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
@@ -34,7 +35,7 @@ def check_shape(shape: tuple[int, ...], most: int = MAX_VOXELS) -> None:
 
 def _code_stages(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code_stage: Callable[[ParityStage, Place], tuple[Ints, Ints]], check: Check, last: int = 0,
+    code_stage: Callable[[ParityStage, Place], Coded], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
     """Encode or decode a box, stage by stage.
 
@@ -44,26 +45,37 @@ def _code_stages(
     bounds : from the number of a level to its bound.
     first : the integer of the first voxel.
     background : integer of the background, -1 if there is none.
-    code_stage : encodes or decodes a stage, whose voxels are at the slices; returns its values and errors.
+    code_stage : encodes or decodes a stage, whose voxels are at the slices.
     last : level to end with. Above 0 only every 2^last-th voxel along each axis is decoded.
     """
     size = tuple(-(-n // 2**last) for n in shape)
-    dtype = np.int32 if high < 2**24 else np.int64
+    dtype = dtype_of(high)
     box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
 
     def new_level(level: int, place: Place) -> Level:
         """Begin a level, with the voxels of the coarser levels."""
-        known = Level(high, 2 * bounds(level + last) + 1, background=background)
+        known = Level(high, 2 * bounds(level + last) + 1, box[place].shape, dtype, background)
         known.add((0, 0, 0), box[place], errors[place])
         return known
 
     for stage, place in stages(size, new_level):
         check()
-        values, errors_of_stage = code_stage(stage, place)
-        box[place], errors[place] = values, errors_of_stage
-        if stage.parity != ORDER[-1]:  # the last parity predicts no other of the level
-            stage.known.add(stage.parity, values, errors_of_stage)
+        coded = code_stage(stage, place)
+        stage.place(coded.prediction, coded.integers, coded.is_background, box[place], errors[place])
     return box
+
+
+class Coded(NamedTuple):
+    """A stage that was encoded or decoded: its prediction, the steps from it, and which voxels are background."""
+
+    prediction: Ints
+    integers: NDArray[np.int64]
+    is_background: NDArray[np.bool_] | None
+
+
+def dtype_of(high: int) -> Any:
+    """Return the dtype of integers up to ``high``, in which eighths of their differences can be told."""
+    return np.int32 if high < 2**24 else np.int64
 
 
 def bound_of_level(bound: int, taper: int, level: int) -> int:
@@ -117,17 +129,16 @@ def decode_integers(
     if hidden is not None:
         hidden = hidden[(slice(None, None, 2**last),) * 3]
 
-    def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
+    def code_stage(stage: ParityStage, place: Place) -> Coded:
         """Decode a stage."""
         weights, activity_weights = known_weights.get(stage)
-        count = stage.base.size
+        count = stage.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
             weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
             activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
             known_weights.set(stage, weights, activity_weights)
         prediction = stage.predict(weights)
-        centre = (prediction + 4) >> 3
-        classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
+        classes = stage.classes(prediction, stage.activity(prediction, activity_weights))
         check()
         empty = None
         if background < 0 and hidden is None:
@@ -143,8 +154,7 @@ def decode_integers(
             others = np.flatnonzero(is_coded)
             integers = np.zeros(count, np.int64)
             integers[others] = reader.integers_of(reader.tokens(tables, models, classes[others]))
-        np.negative(integers, out=integers, where=flipped)
-        return _values_and_errors(stage, prediction, centre, integers, empty)
+        return Coded(prediction, integers, empty)
 
     box = _code_stages(
         shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code_stage, check, last
@@ -152,20 +162,6 @@ def decode_integers(
     if not last:
         reader.end()
     return box
-
-
-def _values_and_errors(
-    stage: ParityStage, prediction: Ints, centre: Ints, integers: NDArray[np.int64], empty: NDArray[np.bool_] | None
-) -> tuple[Ints, Ints]:
-    """Return the values and errors of a stage. Background counts as predicted without an error."""
-    steps = integers.reshape(stage.shape) * stage.known.step
-    steps += centre
-    values = np.clip(steps, 0, stage.known.high).astype(centre.dtype)
-    errors = (values << 3) - prediction
-    if empty is not None:
-        values.reshape(-1)[empty] = stage.known.background
-        errors.reshape(-1)[empty] = 0
-    return values, errors
 
 
 def encode_integers(
@@ -189,12 +185,13 @@ def encode_integers(
 
     known_weights, background = _WeightsByParity(), _background(box, bound) if hidden is None else -1
     stage_tokens: list[_StageTokens] = []
+    box = box.astype(dtype_of(high), copy=False)
     aims = Aims(box, bounds, background, hidden) if dead_zone and bound else None
 
-    def code_stage(stage: ParityStage, place: Place) -> tuple[Ints, Ints]:
-        """Choose the weights of a stage, note its tokens, and return what a decoder will have."""
-        wanted = (box[place] if aims is None else aims.at(place)).astype(stage.base.dtype)
-        emptiness, empty = np.zeros(0, np.int64), None
+    def code_stage(stage: ParityStage, place: Place) -> Coded:
+        """Choose the weights of a stage, and note its tokens."""
+        wanted = box[place] if aims is None else aims.at(place).astype(box.dtype, copy=False)
+        emptiness, empty = np.zeros(0, np.uint8), None
         if background >= 0:
             emptiness = stage.emptiness()
             empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
@@ -210,33 +207,27 @@ def encode_integers(
                 known_weights.set(stage, weights, activity_weights)
         check()
         prediction = stage.predict(weights)
-        centre = (prediction + 4) >> 3
+        classes = stage.classes(prediction, stage.activity(prediction, activity_weights))
         check()
-        classes, flipped = stage.classes(prediction, centre, stage.activity(centre, activity_weights))
-        step = stage.known.step
-        errors = (wanted.astype(np.int64) - centre).ravel()
-        steps = np.abs(errors) + step // 2
+        zones = np.zeros(MAX_CLASSES, np.int64)
         if dead_zone:
-            zones = dead_zones(level_of(place), stage.parity, dead_zone)
-            steps -= (2 * zones * (step // 2)).astype(np.int64)[classes]
-        steps //= step
-        integers = np.sign(errors) * steps
+            shares = dead_zones(level_of(place), stage.parity, dead_zone)
+            zones = (2 * shares * (stage.known.step // 2)).astype(np.int64)
+        integers = stage.quantize(prediction, wanted, classes, zones)
         if hidden is not None:
             integers[left_out] = 0
-        coded = tokens_of(np.where(flipped, -integers, integers))
+        coded = classes, *tokens_of(integers)
         if left_out is not None:
-            classes, coded = classes[~left_out], (coded[0][~left_out], coded[1][~left_out], coded[2][~left_out])
+            coded = coded[0][~left_out], coded[1][~left_out], coded[2][~left_out], coded[3][~left_out]
         near = emptiness > 0
-        flags = np.zeros(0, np.int64) if empty is None else empty[near].astype(np.int64)
-        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, classes, *coded))
-        return _values_and_errors(stage, prediction, centre, integers, empty)
+        flags = np.zeros(0, np.int32) if empty is None else empty[near].astype(np.int32)
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, *coded))
+        return Coded(prediction, integers, empty)
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
-    tables = Tables.of(_concatenate(s.classes for s in stage_tokens), _concatenate(s.tokens for s in stage_tokens))
-    empty_tables = Tables.of(
-        _concatenate(s.emptiness for s in stage_tokens), _concatenate(s.empty for s in stage_tokens)
-    )
+    tables = Tables.of((s.classes, s.tokens) for s in stage_tokens)
+    empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens)
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
     writer.integers([first], FLAT)
@@ -270,17 +261,12 @@ class _StageTokens:
 
     may_be_fitted: bool
     fitted: tuple[list[int], list[int]] | None
-    emptiness: NDArray[np.int64]  # of voxels near background
-    empty: NDArray[np.int64]
-    classes: NDArray[np.int64]  # of the other voxels
-    tokens: NDArray[np.int64]
-    n_bits: NDArray[np.int64]
+    emptiness: NDArray[np.uint8]  # of voxels near background
+    empty: NDArray[np.int32]
+    classes: NDArray[np.uint8]  # of the other voxels
+    tokens: NDArray[np.int32]
+    n_bits: NDArray[np.uint8]
     rest: NDArray[np.int64]
-
-
-def _concatenate(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Concatenate any number of arrays, none included."""
-    return np.concatenate([np.zeros(0, np.int64), *arrays])
 
 
 def _background(box: Ints, bound: int) -> int:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .interpolation import check_shape
-from .prediction import NEAR, ORDER, Ints, Level, Parity, ParityStage, Place, pad, stages
+from .prediction import NEAR, ORDER, Ints, Level, Parity, ParityStage, Place, stages
 
 # Votes of a neighbour, by its sorted distances; others have none.
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
@@ -129,12 +129,14 @@ def _code_stages(
 
     def new_level(level: int, place: Place) -> Level:
         """Begin a level, with the labels of the coarser levels."""
-        return Level(0, 1, {(0, 0, 0): pad(labels[place])})
+        known = Level(0, 1, labels[place].shape, labels.dtype, has_errors=False)
+        known.add((0, 0, 0), labels[place])
+        return known
 
     for stage, place in stages(shape, new_level):
         check()
         labels[place] = of_stage = code_stage(_Vote(stage), place).reshape(stage.shape)
-        stage.known.values[stage.parity] = pad(of_stage)
+        stage.known.add(stage.parity, of_stage)
     return labels
 
 
@@ -152,7 +154,7 @@ class _Vote:
     def __init__(self, stage: ParityStage) -> None:
         views, votes = [], []
         for offset in _voting_offsets(stage):
-            for view in stage.views(stage.known.values, offset):
+            for view in stage.views(offset):
                 views.append(view)
                 votes.append(_votes_at(offset))
         differs = np.zeros(stage.shape, np.bool_)
@@ -163,7 +165,7 @@ class _Vote:
         self.mixed = np.flatnonzero(differs)
         around = [view.ravel()[self.mixed] if view.flags.c_contiguous else view[differs] for view in views]
         place = ORDER.index(stage.parity)
-        self.classes = np.full(self.likely.size, place, np.int64)
+        self.classes = np.full(self.likely.size, place, np.uint8)
         self.candidates, margin = _rank_candidates(around, votes)
         margins = np.minimum(margin // MARGIN_STEP, N_MARGINS - 1)
         self.classes[self.mixed] = len(ORDER) * (1 + margins) + place
@@ -178,7 +180,7 @@ class _Vote:
             places[self.mixed[(self.candidates[place] == mine) & is_new]] = place
         return places
 
-    def labels(self, places: NDArray[np.int64]) -> Ints:
+    def labels(self, places: NDArray[np.int32]) -> Ints:
         """Return the labels at places among the candidates, (n,). Labels that are no candidate are to be filled in.
 
         Raises
@@ -238,19 +240,19 @@ def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArra
 
 def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
     """Write the places of all labels among their candidates, and the numbers of labels that are no candidate."""
-    coded: list[tuple[NDArray[np.int64], NDArray[np.int64], Ints]] = []
+    coded: list[tuple[NDArray[np.uint8], NDArray[np.int32], Ints]] = []
 
     def code_stage(vote: _Vote, place: Place) -> Ints:
         """Note the places of a stage."""
         check()
         labels = box[place].ravel()
         places = vote.places(labels)
-        coded.append((vote.classes, places, labels[places == OTHER_LABEL]))
+        coded.append((vote.classes, places.astype(np.int32), labels[places == OTHER_LABEL]))
         return labels
 
     n_bits = (n_labels - 1).bit_length()
     _code_stages(box.shape, int(box[0, 0, 0]), box.dtype, code_stage, check)
-    tables = Tables.of(np.concatenate([c for c, _, _ in coded]), np.concatenate([p for _, p, _ in coded]))
+    tables = Tables.of((classes, places) for classes, places, _ in coded)
     models = tables.models()
     writer.bits(box[:1, 0, 0].astype(np.int64), n_bits)
     tables.write(writer)

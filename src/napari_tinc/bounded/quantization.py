@@ -287,9 +287,9 @@ def _pack_table(table: NDArray[np.int64]) -> bytes:
     """Pack the differences of an ascending table that begins with 0."""
     tokens, n_bits, rest = tokens_of(np.diff(table))
     writer = Writer()
-    tables = Tables.of(np.zeros(len(tokens), np.int64), tokens)
+    tables = Tables.of([(np.zeros(len(tokens), np.uint8), tokens)])
     tables.write(writer)
-    writer.put(tokens, tables.models()[0])
+    writer.tokens(tables, tables.models(), np.zeros(len(tokens), np.uint8), tokens)
     writer.further_bits(n_bits, rest)
     return writer.to_bytes()
 

@@ -1,0 +1,340 @@
+"""The arithmetic of a stage of the predictive coder, compiled.
+
+Voxels of each of the eight parities of a level stand in a padded array (prediction.py: Level), all alike, one after
+another in one flat array. So a neighbour is a constant offset away from every voxel, and rows of them are slices.
+Arrays over a *span* have a number for every place of a padded array between the first and the last voxel of a stage;
+at the padding between these it means nothing. Arrays over a stage have voxels only, z first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiled import compiled, compiled_fast
+
+CHUNK = 1024  # Places that are worked on at a time, so that sums stay in the cache.
+TAPS = 4  # Neighbours that are added at a time; lists of them are filled up with weights of 0.
+WEIGHT_BITS = 8  # A stored weight of a prediction is in units of 2^-8.
+FIT_BLOCK = 128  # Samples whose products are summed at a time.
+
+Ints = NDArray[Any]  # int32 or int64
+
+
+@compiled
+def _add_weighted(total: Ints, flat: Ints, start: int, taps: NDArray[np.int64], weights: Ints) -> None:
+    """Add weighted neighbours of the places from ``start``."""
+    n = len(total)
+    for tap in range(0, len(taps), TAPS):
+        a = flat[start + taps[tap] :][:n]
+        b = flat[start + taps[tap + 1] :][:n]
+        c = flat[start + taps[tap + 2] :][:n]
+        d = flat[start + taps[tap + 3] :][:n]
+        wa, wb, wc, wd = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
+        for i in range(n):
+            total[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i]
+
+
+@compiled
+def predict(
+    values: Ints, errors: Ints, first: int, last: int, taps: NDArray[np.int64], weights: Ints,
+    error_taps: NDArray[np.int64], error_weights: Ints, pairs: NDArray[np.int64], norms: NDArray[np.float64],
+    line_weight: int, noise: float, most: int, total: Ints, prediction: Ints,
+) -> None:  # fmt: skip
+    """Predict voxels, in eighths, from 0 to ``most``.
+
+    Parameters
+    ----------
+    values, errors : of all parities, flat.
+    first, last : the span.
+    taps, weights, error_taps, error_weights : offsets of neighbours, and their weights in units of 2^-WEIGHT_BITS
+        eighths.
+    pairs, norms : offsets of opposite neighbours (n, 2), and their squared distances: see :func:`along_lines`.
+    line_weight : weight of the mean along lines, in the same units; 0 for none.
+    noise : see :func:`along_lines`.
+    total : scratch (CHUNK,), in the dtype of all sums.
+    prediction : over the span; overwritten.
+    """
+    above, below = np.empty(CHUNK), np.empty(CHUNK)
+    for start in range(first, last, CHUNK):
+        n = min(CHUNK, last - start)
+        part = total[:n]
+        part[:] = 1 << (WEIGHT_BITS - 1)
+        _add_weighted(part, values, start, taps, weights)
+        _add_weighted(part, errors, start, error_taps, error_weights)
+        if line_weight:
+            _sum_lines(values, start, pairs, norms, noise, above[:n], below[:n])
+            for i in range(n):
+                part[i] += line_weight * np.int64(min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most)))
+        out = prediction[start : start + n]
+        for i in range(n):
+            out[i] = min(max(part[i] >> WEIGHT_BITS, 0), most)
+
+
+@compiled
+def _sum_lines(
+    values: Ints, start: int, pairs: NDArray[np.int64], norms: NDArray[np.float64], noise: float,
+    above: NDArray[np.float64], below: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Sum pairs of opposite neighbours, those that agree with more weight; and the weights."""
+    n = len(above)
+    above[:] = 0.0
+    below[:] = 0.0
+    for pair in range(len(norms)):
+        one = values[start + pairs[pair, 0] :][:n]
+        other = values[start + pairs[pair, 1] :][:n]
+        norm = norms[pair]
+        for i in range(n):
+            a, b = np.float64(one[i]), np.float64(other[i])
+            difference = a - b
+            weight = 1.0 / ((difference * difference + noise) * norm)
+            above[i] += weight * (a + b)
+            below[i] += weight
+
+
+@compiled
+def activity(
+    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64], weights: Ints,
+    error_taps: NDArray[np.int64], error_weights: Ints, out: Ints,
+) -> None:  # fmt: skip
+    """Sum how far neighbours are from the prediction, and the sizes of their errors, both weighted; over the span."""
+    for start in range(first, last, CHUNK):
+        n = min(CHUNK, last - start)
+        total, predicted = out[start : start + n], prediction[start : start + n]
+        total[:] = 0
+        for tap in range(0, len(taps), 2):
+            a, b = values[start + taps[tap] :][:n], values[start + taps[tap + 1] :][:n]
+            wa, wb = weights[tap], weights[tap + 1]
+            for i in range(n):
+                centre = (predicted[i] + 4) >> 3
+                total[i] += wa * abs(a[i] - centre) + wb * abs(b[i] - centre)
+        for tap in range(0, len(error_taps), 2):
+            a, b = errors[start + error_taps[tap] :][:n], errors[start + error_taps[tap + 1] :][:n]
+            wa, wb = error_weights[tap], error_weights[tap + 1]
+            for i in range(n):
+                total[i] += wa * abs(a[i]) + wb * abs(b[i])
+
+
+@compiled
+def classify(
+    prediction: Ints, activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], edges: Ints,
+    is_fine: bool, classes: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Put the class of every voxel of a stage into ``classes``: twice the number of edges up to its activity.
+
+    One more if ``is_fine`` and the prediction is a quarter or more from the nearest integer.
+    """
+    n = shape[2]
+    for z in range(shape[0]):
+        for y in range(shape[1]):
+            at = origin + z * plane + y * row
+            out = classes[(z * shape[1] + y) * n :][:n]
+            values, predicted = activities[at : at + n], prediction[at : at + n]
+            out[:] = 0
+            for edge in edges:
+                for i in range(n):
+                    out[i] += np.uint8(2) * np.uint8(values[i] >= edge)
+            if is_fine:
+                for i in range(n):
+                    out[i] += np.uint8(abs(predicted[i] - (((predicted[i] + 4) >> 3) << 3)) >= 2)
+
+
+@compiled
+def quantize(
+    prediction: Ints, wanted: Ints, origin: int, plane: int, row: int, classes: NDArray[np.uint8],
+    zones: NDArray[np.int64], step: int, coded: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Turn what is wanted of a stage, (z, y, x), into the steps from the prediction that are coded.
+
+    Parameters
+    ----------
+    zones : for every class, by how much an error counts as smaller.
+    coded : over the stage; overwritten. With the other sign where the prediction is above the nearest integer.
+    """
+    n = wanted.shape[2]
+    for z in range(wanted.shape[0]):
+        for y in range(wanted.shape[1]):
+            at = origin + z * plane + y * row
+            first = (z * wanted.shape[1] + y) * n
+            out, kinds, predicted = coded[first : first + n], classes[first : first + n], prediction[at : at + n]
+            for i in range(n):
+                centre = np.int64((predicted[i] + 4) >> 3)
+                error = np.int64(wanted[z, y, i]) - centre
+                size = abs(error) + step // 2 - zones[kinds[i]]
+                if step > 1:  # exact: the quotient of integers below 2^38 is never rounded up to the next one
+                    size = np.int64(np.float64(size) / np.float64(step))
+                is_negative = (error < 0) != (predicted[i] - (centre << 3) < 0)
+                out[i] = -size if is_negative else size
+
+
+@compiled
+def place(
+    prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_], background: int, origin: int,
+    plane: int, row: int, step: int, high: int, box: Ints, box_errors: Ints, values: Ints, errors: Ints,
+) -> None:  # fmt: skip
+    """Put the values of a stage, and the errors of their prediction in eighths, where they belong.
+
+    Parameters
+    ----------
+    coded : steps from the prediction, see :func:`quantize`.
+    is_background : which voxels are background, which counts as predicted without an error; empty if none is.
+    box, box_errors : the places of the voxels in the box, (z, y, x).
+    values, errors : the padded arrays of the parity, flat.
+    """
+    nz, ny, nx = box.shape
+    masked = len(is_background) > 0
+    for z in range(nz):
+        for y in range(ny):
+            at = origin + z * plane + y * row
+            first = (z * ny + y) * nx
+            predicted, integers = prediction[at : at + nx], coded[first : first + nx]
+            into, into_errors = values[at : at + nx], errors[at : at + nx]
+            for i in range(nx):
+                p = np.int64(predicted[i])
+                centre = (p + 4) >> 3
+                steps = -integers[i] if p - (centre << 3) < 0 else integers[i]
+                value = min(max(steps * step + centre, 0), high)
+                error = (value << 3) - p
+                if masked and is_background[first + i]:
+                    value, error = background, 0
+                into[i] = value
+                into_errors[i] = error
+            for i in range(nx):
+                box[z, y, i] = into[i]
+                box_errors[z, y, i] = into_errors[i]
+
+
+@compiled
+def fill(inner: Ints, padded: Ints, pad: int) -> None:
+    """Copy (z, y, x) into the middle of a padded array, which may be larger than needed, and repeat its faces."""
+    nz, ny, nx = inner.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                padded[z + pad, y + pad, x + pad] = inner[z, y, x]
+    repeat_faces(padded, nz, ny, nx, pad)
+
+
+@compiled
+def repeat_faces(padded: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
+    """Repeat the voxels at the faces of a padded array, ``pad`` of them."""
+    for z in range(pad, nz + pad):
+        for y in range(pad, ny + pad):
+            for x in range(pad):
+                padded[z, y, x] = padded[z, y, pad]
+                padded[z, y, nx + pad + x] = padded[z, y, nx + pad - 1]
+        for y in range(pad):
+            for x in range(nx + 2 * pad):
+                padded[z, y, x] = padded[z, pad, x]
+                padded[z, ny + pad + y, x] = padded[z, ny + pad - 1, x]
+    for z in range(pad):
+        for y in range(ny + 2 * pad):
+            for x in range(nx + 2 * pad):
+                padded[z, y, x] = padded[pad, y, x]
+                padded[nz + pad + z, y, x] = padded[nz + pad - 1, y, x]
+
+
+@compiled
+def emptiness(
+    values: Ints, background: int, origin: int, plane: int, row: int, shape: tuple[int, int, int],
+    taps: NDArray[np.int64], weights: NDArray[np.int64], out: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Compute for every voxel of a stage which share of its weighted neighbours is background: 0 for none, 15 for all,
+    rounded up."""
+    most, n = weights.sum(), shape[2]
+    total = np.empty(n, np.int32)
+    for z in range(shape[0]):
+        for y in range(shape[1]):
+            at = origin + z * plane + y * row
+            total[:] = 0
+            for tap in range(len(taps)):
+                around, weight = values[at + taps[tap] :][:n], np.int32(weights[tap])
+                for i in range(n):
+                    total[i] += weight * np.int32(around[i] == background)
+            into = out[(z * shape[1] + y) * n :][:n]
+            for i in range(n):
+                into[i] = (total[i] * 15 + most - 1) // most
+
+
+@compiled
+def sample_sums(
+    flat: Ints, places: NDArray[np.int64], taps: NDArray[np.int64], centres: NDArray[np.int64], out: NDArray[np.int64]
+) -> None:
+    """Sum the neighbours of some places; with ``centres``, one for each place, how far they are from these."""
+    out[:] = 0
+    for tap in range(len(taps)):
+        offset = taps[tap]
+        if len(centres):
+            for i in range(len(places)):
+                out[i] += abs(np.int64(flat[np.uint64(places[i] + offset)]) - centres[i])
+        else:
+            for i in range(len(places)):
+                out[i] += flat[np.uint64(places[i] + offset)]
+
+
+@compiled
+def sample_lines(
+    values: Ints, places: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64], noise: float,
+    most: int, out: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Compute the means along lines at some places, as :func:`predict` does."""
+    above, below = np.zeros(len(places)), np.zeros(len(places))
+    for pair in range(len(norms)):
+        norm = norms[pair]
+        for i in range(len(places)):
+            a = np.float64(values[np.uint64(places[i] + pairs[pair, 0])])
+            b = np.float64(values[np.uint64(places[i] + pairs[pair, 1])])
+            difference = a - b
+            weight = 1.0 / ((difference * difference + noise) * norm)
+            above[i] += weight * (a + b)
+            below[i] += weight
+    for i in range(len(places)):
+        out[i] = np.int64(min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most)))
+
+
+@compiled_fast
+def residuals(
+    terms: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Compute the target less the weighted sum of terms, (n_terms, n)."""
+    for first in range(0, len(out), CHUNK):
+        n = min(CHUNK, len(out) - first)
+        part = out[first : first + n]
+        part[:] = target[first : first + n]
+        for term in range(len(terms)):
+            row, weight = terms[term, first : first + n], weights[term]
+            for i in range(n):
+                part[i] -= weight * row[i]
+
+
+@compiled_fast
+def normal_equations(
+    terms: NDArray[np.float64], target: NDArray[np.float64], sample_weights: NDArray[np.float64],
+    matrix: NDArray[np.float64], right: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Sum the weighted products of all pairs of terms, (n_terms, n_terms), and of each with the target."""
+    count = len(terms)
+    matrix[:] = 0.0
+    right[:] = 0.0
+    weighted = np.empty(FIT_BLOCK)
+    for first in range(0, terms.shape[1], FIT_BLOCK):
+        n = min(FIT_BLOCK, terms.shape[1] - first)
+        wanted = target[first : first + n]
+        for a in range(count):
+            for i in range(n):
+                weighted[i] = terms[a, first + i] * sample_weights[first + i]
+            total = 0.0
+            for i in range(n):
+                total += weighted[i] * wanted[i]
+            right[a] += total
+            for b in range(a + 1):
+                row = terms[b, first : first + n]
+                total = 0.0
+                for i in range(n):
+                    total += weighted[i] * row[i]
+                matrix[a, b] += total
+    for a in range(count):
+        for b in range(a):
+            matrix[b, a] = matrix[a, b]

@@ -1,0 +1,213 @@
+"""The stack of an entropy coder, compiled: asymmetric numeral systems (Duda, arXiv 1311.2540) on 64 bits.
+
+A stack is a state and 32-bit words. A symbol takes its share of 2^24 of the state; words are moved so that the state
+stays at 2^32 or above while there are any. What is written last is read first. All is on integers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiled import compiled
+
+PRECISION = 24  # Probabilities are multiples of 2^-24.
+LOOKUP_BITS = 8  # A search for a symbol begins at a place that these highest bits of a probability give.
+LEAST_LARGE = 8  # Smaller magnitudes have tokens of their own, one for each sign; larger ones share tokens.
+_STATE_BITS = 64
+_LOW_24 = np.uint64(2**PRECISION - 1)
+_PRECISION, _WORD = np.uint64(PRECISION), np.uint64(32)
+_FULL = np.uint64(_STATE_BITS - PRECISION)  # A state takes a symbol if its bits above these are less than its share.
+_LEAST = np.uint64(2**32)
+
+
+class Model(NamedTuple):
+    """The probabilities of symbols 0, 1, ...
+
+    Attributes
+    ----------
+    cumulative : uint64 (n + 1,), from 0 to 2^24.
+    lookup : uint8 (2^LOOKUP_BITS,), a symbol at or before that of every probability with these highest bits.
+    """
+
+    cumulative: NDArray[np.uint64]
+    lookup: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, weights: NDArray[np.float64]) -> Model:
+        """Make the model of at most 256 symbols with probabilities in proportion to weights, none of them 0.
+
+        Sums, products and roundings are correct and in this order, so that every machine has the same.
+        """
+        n, sums = len(weights), np.concatenate([[0.0], np.cumsum(weights)])
+        shares = np.floor(sums[:-1] * ((2**PRECISION - n) / sums[-1])).astype(np.uint64)
+        cumulative = np.append(np.arange(n, dtype=np.uint64) + shares, np.uint64(2**PRECISION))
+        places = np.arange(2**LOOKUP_BITS, dtype=np.uint64) << np.uint64(PRECISION - LOOKUP_BITS)
+        return cls(cumulative, (np.searchsorted(cumulative, places, side="right") - 1).astype(np.uint8))
+
+
+@compiled
+def push(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], symbols: NDArray[np.int32]
+) -> None:
+    """Write symbols, the last one first. ``head`` is the state and the number of words."""
+    state, n = head[0], head[1]
+    for index in range(len(symbols) - 1, -1, -1):
+        left = cumulative[symbols[index]]
+        share = cumulative[symbols[index] + 1] - left
+        if (state >> _FULL) >= share:
+            words[n] = np.uint32(state & np.uint64(0xFFFFFFFF))
+            n += np.uint64(1)
+            state >>= _WORD
+        state = ((state // share) << _PRECISION) | (state % share + left)
+    head[0], head[1] = state, n
+
+
+@compiled
+def push_bits(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], values: NDArray[np.int64], low: int, width: int
+) -> None:
+    """Write the bits ``low`` to ``low + width`` of values, width at most 16, the last value first."""
+    state, n = head[0], head[1]
+    mask, first, shift = np.uint64((1 << width) - 1), np.uint64(low), np.uint64(PRECISION - width)
+    share = np.uint64(1) << shift
+    for index in range(len(values) - 1, -1, -1):
+        left = ((np.uint64(values[index]) >> first) & mask) << shift
+        if (state >> _FULL) >= share:
+            words[n] = np.uint32(state & np.uint64(0xFFFFFFFF))
+            n += np.uint64(1)
+            state >>= _WORD
+        state = ((state >> shift) << _PRECISION) | ((state & (share - np.uint64(1))) + left)
+    head[0], head[1] = state, n
+
+
+@compiled
+def pop(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8],
+    symbols: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Read symbols in the order in which :func:`push` had them."""
+    state, n = head[0], head[1]
+    for index in range(len(symbols)):
+        place = state & _LOW_24
+        symbol = np.int64(lookup[place >> np.uint64(PRECISION - LOOKUP_BITS)])
+        while cumulative[symbol + 1] <= place:
+            symbol += 1
+        symbols[index] = symbol
+        left = cumulative[symbol]
+        state = (state >> _PRECISION) * (cumulative[symbol + 1] - left) + (place - left)
+        if state < _LEAST and n:
+            n -= np.uint64(1)
+            state = (state << _WORD) | np.uint64(words[n])
+    head[0], head[1] = state, n
+
+
+@compiled
+def pop_bits(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], values: NDArray[np.int64], low: int, width: int
+) -> None:
+    """Read the bits ``low`` to ``low + width`` of values, width at most 16, into what they have."""
+    state, n = head[0], head[1]
+    shift, first = np.uint64(PRECISION - width), np.uint64(low)
+    mask = (np.uint64(1) << shift) - np.uint64(1)
+    for index in range(len(values)):
+        place = state & _LOW_24
+        values[index] |= np.int64((place >> shift) << first)
+        state = ((state >> _PRECISION) << shift) + (place & mask)
+        if state < _LEAST and n:
+            n -= np.uint64(1)
+            state = (state << _WORD) | np.uint64(words[n])
+    head[0], head[1] = state, n
+
+
+@compiled
+def sort_by_table(
+    classes: NDArray[np.uint8], table_of: NDArray[np.uint8], counts: NDArray[np.int64], order: NDArray[np.int32]
+) -> None:
+    """Put the places of voxels in the order of the tables of their classes into ``order``, and count those of each.
+
+    Classes must have a table. ``counts`` is overwritten.
+    """
+    counts[:] = 0
+    for index in range(len(classes)):
+        counts[table_of[classes[index]]] += 1
+    ends = np.empty(len(counts), np.int64)
+    total = 0
+    for table in range(len(counts)):
+        ends[table] = total
+        total += counts[table]
+    for index in range(len(classes)):
+        table = table_of[classes[index]]
+        order[ends[table]] = index
+        ends[table] += 1
+
+
+@compiled
+def count_tokens(counts: NDArray[np.int64], classes: NDArray[np.uint8], tokens: NDArray[np.int32]) -> None:
+    """Add the voxels of every class and token to ``counts``, (classes, tokens)."""
+    for index in range(len(classes)):
+        counts[classes[index], tokens[index]] += 1
+
+
+@compiled
+def gather(symbols: NDArray[np.int32], order: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+    """Copy the symbols at the places of ``order``."""
+    for index in range(len(order)):
+        out[index] = symbols[order[index]]
+
+
+@compiled
+def scatter(symbols: NDArray[np.int32], order: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+    """Copy symbols to the places of ``order``."""
+    for index in range(len(order)):
+        out[order[index]] = symbols[index]
+
+
+@compiled
+def split_integers(
+    integers: NDArray[np.int64], tokens: NDArray[np.int32], n_bits: NDArray[np.uint8], rest: NDArray[np.int64]
+) -> None:
+    """Split integers into tokens, the number of further bits, and these bits, of which the lowest is the sign."""
+    for index in range(len(integers)):
+        value = integers[index]
+        size = abs(value)
+        if size < LEAST_LARGE:
+            tokens[index] = 2 * size - (value > 0)
+            n_bits[index] = 0
+            rest[index] = 0
+        else:
+            octave = 3
+            while size >> (octave + 1):
+                octave += 1
+            tokens[index] = 2 * LEAST_LARGE - 1 + (octave - 3) * 4 + ((size >> (octave - 2)) & 3)
+            n_bits[index] = octave - 1
+            rest[index] = (size & ((1 << (octave - 2)) - 1)) << 1 | (value < 0)
+
+
+@compiled
+def small_integers(tokens: NDArray[np.int32], integers: NDArray[np.int64], n_bits: NDArray[np.uint8]) -> bool:
+    """Turn tokens into integers, and into the number of their further bits. Return whether any token has some."""
+    large = False
+    for index in range(len(tokens)):
+        token = tokens[index]
+        half = (np.int64(token) + 1) >> 1
+        integers[index] = half if token & 1 else -half
+        above = token - (2 * LEAST_LARGE - 1)
+        n_bits[index] = 0 if above < 0 else (above >> 2) + 2
+        large |= above >= 0
+    return large
+
+
+@compiled
+def large_integers(
+    tokens: NDArray[np.int32], places: NDArray[np.int32], rest: NDArray[np.int64], integers: NDArray[np.int64]
+) -> None:
+    """Put the integers of tokens with further bits at their places."""
+    for index in range(len(places)):
+        place = places[index]
+        above = np.int64(tokens[place]) - (2 * LEAST_LARGE - 1)
+        octave = (above >> 2) + 3
+        size = (1 << octave) + ((above & 3) << (octave - 2)) + (rest[index] >> 1)
+        integers[place] = -size if rest[index] & 1 else size
