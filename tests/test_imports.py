@@ -157,7 +157,7 @@ ORDER = (
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Beside the rooms lies only what several of them need.
 GROUND_FLOOR = {
-    "array_like", "control", "correlation", "devices", "errors", "events", "metrics", "octree", "region_quality",
+    "array_like", "compiled", "control", "correlation", "devices", "errors", "events", "metrics", "octree", "region_quality",
     "samples", "texts",
 }  # fmt: skip
 MOST_LINES = 400

@@ -1,18 +1,20 @@
-"""Compile functions to machine code, by numba, when they are first called.
+"""Compile functions to machine code, by numba, when the first of them is called.
 
-Import this, and what uses it, where it is needed: numba takes 0.15 s to import, which no file of networks should wait
-for. What is compiled is kept on disk, beside the module or in the user's cache folder (numba's NUMBA_CACHE_DIR names
-another), so that only the first use after an installation waits.
+numba takes 0.15 s to import, which nobody should wait for who opens a file of networks: a module of compiled functions
+can be imported without it. What is compiled is kept on disk, beside the module or in the user's cache folder (numba's
+NUMBA_CACHE_DIR names another), so that only the first use after an installation waits for it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import TypeVar, cast
-
-import numba
+from functools import cached_property, partial, update_wrapper
+from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+_LOCK = threading.RLock()  # Two threads that call a function first compile it once.
 
 
 def compiled(function: Function) -> Function:
@@ -21,18 +23,41 @@ def compiled(function: Function) -> Function:
     Arithmetic rounds as IEEE 754 says, in the order of the text: no product and sum become one operation, so that every
     machine computes the same.
     """
-    return _compiled(function, fastmath=False)
+    return cast(Function, _Compiled(function, fastmath=False))
 
 
 def compiled_fast(function: Function) -> Function:
     """Return a compiled function whose sums may be reordered and fused, for results that need not be the same bits."""
-    return _compiled(function, fastmath=True)
+    return cast(Function, _Compiled(function, fastmath=True))
 
 
-def _compiled(function: Function, fastmath: bool) -> Function:
-    """Compile a function, and keep the result on disk if there is a folder for it."""
-    try:
-        made = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=fastmath)(function)
-    except RuntimeError:  # no folder can be written to: it is compiled anew in every process
-        made = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
-    return cast(Function, made)
+class _Compiled:
+    """A function that stands in its module until a compiled one is called; then what numba made of it does."""
+
+    def __init__(self, function: Callable[..., object], fastmath: bool) -> None:
+        self._function, self._fastmath = function, fastmath
+        update_wrapper(self, function)
+
+    def __call__(self, *arguments: object) -> object:
+        """Call the compiled function."""
+        return self.dispatcher(*arguments)
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What numba makes of the function. Others that its module has are made too, as it may call them."""
+        import numba
+
+        with _LOCK:
+            if "dispatcher" in self.__dict__:
+                return self.__dict__["dispatcher"]
+            make: Any = partial(numba.njit, nogil=True, error_model="numpy", fastmath=self._fastmath)
+            try:
+                made = make(cache=True)(self._function)
+            except RuntimeError:  # no folder can be written to: it is compiled anew in every process
+                made = make()(self._function)
+            self.__dict__["dispatcher"] = made
+            names = self._function.__globals__
+            for name, other in list(names.items()):
+                if isinstance(other, _Compiled):
+                    names[name] = other.dispatcher
+            return made
