@@ -22,6 +22,7 @@ MAX_BITS = 37  # The further bits of these.
 _EACH = np.arange(MAX_BITS + 1, dtype=np.uint8)
 COST_STEP = 0.8408964152537145  # A cost of 1 more makes a token this much less probable: 2^(-1/4).
 MAX_COST = 127  # Larger costs are refused.
+COST_SHIFTS = 8  # So many ways to round costs are tried.
 # From cost to probability. IEEE products, from the left, are the same on every machine.
 POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))
 
@@ -133,10 +134,18 @@ def _bits_of_tables(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _costs_of_tokens(counts: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the costs of tokens from their counts, up to the last token that occurs."""
+    """Return the costs of tokens from their counts, up to the last token that occurs.
+
+    Probabilities are in proportion to what costs say, so a common share of a quarter of a bit is free to choose.
+    """
     counts = counts[: np.flatnonzero(counts)[-1] + 1]
-    costs = 4 * np.log2(counts.sum() / np.maximum(counts, 0.5))
-    return np.minimum(np.rint(costs), MAX_COST).astype(np.int64)
+    if len(counts) == 1:
+        return np.zeros(1, np.int64)
+    exact = 4 * np.log2(counts.sum() / np.maximum(counts, 0.5))
+    shifted = np.rint(exact + np.arange(COST_SHIFTS)[:, None] / COST_SHIFTS)
+    costs = np.minimum(shifted, MAX_COST).astype(np.int64)
+    bits = costs @ counts / 4 + counts.sum() * np.log2(POWERS[costs].sum(axis=1))
+    return np.asarray(costs[int(np.argmin(bits))])
 
 
 def _continued_costs(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.int64]:

@@ -260,24 +260,40 @@ def emptiness(
 
 @compiled
 def sample_sums(
-    flat: Ints, places: NDArray[np.int64], taps: NDArray[np.int64], centres: NDArray[np.int64], out: NDArray[np.int64]
-) -> None:
-    """Sum the neighbours of some places; with ``centres``, one for each place, how far they are from these."""
-    out[:] = 0
-    for tap in range(len(taps)):
-        offset = taps[tap]
-        if len(centres):
-            for i in range(len(places)):
-                out[i] += abs(np.int64(flat[np.uint64(places[i] + offset)]) - centres[i])
-        else:
-            for i in range(len(places)):
-                out[i] += flat[np.uint64(places[i] + offset)]
+    flat: Ints, places: NDArray[np.int64], taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Add the neighbours of some places, multiplied, each to its row of ``out``, (rows, places). Sums are exact."""
+    for first in range(0, len(places), FIT_BLOCK):
+        n = min(FIT_BLOCK, len(places) - first)
+        here = places[first : first + n]
+        for tap in range(len(taps)):
+            offset, scale = taps[tap], np.float64(scales[tap])
+            total = out[rows[tap], first : first + n]
+            for i in range(n):
+                total[i] += scale * np.float64(flat[np.uint64(here[i] + offset)])
+
+
+@compiled
+def sample_distances(
+    flat: Ints, places: NDArray[np.int64], centres: NDArray[np.int64], taps: NDArray[np.int64],
+    rows: NDArray[np.int64], out: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Add how far the neighbours of some places are from ``centres``, each to its row of ``out``, (rows, places)."""
+    for first in range(0, len(places), FIT_BLOCK):
+        n = min(FIT_BLOCK, len(places) - first)
+        here, around = places[first : first + n], centres[first : first + n]
+        for tap in range(len(taps)):
+            offset = taps[tap]
+            total = out[rows[tap], first : first + n]
+            for i in range(n):
+                total[i] += np.float64(abs(flat[np.uint64(here[i] + offset)] - around[i]))
 
 
 @compiled
 def sample_lines(
     values: Ints, places: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64], noise: float,
-    most: int, out: NDArray[np.int64],
+    most: int, out: NDArray[np.float64],
 ) -> None:  # fmt: skip
     """Compute the means along lines at some places, as :func:`predict` does."""
     above, below = np.zeros(len(places)), np.zeros(len(places))
@@ -291,7 +307,7 @@ def sample_lines(
             above[i] += weight * (a + b)
             below[i] += weight
     for i in range(len(places)):
-        out[i] = np.int64(min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most)))
+        out[i] = min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most))
 
 
 @compiled_fast
@@ -316,25 +332,33 @@ def normal_equations(
 ) -> None:  # fmt: skip
     """Sum the weighted products of all pairs of terms, (n_terms, n_terms), and of each with the target."""
     count = len(terms)
-    matrix[:] = 0.0
+    sums = np.zeros((count, count + 3))  # four columns at a time; what is beyond the last term is not used
     right[:] = 0.0
     weighted = np.empty(FIT_BLOCK)
     for first in range(0, terms.shape[1], FIT_BLOCK):
         n = min(FIT_BLOCK, terms.shape[1] - first)
         wanted = target[first : first + n]
         for a in range(count):
-            for i in range(n):
-                weighted[i] = terms[a, first + i] * sample_weights[first + i]
             total = 0.0
+            row = terms[a, first : first + n]
             for i in range(n):
+                weighted[i] = row[i] * sample_weights[first + i]
                 total += weighted[i] * wanted[i]
             right[a] += total
-            for b in range(a + 1):
-                row = terms[b, first : first + n]
-                total = 0.0
+            for b in range(0, a + 1, 4):
+                b0, b1 = terms[b, first : first + n], terms[min(b + 1, count - 1), first : first + n]
+                b2 = terms[min(b + 2, count - 1), first : first + n]
+                b3 = terms[min(b + 3, count - 1), first : first + n]
+                t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
                 for i in range(n):
-                    total += weighted[i] * row[i]
-                matrix[a, b] += total
+                    t0 += weighted[i] * b0[i]
+                    t1 += weighted[i] * b1[i]
+                    t2 += weighted[i] * b2[i]
+                    t3 += weighted[i] * b3[i]
+                sums[a, b] += t0
+                sums[a, b + 1] += t1
+                sums[a, b + 2] += t2
+                sums[a, b + 3] += t3
     for a in range(count):
-        for b in range(a):
-            matrix[b, a] = matrix[a, b]
+        for b in range(a + 1):
+            matrix[a, b] = matrix[b, a] = sums[a, b]

@@ -116,6 +116,11 @@ class _Neighbours(NamedTuple):
     sizes_of: NDArray[np.int64]
     votes: NDArray[np.int64]
 
+    @property
+    def n_errors(self) -> int:
+        """How many terms are sums of errors; these stand before the last one, which is along lines."""
+        return sum(kind == "errors" for kind, _ in self.terms)
+
 
 def _neighbour(parity: Parity, offset: Parity) -> list[int]:
     """Return the number of the parity of a neighbour, and its steps along z, y, x within that."""
@@ -175,9 +180,11 @@ def _neighbours(parity: Parity, known: tuple[bool, ...]) -> _Neighbours:
 
 def _filled_up(taps: NDArray[np.int64], weights: NDArray[np.int64], dtype: Any) -> tuple[NDArray[np.int64], Ints]:
     """Leave out taps without a weight, and fill up the rest with such, to a multiple of what kernels add at a time."""
-    taps, weights = taps[weights != 0], weights[weights != 0]
-    missing = -len(taps) % kernels.TAPS
-    return np.pad(taps, (0, missing)), np.pad(weights, (0, missing)).astype(dtype)
+    used = np.flatnonzero(weights)
+    size = -(-len(used) // kernels.TAPS) * kernels.TAPS
+    out, out_weights = np.zeros(size, np.int64), np.zeros(size, dtype)
+    out[: len(used)], out_weights[: len(used)] = taps[used], weights[used]
+    return out, out_weights
 
 
 class ParityStage:
@@ -190,6 +197,7 @@ class ParityStage:
         self.known, self.parity, self.shape = known, parity, shape
         self.size = math.prod(shape)
         self._near = _neighbours(parity, tuple(known.known))
+        self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
         _, self._plane, self._row, _ = known.strides.tolist()
         self._origin = PAD * (self._plane + self._row + 1)
         last = [n - 1 + PAD for n in shape]
@@ -224,6 +232,8 @@ class ParityStage:
     def predict(self, weights: Sequence[int]) -> Ints:
         """Predict all voxels, in eighths, with weights in units of 2^-WEIGHT_BITS. Over the span."""
         near, known = self._near, self.known
+        if self._predicted is not None and self._predicted[0] == weights:
+            return self._predicted[1]
         sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in near.terms]
         most = 8 * known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
@@ -234,13 +244,14 @@ class ParityStage:
         prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
         kernels.predict(
             known.values.reshape(-1), known.errors.reshape(-1), *self._span, *taps, *error_taps,
-            self._offsets(near.pairs), near.norms, weights[-1], self._noise, 8 * known.high,
+            self._offsets(near.pairs), near.norms, weights[-1], self.noise, 8 * known.high,
             np.empty(kernels.CHUNK, dtype), prediction,
         )  # fmt: skip
+        self._predicted = list(weights), prediction
         return prediction
 
     @property
-    def _noise(self) -> float:
+    def noise(self) -> float:
         """The squared difference of neighbours that says nothing."""
         return 2.0 * self.known.step * self.known.step
 
@@ -319,45 +330,48 @@ class SampledStage:
     def __init__(self, stage: ParityStage, near: _Neighbours, places: NDArray[np.int64]) -> None:
         self._stage, self._near, self._places = stage, near, places
         self._values, self._errors = stage.known.values.reshape(-1), stage.known.errors.reshape(-1)
-        of_mean = near.values_of == -1
-        self.base = self._sum(self._values, near.values[of_mean]) * near.scales[0]
-
-    def _sum(self, flat: Ints, taps: NDArray[np.int64], centres: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """Sum neighbours, or how far they are from ``centres``."""
-        out = np.empty(len(self._places), np.int64)
-        no_centres = np.zeros(0, np.int64)
+        self._known, self._offsets = stage.known, stage._offsets
+        self._sums = np.zeros((len(near.terms) + 1, len(places)))
+        # The mean of the nearest neighbours, which has the number -1, is in the last row.
         kernels.sample_sums(
-            flat, self._places, self._stage._offsets(taps), no_centres if centres is None else centres, out
+            self._values, places, self._offsets(near.values), near.values_of % len(self._sums), near.scales, self._sums
         )
-        return out
+        self.base = self._sums[-1].astype(np.int64)
 
     def terms(self) -> NDArray[np.float64]:
         """Compute all terms of the prediction, (n_terms, n)."""
-        near, out = self._near, np.empty((len(self._near.terms), len(self._places)))
-        for number, (kind, _) in enumerate(near.terms):
-            if kind == "values":
-                mine = near.values_of == number
-                out[number] = self._sum(self._values, near.values[mine]) * near.scales[mine][0] - self.base
-            elif kind == "errors":
-                out[number] = self._sum(self._errors, near.errors[near.errors_of == number])
-            else:
-                line = np.empty(len(self._places), np.int64)
-                kernels.sample_lines(
-                    self._values, self._places, self._stage._offsets(near.pairs), near.norms, self._stage._noise,
-                    8 * self._stage.known.high, line,
-                )  # fmt: skip
-                out[number] = line - self.base
+        near, out = self._near, self._sums[:-1]
+        out[: len(out) - 1 - near.n_errors] -= self._sums[-1]
+        ones = np.ones(len(near.errors), np.int64)
+        kernels.sample_sums(self._errors, self._places, self._offsets(near.errors), near.errors_of, ones, out)
+        kernels.sample_lines(
+            self._values, self._places, self._offsets(near.pairs), near.norms, self._stage.noise,
+            8 * self._known.high, out[-1],
+        )  # fmt: skip
+        out[-1] -= self._sums[-1]
         return out
 
     def shells(self, centres: NDArray[np.int64]) -> NDArray[np.float64]:
         """Compute all terms of the activity around predictions, in whole integers, (n_shells, n)."""
-        near, out = self._near, np.empty((len(self._near.shells), len(self._places)))
-        for number, (kind, _) in enumerate(near.shells):
-            if kind == "spread":
-                out[number] = self._sum(self._values, near.spread[near.spread_of == number], centres) << 3
-            else:
-                out[number] = self._sum(np.abs(self._errors), near.sizes[near.sizes_of == number])
+        near, out = self._near, np.zeros((len(self._near.shells), len(self._places)))
+        self._add_distances(self._values, centres, near.spread, near.spread_of, out)
+        out *= 8.0
+        self._add_distances(self._errors, np.zeros_like(centres), near.sizes, near.sizes_of, out)
         return out
+
+    def spread(self) -> NDArray[np.float64]:
+        """Return how far neighbours are from the mean of the nearest, on average, in eighths, (n,)."""
+        near, out = self._near, np.zeros((1, len(self._places)))
+        rows = np.zeros(len(near.spread), np.int64)
+        self._add_distances(self._values, (self.base + 4) >> 3, near.spread, rows, out)
+        return out[0] * np.float64(8 / len(near.spread))
+
+    def _add_distances(
+        self, flat: Ints, centres: NDArray[np.int64], taps: NDArray[np.int64], rows: NDArray[np.int64],
+        out: NDArray[np.float64],
+    ) -> None:  # fmt: skip
+        """Add how far neighbours are from ``centres`` to their rows."""
+        kernels.sample_distances(flat, self._places, centres, self._offsets(taps), rows, out)
 
     def at(self, prediction: Ints) -> NDArray[np.int64]:
         """Return what a prediction over the span has for the voxels."""

@@ -19,6 +19,7 @@ from .shaping import reach
 HEAD = struct.Struct("<4B8sQQdIII")
 FINENESS = 256  # Integers for each bound on a grid: rounding to them takes 1/512 of the bound.
 FINE_RANGE = 2**30  # Grids of more integers have fewer integers for each bound.
+LARGEST_TABLE = 1 / 8  # Share of the voxels. A longer list of the integers that occur is not tried.
 MAX_TAPER = 4  # Larger tapers are refused.
 
 
@@ -208,21 +209,27 @@ def _to_ranks(
     head = Head(BoxKind.ORDERED, taper, shift, low, lowest, high, steps, 0.0)
     if low:
         return head, integers, low_bits
-    table, indices = np.unique(integers, return_inverse=True)
+    table = _integers_that_occur(integers, high)
     if len(table) > 1 and _table_pays(table, integers.size, steps):
-        return (
-            Head(BoxKind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table),
-            indices.reshape(original.shape).astype(np.int64),
-            None,
-        )
+        indices = np.searchsorted(table, integers)
+        return Head(BoxKind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table), indices, None
     return head, integers, None
+
+
+def _integers_that_occur(integers: NDArray[np.int64], high: int) -> NDArray[np.int64]:
+    """Return the integers that occur, ascending; nothing if a quarter of them tells that a list of them cannot pay."""
+    if high < integers.size:
+        return np.flatnonzero(np.bincount(integers.ravel(), minlength=1))
+    if len(np.unique(integers.ravel()[::4])) > integers.size * LARGEST_TABLE:
+        return np.zeros(0, np.int64)
+    return np.unique(integers)
 
 
 def _table_pays(table: NDArray[np.int64], n_voxels: int, bound: int) -> bool:
     """Return whether so few integers occur that counting only those saves more than their list costs."""
     gaps = np.diff(table)
     saved = n_voxels * np.log2(np.median(gaps) / (2 * bound + 1))
-    return bool(len(table) <= n_voxels // 8 and saved > 2 * (np.log2(gaps) + 2).sum())
+    return bool(len(table) <= n_voxels * LARGEST_TABLE and saved > 2 * (np.log2(gaps) + 2).sum())
 
 
 def _magnitudes(values: NDArray[Any]) -> NDArray[np.int64]:
