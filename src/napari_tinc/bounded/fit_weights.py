@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check
-from . import kernels
+from . import fit_kernels
 from .kernels import WEIGHT_BITS
 from .prediction import ACTIVITY_BITS, Ints, ParityStage
 
@@ -14,88 +14,61 @@ MAX_WEIGHT = 2**15 - 1  # Larger weights of a prediction are cut, here and by a 
 MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by a decoder.
 
 FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
-FIT_SAMPLES = 24000  # This many voxels of a stage are fitted to, at most.
-FIT_ROUNDS = 3  # Rounds of weighted least squares, on every second of these; one more on all follows.
+FIT_SAMPLES = 24000  # This many voxels of a stage are fitted to, at most,
+FIT_SHARE = 3  # and one of this many,
+LEAST_SAMPLES = 8000  # but at least this many if there are as many.
+FIT_ROUNDS = 3  # Rounds of weighted least squares.
 
 
 def fit_weights(
-    stage: ParityStage, wanted: Ints, voxels: NDArray[np.int64], before: list[int], check: Check
+    stage: ParityStage, wanted: Ints, voxels: NDArray[np.int64] | None, before: list[int], check: Check
 ) -> tuple[list[int], list[int]] | None:
     """Fit weights that make the errors of a stage small, and weights of the activity that foresee their size.
 
     Parameters
     ----------
-    wanted : the integers of the stage.
-    voxels : indices of the voxels that count, into the flat stage.
+    wanted : the integers of the stage, (z, y, x).
+    voxels : indices of the voxels that count, into the flat stage; None for all.
     before : weights that hold if nothing is stored.
 
     Returns
     -------
     Both lists of weights as stored integers; None if new weights hardly pay.
     """
-    count = len(voxels)
+    count = stage.size if voxels is None else len(voxels)
     if count < len(stage.terms):
         return None
-    if count > FIT_SAMPLES:  # one at random in each of as many equal parts
-        within = np.random.default_rng(0).random(FIT_SAMPLES)
-        voxels = voxels[((np.arange(FIT_SAMPLES) + within) * (count / FIT_SAMPLES)).astype(np.int64)]
-    sampled = stage.sampled(voxels)
+    sampled = stage.sampled(_sample(count) if voxels is None else voxels[_sample(count)], wanted)
     terms = sampled.terms()
     check()
-    wanted_here = wanted[np.unravel_index(voxels, wanted.shape)].astype(np.int64)
-    target = ((wanted_here << 3) - sampled.base).astype(np.float64)
+    target = ((sampled.wanted << 3) - sampled.base).astype(np.float64)
     unit = 8.0 * stage.known.step
     weights = np.array(before) / 2**WEIGHT_BITS
-    sizes = _sizes_of_errors(terms, target, weights)
-    if float(np.log2(1 + 2 * sizes[::4] / unit).mean()) * count < 20 * len(weights):  # bits of all errors
+    few = np.abs(target[::4] - weights @ terms[:, ::4])
+    if float(np.log2(1 + 2 * few / unit).mean()) * count < 20 * len(weights):  # bits of all errors
         return None
-    spread = sampled.spread()
-    half = np.ascontiguousarray(terms[:, ::2]), np.ascontiguousarray(target[::2])
-    sizes = sizes[::2]
-    for _ in range(FIT_ROUNDS):
-        weights = _solve(*half, _importance(sizes, spread[::2], unit))
-        sizes = _sizes_of_errors(*half, weights)
-    weights = _solve(terms, target, _importance(_sizes_of_errors(terms, target, weights), spread, unit))
+    fit_kernels.fit_prediction(terms, target, sampled.spread(), unit, FIT_ROUNDS, weights)
     check()
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
     centres = (sampled.at(stage.predict(stored)) + 4) >> 3
     shells = sampled.shells(centres)
     check()
     step = stage.known.step  # only whole steps are coded
-    foreseen = 8.0 * step * ((np.abs(wanted_here - centres) + step // 2) // step)
-    activity = np.maximum(_solve(shells, foreseen, np.ones(len(foreseen))), 0)
-    for _ in range(FIT_ROUNDS):  # weighted squares approach relative errors
-        activity = np.maximum(_solve(shells, foreseen, 1 / (activity @ shells + 0.05 * unit) ** 2), 0)
+    foreseen = 8.0 * step * ((np.abs(sampled.wanted - centres) + step // 2) // step)
+    activity = np.empty(len(shells))
+    fit_kernels.fit_activity(shells, foreseen, unit, FIT_ROUNDS, activity)
     quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
     return stored, quantized.tolist()
 
 
-def _sizes_of_errors(
-    terms: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the sizes of the errors of a weighted sum of terms."""
-    out = np.empty(len(target))
-    kernels.residuals(terms, target, weights, out)
-    return np.abs(out)
+def _sample(count: int) -> NDArray[np.int64]:
+    """Return the numbers of the voxels that are fitted to, of so many: one at random in each of as many equal parts.
 
-
-def _importance(sizes: NDArray[np.float64], spread: NDArray[np.float64], unit: float) -> NDArray[np.float64]:
-    """Return by how much the squares of errors count, given their sizes and how far neighbours are from each other.
-
-    Squares over their sizes approach the sum of absolute errors. Over the spread, errors count less where the voxels
-    around differ anyway: their tables (entropy.py) spend fewer bits on the same error.
+    Every second one is in the first half.
     """
-    mean = float(sizes.mean())
-    expected = spread * (mean / max(float(spread.mean()), 1e-300))
-    return np.asarray(1 / ((sizes + 0.25 * mean + 0.3 * unit) * (expected + mean + 2 * unit)))
-
-
-def _solve(
-    terms: NDArray[np.float64], target: NDArray[np.float64], sample_weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Solve for weighted least squares, slightly drawn towards zero so that equal terms share their weight."""
-    n = len(terms)
-    matrix, right = np.empty((n, n)), np.empty(n)
-    kernels.normal_equations(terms, target, sample_weights, matrix, right)
-    scale = float(np.trace(matrix)) / n
-    return np.asarray(np.linalg.solve(matrix + np.eye(n) * (1e-7 * scale + 1e-9), right), np.float64)
+    n_samples = min(FIT_SAMPLES, max(LEAST_SAMPLES, count // FIT_SHARE), count)
+    chosen = np.arange(count)
+    if n_samples < count:
+        within = np.random.default_rng(0).random(n_samples)
+        chosen = ((np.arange(n_samples) + within) * (count / n_samples)).astype(np.int64)
+    return np.concatenate([chosen[::2], chosen[1::2]])

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .prediction import ACTIVITY_BITS, ORBITS, Ints, Level, Parity, ParityStage, Place, stages
+from .neighbours import ORBITS, Parity
+from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, stages
 from .shaping import Aims, dead_zones, level_of
 
 MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
@@ -199,9 +200,7 @@ def encode_integers(
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = fit_weights(
-                stage, wanted, np.arange(wanted.size) if left_out is None else np.flatnonzero(~left_out), weights, check
-            )
+            fitted = fit_weights(stage, wanted, None if left_out is None else np.flatnonzero(~left_out), weights, check)
             if fitted is not None:
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)

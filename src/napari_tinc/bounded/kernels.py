@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled, compiled_fast
+from ..compiled import compiled
 
 CHUNK = 1024  # Places that are worked on at a time, so that sums stay in the cache.
 TAPS = 4  # Neighbours that are added at a time; lists of them are filled up with weights of 0.
 WEIGHT_BITS = 8  # A stored weight of a prediction is in units of 2^-8.
-FIT_BLOCK = 128  # Samples whose products are summed at a time.
 
 Ints = NDArray[Any]  # int32 or int64
 
@@ -256,109 +255,3 @@ def emptiness(
             into = out[(z * shape[1] + y) * n :][:n]
             for i in range(n):
                 into[i] = (total[i] * 15 + most - 1) // most
-
-
-@compiled
-def sample_sums(
-    flat: Ints, places: NDArray[np.int64], taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64],
-    out: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Add the neighbours of some places, multiplied, each to its row of ``out``, (rows, places). Sums are exact."""
-    for first in range(0, len(places), FIT_BLOCK):
-        n = min(FIT_BLOCK, len(places) - first)
-        here = places[first : first + n]
-        for tap in range(len(taps)):
-            offset, scale = taps[tap], np.float64(scales[tap])
-            total = out[rows[tap], first : first + n]
-            for i in range(n):
-                total[i] += scale * np.float64(flat[np.uint64(here[i] + offset)])
-
-
-@compiled
-def sample_distances(
-    flat: Ints, places: NDArray[np.int64], centres: NDArray[np.int64], taps: NDArray[np.int64],
-    rows: NDArray[np.int64], out: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Add how far the neighbours of some places are from ``centres``, each to its row of ``out``, (rows, places)."""
-    for first in range(0, len(places), FIT_BLOCK):
-        n = min(FIT_BLOCK, len(places) - first)
-        here, around = places[first : first + n], centres[first : first + n]
-        for tap in range(len(taps)):
-            offset = taps[tap]
-            total = out[rows[tap], first : first + n]
-            for i in range(n):
-                total[i] += np.float64(abs(flat[np.uint64(here[i] + offset)] - around[i]))
-
-
-@compiled
-def sample_lines(
-    values: Ints, places: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64], noise: float,
-    most: int, out: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Compute the means along lines at some places, as :func:`predict` does."""
-    above, below = np.zeros(len(places)), np.zeros(len(places))
-    for pair in range(len(norms)):
-        norm = norms[pair]
-        for i in range(len(places)):
-            a = np.float64(values[np.uint64(places[i] + pairs[pair, 0])])
-            b = np.float64(values[np.uint64(places[i] + pairs[pair, 1])])
-            difference = a - b
-            weight = 1.0 / ((difference * difference + noise) * norm)
-            above[i] += weight * (a + b)
-            below[i] += weight
-    for i in range(len(places)):
-        out[i] = min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most))
-
-
-@compiled_fast
-def residuals(
-    terms: NDArray[np.float64], target: NDArray[np.float64], weights: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
-    """Compute the target less the weighted sum of terms, (n_terms, n)."""
-    for first in range(0, len(out), CHUNK):
-        n = min(CHUNK, len(out) - first)
-        part = out[first : first + n]
-        part[:] = target[first : first + n]
-        for term in range(len(terms)):
-            row, weight = terms[term, first : first + n], weights[term]
-            for i in range(n):
-                part[i] -= weight * row[i]
-
-
-@compiled_fast
-def normal_equations(
-    terms: NDArray[np.float64], target: NDArray[np.float64], sample_weights: NDArray[np.float64],
-    matrix: NDArray[np.float64], right: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Sum the weighted products of all pairs of terms, (n_terms, n_terms), and of each with the target."""
-    count = len(terms)
-    sums = np.zeros((count, count + 3))  # four columns at a time; what is beyond the last term is not used
-    right[:] = 0.0
-    weighted = np.empty(FIT_BLOCK)
-    for first in range(0, terms.shape[1], FIT_BLOCK):
-        n = min(FIT_BLOCK, terms.shape[1] - first)
-        wanted = target[first : first + n]
-        for a in range(count):
-            total = 0.0
-            row = terms[a, first : first + n]
-            for i in range(n):
-                weighted[i] = row[i] * sample_weights[first + i]
-                total += weighted[i] * wanted[i]
-            right[a] += total
-            for b in range(0, a + 1, 4):
-                b0, b1 = terms[b, first : first + n], terms[min(b + 1, count - 1), first : first + n]
-                b2 = terms[min(b + 2, count - 1), first : first + n]
-                b3 = terms[min(b + 3, count - 1), first : first + n]
-                t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
-                for i in range(n):
-                    t0 += weighted[i] * b0[i]
-                    t1 += weighted[i] * b1[i]
-                    t2 += weighted[i] * b2[i]
-                    t3 += weighted[i] * b3[i]
-                sums[a, b] += t0
-                sums[a, b + 1] += t1
-                sums[a, b + 2] += t2
-                sums[a, b + 3] += t3
-    for a in range(count):
-        for b in range(a + 1):
-            matrix[a, b] = matrix[b, a] = sums[a, b]

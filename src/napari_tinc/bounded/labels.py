@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .interpolation import check_shape
-from .prediction import NEAR, ORDER, Ints, Level, Parity, ParityStage, Place, stages
+from .neighbours import NEAR, ORDER, Parity
+from .prediction import Ints, Level, ParityStage, Place, stages
 
 # Votes of a neighbour, by its sorted distances; others have none.
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}

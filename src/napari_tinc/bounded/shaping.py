@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .entropy import MAX_CLASSES
-from .prediction import Ints, Parity, Place
+from .neighbours import Parity
+from .prediction import Ints, Place
 
 LARGEST_ERROR = 2.0  # In bounds: no voxel is further off, however wide the dead zone is.
 UPDATE = (
