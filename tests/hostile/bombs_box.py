@@ -224,7 +224,7 @@ def rank_tables() -> Cases:
     def table(gaps: list[int], n: int | None = None) -> bytes:
         writer = Writer()
         found, n_bits, rest = entropy.tokens_of(np.array(gaps))
-        laws = Tables.of(np.zeros(len(found), np.int64), found)
+        laws = Tables.of([(np.zeros(len(found), np.uint8), found)])
         laws.write(writer)
         writer.put(found, laws.models()[0] or entropy.categorical([0, 0]))
         writer.further_bits(n_bits, rest)

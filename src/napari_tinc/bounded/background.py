@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from . import interpolation, labels
+from . import interpolation, kernels, labels
 from .entropy import MEDIUM, Reader, Writer
 from .quantization import BoxKind, decode_numbers, encode_numbers
 from .shaping import reach
@@ -352,13 +352,9 @@ def _background_cells(errors: NDArray[np.float64], bound: float, largest: float)
 
     A cell is if its errors are small, none is larger than ``largest``, and most of the cells around it are.
     """
-    starts = [np.arange(0, n, CELL) for n in errors.shape]
-    squares, worst, count = np.square(errors), np.abs(errors), np.ones(errors.shape)
-    for axis, at in enumerate(starts):
-        squares = np.add.reduceat(squares, at, axis)
-        worst = np.maximum.reduceat(worst, at, axis)
-        count = np.add.reduceat(count, at, axis)
-    good = (squares <= count * (GOOD_SHARE * bound) ** 2) & (worst <= largest)
+    good = np.empty([-(-n // CELL) for n in errors.shape], np.bool_)
+    squares = np.empty(good.shape)
+    kernels.good_cells(errors, CELL, (GOOD_SHARE * bound) ** 2, largest, good, squares)
     cells = good
     for _ in range(2):
         around, present = cells.astype(np.int64), np.ones(cells.shape, np.int64)

@@ -255,3 +255,31 @@ def emptiness(
             into = out[(z * shape[1] + y) * n :][:n]
             for i in range(n):
                 into[i] = (total[i] * 15 + most - 1) // most
+
+
+@compiled
+def good_cells(
+    errors: NDArray[np.float64], edge: int, mean_square: float, largest: float, good: NDArray[np.bool_],
+    squares: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Find the cells of a box, (z, y, x) of ``edge`` voxels, in which errors are small, and sum the squares of each.
+
+    Parameters
+    ----------
+    mean_square : largest mean square of the errors of a good cell.
+    largest : largest error of one.
+    """
+    nz, ny, nx = errors.shape
+    for cz in range(good.shape[0]):
+        for cy in range(good.shape[1]):
+            for cx in range(good.shape[2]):
+                total, worst, count = 0.0, 0.0, 0
+                for z in range(cz * edge, min(cz * edge + edge, nz)):
+                    for y in range(cy * edge, min(cy * edge + edge, ny)):
+                        for x in range(cx * edge, min(cx * edge + edge, nx)):
+                            error = errors[z, y, x]
+                            total += error * error
+                            worst = max(worst, abs(error))
+                            count += 1
+                squares[cz, cy, cx] = total
+                good[cz, cy, cx] = total <= count * mean_square and worst <= largest
