@@ -20,6 +20,7 @@ from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import ORBITS, Parity
 from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, stages
 from .shaping import Aims, dead_zones, level_of
+from .workers import Workers
 
 MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
 MAX_EDGE = 2**12  # Longer boxes are refused.
@@ -53,16 +54,19 @@ def _code_stages(
     dtype = dtype_of(high)
     box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
 
-    def new_level(level: int, place: Place) -> Level:
-        """Begin a level, with the voxels of the coarser levels."""
-        known = Level(high, 2 * bounds(level + last) + 1, box[place].shape, dtype, background)
-        known.add((0, 0, 0), box[place], errors[place])
-        return known
+    with Workers() as workers:
 
-    for stage, place in stages(size, new_level):
-        check()
-        coded = code_stage(stage, place)
-        stage.place(coded.prediction, coded.integers, coded.is_background, box[place], errors[place])
+        def new_level(level: int, place: Place) -> Level:
+            """Begin a level, with the voxels of the coarser levels."""
+            step = 2 * bounds(level + last) + 1
+            known = Level(high, step, box[place].shape, dtype, background, workers=workers)
+            known.add((0, 0, 0), box[place], errors[place])
+            return known
+
+        for stage, place in stages(size, new_level):
+            check()
+            coded = code_stage(stage, place)
+            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], errors[place])
     return box
 
 
@@ -138,8 +142,7 @@ def decode_integers(
             weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
             activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
             known_weights.set(stage, weights, activity_weights)
-        prediction = stage.predict(weights)
-        classes = stage.classes(prediction, stage.activity(prediction, activity_weights))
+        prediction, classes = stage.foresee(weights, activity_weights)
         check()
         empty = None
         if background < 0 and hidden is None:
@@ -158,7 +161,14 @@ def decode_integers(
         return Coded(prediction, integers, empty)
 
     box = _code_stages(
-        shape, high, lambda level: bound_of_level(bound, taper, level), first, background, code_stage, check, last
+        shape,
+        high,
+        lambda level: bound_of_level(bound, taper, level),
+        first,
+        background,
+        code_stage,
+        check,
+        last,
     )
     if not last:
         reader.end()
@@ -205,8 +215,7 @@ def encode_integers(
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)
         check()
-        prediction = stage.predict(weights)
-        classes = stage.classes(prediction, stage.activity(prediction, activity_weights))
+        prediction, classes = stage.foresee(weights, activity_weights)
         check()
         zones = np.zeros(MAX_CLASSES, np.int64)
         if dead_zone:

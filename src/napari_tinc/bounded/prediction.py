@@ -17,8 +17,10 @@ from . import fit_kernels, kernels
 from .entropy import MAX_CLASSES
 from .kernels import WEIGHT_BITS
 from .neighbours import ORBITS, ORDER, Neighbours, Parity, index_of, neighbour, neighbours_of
+from .workers import Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
+Work = Callable[[slice], None]  # fills some planes of an array
 PAD = 2  # This many voxels of the same parity are repeated beyond a box, since neighbours reach as far.
 ACTIVITY_BITS = 10  # A stored weight of the activity is in units of 2^-10.
 
@@ -34,6 +36,7 @@ class Level:
     dtype : of the values and errors.
     background : integer of the background, -1 if there is none.
     has_errors : whether errors are kept too.
+    workers : threads that share the work; None for none but the caller's.
 
     Attributes
     ----------
@@ -43,8 +46,10 @@ class Level:
     """
 
     def __init__(
-        self, high: int, step: int, shape: Sequence[int], dtype: Any, background: int = -1, has_errors: bool = True
+        self, high: int, step: int, shape: Sequence[int], dtype: Any, background: int = -1, has_errors: bool = True,
+        workers: Workers | None = None,
     ) -> None:  # fmt: skip
+        self.workers = workers or Workers()
         self.high, self.step, self.background = high, step, background
         padded = [n + 2 * PAD for n in shape]
         self.values: Ints = np.empty((8, *padded), dtype)
@@ -83,8 +88,6 @@ class ParityStage:
         self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
         _, self._plane, self._row, _ = known.strides.tolist()
         self._origin = PAD * (self._plane + self._row + 1)
-        last = [n - 1 + PAD for n in shape]
-        self._span = self._origin, last[0] * self._plane + last[1] * self._row + last[2] + 1
 
     @property
     def terms(self) -> list[tuple[str, Parity]]:
@@ -114,9 +117,34 @@ class ParityStage:
 
     def predict(self, weights: Sequence[int]) -> Ints:
         """Predict all voxels, in eighths, with weights in units of 2^-WEIGHT_BITS. Over the span."""
-        near, known = self._near, self.known
+        if self._predicted is None or self._predicted[0] != weights:
+            prediction, work = self._prediction(weights)
+            self.known.workers.share(self.shape, work)
+            self._predicted = list(weights), prediction
+        return self._predicted[1]
+
+    def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
+        """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
         if self._predicted is not None and self._predicted[0] == weights:
-            return self._predicted[1]
+            prediction, predict = self._predicted[1], None
+        else:
+            prediction, predict = self._prediction(weights)
+        activities, measure = self._activity(prediction, activity_weights)
+        classes, classify = self._classes(prediction, activities)
+
+        def work(planes: slice) -> None:
+            """Work on some planes."""
+            if predict is not None:
+                predict(planes)
+            measure(planes)
+            classify(planes)
+
+        self.known.workers.share(self.shape, work)
+        return prediction, classes
+
+    def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
+        """Return the array of a prediction, and what fills some planes of it."""
+        near, known = self._near, self.known
         sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in near.terms]
         most = 8 * known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
@@ -125,21 +153,22 @@ class ParityStage:
         taps = _filled_up(self.offsets(near.values), near.scales * of_terms[near.values_of], dtype)
         error_taps = _filled_up(self.offsets(near.errors), of_terms[near.errors_of], dtype)
         prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
-        kernels.predict(
-            known.values.reshape(-1), known.errors.reshape(-1), *self._span, *taps, *error_taps,
-            self.offsets(near.pairs), near.norms, weights[-1], self.noise, 8 * known.high,
-            np.empty(kernels.CHUNK, dtype), prediction,
-        )  # fmt: skip
-        self._predicted = list(weights), prediction
-        return prediction
+        pairs = self.offsets(near.pairs)
 
-    @property
-    def noise(self) -> float:
-        """The squared difference of neighbours that says nothing."""
-        return 2.0 * self.known.step * self.known.step
+        def work(planes: slice) -> None:
+            """Predict some planes."""
+            kernels.predict(
+                known.values.reshape(-1), known.errors.reshape(-1), *self._span(planes), *taps, *error_taps,
+                pairs, near.norms, weights[-1], self.noise, 8 * known.high, np.empty(kernels.CHUNK, dtype), prediction,
+            )  # fmt: skip
 
-    def activity(self, prediction: Ints, weights: Sequence[int]) -> Ints:
-        """Compute how large an error to expect, in eighths and units of 2^-ACTIVITY_BITS. Over the span."""
+        return prediction, work
+
+    def _activity(self, prediction: Ints, weights: Sequence[int]) -> tuple[Ints, Work]:
+        """Return an array of how large errors are to be expected, and what fills some planes of it.
+
+        In eighths and units of 2^-ACTIVITY_BITS, over the span.
+        """
         near, known = self._near, self.known
         sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in near.shells]
         most = 8 * known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
@@ -148,31 +177,60 @@ class ParityStage:
         taps = _filled_up(self.offsets(near.spread), of_terms[near.spread_of] << 3, dtype)
         error_taps = _filled_up(self.offsets(near.sizes), of_terms[near.sizes_of], dtype)
         out = np.empty(len(prediction), dtype)
-        kernels.activity(
-            known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span, *taps, *error_taps, out
-        )
-        return out
+
+        def work(planes: slice) -> None:
+            """Measure some planes."""
+            values, errors = known.values.reshape(-1), known.errors.reshape(-1)
+            kernels.activity(values, errors, prediction, *self._span(planes), *taps, *error_taps, out)
+
+        return out, work
+
+    def _classes(self, prediction: Ints, activities: Ints) -> tuple[NDArray[np.uint8], Work]:
+        """Return the array of the classes of all voxels, (n,), and what fills some planes of it."""
+        unit = self.known.step << (3 + ACTIVITY_BITS)
+        edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
+        edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
+        most = np.iinfo(activities.dtype).max
+        within = np.array([edge for edge in edges if edge <= most], activities.dtype)
+        out, is_fine = np.empty(self.size, np.uint8), self.known.step == 1
+
+        def work(planes: slice) -> None:
+            """Classify some planes."""
+            flat, origin, shape = self._part(planes)
+            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, within, is_fine, out[flat])
+
+        return out, work
+
+    def _span(self, planes: slice) -> tuple[int, int]:
+        """Return the span of some planes along z: the place of the first voxel, and that behind the last."""
+        first, last = self._origin + planes.start * self._plane, self._origin + (planes.stop - 1) * self._plane
+        return first, last + (self.shape[1] - 1) * self._row + self.shape[2]
+
+    def _part(self, planes: slice) -> tuple[slice, int, tuple[int, int, int]]:
+        """Return the flat slice of some planes of the stage, the place of their first voxel, and their shape."""
+        in_plane = self.shape[1] * self.shape[2]
+        flat = slice(planes.start * in_plane, planes.stop * in_plane)
+        return flat, self._span(planes)[0], (planes.stop - planes.start, self.shape[1], self.shape[2])
+
+    @property
+    def noise(self) -> float:
+        """The squared difference of neighbours that says nothing."""
+        return 2.0 * self.known.step * self.known.step
 
     def emptiness(self) -> NDArray[np.uint8]:
         """Compute how many of the known neighbours are background, from 0 for none to 15 for all, (n,)."""
         out = np.empty(self.size, np.uint8)
-        kernels.emptiness(
-            self.known.values.reshape(-1), self.known.background, self._origin, self._plane, self._row, self.shape,
-            self.offsets(self._near.spread), self._near.votes, out,
-        )  # fmt: skip
-        return out
+        taps = self.offsets(self._near.spread)
 
-    def classes(self, prediction: Ints, activity: Ints) -> NDArray[np.uint8]:
-        """Return the class of every voxel, (n,)."""
-        unit = self.known.step << (3 + ACTIVITY_BITS)
-        edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
-        edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
-        most = np.iinfo(activity.dtype).max
-        out = np.empty(self.size, np.uint8)
-        kernels.classify(
-            prediction, activity, self._origin, self._plane, self._row, self.shape,
-            np.array([edge for edge in edges if edge <= most], activity.dtype), self.known.step == 1, out,
-        )  # fmt: skip
+        def work(planes: slice) -> None:
+            """Compute some planes."""
+            flat, origin, shape = self._part(planes)
+            kernels.emptiness(
+                self.known.values.reshape(-1), self.known.background, origin, self._plane, self._row, shape, taps,
+                self._near.votes, out[flat],
+            )  # fmt: skip
+
+        self.known.workers.share(self.shape, work)
         return out
 
     def quantize(
@@ -180,9 +238,16 @@ class ParityStage:
     ) -> NDArray[np.int64]:
         """Turn what is wanted, (z, y, x), into the steps that are coded, (n,); see :func:`.kernels.quantize`."""
         coded = np.empty(self.size, np.int64)
-        kernels.quantize(
-            prediction, wanted, self._origin, self._plane, self._row, classes, zones, self.known.step, coded
-        )
+
+        def work(planes: slice) -> None:
+            """Quantize some planes."""
+            flat, origin, _ = self._part(planes)
+            kernels.quantize(
+                prediction, wanted[planes], origin, self._plane, self._row, classes[flat], zones, self.known.step,
+                coded[flat],
+            )  # fmt: skip
+
+        self.known.workers.share(self.shape, work)
         return coded
 
     def place(
@@ -191,11 +256,18 @@ class ParityStage:
     ) -> None:  # fmt: skip
         """Add the voxels to what is known, and put them and their errors into their places, (z, y, x)."""
         known, number = self.known, index_of(self.parity)
-        kernels.place(
-            prediction, coded, np.zeros(0, np.bool_) if is_background is None else is_background, known.background,
-            self._origin, self._plane, self._row, known.step, known.high, box, errors,
-            known.values[number].reshape(-1), known.errors[number].reshape(-1),
-        )  # fmt: skip
+        masked = np.zeros(0, np.bool_) if is_background is None else is_background
+
+        def work(planes: slice) -> None:
+            """Place some planes."""
+            flat, origin, _ = self._part(planes)
+            kernels.place(
+                prediction, coded[flat], masked[flat] if len(masked) else masked, known.background, origin, self._plane,
+                self._row, known.step, known.high, box[planes], errors[planes], known.values[number].reshape(-1),
+                known.errors[number].reshape(-1),
+            )  # fmt: skip
+
+        known.workers.share(self.shape, work)
         if self.parity != ORDER[-1]:  # the last parity predicts no other of the level
             kernels.repeat_faces(known.values[number], *self.shape, PAD)
             kernels.repeat_faces(known.errors[number], *self.shape, PAD)

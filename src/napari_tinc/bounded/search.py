@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from . import box as bounded_box
 from .shaping import reach
+from .workers import side_by_side
 
 TAPER = 3  # Gives the best PSNR on average, at ratios 32 to 128.
 DEAD_ZONE = 0.1  # Share of a step; gives the best PSNR on average, with that taper.
@@ -208,8 +209,8 @@ def _encoder(boxes: Sequence[NDArray[Any]]) -> Encoder:
 def _encode_all(
     boxes: Sequence[NDArray[Any]], encode: Encoder, bound: float, taper: int, dead_zone: float = 0
 ) -> EncodedBoxes:
-    """Encode all boxes under one setting."""
-    coded = [encode(index, bound, taper, dead_zone) for index in range(len(boxes))]
+    """Encode all boxes under one setting, one a core."""
+    coded = side_by_side(len(boxes), lambda index: encode(index, bound, taper, dead_zone))
     squares, count = sum(one.squares for one in coded), sum(one.count for one in coded)
     return EncodedBoxes([one.data for one in coded], bound, taper, dead_zone, squares / max(count, 1))
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
+from ..devices import cpu_count
 from ..errors import TincError
 from ..filtering.filter import Finish
 from ..format.quality import span_of
@@ -76,11 +77,17 @@ class BoundedBox:
         """All values, decoded when they are first asked for."""
         return self.decode()
 
-    def decode(self, check: Check = never) -> NDArray[Any]:
-        """Return all values. An exception of ``check``, which is called now and then, ends the work."""
+    def decode(self, check: Check = never, threads: int | None = None) -> NDArray[Any]:
+        """Return all values, decoded by ``threads``; None for one a core.
+
+        An exception of ``check``, which is called now and then, ends the work.
+        """
+        from ..bounded.workers import in_threads
+
         with self._lock:
             if self._array is None:
-                self._array = self._decode(check)
+                with in_threads(threads or cpu_count()):
+                    self._array = self._decode(check)
             return self._array
 
     @cached_property
@@ -122,12 +129,12 @@ class BoundedBox:
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Return the values at a grid of coordinates, in voxels from the corner of the box: those of the voxels met."""
-        return self.array[np.ix_(*(axis.astype(np.int64) for axis in axes))]
+        return self.decode(threads=threads)[np.ix_(*(axis.astype(np.int64) for axis in axes))]
 
     def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
         """Return the values at a grid of coordinates as float64."""
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
-            return self.values(axes).astype(np.float64)
+            return self.values(axes, threads).astype(np.float64)
 
     def leaves(self, value_range: tuple[float, float], errors: tuple[float, float], most: int = 1) -> NDArray[Any]:
         """Return the rows of :attr:`TincVolume.leaves`.

@@ -22,6 +22,7 @@ from ..bounded.background import NoBackground, background_cells
 from ..bounded.joining import join_cut_parts, may_be_joined
 from ..bounded.search import EncodedBox, Encoder
 from ..bounded.shaping import reach
+from ..bounded.workers import side_by_side
 from ..control import Check, Control
 from ..errors import Cancelled
 from ..events import Finished, Progress
@@ -193,7 +194,7 @@ def _fit_blocks(
             pieces.put(f"block {index}", made.state())
             return made
 
-        blocks = [block(index) for index in range(len(boxes))]
+        blocks = side_by_side(len(boxes), block)
         largest = max(block.max_error for block in blocks)  # 0 would promise every bit
         notes = {}
         if filter_ is not None:
@@ -352,6 +353,7 @@ def run_in_thread(
     Boxes that an earlier run has encoded are among the ``pieces``. Voxels have the bounds of ``weighed`` boxes.
     """
     search, abandoned = _Search([box.size for box in boxes], is_checked), threading.Event()
+    lock = threading.Lock()  # boxes are encoded side by side
 
     def check() -> None:
         """Raise Cancelled if the work was cancelled or abandoned."""
@@ -361,7 +363,8 @@ def run_in_thread(
 
     def encode(index: int, bound: float, taper: int, dead_zone: float) -> EncodedBox:
         """Encode a box, or return it from an earlier run."""
-        search.begun += 1
+        with lock:
+            search.begun += 1
         name = f"{index} {bound.hex() if bound else 0} {taper} {dead_zone}"
         if (kept := pieces.get(name)) is not None:
             coded = EncodedBox(**kept)
@@ -369,7 +372,8 @@ def run_in_thread(
             encode_box = bounded_search.encode_box if weighed is None else partial(weighed.encode, index)
             coded = encode_box(boxes[index], bound, taper, dead_zone, check)
             pieces.put(name, asdict(coded))
-        search.done, search.done_at = search.done + 1, time.perf_counter() - began
+        with lock:
+            search.done, search.done_at = search.done + 1, time.perf_counter() - began
         return coded
 
     with ThreadPoolExecutor(1) as pool:

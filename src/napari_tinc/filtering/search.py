@@ -16,6 +16,7 @@ from ..bounded import box as bounded_box
 from ..bounded import search as bounded_search
 from ..bounded.background import is_left_by_background
 from ..bounded.search import EncodedBox, EncodedBoxes, Encoder
+from ..bounded.workers import side_by_side
 from ..control import Check
 from ..format.limits import MAX_FILTER
 from ..storage.checkpoint import Pieces
@@ -136,13 +137,15 @@ class FilteredSearch:
         """Measure the mean squared error of all boxes once they are filtered."""
         if fitted is None:
             return encoded.mse
-        squares = 0.0
-        for index, box in enumerate(self._boxes):
-            values = self._decoded(encoded, index)
+
+        def squares(index: int) -> float:
+            """Sum the squared errors of a box."""
+            box, values = self._boxes[index], self._decoded(encoded, index)
             if bounded_box.is_rounded(encoded.parts[index]):
                 filtered = fitted.apply(values, self._value_range, self._check)
                 is_left = is_left_by_background(encoded.parts[index], box.shape, box.dtype)
                 values = filtered if is_left is None else np.where(is_left, filtered, values)
             errors = np.subtract(values, box, dtype=np.float64)
-            squares += float(np.square(errors, out=errors).sum())
-        return squares / sum(box.size for box in self._boxes)
+            return float(np.square(errors, out=errors).sum())
+
+        return sum(side_by_side(len(self._boxes), squares)) / sum(box.size for box in self._boxes)

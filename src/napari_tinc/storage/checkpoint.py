@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Mapping
@@ -110,13 +111,17 @@ class Journal:
 
 
 class Pieces:
-    """Results of a long stage, by name. They are saved several at a time, so that small ones take no time."""
+    """Results of a long stage, by name. They are saved several at a time, so that small ones take no time.
+
+    Any number of threads may use it.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._known: State = {}
         self._fresh: State = {}
         self._batches = 0
+        self._lock = threading.Lock()
         while (batch := journal.load(f"{self._batches}.pieces")) is not None:
             self._known |= batch
             self._batches += 1
@@ -127,10 +132,11 @@ class Pieces:
 
     def put(self, name: str, piece: State) -> None:
         """Add a result."""
-        self._fresh[name] = piece
-        if self._journal.is_due(CHECKPOINT_SECONDS):
-            self._journal.save(f"{self._batches}.pieces", self._fresh)
-            self._batches, self._fresh = self._batches + 1, {}
+        with self._lock:
+            self._fresh[name] = piece
+            if self._journal.is_due(CHECKPOINT_SECONDS):
+                self._journal.save(f"{self._batches}.pieces", self._fresh)
+                self._batches, self._fresh = self._batches + 1, {}
 
 
 def files(folder: Path) -> list[Path]:
