@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
+from . import label_kernels
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .interpolation import check_shape
-from .neighbours import NEAR, ORDER, Parity
+from .label_kernels import OTHER_LABEL
+from .neighbours import NEAR, ORBITS, ORDER, Parity
 from .prediction import Ints, Level, ParityStage, Place, stages
 
 # Votes of a neighbour, by its sorted distances; others have none.
 VOTES = {(0, 0, 1): 16, (0, 1, 1): 9, (1, 1, 1): 3, (0, 1, 2): 4, (1, 2, 2): 1, (0, 0, 3): -3}
-OTHER_LABEL = 3  # Place of a label that is none of the three candidates.
 MARGIN_STEP = 8  # A lead of this many votes more makes another class,
 N_MARGINS = (MAX_CLASSES - len(ORDER)) // len(ORDER)  # up to this many classes for each parity.
 
@@ -146,39 +147,24 @@ class _Vote:
 
     Attributes
     ----------
-    likely : (n,) the label around, or the one with the most votes.
-    mixed : (m,) the voxels with more than one label around.
-    candidates : (3, m) the labels around these, most votes first. Missing ones repeat the one before.
+    candidates : (3, n) the labels around voxels, most votes first. Missing ones repeat the one before.
     classes : (n,) see :class:`~.entropy.Tables`.
     """
 
     def __init__(self, stage: ParityStage) -> None:
-        views, votes = [], []
-        for offset in _voting_offsets(stage):
-            for view in stage.views(offset):
-                views.append(view)
-                votes.append(_votes_at(offset))
-        differs = np.zeros(stage.shape, np.bool_)
-        for view, n in zip(views[1:], votes[1:], strict=True):
-            if n > 0:
-                differs |= view != views[0]
-        self.likely = views[0].flatten()
-        self.mixed = np.flatnonzero(differs)
-        around = [view.ravel()[self.mixed] if view.flags.c_contiguous else view[differs] for view in views]
-        place = ORDER.index(stage.parity)
-        self.classes = np.full(self.likely.size, place, np.uint8)
-        self.candidates, margin = _rank_candidates(around, votes)
-        margins = np.minimum(margin // MARGIN_STEP, N_MARGINS - 1)
-        self.classes[self.mixed] = len(ORDER) * (1 + margins) + place
-        self.likely[self.mixed] = self.candidates[0]
+        offsets = _voting_offsets(stage)
+        votes = np.array([_votes_at(offset) for offset in offsets for _ in ORBITS[offset]])
+        self.candidates = np.empty((3, stage.size), stage.known.values.dtype)
+        self.classes = np.empty(stage.size, np.uint8)
+        label_kernels.vote(
+            stage.known.values.reshape(-1), *stage.layout, stage.shape, stage.offsets_at(offsets), votes,
+            ORDER.index(stage.parity), len(ORDER), MARGIN_STEP, N_MARGINS - 1, self.candidates, self.classes,
+        )  # fmt: skip
 
-    def places(self, labels: Ints) -> NDArray[np.int64]:
+    def places(self, labels: Ints) -> NDArray[np.int32]:
         """Return the place of each label among the candidates, (n,)."""
-        places = np.where(labels == self.likely, 0, OTHER_LABEL)
-        mine = labels[self.mixed]
-        for place in (2, 1):
-            is_new = self.candidates[place] != self.candidates[place - 1]
-            places[self.mixed[(self.candidates[place] == mine) & is_new]] = place
+        places = np.empty(len(labels), np.int32)
+        label_kernels.places_of(labels, self.candidates, places)
         return places
 
     def labels(self, places: NDArray[np.int32]) -> Ints:
@@ -189,20 +175,12 @@ class _Vote:
         ValueError
             If there is no candidate at a place.
         """
-        labels = self.likely.copy()
-        mine = places[self.mixed]
-        for place in (1, 2):
-            at = mine == place
-            chosen = self.candidates[place][at]
-            if (chosen == self.candidates[place - 1][at]).any():
-                raise ValueError(f"a voxel has candidate {place} for its label, expected one of fewer")
-            labels[self.mixed[at]] = chosen
-        if (
-            np.count_nonzero(places % OTHER_LABEL) != np.count_nonzero(mine % OTHER_LABEL)
-            or (places > OTHER_LABEL).any()
-        ):
+        labels = np.empty(len(places), self.candidates.dtype)
+        wrong = label_kernels.labels_at(places, self.candidates, labels)
+        if wrong >= 0:
+            count = len(np.unique(self.candidates[:, wrong]))
             raise ValueError(
-                f"place of a label is one of 1 to {places.max()}, expected 0 or {OTHER_LABEL} where all agree"
+                f"place of a label is {places[wrong]}, expected one of {count} candidates from 0 on, or {OTHER_LABEL}"
             )
         return labels
 
@@ -215,30 +193,6 @@ def _voting_offsets(stage: ParityStage) -> list[Parity]:
     return near + [offset for offset in far if not (reached & (np.array(offset) == 2)).any()]
 
 
-def _rank_candidates(around: list[Ints], votes: list[int]) -> tuple[Ints, NDArray[np.int64]]:
-    """Rank the labels around voxels by their votes; the earlier one wins a tie.
-
-    Returns
-    -------
-    Labels, most votes first, (3, m); and by how many votes the first leads, (m,).
-    """
-    first = around[0]
-    second, third = first.copy(), first.copy()
-    for labels in around[1:]:
-        np.copyto(second, labels, where=second == first)
-    for labels in around[1:]:
-        np.copyto(third, labels, where=(third == first) & (labels != second))
-    candidates = np.stack([first, second, third])
-    counts = np.zeros(candidates.shape, np.int64)
-    for labels, n in zip(around, votes, strict=True):
-        counts += (candidates == labels) * np.int64(n)
-    counts[2, third == first] = -(2**30)
-    order = np.argsort(-counts, axis=0, kind="stable")
-    candidates, counts = np.take_along_axis(candidates, order, 0), np.take_along_axis(counts, order, 0)
-    candidates[2] = np.where(counts[2] == -(2**30), candidates[1], candidates[2])
-    return candidates, counts[0] - counts[1]
-
-
 def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> None:
     """Write the places of all labels among their candidates, and the numbers of labels that are no candidate."""
     coded: list[tuple[NDArray[np.uint8], NDArray[np.int32], Ints]] = []
@@ -248,7 +202,7 @@ def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> Non
         check()
         labels = box[place].ravel()
         places = vote.places(labels)
-        coded.append((vote.classes, places.astype(np.int32), labels[places == OTHER_LABEL]))
+        coded.append((vote.classes, places, labels[places == OTHER_LABEL]))
         return labels
 
     n_bits = (n_labels - 1).bit_length()

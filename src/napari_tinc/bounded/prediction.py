@@ -103,13 +103,14 @@ class ParityStage:
         """Return whether the neighbours at an offset are known."""
         return self.known.known[neighbour(self.parity, offset)[0]]
 
-    def views(self, offset: Parity) -> Iterator[Ints]:
-        """Yield the values of the neighbours of all voxels at an offset and at its mirror images."""
-        for mirror in ORBITS[offset]:
-            number, *steps = neighbour(self.parity, mirror)
-            yield self.known.values[number][
-                tuple(slice(PAD + d, PAD + d + n) for d, n in zip(steps, self.shape, strict=True))
-            ]
+    @property
+    def layout(self) -> tuple[int, int, int]:
+        """The place of the first voxel in a padded array, and how far the next plane and the next row are."""
+        return self._origin, self._plane, self._row
+
+    def offsets_at(self, offsets: Sequence[Parity]) -> NDArray[np.int64]:
+        """Return by how many places neighbours are away from a voxel: those at offsets and at their mirror images."""
+        return self.offsets(np.array([neighbour(self.parity, o) for offset in offsets for o in ORBITS[offset]]))
 
     def offsets(self, taps: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return by how many places neighbours are away from a voxel, if arrays begin with the first parity."""
