@@ -157,8 +157,8 @@ ORDER = (
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Beside the rooms lies only what several of them need.
 GROUND_FLOOR = {
-    "array_like", "control", "correlation", "devices", "errors", "events", "metrics", "octree", "region_quality",
-    "samples", "texts",
+    "array_like", "compiled", "control", "correlation", "devices", "errors", "events", "metrics", "octree",
+    "region_quality", "samples", "texts",
 }  # fmt: skip
 MOST_LINES = 400
 MOST_FILES = 20  # of a room, without those of its panels

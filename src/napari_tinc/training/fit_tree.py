@@ -129,7 +129,7 @@ def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
     return costs.PackingTime(
         costs.step_seconds(products, BATCH[task.settings.preset]),
         costs.packing_seconds(task.volume.size, products),
-        keeps_pace=pick_device(task.settings.device).type == "cpu",
+        keeps_pace=pick_device(task.settings.device) == "cpu",
     )
 
 

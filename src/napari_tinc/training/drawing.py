@@ -1,0 +1,66 @@
+"""Draw the voxels of a batch, and note their errors, compiled. sampling.py says how they are chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiled import compiled
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@compiled
+def draw_voxels(
+    random: Doubles, regions: Integers, counts: Integers, begins: Integers, shard: int, shards: int,
+    mass_before: Doubles, voxels_per_mass: Doubles, start: NDArray[np.int32], size: NDArray[np.int32],
+    values: Floats, lines: int, columns: int, importance: Floats, scale: Floats,
+    coordinates: Floats, intensity: Floats, weight: Floats, counted: Floats, blocks: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Draw one voxel in each stratum of each region.
+
+    Parameters
+    ----------
+    random : (n_points,), uniform in [0, 1).
+    regions, counts, begins : of each run of points, its region, points, and first column in ``coordinates``.
+    shard, shards : number of this share, and of all.
+    mass_before, voxels_per_mass, start, size : of the blocks, see :class:`~.sampling.Sampler`.
+    values, lines, columns : of the volume, flat, and its last two sides.
+    importance : of the volume, flat; empty for equal importance.
+    scale : of each run, factor of the weights.
+    coordinates, intensity, weight, blocks : overwritten; float32 (3, n_columns), and (n_points,) each.
+    counted : the importance of each point, (n_points,); overwritten unless importance is equal.
+    """
+    point = 0
+    for run in range(len(regions)):
+        region, strata = regions[run], counts[run] * shards
+        block = np.searchsorted(mass_before, region, side="right") - 1
+        for i in range(counts[run]):
+            place = region + (i * shards + shard + random[point]) / strata
+            while block + 1 < len(mass_before) and mass_before[block + 1] <= place:
+                block += 1
+            depth, height, width = size[0, block], size[1, block], size[2, block]
+            inside = min(int((place - mass_before[block]) * voxels_per_mass[block]), depth * height * width - 1)
+            z = start[0, block] + inside // (height * width)
+            y = start[1, block] + inside // width % height
+            x = start[2, block] + inside % width
+            at = (np.int64(z) * lines + y) * columns + x
+            column = begins[run] + i
+            coordinates[0, column], coordinates[1, column], coordinates[2, column] = z, y, x
+            intensity[point] = values[at]
+            weight[point] = np.float32(voxels_per_mass[block]) * scale[run]
+            if len(importance):
+                counted[point] = importance[at]
+                weight[point] *= counted[point]
+            blocks[point] = block
+            point += 1
+
+
+@compiled
+def note_errors(squares: Floats, counted: Floats, blocks: NDArray[np.int32], errors: Doubles, draws: Doubles) -> None:
+    """Add the squared errors of points, times their importance, and their number to those of their blocks."""
+    for i in range(len(squares)):
+        errors[blocks[i]] += squares[i] * counted[i]
+        draws[blocks[i]] += 1

@@ -1,0 +1,215 @@
+"""Vector code for compiled functions: what LLVM would not make of loops by itself.
+
+Each function here emits the instructions of one small piece of work on vectors of :data:`LANES` floats. A processor
+with shorter vectors takes several for each. To be called from compiled functions only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import extending, types
+
+LANES = 16  # Floats in a vector.
+MOST_ROWS = 8  # Rows of a block of a product; with two vectors each they take 16 of the registers.
+
+_FLOAT, _INDEX, _PLACE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+_VECTOR = ir.VectorType(_FLOAT, LANES)
+
+
+def _emitted(function: Callable[..., Any]) -> Any:
+    """Return what compiled functions call, of a function that returns its signature and what emits its code."""
+    return extending.intrinsic(function)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
+    """Emit the address of an item of a one-dimensional array."""
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+
+
+def _load(builder: Any, pointer: Any, at: Any) -> Any:
+    """Emit the loading of a vector from ``at`` floats after a pointer."""
+    place = builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer())
+    return builder.load(place, align=4)
+
+
+def _store(builder: Any, vector: Any, pointer: Any, at: Any) -> None:
+    """Emit the storing of a vector ``at`` floats after a pointer."""
+    builder.store(vector, builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer()), align=4)
+
+
+def _call(builder: Any, name: str, *arguments: Any) -> Any:
+    """Emit a call of one of LLVM's own functions for vectors."""
+    name, known = f"llvm.{name}.v{LANES}f32", builder.module.globals
+    if name not in known:
+        ir.Function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments)), name)
+    return builder.call(known[name], arguments)
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    """Emit a vector all of whose floats are a value."""
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_PLACE, 0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_PLACE, LANES), [0] * LANES))
+
+
+def block_product(vectors: int, adds: bool) -> Callable[..., None]:
+    """Return a function that multiplies a few rows of one matrix with a few columns of another.
+
+    It computes ``out[r, c] = sum over k < n of a[r, k] b[k, c]`` for 1 to :data:`MOST_ROWS` rows and ``vectors`` *
+    :data:`LANES` columns, or adds this to ``out``. Of each matrix it takes the flat float32 array, the place of the
+    first number, and the distances: of rows (out, b), or of rows and of k (a). n is at least 1.
+    """
+
+    @_emitted
+    def product(
+        typing: Any, rows: Any, out: Any, out_at: Any, out_row: Any, a: Any, a_at: Any, a_row: Any, a_next: Any,
+        b: Any, b_at: Any, b_row: Any, n: Any,
+    ) -> Any:  # fmt: skip
+        index = types.intp
+        signature = types.void(index, out, index, index, a, index, index, index, b, index, index, index)
+
+        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            rows, out, out_at, out_row, a, a_at, a_row, a_next, b, b_at, b_row, n = values
+            out = _pointer(context, builder, signature.args[1], out, out_at)
+            a = _pointer(context, builder, signature.args[4], a, a_at)
+            b = _pointer(context, builder, signature.args[8], b, b_at)
+            after = builder.append_basic_block("product.end")
+            cases = [builder.append_basic_block(f"rows.{count}") for count in range(1, MOST_ROWS + 1)]
+            chosen = builder.switch(rows, after)
+            for count, case in enumerate(cases, 1):
+                chosen.add_case(ir.Constant(_INDEX, count), case)
+                builder.position_at_end(case)
+                _emit_product(builder, count, vectors, adds, out, out_row, a, a_row, a_next, b, b_row, n)
+                builder.branch(after)
+            builder.position_at_end(after)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return product
+
+
+def _emit_product(
+    builder: Any, rows: int, vectors: int, adds: bool, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
+    b: Any, b_row: Any, n: Any,
+) -> None:  # fmt: skip
+    """Emit a loop over k that keeps all sums of a block in registers."""
+    number = [ir.Constant(_INDEX, i) for i in range(max(rows, vectors * LANES) + 1)]
+    into = [builder.gep(out, [builder.mul(out_row, number[r])]) for r in range(rows)]
+    from_row = [builder.gep(a, [builder.mul(a_row, number[r])]) for r in range(rows)]
+    places = [(r, v) for r in range(rows) for v in range(vectors)]
+    nothing = ir.Constant(_VECTOR, [0.0] * LANES)
+    begin = [_load(builder, into[r], number[v * LANES]) if adds else nothing for r, v in places]
+    before = builder.block
+    loop, after = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(_INDEX)
+    k.add_incoming(number[0], before)
+    sums = [builder.phi(_VECTOR) for _ in places]
+    line = builder.gep(b, [builder.mul(k, b_row)])
+    columns = [_load(builder, line, number[v * LANES]) for v in range(vectors)]
+    along = builder.mul(k, a_next)
+    factors = [_splat(builder, builder.load(builder.gep(row, [along]))) for row in from_row]
+    grown = [
+        _call(builder, "fmuladd", factors[r], columns[v], total) for (r, v), total in zip(places, sums, strict=True)
+    ]
+    following = builder.add(k, number[1])
+    k.add_incoming(following, loop)
+    for total, first, value in zip(sums, begin, grown, strict=True):
+        total.add_incoming(first, before)
+        total.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", following, n), loop, after)
+    builder.position_at_end(after)
+    for (r, v), value in zip(places, grown, strict=True):
+        _store(builder, value, into[r], number[v * LANES])
+
+
+@_emitted
+def scale_and_transpose(
+    typing: Any, d: Any, d_at: Any, d_row: Any, slope: Any, slope_at: Any, slope_row: Any, turned: Any, turned_at: Any,
+    turned_row: Any,
+) -> Any:  # fmt: skip
+    """Multiply a square of ``d`` with ``slope`` in place, and store it also with rows and columns exchanged.
+
+    Of each flat float32 array come the place of the first number and the distance of rows; a square has
+    :data:`LANES` rows and columns.
+    """
+    index = types.intp
+    signature = types.void(d, index, index, slope, index, index, turned, index, index)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        d, d_at, d_row, slope, slope_at, slope_row, turned, turned_at, turned_row = values
+        d = _pointer(context, builder, signature.args[0], d, d_at)
+        slope = _pointer(context, builder, signature.args[3], slope, slope_at)
+        turned = _pointer(context, builder, signature.args[6], turned, turned_at)
+        rows = []
+        for r in range(LANES):
+            number = ir.Constant(_INDEX, r)
+            at = builder.mul(d_row, number)
+            row = builder.fmul(_load(builder, d, at), _load(builder, slope, builder.mul(slope_row, number)))
+            _store(builder, row, d, at)
+            rows.append(row)
+        half = LANES // 2
+        while half:  # exchange the off-diagonal squares of this size, inside all squares of twice the size
+            low = [i if not i & half else LANES + i - half for i in range(LANES)]
+            high = [i + half if not i & half else LANES + i for i in range(LANES)]
+            masks = [ir.Constant(ir.VectorType(_PLACE, LANES), mask) for mask in (low, high)]
+            for r in range(LANES):
+                if not r & half:
+                    pair = rows[r], rows[r + half]
+                    rows[r], rows[r + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+            half //= 2
+        for r, row in enumerate(rows):
+            _store(builder, row, turned, builder.mul(turned_row, ir.Constant(_INDEX, r)))
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+# sin r = r + r^3 S(r^2) and cos r = 1 - r^2 / 2 + r^4 C(r^2) for |r| <= pi / 2, to 5e-9; highest powers first.
+SINE = (2.5999031549872598e-06, -0.00019806546333711594, 0.008333016186952591, -0.16666656732559204)
+COSINE = (-2.619248391511064e-07, 2.4769240553723648e-05, -0.0013888567918911576, 0.041666656732559204)
+PI = (3.140625, 0.0009676535846665502)  # Its first digits, of which multiples are exact, and the rest.
+
+
+@_emitted
+def sine_and_slope(typing: Any, x: Any, x_at: Any, slope: Any, slope_at: Any) -> Any:
+    """Compute ``slope = cos(x)`` and ``x = sin(x)`` for the vectors at a place of each flat float32 array.
+
+    An angle is brought to [-pi / 2, pi / 2] by a whole multiple of pi, the sign of which follows from its last bit.
+    """
+    signature = types.void(x, types.intp, slope, types.intp)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        def number(value: float) -> Any:
+            return ir.Constant(_VECTOR, [value] * LANES)
+
+        def polynomial(coefficients: tuple[float, ...], q: Any) -> Any:
+            total = number(coefficients[0])
+            for coefficient in coefficients[1:]:
+                total = _call(builder, "fmuladd", total, q, number(coefficient))
+            return total
+
+        x, x_at, slope, slope_at = values
+        x = _pointer(context, builder, signature.args[0], x, x_at)
+        slope = _pointer(context, builder, signature.args[2], slope, slope_at)
+        none = ir.Constant(_INDEX, 0)
+        angle = _load(builder, x, none)
+        k = _call(builder, "floor", _call(builder, "fmuladd", angle, number(1 / math.pi), number(0.5)))
+        r = _call(builder, "fmuladd", k, number(-PI[0]), angle)
+        r = _call(builder, "fmuladd", k, number(-PI[1]), r)
+        half = builder.fmul(k, number(0.5))
+        sign = _call(builder, "fmuladd", builder.fsub(half, _call(builder, "floor", half)), number(-4.0), number(1.0))
+        q = builder.fmul(r, r)
+        sine = _call(builder, "fmuladd", builder.fmul(r, q), polynomial(SINE, q), r)
+        cosine = _call(builder, "fmuladd", q, number(-0.5), number(1.0))
+        cosine = _call(builder, "fmuladd", builder.fmul(q, q), polynomial(COSINE, q), cosine)
+        _store(builder, builder.fmul(sign, sine), x, none)
+        _store(builder, builder.fmul(sign, cosine), slope, none)
+        return context.get_dummy_value()
+
+    return signature, emit
