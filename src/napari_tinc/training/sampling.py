@@ -58,8 +58,8 @@ class Sampler:
         for axis in range(3):
             code |= _spread_bits(start[:, axis] // edge, 2 - axis)
         order = np.lexsort((code, region))
-        self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
-        self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
+        self.boxes = np.concatenate([start, size], axis=1)[order].astype(np.int32)  # first voxels and sizes
+        self.region, self.voxels = region[order], size[order].prod(axis=1)
         self.even = np.full(len(self.voxels), EVEN_SHARE)
         if importance is not None:
             self.even = EVEN_SHARE * self._importance_of_blocks(octree, leaves, edge)[order]
@@ -154,7 +154,7 @@ class Draws:
         self.rng = np.random.default_rng((*seed, shard))
         self._random = np.zeros(n_points)
         self._counted = np.ones(n_points, np.float32)  # importance of the voxels drawn last
-        self._block = np.zeros(n_points, np.int32)
+        self._block, self._place = np.zeros(n_points, np.int32), np.zeros(n_points, np.int64)
         self._errors, self._draws = np.zeros(n_blocks), np.zeros(n_blocks)
         self._draw_voxels, self._note_errors = draw_voxels, note_errors
 
@@ -165,9 +165,9 @@ class Draws:
         self.rng.random(out=self._random)
         self._draw_voxels(
             self._random, self.order, self.counts, self.begins, self.shard, self.shards, sampler.mass_before,
-            sampler.voxels_per_mass, sampler.start, sampler.size, sampler.volume.reshape(-1),
+            sampler.voxels_per_mass, sampler.boxes, sampler.volume.reshape(-1),
             sampler.volume.shape[1], sampler.volume.shape[2], importance, self.scale, self.coordinates,
-            self.intensity, self.weight, self._counted, self._block,
+            self.intensity, self.weight, self._counted, self._block, self._place,
         )  # fmt: skip
 
     def note(self, squares: NDArray[np.float32]) -> None:
