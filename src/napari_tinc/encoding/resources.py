@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
+from ..devices import cpu_count, pick_device
 from ..octree import Octree
 from ..texts import rough_size
 from ..training.task import Estimate, Settings, estimate
+from .block import BlockTask
 from .block_size import EXACT_EDGE, MOST_AT_ONCE, block_share, block_tree
 from .sources import VolumeSource
 
@@ -67,6 +71,18 @@ def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Set
     if _is_searched(source, settings):  # the whole volume is in memory
         searched = 3 * source.nbytes + MOST_ENCODINGS * nbytes + BYTES_PER_EXACT_VOXEL * min(voxels, EXACT_EDGE**3)
     return int(PROCESS_BYTES + max(0 if settings.without_networks else networks, searched))
+
+
+def blocks_side_by_side(settings: Settings, tasks: Sequence[BlockTask], n_blocks: int) -> int:
+    """Return how many of ``n_blocks`` blocks are fitted side by side: one a core, or as many as free memory allows.
+
+    One at a time on a GPU, and without networks.
+    """
+    if settings.without_networks or pick_device(settings.device) != "cpu":
+        return 1
+    voxels = max((math.prod(task.shape) for task in tasks), default=1)
+    room = (available_memory() - PROCESS_BYTES) / (BYTES_PER_VOXEL * voxels)
+    return max(1, min(cpu_count(), n_blocks, int(room)))
 
 
 def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
