@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled
-from .products import Numbers, add_product, apply_slopes, multiply, sines
-from .vector_code import LANES
+from .products import Numbers, apply_slopes, fill, sines
+from .vector_code import LANES, add_product, multiply
 
 Table = NDArray[np.int64]
 
@@ -37,7 +37,7 @@ def gradient_of_share(
     -------
     The weighted sum of the squared errors.
     """
-    gradient[:] = 0
+    fill(gradient, 0, len(gradient), 0.0)
     loss = 0.0
     for tile in range(len(tiles)):
         begin, _, first, last = tiles[tile]
@@ -48,9 +48,8 @@ def gradient_of_share(
             _evaluate(weights, work, row, layers, node, places, start, columns)
             if node[5]:
                 loss += _train_head(
-                    weights, gradient, work, row, layers, node, places, free, start, columns,
-                    wanted[first_point : first_point + points], weight[first_point : first_point + points],
-                    low, high, 2.0 / len(wanted), squares[first_point : first_point + points],
+                    weights, gradient, work, row, layers, node, places, free, start, columns, first_point, points,
+                    wanted, weight, low, high, squares,
                 )  # fmt: skip
         for s in range(last - 1, first - 1, -1):
             number, start, columns, _, _ = segments[s]
@@ -68,7 +67,7 @@ def _place_points(
     for axis in range(3):
         for c in range(columns):
             work[at + axis * row + c] = (coordinates[axis, begin + start + c] + shift[axis]) * shift[3]
-    work[at + 3 * row : at + 3 * row + columns] = 1
+    fill(work, at + 3 * row, columns, 1.0)
 
 
 @compiled
@@ -83,14 +82,14 @@ def _evaluate(
         out = (places[level, 1] + layer * places[level, 2] if layer < layers - 1 else places[level + 1, 0]) + start
         multiply(w, columns, n, work, out, row, weights, at, 1, w, work, x, row)
         sines(w, columns, work, out, work, slope, row)
-        work[out + w * row : out + w * row + columns] = 1
+        fill(work, out + w * row, columns, 1.0)
         at, n, x, slope = at + n * w, w + 1, out, slope + places[level, 4]
 
 
 @compiled
 def _train_head(
     weights: Numbers, gradient: Numbers, work: Numbers, row: int, layers: int, node: Table, places: Table, free: Table,
-    start: int, columns: int, wanted: Numbers, weight: Numbers, low: float, high: float, factor: float,
+    start: int, columns: int, first_point: int, points: int, wanted: Numbers, weight: Numbers, low: float, high: float,
     squares: Numbers,
 ) -> float:  # fmt: skip
     """Compute the outputs of a head, their errors, and the gradient of its weights and of its features."""
@@ -98,16 +97,16 @@ def _train_head(
     at = node[3] + (v + 4) * w + (layers - 1) * (w + 1) * w
     x, turned, y = places[level + 1, 0] + start, free[2], free[3] + start
     multiply(1, columns, w + 1, work, y, row, weights, at, 1, 1, work, x, row)
-    work[turned : turned + columns * LANES] = 0
+    fill(work, turned, columns * LANES, 0.0)
     loss = 0.0
-    for i in range(len(wanted)):
-        error = work[y + i] - wanted[i]
-        if (wanted[i] <= low and error < 0) or (wanted[i] >= high and error > 0) or np.isnan(error):
+    for i in range(points):
+        value, error = wanted[first_point + i], work[y + i] - wanted[first_point + i]
+        if (value <= low and error < 0) or (value >= high and error > 0) or np.isnan(error):
             error = np.float32(0)
-        squares[i] = error * error
-        loss += squares[i] * weight[i]
-        work[y + i] = work[turned + i * LANES] = error * weight[i] * np.float32(factor)
-    work[y + len(wanted) : y + columns] = 0  # points that only fill vectors
+        squares[first_point + i] = error * error
+        loss += squares[first_point + i] * weight[first_point + i]
+        work[y + i] = work[turned + i * LANES] = error * weight[first_point + i] * np.float32(2 / len(wanted))
+    fill(work, y + points, columns - points, 0.0)  # points that only fill vectors
     into = node[4] + (v + 4 + (layers - 1) * (w + 1)) * -(-w // LANES) * LANES
     add_product(w + 1, LANES, columns, gradient, into, LANES, work, x, row, 1, work, turned, LANES)
     multiply(w, columns, 1, work, places[level, 5] + start, row, weights, at, 1, 1, work, y, row)

@@ -1,4 +1,7 @@
-"""Products of matrices and sines, compiled. All arrays are flat float32; a matrix is a place and a distance of rows."""
+"""Sines of matrices and their slopes, compiled.
+
+All arrays are flat float32; a matrix is the place of its first number and the distance of rows.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled
-from .vector_code import LANES, MOST_ROWS, block_product, scale_and_transpose, sine_and_slope
+from .vector_code import LANES, scale_and_transpose, sine_and_slope
 
 Numbers = NDArray[np.float32]
 
-_set_two, _set_one = block_product(2, False), block_product(1, False)
-_add_two, _add_one = block_product(2, True), block_product(1, True)
-
 
 @compiled
-def multiply(
-    rows: int, columns: int, n: int, out: Numbers, out_at: int, out_row: int, a: Numbers, a_at: int, a_row: int,
-    a_next: int, b: Numbers, b_at: int, b_row: int,
-) -> None:  # fmt: skip
-    """Compute ``out[r, c] = sum over k < n of a[r, k] b[k, c]``; columns are a multiple of :data:`LANES`.
-
-    Of each matrix come its array, the place of its first number, and the distances of rows, and of ``a`` also of k.
-    """
-    for c in range(0, columns, 2 * LANES):
-        for r in range(0, rows, MOST_ROWS):
-            at, of = out_at + r * out_row + c, a_at + r * a_row
-            count = min(MOST_ROWS, rows - r)
-            if columns - c > LANES:
-                _set_two(count, out, at, out_row, a, of, a_row, a_next, b, b_at + c, b_row, n)
-            else:
-                _set_one(count, out, at, out_row, a, of, a_row, a_next, b, b_at + c, b_row, n)
-
-
-@compiled
-def add_product(
-    rows: int, columns: int, n: int, out: Numbers, out_at: int, out_row: int, a: Numbers, a_at: int, a_row: int,
-    a_next: int, b: Numbers, b_at: int, b_row: int,
-) -> None:  # fmt: skip
-    """Add to ``out`` what :func:`multiply` would set it to."""
-    for c in range(0, columns, 2 * LANES):
-        for r in range(0, rows, MOST_ROWS):
-            at, of = out_at + r * out_row + c, a_at + r * a_row
-            count = min(MOST_ROWS, rows - r)
-            if columns - c > LANES:
-                _add_two(count, out, at, out_row, a, of, a_row, a_next, b, b_at + c, b_row, n)
-            else:
-                _add_one(count, out, at, out_row, a, of, a_row, a_next, b, b_at + c, b_row, n)
+def fill(x: Numbers, at: int, count: int, value: float) -> None:
+    """Set ``count`` floats from a place on to a value."""
+    for i in range(at, at + count):
+        x[i] = value
 
 
 @compiled

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled, compiled_fast
-from .products import Numbers, multiply
-from .vector_code import LANES
+from .products import Numbers, fill
+from .vector_code import LANES, multiply
 
 Doubles = NDArray[np.float64]
 Table = NDArray[np.int64]
@@ -18,7 +18,8 @@ def collect_weights(vector: Numbers, tensors: Table, weights: Numbers) -> None:
     """Copy the vector of parameters to weights as a layout has them; ``tensors`` is its table."""
     for part in range(len(tensors)):
         source, to, _, rows, columns, _ = tensors[part]
-        weights[to : to + rows * columns] = vector[source : source + rows * columns]
+        for i in range(rows * columns):
+            weights[to + i] = vector[source + i]
 
 
 @compiled
@@ -123,7 +124,7 @@ def _update_by_muon(
     m, n = min(rows, columns), max(rows, columns)
     step = -(-n // LANES) * LANES
     across, along = (step, 1) if rows <= columns else (1, step)
-    work[: m * step] = 0
+    fill(work, 0, m * step, 0.0)
     for r in range(rows):
         for c in range(columns):
             i = at + r * columns + c

@@ -7,7 +7,8 @@ with shorter vectors takes several for each. To be called from compiled function
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -55,41 +56,101 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_PLACE, LANES), [0] * LANES))
 
 
-def block_product(vectors: int, adds: bool) -> Callable[..., None]:
-    """Return a function that multiplies a few rows of one matrix with a few columns of another.
-
-    It computes ``out[r, c] = sum over k < n of a[r, k] b[k, c]`` for 1 to :data:`MOST_ROWS` rows and ``vectors`` *
-    :data:`LANES` columns, or adds this to ``out``. Of each matrix it takes the flat float32 array, the place of the
-    first number, and the distances: of rows (out, b), or of rows and of k (a). n is at least 1.
-    """
+def _product(adds: bool) -> Any:
+    """Return what compiled functions call for a product of two matrices, which is added to ``out`` or replaces it."""
 
     @_emitted
     def product(
-        typing: Any, rows: Any, out: Any, out_at: Any, out_row: Any, a: Any, a_at: Any, a_row: Any, a_next: Any,
-        b: Any, b_at: Any, b_row: Any, n: Any,
+        typing: Any, rows: Any, columns: Any, n: Any, out: Any, out_at: Any, out_row: Any,
+        a: Any, a_at: Any, a_row: Any, a_next: Any, b: Any, b_at: Any, b_row: Any,
     ) -> Any:  # fmt: skip
         index = types.intp
-        signature = types.void(index, out, index, index, a, index, index, index, b, index, index, index)
+        signature = types.void(index, index, index, out, index, index, a, index, index, index, b, index, index)
+        # A distance of 1 that is written in the text is a constant in the code, which then has shorter loops.
+        is_one = [isinstance(step, types.IntegerLiteral) and step.literal_value == 1 for step in (a_row, a_next)]
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            rows, out, out_at, out_row, a, a_at, a_row, a_next, b, b_at, b_row, n = values
-            out = _pointer(context, builder, signature.args[1], out, out_at)
-            a = _pointer(context, builder, signature.args[4], a, a_at)
-            b = _pointer(context, builder, signature.args[8], b, b_at)
-            after = builder.append_basic_block("product.end")
-            cases = [builder.append_basic_block(f"rows.{count}") for count in range(1, MOST_ROWS + 1)]
-            chosen = builder.switch(rows, after)
-            for count, case in enumerate(cases, 1):
-                chosen.add_case(ir.Constant(_INDEX, count), case)
-                builder.position_at_end(case)
-                _emit_product(builder, count, vectors, adds, out, out_row, a, a_row, a_next, b, b_row, n)
-                builder.branch(after)
-            builder.position_at_end(after)
+            rows, columns, n, out, out_at, out_row, a, a_at, a_row, a_next, b, b_at, b_row = values
+            out = _pointer(context, builder, signature.args[3], out, out_at)
+            a = _pointer(context, builder, signature.args[6], a, a_at)
+            b = _pointer(context, builder, signature.args[10], b, b_at)
+            name = f"napari_tinc.{'add' if adds else 'set'}.{is_one[0]:d}{is_one[1]:d}"
+
+            def emit_once(inside: Any, values: Sequence[Any]) -> None:
+                steps = [one if known else step for known, step in zip(is_one, values[6:8], strict=True)]
+                _emit_blocks(inside, adds, *values[:6], *steps, *values[8:])
+
+            one = ir.Constant(_INDEX, 1)
+            _call_once_emitted(builder, name, emit_once, [rows, columns, n, out, out_row, a, a_row, a_next, b, b_row])
             return context.get_dummy_value()
 
         return signature, emit
 
     return product
+
+
+multiply = _product(adds=False)
+"""Compute ``out[r, c] = sum over k < n of a[r, k] b[k, c]``.
+
+Called with rows, columns (whole vectors) and n (at least 1), and of each matrix the flat float32 array, the place of
+the first number, and the distance of rows; of ``a`` then the distance of columns.
+"""
+add_product = _product(adds=True)
+"""Add to ``out`` what :data:`multiply` would set it to."""
+
+
+def _call_once_emitted(
+    builder: Any, name: str, emit: Callable[[Any, Sequence[Any]], None], values: Sequence[Any]
+) -> None:
+    """Emit a call of a function without a result that is emitted once for all calls, which take no copy of it."""
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [value.type for value in values]), name)
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        inside = ir.IRBuilder(function.append_basic_block("entry"))
+        emit(inside, function.args)
+        inside.ret_void()
+    builder.call(function, values)
+
+
+@contextmanager
+def _loop(builder: Any, stop: Any, step: int) -> Iterator[Any]:
+    """Emit a loop from 0 to ``stop``, which is above 0, around what is emitted inside; gives its index."""
+    before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("loop.end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    index = builder.phi(_INDEX)
+    index.add_incoming(ir.Constant(_INDEX, 0), before)
+    yield index
+    following = builder.add(index, ir.Constant(_INDEX, step))
+    index.add_incoming(following, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
+    builder.position_at_end(after)
+
+
+def _emit_blocks(
+    builder: Any, adds: bool, rows: Any, columns: Any, n: Any, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
+    b: Any, b_row: Any,
+) -> None:  # fmt: skip
+    """Emit loops over blocks of a product: columns outside, as those of ``b`` then stay in the nearest cache."""
+    most = ir.Constant(_INDEX, MOST_ROWS)
+    with _loop(builder, columns, 2 * LANES) as c, _loop(builder, rows, MOST_ROWS) as r:
+        remaining = builder.sub(rows, r)
+        count = builder.select(builder.icmp_signed("<", remaining, most), remaining, most)
+        is_wide = builder.icmp_signed(">", builder.sub(columns, c), ir.Constant(_INDEX, LANES))
+        into = builder.gep(out, [builder.add(builder.mul(r, out_row), c)])
+        left, right = builder.gep(a, [builder.mul(r, a_row)]), builder.gep(b, [c])
+        after = builder.append_basic_block("block.end")
+        chosen = builder.switch(builder.select(is_wide, builder.add(count, most), count), after)
+        for vectors in (1, 2):
+            for case in range(1, MOST_ROWS + 1):
+                block = builder.append_basic_block(f"block.{case}.{vectors}")
+                chosen.add_case(ir.Constant(_INDEX, case + MOST_ROWS * (vectors - 1)), block)
+                builder.position_at_end(block)
+                _emit_product(builder, case, vectors, adds, into, out_row, left, a_row, a_next, right, b_row, n)
+                builder.branch(after)
+        builder.position_at_end(after)
 
 
 def _emit_product(
