@@ -37,7 +37,7 @@ BATCH = 4096  # Voxels in its steps, as in `fast` and `balanced`.
 def crop(corpus: str, name: str, edge: int) -> NDArray[Any]:
     """The middle of a volume."""
     volume = load(Path(corpus), name)
-    return np.ascontiguousarray(volume[tuple(slice((n - edge) // 2, (n + edge) // 2) for n in volume.shape)])
+    return np.ascontiguousarray(volume[tuple(slice(max(0, (n - edge) // 2), (n + edge) // 2) for n in volume.shape)])
 
 
 def steps(corpus: str, name: str, edge: int, ratio: float) -> Answer:

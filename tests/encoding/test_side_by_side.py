@@ -14,7 +14,9 @@ from short_fits import shorten
 
 import napari_tinc as tinc
 from napari_tinc.encoding import block, blocks, resources
+from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.training import trainer
+from napari_tinc.training.task import Settings
 
 OPTIONS: dict[str, Any] = {"ratio": 8, "preset": "fast", "block": 16}
 SHAPE = (32, 32, 32)  # 8 blocks
@@ -64,12 +66,16 @@ def test_few_blocks_share_the_cores(monkeypatch: pytest.MonkeyPatch, at_once: li
     assert at_once == [2, 2]
 
 
-def test_without_free_memory_they_are_fitted_one_by_one(monkeypatch: pytest.MonkeyPatch, at_once: list[int]) -> None:
-    cores(monkeypatch, 2)
-    monkeypatch.setattr(resources, "available_memory", lambda: resources.PROCESS_BYTES + 1)
-    monkeypatch.setattr(resources, "check_memory", lambda *_: None)
-    tinc.compress(smooth(SHAPE), **OPTIONS)
-    assert set(at_once) == {None}
+def test_together_they_keep_to_the_memory_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores(monkeypatch, 64)
+    source, settings = VolumeSource(None, (), (1024,) * 3, np.dtype("u2")), Settings("fast", device="cpu")
+    for edge in (32, 64, 128, 160):
+        tasks = [block.BlockTask(source, 0, (slice(0, edge),) * 3, 1000)]
+        count = resources.blocks_side_by_side(settings, tasks, 1000)
+        needed = resources.BARE_PROCESS_BYTES + count * resources.BYTES_PER_VOXEL * edge**3
+        assert needed <= resources.PROCESS_BYTES + resources.BYTES_PER_VOXEL * edge**3
+        assert count == (64 if edge <= 32 else 17 if edge == 64 else 3 if edge == 128 else 2)
+    assert resources.blocks_side_by_side(Settings("fast", bound=1), tasks, 1000) == 1
 
 
 def test_an_error_in_one_ends_the_others(monkeypatch: pytest.MonkeyPatch, at_once: list[int]) -> None:
