@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 
 def find_devices() -> dict[str, str]:
@@ -44,14 +42,18 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def pick_device(device: str) -> torch.device:
-    """Return the PyTorch device of a name. "auto" takes CUDA if there is any, then MPS, then the CPU.
+def pick_device(device: str) -> str:
+    """Return the name of a device that can be used. "auto" takes CUDA if there is any, then MPS, then the CPU.
+
+    PyTorch is imported only if there may be a GPU.
 
     Raises
     ------
     ValueError
         If PyTorch cannot use the device.
     """
+    if device.partition(":")[0] == "cpu" or (device == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
     if device == "auto":
@@ -60,14 +62,27 @@ def pick_device(device: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return torch.device(device)
+    return str(torch.device(device))
 
 
-def release_cached_memory(device: torch.device) -> None:
+def _may_have_gpu() -> bool:
+    """Return whether the machine has what PyTorch needs for a GPU: an NVIDIA or AMD driver, or Apple's processor."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if os.path.exists("/dev/kfd"):  # AMD's driver on Linux
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def release_cached_memory(device: str) -> None:
     """Return the GPU memory that PyTorch has cached to the system."""
     import torch
 
-    if device.type == "cuda":
+    if device.startswith("cuda"):
         torch.cuda.empty_cache()
-    elif device.type == "mps":
+    elif device.startswith("mps"):
         torch.mps.empty_cache()

@@ -90,9 +90,9 @@ def test_draws_weigh_errors_without_bias() -> None:
     draws = Draws(sampler, np.arange(8), np.full(8, 400), (0,), 0, 1)
     means = []
     for _ in range(40):
-        _, intensity, weight = draws.draw()
-        means.append(float((weight * intensity**2).mean()))
-        draws.note(intensity**2)
+        draws.draw()
+        means.append(float((draws.weight * draws.intensity**2).mean()))
+        draws.note(draws.intensity**2)
         sampler.learn([draws])
     assert np.mean(means) == pytest.approx(float((importance * volume**2).mean()), rel=0.03)
 

@@ -1,79 +1,17 @@
-"""The written-out gradient against autograd, NumPy against torch, and trees of mixed depths and widths."""
+"""NumPy against torch, and trees of mixed depths and widths."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from architectures import mixed
+from architectures import mixed, reference
 
 from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.networks import evaluate, tile_buffers
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.octree import Octree
-from napari_tinc.training.sampling import Sampler
-from napari_tinc.training.shards import Shard
-
-
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("full", [True, False])
-def test_gradient_is_that_of_autograd(full: bool, layers: int) -> None:
-    architecture = mixed(layers)
-    if full:
-        tree = Octree.full((12, 10, 9), 2)
-        architecture = Architecture(tree, np.array([6, 5, 4])[tree.level], layers, omega0=5.0)
-    octree = architecture.octree
-    volume = np.random.default_rng(1).normal(size=octree.shape).clip(-0.25, 0.25).astype(np.float32)
-    sampler = Sampler(volume, octree, np.arange(len(octree.leaves)))
-    worker = Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
-    vector = torch.from_numpy(architecture.initial(0))
-    loss = worker.step(architecture.views(vector))
-
-    # The same points again, each along its own path, with torch's own derivatives.
-    again = Shard(sampler, architecture, 512, torch.device("cpu"), seed=(3,), shard=0, shards=1)
-    at, wanted, weight = map(torch.from_numpy, again.draws.draw())
-    free = vector.clone().requires_grad_(True)
-    outputs = reference(architecture, free, at[:, :3].double() + 0.5)
-    off = torch.where(
-        (wanted.abs() == 0.25) & (outputs * wanted > 0.0625), 0.0, outputs - wanted
-    )  # clipped to what is wanted
-    assert (off == 0).any() and not (off == 0).all()
-    expected = (weight * off**2).mean()
-    expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
-    torch.testing.assert_close(worker.gradient, free.grad, rtol=2e-4, atol=2e-6)
-
-
-def reference(architecture: Architecture, vector: Any, points: Any) -> Any:
-    """Outputs at voxel coordinates (n, 3), the slow and obvious way."""
-    octree, views = architecture.octree, architecture.views(vector)
-    outputs = [None] * len(points)
-    for leaf in octree.leaves:
-        inside = (
-            (points >= torch.from_numpy(octree.start[leaf])) & (points < torch.from_numpy(octree.stop[leaf]))
-        ).all(1)
-        chosen = torch.nonzero(inside)[:, 0]
-        x = None
-        for node in octree.path(leaf):
-            index = next(i for i, group in enumerate(architecture.groups) if node in group.nodes)
-            group, weights = architecture.groups[index], views[index]
-            row = int(np.searchsorted(group.nodes, node))
-            position = (points[chosen] - torch.from_numpy(architecture.centre(node))) * architecture.scale[group.level]
-            position = torch.cat([position, torch.ones(len(chosen), 1)], 1).float()
-            inputs = position @ weights["position"][row]
-            if x is not None:
-                inputs = inputs + x @ weights["feature"][row]
-            x = torch.sin(inputs)
-            for layer in range(1, architecture.layers):
-                x = torch.sin(x @ weights[f"hidden{layer}"][row] + weights[f"bias{layer}"][row])
-        leaf_row = int(np.searchsorted(group.head_rows, row))
-        values = (x @ weights["head"][leaf_row] + weights["head_bias"][leaf_row])[:, 0]
-        for i, value in zip(chosen.tolist(), values, strict=True):
-            outputs[i] = value
-    return torch.stack(outputs)  # type: ignore[arg-type]
 
 
 def test_a_network_is_evaluated_as_the_formula_says() -> None:

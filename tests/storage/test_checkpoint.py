@@ -20,7 +20,7 @@ from napari_tinc.training import trainer
 JOBS: dict[str, dict[str, Any]] = {
     "tree": {"ratio": 12},
     "float16": {"ratio": 8, "weights": "float16"},
-    "psnr": {"psnr": 24},
+    "psnr": {"psnr": 23},
     "blocks": {"ratio": 8, "block": 24},
     "networks or none": {"ratio": 12, "plain": True},
     "plain psnr": {"psnr": 30, "plain": True},

@@ -27,25 +27,31 @@ def test_points_lie_in_their_region_and_hold_its_intensity(shape: tuple[int, int
     tree = Octree.full(shape, depth)
     sampler = Sampler(volume, tree, np.arange(len(tree.leaves)))
     order = np.arange(len(tree.leaves))[::-1]
-    at, intensity, weight = Draws(sampler, order, np.full(len(order), count), (0,), 0, 1).draw()
-    voxel, node = at[:, :3].astype(int), np.repeat(tree.leaves[order], count)
-    assert (voxel >= tree.start[node]).all() and (voxel < tree.stop[node]).all() and not at[:, 3].any()
-    np.testing.assert_array_equal(intensity, volume[tuple(voxel.T)])
+    draws = Draws(sampler, order, np.full(len(order), count), (0,), 0, 1)
+    draws.draw()
+    voxel, node = draws.coordinates.T.astype(int), np.repeat(tree.leaves[order], count)
+    assert (voxel >= tree.start[node]).all() and (voxel < tree.stop[node]).all()
+    np.testing.assert_array_equal(draws.intensity, volume[tuple(voxel.T)])
     sizes = (tree.stop - tree.start).prod(axis=1)[node]
-    np.testing.assert_allclose(weight, sizes / np.mean(sizes), rtol=1e-5)
+    np.testing.assert_allclose(draws.weight, sizes / np.mean(sizes), rtol=1e-5)
 
 
 def test_one_draw_a_stratum_covers_every_voxel_once() -> None:
     tree = Octree.full((16, 16, 16), 1)
     sampler = Sampler(signs((16, 16, 16)), tree, np.arange(8))
-    seen = np.concatenate([draws.draw()[0] for draws in drawn(sampler, 256)])
+    shares = drawn(sampler, 256)
+    for draws in shares:
+        draws.draw()
+    seen = np.concatenate([draws.coordinates.T for draws in shares])
     assert len(np.unique(seen, axis=0)) == 4096
 
 
 def test_leaves_of_one_region_are_drawn_as_one_and_others_never() -> None:
     tree = Octree.full((16, 16, 16), 1)
     sampler = Sampler(signs((16, 16, 16)), tree, np.array([0, -1, 0, -1, 1, -1, 0, -1]))
-    at, _, weight = Draws(sampler, np.array([1, 0]), np.array([100, 100]), (0,), 0, 1).draw()
+    draws = Draws(sampler, np.array([1, 0]), np.array([100, 100]), (0,), 0, 1)
+    draws.draw()
+    at, weight = draws.coordinates.T, draws.weight
     assert (at[:, 2] < 8).all() and (at[:100, 0] >= 8).all() and (at[:100, 1] < 8).all()
     np.testing.assert_allclose(weight[[0, -1]], [200 / 100 / 8, 3 * 200 / 100 / 8], rtol=1e-6)
 
@@ -64,8 +70,8 @@ def test_draws_go_where_the_error_is_and_the_loss_stays_unbiased(known: bool) ->
             sampler.learn(shards)
         share, loss = 0.0, 0.0
         for draws in shards:
-            at, _, weight = draws.draw()
-            errors = error[tuple(at[:, :3].astype(int).T)]
+            draws.draw()
+            errors, weight = error[tuple(draws.coordinates.astype(int))], draws.weight
             draws.note(errors)
             share, loss = share + (errors > 1).mean() / 2, loss + (errors * weight).mean() / 2
         shares.append(share)
@@ -82,6 +88,20 @@ def test_a_volume_without_error_is_drawn_evenly() -> None:
     sampler = Sampler(np.zeros((8, 8, 8), np.float32), tree, np.arange(len(tree.leaves)))
     before = sampler.mass_before.copy()
     (draws,) = drawn(sampler, 10, shards=1)
-    draws.note(draws.draw()[1])
+    draws.draw()
+    draws.note(draws.intensity)
     sampler.learn([draws])
     np.testing.assert_array_equal(sampler.mass_before, before)
+
+
+def test_points_of_regions_stand_in_their_columns() -> None:
+    tree = Octree.full((8, 8, 8), 1)
+    sampler = Sampler(signs((8, 8, 8)), tree, np.arange(8))
+    counts, begins = np.full(8, 3), 16 * np.arange(8)
+    draws = Draws(sampler, np.arange(8), counts, (0,), 0, 1, begins, 128)
+    draws.draw()
+    close = Draws(sampler, np.arange(8), counts, (0,), 0, 1)
+    close.draw()
+    columns = (begins[:, None] + np.arange(3)).ravel()
+    np.testing.assert_array_equal(draws.coordinates[:, columns], close.coordinates)
+    assert not np.delete(draws.coordinates, columns, axis=1).any()

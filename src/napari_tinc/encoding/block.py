@@ -128,16 +128,19 @@ def fit_block(
 
 def fit_block_events(
     values: NDArray[Any], settings: Settings, budget: int, span: float | None, share: float, control: Control,
-    journal: Journal | None = None, importance: NDArray[np.float32] | None = None,
+    journal: Journal | None = None, importance: NDArray[np.float32] | None = None, threads: int | None = None,
 ) -> Iterator[Progress | Preview | Block]:  # fmt: skip
-    """Compress one block as :func:`fit_block` does, with events. No :class:`Block` comes if it is cancelled."""
+    """Compress one block as :func:`fit_block` does, with events. No :class:`Block` comes if it is cancelled.
+
+    ``threads`` is how many train on a CPU; None for one a core.
+    """
     values = np.ascontiguousarray(values)
     if settings.bound is not None:
         yield code_block(values, settings.bound, span, control.check)
         return
     task = Task(
         values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,
-        is_block=True, journal=journal or Journal(), importance=importance,
+        is_block=True, journal=journal or Journal(), importance=importance, threads=threads,
     )  # fmt: skip
     for event in fit_tree(task, share):
         if isinstance(event, Finished):

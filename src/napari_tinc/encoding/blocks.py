@@ -9,14 +9,18 @@ Every block is fitted separately (training/fit_tree.py): its bytes depend only o
 from __future__ import annotations
 
 import math
+import queue
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..control import Control
 from ..decoding.volume import TincVolume
+from ..devices import cpu_count
 from ..errors import NotWithNetworks
 from ..events import Finished, Mark, Preview, Progress
 from ..format import blocks_file
@@ -37,8 +41,10 @@ from .block_size import OVERVIEW_SHARE, block_share, overview_edge
 from .cluster import fit_on_cluster
 from .job import EncodingJob
 from .preview import Canvas
-from .resources import estimate_blocks
+from .resources import blocks_side_by_side, estimate_blocks
 from .survey import Survey, bytes_of_blocks, survey
+
+POLL_SECONDS = 0.1  # Time between two looks at whether the job is cancelled.
 
 
 def run_blocks(
@@ -185,31 +191,34 @@ def _fit_all_blocks(
                 yield Mark(marked / len(tasks), _overall_quality([done[i] for i in range(marked)], span).psnr)
 
     yield from marks()
-    if job.scheduler is None:
-        events: Iterator[Any] = _fit_here(job, tasks, pending, span, share, journal)
-    else:
+    shares_done: dict[int, float] = {}  # of the blocks that are being fitted
+    events: Iterator[tuple[int, Any]]
+    if job.scheduler is not None:
         events = fit_on_cluster(job.scheduler, tasks, pending, job.settings, span, share, control)
-    for event in events:
-        share_of_block = 0.0
+    elif (count := blocks_side_by_side(job.settings, tasks, len(pending))) > 1:
+        events = _fit_side_by_side(job, tasks, pending, span, share, journal, count)
+    else:
+        events = _fit_one_by_one(job, tasks, pending, span, share, journal)
+    for index, event in events:
         if isinstance(event, Progress):
             total = event.seconds + event.seconds_left
-            share_of_block = event.seconds / total if total > 0 else 0.0  # nan during the first steps
+            shares_done[index] = event.seconds / total if total > 0 else 0.0  # nan during the first steps
         elif isinstance(event, Preview):
             yield canvas.preview([(tasks[index], block) for index, block in done.items()])
             continue
         else:
-            index, block = event
-            done[index] = block
+            done[index] = event
+            shares_done.pop(index, None)
             if (nbytes := sum(len(block.data) for block in done.values())) > MAX_FILE:
                 raise ValueError(
                     f"{len(done)} of {len(tasks)} blocks are {nbytes} bytes, and a file has at most {MAX_FILE}: write "
                     "several files, or allow larger errors"
                 )
             if not control.stop.is_set():
-                journal.save(_block_name(index), block.state())
+                journal.save(_block_name(index), event.state())
                 journal.under(f"{index:06d}").remove()
             yield from marks()
-        share_done = (len(done) - len(tasks) + len(pending) + share_of_block) / len(pending)
+        share_done = (len(done) - len(tasks) + len(pending) + sum(shares_done.values())) / len(pending)
         seconds = time.perf_counter() - began
         known = _overall_quality(list(done.values()), span) if done else None
         seconds_left = seconds * (1 - share_done) / share_done if share_done else math.nan
@@ -239,21 +248,68 @@ def _overall_quality(blocks: Sequence[Block], span: float) -> Quality:
     return Quality(psnr(rmse, span), ssim, rmse, max(block.max_error for block in blocks), math.nan, math.nan)
 
 
-def _fit_here(
+def _fit_one_by_one(
     job: EncodingJob, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal
-) -> Iterator[Progress | Preview | tuple[int, Block]]:
-    """Fit blocks one by one in this process."""
+) -> Iterator[tuple[int, Progress | Preview | Block]]:
+    """Fit blocks one by one; yield the index of each and its events."""
     for index in pending:
         for event in fit_block_events(
             tasks[index].read(job.settings), job.settings, tasks[index].budget, span, share, job.control,
             journal.under(f"{index:06d}"), tasks[index].weights(),
         ):  # fmt: skip
-            if isinstance(event, Block):
-                yield index, event
-            else:
-                yield event
+            yield index, event
         if job.control.cancel.is_set():
             return
+
+
+def _fit_side_by_side(
+    job: EncodingJob, tasks: Sequence[BlockTask], pending: Sequence[int], span: float, share: float, journal: Journal,
+    count: int,
+) -> Iterator[tuple[int, Progress | Preview | Block]]:  # fmt: skip
+    """Fit ``count`` blocks at a time, in threads; yield the index of each and its events, in any order.
+
+    Voxels are read by the caller's thread. The last blocks, when they are fewer than cores, have several cores each.
+    """
+    control = Control(stop=job.control.stop, look=job.control.look)  # cancelled also when the caller stops listening
+    events: queue.SimpleQueue[tuple[int, Progress | Preview | Block | Exception | None]] = queue.SimpleQueue()
+    waiting, running = list(reversed(pending)), 0
+
+    def fit(index: int, threads: int, *arrays: Any) -> None:
+        """Fit one block; send its events, then None or its error."""
+        values, weights = arrays
+        end: Exception | None = None
+        try:
+            for event in fit_block_events(
+                values, job.settings, tasks[index].budget, span, share, control,
+                journal.under(f"{index:06d}", own_pace=True), weights, threads,
+            ):  # fmt: skip
+                events.put((index, event))
+        except Exception as error:
+            end = error
+        events.put((index, end))
+
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            while waiting or running:
+                while waiting and running < count:
+                    index = waiting.pop()
+                    threads = max(1, cpu_count() // min(count, running + 1 + len(waiting)))
+                    pool.submit(fit, index, threads, tasks[index].read(job.settings), tasks[index].weights())
+                    running += 1
+                try:
+                    index, event = events.get(timeout=POLL_SECONDS)
+                except queue.Empty:
+                    event = None
+                else:
+                    running -= event is None
+                if job.control.cancel.is_set():
+                    return
+                if isinstance(event, Exception):
+                    raise event
+                if event is not None:
+                    yield index, event
+        finally:
+            control.cancel.set()  # the threads end at their next step, before the pool is left
 
 
 def _fit_overviews(

@@ -300,7 +300,7 @@ def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion 
         job.labels,
     ]
     if not job.settings.without_networks:
-        key_parts += [pick_device(job.settings.device).type, n_shards()]
+        key_parts += [pick_device(job.settings.device).partition(":")[0], n_shards()]
     source = job.source
     key_parts += [source.leading, source.shape, str(source.dtype), source.fingerprint()]
     if job.importance is not None:

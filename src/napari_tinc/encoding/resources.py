@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
+from ..devices import cpu_count, pick_device
 from ..octree import Octree
 from ..texts import rough_size
 from ..training.task import Estimate, Settings, estimate
+from .block import BlockTask
 from .block_size import EXACT_EDGE, MOST_AT_ONCE, block_share, block_tree
 from .sources import VolumeSource
 
-PROCESS_BYTES = 4.2e8  # Python and PyTorch take this much memory.
+PROCESS_BYTES = 4.2e8  # Python takes this much memory, with PyTorch or with blocks that are fitted side by side,
+BARE_PROCESS_BYTES = 2.1e8  # and this much without.
 BYTES_PER_VOXEL = 50  # Fitting networks takes this much for each voxel of the largest block,
 BYTES_PER_EXACT_VOXEL = 60  # and the predictive coder this much.
 BYTES_PER_WEIGHT = 60  # Training takes this much for each weight.
@@ -69,6 +74,18 @@ def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Set
     return int(PROCESS_BYTES + max(0 if settings.without_networks else networks, searched))
 
 
+def blocks_side_by_side(settings: Settings, tasks: Sequence[BlockTask], n_blocks: int) -> int:
+    """Return how many of ``n_blocks`` blocks are fitted side by side: one a core, if they keep to the memory needed.
+
+    One at a time on a GPU, and without networks.
+    """
+    if settings.without_networks or pick_device(settings.device) != "cpu":
+        return 1
+    voxels = max((math.prod(task.shape) for task in tasks), default=1)
+    further = (PROCESS_BYTES - BARE_PROCESS_BYTES) / (BYTES_PER_VOXEL * voxels)
+    return max(1, min(cpu_count(), n_blocks, 1 + int(further)))
+
+
 def disk_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Settings) -> int:
     """Return about the bytes on the disk for the file, and for what is kept until it is saved."""
     if settings.bound is not None:
@@ -88,7 +105,7 @@ def _is_searched(source: VolumeSource, settings: Settings) -> bool:
 
 
 def available_memory() -> float:
-    """Return the bytes that a job can have: free memory, and what this process has of Python and PyTorch already."""
+    """Return the bytes that a job can have: free memory, and what this process has of Python and libraries already."""
     return psutil.virtual_memory().available + min(psutil.Process().memory_info().rss, PROCESS_BYTES)
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from . import atomic
 
-FORMAT = 2  # Raise it when states change: checkpoints of another format are then ignored, as it is part of every key.
+FORMAT = 3  # Raise it when states change: checkpoints of another format are then ignored, as it is part of every key.
 CHECKPOINT_SECONDS = 15.0  # The state of a training is saved so often: a kill loses no more work than that.
 RESULT_SECONDS = 2.0  # A finished result is saved only if so much work would otherwise be lost.
 MAGIC = b"tinc-job"  # the first bytes of every checkpoint
@@ -41,12 +41,16 @@ class Journal:
 
     def __init__(self, folder: Path | None = None, key: str = "") -> None:
         self.folder, self.key = folder, key
-        self._saved = [time.monotonic()]  # shared by all parts
+        self._saved = [time.monotonic()]  # shared by parts that follow each other
 
-    def under(self, name: str) -> Journal:
-        """Return the checkpoints of a part of the job."""
+    def under(self, name: str, *, own_pace: bool = False) -> Journal:
+        """Return the checkpoints of a part of the job.
+
+        One that is done beside others has its own pace: what they save does not count for when it is due.
+        """
         part = Journal(self.folder, f"{self.key}-{name}")
-        part._saved = self._saved
+        if not own_pace:
+            part._saved = self._saved
         return part
 
     def is_due(self, seconds: float) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import replace
 from ..devices import cpu_count
 from ..events import Progress
 
-STEP_SECONDS = 3.5e-3  # A training step takes this long in addition to its arithmetic.
-FLOPS = 57e9  # A core does this many floating-point operations a second, in training and in decoding.
+STEP_SECONDS = 4e-4  # A training step takes this long in addition to its arithmetic.
+TRAINING_FLOPS = 150e9  # A core does this many floating-point operations a second in training,
+FLOPS = 57e9  # and this many in decoding.
 MEASURE_SECONDS = 2.8e-7  # Measuring a result takes this long for each voxel.
 BOX_SECONDS = 0.26  # The predictive coder takes this long for each box, however small,
 CODE_SECONDS = 6.2e-7  # and this long for each voxel.
@@ -30,7 +31,7 @@ def step_seconds(n_products: int, batch: int) -> float:
     n_products : weights that one voxel meets on its way from the root to a leaf.
     batch : voxels in a step.
     """
-    return STEP_SECONDS + 6 * n_products * batch / (cpu_count() * FLOPS)
+    return STEP_SECONDS + 6 * n_products * batch / (cpu_count() * TRAINING_FLOPS)
 
 
 def packing_seconds(n_voxels: int, n_products: int) -> float:

@@ -81,7 +81,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
             seed=task.settings.seed, control=task.control, start=start, fixed=fixed,
-            journal=journal, importance=task.importance,
+            journal=journal, importance=task.importance, threads=task.threads,
         ):  # fmt: skip
             yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
 
@@ -129,7 +129,7 @@ def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:
     return costs.PackingTime(
         costs.step_seconds(products, BATCH[task.settings.preset]),
         costs.packing_seconds(task.volume.size, products),
-        keeps_pace=pick_device(task.settings.device).type == "cpu",
+        keeps_pace=pick_device(task.settings.device) == "cpu",
     )
 
 

@@ -8,15 +8,13 @@ log2(theta) bits for each integer.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..networks.architecture import Architecture
-
-if TYPE_CHECKING:
-    import torch
+from ..networks.rounding import to_bfloat16
 
 OPENING_PRICE = 0.02  # Price of a bit for every parameter when rounding begins, in units of the loss.
 PRICE_GAIN = 56.0  # How far the price may move over a schedule, on a logarithmic scale.
@@ -34,24 +32,17 @@ class LearnedRounding:
 
     TENSORS, NUMBERS = ("log_steps", "momentum", "square"), ("updates", "price", "gain", "learning_rate", "bits")
 
-    def __init__(self, architecture: Architecture, vector: torch.Tensor) -> None:
-        import torch
-
-        sizes = torch.tensor([tensor.size for tensor in architecture.tensors], device=vector.device)
-        self.sizes = sizes.float()
-        self.tensor_of = torch.repeat_interleave(torch.arange(len(sizes), device=vector.device), sizes)
-        self.log_steps = torch.zeros_like(self.sizes)
-        self.momentum, self.square, self.updates = torch.zeros_like(self.sizes), torch.zeros_like(self.sizes), 0
-        self.price, self.gain, self.learning_rate, self.bits = 0.0, 0.0, 0.0, 0.0
-
-    def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Sum over each tensor, (n_tensors,)."""
-        import torch
-
-        return torch.zeros_like(self.sizes).index_add_(0, self.tensor_of, values)
+    def __init__(self, architecture: Architecture) -> None:
+        self.sizes = np.array([tensor.size for tensor in architecture.tensors], np.float64)
+        self.ends = np.array([tensor.offset + tensor.size for tensor in architecture.tensors], np.int64)
+        self.log_steps, self.momentum, self.square = np.zeros((3, len(self.sizes)))
+        self.updates, self.price, self.gain, self.learning_rate, self.bits = 0, 0.0, 0.0, 0.0, 0.0
+        self.step = np.ones(len(self.sizes), np.float32)
+        self.magnitude = np.zeros(len(self.sizes))
+        self.scaled, self.rounded = np.zeros((2, architecture.n_parameters), np.float32)
 
     def begin(
-        self, vector: torch.Tensor, squared_gradient: torch.Tensor, bits: float, loss: float, updates: int
+        self, vector: NDArray[np.float32], squared_gradient: NDArray[np.float32], bits: float, loss: float, updates: int
     ) -> None:
         """Choose steps with which the parameters take ``bits``, and a price for ``loss`` and ``updates`` to come.
 
@@ -60,68 +51,69 @@ class LearnedRounding:
         """
         self.price, self.gain = OPENING_PRICE * loss, min(0.1, PRICE_GAIN / max(1, updates))
         self.learning_rate = min(0.05, STEP_TRAVEL / max(1, updates))
-        sensitivity = (self.sum(squared_gradient) / self.sizes).sqrt() + 1e-12
+        begins = self.ends - self.sizes.astype(np.int64)
+        sensitivity = np.sqrt(np.add.reduceat(squared_gradient, begins, dtype=np.float64) / self.sizes) + 1e-12
         low, high = -40.0, 40.0
         for _ in range(40):
             middle = (low + high) / 2
-            self.log_steps.copy_(middle - sensitivity.log())
+            self.log_steps[:] = middle - np.log(sensitivity)
             self.apply(vector)
             low, high = (middle, high) if float(self.rate()[0].sum()) > bits else (low, middle)
 
-    def apply(self, vector: torch.Tensor) -> torch.Tensor:
-        """Return the parameters as a decoder will have them."""
-        self.step = self.log_steps.exp().bfloat16().float()[self.tensor_of]
-        self.scaled = vector / self.step
-        self.integers = self.scaled.round()
-        return self.integers * self.step
+    def apply(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the parameters as a decoder will have them; the next call overwrites them."""
+        from .updates import round_parameters
 
-    def rate(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self.step = to_bfloat16(np.exp(self.log_steps))
+        round_parameters(vector, self.ends, self.step, self.scaled, self.rounded, self.magnitude)
+        return self.rounded
+
+    def rate(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return, for every tensor, its bits, its mean magnitude m, and dh / dm = -log2(theta)."""
-        import torch
+        magnitude = self.magnitude + 1e-3
+        beyond = np.sqrt(1 + magnitude * magnitude) - 1
+        slope = -np.log2(beyond / magnitude)
+        odds = (magnitude - beyond) / (magnitude + beyond)  # (1 - theta) / (1 + theta), which never becomes 0 this way
+        return self.sizes * (magnitude * slope - np.log2(odds)), magnitude, slope
 
-        magnitude = self.sum(self.integers.abs()) / self.sizes + 1e-3
-        theta = ((1 + magnitude * magnitude).sqrt() - 1) / magnitude
-        slope = -theta.log2()
-        return self.sizes * (magnitude * slope - torch.log2((1 - theta) / (1 + theta))), magnitude, slope
-
-    def update(self, gradient: torch.Tensor, target_bits: float, rate: float) -> torch.Tensor:
-        """Move the steps and the price; return the gradient of distortion + price x rate for the parameters.
+    def update(self, gradient: NDArray[np.float32], target_bits: float, rate: float) -> None:
+        """Move the steps and the price; make of the gradient that of distortion + price x rate.
 
         Parameters
         ----------
-        gradient : of the distortion, at the rounded parameters.
+        gradient : of the distortion, at the rounded parameters; changed in place.
         target_bits : bits that the parameters should take.
         rate : the schedule's share of the peak learning rate.
         """
+        from .updates import price_rounding
+
         bits, magnitude, slope = self.rate()
         self.bits = float(bits.sum())
         # Slower as the learning rate falls: parameters follow a price slowly then, and a fast one would overshoot.
         excess = max(-0.1, min(0.1, self.bits / target_bits - 1))
         self.price *= math.exp(10 * self.gain * rate * excess)
         price = self.price / len(gradient)
-        toward = self.sum(gradient * (self.integers - self.scaled) * self.step) - price * self.sizes * slope * magnitude
+        toward = np.empty_like(self.sizes)
+        price_rounding(gradient, self.ends, self.step, self.scaled, price * slope, toward)
+        toward -= price * self.sizes * slope * magnitude
         self.updates += 1
-        self.momentum.lerp_(toward, 0.1)
-        self.square.lerp_(toward * toward, 0.01)
-        denominator = (self.square / (1 - 0.99**self.updates)).sqrt_().add_(1e-12)
+        self.momentum += 0.1 * (toward - self.momentum)
+        self.square += 0.01 * (toward * toward - self.square)
+        denominator = np.sqrt(self.square / (1 - 0.99**self.updates)) + 1e-12
         learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
-        self.log_steps.addcdiv_(self.momentum, denominator, value=-learning_rate).add_(STEP_FEEDBACK * rate * excess)
-        return gradient + price * slope[self.tensor_of] * self.integers.sign() / self.step
+        self.log_steps += STEP_FEEDBACK * rate * excess - learning_rate * self.momentum / denominator
 
     def state(self) -> dict[str, Any]:
         """Return all that :meth:`restore` needs to continue from here, between two updates."""
-        tensors = {name: getattr(self, name).cpu().numpy() for name in self.TENSORS}
-        return tensors | {name: getattr(self, name) for name in self.NUMBERS}
+        return {name: getattr(self, name) for name in (*self.TENSORS, *self.NUMBERS)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
-        import torch
-
         for name in self.TENSORS:
-            getattr(self, name).copy_(torch.from_numpy(state[name]))
+            getattr(self, name)[:] = state[name]
         for name in self.NUMBERS:
             setattr(self, name, state[name])
 
     def steps(self) -> NDArray[np.float64]:
         """Return the step of every tensor of the architecture, float64 (n_tensors,)."""
-        return self.log_steps.exp().cpu().numpy().astype(np.float64)
+        return np.exp(self.log_steps)

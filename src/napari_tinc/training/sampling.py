@@ -4,7 +4,7 @@ The volume is cut into blocks of 4 x 4 x 4 voxels, which stand along a Morton cu
 that use one network). A region's curve is cut into strata of equal mass, a block's mass being 0.2 plus 0.8 of its
 share of the error: errors of neighbours are alike, so that a voxel a stratum takes much of the noise out of a batch,
 and drawing where the error is takes more. Weights, voxels / expected draws, keep the expectation of the loss what it is
-(importance sampling). NumPy only; all devices see the same voxels.
+(importance sampling). All devices see the same voxels.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Sampler:
         for axis in range(3):
             code |= _spread_bits(start[:, axis] // edge, 2 - axis)
         order = np.lexsort((code, region))
-        self.start, self.size = (np.ascontiguousarray(part[order].T.astype(np.int32)) for part in (start, size))
-        self.region, self.voxels = region[order], self.size.prod(axis=0, dtype=np.int32)
+        self.boxes = np.concatenate([start, size], axis=1)[order].astype(np.int32)  # first voxels and sizes
+        self.region, self.voxels = region[order], size[order].prod(axis=1)
         self.even = np.full(len(self.voxels), EVEN_SHARE)
         if importance is not None:
             self.even = EVEN_SHARE * self._importance_of_blocks(octree, leaves, edge)[order]
@@ -94,9 +94,9 @@ class Sampler:
         self.error *= KEPT_SHARE
         self.draws *= KEPT_SHARE
         for share in shares:
-            blocks, errors = share.take_notes()
-            self.error += np.bincount(blocks, errors, len(self.error))
-            self.draws += np.bincount(blocks, minlength=len(self.draws))
+            errors, draws = share.take_notes()
+            self.error += errors
+            self.draws += draws
         self._spread_draws()
 
     def state(self) -> dict[str, Any]:
@@ -129,60 +129,56 @@ class Draws:
     counts : points of each of these regions, the same in all shards.
     seed : with the number of the shard, the seed of its random numbers.
     shard, shards : number of this share, and of all. They take turns along a region's strata.
+    begins : column of the first point of each of these regions; None if there are no columns between.
+    n_columns : columns of the coordinates.
+
+    Attributes
+    ----------
+    coordinates : of the voxels drawn last, float32 (3, n_columns); 0 in columns without a point.
+    intensity, weight : their values and weights, float32 (n_points,).
     """
 
     def __init__(
-        self,
-        sampler: Sampler,
-        order: NDArray[np.int64],
-        counts: NDArray[np.int64],
-        seed: tuple[int, ...],
-        shard: int,
-        shards: int,
-    ) -> None:
-        self.sampler = sampler
-        places = [
-            region + (np.arange(n) * shards + shard) / (n * shards) for region, n in zip(order, counts, strict=True)
-        ]
-        self.place = np.concatenate(places)
-        self.width = np.repeat(1 / (counts * shards), counts)
+        self, sampler: Sampler, order: NDArray[np.int64], counts: NDArray[np.int64], seed: tuple[int, ...],
+        shard: int, shards: int, begins: NDArray[np.int64] | None = None, n_columns: int = 0,
+    ) -> None:  # fmt: skip
+        from .drawing import draw_voxels, note_errors
+
+        self.sampler, self.order, self.counts, self.shard, self.shards = sampler, order, counts, shard, shards
+        self.begins = np.cumsum(counts) - counts if begins is None else begins
+        n_points, n_blocks = int(counts.sum()), len(sampler.voxels)
+        self.coordinates = np.zeros((3, n_columns or n_points), np.float32)
+        self.intensity, self.weight = np.zeros(n_points, np.float32), np.zeros(n_points, np.float32)
         # Times voxels / mass of a block, this weight makes the mean over a batch that over the volume.
-        self.weight = np.repeat(counts.sum() / sampler.volume.size / counts, counts).astype(np.float32)
-        self.at = np.zeros((len(self.place), 4), np.float32)
+        self.scale = (n_points / sampler.volume.size / counts).astype(np.float32)
         self.rng = np.random.default_rng((*seed, shard))
-        self.importance: NDArray[np.float32] | None = None  # of the voxels drawn last
-        self.blocks: list[NDArray[np.int64]] = []
-        self.errors: list[NDArray[np.float32]] = []
+        self._random = np.zeros(n_points)
+        self._counted = np.ones(n_points, np.float32)  # importance of the voxels drawn last
+        self._block, self._place = np.zeros(n_points, np.int32), np.zeros(n_points, np.int64)
+        self._errors, self._draws = np.zeros(n_blocks), np.zeros(n_blocks)
+        self._draw_voxels, self._note_errors = draw_voxels, note_errors
 
-    def draw(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Draw voxels: coordinates (n, 4), the last of them 0, intensities (n,) and weights (n,)."""
+    def draw(self) -> None:
+        """Draw voxels."""
         sampler = self.sampler
-        place = self.rng.random(len(self.place)) * self.width + self.place
-        block = np.searchsorted(sampler.mass_before, place, side="right") - 1
-        inside = ((place - sampler.mass_before.take(block)) * sampler.voxels_per_mass.take(block)).astype(np.int32)
-        rest, x = np.divmod(np.minimum(inside, sampler.voxels.take(block) - 1), sampler.size[2].take(block))
-        z, y = np.divmod(rest, sampler.size[1].take(block))
-        for axis, offset in enumerate((z, y, x)):
-            self.at[:, axis] = np.add(sampler.start[axis].take(block), offset, out=offset)
-        self.blocks.append(block)
-        index = np.ravel_multi_index((z, y, x), sampler.volume.shape)
-        intensity = sampler.volume.reshape(-1)[index]
-        weight = sampler.voxels_per_mass.take(block).astype(np.float32)
-        weight *= self.weight
-        if sampler.importance is not None:
-            self.importance = sampler.importance.reshape(-1)[index]
-            weight *= self.importance
-        return self.at, intensity, weight
+        importance = self._counted[:0] if sampler.importance is None else sampler.importance.reshape(-1)
+        self.rng.random(out=self._random)
+        self._draw_voxels(
+            self._random, self.order, self.counts, self.begins, self.shard, self.shards, sampler.mass_before,
+            sampler.voxels_per_mass, sampler.boxes, sampler.volume.reshape(-1),
+            sampler.volume.shape[1], sampler.volume.shape[2], importance, self.scale, self.coordinates,
+            self.intensity, self.weight, self._counted, self._block, self._place,
+        )  # fmt: skip
 
-    def note(self, errors: NDArray[np.float32]) -> None:
+    def note(self, squares: NDArray[np.float32]) -> None:
         """Note the squared errors at the voxels drawn last."""
-        self.errors.append(errors.copy() if self.importance is None else errors * self.importance)
+        self._note_errors(squares, self._counted, self._block, self._errors, self._draws)
 
-    def take_notes(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return blocks and squared errors noted since the last time."""
-        blocks, errors = np.concatenate(self.blocks), np.concatenate(self.errors)
-        self.blocks, self.errors = [], []
-        return blocks, errors
+    def take_notes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sum of the squared errors, and the draws, of every block since the last time."""
+        noted = self._errors.copy(), self._draws.copy()
+        self._errors[:], self._draws[:] = 0, 0
+        return noted
 
 
 def _cut_into_blocks(

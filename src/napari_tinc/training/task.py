@@ -99,6 +99,7 @@ class Task:
     is_block : whether the tree is a block of a larger file, which has PROVENANCE for all blocks.
     journal : keeps the state of the fit, so that it can be resumed.
     importance : weights of the squared errors, float32 of the volume's shape and of mean 1; None for equal ones.
+    threads : of the training on a CPU; None for one a core. The file does not depend on them.
     """
 
     volume: NDArray[Any]
@@ -112,6 +113,7 @@ class Task:
     is_block: bool = False
     journal: Journal = field(default_factory=Journal)
     importance: NDArray[np.float32] | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """Train the networks: Muon and Adam on small random batches; later with rounded weights, at a price for their bits.
 
-The gradient is written out (gradient.py), and every array is a buffer that is made once, because at these sizes
-autograd and allocation cost more than the arithmetic. On a CPU the batch is cut into one shard for each thread, which
-has kernels of a single thread: no barriers inside an operation. All parameters are in one flat vector.
+On a CPU the batch is cut into shards, one for each thread; what they and the optimiser compute is compiled. A GPU only
+has the gradient of a whole batch. All parameters are in one flat vector.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +27,8 @@ from .learned_rounding import LearnedRounding
 from .learning_rate import learning_rate
 from .optimizer import Optimizer
 from .sampling import Sampler
-from .shards import Shard
-
-if TYPE_CHECKING:
-    import torch
+from .shards import Map, Shards
+from .torch_shard import OutOfGpuMemory, TorchShards
 
 OPENING_BITS = 1.1  # Rounding begins with this many times the bits of the target,
 OPENING_SHARE = 0.3  # and has come down to it after this share of the schedule that is left.
@@ -111,6 +108,7 @@ def train(
     volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, *, nbytes: float, peak: float,
     device: str = "auto", seed: int = 0, control: Control, start: Fitted | None = None,
     fixed: float = 0.0, journal: Journal | None = None, importance: NDArray[np.float32] | None = None,
+    threads: int | None = None,
 ) -> Iterator[Progress | Mark | Snapshot | Fitted]:  # fmt: skip
     """Train the networks on a volume; yield :class:`Progress` now and then, and :class:`Fitted` last.
 
@@ -124,35 +122,27 @@ def train(
     journal : keeps the state of the training now and then, from which the same call continues.
     importance : weights of the squared errors, of the volume's shape and of mean 1; None for equal ones.
     control : after ``cancel`` nothing more is yielded; after ``stop`` the learning rate falls quickly.
+    threads : on a CPU; None for one a core. The result does not depend on them.
 
     Raises
     ------
     ValueError
         If the device has not enough memory.
     """
-    import torch
-
-    start, chosen = start or Fitted.initial(architecture, seed), pick_device(device)
+    device = pick_device(device)
+    n_threads = min(n_shards(), threads or cpu_count()) if device == "cpu" else 1
     try:
-        trainer = _Trainer(volume, architecture, schedule, nbytes, peak, chosen, seed, start, fixed, importance)
-    except torch.cuda.OutOfMemoryError as error:
-        raise _out_of_memory(chosen) from error
-    with trainer:
-        yield from trainer.run(control, journal or Journal())
+        trainer = _Trainer(
+            volume, architecture, schedule, nbytes, peak, device, seed, start or Fitted.initial(architecture, seed),
+            fixed, importance,
+        )  # fmt: skip
+        with ExitStack() as stack:
+            side_by_side = stack.enter_context(ThreadPoolExecutor(n_threads)).map if n_threads > 1 else map
+            yield from trainer.run(control, journal or Journal(), side_by_side)
         if not control.cancel.is_set():
             yield trainer.fitted()
-
-
-def _out_of_memory(device: torch.device) -> ValueError:
-    """Return the error for a training that does not fit into a GPU, after the cache is released."""
-    import torch
-
-    message = f"training needs more memory than {device.type} has"
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        message = f"training needs more GPU memory: {(total - free) / 1e9:.1f} GB used of {total / 1e9:.1f}"
-    release_cached_memory(device)
-    return ValueError(f"{message}; use device='cpu', or smaller blocks")
+    except OutOfGpuMemory as error:
+        raise error.explained() from error
 
 
 def n_shards() -> int:
@@ -165,66 +155,40 @@ class _Trainer:
 
     def __init__(
         self, volume: NDArray[np.float32], architecture: Architecture, schedule: Schedule, nbytes: float, peak: float,
-        device: torch.device, seed: int, start: Fitted, fixed: float, importance: NDArray[np.float32] | None,
+        device: str, seed: int, start: Fitted, fixed: float, importance: NDArray[np.float32] | None,
     ) -> None:  # fmt: skip
-        import torch
-
         self.fixed, self.loss = fixed, start.loss
         self.architecture, self.schedule, self.nbytes, self.peak = architecture, schedule, nbytes, peak
-        self.shards = n_shards() if device.type == "cpu" else 1
         region_of = heads_of_leaves(architecture.octree, architecture.widths)
         self.sampler = Sampler(volume, architecture.octree, region_of, importance)
-        self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch // self.shards
-        self.make_workers()
-        self.vector = torch.tensor(start.vector, device=device)  # in torch's memory, whose alignment is always the same
-        self.optimizer = Optimizer(architecture, self.vector, schedule.muon_rate, schedule.adam_rate)
+        self.device, self.seed, self.updates, self.batch = device, seed, start.updates, schedule.batch
+        self.shards = self.make_shards()
+        self.vector = start.vector.copy()
+        self.optimizer = Optimizer(architecture, schedule.muon_rate, schedule.adam_rate)
         self.optimizer.restore({"momentum": start.momentum, "square": start.square, "steps": start.updates})
-        self.rounding = LearnedRounding(architecture, self.vector)
+        self.rounding = LearnedRounding(architecture)
         self.step, self.done, self.seconds = round(schedule.begin * schedule.steps), schedule.begin, 0.0
         self.rounding_since: float | None = None  # share of the schedule
 
-    def make_workers(self) -> None:
+    def make_shards(self) -> Shards | TorchShards:
         """Make the shards for the current batch size."""
-        self.workers = [
-            Shard(
-                self.sampler,
-                self.architecture,
-                max(1, self.batch),
-                self.device,
-                (self.seed, self.updates),
-                i,
-                self.shards,
-            )
-            for i in range(self.shards)
-        ]
+        seed = (self.seed, self.updates)
+        if self.device != "cpu":
+            return TorchShards(self.sampler, self.architecture, self.batch, seed, self.device)
+        return Shards(self.sampler, self.architecture, self.batch // n_shards(), seed, n_shards())
 
     def halve(self) -> None:
         """Halve the batch from here on. Errors noted since the last look are forgotten."""
-        self.workers.clear()
+        del self.shards
         release_cached_memory(self.device)
         self.batch, self.updates = self.batch // 2, self.optimizer.steps
-        self.make_workers()
+        self.shards = self.make_shards()
 
-    def __enter__(self) -> _Trainer:
-        """Start the threads of the shards."""
-        import torch
+    def run(self, control: Control, journal: Journal, side_by_side: Map) -> Iterator[Progress | Mark | Snapshot]:
+        """Train from the current step to the end of the schedule, or from the state in the journal.
 
-        self.torch_threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # this thread's idle helpers would spin on the shards' cores
-        self.pool = ThreadPoolExecutor(min(self.shards, cpu_count()), initializer=torch.set_num_threads, initargs=(1,))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the threads."""
-        import torch
-
-        self.pool.shutdown()
-        torch.set_num_threads(self.torch_threads)
-
-    def run(self, control: Control, journal: Journal) -> Iterator[Progress | Mark | Snapshot]:
-        """Train from the current step to the end of the schedule, or from the state in the journal."""
-        import torch
-
+        ``side_by_side`` is :func:`map`, or that of a pool of threads, for the shards.
+        """
         schedule, halvings = self.schedule, 0
         last = round(schedule.end * schedule.steps)
         stopping, pace = False, 1 / schedule.steps  # pace: share of the schedule that a step takes
@@ -246,21 +210,21 @@ class _Trainer:
                 self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - self.step)
                 self.rounding_since = self.done
             try:
-                self.update()
-            except torch.cuda.OutOfMemoryError as error:  # a step changes parameters only after all gradients
+                self.update(side_by_side)
+            except OutOfGpuMemory:  # a step changes parameters only after all gradients
                 halvings += 1
                 if halvings > MOST_HALVINGS:
-                    self.workers.clear()
-                    raise _out_of_memory(self.device) from error
+                    del self.shards
+                    raise
                 self.halve()
                 continue
             self.step, self.done = self.step + 1, self.done + pace
             if self.step % LEARNING_STEPS == 0:
-                self.sampler.learn([worker.draws for worker in self.workers])
+                self.sampler.learn(self.shards.draws)
             if control.look.is_set():
                 control.look.clear()
                 vector = self.vector if self.rounding_since is None else self.rounding.apply(self.vector)
-                yield Snapshot(vector.cpu().numpy().copy())
+                yield Snapshot(vector.copy())
             steps = last if schedule.end == 1 else schedule.steps
             if self.step % max(1, schedule.steps // MARKS) == 0:
                 yield Mark(self.step / steps, psnr(math.sqrt(self.loss + self.fixed), self.peak))
@@ -276,13 +240,14 @@ class _Trainer:
             if not stopping and (self.step % LEARNING_STEPS == 0 or self.step == last) and journal.is_due(due):
                 journal.save("training.state", self.state())
 
-    def update(self) -> None:
+    def update(self, side_by_side: Map) -> None:
         """Make one step."""
         rate = learning_rate(self.done, self.optimizer.steps)
-        gradient, loss = self.gradient(self.rounding_since is not None)
+        rounded = self.vector if self.rounding_since is None else self.rounding.apply(self.vector)
+        gradient, loss = self.shards.step(rounded, side_by_side)
         if self.rounding_since is not None:
             opening = max(0.0, 1 - (self.done - self.rounding_since) / (1 - self.rounding_since) / OPENING_SHARE)
-            gradient = self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_BITS - 1) * opening), rate)
+            self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_BITS - 1) * opening), rate)
         self.optimizer.update(self.vector, gradient, rate)
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
 
@@ -297,37 +262,26 @@ class _Trainer:
     def state(self) -> State:
         """Return all that :meth:`restore` needs to continue from here."""
         return {
-            "vector": self.vector.cpu().numpy(), "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
-            "sampler": self.sampler.state(), "random": [shard.draws.rng.bit_generator.state for shard in self.workers],
+            "vector": self.vector, "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
+            "sampler": self.sampler.state(), "random": [draws.rng.bit_generator.state for draws in self.shards.draws],
             **{name: getattr(self, name) for name in STATE_NUMBERS},
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
         """Continue from a state."""
-        import torch
-
-        self.vector.copy_(torch.from_numpy(state["vector"]))
+        self.vector[:] = state["vector"]
         self.optimizer.restore(state["optimizer"])
         self.rounding.restore(state["rounding"])
         self.sampler.restore(state["sampler"])
-        for worker, random in zip(self.workers, state["random"], strict=True):
-            worker.draws.rng.bit_generator.state = random
+        for draws, random in zip(self.shards.draws, state["random"], strict=True):
+            draws.rng.bit_generator.state = random
         for name in STATE_NUMBERS:
             setattr(self, name, state[name])
-
-    def gradient(self, rounded: bool) -> tuple[torch.Tensor, float]:
-        """Return the gradient of one batch's mean squared error for the (rounded) parameters, and that error."""
-        weights = self.architecture.views(self.rounding.apply(self.vector) if rounded else self.vector)
-        losses = list(self.pool.map(lambda worker: worker.step(weights), self.workers))
-        total = self.workers[0].gradient
-        for worker in self.workers[1:]:
-            total += worker.gradient
-        return total.mul_(1 / self.shards), sum(losses) / self.shards
 
     def fitted(self) -> Fitted:
         """Return the trained network."""
         optimizer = self.optimizer
-        vector, momentum, square = (
-            values.cpu().numpy().copy() for values in (self.vector, optimizer.momentum, optimizer.square)
-        )
-        return Fitted(vector, momentum, square, optimizer.steps, self.loss, self.rounding.steps())
+        return Fitted(
+            self.vector.copy(), optimizer.momentum.copy(), optimizer.square.copy(), optimizer.steps, self.loss,
+            self.rounding.steps(),
+        )  # fmt: skip
