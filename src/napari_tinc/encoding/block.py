@@ -13,9 +13,11 @@ from .. import metrics
 from ..bounded import box as bounded_box
 from ..bounded.background import Background, is_left_by_background
 from ..bounded.check import checksum, violations
+from ..bounded.workers import in_threads
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
 from ..decoding.network_box import NetworkBox
+from ..devices import cpu_count
 from ..events import Finished, Mark, Preview, Progress
 from ..filtering.filter import Finish
 from ..format.blocks_file import Payload
@@ -132,11 +134,13 @@ def fit_block_events(
 ) -> Iterator[Progress | Preview | Block]:  # fmt: skip
     """Compress one block as :func:`fit_block` does, with events. No :class:`Block` comes if it is cancelled.
 
-    ``threads`` is how many train on a CPU; None for one a core.
+    ``threads`` is how many work on a CPU; None for one a core.
     """
     values = np.ascontiguousarray(values)
     if settings.bound is not None:
-        yield code_block(values, settings.bound, span, control.check)
+        with in_threads(threads or cpu_count()):
+            block = code_block(values, settings.bound, span, control.check)
+        yield block
         return
     task = Task(
         values, make_header(values, settings.weights_format), budget, settings, control=control, span=span,

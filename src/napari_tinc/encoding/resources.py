@@ -77,12 +77,13 @@ def memory_needed(tree: Octree, source: VolumeSource, nbytes: int, settings: Set
 def blocks_side_by_side(settings: Settings, tasks: Sequence[BlockTask], n_blocks: int) -> int:
     """Return how many of ``n_blocks`` blocks are fitted side by side: one a core, if they keep to the memory needed.
 
-    One at a time on a GPU, and without networks.
+    One at a time on a GPU.
     """
-    if settings.without_networks or pick_device(settings.device) != "cpu":
+    if not settings.without_networks and pick_device(settings.device) != "cpu":
         return 1
     voxels = max((math.prod(task.shape) for task in tasks), default=1)
-    further = (PROCESS_BYTES - BARE_PROCESS_BYTES) / (BYTES_PER_VOXEL * voxels)
+    bytes_per_voxel = BYTES_PER_EXACT_VOXEL if settings.without_networks else BYTES_PER_VOXEL
+    further = (PROCESS_BYTES - BARE_PROCESS_BYTES) / (bytes_per_voxel * voxels)
     return max(1, min(cpu_count(), n_blocks, 1 + int(further)))
 
 
