@@ -19,6 +19,7 @@ from .format.fill import is_fill
 from .format.networks_file import NetworksHeader
 from .format.quality import span_of
 from .octree import box_slices
+from .similarity import structural_similarity
 
 T = TypeVar("T")
 SLAB = 32  # Rows of the first axis that are compared at a time, on one CPU.
@@ -120,24 +121,23 @@ def map_ssim(
     reduce : called with the first row of a slab and the similarity of its voxels. Only voxels whose windows lie inside
         the volume are given: half a window is missing at each face. Row 0 is the first of these.
     """
-    from skimage.metrics import structural_similarity
-
     window = ssim_window(original.shape)
-    similarity: Any = structural_similarity
     low = float(original.min())
     # Squares of values far from 0 would leave no digits for the variance, so they are moved nearer to 0.
     offset = math.copysign(max(0.0, abs(low) - FAR_RANGES * value_range), low)
-    margin = window // 2
-    n_rows = len(original) - 2 * margin
-    inside = (slice(margin, -margin),) * original.ndim
+    missing = 3 - original.ndim  # axes of length one, which are put in front
+    windows = ((1, 1, 1)[:missing] + (window,) * original.ndim)[:3]
+    n_rows = len(original) - window + 1
 
     def slab(first: int) -> T:
         """Reduce the similarity of a slab."""
         check()
-        rows = min(SLAB, n_rows - first)
-        window_rows = slice(first, first + rows + 2 * margin)
-        pair = ((a[window_rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction))
-        return reduce(first, similarity(*pair, data_range=1.0, win_size=window, full=True)[1][inside])
+        rows = slice(first, min(first + SLAB, n_rows) + window - 1)
+        pair = [(a[rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction)]
+        similarity = np.empty([n - window + 1 for n in pair[0].shape])
+        in_space = [np.reshape(a, (1,) * missing + a.shape) for a in (*pair, similarity)]
+        structural_similarity(in_space[0], in_space[1], (windows[0], windows[1], windows[2]), in_space[2])
+        return reduce(first, similarity)
 
     with ThreadPoolExecutor(cpu_count()) as pool:
         return list(pool.map(slab, range(0, n_rows, SLAB)))

@@ -1,0 +1,136 @@
+"""Compiled code computes what the definition says, the same on any machine and with any number of threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import constriction
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from napari_tinc import compiled
+from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded.entropy import POWERS, Reader, Writer, categorical
+from napari_tinc.bounded.workers import LEAST_VOXELS, in_threads, side_by_side
+
+few = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+@given(st.data())
+@few
+def test_a_stack_of_symbols_is_that_of_constriction(data: st.DataObject) -> None:
+    """The bytes are those of files that were made with constriction, and are read back."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    writer, peer, runs = Writer(), constriction.stream.stack.AnsCoder(), []
+    for _ in range(data.draw(st.integers(0, 5))):
+        count = data.draw(st.integers(1, 40))
+        if data.draw(st.booleans()):
+            costs = rng.integers(0, data.draw(st.sampled_from([1, 30, 128])), data.draw(st.integers(2, 159)))
+            symbols = rng.integers(0, len(costs), count).astype(np.int32)
+            writer.put(symbols, categorical(costs))
+            runs.append((symbols, costs))
+        else:
+            n_bits = data.draw(st.integers(1, 40))
+            values = rng.integers(0, 2**n_bits, count)
+            writer.bits(values, n_bits)
+            runs.append((values, n_bits))
+    for symbols, model in reversed(runs):
+        if isinstance(model, int):
+            for low in reversed(range(0, model, 16)):
+                part = symbols >> low & (2 ** min(16, model - low) - 1)
+                peer.encode_reverse(part.astype(np.int32), constriction.stream.model.Uniform(2 ** min(16, model - low)))
+        else:
+            peer.encode_reverse(symbols, constriction.stream.model.Categorical(POWERS[model], perfect=False))
+    written = writer.to_bytes()
+    assert written == peer.get_compressed().astype("<u4").tobytes()
+    reader = Reader(written)
+    for symbols, model in runs:
+        same = (
+            reader.bits(model, len(symbols)) if isinstance(model, int) else reader.get(categorical(model), len(symbols))
+        )
+        assert (same == symbols).all()
+    reader.end()
+
+
+def waves(shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
+    z, y, x = np.indices(shape) / 5
+    noise = np.random.default_rng(0).normal(0, 9, shape)
+    return (900 + 400 * np.sin(z + 0.3 * y) * np.cos(x) + noise).astype(dtype)
+
+
+@pytest.mark.parametrize(("dtype", "bound", "dead_zone"), [("u2", 0, 0), ("f4", 0.5, 0), ("f4", 0, 0), ("u2", 6, 0.1)])
+def test_threads_make_the_same_bytes(dtype: str, bound: float, dead_zone: float) -> None:
+    volume = waves((60, 50, 64), dtype)
+    assert volume.size // 8 > LEAST_VOXELS  # so that the finest stages are shared
+    made = []
+    for threads in (1, 2, 3):
+        with in_threads(threads):
+            data = bounded_box.encode_box(volume, bound, 2, dead_zone)
+            made.append((data, bounded_box.decode_box(data, volume.shape, volume.dtype).tobytes()))
+    assert made[0] == made[1] == made[2]
+
+
+def test_an_error_in_one_of_several_threads_is_raised() -> None:
+    def work(number: int) -> int:
+        if number == 2:
+            raise ValueError("the third")
+        return number
+
+    assert side_by_side(2, work) == [0, 1]
+    with pytest.raises(ValueError, match="the third"):
+        side_by_side(4, work)
+
+
+SHOW_CODE = """
+import numpy as np
+from napari_tinc.bounded import box, kernels
+rng = np.random.default_rng(0)
+for dtype in ("u2", "f4"):
+    values = rng.integers(0, 500, (9, 9, 9)).astype(dtype)
+    box.decode_box(box.encode_box(values, 0), values.shape, values.dtype)
+for name, function in vars(kernels).items():
+    if hasattr(function, "overloads"):
+        assert not function.targetoptions["fastmath"]
+        for code in function.inspect_llvm().values():
+            print("%", name)
+            print(code)
+"""
+
+
+def test_no_product_and_sum_are_fused(tmp_path: Path) -> None:
+    """What LLVM is given to compile for decoding lets it neither fuse nor reorder: IEEE 754 on every machine."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}  # code that was kept can not be looked at
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_CODE], check=True, capture_output=True, text=True, env=environment, timeout=110
+    )
+    assert {"% predict", "% activity", "% classify", "% place"} <= set(done.stdout.split("\n"))
+    lines = [line for line in done.stdout.split("\n") if " fmul " in line or " fadd " in line or "@llvm.f" in line]
+    assert len(lines) > 10
+    assert not [
+        line for line in lines if any(flag in line for flag in (" fast ", "contract", "reassoc", "fma", "fmul fast"))
+    ]
+
+
+def test_without_a_folder_for_a_cache_functions_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    original, asked = numba.njit, []
+
+    def njit(**options: Any) -> Any:
+        asked.append(options.get("cache", False))
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return original(**options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+
+    def doubled(x: int) -> int:
+        return 2 * x
+
+    assert compiled.compiled(doubled)(4) == 8 and asked[:2] == [True, False]
