@@ -226,7 +226,7 @@ def rank_tables() -> Cases:
         found, n_bits, rest = entropy.tokens_of(np.array(gaps))
         laws = Tables.of([(np.zeros(len(found), np.uint8), found)])
         laws.write(writer)
-        writer.put(found, laws.models()[0] or entropy.categorical([0, 0]))
+        writer.put(found, entropy.categorical(laws.costs[0] if len(laws.costs[0]) > 1 else [0, 0]))
         writer.further_bits(n_bits, rest)
         return writer.to_bytes()
 

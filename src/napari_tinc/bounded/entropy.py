@@ -6,7 +6,7 @@ about as often 0 as 1. Every voxel has a class, and neighbouring classes share a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import streams
-from .streams import LEAST_LARGE, Model
+from .streams import LEAST_LARGE, LOOKUP_BITS, MOST_BITS, Model, Models
 
 MAX_CLASSES = 200  # Classes of voxels: larger ones are refused.
 MAX_TOKEN = 2 * LEAST_LARGE - 2 + 4 * 36  # The token of magnitudes just under 2^39.
-MAX_BITS = 37  # The further bits of these.
-_EACH = np.arange(MAX_BITS + 1, dtype=np.uint8)
 COST_STEP = 0.8408964152537145  # A cost of 1 more makes a token this much less probable: 2^(-1/4).
 MAX_COST = 127  # Larger costs are refused.
 COST_SHIFTS = 8  # So many ways to round costs are tried.
@@ -104,25 +102,22 @@ class Tables:
             all_costs.append(costs)
         return cls(ends, all_costs)
 
-    def models(self) -> list[Model | None]:
-        """Return a model for each table; None if the table has one token, which takes no bits."""
-        return [categorical(costs) if len(costs) > 1 else None for costs in self.costs]
-
-    def segments(self, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Sort voxels by table. Return their order, and the number of voxels of each table.
-
-        Raises
-        ------
-        ValueError
-            If a class is beyond all tables.
-        """
+    def models(self) -> Models:
+        """Return the models of all tables."""
         lengths = [end - start for start, end in zip([0, *self.ends], self.ends, strict=False)]
-        table_of = np.repeat(np.arange(len(lengths), dtype=np.uint8), lengths)
-        if classes.size and classes.max() >= len(table_of):
-            raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(table_of)}")
-        order, counts = np.empty(len(classes), np.int32), np.zeros(len(lengths), np.int64)
-        streams.sort_by_table(classes, table_of, counts, order)
-        return order, counts
+        n = len(lengths)
+        cumulative, lookup = np.zeros((n, MAX_TOKEN + 2), np.uint64), np.zeros((n, 2**LOOKUP_BITS), np.uint8)
+        is_coded = np.array([len(costs) > 1 for costs in self.costs], np.bool_)
+        for table in np.flatnonzero(is_coded):
+            model = categorical(self.costs[table])
+            cumulative[table, : len(model.cumulative)], lookup[table] = model
+        return Models(np.repeat(np.arange(n, dtype=np.uint8), lengths), cumulative, lookup, is_coded)
+
+
+def _check_classes(models: Models, classes: NDArray[np.uint8]) -> None:
+    """Raise ValueError if a class is beyond all tables."""
+    if classes.size and classes.max() >= len(models.table_of):
+        raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(models.table_of)}")
 
 
 def _bits_of_tables(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,24 +164,23 @@ class Writer:
     """Collect symbols in the order in which a decoder reads them."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[NDArray[Any], Model | tuple[int, int]]] = []  # symbols under a model, or some bits
+        self._runs: list[tuple[Callable[..., None], tuple[Any, ...]]] = []  # what writes them, and what it takes
+        self._most_words = 2  # of the state; a symbol moves at most one more
+
+    def _append(self, write: Callable[..., None], symbols: int, *arguments: Any) -> None:
+        """Append so many symbols."""
+        if symbols:
+            self._runs.append((write, arguments))
+            self._most_words += symbols
 
     def put(self, symbols: NDArray[np.int32], model: Model) -> None:
         """Append symbols under one model."""
-        self._runs.append((symbols, model))
+        self._append(streams.push, len(symbols), model.cumulative, symbols)
 
-    def tokens(
-        self, tables: Tables, models: Sequence[Model | None], classes: NDArray[np.uint8], tokens: NDArray[np.int32]
-    ) -> None:
-        """Append the tokens of voxels, sorted by table."""
-        order, counts = tables.segments(classes)
-        ordered = np.empty(len(tokens), np.int32)
-        streams.gather(tokens, order, ordered)
-        first = 0
-        for n, model in zip(counts.tolist(), models, strict=True):
-            if n and model is not None:
-                self.put(ordered[first : first + n], model)
-            first += n
+    def tokens(self, models: Models, classes: NDArray[np.uint8], tokens: NDArray[np.int32]) -> None:
+        """Append the tokens of voxels, sorted by the table of their class. ValueError if a class has none."""
+        _check_classes(models, classes)
+        self._append(streams.push_tokens, len(tokens), classes, *models, tokens)
 
     def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Model) -> None:
         """Append integers of any size: their tokens under one model, then their further bits."""
@@ -196,29 +190,19 @@ class Writer:
 
     def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
         """Append the further bits of integers, those with the fewest bits first."""
-        order, counts = np.empty(len(n_bits), np.int32), np.zeros(MAX_BITS + 1, np.int64)
-        streams.sort_by_table(n_bits, _EACH, counts, order)
-        ordered = rest[order[counts[0] :]]
-        first = 0
-        for n in (np.flatnonzero(counts[1:]) + 1).tolist():
-            self.bits(ordered[first : first + counts[n]], n)
-            first += counts[n]
+        parts = int(((n_bits.astype(np.int64) + MOST_BITS - 1) // MOST_BITS).sum())
+        self._append(streams.push_further_bits, parts, n_bits, rest)
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""
-        for low in range(0, n, 16):
-            self._runs.append((values, (low, min(16, n - low))))
+        for low in range(0, n, MOST_BITS):
+            self._append(streams.push_bits, len(values), values, low, min(MOST_BITS, n - low))
 
     def to_bytes(self) -> bytes:
         """Encode all that was appended."""
-        # A symbol moves at most one word, and the state in the end is two.
-        words = np.empty(sum(len(symbols) for symbols, _ in self._runs) + 2, np.uint32)
-        head = np.zeros(2, np.uint64)
-        for symbols, model in reversed(self._runs):
-            if isinstance(model, Model):
-                streams.push(words, head, model.cumulative, symbols)
-            else:
-                streams.push_bits(words, head, symbols, *model)
+        words, head = np.empty(self._most_words, np.uint32), np.zeros(2, np.uint64)
+        for write, arguments in reversed(self._runs):
+            write(words, head, *arguments)
         state, n = int(head[0]), int(head[1])
         while state:
             words[n], state, n = state & 0xFFFFFFFF, state >> 32, n + 1
@@ -246,17 +230,11 @@ class Reader:
         streams.pop(self._words, self._head, model.cumulative, model.lookup, symbols)
         return symbols
 
-    def tokens(self, tables: Tables, models: Sequence[Model | None], classes: NDArray[np.uint8]) -> NDArray[np.int32]:
-        """Read a token for each voxel, given the classes."""
-        order, counts = tables.segments(classes)
-        ordered, tokens = np.zeros(len(classes), np.int32), np.empty(len(classes), np.int32)
-        first = 0
-        for n, model in zip(counts.tolist(), models, strict=True):
-            if n and model is not None:
-                part = ordered[first : first + n]
-                streams.pop(self._words, self._head, model.cumulative, model.lookup, part)
-            first += n
-        streams.scatter(ordered, order, tokens)
+    def tokens(self, models: Models, classes: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Read a token for each voxel, given the classes. ValueError if a class has no table."""
+        _check_classes(models, classes)
+        tokens = np.empty(len(classes), np.int32)
+        streams.pop_tokens(self._words, self._head, classes, *models, tokens)
         return tokens
 
     def integers(self, model: Model, count: int) -> NDArray[np.int64]:
@@ -265,26 +243,15 @@ class Reader:
 
     def integers_of(self, tokens: NDArray[np.int32]) -> NDArray[np.int64]:
         """Read the further bits of tokens, and return the integers."""
-        integers, n_bits = np.empty(len(tokens), np.int64), np.empty(len(tokens), np.uint8)
-        if streams.small_integers(tokens, integers, n_bits):
-            order, counts = np.empty(len(tokens), np.int32), np.zeros(MAX_BITS + 1, np.int64)
-            streams.sort_by_table(n_bits, _EACH, counts, order)
-            large = order[counts[0] :]
-            rest = np.zeros(len(large), np.int64)
-            first = 0
-            for n in (np.flatnonzero(counts[1:]) + 1).tolist():
-                for low in range(0, n, 16):
-                    part = rest[first : first + counts[n]]
-                    streams.pop_bits(self._words, self._head, part, low, min(16, n - low))
-                first += counts[n]
-            streams.large_integers(tokens, large, rest, integers)
+        integers = np.empty(len(tokens), np.int64)
+        streams.pop_integers(self._words, self._head, tokens, integers)
         return integers
 
     def bits(self, n: int, count: int) -> NDArray[np.int64]:
         """Read ``count`` values of ``n`` bits."""
         values = np.zeros(count, np.int64)
-        for low in range(0, n, 16):
-            streams.pop_bits(self._words, self._head, values, low, min(16, n - low))
+        for low in range(0, n, MOST_BITS):
+            streams.pop_bits(self._words, self._head, values, low, min(MOST_BITS, n - low))
         return values
 
     def number(self, name: str, low: int, high: int, model: Model = FLAT) -> int:

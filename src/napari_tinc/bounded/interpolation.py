@@ -127,9 +127,8 @@ def decode_integers(
     reader = Reader(data)
     first = reader.number("first voxel", 0, high)
     background = reader.number("background", -1, high)
-    tables = Tables.read(reader)
-    empty_tables = Tables.read(reader) if background >= 0 else Tables([], [])
-    models, empty_models = tables.models(), empty_tables.models()
+    models = Tables.read(reader).models()
+    empty_models = (Tables.read(reader) if background >= 0 else Tables([], [])).models()
     known_weights = _WeightsByParity()
     if hidden is not None:
         hidden = hidden[(slice(None, None, 2**last),) * 3]
@@ -146,18 +145,18 @@ def decode_integers(
         check()
         empty = None
         if background < 0 and hidden is None:
-            integers = reader.integers_of(reader.tokens(tables, models, classes))
+            integers = reader.integers_of(reader.tokens(models, classes))
         else:
             is_coded = np.ones(count, bool) if hidden is None else ~hidden[place].ravel()
             if background >= 0:
                 emptiness = stage.emptiness()
                 near = np.flatnonzero((emptiness > 0) & is_coded)
                 empty = np.zeros(count, bool)
-                empty[near] = reader.tokens(empty_tables, empty_models, emptiness[near]) > 0
+                empty[near] = reader.tokens(empty_models, emptiness[near]) > 0
                 is_coded &= ~empty
             others = np.flatnonzero(is_coded)
             integers = np.zeros(count, np.int64)
-            integers[others] = reader.integers_of(reader.tokens(tables, models, classes[others]))
+            integers[others] = reader.integers_of(reader.tokens(models, classes[others]))
         return Coded(prediction, integers, empty)
 
     box = _code_stages(
@@ -249,8 +248,8 @@ def encode_integers(
             writer.integers([int(stage.fitted is not None)], STEEP)
         for weights in stage.fitted or ():
             writer.integers(weights, MEDIUM)
-        writer.tokens(empty_tables, empty_models, stage.emptiness, stage.empty)
-        writer.tokens(tables, models, stage.classes, stage.tokens)
+        writer.tokens(empty_models, stage.emptiness, stage.empty)
+        writer.tokens(models, stage.classes, stage.tokens)
         writer.further_bits(stage.n_bits, stage.rest)
     return writer.to_bytes(), values
 

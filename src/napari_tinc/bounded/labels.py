@@ -213,7 +213,7 @@ def _write_places(writer: Writer, box: Ints, n_labels: int, check: Check) -> Non
     tables.write(writer)
     for classes, places, others in coded:
         check()
-        writer.tokens(tables, models, classes, places)
+        writer.tokens(models, classes, places)
         writer.bits(others.astype(np.int64), n_bits)
 
 
@@ -229,13 +229,12 @@ def _read_places(reader: Reader, shape: tuple[int, ...], n_labels: int, check: C
         return indices
 
     first = int(read_indices(1)[0])
-    tables = Tables.read(reader)
-    models = tables.models()
+    models = Tables.read(reader).models()
 
     def code_stage(vote: _Vote, place: Place) -> Ints:
         """Decode a stage."""
         check()
-        places = reader.tokens(tables, models, vote.classes)
+        places = reader.tokens(models, vote.classes)
         labels = vote.labels(places)
         others = np.flatnonzero(places == OTHER_LABEL)
         labels[others] = read_indices(len(others))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..control import Check
 from . import interpolation
-from .entropy import Reader, Tables, Writer, tokens_of
+from .entropy import Reader, Tables, Writer, categorical, tokens_of
 from .shaping import reach
 
 # The fields of Head but for the table; bytes of the table and of the low bits; number of corrections.
@@ -296,7 +296,7 @@ def _pack_table(table: NDArray[np.int64]) -> bytes:
     writer = Writer()
     tables = Tables.of([(np.zeros(len(tokens), np.uint8), tokens)])
     tables.write(writer)
-    writer.tokens(tables, tables.models(), np.zeros(len(tokens), np.uint8), tokens)
+    writer.tokens(tables.models(), np.zeros(len(tokens), np.uint8), tokens)
     writer.further_bits(n_bits, rest)
     return writer.to_bytes()
 
@@ -306,10 +306,10 @@ def with_table(head: Head, data: bytes, n_voxels: int) -> Head:
     if head.high >= n_voxels or head.kind is BoxKind.GRID or head.n_low_bits or head.bound:
         raise ValueError(f"table of {head.high + 1} integers for {n_voxels} voxels, expected fewer, and ranks only")
     reader = Reader(data)
-    models = Tables.read(reader).models()
-    if len(models) != 1 or models[0] is None:
-        raise ValueError(f"table of integers has {len(models)} distributions, expected 1")
-    gaps = reader.integers(models[0], head.high)
+    costs = Tables.read(reader).costs
+    if len(costs) != 1 or len(costs[0]) == 1:
+        raise ValueError(f"table of integers has {len(costs)} distributions, expected 1")
+    gaps = reader.integers(categorical(costs[0]), head.high)
     reader.end()
     if gaps.min() < 1 or gaps.astype(np.float64).sum() >= interpolation.MAX_HIGH:
         raise ValueError("table of integers does not ascend within the range")

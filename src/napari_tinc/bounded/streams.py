@@ -15,6 +15,7 @@ from ..compiled import compiled
 
 PRECISION = 24  # Probabilities are multiples of 2^-24.
 LOOKUP_BITS = 8  # A search for a symbol begins at a place that these highest bits of a probability give.
+MOST_BITS = 16  # Plain bits are written and read so many at a time.
 LEAST_LARGE = 8  # Smaller magnitudes have tokens of their own, one for each sign; larger ones share tokens.
 _STATE_BITS = 64
 _LOW_24 = np.uint64(2**PRECISION - 1)
@@ -48,6 +49,22 @@ class Model(NamedTuple):
         return cls(cumulative, (np.searchsorted(cumulative, places, side="right") - 1).astype(np.uint8))
 
 
+class Models(NamedTuple):
+    """The models of tables of tokens.
+
+    Attributes
+    ----------
+    table_of : uint8 (classes,), the table of every class.
+    cumulative, lookup : of the model of every table, see :class:`Model`; (tables, n + 1) and (tables, 2^LOOKUP_BITS).
+    is_coded : whether a table has more than one token. One alone, which is 0, takes no bits.
+    """
+
+    table_of: NDArray[np.uint8]
+    cumulative: NDArray[np.uint64]
+    lookup: NDArray[np.uint8]
+    is_coded: NDArray[np.bool_]
+
+
 @compiled
 def push(
     words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], symbols: NDArray[np.int32]
@@ -69,7 +86,7 @@ def push(
 def push_bits(
     words: NDArray[np.uint32], head: NDArray[np.uint64], values: NDArray[np.int64], low: int, width: int
 ) -> None:
-    """Write the bits ``low`` to ``low + width`` of values, width at most 16, the last value first."""
+    """Write the bits ``low`` to ``low + width`` of values, width at most MOST_BITS, the last value first."""
     state, n = head[0], head[1]
     mask, first, shift = np.uint64((1 << width) - 1), np.uint64(low), np.uint64(PRECISION - width)
     share = np.uint64(1) << shift
@@ -108,7 +125,7 @@ def pop(
 def pop_bits(
     words: NDArray[np.uint32], head: NDArray[np.uint64], values: NDArray[np.int64], low: int, width: int
 ) -> None:
-    """Read the bits ``low`` to ``low + width`` of values, width at most 16, into what they have."""
+    """Read the bits ``low`` to ``low + width`` of values, width at most MOST_BITS, into what they have."""
     state, n = head[0], head[1]
     shift, first = np.uint64(PRECISION - width), np.uint64(low)
     mask = (np.uint64(1) << shift) - np.uint64(1)
@@ -152,17 +169,89 @@ def count_tokens(counts: NDArray[np.int64], classes: NDArray[np.uint8], tokens: 
 
 
 @compiled
-def gather(symbols: NDArray[np.int32], order: NDArray[np.int32], out: NDArray[np.int32]) -> None:
-    """Copy the symbols at the places of ``order``."""
+def push_tokens(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
+    cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Write the tokens of voxels, sorted by the table of their class; see :class:`Models`."""
+    order, counts = np.empty(len(classes), np.int32), np.zeros(len(cumulative), np.int64)
+    sort_by_table(classes, table_of, counts, order)
+    ordered = np.empty(len(classes), np.int32)
     for index in range(len(order)):
-        out[index] = symbols[order[index]]
+        ordered[index] = tokens[order[index]]
+    last = len(order)
+    for table in range(len(counts) - 1, -1, -1):
+        if is_coded[table]:
+            push(words, head, cumulative[table], ordered[last - counts[table] : last])
+        last -= counts[table]
 
 
 @compiled
-def scatter(symbols: NDArray[np.int32], order: NDArray[np.int32], out: NDArray[np.int32]) -> None:
-    """Copy symbols to the places of ``order``."""
+def pop_tokens(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
+    cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Read the tokens that :func:`push_tokens` wrote."""
+    order, counts = np.empty(len(classes), np.int32), np.zeros(len(cumulative), np.int64)
+    sort_by_table(classes, table_of, counts, order)
+    ordered = np.zeros(len(classes), np.int32)
+    first = 0
+    for table in range(len(counts)):
+        if is_coded[table]:
+            pop(words, head, cumulative[table], lookup[table], ordered[first : first + counts[table]])
+        first += counts[table]
     for index in range(len(order)):
-        out[order[index]] = symbols[index]
+        tokens[order[index]] = ordered[index]
+
+
+@compiled
+def push_further_bits(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], n_bits: NDArray[np.uint8], rest: NDArray[np.int64]
+) -> None:
+    """Write the further bits of integers, so that those with the fewest are read first."""
+    each, order, counts = np.arange(256).astype(np.uint8), np.empty(len(n_bits), np.int32), np.zeros(256, np.int64)
+    sort_by_table(n_bits, each, counts, order)
+    ordered = np.empty(len(rest), np.int64)
+    for index in range(len(order)):
+        ordered[index] = rest[order[index]]
+    last = len(order)
+    for n in range(len(counts) - 1, 0, -1):
+        if counts[n]:
+            for low in range((n - 1) // MOST_BITS * MOST_BITS, -1, -MOST_BITS):
+                push_bits(words, head, ordered[last - counts[n] : last], low, min(MOST_BITS, n - low))
+            last -= counts[n]
+
+
+@compiled
+def pop_integers(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], tokens: NDArray[np.int32], integers: NDArray[np.int64]
+) -> None:
+    """Turn tokens into integers, of which the further bits are read as :func:`push_further_bits` wrote them."""
+    n_bits = np.empty(len(tokens), np.uint8)
+    some_large = False
+    for index in range(len(tokens)):
+        token = tokens[index]
+        half = (np.int64(token) + 1) >> 1
+        integers[index] = half if token & 1 else -half
+        above = token - (2 * LEAST_LARGE - 1)
+        n_bits[index] = 0 if above < 0 else (above >> 2) + 2
+        some_large |= above >= 0
+    if not some_large:
+        return
+    each, order, counts = np.arange(256).astype(np.uint8), np.empty(len(tokens), np.int32), np.zeros(256, np.int64)
+    sort_by_table(n_bits, each, counts, order)
+    first = counts[0]
+    rest = np.zeros(len(tokens), np.int64)
+    for n in range(1, len(counts)):
+        for low in range(0, n if counts[n] else 0, MOST_BITS):
+            pop_bits(words, head, rest[first : first + counts[n]], low, min(MOST_BITS, n - low))
+        first += counts[n]
+    for index in range(counts[0], len(order)):
+        place = order[index]
+        above = np.int64(tokens[place]) - (2 * LEAST_LARGE - 1)
+        octave = (above >> 2) + 3
+        size = (1 << octave) + ((above & 3) << (octave - 2)) + (rest[index] >> 1)
+        integers[place] = -size if rest[index] & 1 else size
 
 
 @compiled
@@ -184,30 +273,3 @@ def split_integers(
             tokens[index] = 2 * LEAST_LARGE - 1 + (octave - 3) * 4 + ((size >> (octave - 2)) & 3)
             n_bits[index] = octave - 1
             rest[index] = (size & ((1 << (octave - 2)) - 1)) << 1 | (value < 0)
-
-
-@compiled
-def small_integers(tokens: NDArray[np.int32], integers: NDArray[np.int64], n_bits: NDArray[np.uint8]) -> bool:
-    """Turn tokens into integers, and into the number of their further bits. Return whether any token has some."""
-    large = False
-    for index in range(len(tokens)):
-        token = tokens[index]
-        half = (np.int64(token) + 1) >> 1
-        integers[index] = half if token & 1 else -half
-        above = token - (2 * LEAST_LARGE - 1)
-        n_bits[index] = 0 if above < 0 else (above >> 2) + 2
-        large |= above >= 0
-    return large
-
-
-@compiled
-def large_integers(
-    tokens: NDArray[np.int32], places: NDArray[np.int32], rest: NDArray[np.int64], integers: NDArray[np.int64]
-) -> None:
-    """Put the integers of tokens with further bits at their places."""
-    for index in range(len(places)):
-        place = places[index]
-        above = np.int64(tokens[place]) - (2 * LEAST_LARGE - 1)
-        octave = (above >> 2) + 3
-        size = (1 << octave) + ((above & 3) << (octave - 2)) + (rest[index] >> 1)
-        integers[place] = -size if rest[index] & 1 else size
