@@ -23,6 +23,24 @@ Ints = NDArray[Any]  # int32 or int64
 
 
 @compiled
+def _with_weights(
+    taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], weights: NDArray[np.int64], like: Ints
+) -> tuple[NDArray[np.int64], Ints]:
+    """Return the taps that have a weight, that of their row times their scale, and the weights, in the dtype of sums.
+
+    Both are filled up with weights of 0 to a multiple of what is added at a time.
+    """
+    offsets, factors, n = np.zeros(len(taps) + TAPS, np.int64), np.zeros(len(taps) + TAPS, like.dtype), 0
+    for tap in range(len(taps)):
+        factor = scales[tap] * weights[rows[tap]]
+        if factor:
+            offsets[n], factors[n] = taps[tap], factor
+            n += 1
+    n = (n + TAPS - 1) // TAPS * TAPS
+    return offsets[:n], factors[:n]
+
+
+@compiled
 def _add_weighted(total: Ints, flat: Ints, start: int, taps: NDArray[np.int64], weights: Ints) -> None:
     """Add weighted neighbours of the places from ``start``."""
     n = len(total)
@@ -38,9 +56,9 @@ def _add_weighted(total: Ints, flat: Ints, start: int, taps: NDArray[np.int64], 
 
 @compiled
 def predict(
-    values: Ints, errors: Ints, first: int, last: int, taps: NDArray[np.int64], weights: Ints,
-    error_taps: NDArray[np.int64], error_weights: Ints, pairs: NDArray[np.int64], norms: NDArray[np.float64],
-    line_weight: int, noise: float, most: int, total: Ints, prediction: Ints,
+    values: Ints, errors: Ints, first: int, last: int, taps: NDArray[np.int64], rows: NDArray[np.int64],
+    scales: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64],
+    norms: NDArray[np.float64], noise: float, weights: NDArray[np.int64], most: int, total: Ints, prediction: Ints,
 ) -> None:  # fmt: skip
     """Predict voxels, in eighths, from 0 to ``most``.
 
@@ -48,21 +66,25 @@ def predict(
     ----------
     values, errors : of all parities, flat.
     first, last : the span.
-    taps, weights, error_taps, error_weights : offsets of neighbours, and their weights in units of 2^-WEIGHT_BITS
-        eighths.
-    pairs, norms : offsets of opposite neighbours (n, 2), and their squared distances: see :func:`along_lines`.
-    line_weight : weight of the mean along lines, in the same units; 0 for none.
-    noise : see :func:`along_lines`.
+    taps, rows, scales, error_taps, error_rows : offsets of neighbours, the numbers of their terms, and the weights of
+        values in these.
+    pairs, norms, noise : offsets of opposite neighbours (n, 2), their squared distances, and the squared difference of
+        two neighbours that says nothing.
+    weights : of all terms, in units of 2^-WEIGHT_BITS eighths; the last but one is that of the mean along lines, and
+        the last that of the mean of the nearest neighbours.
     total : scratch (CHUNK,), in the dtype of all sums.
     prediction : over the span; overwritten.
     """
+    offsets, factors = _with_weights(taps, rows, scales, weights, total)
+    error_offsets, error_factors = _with_weights(error_taps, error_rows, np.ones_like(error_taps), weights, total)
+    line_weight = weights[-2]
     above, below = np.empty(CHUNK), np.empty(CHUNK)
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
         part = total[:n]
         part[:] = 1 << (WEIGHT_BITS - 1)
-        _add_weighted(part, values, start, taps, weights)
-        _add_weighted(part, errors, start, error_taps, error_weights)
+        _add_weighted(part, values, start, offsets, factors)
+        _add_weighted(part, errors, start, error_offsets, error_factors)
         if line_weight:
             _sum_lines(values, start, pairs, norms, noise, above[:n], below[:n])
             for i in range(n):
@@ -95,23 +117,26 @@ def _sum_lines(
 
 @compiled
 def activity(
-    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64], weights: Ints,
-    error_taps: NDArray[np.int64], error_weights: Ints, out: Ints,
+    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64],
+    rows: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], weights: NDArray[np.int64],
+    out: Ints,
 ) -> None:  # fmt: skip
-    """Sum how far neighbours are from the prediction, and the sizes of their errors, both weighted; over the span."""
+    """Sum how far neighbours are from the prediction, and the sizes of their errors, in eighths, both weighted."""
+    offsets, factors = _with_weights(taps, rows, np.full_like(taps, 8), weights, out)
+    error_offsets, error_factors = _with_weights(error_taps, error_rows, np.ones_like(error_taps), weights, out)
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
         total, predicted = out[start : start + n], prediction[start : start + n]
         total[:] = 0
-        for tap in range(0, len(taps), 2):
-            a, b = values[start + taps[tap] :][:n], values[start + taps[tap + 1] :][:n]
-            wa, wb = weights[tap], weights[tap + 1]
+        for tap in range(0, len(offsets), 2):
+            a, b = values[start + offsets[tap] :][:n], values[start + offsets[tap + 1] :][:n]
+            wa, wb = factors[tap], factors[tap + 1]
             for i in range(n):
                 centre = (predicted[i] + 4) >> 3
                 total[i] += wa * abs(a[i] - centre) + wb * abs(b[i] - centre)
-        for tap in range(0, len(error_taps), 2):
-            a, b = errors[start + error_taps[tap] :][:n], errors[start + error_taps[tap + 1] :][:n]
-            wa, wb = error_weights[tap], error_weights[tap + 1]
+        for tap in range(0, len(error_offsets), 2):
+            a, b = errors[start + error_offsets[tap] :][:n], errors[start + error_offsets[tap + 1] :][:n]
+            wa, wb = error_factors[tap], error_factors[tap + 1]
             for i in range(n):
                 total[i] += wa * abs(a[i]) + wb * abs(b[i])
 

@@ -121,3 +121,20 @@ def neighbours_of(parity: Parity, known: tuple[bool, ...]) -> Neighbours:
         terms, value_taps, values_of, scales, error_taps, errors_of, np.array(pairs), np.array(norms),
         shells, spread_taps, spread_of, size_taps, sizes_of, np.array(votes),
     )  # fmt: skip
+
+
+class Offsets(NamedTuple):
+    """By how many places neighbours are away from a voxel in the flat arrays of a level: see :class:`Neighbours`."""
+
+    values: NDArray[np.int64]
+    errors: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    spread: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+@lru_cache(maxsize=1024)
+def offsets_of(parity: Parity, known: tuple[bool, ...], strides: tuple[int, ...]) -> Offsets:
+    """Find the neighbours of the voxels of a parity in arrays of which ``strides`` are those of :class:`.Level`."""
+    near, steps = neighbours_of(parity, known), np.array(strides, np.int64)
+    return Offsets(*(taps @ steps for taps in (near.values, near.errors, near.pairs, near.spread, near.sizes)))

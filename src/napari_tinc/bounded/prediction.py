@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from . import fit_kernels, kernels
 from .entropy import MAX_CLASSES
 from .kernels import WEIGHT_BITS
-from .neighbours import ORBITS, ORDER, Neighbours, Parity, index_of, neighbour, neighbours_of
+from .neighbours import ORBITS, ORDER, Neighbours, Parity, index_of, neighbour, neighbours_of, offsets_of
 from .workers import Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
@@ -66,13 +67,13 @@ class Level:
         self.known[number] = True
 
 
-def _filled_up(taps: NDArray[np.int64], weights: NDArray[np.int64], dtype: Any) -> tuple[NDArray[np.int64], Ints]:
-    """Leave out taps without a weight, and fill up the rest with such, to a multiple of what kernels add at a time."""
-    used = np.flatnonzero(weights)
-    size = -(-len(used) // kernels.TAPS) * kernels.TAPS
-    out, out_weights = np.zeros(size, np.int64), np.zeros(size, dtype)
-    out[: len(used)], out_weights[: len(used)] = taps[used], weights[used]
-    return out, out_weights
+@lru_cache(maxsize=64)
+def _edges(step: int, most: int) -> list[int]:
+    """Return the activities at which a class ends, for a distance of the integers that can be coded, up to ``most``."""
+    unit = step << (3 + ACTIVITY_BITS)
+    edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
+    edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
+    return [edge for edge in edges if edge <= most]
 
 
 class ParityStage:
@@ -85,6 +86,7 @@ class ParityStage:
         self.known, self.parity, self.shape = known, parity, shape
         self.size = math.prod(shape)
         self._near = neighbours_of(parity, tuple(known.known))
+        self.offsets = offsets_of(parity, tuple(known.known), tuple(known.strides.tolist()))
         self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
         _, self._plane, self._row, _ = known.strides.tolist()
         self._origin = PAD * (self._plane + self._row + 1)
@@ -110,11 +112,7 @@ class ParityStage:
 
     def offsets_at(self, offsets: Sequence[Parity]) -> NDArray[np.int64]:
         """Return by how many places neighbours are away from a voxel: those at offsets and at their mirror images."""
-        return self.offsets(np.array([neighbour(self.parity, o) for offset in offsets for o in ORBITS[offset]]))
-
-    def offsets(self, taps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return by how many places neighbours are away from a voxel, if arrays begin with the first parity."""
-        return taps @ self.known.strides
+        return np.array([neighbour(self.parity, o) for offset in offsets for o in ORBITS[offset]]) @ self.known.strides
 
     def predict(self, weights: Sequence[int]) -> Ints:
         """Predict all voxels, in eighths, with weights in units of 2^-WEIGHT_BITS. Over the span."""
@@ -145,22 +143,20 @@ class ParityStage:
 
     def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
         """Return the array of a prediction, and what fills some planes of it."""
-        near, known = self._near, self.known
+        near, known, offsets = self._near, self.known, self.offsets
         sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in near.terms]
         most = 8 * known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
         of_mean = 2**WEIGHT_BITS - sum(w for w, (name, _) in zip(weights, near.terms, strict=True) if name != "errors")
-        of_terms = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
-        taps = _filled_up(self.offsets(near.values), near.scales * of_terms[near.values_of], dtype)
-        error_taps = _filled_up(self.offsets(near.errors), of_terms[near.errors_of], dtype)
+        all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
         prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
-        pairs = self.offsets(near.pairs)
 
         def work(planes: slice) -> None:
             """Predict some planes."""
             kernels.predict(
-                known.values.reshape(-1), known.errors.reshape(-1), *self._span(planes), *taps, *error_taps,
-                pairs, near.norms, weights[-1], self.noise, 8 * known.high, np.empty(kernels.CHUNK, dtype), prediction,
+                known.values.reshape(-1), known.errors.reshape(-1), *self._span(planes), offsets.values, near.values_of,
+                near.scales, offsets.errors, near.errors_of, offsets.pairs, near.norms, self.noise, all_weights,
+                8 * known.high, np.empty(kernels.CHUNK, dtype), prediction,
             )  # fmt: skip
 
         return prediction, work
@@ -174,25 +170,20 @@ class ParityStage:
         sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in near.shells]
         most = 8 * known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
-        of_terms = np.array(weights, np.int64)
-        taps = _filled_up(self.offsets(near.spread), of_terms[near.spread_of] << 3, dtype)
-        error_taps = _filled_up(self.offsets(near.sizes), of_terms[near.sizes_of], dtype)
-        out = np.empty(len(prediction), dtype)
+        out, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
 
         def work(planes: slice) -> None:
             """Measure some planes."""
-            values, errors = known.values.reshape(-1), known.errors.reshape(-1)
-            kernels.activity(values, errors, prediction, *self._span(planes), *taps, *error_taps, out)
+            kernels.activity(
+                known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes),
+                self.offsets.spread, near.spread_of, self.offsets.sizes, near.sizes_of, all_weights, out,
+            )  # fmt: skip
 
         return out, work
 
     def _classes(self, prediction: Ints, activities: Ints) -> tuple[NDArray[np.uint8], Work]:
         """Return the array of the classes of all voxels, (n,), and what fills some planes of it."""
-        unit = self.known.step << (3 + ACTIVITY_BITS)
-        edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
-        edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
-        most = np.iinfo(activities.dtype).max
-        within = np.array([edge for edge in edges if edge <= most], activities.dtype)
+        within = np.array(_edges(self.known.step, int(np.iinfo(activities.dtype).max)), activities.dtype)
         out, is_fine = np.empty(self.size, np.uint8), self.known.step == 1
 
         def work(planes: slice) -> None:
@@ -221,7 +212,7 @@ class ParityStage:
     def emptiness(self) -> NDArray[np.uint8]:
         """Compute how many of the known neighbours are background, from 0 for none to 15 for all, (n,)."""
         out = np.empty(self.size, np.uint8)
-        taps = self.offsets(self._near.spread)
+        taps = self.offsets.spread
 
         def work(planes: slice) -> None:
             """Compute some planes."""
@@ -297,7 +288,7 @@ class SampledStage:
         self._values, self._errors = stage.known.values.reshape(-1), stage.known.errors.reshape(-1)
         self._sums = np.zeros((len(near.terms) + 1, len(places)))
         rows = near.values_of % len(self._sums)  # the mean, which has the number -1, is in the last row
-        fit_kernels.add_neighbours(self._values, places, stage.offsets(near.values), rows, near.scales, self._sums)
+        fit_kernels.add_neighbours(self._values, places, stage.offsets.values, rows, near.scales, self._sums)
         self.base = self._sums[-1].astype(np.int64)
 
     def terms(self) -> NDArray[np.float64]:
@@ -305,9 +296,9 @@ class SampledStage:
         near, stage, out = self._near, self._stage, self._sums[:-1]
         out[: sum(kind == "values" for kind, _ in near.terms)] -= self._sums[-1]
         ones = np.ones(len(near.errors), np.int64)
-        fit_kernels.add_neighbours(self._errors, self._places, stage.offsets(near.errors), near.errors_of, ones, out)
+        fit_kernels.add_neighbours(self._errors, self._places, stage.offsets.errors, near.errors_of, ones, out)
         most = 8 * stage.known.high
-        pairs = stage.offsets(near.pairs)
+        pairs = stage.offsets.pairs
         fit_kernels.means_along_lines(self._values, self._places, pairs, near.norms, stage.noise, most, out[-1])
         out[-1] -= self._sums[-1]
         return out
@@ -315,13 +306,14 @@ class SampledStage:
     def shells(self, centres: NDArray[np.int64]) -> NDArray[np.float64]:
         """Compute all terms of the activity around predictions, in whole integers, (n_shells, n)."""
         near, out = self._near, np.zeros((len(self._near.shells), len(self._places)))
-        self._add_distances(self._values, centres, near.spread, near.spread_of, 8.0, out)
-        self._add_distances(self._errors, np.zeros_like(centres), near.sizes, near.sizes_of, 1.0, out)
+        offsets = self._stage.offsets
+        self._add_distances(self._values, centres, offsets.spread, near.spread_of, 8.0, out)
+        self._add_distances(self._errors, np.zeros_like(centres), offsets.sizes, near.sizes_of, 1.0, out)
         return out
 
     def spread(self) -> NDArray[np.float64]:
         """Return how far neighbours are from the mean of the nearest, on average, in eighths, (n,)."""
-        taps, out = self._near.spread, np.zeros((1, len(self._places)))
+        taps, out = self._stage.offsets.spread, np.zeros((1, len(self._places)))
         rows = np.zeros(len(taps), np.int64)
         self._add_distances(self._values, (self.base + 4) >> 3, taps, rows, 8 / len(taps), out)
         return out[0]
@@ -330,8 +322,8 @@ class SampledStage:
         self, flat: Ints, centres: NDArray[np.int64], taps: NDArray[np.int64], rows: NDArray[np.int64], scale: float,
         out: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        """Add how far neighbours are from ``centres``, multiplied, to their rows."""
-        fit_kernels.add_distances(flat, self._places, centres, self._stage.offsets(taps), rows, scale, out)
+        """Add how far neighbours at offsets are from ``centres``, multiplied, to their rows."""
+        fit_kernels.add_distances(flat, self._places, centres, taps, rows, scale, out)
 
     def at(self, prediction: Ints) -> NDArray[np.int64]:
         """Return what a prediction over the span has for the voxels."""

@@ -211,7 +211,7 @@ def _to_ranks(
         return head, integers, low_bits
     table = _integers_that_occur(integers, high)
     if len(table) > 1 and _table_pays(table, integers.size, steps):
-        indices = np.searchsorted(table, integers)
+        indices = _indices_in(table, integers, high)
         return Head(BoxKind.ORDERED, taper, shift, 0, lowest, len(table) - 1, 0, 0.0, table), indices, None
     return head, integers, None
 
@@ -223,6 +223,15 @@ def _integers_that_occur(integers: NDArray[np.int64], high: int) -> NDArray[np.i
     if len(np.unique(integers.ravel()[::4])) > integers.size * LARGEST_TABLE:
         return np.zeros(0, np.int64)
     return np.unique(integers)
+
+
+def _indices_in(table: NDArray[np.int64], integers: NDArray[np.int64], high: int) -> NDArray[np.int64]:
+    """Return the place of every integer in a table of all that occur."""
+    if high >= integers.size:
+        return np.searchsorted(table, integers)
+    place_of = np.zeros(high + 1, np.int64)
+    place_of[table] = np.arange(len(table))
+    return np.asarray(place_of[integers])
 
 
 def _table_pays(table: NDArray[np.int64], n_voxels: int, bound: int) -> bool:
