@@ -62,6 +62,19 @@ def test_reading_a_file_imports_nothing_heavy(file: Path, code: str) -> None:
     subprocess.run([sys.executable, "-c", check, str(file)], check=True, capture_output=True, timeout=60)
 
 
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_a_fit_on_a_cpu_imports_no_torch(device: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, numpy as np, napari_tinc as tinc; from napari_tinc import devices; "
+        "devices._may_have_gpu = lambda: False; from napari_tinc.training import task; "
+        "task.LEAST_STEPS, task.STEPS['fast'], task.BATCH['fast'] = 20, 1, 512; "
+        "volume = np.random.default_rng(0).normal(size=(24, 24, 24)); "
+        "tinc.compress(volume, ratio=16, preset='fast', method='networks', device=sys.argv[1]).save(sys.argv[2]); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, device, str(tmp_path / "v.tinc")], check=True, timeout=110)
+
+
 def test_a_file_of_networks_is_decoded_without_the_predictive_coder() -> None:
     code = "import sys, napari_tinc as tinc, numpy as np; np.asarray(tinc.open(sys.argv[1])[3]); "
     check = "sys.exit(', '.join(module for module in sys.modules if module.startswith('napari_tinc.bounded')) or 0)"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,21 @@ from ..networks.architecture import Architecture
 from .layout import Layout
 from .sampling import Draws, Sampler
 
-Map = Callable[..., Iterable[float]]
+Map = Callable[[Callable[["Shard"], float], Sequence["Shard"]], Iterable[float]]
+
+
+def in_threads(pool: ThreadPoolExecutor, count: int) -> Map:
+    """Return a :func:`map` that shares its work among this thread and ``count`` - 1 of a pool."""
+
+    def run(work: Callable[[Shard], float], shards: Sequence[Shard]) -> list[float]:
+        def some(first: int) -> list[float]:
+            return [work(shard) for shard in shards[first::count]]
+
+        others = [pool.submit(some, first) for first in range(1, count)]
+        done = [some(0), *(other.result() for other in others)]
+        return [done[i % count][i // count] for i in range(len(shards))]
+
+    return run
 
 
 class Shards:
@@ -37,7 +52,7 @@ class Shards:
     def step(self, vector: NDArray[np.float32], run: Map) -> tuple[NDArray[np.float32], float]:
         """Return the gradient of one batch, which the next call overwrites, and its loss.
 
-        ``run`` is :func:`map`, or that of a pool of threads.
+        ``run`` is :func:`map`, or that of several threads.
         """
         from .updates import add_gradient, collect_weights
 

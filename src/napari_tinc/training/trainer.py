@@ -1,7 +1,7 @@
 """Train the networks: Muon and Adam on small random batches; later with rounded weights, at a price for their bits.
 
-On a CPU the batch is cut into shards, one for each thread; what they and the optimiser compute is compiled. A GPU only
-has the gradient of a whole batch. All parameters are in one flat vector.
+On a CPU the batch is cut into shards, for one thread or several; what they and the optimiser compute is compiled. A GPU
+only has the gradient of a whole batch. All parameters are in one flat vector.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .learned_rounding import LearnedRounding
 from .learning_rate import learning_rate
 from .optimizer import Optimizer
 from .sampling import Sampler
-from .shards import Map, Shards
+from .shards import Map, Shards, in_threads
 from .torch_shard import OutOfGpuMemory, TorchShards
 
 OPENING_BITS = 1.1  # Rounding begins with this many times the bits of the target,
@@ -137,7 +137,9 @@ def train(
             fixed, importance,
         )  # fmt: skip
         with ExitStack() as stack:
-            side_by_side = stack.enter_context(ThreadPoolExecutor(n_threads)).map if n_threads > 1 else map
+            side_by_side: Map = map
+            if n_threads > 1:
+                side_by_side = in_threads(stack.enter_context(ThreadPoolExecutor(n_threads - 1)), n_threads)
             yield from trainer.run(control, journal or Journal(), side_by_side)
         if not control.cancel.is_set():
             yield trainer.fitted()
@@ -187,7 +189,7 @@ class _Trainer:
     def run(self, control: Control, journal: Journal, side_by_side: Map) -> Iterator[Progress | Mark | Snapshot]:
         """Train from the current step to the end of the schedule, or from the state in the journal.
 
-        ``side_by_side`` is :func:`map`, or that of a pool of threads, for the shards.
+        ``side_by_side`` is :func:`map`, or that of several threads, for the shards.
         """
         schedule, halvings = self.schedule, 0
         last = round(schedule.end * schedule.steps)
