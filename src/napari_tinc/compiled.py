@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cached_property, partial, update_wrapper
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -61,3 +62,11 @@ class _Compiled:
                 if isinstance(other, _Compiled):
                     names[name] = other.dispatcher
             return made
+
+
+def is_kept(function: Callable[..., object]) -> bool:
+    """Return whether the machine code of a compiled function is kept on disk, so that its first call does not wait."""
+    made: Any = function.dispatcher if isinstance(function, _Compiled) else function
+    folder, code = made.stats.cache_path, made.py_func.__code__
+    name = f"{Path(code.co_filename).stem}.{code.co_qualname}-{code.co_firstlineno}.*.nbi"
+    return folder is not None and any(Path(folder).glob(name))

@@ -88,7 +88,8 @@ class Progress:
 
     Attributes
     ----------
-    phase : name of the stage, such as "training" or "packing".
+    phase : name of the stage, such as "training" or "packing". "preparing" is the first, while code is compiled that no
+        earlier job has left on this computer.
     step, steps : optimiser steps (or blocks, or boxes) done and planned.
     seconds : seconds since the fit began.
     seconds_left : expected seconds until its end; nan while that is not known.

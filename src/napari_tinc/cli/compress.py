@@ -18,7 +18,7 @@ from ..encoding.log import Log, finished_entry, log_entry, plan_entry
 from ..texts import unused_text
 from .output import print_result
 from .paths import check_output, is_inside, is_same_file
-from .progress import kept_text, make_progress, method_text, plan_text
+from .progress import PREPARING, kept_text, make_progress, method_text, plan_text
 
 # Arguments of all commands that read an image; "labels" is for those that compress it.
 READING = ("axes", "labels", "series", "channel", "raw")
@@ -141,6 +141,8 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 if text := unused_text(figures["bytes"], allowed, event.quality.max_error, event.method):
                     progress.say(text)
             elif isinstance(event, tinc.Progress):
+                if event.phase == "preparing":
+                    progress.say(PREPARING)
                 progress.show(event)
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..compiled import is_kept
 from ..control import Control
 from ..decoding.volume import TincVolume
 from ..devices import pick_device
@@ -21,6 +23,7 @@ from ..format import limits
 from ..io.read_options import say
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
+from ..training.task import Settings
 from ..training.trainer import n_shards
 from . import block_size, resources
 from .block_size import block_tree
@@ -278,6 +281,8 @@ def _job_events(
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """Yield the plan and the events of a job; remove its journal when the file is finished."""
     yield planned
+    if not all(map(is_kept, _compiled_functions(job.settings))):
+        yield Progress("preparing", 0, 1, 0.0, math.nan, math.nan, math.nan, None)
     try:
         with contextlib.suppress(Cancelled):
             for event in events:
@@ -286,6 +291,17 @@ def _job_events(
                     job.journal.remove()
     finally:
         resources.give_back_memory()
+
+
+def _compiled_functions(settings: Settings) -> list[Callable[..., object]]:
+    """Return a function of each kind of code that a job runs; its first call on a computer takes seconds."""
+    from ..bounded.kernels import predict
+    from ..training.gradient import gradient_of_share  # imports numba
+
+    functions: list[Callable[..., object]] = []
+    if not settings.without_networks and pick_device(settings.device) == "cpu":
+        functions.append(gradient_of_share)
+    return functions if settings.method == "networks" else [*functions, predict]
 
 
 def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion | None) -> str:

@@ -71,6 +71,8 @@ def progress(job: LayerJob, event: Progress, waiting: int) -> str:
     lines.append(headline(job))
     if event.phase == "packing":
         lines.append("Writing and measuring the result ...")
+    elif event.phase == "preparing":
+        lines.append("Preparing this computer for its first compression. This takes some seconds once.")
     else:
         fit_number = f"Fit {event.attempt}: " if event.attempt > 1 else ""
         lines.append(f"{fit_number}{PHASES.get(event.phase, event.phase.capitalize())} {event.step} of {event.steps}")
