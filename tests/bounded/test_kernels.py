@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_tinc import compiled
 from napari_tinc.bounded import box as bounded_box
+from napari_tinc.bounded import fit_kernels
 from napari_tinc.bounded.entropy import POWERS, Reader, Writer, categorical
 from napari_tinc.bounded.workers import LEAST_VOXELS, in_threads, side_by_side
 
@@ -87,6 +88,19 @@ def test_an_error_in_one_of_several_threads_is_raised() -> None:
     assert side_by_side(2, work) == [0, 1]
     with pytest.raises(ValueError, match="the third"):
         side_by_side(4, work)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.0**39])
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 2.0**39])
+def test_fits_of_any_terms_give_numbers(scale: float, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    for terms in (scale * rng.normal(size=(5, 10)), np.full((7, 300), scale), scale * np.eye(6, 12)):
+        target, weights = rng.choice([-1.0, 1.0], terms.shape[1]) * 2.0**39, np.zeros(len(terms))
+        around = np.where(rng.random(len(target)) < 0.5, 0.0, spread)
+        fit_kernels.fit_prediction(terms, target, around, 8.0, 3, weights)
+        assert np.isfinite(weights).all()
+        fit_kernels.fit_activity(np.abs(terms), np.abs(target), 8.0, 3, weights)
+        assert np.isfinite(weights).all() and (weights >= 0).all()
 
 
 SHOW_CODE = """

@@ -18,11 +18,11 @@ from ..control import Check, never
 from ..format.limits import DTYPES
 from . import interpolation, labels
 from .background import MAX_VOXELS, PRICE, NoBackground, behind_background, decode_background, encode_background
-from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, encode_numbers
+from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, distinct, encode_numbers
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
-LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 4 takes 5 MiB.
+LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 3 takes 5 MiB.
 LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
 
 
@@ -72,7 +72,7 @@ def encode_and_decode(
     check()
     if bound and dtype.kind == "f" and (masked_box := mask_special(original, bound, taper, dead_zone, check)):
         candidates.append(masked_box)
-    if not bound and dtype.kind == "f" and len(np.unique(bits)) <= bits.size / 2:
+    if not bound and dtype.kind == "f" and len(distinct(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, but far away, where no prediction looks.
         candidates.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
     if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # under any bound, as the values may be labels
@@ -168,7 +168,7 @@ def _decode_masked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], ch
 
 def _compress(data: bytes, check: Check) -> bytes:
     """Compress bytes as an .xz stream."""
-    compressor = lzma.LZMACompressor(preset=4)
+    compressor = lzma.LZMACompressor(preset=3)
     parts = []
     for first in range(0, len(data), LZMA_PIECE):
         check()

@@ -175,7 +175,7 @@ def fit_prediction(terms: Floats, target: Floats, spread: Floats, unit: float, r
     """
     count, n = terms.shape
     right, weighted, errors, importance = np.empty(count), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    mean, usual = -1.0, max(spread.mean(), 1e-300)
+    mean, usual = -1.0, spread.mean()
     for round_ in range(rounds + 2):
         sums = np.zeros((count, count + 3))
         right[:] = 0.0
@@ -188,8 +188,9 @@ def fit_prediction(terms: Floats, target: Floats, spread: Floats, unit: float, r
             for i in range(size):
                 total += abs(part[i])
             if mean >= 0:
+                scale = mean / usual if usual > 0 else 0.0
                 for i in range(size):
-                    expected = spread[first + i] * (mean / usual)
+                    expected = spread[first + i] * scale
                     weight[i] = 1.0 / ((abs(part[i]) + 0.25 * mean + 0.3 * unit) * (expected + mean + 2.0 * unit))
                 add_products(terms, first, weight, wanted, weighted[:size], sums, right)
         if mean >= 0:
