@@ -5,7 +5,7 @@
 
 Every job runs once to its end. Then it is killed at a random moment of that time, goes on with ``--resume`` (without,
 where nothing was kept yet), and the bytes are compared. Lost is the CPU time that both runs took beyond that of the
-uninterrupted one and the start of a process (of which the import of torch is most); CPU time, as other work on the
+uninterrupted one and the start of a process (of which loading compiled code is most); CPU time, as other work on the
 machine does not count in it.
 """
 
@@ -105,7 +105,7 @@ def main() -> None:
             worst = max(worst, *lost, 0.0)
             median = f"{np.median(lost):.1f} s" if lost else "-"
             rows.append([job, f"{whole:.0f} s", str(resumed), median, f"{max(lost, default=0):.1f} s"])
-        print(computer("numpy", "torch"))
+        print(computer("numpy", "numba"))
         print(markdown(["job", "CPU time", "kills with something kept", "lost, median", "lost, worst"], rows))
         print(f"{wrong} files differ, at most {worst:.1f} s of CPU time were lost")
 

@@ -59,7 +59,7 @@ def main() -> None:
         row = [name, *(f"{len(one)} of {len(all_)}" for one, all_ in zip(sets, found.values(), strict=True))]
         rows.append([*row, "yes" if sets[0] == sets[1] else "no"])
         print(rows[-1], file=sys.stderr, flush=True)
-    print(computer("numpy", "torch"))
+    print(computer("numpy", "numba"))
     print(markdown(["job", *(f"different files, {name}" for name in found), "the same on both"], rows))
 
 

@@ -71,7 +71,6 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.25, help="of the seconds that a job takes on a busy machine")
     parser.add_argument("--only", help="targets whose name holds this text")
     args = parser.parse_args()
-    import torch  # noqa: F401 - once a process, which the widget does before the first job
 
     chance = random.Random(args.seed)
     targets = {name: value for name, value in TARGETS.items() if not args.only or args.only in name}

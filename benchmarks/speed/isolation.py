@@ -1,7 +1,7 @@
 """What a process of its own costs and how soon it ends: python -m benchmarks.speed.isolation [--cancels 50]
 
 Seconds (wall clock and CPU) from the call of fit and of fit_isolated to their first event, for the bundled MRI and with
-torch not yet imported; voxels a second that the child is handed; how long a cancelled fit takes to end, at random
+no compiled code loaded yet; voxels a second that the child is handed; how long a cancelled fit takes to end, at random
 moments; and how much more memory the caller uses afterwards.
 """
 
