@@ -128,11 +128,10 @@ class TestLaterVersions:
         with pytest.raises(TincError, match=f"needs a reader of format {major}; this version of napari-tinc reads f"):
             tinc.TincVolume(file.build())
 
-    @pytest.mark.parametrize(("bit", "feature"), [(1, "integer decode"), (3, "special-value mask")])
-    def test_an_unknown_feature_is_refused_by_name(self, name: str, bit: int, feature: str) -> None:
+    def test_an_unknown_feature_is_refused_by_name(self, name: str) -> None:
         file = File.parse(FILES[name])
-        file.features |= 1 << bit
-        with pytest.raises(TincError, match=f"needs the feature '{feature}'; this version"):
+        file.features |= 1 << 3
+        with pytest.raises(TincError, match="needs the feature 'special-value mask'; this version"):
             tinc.TincVolume(file.build())
 
     @pytest.mark.parametrize(("kind", "called"), [(2, "RESIDUAL"), (6, "number 6")])

@@ -7,6 +7,23 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
+LATTICE_BYTES = 2**28  # A volume keeps at most so many bytes of lattice planes, for the next slices.
+
+
+class Shelf:
+    """A part of a cache: its keys begin with a prefix."""
+
+    def __init__(self, cache: LeastRecentlyUsed, prefix: Hashable) -> None:
+        self._cache, self._prefix = cache, prefix
+
+    def get(self, key: Hashable) -> Any:
+        """Return a value, None if it is not kept."""
+        return self._cache.get((self._prefix, key))
+
+    def put(self, key: Hashable, value: Any, nbytes: int) -> None:
+        """Keep a value of ``nbytes``, unless it alone is larger than the cache."""
+        self._cache.put((self._prefix, key), value, nbytes)
+
 
 class LeastRecentlyUsed:
     """Keeps values by key, at most ``most`` bytes; the least recently used go first. Any thread may use it."""
