@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from ..errors import TincError
 from .chunks import Chunk, ChunkEntry, ChunkKind, ChunkTable, pack_entry, read_table
 from .cursor import HeadReader, check_range, pack_varint
-from .head import PREFIX, Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
+from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
 from .limits import MAX_CHUNKS, MAX_EDGE, MAX_FILTER, MAX_LEADING, MAX_VOXELS
 from .regions import RegionFacts, pack_regions, read_regions
 from .tree import pack_tree, read_tree
@@ -97,7 +97,8 @@ class Payload:
         if self.crc is not None:
             return False
         first = BACKGROUND_HEAD.size + sum(BACKGROUND_HEAD.unpack_from(self.data)) if self.has_background else 0
-        return bool(PREFIX.unpack_from(self.data, first)[2] & Feature.LATTICE)
+        features = self.data[first + 5 : first + 6]  # of the prefix; none where a size is estimated without bytes
+        return bool(features) and bool(features[0] & Feature.LATTICE)
 
     @property
     def level(self) -> int:
