@@ -145,8 +145,8 @@ class NetworkBox:
     ) -> NDArray[Any]:  # fmt: skip
         """Evaluate the background, and networks where it does not stand for them."""
         evaluate = partial(
-            self.network.on_grid, threads=threads, dtype=dtype, finish=finish, exact=exact,
-            planes=None if exact else self._planes,
+            self.network.on_grid, threads=threads, dtype=dtype, finish=finish, planes=self._planes,
+            lattice=() if exact else None,
         )  # fmt: skip
         if self.background is None:
             return evaluate(axes)

@@ -63,7 +63,7 @@ class Network:
     def on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
         finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray, check: Check = never,
-        planes: PlaneCache | None = None, exact: bool = False,
+        planes: PlaneCache | None = None, lattice: tuple[int, ...] | None = None,
     ) -> NDArray[Any]:  # fmt: skip
         """Evaluate a grid of three ascending coordinate lists: calibrated outputs, in units of the normalised volume.
 
@@ -73,7 +73,7 @@ class Network:
         finish : from outputs to values of ``dtype``, a tile at a time.
         check : called every few milliseconds; what it raises ends the work.
         planes : keeps planes of lattices, which requests of at most :data:`THIN` points along an axis put there.
-        exact : whether to evaluate all layers at the points themselves, even if the file has a lattice.
+        lattice : in place of that of the architecture; empty to evaluate all layers at the points themselves.
 
         Returns
         -------
@@ -99,7 +99,7 @@ class Network:
                 if head < 0:
                     out[where] = finish(np.full(1, offset, np.float32))
                     continue
-                path = self._path(head, thinnest if thin else 0, planes if thin else None, exact)
+                path = self._path(head, thinnest if thin else 0, planes if thin else None, lattice)
                 for tile, values in path.tiles(axes, where):
                     check()
                     if (gain, offset) != (1, 0):
@@ -124,7 +124,7 @@ class Network:
             if self.architecture.network_of_node[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
-    def _path(self, head: int, plane_axis: int, planes: PlaneCache | None, exact: bool) -> Path:
+    def _path(self, head: int, plane_axis: int, planes: PlaneCache | None, lattice: tuple[int, ...] | None) -> Path:
         """Return the layers from the root to a node with a head."""
         architecture = self.architecture
         nodes, layers = architecture.octree.path(head), []
@@ -132,7 +132,7 @@ class Network:
             index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
             layers += [layer[row] for layer in self._layers[index]]
         layers.append(self._heads[index][int(architecture.groups[index].head_rows.searchsorted(row))])
-        runs = runs_of(() if exact else architecture.lattice, len(layers) - 1)
+        runs = runs_of(architecture.lattice if lattice is None else lattice, len(layers) - 1)
         return Path(architecture, layers, nodes, runs, plane_axis, planes)
 
 

@@ -63,6 +63,11 @@ def runs_of(lattice: Sequence[int], head: int) -> list[Run]:
     return [*runs, Run(1, first, head)]
 
 
+def lattice_points(n_voxels: int, stride: int) -> int:
+    """Return the points of a lattice along an axis on which a box has ``n_voxels``."""
+    return -(-(n_voxels - 1) // stride) + 1 + 2 * MARGIN
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Stencil:
     """The weights with which points of an axis are interpolated.
@@ -105,7 +110,7 @@ def stencil(points: NDArray[np.float64], start: int, stop: int, stride: int, *, 
 def _stencil(offsets: bytes, n_voxels: int, stride: int, ordered: bool) -> Stencil:
     """Return the weights of points by their offsets from the first of the lattice, float64; blocks have the same."""
     at = np.frombuffer(offsets) / stride + MARGIN
-    count = -(-(n_voxels - 1) // stride) + 1 + 2 * MARGIN
+    count = lattice_points(n_voxels, stride)
     taps = min(TAPS, count)
     first = np.clip(np.floor(at).astype(np.int64) - (taps // 2 - 1), 0, count - taps)
     weights = np.ones((len(at), taps))

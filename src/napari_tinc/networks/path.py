@@ -21,7 +21,8 @@ from .architecture import Architecture, Array
 from .lattice import MARGIN, PlaneCache, Run, Stencil, stencil
 from .tile_buffers import BLOCK_PRODUCTS, BUFFERS
 
-TILE = 4096  # Points whose features of two layers fit into a core's cache.
+TILE = 4096  # Points whose features of two layers fit into a core's cache,
+TILE_FEATURES = 2**17  # and as many more points as have no more features in the widest layer than these.
 EDGE = 64  # Grids are interpolated in patches of at most so many rows and columns,
 SPARSE_EDGE = 16  # and of at most so many where points are further from each other than those of the lattice.
 SLAB = 2**21  # About so many sums of a lattice are held at a time, unless a plane has more.
@@ -83,7 +84,7 @@ class Path:
         }  # fmt: skip
         sizes = tuple([(*layer.shape, at in positions) for at, layer in enumerate(layers, run.first + 1)])
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
-        edges, rest = [0, 0, 0], TILE
+        edges, rest = [0, 0, 0], max(TILE, TILE_FEATURES // max(map(len, layers)))
         for axis in self._order[::-1] if stencils else (2, 1, 0):
             edges[axis] = max(1, min(rest, len(axes[axis])))
             rest //= edges[axis]

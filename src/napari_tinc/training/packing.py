@@ -25,6 +25,7 @@ from ..networks.calibration import Corrections, fit_corrections
 from ..networks.scalars import Scalars
 from ..networks.values import to_values
 from ..networks.weights import architecture_of, round_trip, to_chunks, to_network
+from .lattice_search import choose_lattice
 from .task import Task
 from .trainer import Fitted
 
@@ -39,7 +40,7 @@ def pack_tree(
     normalised: NDArray[np.float32],
     began: float,
 ) -> Iterator[Finished]:
-    """Round, calibrate, measure and assemble the file; yield :class:`Finished`.
+    """Round, choose a lattice, calibrate, measure and assemble the file; yield :class:`Finished`.
 
     Parameters
     ----------
@@ -70,8 +71,17 @@ def pack_tree(
 
     factor = _factor_that_fits(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, size = assemble(factor, corrections)
-    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     check = task.control.check
+    if fitted is not None:
+        network = to_network(architecture, vector, corrections, scalars)
+        plain, header = (
+            header,
+            replace(header, lattice=choose_lattice(network, header, normalised, task.importance, check)),
+        )
+        if assemble(factor, corrections)[2] > budget:
+            header = plain
+        architecture = architecture_of(header)
+    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     background = task.background
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
