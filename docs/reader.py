@@ -447,14 +447,18 @@ def _first_sums(node: Node, axes: list[Array], x: Array | None, shape: Box) -> A
 
 def _stencil(axis: Array, start: int, stop: int, stride: int) -> tuple[Array, Array]:
     """Points of a lattice, as coordinates; and the weights that each of them has at the points of an axis."""
-    count = -(-(stop - start - 1) // stride) + 3
+    count = max(4, -(-(stop - start - 1) // stride) + 3)
     at = (axis - start - 0.5) / stride + 1
-    taps = min(6, count)
-    first = np.clip(np.floor(at) - (taps // 2 - 1), 0, count - taps)
+    first = np.clip(np.floor(at) - 1, 0, count - 4)
+    t = at - first - 1
+    c = np.maximum(0, t * (1 - t)) / 16
+    taps = [
+        *(-t * (t - 1) * (t - 2) / 6 - c, (t + 1) * (t - 1) * (t - 2) / 2 + c),
+        *(-(t + 1) * t * (t - 2) / 2 + c, (t + 1) * t * (t - 1) / 6 - c),
+    ]
     weights = np.zeros((len(axis), count))
-    for tap in range(taps):
-        others = [(at - first - other) / (tap - other) for other in range(taps) if other != tap]
-        weights[np.arange(len(axis)), first.astype(int) + tap] = np.prod(others, axis=0)
+    for place, tap in enumerate(taps):
+        weights[np.arange(len(axis)), first.astype(int) + place] = tap
     used = np.flatnonzero(weights.any(axis=0))
     return start + 0.5 + stride * (used - 1.0), weights[:, used].astype(np.float32)
 

@@ -16,7 +16,7 @@ from ..networks.evaluate import Network
 from ..networks.lattice import lattice_points, runs_of
 
 MOST_LOSS_DB = 0.02  # A lattice that costs more of the PSNR is not used.
-SAMPLE_VOXELS = 2**17  # The loss is measured on about so many voxels, in whole planes.
+SAMPLE_VOXELS = 2**18  # The loss is measured on about so many voxels, in whole planes.
 LEAST_GAIN = 0.05  # A lattice that saves less than this share of the time is not used.
 # Nanoseconds of decoding on one core, docs/benchmarks/speed.md: the choice depends on their ratios only.
 PRODUCT = 0.02  # A weight at a point.
