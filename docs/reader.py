@@ -447,8 +447,9 @@ def _first_sums(node: Node, axes: list[Array], x: Array | None, shape: Box) -> A
 
 def _stencil(axis: Array, start: int, stop: int, stride: int) -> tuple[Array, Array]:
     """Points of a lattice, as coordinates; and the weights that each of them has at the points of an axis."""
-    count = max(4, -(-(stop - start - 1) // stride) + 3)
-    at = (axis - start - 0.5) / stride + 1
+    margin = int(stride > 2)
+    count = max(4, -(-(stop - start - 1) // stride) + 1 + 2 * margin)
+    at = (axis - start - 0.5) / stride + margin
     first = np.clip(np.floor(at) - 1, 0, count - 4)
     t = at - first - 1
     c = np.maximum(0, t * (1 - t)) / 16
@@ -460,7 +461,7 @@ def _stencil(axis: Array, start: int, stop: int, stride: int) -> tuple[Array, Ar
     for place, tap in enumerate(taps):
         weights[np.arange(len(axis)), first.astype(int) + place] = tap
     used = np.flatnonzero(weights.any(axis=0))
-    return start + 0.5 + stride * (used - 1.0), weights[:, used].astype(np.float32)
+    return start + 0.5 + stride * (used - float(margin)), weights[:, used].astype(np.float32)
 
 
 # --- Blocks

@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from ..format.networks_file import LATTICE_STRIDES
 
-MARGIN = 1  # A lattice has so many points before the first voxel of a box, and behind the last that it needs.
+MARGIN = {
+    2: 0,
+    4: 1,
+    8: 1,
+}  # Points of a lattice beyond either end of a box: without any, stride 4 costs thrice the error.
 TAPS = 4  # A point is interpolated from so many points of the lattice along each axis.
 SHARPENING = 1 / 16  # Far smaller or larger, a lattice costs two to ten times the error.
 
@@ -66,7 +70,7 @@ def runs_of(lattice: Sequence[int], head: int) -> list[Run]:
 
 def lattice_points(n_voxels: int, stride: int) -> int:
     """Return the points of a lattice along an axis on which a box has ``n_voxels``."""
-    return max(TAPS, -(-(n_voxels - 1) // stride) + 1 + 2 * MARGIN)
+    return max(TAPS, -(-(n_voxels - 1) // stride) + 1 + 2 * MARGIN[stride])
 
 
 def tap_weights(t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,7 +131,7 @@ def stencil(points: NDArray[np.float64], start: int, stop: int, stride: int, *, 
 @lru_cache(maxsize=256)
 def _stencil(offsets: bytes, n_voxels: int, stride: int, ordered: bool) -> Stencil:
     """Return the weights of points by their offsets from the first of the lattice, float64; blocks have the same."""
-    at = np.frombuffer(offsets) / stride + MARGIN
+    at = np.frombuffer(offsets) / stride + MARGIN[stride]
     count = lattice_points(n_voxels, stride)
     first = np.clip(np.floor(at).astype(np.int64) - 1, 0, count - TAPS)
     weights = tap_weights(at - first - 1)

@@ -133,25 +133,26 @@ class Path:
 
     def _sums(self, index: int, places: list[NDArray[np.int64]]) -> Array:
         """Return the sums that end a run at points of its lattice: (planes, outputs, rows, columns)."""
-        if self._planes is None:
-            return self._evaluate(index, places)
+        if self._planes is None or index != len(self._runs) - 2:
+            return self._evaluate(index, places)  # coarser lattices take much memory and little time
         across = places[1].tobytes() + b"-" + places[2].tobytes()
-        keys = [(self._nodes[-1], index, self._order[0], plane, across) for plane in places[0].tolist()]
-        kept = [self._planes.get(key) for key in keys]
-        missing = [at for at, plane in enumerate(kept) if plane is None]
-        if missing:
-            evaluated = self._evaluate(index, [places[0][missing], *places[1:]])
-            for at, plane in zip(missing, evaluated, strict=True):
-                kept[at] = plane
-                self._planes.put(keys[at], plane.copy() if len(missing) > 1 else plane, plane.nbytes)
-        return np.stack(kept)
+        keys = [(self._nodes[-1], self._order[0], plane, across) for plane in places[0].tolist()]
+        planes = [self._planes.get(key) for key in keys]
+        missing = [at for at, plane in enumerate(planes) if plane is None]
+        if not missing:
+            return np.stack(planes)
+        evaluated = self._evaluate(index, [places[0][missing], *places[1:]])
+        for at, plane in zip(missing, evaluated, strict=True):
+            planes[at] = plane
+            self._planes.put(keys[at], plane, plane.nbytes)
+        return evaluated if len(missing) == len(planes) else np.stack(planes)
 
     def _evaluate(self, index: int, places: list[NDArray[np.int64]]) -> Array:
         """Evaluate a run at points of its lattice: (planes, outputs, rows, columns)."""
         run, order = self._runs[index], self._order
         axes: list[Any] = [None, None, None]
         for axis, along in zip(order, places, strict=True):
-            axes[axis] = self._box[axis][0] + 0.5 + run.stride * (along - MARGIN)
+            axes[axis] = self._box[axis][0] + 0.5 + run.stride * (along - MARGIN[run.stride])
         n_planes, n_rows, n_columns = (len(along) for along in places)
         out = np.empty((n_planes, len(self._layers[run.last]), n_rows, n_columns), np.float32)
         view = out.transpose(1, *((0, 2, 3)[order.index(axis)] for axis in range(3)))
