@@ -17,7 +17,7 @@ from ..format.chunks import Ancillary, Chunk, ChunkKind
 from ..format.networks_file import Calibration, NetworksHeader
 from ..format.quality import unpack_errors
 from ..networks.values import to_floats, to_values
-from .cache import Shelf
+from .cache import BoxPlanes
 from .leaf_table import LEAF_FIELDS
 
 if TYPE_CHECKING:
@@ -64,7 +64,12 @@ class NetworkBox:
     _shows_calibration = True
 
     def __init__(
-        self, data: bytes, *, partial: bool = False, background: Background | None = None, planes: Shelf | None = None
+        self,
+        data: bytes,
+        *,
+        partial: bool = False,
+        background: Background | None = None,
+        planes: BoxPlanes | None = None,
     ) -> None:
         self.data, self.background, self._planes = data, background, planes
         self.cut_off = False

@@ -101,7 +101,7 @@ class Path:
             return []
         stride, plane_axis = self._runs[index - 1].stride, self._order[0]
         return [
-            stencil(along, *box, stride, ordered=axis != plane_axis)
+            stencil(along, *box, stride, ordered=axis != plane_axis and index == len(self._runs) - 1)
             for axis, (along, box) in enumerate(zip(axes, self._box, strict=True))
         ]
 
@@ -133,10 +133,11 @@ class Path:
 
     def _sums(self, index: int, places: list[NDArray[np.int64]]) -> Array:
         """Return the sums that end a run at points of its lattice: (planes, outputs, rows, columns)."""
-        if self._planes is None or index != len(self._runs) - 2:
-            return self._evaluate(index, places)  # coarser lattices take much memory and little time
+        if self._planes is None:
+            return self._evaluate(index, places)
         across = places[1].tobytes() + b"-" + places[2].tobytes()
-        keys = [(self._nodes[-1], self._order[0], plane, across) for plane in places[0].tolist()]
+        lattice = (index == len(self._runs) - 2, index, self._nodes[-1], self._order[0])
+        keys = [(*lattice, plane, across) for plane in places[0].tolist()]
         planes = [self._planes.get(key) for key in keys]
         missing = [at for at, plane in enumerate(planes) if plane is None]
         if not missing:

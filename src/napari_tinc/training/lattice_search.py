@@ -17,7 +17,7 @@ from ..networks.lattice import lattice_points, runs_of
 
 MOST_LOSS_DB = 0.02  # A lattice that costs more of the PSNR is not used.
 SAMPLE_VOXELS = 2**18  # The loss is measured on about so many voxels, in whole planes.
-LEAST_GAIN = 0.05  # A lattice that saves less than this share of the time is not used.
+LEAST_GAIN = 0.05  # A stride that saves less than this share of the time is not used: slices have more to do for it.
 # Nanoseconds of decoding on one core, docs/benchmarks/speed.md: the choice depends on their ratios only.
 PRODUCT = 0.02  # A weight at a point.
 SINE = 0.5  # A sine.
@@ -58,11 +58,11 @@ def choose_lattice(
     for coarser in range(len(LATTICE_STRIDES)):
         limits.append(bisect.bisect(range(1, most + 1), 0, key=lambda last: squares(_alone(last, coarser)) > allowed))
     seconds = {
-        lattice: decoding_time(architecture, lattice)
+        lattice: decoding_time(architecture, lattice) * (1 + LEAST_GAIN) ** len(runs_of(lattice, most)[:-1])
         for lattice in itertools.product(*(range(limit + 1) for limit in limits))
         if lattice[0] >= lattice[1] >= lattice[2]
     }
-    slowest = (1 - LEAST_GAIN) * decoding_time(architecture, ())
+    slowest = decoding_time(architecture, ())
     refused: list[tuple[int, ...]] = []
     for lattice in sorted(seconds, key=lambda one: seconds[one]):
         if seconds[lattice] > slowest:
