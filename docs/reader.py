@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Box = tuple[int, ...]  # z, y, x
 DTYPES = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
-RESIDUAL, LEADING_AXES, BLOCKS, FILTER, REGIONS, BACKGROUND = 1, 4, 16, 32, 64, 128  # features
+RESIDUAL, LATTICE, LEADING_AXES, BLOCKS, FILTER, REGIONS, BACKGROUND = 1, 2, 4, 16, 32, 64, 128  # features
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
+STRIDES = (2, 4, 8)  # of lattices
 FLOAT16, INT8, ENTROPY = range(3)
 GLOBAL, PER_HEAD = 1, 2
 MAX_REGION = 2**24
@@ -93,31 +94,33 @@ class Chunk(NamedTuple):
     payload: bytes
 
 
-def decode(data: bytes, inner: bool = False) -> Array:
-    """All values of a file; an inner one is a part of another."""
+def decode(data: bytes, outer: int | None = None) -> Array:
+    """All values of a file; one that is a part of another is given the features of that."""
     require(len(data) >= 16, f"file is {len(data)} bytes, expected 16 or more")
     magic, version, features, length, crc16, crc32 = struct.unpack("<4sBBIHI", data[:16])
     require(magic == b"\x89TNC", f"magic is {magic!r}, expected that of a .tinc file")
     require(crc16 == binascii.crc_hqx(data[:10], 0xFFFF), "CRC-16 of the prefix is wrong")
     require(version >> 4 == 1, f"major version is {version >> 4}, expected 1")
-    allowed = RESIDUAL | LEADING_AXES | FILTER | REGIONS | BACKGROUND
+    allowed = RESIDUAL | LATTICE | LEADING_AXES | FILTER | REGIONS | BACKGROUND
     of_blocks = features & ~allowed == BLOCKS and (features & RESIDUAL or not features & FILTER)
-    require(of_blocks or not features, f"features are {features:08b}, expected none, or blocks and bits 0, 2, 5 to 7")
+    allowed_here = of_blocks or not features & ~LATTICE
+    require(allowed_here, f"features are {features:08b}, expected at most bit 1, or blocks and bits 0 to 2, 5 to 7")
     head, body = Cursor(data[16 : 16 + length]), Cursor(data[16 + length :])
     require(len(head.data) == length and zlib.crc32(head.data) == crc32, "CRC-32 of the head is wrong")
     flags, index = head.array("u1", 2).tolist()
     require(flags < 16 and index < len(DTYPES), f"flags and dtype are {flags} and {index}")
     shape, limits = (head.uv(), head.uv(), head.uv()), head.array(DTYPES[index], 2)
     require(0 < math.prod(shape) <= MAX_VOXELS, f"shape is {shape}, expected 1 to {MAX_VOXELS} voxels")
-    fractions = np.zeros(0) if features else head.array("<u2", 2) / 65535
+    fractions = np.zeros(0) if features & BLOCKS else head.array("<u2", 2) / 65535
     if flags & SPACING:
         head.array("<f8", 3)
         head.array("u1", head.uv())
     head.array("u1", 24 * bool(flags & ORIGIN) + 8 * bool(flags & ERROR_BOUND) + 48 * bool(flags & AFFINE))
-    if features:
-        require(not inner, "a block holds blocks, expected a file of one tree")
+    if features & BLOCKS:
+        require(outer is None, "a block holds blocks, expected a file of one tree")
         return _read_blocks(head, body, features, shape, limits)
-    return _read_tree(head, body, shape, limits, fractions)
+    require(outer is None or not features & ~outer, "a block has a lattice, expected the file to say so")
+    return _read_tree(head, body, shape, limits, fractions, bool(features))
 
 
 def _read_chunks(head: Cursor, body: Cursor) -> list[Chunk]:
@@ -278,11 +281,19 @@ def _read_weights(chunk: Chunk, run: list[Node], tensors: list[Tensor], form: in
             node.gain, node.offset = 1 + node.weights["gain"].item(), node.weights["offset"].item()
 
 
-def _read_tree(head: Cursor, body: Cursor, shape: Box, limits: Array, fractions: Array) -> Array:
+def _read_tree(
+    head: Cursor, body: Cursor, shape: Box, limits: Array, fractions: Array, has_lattice: bool
+) -> Array:  # fmt: skip
     layers, _, form, calibration = head.number("u1"), head.number("<f4"), head.number("u1"), head.number("u1")
     require(form <= ENTROPY and calibration <= PER_HEAD, f"weights format, calibration are {form}, {calibration}")
     nodes = _read_octree(head, shape)
     scalars = _read_widths(head, nodes)
+    lattice = [head.uv() for _ in STRIDES] if has_lattice else []
+    most = layers * (1 + max(node.level for node in nodes if node.width))
+    falls = all(a >= b for a, b in zip([most, *lattice], lattice, strict=False))
+    require(
+        not lattice or (lattice[0] and falls), f"layers on lattices are {lattice}, expected 1 to {most} and falling"
+    )
     first, *chunks = _read_chunks(head, body)
     require(first.kind == MODEL and all(c.kind == WEIGHTS for c in chunks), "chunks are not a MODEL and WEIGHTS")
     model = Cursor(first.payload)
@@ -300,7 +311,7 @@ def _read_tree(head: Cursor, body: Cursor, shape: Box, limits: Array, fractions:
         _read_weights(chunk, networks[: chunk.nodes], tensors, form)
         networks = networks[chunk.nodes :]
     require(not networks, f"{len(networks)} networks have no weights")
-    return _evaluate(nodes[0], shape, limits, fractions)
+    return _evaluate(nodes, shape, limits, fractions, lattice)
 
 
 # --- Entropy coding
@@ -361,45 +372,96 @@ def _even(width: int) -> list[int]:
 # --- Decoding
 
 
-def _evaluate(root: Node, shape: Box, limits: Array, fractions: Array) -> Array:
-    """Values of all voxels. A node hands the outputs of its network, x, and of its head, y, to those below."""
+def _evaluate(nodes: list[Node], shape: Box, limits: Array, fractions: Array, lattice: list[int]) -> Array:
+    """Values of all voxels, leaf by leaf."""
     lo, hi = limits.astype(np.float64).tolist()
     mean, std = lo + (hi - lo) * fractions[0], (hi - lo) * fractions[1]
     out = np.empty(shape, limits.dtype)
-
-    def descend(node: Node, axes: list[Array], x: Array, y: Array) -> None:
-        inside = [(axis >= start) & (axis < stop) for axis, (start, stop) in zip(axes, node.box(shape), strict=True)]
-        axes, x, y = [a[i] for a, i in zip(axes, inside, strict=True)], x[np.ix_(*inside)], y[np.ix_(*inside)]
-        if node.width and y.size:
-            x = _network(node, axes, x, shape)
-        if node.has_head and y.size:
-            outputs = (x @ node.weights["head"] + node.weights["head bias"])[..., 0].astype(np.float64)
-            y = (node.gain * outputs + node.offset).astype(np.float32)
-        for child in node.children:
-            descend(child, axes, x, y)
-        if not node.children:
-            y = y if node.scalar is None else np.full_like(y, node.scalar)
+    for leaf in nodes:
+        if leaf.children:
+            continue
+        head, box = leaf, leaf.box(shape)
+        while not head.width and head.parent:
+            head = head.parent
+        path = Path(head, shape, lattice)
+        for z in range(*box[0], 8):  # a few planes at a time, for the memory's sake
+            ends = [(z, min(z + 8, box[0][1])), *box[1:]]
+            if leaf.scalar is None:
+                outputs = path.values(path.n_layers, [np.arange(*pair) + 0.5 for pair in ends])[..., 0]
+                y = (head.gain * outputs.astype(np.float64) + head.offset).astype(np.float32)
+            else:
+                y = np.full([b - a for a, b in ends], leaf.scalar, np.float32)
             values = np.clip(mean + std * y.astype(np.float64), lo, hi)
-            out[np.ix_(*axes)] = np.rint(values) if limits.dtype.kind in "iu" else values
-
-    for z in range(0, shape[0], 8):  # a few planes at a time, for the memory's sake
-        axes = [np.arange(z, min(z + 8, shape[0])), np.arange(shape[1]), np.arange(shape[2])]
-        y = np.zeros([len(axis) for axis in axes], np.float32)
-        descend(root, axes, y[..., None], y)
+            place = tuple(slice(*pair) for pair in ends)
+            out[place] = np.rint(values) if limits.dtype.kind in "iu" else values
     return out
 
 
-def _network(node: Node, axes: list[Array], x: Array, shape: Box) -> Array:
-    """Output at voxels, (z, y, x, width) of f32; x is that of the parent."""
+class Path:
+    """The layers from the root to a head, which comes last. Axes are points along z, y, x."""
+
+    def __init__(self, head: Node, shape: Box, lattice: list[int]) -> None:
+        self.box, self.shape, self.lattice = head.box(shape), shape, lattice
+        self.layers: list[tuple[Node, str]] = []
+        node: Node | None = head
+        while node:
+            n = sum(name.startswith("hidden") for name in node.weights)
+            self.layers[:0] = [(node, "position"), *((node, f"hidden {k}") for k in range(1, n + 1))]
+            node = node.parent
+        self.n_layers = len(self.layers)
+        self.layers.append((head, "head"))
+
+    def stride(self, layer: int) -> int:
+        """Of the lattice that a layer is evaluated on, 1 for none."""
+        return max((s for s, last in zip(STRIDES, self.lattice, strict=False) if 0 < layer <= last), default=1)
+
+    def values(self, layer: int, axes: list[Array]) -> Array:
+        """Sums of a layer, before its sines, (z, y, x, width); interpolated where the next has a finer lattice."""
+        stride = self.stride(layer)
+        if layer and stride > (self.stride(layer + 1) if layer < self.n_layers else 1):
+            parts = [_stencil(axis, *ends, stride) for axis, ends in zip(axes, self.box, strict=True)]
+            sums = self.sums(layer, [points for points, _ in parts])
+            for place, (_, weights) in enumerate(parts):
+                sums = np.moveaxis(np.tensordot(weights, sums, (1, place)), 0, place)
+            return sums
+        return self.sums(layer, axes)
+
+    def sums(self, layer: int, axes: list[Array]) -> Array:
+        """Sums of a layer at its points."""
+        node, name = self.layers[layer]
+        x = np.sin(self.values(layer - 1, axes)) if layer else None
+        if name == "position":
+            return _first_sums(node, axes, x, self.shape)
+        return x @ node.weights[name] + node.weights[name.replace("hidden", "bias").replace("head", "head bias")]
+
+
+def _first_sums(node: Node, axes: list[Array], x: Array | None, shape: Box) -> Array:
+    """Sums of the first layer of a node; x is the output of its parent."""
     e, position = node.size(shape), node.weights["position"]
-    total = position[3] + (x @ node.weights["feature"] if node.parent else 0)
+    total = position[3] + (0 if x is None else x @ node.weights["feature"])
     for axis, along in enumerate(np.ix_(*axes)):
-        u = (along + 0.5 - (node.cell[axis] + 0.5) * e[axis]) * (2 / e.max())
+        u = (along - (node.cell[axis] + 0.5) * e[axis]) * (2 / e.max())
         total = total + u.astype(np.float32)[..., None] * position[axis]
-    x, k = np.sin(total), 1
-    while f"hidden {k}" in node.weights:
-        x, k = np.sin(x @ node.weights[f"hidden {k}"] + node.weights[f"bias {k}"]), k + 1
-    return x
+    return total
+
+
+def _stencil(axis: Array, start: int, stop: int, stride: int) -> tuple[Array, Array]:
+    """Points of a lattice, as coordinates; and the weights that each of them has at the points of an axis."""
+    margin = int(stride > 2)
+    count = max(4, -(-(stop - start - 1) // stride) + 1 + 2 * margin)
+    at = (axis - start - 0.5) / stride + margin
+    first = np.clip(np.floor(at) - 1, 0, count - 4)
+    t = at - first - 1
+    c = np.maximum(0, t * (1 - t)) / 16
+    taps = [
+        *(-t * (t - 1) * (t - 2) / 6 - c, (t + 1) * (t - 1) * (t - 2) / 2 + c),
+        *(-(t + 1) * t * (t - 2) / 2 + c, (t + 1) * t * (t - 1) / 6 - c),
+    ]
+    weights = np.zeros((len(axis), count))
+    for place, tap in enumerate(taps):
+        weights[np.arange(len(axis)), first.astype(int) + place] = tap
+    used = np.flatnonzero(weights.any(axis=0))
+    return start + 0.5 + stride * (used - float(margin)), weights[:, used].astype(np.float32)
 
 
 # --- Blocks
@@ -433,13 +495,13 @@ def _read_blocks(head: Cursor, body: Cursor, features: int, shape: Box, limits: 
         if chunk.level == 2:
             values, hidden, rest = _background(chunk.payload, place.shape, dtype)
             at = _part_left(hidden, 1) if chunk.payload[1] & 128 else np.s_[:, :, :]
-            inside = decode(rest, inner=True)
+            inside = decode(rest, features)
             require((inside.shape, inside.dtype) == (values[at].shape, values.dtype), "networks are not of that part")
             values[at] = np.where(hidden[at], values[at], inside)
         elif chunk.level == 1:
             values = residual(chunk.payload, place.shape, dtype)
         else:
-            values = decode(chunk.payload, inner=True)
+            values = decode(chunk.payload, features)
         require((values.shape, values.dtype) == (place.shape, place.dtype), "a block has not the shape of its leaf")
         checksums += struct.pack("<I", zlib.crc32(values.tobytes())) if chunk.level == 1 else b""
         if coefficients and kind == BLOCK and chunk.level == 1 and _is_rounded(chunk.payload):

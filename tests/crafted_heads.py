@@ -37,6 +37,7 @@ FIELDS: dict[str, bytes] = {
     "nodes": b"\x09",
     "split": b"\x01\x00",
     "widths": b"\x00\x02\x02",
+    "lattice": b"",
     "chunks": b"\x03",
     "model": b"\x00\x00\x00" + struct.pack("<I", 0),
     "level 0": b"\x10\x01\x02" + struct.pack("<I", zlib.crc32(b"ab")),
@@ -44,9 +45,10 @@ FIELDS: dict[str, bytes] = {
 }
 
 
-def crafted(body: bytes = b"abcde", **fields: bytes) -> bytes:
+def crafted(body: bytes = b"abcde", *, features: int = 0, **fields: bytes) -> bytes:
     """FIELDS with some replaced, CRCs right; underscores stand for spaces."""
-    return sealed(b"".join((FIELDS | {k.replace("_", " "): v for k, v in fields.items()}).values()), body)
+    head = b"".join((FIELDS | {k.replace("_", " "): v for k, v in fields.items()}).values())
+    return sealed(head, body, features=features)
 
 
 def doubles(*values: float) -> bytes:

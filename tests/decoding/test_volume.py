@@ -65,16 +65,18 @@ def test_other_indices_are_refused(compressed: tinc.TincVolume, index: Any) -> N
 
 
 def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_tinc.networks.evaluate import Network
+    from napari_tinc.networks.lattice import Run
+    from napari_tinc.networks.path import Path
 
     points = []
-    original = Network._evaluate_tile
+    original = Path._evaluate_tile
 
-    def counting(self: Network, *arguments: Any) -> Any:
-        points.append(int(np.prod([part.stop - part.start for part in arguments[3]])))
-        return original(self, *arguments)
+    def counting(self: Path, run: Run, *arguments: Any) -> Any:
+        if run.stride == 1:
+            points.append(int(np.prod([part.stop - part.start for part in arguments[3]])))
+        return original(self, run, *arguments)
 
-    monkeypatch.setattr(Network, "_evaluate_tile", counting)
+    monkeypatch.setattr(Path, "_evaluate_tile", counting)
     np.asarray(compressed[3:9, 4:9])
     assert sum(points) == 6 * 5 * 33
     points.clear()
@@ -148,10 +150,10 @@ def test_coarse_levels_of_thin_volumes_look_at_no_more_points_than_voxels(monkey
     found = tinc.compress(array, max_error=0)
     points = 0
 
-    def counted(volume: int, factor: int, axes: list[np.ndarray]) -> np.ndarray:
+    def counted(volume: int, factor: int, axes: list[np.ndarray], spacing: float) -> np.ndarray:
         nonlocal points
         points += int(np.prod([len(axis) for axis in axes]))
-        return floats(volume, factor, axes)
+        return floats(volume, factor, axes, spacing)
 
     floats = found._decoder.floats
     monkeypatch.setattr(found._decoder, "floats", counted)

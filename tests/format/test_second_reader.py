@@ -73,9 +73,9 @@ def test_generated_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trees and blocks of all kinds. Random networks, of eight layers above all, make more of rounding."""
     spans = []
 
-    def spy(root: Any, shape: Any, limits: np.ndarray, fractions: Any) -> Any:
+    def spy(nodes: Any, shape: Any, limits: np.ndarray, fractions: Any, lattice: Any) -> Any:
         spans.append(1e-3 * (float(limits[1]) - float(limits[0])))
-        return evaluate(root, shape, limits, fractions)
+        return evaluate(nodes, shape, limits, fractions, lattice)
 
     evaluate = reader._evaluate
     monkeypatch.setattr(reader, "_evaluate", spy)

@@ -31,7 +31,7 @@ def record(data: bytes) -> dict[str, Any]:
         facts["crc32"] = checksum(np.asarray(volume).astype(volume.header.dtype))
     else:
         axes = [np.arange(n) + 0.5 for n in volume.header.shape]
-        facts["probes"] = probes(np.stack([volume._decoder.floats(at, 1, axes) for at in range(n_volumes)]))
+        facts["probes"] = probes(np.stack([volume._decoder.floats(at, 1, axes, 1) for at in range(n_volumes)]))
     if isinstance(parts, BlockContents) and parts.edge:
         facts["overviews"] = [of_part(parts.overview(at)) for at in range(n_volumes)]
     return facts
@@ -41,7 +41,10 @@ def of_part(part: Part | None) -> dict[str, Any]:
     assert part is not None
     if isinstance(part, BoundedBox):
         return {"shape": list(part.shape), "crc32": checksum(part.array)}
-    return {"shape": list(part.shape), "probes": probes(part.floats([np.arange(n) + 0.5 for n in part.shape]))}
+    return {
+        "shape": list(part.shape),
+        "probes": probes(part.floats([np.arange(n) + 0.5 for n in part.shape], spacing=1)),
+    }
 
 
 def probes(values: np.ndarray) -> list[list[float]]:

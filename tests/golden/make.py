@@ -231,7 +231,26 @@ def overviews_of_networks() -> bytes:
     )  # fmt: skip
 
 
+def blocks_on_lattices() -> bytes:
+    """Two blocks and an overview of networks; one block and the overview have a lattice."""
+    shape, edge = (14, 15, 44), 4
+    tree = Octree.full(shape, 1)
+    first, second = (tuple(size) for size in (tree.stop - tree.start)[tree.leaves].tolist())
+    small = tuple(-(-n // edge) for n in shape)
+    return of_blocks(
+        shape, "i2", -800, 900,
+        [Payload(networks(first, 0, (6,), "i2", -700, 800, seed=2)),
+         Payload(networks(second, 1, (6, 4), "i2", -800, 900, seed=3, lattice=(2, 1, 0)))],
+        depth=1, overviews=[Payload(networks(small, 0, (3,), "i2", -800, 900, seed=5, lattice=(2, 2, 0)))], edge=edge,
+    )  # fmt: skip
+
+
 FILES: Files = {
+    "lattice-u2": lambda: networks(
+        (26, 30, 41), 1, (7, 5), "u2", 7, 4095, kind=KINDS[2], layers=3, seed=30, lattice=(4, 2, 1)
+    ),
+    "lattice-outputs-f4": lambda: networks((9, 30, 33), 2, (6, 5, 3), "f4", 0, 1, seed=31, lattice=(6, 3, 3)),
+    "lattice-blocks": blocks_on_lattices,
     "entropy-none-u2": lambda: networks((18, 20, 22), 1, (8, 5), "u2", 7, 4095, FORMS[2], KINDS[0], layers=3),
     "entropy-global-f4": lambda: networks((18, 20, 22), 1, (8, 5), "f4", -1.5, 2.25, FORMS[2], KINDS[1], seed=1),
     "entropy-per-head-u1": lambda: networks((18, 20, 22), 1, (8, 5), "u1", 0, 255, FORMS[2], KINDS[2], seed=2),

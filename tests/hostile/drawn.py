@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 
@@ -107,6 +108,9 @@ def _one_tree(rng: random.Random, shape: tuple[int, int, int] | None, dtype: str
         weights_format=rng.choice(list(WeightsFormat)), calibration=rng.choice(list(Calibration)),
     )  # fmt: skip
     format_widths._check_networks(tree, header.widths)
+    if rng.random() < 0.4:
+        last = rng.randint(1, networks_file.head_layer(header))
+        header = replace(header, lattice=(last, *sorted((rng.randint(0, last), rng.randint(0, last)), reverse=True)))
     architecture = architecture_of(header)
     if architecture.n_parameters > 2**16:
         raise TincError("too large to be a seed")

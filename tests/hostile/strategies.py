@@ -90,6 +90,8 @@ def headers(draw: st.DrawFn) -> NetworksHeader:
     lo, hi = sorted([draw(values), draw(values)])
     widths = draw(networks(tree))
     spacing = draw(st.none() | st.tuples(*[st.floats(1e-12, 1e12)] * 3))
+    layers = draw(st.integers(1, 8))
+    lattice = tuple(sorted(draw(st.lists(st.integers(1, layers), min_size=3, max_size=3)), reverse=True))
     return NetworksHeader(
         tree=tree,
         dtype=dtype,
@@ -97,7 +99,8 @@ def headers(draw: st.DrawFn) -> NetworksHeader:
         mean_q=draw(st.integers(0, 65535)),
         std_q=draw(st.integers(0, 65535)),
         widths=widths,
-        layers=draw(st.integers(1, 8)),
+        layers=layers,
+        lattice=draw(st.sampled_from([(), lattice])),
         omega0=draw(finite32),
         weights_format=draw(st.sampled_from(WeightsFormat)),
         calibration=draw(st.sampled_from(Calibration)),

@@ -8,7 +8,7 @@ import torch
 from architectures import mixed, reference
 
 from napari_tinc.format.widths import INHERITS, SCALAR
-from napari_tinc.networks import evaluate, tile_buffers
+from napari_tinc.networks import path, tile_buffers
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.octree import Octree
@@ -30,7 +30,7 @@ def test_a_network_is_evaluated_as_the_formula_says() -> None:
 def test_thin_grids_in_small_tiles_have_the_values_of_the_slow_way(
     shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "TILE", 4)
+    monkeypatch.setattr(path, "TILE", 4)
     architecture = mixed(3)
     vector = architecture.initial(4)
     n_leaves = len(architecture.octree.leaves)

@@ -24,7 +24,7 @@ from ..format.quality import unpack_errors
 from ..storage.stores import Memory, Store
 from .bounded_box import BoundedBox
 from .boxes import Part
-from .cache import LeastRecentlyUsed
+from .cache import BoxPlanes, LatticePlanes, LeastRecentlyUsed
 from .network_box import NetworkBox
 from .regions import Regions
 
@@ -38,10 +38,12 @@ class BlockContents:
     def __init__(
         self, store: Store, header: BlocksHeader, layout: BlockLayout, cache: LeastRecentlyUsed, head_crc: int, *,
         ancillary: list[Chunk] | None = None, nbytes: int | None = None, calibrated: bool = True,
+        planes: LatticePlanes | None = None,
     ) -> None:  # fmt: skip
         self.header = header
         self.leading, self.edge = header.leading, header.edge
         self._store, self._layout, self._cache, self._head_crc = store, layout, cache, head_crc
+        self._planes = LatticePlanes(cache.most) if planes is None else planes
         self._ancillary = ancillary  # in place of those of the file
         self._nbytes = store.size if nbytes is None else nbytes
         self.shows_calibration = calibrated
@@ -144,14 +146,14 @@ class BlockContents:
         nbytes += sum(chunk.length for chunk in kept_chunks)
         return BlockContents(
             self._store, replace(self.header, leading=volumes.shape, regions=regions), layout, self._cache, 0,
-            ancillary=kept_chunks, nbytes=nbytes, calibrated=self.shows_calibration,
+            ancillary=kept_chunks, nbytes=nbytes, calibrated=self.shows_calibration, planes=self._planes,
         )  # fmt: skip
 
     def uncalibrated(self, ancillary: Sequence[Chunk]) -> BlockContents:
         return BlockContents(
             self._store, self.header, self._layout, self._cache, 0,
             ancillary=[chunk for chunk in ancillary if not (self.header.filter and chunk.role is Ancillary.QUALITY)],
-            nbytes=self._nbytes, calibrated=False,
+            nbytes=self._nbytes, calibrated=False, planes=self._planes,
         )  # fmt: skip
 
     def nbytes(self) -> int:
@@ -239,16 +241,19 @@ class BlockContents:
             part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start), finish)
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
-        tree = self._network_box(data, shape) if entry.level else NetworkBox(data)
+        planes = self._planes.of(entry.start)
+        tree = self._network_box(data, shape, planes) if entry.level else NetworkBox(data, planes=planes)
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
+        if tree.header.lattice and not self.header.has_lattice:
+            raise TincError("a block needs the feature 'lattice', expected the file to say so")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
         n_background = 0 if tree.background is None else math.prod(shape) * (1 + dtype.itemsize)
         n_bytes = TREE_BYTES + entry.length + 8 * n_weights + n_background  # as they were and as stacked
         self._cache.put(entry.start, tree, n_bytes)
         return tree
 
-    def _network_box(self, data: bytes, shape: tuple[int, ...]) -> NetworkBox:
+    def _network_box(self, data: bytes, shape: tuple[int, ...], planes: BoxPlanes) -> NetworkBox:
         """Parse networks that follow a background."""
         from ..bounded.background import Background  # A file of networks alone is opened without its modules.
 
@@ -256,4 +261,4 @@ class BlockContents:
             background = Background.parse(data, shape, self.header.dtype)
         except ValueError as error:
             raise TincError(f"background: {error}") from error
-        return NetworkBox(data[len(background.data) :], background=background)
+        return NetworkBox(data[len(background.data) :], background=background, planes=planes)

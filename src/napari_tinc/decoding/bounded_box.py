@@ -131,7 +131,9 @@ class BoundedBox:
         """Return the values at a grid of coordinates, in voxels from the corner of the box: those of the voxels met."""
         return self.decode(threads=threads)[np.ix_(*(axis.astype(np.int64) for axis in axes))]
 
-    def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
+    def floats(
+        self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, spacing: float = np.inf
+    ) -> NDArray[np.float64]:
         """Return the values at a grid of coordinates as float64."""
         with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
             return self.values(axes, threads).astype(np.float64)

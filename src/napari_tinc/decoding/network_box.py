@@ -17,6 +17,7 @@ from ..format.chunks import Ancillary, Chunk, ChunkKind
 from ..format.networks_file import Calibration, NetworksHeader
 from ..format.quality import unpack_errors
 from ..networks.values import to_floats, to_values
+from .cache import BoxPlanes
 from .leaf_table import LEAF_FIELDS
 
 if TYPE_CHECKING:
@@ -57,13 +58,20 @@ class NetworkBox:
 
     With ``partial``, the data may be cut off anywhere after the first chunk. Leaves whose networks are missing have
     the mean of the volume. A ``background`` stands for the voxels that it hides, which the networks have not learnt;
-    they may be of the part of the box that it leaves.
+    they may be of the part of the box that it leaves. ``planes`` keeps planes of lattices for the next slices.
     """
 
     _shows_calibration = True
 
-    def __init__(self, data: bytes, *, partial: bool = False, background: Background | None = None) -> None:
-        self.data, self.background = data, background
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        partial: bool = False,
+        background: Background | None = None,
+        planes: BoxPlanes | None = None,
+    ) -> None:
+        self.data, self.background, self._planes = data, background, planes
         self.cut_off = False
         try:
             self.header, self.chunks = networks_file.parse(data)
@@ -126,25 +134,34 @@ class NetworkBox:
         """Evaluate at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
         return self._on_grid(axes, threads, self.header.dtype, partial(to_values, header=self.header))
 
-    def floats(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[np.float64]:
-        """Evaluate at a grid of coordinates as float64, not rounded."""
-        return self._on_grid(axes, threads, np.dtype(np.float64), partial(to_floats, header=self.header))
+    def floats(
+        self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, spacing: float = np.inf
+    ) -> NDArray[np.float64]:
+        """Evaluate at a grid of coordinates as float64, not rounded.
+
+        Points that are ``spacing`` voxels from each other are evaluated without a lattice whose points lie closer.
+        """
+        exact = spacing > networks_file.finest_stride(self.header)
+        return self._on_grid(axes, threads, np.dtype(np.float64), partial(to_floats, header=self.header), exact)
 
     def _on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None, dtype: np.dtype[Any],
-        finish: Callable[[NDArray[np.float32]], NDArray[Any]],
+        finish: Callable[[NDArray[np.float32]], NDArray[Any]], exact: bool = False,
     ) -> NDArray[Any]:  # fmt: skip
         """Evaluate the background, and networks where it does not stand for them."""
+        evaluate = partial(
+            self.network.on_grid, threads=threads, dtype=dtype, finish=finish, planes=self._planes,
+            lattice=() if exact else None,
+        )  # fmt: skip
         if self.background is None:
-            return self.network.on_grid(axes, threads, dtype=dtype, finish=finish)
+            return evaluate(axes)
         place = np.ix_(*(np.clip(axis.astype(np.int64), 0, n - 1) for axis, n in zip(axes, self.shape, strict=True)))
         out, hidden = self.background.smooth[place].astype(dtype), self.background.hidden[place]
         met = [(axis >= side.start) & (axis < side.stop) for axis, side in zip(axes, self.core, strict=True)]
         if all(along.any() for along in met):
             inside = np.ix_(*met)
             grid = [axis[along] - side.start for axis, along, side in zip(axes, met, self.core, strict=True)]
-            found = self.network.on_grid(grid, threads, dtype=dtype, finish=finish)
-            out[inside] = np.where(hidden[inside], out[inside], found)
+            out[inside] = np.where(hidden[inside], out[inside], evaluate(grid))
         return out
 
     def leaves(self, value_range: tuple[float, float]) -> NDArray[Any]:

@@ -165,7 +165,7 @@ class VoxelDecoder:
             points = self.floats(volume, factor, [
                 spread_points(axis, factor, n, count)
                 for axis, n, count in zip(part, self._shape, (kz, ky, kx), strict=True)
-            ])  # fmt: skip
+            ], factor / k)  # fmt: skip
             with np.errstate(over="ignore", invalid="ignore"):  # of infinite values, and of such as are no numbers
                 means = self._means(points.reshape(z, kz, y, ky, x, kx), unit)
             out[where] = rounded(means, self._dtype)
@@ -213,28 +213,34 @@ class VoxelDecoder:
         self._contents.regions.put(volume, axes, out)
         return out
 
-    def floats(self, volume: int, factor: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Evaluate at any coordinates. Where cells of ``factor`` voxels are as coarse as the overview, that is used."""
+    def floats(
+        self, volume: int, factor: int, axes: list[NDArray[np.float64]], spacing: float = math.inf
+    ) -> NDArray[np.float64]:
+        """Evaluate at any coordinates. Where cells of ``factor`` voxels are as coarse as the overview, that is used.
+
+        Points that are ``spacing`` voxels from each other are evaluated without a lattice whose points lie closer.
+        """
         if self._contents.edge and factor >= self._contents.edge:
-            return self._coarser(volume, axes)
+            return self._coarser(volume, axes, spacing)
         out = np.empty([len(axis) for axis in axes])
 
         def put(place: tuple[slice, ...], part: Part | None, local: list[NDArray[np.float64]], threads: int) -> None:
             if part is None:
-                out[place] = self._coarser(volume, local)
+                out[place] = self._coarser(volume, local, spacing)
             else:
-                out[place] = part.floats(local, threads)
+                out[place] = part.floats(local, threads, spacing)
 
         self.each_box(volume, axes, put)
         self._contents.regions.put(volume, axes, out)
         return out
 
-    def _coarser(self, volume: int, axes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    def _coarser(self, volume: int, axes: list[NDArray[np.float64]], spacing: float = math.inf) -> NDArray[np.float64]:
         """Evaluate the overview; without one, return the middle of the value range."""
         overview = self._contents.overview(volume)
         if overview is None:
             return np.full([len(axis) for axis in axes], sum(self._value_range) / 2)
-        return overview.floats([axis / self._contents.edge for axis in axes])
+        edge = self._contents.edge
+        return overview.floats([axis / edge for axis in axes], spacing=spacing / edge)
 
     def boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
         """Find the boxes that a grid of coordinates meets, and the part of the grid that lies in each."""

@@ -40,6 +40,8 @@ BACKGROUND_KIND = (
     6  # First byte of boxes of which a polynomial stands for a part; files of networks begin with another.
 )
 
+BACKGROUND_HEAD = struct.Struct("<2xHI8x")  # Bytes of the coefficients of such a polynomial, and of its mask.
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class BlocksHeader(VolumeFacts):
@@ -52,12 +54,14 @@ class BlocksHeader(VolumeFacts):
     edge : voxels along a cell of the overview, 0 where there is none.
     filter : bytes of the filter that blocks of level 1 pass; empty where there is none.
     regions : the regions that are kept exactly, or within a bound of their own; None if there are none.
+    has_lattice : whether networks of blocks and overviews may have a lattice; :func:`pack` looks at them itself.
     """
 
     leading: tuple[int, ...] = ()
     edge: int = 0
     filter: bytes = b""
     regions: RegionFacts | None = None
+    has_lattice: bool = False
 
     @property
     def n_volumes(self) -> int:
@@ -86,6 +90,15 @@ class Payload:
     def has_background(self) -> bool:
         """Whether a polynomial stands for a part of the box, so that a reader has to know of backgrounds."""
         return self.data[:1] == bytes([BACKGROUND_KIND])
+
+    @property
+    def has_lattice(self) -> bool:
+        """Whether networks are evaluated on a lattice, so that a reader has to know of it."""
+        if self.crc is not None:
+            return False
+        first = BACKGROUND_HEAD.size + sum(BACKGROUND_HEAD.unpack_from(self.data)) if self.has_background else 0
+        features = self.data[first + 5 : first + 6]  # of the prefix; none where a size is estimated without bytes
+        return bool(features) and bool(features[0] & Feature.LATTICE)
 
     @property
     def level(self) -> int:
@@ -141,7 +154,7 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     regions = read_regions(cursor, shape, n_volumes) if features & Feature.REGIONS else None
     header = BlocksHeader(
         tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, filter=filter_, regions=regions,
-        **optional,
+        has_lattice=bool(features & Feature.LATTICE), **optional,
     )  # fmt: skip
     n_blocks = n_volumes * tree.n_leaves
     check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
@@ -210,6 +223,8 @@ def pack(
     features |= Feature.RESIDUAL if checks else Feature(0)
     has_background = any(payload.has_background for payload in (*overviews, *blocks))
     features |= Feature.BACKGROUND if has_background else Feature(0)
+    has_lattice = any(payload.has_lattice for payload in (*overviews, *blocks))
+    features |= Feature.LATTICE if has_lattice else Feature(0)
     features |= Feature.FILTER if header.filter else Feature(0)
     features |= Feature.REGIONS if header.regions else Feature(0)
     try:

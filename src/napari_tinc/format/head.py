@@ -45,14 +45,14 @@ _AFFINE = 8  # Bit of the flags: an affine matrix is stored.
 class Feature(IntFlag):
     """Abilities that a reader needs to decode a file."""
 
-    RESIDUAL, INTEGER_DECODE, LEADING_AXES, MASK, BLOCKS, FILTER, REGIONS, BACKGROUND = (1 << bit for bit in range(8))
+    RESIDUAL, LATTICE, LEADING_AXES, MASK, BLOCKS, FILTER, REGIONS, BACKGROUND = (1 << bit for bit in range(8))
 
 
-UNREADABLE = Feature.INTEGER_DECODE | Feature.MASK  # Files that need one of these are refused.
+UNREADABLE = Feature.MASK  # Files that need this are refused.
 # Names in error messages, in the order of the bits.
 FEATURE_NAMES = (
     "residual",
-    "integer decode",
+    "lattice",
     "channel or time axes",
     "special-value mask",
     "blocks",

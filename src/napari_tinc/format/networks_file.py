@@ -8,6 +8,7 @@ What a payload means belongs elsewhere: entropy coding, networks and calibration
                   | [3 f64 spacing, uv + UTF-8 unit] [3 f64 origin] [f64 error bound] [12 f32 affine]
                   | u8 layers | f32 omega0 | u8 weights format | u8 calibration
                   | uv nodes, a split bit a node | u8 width form, widths | a scalar bit a leaf without network
+                  | with the feature LATTICE: 3 uv layers
                   | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
     BODY          MODEL, then WEIGHTS coarse level first; ancillary chunks anywhere between
 
@@ -20,7 +21,7 @@ import itertools
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -43,6 +44,8 @@ from .limits import (
 )
 from .tree import cache_for_small_trees, pack_tree, read_tree
 from .widths import count_parameters, pack_widths, read_widths
+
+LATTICE_STRIDES = (2, 4, 8)  # Voxels between the points of a lattice along each axis.
 
 
 class WeightsFormat(IntEnum):
@@ -68,6 +71,8 @@ class NetworksHeader(VolumeFacts):
     widths : int16 (n_nodes,), neurons of a node's layers, 1..256; or :data:`SCALAR` or :data:`INHERITS`.
     layers : sine layers of a node's MLP, 1..8.
     omega0 : frequency of the sines, kept as float32.
+    lattice : for each of :data:`LATTICE_STRIDES` the last layer of a path from the root whose sums are interpolated
+        from a lattice of that stride, the heads being the last, 0 for none; empty if there is no lattice.
     """
 
     mean_q: int
@@ -77,6 +82,7 @@ class NetworksHeader(VolumeFacts):
     omega0: float
     weights_format: WeightsFormat = WeightsFormat.ENTROPY
     calibration: Calibration = Calibration.NONE
+    lattice: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -115,7 +121,8 @@ def pack(header: NetworksHeader, chunks: Sequence[Chunk]) -> bytes:
     """
     try:
         head = _pack_header(header) + pack_varint(len(chunks)) + b"".join(map(pack_entry, chunks))
-        data = assemble(Feature(0), head, (chunk.payload for chunk in chunks))
+        features = Feature.LATTICE if header.lattice else Feature(0)
+        data = assemble(features, head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:
         raise TincError(f"header cannot be stored: {error}") from error
     if parse(data)[1] != tuple(chunks):
@@ -135,10 +142,12 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[
         If anything is not as the format demands.
     """
     features, head = read_head(lambda start, stop: data[start:stop], len(data))
-    if features:
-        raise TincError(f"has the features {features!r}, expected none of a single tree")
+    if features & ~Feature.LATTICE:
+        raise TincError(f"has the features {features!r}, expected at most LATTICE of a single tree")
     cursor = HeadReader(head)
     header = _read_header(cursor)
+    if features & Feature.LATTICE:
+        header = replace(header, lattice=_read_lattice(cursor, header))
     table = read_table(cursor, (ChunkKind.MODEL, ChunkKind.WEIGHTS))
     stop = table.stop
     size = int(stop[-1])
@@ -175,6 +184,25 @@ def _read_header(cursor: HeadReader) -> NetworksHeader:
     return header
 
 
+def finest_stride(header: NetworksHeader) -> int:
+    """Return the voxels between points of the finest lattice, 1 where there is none."""
+    return LATTICE_STRIDES[header.lattice.count(header.lattice[0]) - 1] if header.lattice else 1
+
+
+def head_layer(header: NetworksHeader) -> int:
+    """Return the index of the heads of the deepest networks on the path from the root: behind all sine layers."""
+    return header.layers * (1 + int(header.tree.level[header.widths > 0].max()))
+
+
+def _read_lattice(cursor: HeadReader, header: NetworksHeader) -> tuple[int, ...]:
+    """Read the last layer on the lattice of each stride: none follows that of a finer lattice."""
+    lattice: list[int] = []
+    for stride in LATTICE_STRIDES:
+        low, high = (0, lattice[-1]) if lattice else (1, head_layer(header))
+        lattice.append(cursor.varint(f"last layer on a lattice of stride {stride}", low, high))
+    return tuple(lattice)
+
+
 def _check_order(table: Sequence[ChunkEntry], header: NetworksHeader) -> None:
     """Check that MODEL comes first and WEIGHTS cover all networks in order (check 8, but for the sum of lengths)."""
     per_level = [
@@ -205,5 +233,5 @@ def _pack_header(header: NetworksHeader) -> bytes:
     return b"".join([
         pack_start(header), struct.pack("<HH", header.mean_q, header.std_q), pack_optional(header),
         struct.pack("<BfBB", header.layers, header.omega0, header.weights_format, header.calibration),
-        pack_tree(header.tree), pack_widths(header.tree, header.widths),
+        pack_tree(header.tree), pack_widths(header.tree, header.widths), *map(pack_varint, header.lattice),
     ])  # fmt: skip

@@ -86,6 +86,7 @@ class Architecture:
     widths : int (n_nodes,), features of every node, 1..256; or SCALAR or INHERITS, see :mod:`~.format.widths`.
     layers : sine layers of each node.
     omega0 : frequency factor of the root's position weights at the start (SIREN, arXiv 2006.09661).
+    lattice : the layers that are evaluated on lattices, see :class:`~.format.networks_file.NetworksHeader`.
     heads : node numbers of those with a head, ascending.
     network_of_node, heads_of_leaves : results of the functions of :mod:`~.format.widths` of these names.
     extents : edge lengths in voxels that all cells of a level share, float64 (n_levels, 3).
@@ -99,6 +100,7 @@ class Architecture:
     widths: NDArray[np.int64]
     layers: int
     omega0: float
+    lattice: tuple[int, ...] = ()
     heads: NDArray[np.int64] = field(init=False)
     network_of_node: NDArray[np.int64] = field(init=False)
     heads_of_leaves: NDArray[np.int64] = field(init=False)

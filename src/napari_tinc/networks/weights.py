@@ -40,14 +40,16 @@ INT8_ITEM = np.dtype([("step", "<u2")])  # Step of a tensor.
 
 def architecture_of(header: NetworksHeader) -> Architecture:
     """Return the architecture that a header describes."""
-    architecture: Architecture = _architecture_of(header.tree, header.widths.tobytes(), header.layers, header.omega0)
+    architecture: Architecture = _architecture_of(
+        header.tree, header.widths.tobytes(), header.layers, header.omega0, header.lattice
+    )
     return architecture
 
 
 @cache_for_small_trees
-def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float) -> Architecture:
+def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float, lattice: tuple[int, ...]) -> Architecture:
     """Build an architecture, or return it again: the blocks of a file mostly have the same few."""
-    return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0)
+    return Architecture(tree, np.frombuffer(widths, np.int16).astype(np.int64), layers, omega0, lattice)
 
 
 def round_trip(

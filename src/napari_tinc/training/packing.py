@@ -25,9 +25,11 @@ from ..networks.calibration import Corrections, fit_corrections
 from ..networks.scalars import Scalars
 from ..networks.values import to_values
 from ..networks.weights import architecture_of, round_trip, to_chunks, to_network
+from .lattice_search import choose_lattice
 from .task import Task
 from .trainer import Fitted
 
+ANY_LATTICE = (1, 0, 0)  # Takes as many bytes as any other, which are set aside until one is chosen.
 REPORT_SHARE = 0.03  # A chunk about quality or origin that takes a larger share of the file is left out.
 
 
@@ -39,7 +41,7 @@ def pack_tree(
     normalised: NDArray[np.float32],
     began: float,
 ) -> Iterator[Finished]:
-    """Round, calibrate, measure and assemble the file; yield :class:`Finished`.
+    """Round, choose a lattice, calibrate, measure and assemble the file; yield :class:`Finished`.
 
     Parameters
     ----------
@@ -54,6 +56,8 @@ def pack_tree(
     """
     volume, budget = task.volume, task.budget
     architecture = architecture_of(header)
+    if fitted is not None:
+        header = replace(header, lattice=ANY_LATTICE)
     corrections = Corrections.none(len(architecture.heads))
     part = format_quality.parts_of_leaves(header)
     ancillary = [*task.extra, *_report_chunks(task, header, None, np.zeros((part.max() + 1, 2)))]
@@ -70,8 +74,12 @@ def pack_tree(
 
     factor = _factor_that_fits(lambda factor: assemble(factor, corrections)[2], budget)
     vector, chunks, size = assemble(factor, corrections)
-    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     check = task.control.check
+    if fitted is not None:
+        network = to_network(architecture, vector, corrections, scalars)
+        header = replace(header, lattice=choose_lattice(network, header, normalised, task.importance, check))
+        architecture = architecture_of(header)
+    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
     background = task.background
     outputs = to_network(architecture, vector, corrections, scalars).on_grid(grid, check=check)
     if fitted is not None and task.settings.calibrate:
@@ -135,7 +143,9 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
     filler = math.ceil(architecture.n_parameters / len(weights))  # real payloads have lengths of about as many digits
     filled = [weights[0], *(Chunk.of(ChunkKind.WEIGHTS, bytes(filler), c.level, c.n_nodes) for c in weights[1:])]
     report = _report_chunks(task, header, None, np.zeros((n_parts, 2)))
-    rest = len(networks_file.pack(header, [*filled, *task.extra, *report])) - filler * (len(filled) - 1)
+    rest = len(networks_file.pack(replace(header, lattice=ANY_LATTICE), [*filled, *task.extra, *report])) - filler * (
+        len(filled) - 1
+    )
     rest += len(filled)  # a length in the table may be a byte longer
     least = rest + math.ceil(architecture.n_parameters / 8)  # less than a bit for each weight gives hardly a picture
     if least > task.budget:
