@@ -19,7 +19,7 @@ from napari_tinc.format.networks_file import Calibration, WeightsFormat
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.calibration import fit_corrections
 from napari_tinc.octree import Octree
-from napari_tinc.training import fit_tree, learning_rate, packing, task, trainer
+from napari_tinc.training import fit_tree, optimizer, packing, task, trainer
 from napari_tinc.training.task import Settings
 
 
@@ -292,9 +292,9 @@ def test_a_tiny_file_says_nothing_about_itself(short: None) -> None:
 
 def test_deep_networks_learn_slowly() -> None:
     # fluo_nuclei at ratio 64, 72 wide and 8 sines deep: 28.4 dB and falling at 0.035, 35.1 dB at 0.020.
-    assert learning_rate.muon_rate(72, 8) < 0.021
-    assert learning_rate.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
-    assert learning_rate.muon_rate(4, 6) == 0.06
+    assert optimizer.muon_rate(72, 8) < 0.021
+    assert optimizer.muon_rate(72, 6) == pytest.approx(0.3 / 72**0.5)
+    assert optimizer.muon_rate(4, 6) == 0.06
 
 
 def test_levels_can_be_chosen(short: None) -> None:

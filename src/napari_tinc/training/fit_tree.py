@@ -28,7 +28,7 @@ from ..networks.weights import architecture_of, to_network
 from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
-from .learning_rate import muon_rate
+from .optimizer import muon_rate
 from .packing import allowance_of, pack_tree
 from .partition import partition
 from .task import BATCH, Task, count_steps, products_per_point

@@ -1,7 +1,8 @@
-"""The optimiser: Muon for matrices, Adam for all other parameters."""
+"""The optimiser: Muon for matrices, Adam for all other parameters; and its rates."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ ITERATIONS = 3  # After so many steps of it, singular values are near enough to 
 MUON_KEEP = 0.95  # Share of the running mean of gradients that Muon keeps in a step,
 ADAM_KEEP = 0.9  # and that Adam keeps.
 SQUARE_KEEP = 0.99  # Share of the running mean of squared gradients that is kept in a step.
+MUON_RATE = 0.3  # Divided by the square root of the root's width: wider matrices diverge at smaller rates.
+MUON_LIMIT = 0.06  # No network is trained at a larger peak rate, however narrow it is.
+SAFE_DEPTH = 6  # With more sine layers from root to leaf, the rate falls with the square of their number.
+WARM_UP_STEPS = 50  # The rate grows linearly over this many steps.
 
 
 class Optimizer:
@@ -53,3 +58,19 @@ class Optimizer:
             vector, gradient, self.momentum, self.square, self._tensors, MUON_KEEP, ADAM_KEEP, SQUARE_KEEP, self.steps,
             self.muon_rate * rate, self.adam_rate * rate, ITERATIONS, NEWTON_SCHULZ, self._work,
         )  # fmt: skip
+
+
+def learning_rate(done: float, step: int) -> float:
+    """Return the share of the peak rate: a linear warm-up, and half a cosine down to 0 over the schedule.
+
+    Parameters
+    ----------
+    done : share of the schedule, 0 to 1.
+    step : optimiser steps done before this one; a training that continues another counts those of both.
+    """
+    return min(1.0, (step + 1) / WARM_UP_STEPS) * (0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def muon_rate(width: int, n_sines: int) -> float:
+    """Return Muon's peak rate for networks of ``width`` features and ``n_sines`` sine layers from root to leaf."""
+    return min(MUON_LIMIT, MUON_RATE / math.sqrt(width)) * min(1.0, SAFE_DEPTH / n_sines) ** 2

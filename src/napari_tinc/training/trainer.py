@@ -24,8 +24,7 @@ from ..metrics import psnr
 from ..networks.architecture import Architecture
 from ..storage.checkpoint import CHECKPOINT_SECONDS, RESULT_SECONDS, Journal, State
 from .learned_rounding import LearnedRounding
-from .learning_rate import learning_rate
-from .optimizer import Optimizer
+from .optimizer import Optimizer, learning_rate
 from .sampling import Sampler
 from .shards import Map, Shards, in_threads
 from .torch_shard import OutOfGpuMemory, TorchShards
