@@ -60,7 +60,7 @@ def choose_lattice(
     seconds = {
         lattice: decoding_time(architecture, lattice) * (1 + LEAST_GAIN) ** len(runs_of(lattice, most)[:-1])
         for lattice in itertools.product(*(range(limit + 1) for limit in limits))
-        if lattice[0] >= lattice[1] >= lattice[2]
+        if lattice[0] >= max(1, lattice[1]) and lattice[1] >= lattice[2]
     }
     slowest = decoding_time(architecture, ())
     refused: list[tuple[int, ...]] = []
