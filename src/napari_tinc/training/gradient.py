@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled
+from .layout import LANES
 from .products import Numbers, apply_slopes, fill, sines
-from .vector_code import LANES, add_product, multiply
+from .vector_code import add_product, multiply
 
 Table = NDArray[np.int64]
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled
-from .vector_code import LANES, scale_and_transpose, sine_and_slope
+from .layout import LANES
+from .vector_code import scale_and_transpose, sine_and_slope
 
 Numbers = NDArray[np.float32]
 

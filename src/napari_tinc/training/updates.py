@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled, compiled_fast
+from .layout import LANES
 from .products import Numbers, fill
-from .vector_code import LANES, multiply
+from .vector_code import multiply
 
 Doubles = NDArray[np.float64]
 Table = NDArray[np.int64]

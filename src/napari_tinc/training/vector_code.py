@@ -2,6 +2,9 @@
 
 Each function here emits the instructions of one small piece of work on vectors of :data:`LANES` floats. A processor
 with shorter vectors takes several for each. To be called from compiled functions only.
+
+numba keeps what it compiled until the file of the calling function changes, not this one: after an edit here, or in
+another module that compiled functions call, delete the ``*.nbi`` files in ``__pycache__``.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import numba
 from llvmlite import binding, ir
 from numba import extending, types
 
-LANES = 16  # Floats in a vector.
+from .layout import LANES
+
 _FLOAT, _INDEX, _PLACE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 
@@ -31,9 +35,10 @@ def _has_long_vectors() -> bool:
         return False
 
 
-# A block of a product has so many rows and vectors that its sums take most registers and no more: 16 of 32, or, where
-# two registers make a vector, 12 of 16. With 8 rows and 2 vectors, AVX2 would have half the speed.
-MOST_ROWS, MOST_VECTORS = (8, 2) if _has_long_vectors() else (6, 1)
+# The sums of a block of a product take most registers and no more: 16 of 32, or 12 of 16 where two make a vector. With
+# 8 rows and 2 vectors, AVX2 would have half the speed.
+MOST_ROWS = 8 if _has_long_vectors() else 6  # A block of a product has at most so many rows,
+MOST_VECTORS = 2 if _has_long_vectors() else 1  # and so many vectors along them.
 
 
 def _emitted(function: Callable[..., Any]) -> Any:
