@@ -7,9 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-LATTICE_SHARE = (
-    1.25  # Planes of lattices, for the next slices, take at most so many times the bytes of a volume's cache.
-)
+LATTICE_SHARE = 1.25  # Planes of lattices take at most so many times the bytes of a volume's cache, beside it.
 
 
 class LeastRecentlyUsed:
