@@ -194,3 +194,23 @@ def test_what_it_does_not_know_is_refused(change: Any, message: str) -> None:
     change(file)
     with pytest.raises(ValueError, match=message):
         reader.decode(file.build())
+
+
+@pytest.mark.parametrize("lattice", [b"\0\0\0", b"\7\0\0", b"\2\3\0", b"\2\1\2"])
+def test_layers_on_lattices_are_checked(lattice: bytes) -> None:
+    file = File.parse((GOLDEN / "lattice-u2.tinc").read_bytes())
+    assert file.fields["widths"].endswith(b"\4\2\1") and file.features == reader.LATTICE
+    file.fields["widths"] = file.fields["widths"][:-3] + lattice
+    with pytest.raises(ValueError, match="layers on lattices are"):
+        reader.decode(file.build())
+    with pytest.raises(tinc.TincError, match="last layer on a lattice of stride"):
+        TincVolume(file.build())
+
+
+def test_a_lattice_in_a_block_is_refused_where_the_file_does_not_say_so() -> None:
+    file = File.parse((GOLDEN / "lattice-blocks.tinc").read_bytes())
+    file.features &= ~reader.LATTICE
+    with pytest.raises(ValueError, match="a block has a lattice, expected the file to say so"):
+        reader.decode(file.build())
+    with pytest.raises(tinc.TincError, match="a block needs the feature 'lattice', expected the file to say so"):
+        np.asarray(TincVolume(file.build()))

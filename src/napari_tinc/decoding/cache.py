@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from typing import Any
 
-FINEST_SHARE = 1.25  # Planes of the finest lattices take at most so many times the bytes of a volume's cache,
-COARSER_SHARE = 1.75  # and those of coarser ones, which have more features, so many times.
+LATTICE_SHARE = 1.25  # Planes of lattices take at most so many times the bytes of a volume's cache, beside it.
 
 
 class LeastRecentlyUsed:
@@ -47,40 +46,16 @@ class LeastRecentlyUsed:
                 self.nbytes -= self._items.popitem(last=False)[1][1]
 
 
-class LatticePlanes:
-    """Planes of the lattices of a volume's boxes, for the next slices: the finest apart from the coarser.
-
-    Those that the next slice needs are looked for in turn, so that a cache that is too small for all holds none of use.
-    """
-
-    def __init__(self, cache_bytes: int) -> None:
-        self._caches = [LeastRecentlyUsed(int(share * cache_bytes)) for share in (COARSER_SHARE, FINEST_SHARE)]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all planes."""
-        return sum(cache.nbytes for cache in self._caches)
-
-    def clear(self) -> None:
-        """Forget all planes."""
-        for cache in self._caches:
-            cache.clear()
-
-    def of(self, box: Hashable) -> BoxPlanes:
-        """Return the planes of a box."""
-        return BoxPlanes(self._caches, box)
-
-
 class BoxPlanes:
-    """Planes of the lattices of a box. A key begins with whether the lattice is the finest of its leaf."""
+    """Planes of the lattices of a box, in a cache for all boxes of a volume."""
 
-    def __init__(self, caches: Sequence[LeastRecentlyUsed], box: Hashable) -> None:
-        self._caches, self._box = caches, box
+    def __init__(self, cache: LeastRecentlyUsed, box: Hashable) -> None:
+        self._cache, self._box = cache, box
 
-    def get(self, key: tuple[Any, ...]) -> Any:
+    def get(self, key: Hashable) -> Any:
         """Return a plane, None if it is not kept."""
-        return self._caches[key[0]].get((self._box, key))
+        return self._cache.get((self._box, key))
 
-    def put(self, key: tuple[Any, ...], plane: Any, nbytes: int) -> None:
+    def put(self, key: Hashable, plane: Any, nbytes: int) -> None:
         """Keep a plane of ``nbytes``."""
-        self._caches[key[0]].put((self._box, key), plane, nbytes)
+        self._cache.put((self._box, key), plane, nbytes)

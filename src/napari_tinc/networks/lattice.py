@@ -18,11 +18,7 @@ from numpy.typing import NDArray
 
 from ..format.networks_file import LATTICE_STRIDES
 
-MARGIN = {
-    2: 0,
-    4: 1,
-    8: 1,
-}  # Points of a lattice beyond either end of a box: without any, stride 4 costs thrice the error.
+MARGIN = {2: 0, 4: 1, 8: 1}  # Points beyond either end of a box: without any, stride 4 costs thrice the error.
 TAPS = 4  # A point is interpolated from so many points of the lattice along each axis.
 SHARPENING = 1 / 16  # Far smaller or larger, a lattice costs two to ten times the error.
 

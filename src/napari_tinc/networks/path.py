@@ -133,11 +133,10 @@ class Path:
 
     def _sums(self, index: int, places: list[NDArray[np.int64]]) -> Array:
         """Return the sums that end a run at points of its lattice: (planes, outputs, rows, columns)."""
-        if self._planes is None:
-            return self._evaluate(index, places)
+        if self._planes is None or index != len(self._runs) - 2:
+            return self._evaluate(index, places)  # to keep those of coarser lattices costs a cold slice too much
         across = places[1].tobytes() + b"-" + places[2].tobytes()
-        lattice = (index == len(self._runs) - 2, index, self._nodes[-1], self._order[0])
-        keys = [(*lattice, plane, across) for plane in places[0].tolist()]
+        keys = [(self._nodes[-1], self._order[0], plane, across) for plane in places[0].tolist()]
         planes = [self._planes.get(key) for key in keys]
         missing = [at for at, plane in enumerate(planes) if plane is None]
         if not missing:
