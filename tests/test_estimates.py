@@ -161,7 +161,7 @@ def test_what_a_fit_by_each_method_will_take(monkeypatch: pytest.MonkeyPatch) ->
     )
     samples = costs.USUAL_ROUNDS * without_networks.N_SAMPLES * costs.coding_seconds([64**3])
     assert auto.seconds == pytest.approx(networks.seconds + samples + coder.seconds)
-    assert auto.n_parameters == networks.n_parameters > 0 and auto.steps == 800
+    assert auto.n_parameters == networks.n_parameters > 0 and auto.steps == task.STEPS["fast"]
     assert (coder.steps, coder.n_parameters, coder.widths, coder.n_blocks) == (0, 0, (), 1)
     assert 0 < bound.seconds < coder.seconds and coder.memory > 0
 

@@ -24,7 +24,7 @@ from napari_tinc.training import task, trainer
 @pytest.fixture(autouse=True)
 def both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(without_networks, "MOST_RATIO", 300)
-    monkeypatch.setitem(task.STEPS, "fast", 100)
+    monkeypatch.setitem(task.STEPS, "fast", 150)
 
 
 def noisy() -> np.ndarray:

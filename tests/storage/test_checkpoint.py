@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,20 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
     *_, expected = fit(name, None, monkeypatch)
     save, folder = atomic.save, tmp_path / "parts"
     saved: list[str] = []
+    is_dead, lock = False, threading.Lock()
     each = 8 if name == "psnr" else 3  # several fits take long enough
 
     def killed(path: Path, data: bytes) -> None:
-        """Right after some files."""
-        save(path, data)
-        saved.append(Path(path).name.partition("-")[2])
-        if len(saved) % each == 0:
-            raise Killed
+        """Right after some files. Other threads save nothing after that."""
+        nonlocal is_dead
+        with lock:
+            if is_dead:
+                raise Killed
+            save(path, data)
+            saved.append(Path(path).name.partition("-")[2])
+            if len(saved) % each == 0:
+                is_dead = True
+                raise Killed
 
     monkeypatch.setattr(atomic, "save", killed)
     for kills in itertools.count():  # noqa: B007
@@ -83,6 +90,7 @@ def test_a_job_killed_again_and_again_gives_the_same_bytes(
             *_, finished = fit(name, folder, monkeypatch)
             break
         except Killed:
+            is_dead = False
             assert len(saved) - before == each and next(fit(name, folder, monkeypatch)).kept
     assert finished.volume.parts.data() == expected.volume.parts.data()
     assert kills > 1 and not folder.exists()

@@ -271,20 +271,20 @@ def _fit_side_by_side(
     Voxels are read by the caller's thread. The last blocks, when they are fewer than cores, have several cores each.
     """
     control = Control(stop=job.control.stop, look=job.control.look)  # cancelled also when the caller stops listening
-    events: queue.SimpleQueue[tuple[int, Progress | Preview | Block | Exception | None]] = queue.SimpleQueue()
+    events: queue.SimpleQueue[tuple[int, Progress | Preview | Block | BaseException | None]] = queue.SimpleQueue()
     waiting, running = list(reversed(pending)), 0
 
     def fit(index: int, threads: int, *arrays: Any) -> None:
         """Fit one block; send its events, then None or its error."""
         values, weights = arrays
-        end: Exception | None = None
+        end: BaseException | None = None
         try:
             for event in fit_block_events(
                 values, job.settings, tasks[index].budget, span, share, control,
                 journal.under(f"{index:06d}", own_pace=True), weights, threads,
             ):  # fmt: skip
                 events.put((index, event))
-        except Exception as error:
+        except BaseException as error:  # the caller's thread raises it
             end = error
         events.put((index, end))
 
@@ -304,7 +304,7 @@ def _fit_side_by_side(
                     running -= event is None
                 if job.control.cancel.is_set():
                     return
-                if isinstance(event, Exception):
+                if isinstance(event, BaseException):
                     raise event
                 if event is not None:
                     yield index, event

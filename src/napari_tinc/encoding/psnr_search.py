@@ -23,6 +23,8 @@ LEAST_RATIO = 8  # No larger file is tried,
 LEAST_BYTES = 600  # nor blocks of fewer bytes.
 MOST_ATTEMPTS = 6  # After this many fits the best file so far is taken.
 NEAR_DB = 0.1  # A file with at most this much more than the wanted PSNR ends the search.
+SAME_SIZE = 0.01  # Sizes whose log2 differs by less count as the same,
+RETRY_STEP = 0.25  # and instead of trying one again, the search goes on by this.
 PILOT_SHARE = 0.15  # The first fit takes this share of the preset's steps, only to tell where to begin.
 PILOT_LOSS_DB = 1.5  # A whole fit is better than that one by this much.
 USUAL_FITS = 2  # Whole fits that a search usually takes.
@@ -141,9 +143,17 @@ def _reason(
 
 
 def _size_for(wanted: float, tried: list[tuple[float, float]]) -> float:
-    """Return log2(bytes) for a PSNR, from the two fits nearest to it, or from one and the usual slope."""
+    """Return log2(bytes) for a PSNR, from the two fits nearest to it, or from one and the usual slope.
+
+    Larger fits are not always better. A size that was tried already is left for one beyond all that were too small, or
+    for a smaller one than any that was enough.
+    """
     (size, reached), *others = sorted(tried, key=lambda fit: abs(fit[1] - wanted))
     slope = DB_PER_DOUBLING
     if others and abs(size - others[0][0]) > 1e-3:
         slope = min(8.0, max(1.0, (reached - others[0][1]) / (size - others[0][0])))
-    return size + (wanted - reached) / slope
+    size += (wanted - reached) / slope
+    if any(abs(size - other) < SAME_SIZE for other, _ in tried):
+        enough = [other for other, found in tried if found >= wanted]
+        size = min(enough) - RETRY_STEP if enough else max(other for other, _ in tried) + RETRY_STEP
+    return size

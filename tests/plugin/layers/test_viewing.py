@@ -126,7 +126,7 @@ def test_a_thumbnail_looks_like_its_level() -> None:
     for axis in range(3):
         index = (slice(None),) * axis + (5,)
         thumbnail = np.asarray(data[-1][index]).astype(float)
-        assert np.abs(thumbnail - np.asarray(blocks().levels[1][index])).mean() < 0.04 * np.ptp(small_array())
+        assert np.abs(thumbnail - np.asarray(blocks().levels[1][index])).mean() < 0.06 * np.ptp(small_array())
 
 
 def test_3d_shows_a_level_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
