@@ -25,11 +25,13 @@ def places_and_values(
     values: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Put the places of voxels, which are numbers of the flat stage, and what is wanted of them into arrays."""
-    _, ny, nx = wanted.shape
+    in_plane, nx = np.uint32(wanted.shape[1] * wanted.shape[2]), np.uint32(wanted.shape[2])
     for i in range(len(voxels)):
-        z, rest = voxels[i] // (ny * nx), voxels[i] % (ny * nx)
-        y, x = rest // nx, rest % nx
-        places[i] = origin + z * plane + y * row + x
+        voxel = np.uint32(voxels[i])  # which divides faster, and a box has fewer than 2^32
+        z = voxel // in_plane
+        y = (voxel - z * in_plane) // nx
+        x = voxel - z * in_plane - y * nx
+        places[i] = origin + np.int64(z) * plane + np.int64(y) * row + np.int64(x)
         values[i] = wanted[np.uint64(z), np.uint64(y), np.uint64(x)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +46,7 @@ def fit_weights(
     target = ((sampled.wanted << 3) - sampled.base).astype(np.float64)
     unit = 8.0 * stage.known.step
     weights = np.array(before) / 2**WEIGHT_BITS
-    few = np.abs(target[::4] - weights @ terms[:, ::4])
+    few = np.abs(target[::8] - weights @ terms[:, ::8])
     if float(np.log2(1 + 2 * few / unit).mean()) * count < 20 * len(weights):  # bits of all errors
         return None
     fit_kernels.fit_prediction(terms, target, sampled.spread(), unit, FIT_ROUNDS, weights)
@@ -61,6 +63,7 @@ def fit_weights(
     return stored, quantized.tolist()
 
 
+@lru_cache(maxsize=64)
 def _sample(count: int) -> NDArray[np.int64]:
     """Return the numbers of the voxels that are fitted to, of so many: one at random in each of as many equal parts.
 
@@ -71,4 +74,6 @@ def _sample(count: int) -> NDArray[np.int64]:
     if n_samples < count:
         within = np.random.default_rng(0).random(n_samples)
         chosen = ((np.arange(n_samples) + within) * (count / n_samples)).astype(np.int64)
-    return np.concatenate([chosen[::2], chosen[1::2]])
+    chosen = np.concatenate([chosen[::2], chosen[1::2]])
+    chosen.flags.writeable = False
+    return chosen

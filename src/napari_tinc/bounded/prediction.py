@@ -312,8 +312,9 @@ class SampledStage:
         return out
 
     def spread(self) -> NDArray[np.float64]:
-        """Return how far neighbours are from the mean of the nearest, on average, in eighths, (n,)."""
-        taps, out = self._stage.offsets.spread, np.zeros((1, len(self._places)))
+        """Return how far the nearest kind of neighbours are from their mean, on average, in eighths, (n,)."""
+        near, out = self._near, np.zeros((1, len(self._places)))
+        taps = self._stage.offsets.spread[near.spread_of == 0]
         rows = np.zeros(len(taps), np.int64)
         self._add_distances(self._values, (self.base + 4) >> 3, taps, rows, 8 / len(taps), out)
         return out[0]
