@@ -32,6 +32,7 @@ def structural_similarity(original: Floats, other: Floats, window: tuple[int, in
     unbiased = count / (count - 1)
     # Both, their squares and their product: of the voxels of a row, and summed over windows of a row and of a plane.
     terms, rows, planes = np.empty((5, nx)), np.empty((5, ny, mx)), np.empty((wz, 5, my, mx))
+    sums = np.empty((5, mx))
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
@@ -59,16 +60,17 @@ def structural_similarity(original: Floats, other: Floats, window: tuple[int, in
         if z < wz - 1:
             continue
         for y in range(my):
+            for k in range(5):
+                total = sums[k]
+                total[:] = planes[0, k, y]
+                for plane in range(1, wz):
+                    row = planes[plane, k, y]
+                    for x in range(mx):
+                        total[x] += row[x]
+            into = out[z - wz + 1, y]
             for x in range(mx):
-                sa, sb, saa, sbb, sab = 0.0, 0.0, 0.0, 0.0, 0.0
-                for plane in range(wz):
-                    sa += planes[plane, 0, y, x]
-                    sb += planes[plane, 1, y, x]
-                    saa += planes[plane, 2, y, x]
-                    sbb += planes[plane, 3, y, x]
-                    sab += planes[plane, 4, y, x]
-                a, b = sa / count, sb / count
-                of_a, of_b = unbiased * (saa / count - a * a), unbiased * (sbb / count - b * b)
-                of_both = unbiased * (sab / count - a * b)
+                a, b = sums[0, x] / count, sums[1, x] / count
+                of_a, of_b = unbiased * (sums[2, x] / count - a * a), unbiased * (sums[3, x] / count - b * b)
+                of_both = unbiased * (sums[4, x] / count - a * b)
                 above = (2 * a * b + LUMINANCE) * (2 * of_both + CONTRAST)
-                out[z - wz + 1, y, x] = above / ((a * a + b * b + LUMINANCE) * (of_a + of_b + CONTRAST))
+                into[x] = above / ((a * a + b * b + LUMINANCE) * (of_a + of_b + CONTRAST))
