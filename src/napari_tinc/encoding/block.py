@@ -13,6 +13,7 @@ from .. import metrics
 from ..bounded import box as bounded_box
 from ..bounded.background import Background, is_left_by_background
 from ..bounded.check import checksum, violations
+from ..bounded.quantization import distinct
 from ..bounded.workers import in_threads
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
@@ -160,15 +161,19 @@ def code_block(values: NDArray[Any], bound: float, span: float | None, check: Ch
     AssertionError if a reader would decode others.
     """
     data = bounded_box.encode_box(values, bound, check=check)
-    if bound and values.dtype.kind == "f" and _has_repeated_values(values):  # lossless may be smaller then
+    if bound and values.dtype.kind == "f" and _may_be_smaller_without_loss(values, len(data)):
         data = min(data, bounded_box.encode_box(values, 0, check=check), key=len)
     return coded_block(data, values, bound, span, check)
 
 
-def _has_repeated_values(values: NDArray[Any]) -> bool:
-    """Return whether most values occur more than once, by a sample of them."""
+def _may_be_smaller_without_loss(values: NDArray[Any], nbytes: int) -> bool:
+    """Return whether floats may take fewer bytes without loss, since most values occur more than once.
+
+    They take more than a byte for every value that occurs.
+    """
     sample = values.ravel()[:: max(1, values.size // SAMPLE_VOXELS)]
-    return len(np.unique(sample)) <= sample.size // 2
+    is_repeated = len(np.unique(sample)) <= sample.size // 2
+    return is_repeated and len(distinct(values.view(f"u{values.dtype.itemsize}"))) < nbytes
 
 
 def coded_block(
