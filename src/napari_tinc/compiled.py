@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property, partial, update_wrapper
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -56,12 +57,38 @@ class _Compiled:
                 made = make(cache=True)(self._function)
             except RuntimeError:  # no folder can be written to: it is compiled anew in every process
                 made = make()(self._function)
+            made._cache = _LenientCache(made._cache)
             self.__dict__["dispatcher"] = made
             names = self._function.__globals__
             for name, other in list(names.items()):
                 if isinstance(other, _Compiled):
                     names[name] = other.dispatcher
             return made
+
+
+class _LenientCache:
+    """A cache of numba that is left aside where it is damaged or the disk is full: code is then compiled anew."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the cache itself has."""
+        return getattr(self._cache, name)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Return what is kept for some types, None if there is nothing that can be read."""
+        try:
+            return self._cache.load_overload(signature, target)
+        except Exception:  # of any kind, as it unpickles what it finds; an index that is begun anew replaces it
+            with suppress(OSError):
+                self._cache.flush()
+            return None
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep what was compiled for some types, if that is possible."""
+        with suppress(OSError):
+            self._cache.save_overload(signature, data)
 
 
 def is_kept(function: Callable[..., object]) -> bool:

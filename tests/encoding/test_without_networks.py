@@ -277,3 +277,8 @@ def test_why_networks_were_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     finished = fitted(noisy(), ratio=20)[1]
     behind = finished.quality.psnr - 5
     assert finished.reason == f"the predictive coder was {behind:.1f} dB behind in samples of the volume"
+
+
+def test_floats_near_the_largest() -> None:
+    huge = (noisy().astype("f8") - 1000) * 1e305
+    assert np.isfinite(np.asarray(tinc.compress(huge, ratio=8, preset="fast"))).all()

@@ -53,8 +53,8 @@ class Block:
 
     @property
     def squares(self) -> float:
-        """Sum of the squared errors."""
-        return self.rmse**2 * self.measured
+        """Sum of the squared errors; infinite for errors near the largest float."""
+        return self.rmse * self.rmse * self.measured
 
     def state(self) -> State:
         """Return what a journal keeps of the block."""

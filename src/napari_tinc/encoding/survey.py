@@ -99,7 +99,8 @@ def survey(
                      for low_, high_ in zip(start.tolist(), stop.tolist(), strict=True)]  # fmt: skip
             part = values.astype(np.float64)
             for axis, edges in enumerate(cells):
-                part = np.add.reduceat(part, edges - start[axis], axis=axis)
+                with np.errstate(over="ignore", invalid="ignore"):  # of floats near the largest
+                    part = np.add.reduceat(part, edges - start[axis], axis=axis)
             sums[volume][tuple(slice(e[0] // edge, e[-1] // edge + 1) for e in cells)] += part
         seconds = time.perf_counter() - began
         n = shape[0] * shape[1]
@@ -120,14 +121,17 @@ def detail_of(values: NDArray[Any], scale: float) -> float:
     total = 0.0
     edges = [np.arange(0, n, DETAIL_EDGE) for n in values.shape]
     for first in range(0, len(values), DETAIL_EDGE):
-        slab = values[first : first + DETAIL_EDGE].astype(np.float64) / scale
-        sums = slab.sum(axis=0, keepdims=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # floats near the largest, and infinite ones
+            slab = values[first : first + DETAIL_EDGE].astype(np.float64) / scale
+            sums = slab.sum(axis=0, keepdims=True)
         count = np.array(float(len(slab)))
         for axis in (1, 2):
-            sums = np.add.reduceat(sums, edges[axis], axis=axis)
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums = np.add.reduceat(sums, edges[axis], axis=axis)
             length = np.minimum(DETAIL_EDGE, values.shape[axis] - edges[axis])
             count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
-        total += float(np.square(slab).sum() - (sums**2 / count).sum())
+        with np.errstate(over="ignore", invalid="ignore"):
+            total += float(np.square(slab).sum() - (sums**2 / count).sum())
     return max(0.0, total)
 
 

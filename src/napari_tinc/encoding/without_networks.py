@@ -218,7 +218,8 @@ def _fit_blocks(
 def _gained(mse: float, blocks: Sequence[Block]) -> str:
     """Return the dB by which a filter lowers the mean squared error of all blocks, as PROVENANCE has it."""
     filtered = sum(block.squares for block in blocks) / sum(block.measured for block in blocks)
-    return f"{10 * math.log10(mse / filtered) if mse and filtered else 0:.3f}"
+    known = 0 < mse < math.inf and 0 < filtered < math.inf
+    return f"{10 * math.log10(mse / filtered) if known else 0:.3f}"
 
 
 def _check_size(raw: int, least: int, nbytes: int | None) -> None:
