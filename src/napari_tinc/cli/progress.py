@@ -20,7 +20,7 @@ METHOD_TEXTS = {
     "networks": "with networks",
     "predictive": "with the predictive coder, without networks",
 }
-PREPARING = "preparing this computer for its first compression, which takes some seconds once"
+PREPARING = "preparing this computer for its first compression, which takes up to half a minute, once"
 REDRAW_SECONDS = 0.1  # The bar is redrawn at most so often, so that drawing takes no time from the fit.
 PROGRESS_SECONDS = 5.0  # A log gets a line at most so often.
 

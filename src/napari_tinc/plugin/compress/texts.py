@@ -72,7 +72,7 @@ def progress(job: LayerJob, event: Progress, waiting: int) -> str:
     if event.phase == "packing":
         lines.append("Writing and measuring the result ...")
     elif event.phase == "preparing":
-        lines.append("Preparing this computer for its first compression. This takes some seconds once.")
+        lines.append("Preparing this computer for its first compression. This takes up to half a minute, once.")
     else:
         fit_number = f"Fit {event.attempt}: " if event.attempt > 1 else ""
         lines.append(f"{fit_number}{PHASES.get(event.phase, event.phase.capitalize())} {event.step} of {event.steps}")
