@@ -9,13 +9,10 @@ The first file of a process, which compiles or imports, is not counted.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,9 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import VOLUMES, load, machine, markdown
+from benchmarks.speed.pairs import Answer, Ask, answer, start
 
-Answer = dict[str, Any]
-Ask = Callable[..., Answer]
 STEPS = 400  # A training that is timed has as many; the first twentieth does not count.
 BATCH = 4096  # Voxels in its steps, as in `fast` and `balanced`.
 
@@ -73,30 +69,7 @@ def fit(corpus: str, name: str, edge: int, **options: Any) -> Answer:
     return {"wall": wall, "cpu": cpu, "psnr": finished.quality.psnr, "bytes": finished.volume.nbytes_compressed}
 
 
-def answer() -> None:
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps({"steps": steps, "fit": fit}[request.pop("do")](**request)), flush=True)
-
-
 # --- the other side --------------------------------------------------------------------------------------------------
-
-
-def start(stack: ExitStack, checkout: Path) -> Ask:
-    """Start a process with the code of a checkout."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(checkout / "src"), str(Path(__file__).parents[2])])}
-    command = [sys.executable, "-m", "benchmarks.speed.fit", "--answer"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
-    process: subprocess.Popen[str] = stack.enter_context(subprocess.Popen(command, **pipes))
-    assert process.stdin and process.stdout
-    stack.callback(process.stdin.close)
-
-    def ask(**request: Any) -> Answer:
-        assert process.stdin and process.stdout
-        print(json.dumps(request), file=process.stdin, flush=True)
-        return json.loads(process.stdout.readline())
-
-    return ask
 
 
 def compared(old: list[Answer], new: list[Answer]) -> list[str]:
@@ -123,7 +96,7 @@ def seeds(request: Answer, rounds: int) -> list[Answer]:
 
 def main() -> None:
     if "--answer" in sys.argv:
-        answer()
+        answer({"steps": steps, "fit": fit})
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", help="folder of the volumes")
@@ -138,7 +111,9 @@ def main() -> None:
     common = {"corpus": options.corpus}
     head = ["", "old (s)", "new (s)", "ratio", "old (CPU s)", "new (CPU s)", "ratio"]
     with ExitStack() as stack:
-        old, new = start(stack, options.old), start(stack, Path(__file__).parents[2])
+        old, new = (
+            start(stack, checkout, "benchmarks.speed.fit") for checkout in (options.old, Path(__file__).parents[2])
+        )
         for ask in (old, new):
             ask(do="fit", name="mri_mni152_crop", edge=32, ratio=64, preset="fast", **common)
         print(f"{machine()}; old: {options.old}\n", flush=True)
