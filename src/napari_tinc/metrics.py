@@ -126,7 +126,7 @@ def map_ssim(
     # Squares of values far from 0 would leave no digits for the variance, so they are moved nearer to 0.
     offset = math.copysign(max(0.0, abs(low) - FAR_RANGES * value_range), low)
     missing = 3 - original.ndim  # axes of length one, which are put in front
-    windows = ((1, 1, 1)[:missing] + (window,) * original.ndim)[:3]
+    depth, height, width = [1] * missing + [window] * original.ndim
     n_rows = len(original) - window + 1
 
     def slab(first: int) -> T:
@@ -136,7 +136,7 @@ def map_ssim(
         pair = [(a[rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction)]
         similarity = np.empty([n - window + 1 for n in pair[0].shape])
         in_space = [np.reshape(a, (1,) * missing + a.shape) for a in (*pair, similarity)]
-        structural_similarity(in_space[0], in_space[1], (windows[0], windows[1], windows[2]), in_space[2])
+        structural_similarity(in_space[0], in_space[1], (depth, height, width), in_space[2])
         return reduce(first, similarity)
 
     with ThreadPoolExecutor(cpu_count()) as pool:

@@ -93,13 +93,13 @@ def test_a_filter_that_does_not_pay_is_none() -> None:
 
 @pytest.fixture(scope="module")
 def volume() -> tinc.TincVolume:
-    return tinc.compress(waves(), nbytes=2400, method="predictive")
+    return tinc.compress(waves(), nbytes=2200, method="predictive")
 
 
 def test_a_filter_lowers_the_error_at_equal_bytes(volume: tinc.TincVolume) -> None:
-    plain = tinc.compress(waves(), nbytes=2400, method="predictive", calibration="none")
-    assert volume.parts.filter is not None and plain.parts.filter is None and volume.nbytes_compressed <= 2400
-    assert tinc.compare(waves(), volume).psnr > tinc.compare(waves(), plain).psnr + 0.1
+    plain = tinc.compress(waves(), nbytes=2200, method="predictive", calibration="none")
+    assert volume.parts.filter is not None and plain.parts.filter is None and volume.nbytes_compressed <= 2200
+    assert tinc.compare(waves(), volume).psnr > tinc.compare(waves(), plain).psnr + 0.2
     assert plain.uncalibrated() is plain and not plain.calibrated
 
 

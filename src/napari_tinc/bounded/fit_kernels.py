@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled, compiled_fast
+from .kernels import mean_along_lines, weight_of_pair
 
 BLOCK = 128  # Samples that are worked on at a time.
 
@@ -79,12 +80,11 @@ def means_along_lines(
         for i in range(len(places)):
             one = np.float64(values[np.uint64(places[i] + one_at)])
             other = np.float64(values[np.uint64(places[i] + other_at)])
-            difference = one - other
-            weight = 1.0 / ((difference * difference + noise) * norm)
+            weight = weight_of_pair(one, other, norm, noise)
             above[i] += weight * (one + other)
             below[i] += weight
     for i in range(len(places)):
-        out[i] = min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most))
+        out[i] = mean_along_lines(above[i], below[i], most)
 
 
 @compiled_fast

@@ -159,16 +159,11 @@ def decode_integers(
             integers[others] = reader.integers_of(reader.tokens(models, classes[others]))
         return Coded(prediction, integers, empty)
 
-    box = _code_stages(
-        shape,
-        high,
-        lambda level: bound_of_level(bound, taper, level),
-        first,
-        background,
-        code_stage,
-        check,
-        last,
-    )
+    def bounds(level: int) -> int:
+        """Return the bound of a level."""
+        return bound_of_level(bound, taper, level)
+
+    box = _code_stages(shape, high, bounds, first, background, code_stage, check, last)
     if not last:
         reader.end()
     return box

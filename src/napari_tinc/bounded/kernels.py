@@ -55,6 +55,19 @@ def _add_weighted(total: Ints, flat: Ints, start: int, taps: NDArray[np.int64], 
 
 
 @compiled
+def weight_of_pair(one: float, other: float, norm: float, noise: float) -> float:
+    """Return the weight of two opposite neighbours: they count more if they agree, and if they are near."""
+    difference = one - other
+    return 1.0 / ((difference * difference + noise) * norm)
+
+
+@compiled
+def mean_along_lines(above: float, below: float, most: int) -> float:
+    """Return the mean of pairs of neighbours, in eighths and rounded, from their weighted sum and that of weights."""
+    return min(max(np.rint(4.0 * above / below), 0.0), np.float64(most))
+
+
+@compiled
 def predict(
     values: Ints, errors: Ints, first: int, last: int, taps: NDArray[np.int64], rows: NDArray[np.int64],
     scales: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64],
@@ -88,7 +101,7 @@ def predict(
         if line_weight:
             _sum_lines(values, start, pairs, norms, noise, above[:n], below[:n])
             for i in range(n):
-                part[i] += line_weight * np.int64(min(max(np.rint(4.0 * above[i] / below[i]), 0.0), np.float64(most)))
+                part[i] += line_weight * np.int64(mean_along_lines(above[i], below[i], most))
         out = prediction[start : start + n]
         for i in range(n):
             out[i] = min(max(part[i] >> WEIGHT_BITS, 0), most)
@@ -109,8 +122,7 @@ def _sum_lines(
         norm = norms[pair]
         for i in range(n):
             a, b = np.float64(one[i]), np.float64(other[i])
-            difference = a - b
-            weight = 1.0 / ((difference * difference + noise) * norm)
+            weight = weight_of_pair(a, b, norm, noise)
             above[i] += weight * (a + b)
             below[i] += weight
 

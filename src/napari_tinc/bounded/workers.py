@@ -18,9 +18,12 @@ LEAST_VOXELS = 2**14  # Fewer are not shared: to begin and to end takes as long 
 
 
 @contextmanager
-def in_threads(count: int) -> Iterator[None]:
-    """Let so many threads share each box that this one encodes or decodes in the context. The results are the same."""
-    token = _THREADS.set(count)
+def in_threads(count: int | None = None) -> Iterator[None]:
+    """Let so many threads share each box that this one encodes or decodes in the context; None for one a core.
+
+    The results are the same.
+    """
+    token = _THREADS.set(count or cpu_count())
     try:
         yield
     finally:

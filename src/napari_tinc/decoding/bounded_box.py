@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from ..devices import cpu_count
 from ..errors import TincError
 from ..filtering.filter import Finish
 from ..format.quality import span_of
@@ -86,7 +85,7 @@ class BoundedBox:
 
         with self._lock:
             if self._array is None:
-                with in_threads(threads or cpu_count()):
+                with in_threads(threads):
                     self._array = self._decode(check)
             return self._array
 

@@ -18,7 +18,6 @@ from ..bounded.workers import in_threads
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
 from ..decoding.network_box import NetworkBox
-from ..devices import cpu_count
 from ..events import Finished, Mark, Preview, Progress
 from ..filtering.filter import Finish
 from ..format.blocks_file import Payload
@@ -139,7 +138,7 @@ def fit_block_events(
     """
     values = np.ascontiguousarray(values)
     if settings.bound is not None:
-        with in_threads(threads or cpu_count()):
+        with in_threads(threads):
             block = code_block(values, settings.bound, span, control.check)
         yield block
         return

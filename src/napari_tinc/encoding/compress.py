@@ -296,12 +296,10 @@ def _job_events(
 def _compiled_functions(settings: Settings) -> list[Callable[..., object]]:
     """Return a function of each kind of code that a job runs; its first call on a computer takes seconds."""
     from ..bounded.kernels import predict
-    from ..training.gradient import gradient_of_share  # imports numba
+    from ..training.updates import update_parameters  # imports numba; every device needs it
 
-    functions: list[Callable[..., object]] = []
-    if not settings.without_networks and pick_device(settings.device) == "cpu":
-        functions.append(gradient_of_share)
-    return functions if settings.method == "networks" else [*functions, predict]
+    networks: list[Callable[..., object]] = [] if settings.without_networks else [update_parameters]
+    return networks if settings.method == "networks" else [*networks, predict]
 
 
 def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion | None) -> str:

@@ -116,22 +116,20 @@ def survey(
     yield Survey(low, high, detail, overview, digest.hexdigest())
 
 
+@np.errstate(over="ignore", invalid="ignore")  # floats near the largest, and infinite ones
 def detail_of(values: NDArray[Any], scale: float) -> float:
     """Return the sum of squared differences from the means of small cells, in units of ``scale``."""
     total = 0.0
     edges = [np.arange(0, n, DETAIL_EDGE) for n in values.shape]
     for first in range(0, len(values), DETAIL_EDGE):
-        with np.errstate(over="ignore", invalid="ignore"):  # floats near the largest, and infinite ones
-            slab = values[first : first + DETAIL_EDGE].astype(np.float64) / scale
-            sums = slab.sum(axis=0, keepdims=True)
+        slab = values[first : first + DETAIL_EDGE].astype(np.float64) / scale
+        sums = slab.sum(axis=0, keepdims=True)
         count = np.array(float(len(slab)))
         for axis in (1, 2):
-            with np.errstate(over="ignore", invalid="ignore"):
-                sums = np.add.reduceat(sums, edges[axis], axis=axis)
+            sums = np.add.reduceat(sums, edges[axis], axis=axis)
             length = np.minimum(DETAIL_EDGE, values.shape[axis] - edges[axis])
             count = count * length.reshape([-1 if a == axis else 1 for a in range(3)])
-        with np.errstate(over="ignore", invalid="ignore"):
-            total += float(np.square(slab).sum() - (sums**2 / count).sum())
+        total += float(np.square(slab).sum() - (sums**2 / count).sum())
     return max(0.0, total)
 
 

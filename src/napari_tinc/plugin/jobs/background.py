@@ -93,9 +93,8 @@ class StatusLine:
     def _record(self, job: LayerJob) -> None:
         """Keep how a job ended, together with the other results of the same click."""
         text = texts.summary(job.result) if job.result else job.failure or "Cancelled."
-        if (
-            job.result and job.control.stop.is_set() and job.result.volume.method == "networks"
-        ):  # the coder trains nothing
+        # The predictive coder trains nothing.
+        if job.result and job.control.stop.is_set() and job.result.volume.method == "networks":
             text = f"Stopped early; a longer training would be better.\n{text}"
         outcome = Outcome(job.request.options.target, job.click_number, text, job.curve)
         earlier = self.outcomes.get(job.source)
