@@ -1,0 +1,67 @@
+/** Where files come from: a chooser, a drop, an address, or the page itself. */
+
+import { urlSource } from "../reader/sources.js";
+import { byId } from "./page.js";
+import { sharedSource } from "./workers.js";
+
+/** @typedef {{ name: string, parts: import('./workers.js').Part[], source?: import('./array-file.js').Source }} Input */
+
+/** Files of this machine, as one input: one file, or the slices of a TIFF stack in the order of their names. @param {FileList | File[]} files @returns {Input} */
+export function filesInput(files) {
+  const list = [...files].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const [first] = list;
+  const name = list.length > 1 ? `${first.name} and ${list.length - 1} more` : first.name;
+  return { name, parts: list.map((blob) => ({ blob })) };
+}
+
+/** A file on a server, read where it is needed. @param {string} address @param {(bytes: number) => void} count @returns {Promise<Input>} */
+export async function addressInput(address, count) {
+  const url = new URL(address, location.href);
+  if (!/^(https?|blob|data):$/.test(url.protocol))
+    throw new Error(`the address begins with ${url.protocol}; expected https: or http:`);
+  const source = sharedSource(await urlSource(url.href), count);
+  const name = decodeURIComponent(url.pathname.split("/").pop() || "") || url.host;
+  return { name, parts: [{ size: source.size }], source };
+}
+
+/** The file that a self-contained page holds; null if it holds none. @returns {Input | null} */
+export function embeddedInput() {
+  const element = document.getElementById("tinc-file");
+  if (!element) return null;
+  const text = atob((element.textContent ?? "").trim());
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  return { name: element.dataset.name || "volume.tinc", parts: [{ blob: new Blob([bytes]) }] };
+}
+
+/** The address that the page was called with: `?url=` or `#url=`; "" if none. @param {string} [key] */
+export function askedAddress(key = "url") {
+  return new URLSearchParams(location.hash.slice(1)).get(key) ?? new URLSearchParams(location.search).get(key) ?? "";
+}
+
+/**
+ * Let files be dropped on the page. While one is above it, the halves tell where it would go.
+ * @param {() => boolean} canBeside @param {(input: Input, beside: boolean) => void} take
+ */
+export function attachDrop(canBeside, take) {
+  const zone = byId("drop", HTMLElement);
+  const [, right] = /** @type {HTMLElement[]} */ ([...zone.children]);
+  const isBeside = (/** @type {DragEvent} */ event) => canBeside() && event.clientX > innerWidth / 2;
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    if (event.dataTransfer) event.dataTransfer.dropEffect = "copy";
+    zone.hidden = false;
+    right.hidden = !canBeside();
+    [...zone.children].forEach((half, i) => {
+      half.classList.toggle("over", isBeside(event) === (i === 1));
+    });
+  });
+  addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) zone.hidden = true;
+  });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.hidden = true;
+    const files = event.dataTransfer?.files;
+    if (files?.length) take(filesInput(files), isBeside(event));
+  });
+}

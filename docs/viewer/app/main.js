@@ -1,0 +1,311 @@
+/** Puts the page together: views, panel, files, keys; draws a frame when something changed; tells a test what is shown. */
+
+import { addressInput, askedAddress, attachDrop, embeddedInput, filesInput } from "./files.js";
+import { PLANES } from "./geometry.js";
+import { pressKey } from "./keyboard.js";
+import { byId, setText } from "./page.js";
+import { Panel } from "./panel.js";
+import { PlaneView } from "./plane-view.js";
+import { attachPointer } from "./pointer.js";
+import { Projection } from "./projection.js";
+import { Viewer } from "./viewer.js";
+import { numberText, sizeText } from "./words.js";
+
+/** @typedef {import('./files.js').Input} Input */
+
+const AXES = ["z", "y", "x"];
+const STALE_PROJECTION_MS = 300; // While bricks arrive, the projection at rest is drawn again after so long.
+
+const viewer = new Viewer();
+const sections = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".view[data-plane]")]);
+const planeViews = sections.map(
+  (section, i) => new PlaneView(viewer, i, /** @type {HTMLCanvasElement} */ (section.querySelector("canvas"))),
+);
+const projection = new Projection(viewer, byId("projection", HTMLCanvasElement));
+const panel = new Panel(viewer);
+const statusLine = byId("status", HTMLElement);
+const chooser = byId("chooser", HTMLInputElement);
+const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, firstPlanesAt: 0 };
+let drawWanted = true;
+let besideWanted = false;
+let opening = 0;
+let hovered = /** @type {{ plane: number, at: number[] } | null} */ (null);
+
+/** Tell the user one line. @param {string} text @param {boolean} [bad] */
+function say(text, bad = false) {
+  statusLine.classList.toggle("bad", bad);
+  setText(statusLine, text);
+  facts.error = bad ? text : "";
+}
+
+/** Open a file; if it is bad, say what is wrong and leave everything as it is. @param {Promise<Input> | Input} input @param {boolean} beside */
+async function openInput(input, beside) {
+  opening += 1;
+  const mine = opening;
+  const start = performance.now();
+  say("Opening…");
+  try {
+    const ready = await input;
+    await viewer.open(ready, beside);
+    if (mine !== opening) return;
+    say(`${ready.name} is open.`);
+    if (!beside) [facts.openedAt, facts.firstPlanesAt] = [start, 0];
+  } catch (error) {
+    if (mine === opening) say(error instanceof Error ? error.message : String(error), true);
+  }
+}
+
+/** @param {string} address @param {boolean} [beside] */
+function openAddress(address, beside = false) {
+  facts.bytesRead = 0;
+  return openInput(
+    addressInput(address, (bytes) => {
+      facts.bytesRead += bytes;
+    }),
+    beside,
+  );
+}
+
+/** Let the user choose a file. @param {boolean} beside */
+function choose(beside) {
+  besideWanted = beside && viewer.first !== null;
+  chooser.value = "";
+  chooser.click();
+}
+
+/** Switch between light and dark; without a choice take what the system has. @param {string} [theme] */
+function setTheme(theme) {
+  const now = theme ?? (document.documentElement.dataset.theme === "dark" ? "light" : "dark");
+  document.documentElement.dataset.theme = now;
+  panel.refresh();
+}
+
+/** Show the state of the controls around the views. */
+function showControls() {
+  const { first, solo, tool } = viewer;
+  setText(byId("title", HTMLElement), first ? first.meta.details?.name || first.name : "tinc viewer");
+  document.title = first ? `${first.name} · tinc viewer` : "tinc viewer";
+  byId("welcome", HTMLElement).hidden = first !== null;
+  const views = byId("views", HTMLElement);
+  views.classList.toggle("empty", !first);
+  views.dataset.solo = String(solo);
+  views.dataset.tool = tool;
+  for (const button of document.querySelectorAll(".tools button")) {
+    button.setAttribute("aria-pressed", String(button instanceof HTMLElement && button.dataset.tool === tool));
+  }
+  sections.forEach((section, i) => {
+    section.querySelector(".large")?.setAttribute("aria-pressed", String(solo === i));
+  });
+}
+
+/** Show the position on the sliders and in the status line. */
+function showPosition() {
+  const { first, at } = viewer;
+  if (!first) return;
+  sections.forEach((section, i) => {
+    const axis = PLANES[i].normal;
+    const slider = /** @type {HTMLInputElement} */ (section.querySelector("input"));
+    slider.max = String(first.shape[axis] - 1);
+    slider.value = String(at[axis]);
+    setText(/** @type {Element} */ (section.querySelector("output")), `${at[axis]} / ${first.shape[axis] - 1}`);
+  });
+  showReadout();
+}
+
+/** Show the values at the pointer, or else at the crosshair. */
+function showReadout() {
+  const { first } = viewer;
+  const { plane, at } = hovered ?? { plane: viewer.plane, at: [...viewer.at] };
+  const inside = first && at.every((position, axis) => position >= 0 && position < first.shape[axis]);
+  if (!inside) return setText(byId("readout", HTMLElement), "");
+  const values = viewer.sides().map(({ dataset, volumes, calibrated }) => {
+    const numbers = volumes.map((volume) => dataset.valueAt(dataset.prefix(volume, calibrated), PLANES[plane], at));
+    return numbers.map((value) => (value === null ? "…" : labelled(value))).join(", ");
+  });
+  const place = at
+    .map((position, axis) => `${AXES[axis]} ${position}`)
+    .reverse()
+    .join("  ");
+  setText(byId("readout", HTMLElement), `${place}  =  ${values.join("  |  ")}`);
+}
+
+/** A value, with its name if it is a label that has one. @param {number} value */
+function labelled(value) {
+  const names = viewer.first?.meta.labels ? viewer.first.meta.details?.labelNames : undefined;
+  const name = names && Object.hasOwn(names, String(value)) ? names[String(value)][0] : "";
+  return name ? `${numberText(value)} (${name})` : numberText(value);
+}
+
+/** Show how much of the volume is decoded. */
+function showProgress() {
+  const { first, cache } = viewer;
+  const read = first && !first.eager ? `${sizeText(facts.bytesRead)} of ${sizeText(first.meta.nbytes)} read` : "";
+  setText(byId("progress", HTMLElement), first ? read || `${sizeText(cache.bytes)} decoded` : "");
+}
+
+/** Measure the views, and fit the volume into them where the user has not zoomed. */
+function layOut() {
+  const scales = planeViews.map((view) => view.measure());
+  const fitting = Math.min(...scales);
+  if (viewer.fitted && Number.isFinite(fitting)) viewer.scale = fitting;
+}
+
+/** Draw what changed. @param {number} now */
+function frame(now) {
+  requestAnimationFrame(frame);
+  if (drawWanted) {
+    drawWanted = false;
+    layOut();
+    const before = viewer.seen.length;
+    const order = [viewer.plane, 0, 1, 2].filter((number, i, all) => all.indexOf(number) === i);
+    viewer.seen = order.map((number) => planeViews[number].look()).filter((look) => look !== null);
+    for (const view of planeViews) view.draw();
+    facts.frames += 1;
+    if (!facts.firstPlanesAt && viewer.first && planeViews.some(({ facts: { quality } }) => quality !== "empty"))
+      facts.firstPlanesAt = now;
+    showReadout();
+    if (!before || viewer.pool.isIdle) viewer.pool.pump();
+  }
+  if (
+    !projection.turning &&
+    now - projection.last > STALE_PROJECTION_MS &&
+    projectionVersion !== viewer.first?.version
+  ) {
+    projectionVersion = viewer.first?.version ?? 0;
+    projection.stale = true;
+  }
+  projection.tick(now);
+}
+let projectionVersion = 0;
+
+const draw = () => {
+  drawWanted = true;
+};
+viewer.addEventListener("draw", draw);
+viewer.addEventListener("looks", () => {
+  projection.stale = true;
+  showControls();
+});
+viewer.addEventListener("moved", showPosition);
+viewer.addEventListener("progress", showProgress);
+viewer.addEventListener("trouble", (event) => say(String(/** @type {CustomEvent} */ (event).detail), true));
+viewer.addEventListener("turning", () =>
+  byId("turn", HTMLElement).setAttribute("aria-pressed", String(projection.turning)),
+);
+viewer.addEventListener("opened", () => {
+  for (const view of planeViews) view.reset();
+  showControls();
+  showPosition();
+  showProgress();
+});
+new ResizeObserver(draw).observe(byId("views", HTMLElement));
+
+sections.forEach((section, i) => {
+  attachPointer(viewer, planeViews[i], (at) => {
+    hovered = at && { plane: i, at };
+    showReadout();
+  });
+  const slider = /** @type {HTMLInputElement} */ (section.querySelector("input"));
+  slider.addEventListener("input", () => {
+    viewer.plane = i;
+    viewer.step(PLANES[i].normal, Number(slider.value) - viewer.at[PLANES[i].normal]);
+  });
+  section
+    .querySelector(".large")
+    ?.addEventListener("click", () => viewer.set({ solo: viewer.solo === i ? -1 : i, plane: i }));
+});
+for (const button of document.querySelectorAll(".tools button")) {
+  button.addEventListener("click", () => button instanceof HTMLElement && viewer.set({ tool: button.dataset.tool }));
+}
+
+const help = byId("help", HTMLDialogElement);
+const toggleTurning = () => projection.setTurning(!projection.turning);
+/** @type {[string, () => void][]} */
+const buttons = [
+  ["open", () => choose(false)],
+  ["choose", () => choose(false)],
+  ["open-second", () => choose(true)],
+  ["fit", () => viewer.fit()],
+  ["theme", () => setTheme()],
+  ["help-button", () => help.showModal()],
+  ["turn", toggleTurning],
+];
+for (const [id, act] of buttons) byId(id, HTMLButtonElement).addEventListener("click", act);
+chooser.addEventListener("change", () => {
+  if (chooser.files?.length) openInput(filesInput(chooser.files), besideWanted);
+});
+byId("address-form", HTMLFormElement).addEventListener("submit", (event) => {
+  event.preventDefault();
+  const address = byId("address", HTMLInputElement).value.trim();
+  if (address) openAddress(address);
+});
+attachDrop(() => viewer.first !== null, openInput);
+const keyActs = {
+  o: () => choose(false),
+  b: () => choose(true),
+  t: () => setTheme(),
+  r: toggleTurning,
+  "?": () => help.showModal(),
+};
+addEventListener("keydown", (event) => {
+  if (pressKey(viewer, event, keyActs)) event.preventDefault();
+});
+addEventListener("hashchange", () => openAddress(askedAddress()));
+
+const darkQuery = matchMedia("(prefers-color-scheme: dark)");
+darkQuery.addEventListener("change", () => setTheme(darkQuery.matches ? "dark" : "light"));
+setTheme(darkQuery.matches ? "dark" : "light");
+showControls();
+byId("turn", HTMLElement).setAttribute("aria-pressed", String(projection.turning));
+requestAnimationFrame(frame);
+
+/** Open what the page holds, or what its address names. */
+async function openAtStart() {
+  const embedded = embeddedInput();
+  if (embedded) return openInput(embedded, false);
+  if (askedAddress()) await openAddress(askedAddress());
+  if (viewer.first && askedAddress("beside")) await openAddress(askedAddress("beside"), true);
+}
+openAtStart();
+
+/** Facts for a test, which may wait for them rather than for time. */
+function state() {
+  const { first, second, at, index, scale, tool, solo, leaves, calibrated, curtain, cache, pool } = viewer;
+  return {
+    open: first !== null,
+    name: first?.name ?? "",
+    second: second?.name ?? "",
+    shape: first?.shape ?? [],
+    at: [...at],
+    index: [...index],
+    scale,
+    tool,
+    solo,
+    overlay: leaves,
+    leavesKnown: Boolean(first?.leaves.get(viewer.volume)),
+    calibration: calibrated,
+    curtain,
+    theme: document.documentElement.dataset.theme,
+    status: statusLine.textContent,
+    error: facts.error,
+    frames: facts.frames,
+    planes: Object.fromEntries(
+      planeViews.map((view) => [
+        view.plane.name,
+        { ...view.facts, slicesDrawn: view.slices.size, slicesFine: view.fineSlices.size },
+      ]),
+    ),
+    coarse: first ? first.coarse.size : 0,
+    whole: Boolean(first?.isWhole(viewer.volume, calibrated)),
+    projectionFrames: projection.frames,
+    turning: projection.turning,
+    bytesRead: facts.bytesRead,
+    cacheBytes: cache.bytes,
+    jobsDone: pool.jobsDone,
+    jobsRunning: pool.running.size,
+    msToPlanes: facts.firstPlanesAt ? facts.firstPlanesAt - facts.openedAt : null,
+    window: viewer.channel ? [viewer.channel.low, viewer.channel.high] : [],
+    channels: viewer.channels.map(({ name, visible }) => ({ name, visible })),
+  };
+}
+Object.defineProperty(globalThis, "tincViewer", { value: Object.freeze({ state }) });

@@ -1,0 +1,117 @@
+/** Values of voxels to pixels. Nothing here knows the page. */
+
+import { hashLabel } from "./colors.js";
+
+/**
+ * How values become colours: `table[(value - low) * gain]`, or of labels `table[hash]`.
+ * @typedef {{ table: Uint32Array, low: number, gain: number, labels: boolean }} Look
+ */
+
+/** @param {Uint32Array} table @param {number} low @param {number} high @param {boolean} labels @returns {Look} */
+export function makeLook(table, low, high, labels) {
+  return { table, low, gain: 256 / Math.max(high - low, Number.MIN_VALUE * 2 ** 52), labels };
+}
+
+/**
+ * An image of part of a slice: one pixel every `step` voxels, first that of voxel (r0, d0).
+ * @typedef {{ pixels: Uint32Array, columns: number, rows: number, r0: number, d0: number, step: number }} Raster
+ */
+
+/** @param {number} step @param {number} r0 @param {number} r1 @param {number} d0 @param {number} d1 @returns {Raster} */
+export function makeRaster(step, r0, r1, d0, d1) {
+  const first = { r0: r0 - (r0 % step), d0: d0 - (d0 % step) };
+  const columns = Math.ceil((r1 - first.r0) / step);
+  const rows = Math.ceil((d1 - first.d0) / step);
+  return { pixels: new Uint32Array(columns * rows), columns, rows, ...first, step };
+}
+
+/**
+ * Paint the pixels of a raster that lie in a rectangle of voxels.
+ * @param {Raster} raster
+ * @param {{ r0: number, r1: number, d0: number, d1: number }} rect
+ * @param {ArrayLike<number>} values
+ * @param {number} start  place in `values` of voxel (rect.r0, rect.d0) @param {number} right  stride @param {number} down  stride
+ * @param {Look} look @param {boolean} add  to the colours that are there
+ */
+export function paintRect(raster, rect, values, start, right, down, look, add) {
+  const { step, pixels, columns } = raster;
+  const firstColumn = Math.max(0, Math.ceil((rect.r0 - raster.r0) / step));
+  const lastColumn = Math.min(columns, Math.ceil((rect.r1 - raster.r0) / step));
+  const firstRow = Math.max(0, Math.ceil((rect.d0 - raster.d0) / step));
+  const lastRow = Math.min(raster.rows, Math.ceil((rect.d1 - raster.d0) / step));
+  const { table, low, gain } = look;
+  for (let row = firstRow; row < lastRow; row++) {
+    let at = start + (raster.d0 + row * step - rect.d0) * down + (raster.r0 + firstColumn * step - rect.r0) * right;
+    let pixel = row * columns + firstColumn;
+    const end = row * columns + lastColumn;
+    const stride = right * step;
+    if (look.labels) {
+      const mask = table.length - 1;
+      for (; pixel < end; pixel++, at += stride) {
+        const label = values[at];
+        pixels[pixel] = label === 0 ? 0xff000000 : table[hashLabel(label) & mask];
+      }
+    } else if (add) {
+      for (; pixel < end; pixel++, at += stride) {
+        const k = (values[at] - low) * gain;
+        pixels[pixel] = addColors(pixels[pixel], table[k >= 255 ? 255 : k > 0 ? k | 0 : 0]);
+      }
+    } else {
+      for (; pixel < end; pixel++, at += stride) {
+        const k = (values[at] - low) * gain;
+        pixels[pixel] = table[k >= 255 ? 255 : k > 0 ? k | 0 : 0];
+      }
+    }
+  }
+}
+
+/** Add two packed colours, each part up to 255. @param {number} a @param {number} b */
+export function addColors(a, b) {
+  const red = Math.min(255, (a & 255) + (b & 255));
+  const green = Math.min(255, ((a >> 8) & 255) + ((b >> 8) & 255));
+  const blue = Math.min(255, ((a >> 16) & 255) + ((b >> 16) & 255));
+  return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
+/**
+ * Count finite values in bins of equal width.
+ * @param {ArrayLike<number>} values @param {number} low @param {number} high @param {number} bins
+ */
+export function histogram(values, low, high, bins) {
+  const counts = new Uint32Array(bins);
+  const gain = bins / (high - low || 1);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (value >= low && value <= high) counts[Math.min(bins - 1, Math.floor((value - low) * gain))] += 1;
+  }
+  return counts;
+}
+
+/** Smallest and largest finite value; [0, 1] if there is none. @param {ArrayLike<number>} values @returns {[number, number]} */
+export function finiteRange(values) {
+  let low = Number.POSITIVE_INFINITY;
+  let high = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (!Number.isFinite(value)) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return low <= high ? [low, high] : [0, 1];
+}
+
+/**
+ * A window that shows most of the values: it leaves out a share of the darkest and of the brightest.
+ * @param {ArrayLike<number>} values @param {number[]} fill  values that are no measurements @param {number} [share]
+ * @returns {[number, number]}
+ */
+export function autoWindow(values, fill, share = 0.003) {
+  const finite = Array.from(values).filter((value) => Number.isFinite(value) && !fill.includes(value));
+  if (!finite.length) return [0, 1];
+  const sorted = Float64Array.from(finite).sort();
+  const low = sorted[Math.floor(share * (sorted.length - 1))];
+  const high = sorted[Math.ceil((1 - share) * (sorted.length - 1))];
+  return low < high
+    ? [low, high]
+    : [sorted[0], Math.max(sorted[sorted.length - 1], sorted[0] + Math.abs(sorted[0]) * 1e-6 + 1e-30)];
+}

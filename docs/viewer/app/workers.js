@@ -1,0 +1,178 @@
+/** Workers that decode, and the pool that gives each its next job when it is free. */
+
+/**
+ * @typedef {{ blob: Blob } | { size: number }} Part  a file of this machine, or bytes that the page reads
+ * @typedef {{ type: 'open', id: number, parts: Part[], tell: boolean } | { type: 'close', id: number }
+ *   | { type: 'bytes', number: number, bytes?: Uint8Array, message?: string }
+ *   | { type: 'job', number: number, id: number, task: string, volume: number, box: import('./geometry.js').Box, factor: number,
+ *       calibration: boolean }} ToWorker
+ * @typedef {{ key: string, id: number, task: string, volume: number, box?: import('./geometry.js').Box, factor?: number,
+ *   calibration?: boolean, done: (result: any) => void, failed?: (message: string) => void }} Job
+ * @typedef {import('./array-file.js').Source} Source
+ */
+
+const MOST_WORKERS = 4; // More would compete with the page for memory.
+
+/** Start a worker: from the text that a self-contained page holds, or from its file. @returns {Worker} */
+export function startWorker() {
+  const source = /** @type {{ TINC_WORKER_SOURCE?: string }} */ (globalThis).TINC_WORKER_SOURCE;
+  return source ? new Worker(source) : new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
+}
+
+export class WorkerPool {
+  /**
+   * @param {(running: Set<string>) => Job | null} next  the job to do now, of those that no worker is at
+   * @param {(job: Job) => void} finished  is called after a job's own `done`
+   * @param {(job: Job, message: string) => void} failed
+   */
+  constructor(next, finished, failed) {
+    this.next = next;
+    this.finished = finished;
+    this.failed = failed;
+    /** @type {Map<number, Source>} */
+    this.sources = new Map();
+    /** @type {Map<number, { resolve: (meta: any) => void, reject: (error: Error) => void }>} */
+    this.opening = new Map();
+    /** Jobs before all others. @type {Job[]} */
+    this.urgent = [];
+    /** @type {Set<string>} */
+    this.running = new Set();
+    this.jobNumber = 0;
+    this.jobsDone = 0;
+    const count = Math.max(1, Math.min(MOST_WORKERS, navigator.hardwareConcurrency || 2));
+    this.hands = Array.from({ length: count }, () => {
+      const hand = { worker: startWorker(), job: /** @type {Job | null} */ (null), number: 0 };
+      hand.worker.addEventListener("message", (event) => this.receive(hand, event.data));
+      hand.worker.addEventListener("error", (event) => {
+        event.preventDefault();
+        for (const waiting of this.opening.values())
+          waiting.reject(new Error(`a worker stopped (${event.message ?? "it could not be loaded"})`));
+        this.opening.clear();
+      });
+      return hand;
+    });
+  }
+
+  /**
+   * Open a file in all workers; the first tells what it is.
+   * @param {number} id @param {Part[]} parts @param {Source} [source]  for parts without a blob
+   * @returns {Promise<any>} rejected with the reader's sentence for a bad file
+   */
+  open(id, parts, source) {
+    if (source) this.sources.set(id, source);
+    this.hands.forEach(({ worker }, i) => {
+      if (i === 0) worker.postMessage({ type: "open", id, parts, tell: true });
+    });
+    return new Promise((resolve, reject) => this.opening.set(id, { resolve, reject })).then((meta) => {
+      this.hands.forEach(({ worker }, i) => {
+        if (i > 0) worker.postMessage({ type: "open", id, parts, tell: false });
+      });
+      return meta;
+    });
+  }
+
+  /** Forget a file. @param {number} id */
+  close(id) {
+    this.sources.delete(id);
+    for (const { worker } of this.hands) worker.postMessage({ type: "close", id });
+  }
+
+  /** Whether a worker has nothing to do. */
+  get isIdle() {
+    return this.hands.some(({ job }) => !job);
+  }
+
+  /** Check all checksums of a file. @param {number} id @returns {Promise<string>} what is wrong; "" if nothing */
+  verify(id) {
+    return new Promise((resolve) => {
+      this.urgent.push({
+        key: `${id}/verify`,
+        id,
+        task: "verify",
+        volume: 0,
+        done: () => resolve(""),
+        failed: resolve,
+      });
+      this.pump();
+    });
+  }
+
+  /** Give a job to each worker that has none. */
+  pump() {
+    for (const hand of this.hands) {
+      if (hand.job) continue;
+      const job = this.urgent.shift() ?? this.next(this.running);
+      if (!job) return;
+      this.jobNumber += 1;
+      hand.job = job;
+      hand.number = this.jobNumber;
+      this.running.add(job.key);
+      const { id, task, volume, box, factor, calibration } = job;
+      hand.worker.postMessage({ type: "job", number: hand.number, id, task, volume, box, factor, calibration });
+    }
+  }
+
+  /** @param {{ worker: Worker, job: Job | null, number: number }} hand @param {any} message */
+  receive(hand, message) {
+    if (message.type === "read") {
+      this.readFor(hand.worker, message);
+    } else if (message.type === "opened" || message.type === "refused") {
+      const waiting = this.opening.get(message.id);
+      this.opening.delete(message.id);
+      if (message.type === "opened") waiting?.resolve(message.meta);
+      else waiting?.reject(new Error(message.message));
+    } else if (hand.job && hand.number === message.number) {
+      const job = hand.job;
+      hand.job = null;
+      this.running.delete(job.key);
+      this.jobsDone += 1;
+      if (message.type === "done") {
+        job.done(message.result);
+        this.finished(job);
+      } else (job.failed ?? ((text) => this.failed(job, text)))(message.message);
+      this.pump();
+    }
+  }
+
+  /** @param {Worker} worker @param {{ number: number, id: number, start: number, end: number }} request */
+  async readFor(worker, { number, id, start, end }) {
+    try {
+      const bytes = await this.sources.get(id)?.read(start, end);
+      if (!bytes) throw new Error("the file was closed");
+      worker.postMessage({ type: "bytes", number, bytes });
+    } catch (error) {
+      worker.postMessage({ type: "bytes", number, message: error instanceof Error ? error.message : String(error) });
+    }
+  }
+}
+
+const RANGE_CACHE = 2 ** 26; // Bytes of a file from a server that are kept, so that no worker asks twice.
+
+/** Count what is read from a server, and read no range twice. @param {Source} source @param {(bytes: number) => void} count @returns {Source} */
+export function sharedSource(source, count) {
+  /** @type {Map<string, Promise<Uint8Array>>} */
+  const ranges = new Map();
+  let kept = 0;
+  return {
+    size: source.size,
+    read(start, end) {
+      const key = `${start}-${end}`;
+      const known = ranges.get(key);
+      if (known) return known;
+      const reading = source.read(start, end).then((bytes) => {
+        count(bytes.length);
+        return bytes;
+      });
+      reading.catch(() => ranges.delete(key));
+      ranges.set(key, reading);
+      kept += end - start;
+      for (const old of ranges.keys()) {
+        if (kept <= RANGE_CACHE || old === key) break;
+        const [from, to] = old.split("-").map(Number);
+        kept -= to - from;
+        ranges.delete(old);
+      }
+      return reading;
+    },
+  };
+}

@@ -1,0 +1,91 @@
+/** Decodes files away from the page. One job at a time comes in, and its values go out without a copy. */
+
+import { openAny, packLeaves } from "./app/formats.js";
+import { TincError } from "./reader/errors.js";
+import { blobSource } from "./reader/sources.js";
+
+/**
+ * @typedef {import('./app/formats.js').AnyFile} AnyFile
+ * @typedef {import('./app/workers.js').ToWorker} ToWorker
+ * @typedef {{ resolve: (bytes: Uint8Array) => void, reject: (error: Error) => void }} Waiting
+ */
+
+/** @type {Map<number, Promise<AnyFile>>} */
+const openFiles = new Map();
+/** @type {Map<number, Waiting>} */
+const waitingReads = new Map();
+let readNumber = 0;
+
+/** Send a message, and buffers with it that need no copy. @param {unknown} message @param {ArrayBufferLike[]} [buffers] */
+const send = (message, buffers = []) =>
+  globalThis.postMessage(message, { transfer: /** @type {Transferable[]} */ (buffers) });
+
+/** Bytes that the page reads for this worker. @param {number} id @param {number} size */
+function pageSource(id, size) {
+  return {
+    size,
+    /** @param {number} start @param {number} end @returns {Promise<Uint8Array>} */
+    read: (start, end) =>
+      new Promise((resolve, reject) => {
+        readNumber += 1;
+        waitingReads.set(readNumber, { resolve, reject });
+        send({ type: "read", number: readNumber, id, start, end });
+      }),
+  };
+}
+
+/** What went wrong, for the page: of a bad file its own sentence. @param {unknown} error */
+function sentence(error) {
+  if (error instanceof TincError) return error.message;
+  return `this file could not be decoded (${error instanceof Error ? error.message : String(error)})`;
+}
+
+/** Open a file. @param {Extract<ToWorker, { type: 'open' }>} message */
+async function openFile({ id, parts, tell }) {
+  const opening = openAny(parts.map((part) => ("blob" in part ? blobSource(part.blob) : pageSource(id, part.size))));
+  const file = opening.then((opened) => opened.file);
+  openFiles.set(id, file);
+  file.catch(() => undefined); // A job on it fails with the same error.
+  if (!tell) return;
+  try {
+    send({ type: "opened", id, meta: (await opening).meta });
+  } catch (error) {
+    send({ type: "refused", id, message: sentence(error) });
+  }
+}
+
+/** Do a job on an open file. @param {Extract<ToWorker, { type: 'job' }>} message */
+async function doJob({ number, id, task, volume, box, factor, calibration }) {
+  try {
+    const file = await openFiles.get(id);
+    if (!file) throw new TincError("the file was closed");
+    if (task === "decode") {
+      const values = await file.decode(volume, box, { calibration });
+      const exact = values.byteLength === values.buffer.byteLength ? values : values.slice();
+      send({ type: "done", number, result: exact }, [exact.buffer]);
+    } else if (task === "coarse") {
+      send({ type: "done", number, result: await file.coarse(volume, factor) });
+    } else if (task === "leaves") {
+      const packed = packLeaves(file, volume);
+      send({ type: "done", number, result: packed }, [packed.buffer]);
+    } else {
+      if ("verify" in file) await file.verify();
+      send({ type: "done", number, result: null });
+    }
+  } catch (error) {
+    send({ type: "failed", number, message: sentence(error) });
+  }
+}
+
+globalThis.addEventListener("message", (event) => {
+  const message = /** @type {ToWorker} */ (event.data);
+  if (message.type === "open") openFile(message);
+  else if (message.type === "job") doJob(message);
+  else if (message.type === "close") openFiles.delete(message.id);
+  else {
+    const waiting = waitingReads.get(message.number);
+    waitingReads.delete(message.number);
+    if (message.bytes) waiting?.resolve(message.bytes);
+    else waiting?.reject(new TincError(message.message ?? "the file could not be read"));
+  }
+});
