@@ -198,7 +198,10 @@ viewer.addEventListener("opened", () => {
   showPosition();
   showProgress();
 });
-new ResizeObserver(draw).observe(byId("views", HTMLElement));
+new ResizeObserver(() => {
+  draw();
+  panel.refresh();
+}).observe(byId("views", HTMLElement));
 
 sections.forEach((section, i) => {
   attachPointer(viewer, planeViews[i], (at) => {
