@@ -1,0 +1,66 @@
+/** Opens a .tinc file: reads prefix, head and small chunks only; voxels are decoded when they are asked for. */
+
+import { readBlocksHead } from "./blocks_file.js";
+import { checked, META, PROVENANCE } from "./chunks.js";
+import { BlockContents, TreeContents } from "./contents.js";
+import { TincError } from "./errors.js";
+import { BLOCKS, checkHead, checkSize, PREFIX, readPrefix } from "./head.js";
+import { readJson, readMeta } from "./metadata.js";
+import { readNetworksHead } from "./networks_file.js";
+import { bytesSource } from "./sources.js";
+import { TincFile } from "./tinc_file.js";
+
+export { TincError } from "./errors.js";
+export { TincFile } from "./tinc_file.js";
+
+/** @typedef {import("./dtypes.js").TypedArray} TypedArray */
+/** @typedef {import("./sources.js").Source} Source */
+
+/**
+ * Open a file. Throws TincError for a file that is not as the format demands.
+ * @param {Source} source
+ * @returns {Promise<TincFile>}
+ */
+export async function open(source) {
+  const { size } = source;
+  checkSize(size);
+  const prefix = readPrefix(await source.read(0, PREFIX), size);
+  const head = await source.read(PREFIX, PREFIX + prefix.length);
+  checkHead(head, prefix.crc);
+  const { features } = prefix;
+  const contents =
+    features & BLOCKS
+      ? new BlockContents(source, readBlocksHead(features, head, size))
+      : new TreeContents(source, readNetworksHead(features, head, size));
+  const { facts, ancillary } = contents;
+  /** @param {number} kind @param {string} name */
+  const json = async (kind, name) => {
+    const chunk = ancillary.find((one) => one.kind === kind);
+    if (!chunk) return null;
+    return readJson(checked(chunk, await source.read(chunk.start, chunk.start + chunk.length)), name);
+  };
+  const meta = readMeta((await json(META, "META")) ?? {}, contents.leading, facts.dtype);
+  const provenance = await json(PROVENANCE, "PROVENANCE");
+  await contents.prepare();
+  return new TincFile(source, contents, meta, provenance);
+}
+
+/**
+ * All values of a file, leading axes included.
+ * @param {Uint8Array} bytes
+ * @returns {Promise<{shape: number[], dtype: string, values: TypedArray}>}
+ */
+export async function decodeAll(bytes) {
+  const file = await open(bytesSource(bytes));
+  if (file.volumes * file.shape[0] * file.shape[1] * file.shape[2] > 2 ** 30) {
+    throw new TincError(`file has ${file.volumes} volumes of ${file.shape.join(" x ")} voxels, expected at most 2^30`);
+  }
+  const each = [];
+  for (let volume = 0; volume < file.volumes; volume++) each.push(await file.decode(volume, [0, 0, 0, ...file.shape]));
+  const shape = [...file.leading, ...file.shape];
+  if (each.length === 1) return { shape, dtype: file.dtype, values: each[0] };
+  const size = each[0].length;
+  const values = /** @type {TypedArray} */ (new /** @type {any} */ (each[0].constructor)(size * each.length));
+  for (const [at, one] of each.entries()) values.set(one, at * size);
+  return { shape, dtype: file.dtype, values };
+}

@@ -1,0 +1,93 @@
+/** Where the bytes of a file come from. A source reads exactly the bytes from `start` to `end`, or throws. */
+
+import { TincError } from "./errors.js";
+import { MAX_FILE } from "./limits.js";
+
+/**
+ * @typedef {object} Source
+ * @property {number} size bytes of the file
+ * @property {(start: number, end: number) => Promise<Uint8Array>} read
+ */
+
+const MOST_WHOLE = 256 * 2 ** 20; // Larger files, in bytes, are not read whole from a server without ranges.
+
+/**
+ * @param {Uint8Array} bytes
+ * @returns {Source}
+ */
+export function bytesSource(bytes) {
+  return { size: bytes.length, read: async (start, end) => exactly(bytes.subarray(start, end), end - start) };
+}
+
+/**
+ * @param {Blob} blob a File, too
+ * @returns {Source}
+ */
+export function blobSource(blob) {
+  return {
+    size: blob.size,
+    read: async (start, end) => exactly(new Uint8Array(await blob.slice(start, end).arrayBuffer()), end - start),
+  };
+}
+
+/**
+ * A file on a server, of which only the parts that are needed are asked for; whole, if the server knows no ranges.
+ * @param {string} url
+ * @param {typeof globalThis.fetch} [fetch]
+ * @returns {Promise<Source>}
+ */
+export async function urlSource(url, fetch = globalThis.fetch) {
+  /** @param {number} start @param {number} end */
+  const ask = (start, end) => fetch(url, { headers: { Range: `bytes=${start}-${end - 1}` } });
+  const first = await ask(0, 1);
+  const total = /^bytes 0-0\/(\d+)$/.exec(first.headers.get("Content-Range") ?? "");
+  if (first.status === 206 && total) {
+    await first.arrayBuffer();
+    const size = Number(total[1]);
+    if (size > MAX_FILE) throw new TincError(`file is ${size} bytes, expected at most ${MAX_FILE}`);
+    return {
+      size,
+      read: async (start, end) => {
+        if (start === end) return new Uint8Array();
+        const response = await ask(start, end);
+        if (response.status !== 206) throw new TincError(`server answers ${response.status}, expected 206, a part`);
+        return exactly(new Uint8Array(await response.arrayBuffer()), end - start);
+      },
+    };
+  }
+  if (!first.ok) throw new TincError(`server answers ${first.status}, expected a file`);
+  return bytesSource(await readWhole(first));
+}
+
+/** @param {Response} response */
+async function readWhole(response) {
+  if (!response.body) return new Uint8Array(await response.arrayBuffer());
+  const reader = response.body.getReader();
+  /** @type {Uint8Array[]} */
+  const parts = [];
+  let size = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    size += part.value.length;
+    if (size > MOST_WHOLE) {
+      await reader.cancel();
+      throw new TincError(`file is more than ${MOST_WHOLE} bytes, expected at most these from a server without ranges`);
+    }
+    parts.push(part.value);
+  }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/**
+ * @param {Uint8Array} bytes
+ * @param {number} size
+ */
+function exactly(bytes, size) {
+  if (bytes.length !== size) throw new TincError(`source gives ${bytes.length} bytes, expected ${size}`);
+  return bytes;
+}

@@ -1,0 +1,108 @@
+/** A file that was opened: what it says about its volumes, and their voxels. */
+
+import { toNumbers, zeros } from "./dtypes.js";
+import { TincError } from "./errors.js";
+import { MAX_AT_ONCE } from "./limits.js";
+import { voxelPoints } from "./network_box.js";
+import { putRegion } from "./regions.js";
+import { copyPart, sizeOf } from "./residual.js";
+
+/** @typedef {import("./contents.js").BlockContents} BlockContents */
+/** @typedef {import("./contents.js").TreeContents} TreeContents */
+/** @typedef {import("./dtypes.js").DtypeName} DtypeName */
+/** @typedef {import("./dtypes.js").TypedArray} TypedArray */
+/** @typedef {import("./head.js").Triple} Triple */
+/** @typedef {import("./metadata.js").Channels} Channels */
+/** @typedef {import("./metadata.js").Meta} Meta */
+/** @typedef {import("./octree.js").Box} Box */
+/** @typedef {import("./sources.js").Source} Source */
+
+export class TincFile {
+  /**
+   * @param {Source} source
+   * @param {BlockContents | TreeContents} contents
+   * @param {Meta} meta
+   * @param {Record<string, unknown> | null} provenance
+   */
+  constructor(source, contents, meta, provenance) {
+    const { facts } = contents;
+    this._contents = contents;
+    /** Voxels along z, y, x. @type {Triple} */
+    this.shape = facts.shape;
+    /** Sizes of the axes before these. */
+    this.leading = contents.leading;
+    /** Letters of all axes. */
+    this.axes = meta.axes;
+    /** @type {DtypeName} */
+    this.dtype = facts.dtype.name;
+    this.lo = facts.lo;
+    this.hi = facts.hi;
+    this.spacing = facts.spacing;
+    this.unit = facts.unit || null;
+    this.origin = facts.origin;
+    this.errorBound = facts.errorBound;
+    /** @type {"blocks" | "networks"} */
+    this.kind = "head" in contents && "blocks" in contents.head ? "blocks" : "networks";
+    this.lossless = facts.errorBound === 0;
+    this.labels = meta.isLabels;
+    this.bool = meta.isBool;
+    this.fill = meta.fill;
+    this.channels = meta.channels;
+    this.provenance = provenance;
+    this.nbytes = source.size;
+    this.volumes = contents.volumes;
+    /** Voxels along a cell of the overviews, 0 for none. */
+    this.overviewCell = contents.edge;
+  }
+
+  /** Whether gains, offsets or a filter change values: of blocks with networks only those that were read are known. */
+  get calibrated() {
+    return this._contents.isCalibrated;
+  }
+
+  /**
+   * Values of a box of voxels, in C order; f2 as Float32Array.
+   * @param {number} volume
+   * @param {Box} box
+   * @param {{calibration?: boolean}} [options]
+   * @returns {Promise<TypedArray>}
+   */
+  async decode(volume, box, { calibration = true } = {}) {
+    this._checkBox(volume, box);
+    const { facts, boxes } = this._contents;
+    const size = sizeOf(box);
+    const out = zeros(facts.dtype, size[0] * size[1] * size[2]);
+    for (const [number, of] of boxes.entries()) {
+      const met = /** @type {Box} */ (
+        box.map((at, side) => (side < 3 ? Math.max(at, of[side]) : Math.min(at, of[side])))
+      );
+      if (sizeOf(met).some((n) => n <= 0)) continue;
+      const part = await this._contents.part(volume, number);
+      const local = /** @type {Box} */ (met.map((at, side) => at - of[side % 3]));
+      const values = part.values(voxelPoints(local), calibration);
+      copyPart(out, size, values, /** @type {Box} */ (met.map((at, side) => at - box[side % 3])), true);
+    }
+    for (const region of await this._contents.regions(volume, box)) putRegion(region, out, box, facts.dtype);
+    return toNumbers(facts.dtype, out);
+  }
+
+  /**
+   * @param {number} volume
+   * @param {Box} box
+   */
+  _checkBox(volume, box) {
+    const size = sizeOf(box);
+    const isInside = size.every((n, axis) => n > 0 && box[axis] >= 0 && box[axis + 3] <= this.shape[axis]);
+    if (!(volume >= 0 && volume < this.volumes && isInside && box.every(Number.isInteger))) {
+      throw new RangeError(`box ${box} of volume ${volume} is outside ${this.volumes} volumes of ${this.shape}`);
+    }
+    if (size[0] * size[1] * size[2] > MAX_AT_ONCE) {
+      throw new TincError(`${size.join(" x ")} voxels are asked for at once, expected at most ${MAX_AT_ONCE}`);
+    }
+  }
+
+  /** Check all checksums, and decode everything. Throws TincError if anything is damaged. */
+  async verify() {
+    await this._contents.verify();
+  }
+}
