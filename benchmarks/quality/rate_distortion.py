@@ -3,7 +3,9 @@
 Every row is kept in a JSON file as soon as it is there; a later run makes only those that are missing, unless --again.
 The tables and plots are made anew at the end of every run, from all rows; --presets and --peers with nothing behind
 them make nothing else. The original recipe trains for --recipe-seconds a row, so it is run on mri_mni152_crop at
-ratio 64 only, unless --recipe-everywhere. Seconds need an idle machine.
+ratio 64 only, unless --recipe-everywhere. Seconds need an idle machine. Every TIFF in the folders of --extra is a volume
+more, with tables of its own: those of CORPUS/make_heterogeneous.py, for example. Rows of VVC are taken from CORPUS/vvc.json,
+which was made elsewhere, where it has the volume.
 
 The peers take about an hour in all, our presets many times that.
 """
@@ -19,17 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 import napari_tinc as tinc
-from benchmarks.common import VOLUMES, computer, load, machine, timed_fit
+from benchmarks.common import computer, load, machine, timed_fit
 from benchmarks.quality import original_recipe
 from benchmarks.quality.peers import PEERS, Sweep
-from benchmarks.quality.rate_distortion_report import ORIGINAL, PRESETS, report
+from benchmarks.quality.rate_distortion_report import NAMES, ORIGINAL, PRESETS, VVC, report
 from napari_tinc import metrics
 
 RATIOS = [32, 64, 128, 256, 512, 1024]
-NAMES = [name for name in VOLUMES if name != "mri_t1_ch2"]  # one MRI is enough for the mean
 RECIPE = ("mri_mni152_crop", 64)
 LEVELS = 2  # of the original's tree
 Row = dict[str, Any]
@@ -85,17 +87,36 @@ def keep(store: Path, row: Row) -> None:
     """Put the row into the file, one a line, in place of an older one; other runs may add theirs meanwhile."""
     key = {name: row[name] for name in ("volume", "codec", "ratio")}
     rows = [*(other for other in read(store) if not key.items() <= other.items()), row]
-    order = [*PRESETS, ORIGINAL, *PEERS]
-    rows.sort(key=lambda row: (NAMES.index(row["volume"]), order.index(row["codec"]), row["ratio"]))
+    order = [*PRESETS, ORIGINAL, *PEERS, VVC]
+    rows.sort(key=lambda row: (place(row["volume"]), order.index(row["codec"]), row["ratio"]))
     temporary = store.with_suffix(".tmp")
     temporary.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     temporary.replace(store)
 
 
+def place(name: str) -> tuple[int, str]:
+    """Where a volume stands in the tables: those of the corpus in their order, others by name."""
+    return (NAMES.index(name), "") if name in NAMES else (len(NAMES), name)
+
+
+def rows_of_vvc(corpus: Path, name: str, volume: NDArray[Any]) -> list[Row]:
+    """Rows made of the figures that lie beside the corpus; they say no SSIM and no decoding time."""
+    known = json.loads((corpus / "vvc.json").read_text())
+    return [
+        {
+            "volume": name, "codec": VVC, "ratio": int(ratio), "reached": True, "bytes": int(volume.nbytes / int(ratio)), "psnr": psnr,
+            "encode_seconds": known["encode_seconds_median"].get(name), "setting": known["settings"],
+            "shape": volume.shape, "dtype": str(volume.dtype), "raw_bytes": volume.nbytes, "machine": f"another machine: {known['codec']}",
+        }
+        for ratio, psnr in known["psnr"].get(name, {}).items()
+    ]  # fmt: skip
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="folder of the volumes")
-    parser.add_argument("--volumes", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--volumes", nargs="*", choices=NAMES, default=NAMES)
+    parser.add_argument("--extra", nargs="*", type=Path, default=[], help="folders of TIFF volumes to measure besides")
     parser.add_argument("--ratios", nargs="+", type=int, default=RATIOS)
     parser.add_argument("--presets", nargs="*", choices=PRESETS, default=PRESETS)
     parser.add_argument("--peers", nargs="*", choices=[ORIGINAL, *PEERS], default=[ORIGINAL, *PEERS])
@@ -107,8 +128,11 @@ def main() -> int:
     arguments = parser.parse_args()
     here, there, store, failed = machine(), computer("imagecodecs", "av"), arguments.out.with_suffix(".json"), 0
     store.parent.mkdir(parents=True, exist_ok=True)
-    for name in arguments.volumes:
-        volume = load(arguments.corpus, name)
+    extra = {path.stem: path for folder in arguments.extra for path in sorted(folder.glob("*.tif"))}
+    for name in [*arguments.volumes, *extra]:
+        volume = np.ascontiguousarray(tifffile.imread(extra[name])) if name in extra else load(arguments.corpus, name)
+        for row in rows_of_vvc(arguments.corpus, name, volume):
+            keep(store, row)
         for codec in [*arguments.peers, *arguments.presets]:
             sweep = Sweep(codec, volume) if codec in PEERS else None
             for ratio in arguments.ratios:
