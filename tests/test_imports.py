@@ -162,7 +162,11 @@ ORDER = (
     ("events",),
     ("training",),
     ("encoding",),
-    ("isolation", "zarr_codec"),
+    (
+        "isolation",
+        "sharing",
+        "zarr_codec",
+    ),
     (
         "plugin",
         "cli",

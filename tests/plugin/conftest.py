@@ -10,6 +10,7 @@ import pytest
 from compressed_layers import add
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtGui import QDesktopServices
 from volumes import brighter, small_volume
 
 
@@ -45,3 +46,11 @@ def make_napari_viewer(make_napari_viewer: Any) -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def _no_notifications() -> None:
     notification_manager.records.clear()
+
+
+@pytest.fixture(autouse=True)
+def opened_links(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The links that were opened in a browser, without one."""
+    links: list[str] = []
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: links.append(url.toString()) is None)
+    return links

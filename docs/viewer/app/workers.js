@@ -16,7 +16,7 @@ const MOST_WORKERS = 4; // More would compete with the page for memory.
 /** Start a worker: from the text that a self-contained page holds, or from its file. @returns {Worker} */
 export function startWorker() {
   const source = /** @type {{ TINC_WORKER_SOURCE?: string }} */ (globalThis).TINC_WORKER_SOURCE;
-  return source ? new Worker(source) : new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
+  return source ? new Worker(source) : new Worker(new URL("worker.js", document.baseURI), { type: "module" });
 }
 
 export class WorkerPool {

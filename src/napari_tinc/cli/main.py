@@ -1,4 +1,4 @@
-"""The command line: ``napari-tinc compress | decompress | info | verify | compare | demo``.
+"""The command line: ``napari-tinc compress | decompress | info | verify | compare | share | demo``.
 
 Results go to stdout, as text or (``--json``) as one JSON object. Progress and errors go to stderr, an error as one
 line. The exit code is 0, 1 (failed) or 2 (usage). This module has the arguments; each command has its own module.
@@ -25,6 +25,7 @@ from .compress import run_compress
 from .decompress import run_decompress
 from .demo import run_demo
 from .inspect import run_compare, run_info, run_verify
+from .share import run_share
 from .tables import printable_line, put
 
 METHODS = ("auto", "networks", "predictive")
@@ -140,6 +141,13 @@ def _exact(text: str) -> float:
         return float(text)
 
 
+def _port(text: str) -> int:
+    """Read the number of a port."""
+    if not (re.fullmatch(r"\d{1,5}", text, re.ASCII) and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected 0 to 65535")
+    return int(text)
+
+
 def _widths(text: str) -> list[int]:
     """Parse "48,16"."""
     if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
@@ -237,6 +245,13 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--regions", metavar="FILE", help=help)
     for reading in (compress, verify, compare):
         _add_reading(reading)
+
+    share = command(run_share, "Show a file in a browser: by a link, or as one page to send.", file="FILE.tinc")
+    help = "write one page with the file inside, which opens without a server, instead of serving it"
+    share.add_argument("--html", metavar="OUT.html", help=help)
+    share.add_argument("--port", type=_port, default=0, metavar="N", help="serve at this port (any that is free)")
+    help = "serve at this address; 0.0.0.0: to every machine that reaches this one (127.0.0.1: to none but this)"
+    share.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=help)
 
     demo = command(run_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
     demo.add_argument("--out", metavar="PATH", help="keep the .tinc file there")

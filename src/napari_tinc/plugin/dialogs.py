@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QWidget
 from .layers.file_names import file_name
 from .layers.origin import base_name
 
-FILTER = "TINC compressed volume (*.tinc)"  # The only type of file that these dialogs list.
+FILTER = "TINC compressed volume (*.tinc)"  # The only type of file that the dialogs for volumes list.
+PAGE_FILTER = "Web page (*.html)"
 
 
 def open_files(viewer: Any) -> None:
@@ -48,9 +49,14 @@ def folder_dialog(parent: QWidget, count: int) -> QFileDialog:
     return dialog
 
 
-def ask_where_to_save(viewer: Any, name: str, save: Callable[[str], None]) -> None:
-    """Ask for a file for a layer of that name, and call ``save`` with its path."""
+def ask_where_to_save(viewer: Any, name: str, save: Callable[[str], None], page: bool = False) -> None:
+    """Ask for a file for a layer of that name, or for a web page, and call ``save`` with its path."""
     dialog = save_dialog(_window(viewer), name)
+    if page:
+        dialog.setWindowTitle("Save as a web page")
+        dialog.setNameFilter(PAGE_FILTER)
+        dialog.setDefaultSuffix("html")
+        dialog.selectFile(f"{file_name(base_name(name))}.html")
     dialog.fileSelected.connect(save)
     dialog.open()
 

@@ -1,0 +1,127 @@
+"""A web server for one page and one file: it answers for these, and for nothing else.
+
+Only this machine can reach it, unless another address is asked for. Its addresses begin with a word that nobody can
+guess: other people at the same machine, who can reach it too, find nothing without the link.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import TincError
+from ..storage.stores import Store
+from .page import media_type, page_files
+
+THIS_MACHINE = "127.0.0.1"
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_AT_ONCE = 2**20  # bytes that are read and sent at a time
+
+
+class FileServer(ThreadingHTTPServer):
+    """Serves the viewer and a file, until ``shutdown``; ``link`` is what to open in a browser.
+
+    Parameters
+    ----------
+    name : of the file, as the page shows it.
+    store : its bytes.
+    port : 0 for any that is free.
+    host : the address to listen at; ``127.0.0.1`` is reached from this machine only, ``0.0.0.0`` from everywhere.
+
+    Raises
+    ------
+    OSError
+        If the port is taken, or the address is not of this machine.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, name: str, store: Store, port: int = 0, host: str = THIS_MACHINE) -> None:
+        self.store, self.secret, self.file = store, secrets.token_urlsafe(12), quote(name, safe="")
+        self.pages = page_files()
+        super().__init__((host, port), _Handler)
+        self.names = {f"{each}:{self.server_port}" for each in (host, "localhost")} if host == THIS_MACHINE else None
+        shown = THIS_MACHINE if host == "0.0.0.0" else host
+        self.link = f"http://{shown}:{self.server_port}/{self.secret}/index.html?url=files/{self.file}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing where a browser went away amid an answer, one line where the file cannot be read any more."""
+        error = sys.exception()
+        if isinstance(error, TincError | OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            print(f"napari-tinc: {error}", file=sys.stderr)
+        elif not isinstance(error, ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FileServer
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # seconds without a word, after which a connection is closed
+    server_version, sys_version = "napari-tinc", ""
+
+    def do_GET(self) -> None:
+        self._answer(self.wfile.write)
+
+    def do_HEAD(self) -> None:
+        self._answer(lambda _: 0)
+
+    def _answer(self, write: Callable[[bytes], Any]) -> None:
+        """Send a file of the page, or a part of the ``.tinc`` file."""
+        # A page of another site that makes its name lead here (DNS rebinding) still says its own name.
+        if self.server.names is not None and self.headers.get("Host") not in self.server.names:
+            self._refuse(HTTPStatus.FORBIDDEN)
+            return
+        path = self.path.partition("?")[0]
+        root = f"/{self.server.secret}/"
+        if path == f"{root}files/{self.server.file}":
+            self._send_file(write)
+        elif path.startswith(root) and (content := self.server.pages.get(path.removeprefix(root))) is not None:
+            self._begin(HTTPStatus.OK, media_type(path), len(content))
+            write(content)
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND)
+
+    def _send_file(self, write: Callable[[bytes], Any]) -> None:
+        """Send the bytes that are asked for, or all."""
+        size = self.server.store.size
+        start, stop, status, headers = 0, size, HTTPStatus.OK, {"Accept-Ranges": "bytes"}
+        asked = _RANGE.fullmatch(self.headers.get("Range", "").strip())
+        if asked and any(asked.groups()):
+            first, last = asked.groups()
+            start, stop = (
+                (int(first), min(int(last) + 1, size) if last else size) if first else (max(size - int(last), 0), size)
+            )
+            if not start < stop:
+                self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
+                return
+            status, headers = (
+                HTTPStatus.PARTIAL_CONTENT,
+                headers | {"Content-Range": f"bytes {start}-{stop - 1}/{size}"},
+            )
+        self._begin(status, "application/octet-stream", stop - start, headers)
+        if self.command == "GET":
+            for at in range(start, stop, _AT_ONCE):
+                write(self.server.store.read(at, min(at + _AT_ONCE, stop)))
+
+    def _refuse(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
+        self._begin(status, "text/plain; charset=utf-8", 0, headers or {})
+
+    def _begin(self, status: HTTPStatus, kind: str, length: int, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        fixed = {
+            "Content-Type": kind, "Content-Length": str(length), "Cache-Control": "no-store",
+            "Content-Security-Policy": "frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
+            "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
+        }  # fmt: skip
+        for name, value in (fixed | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Keep quiet: the terminal is for the link."""
