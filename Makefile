@@ -8,9 +8,11 @@ DOCS_INSTALLED := .venv/.docs-installed
 # -qq: errors only.
 PIP := $(BIN)/python -m pip install -qq
 
-# Xvfb, and what the Qt 6 of PyQt6's wheels loads on X11.
-XVFB_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4 \
-	libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0
+# Xvfb, and what the Qt 6 of PyQt6's wheels loads on X11; Node.js and Chromium, in which the viewer of docs/viewer runs.
+TEST_PACKAGES := xvfb libdbus-1-3 libegl1 libfontconfig1 libglib2.0-0 libxcb-cursor0 libxcb-icccm4 \
+	libxcb-keysyms1 libxcb-shape0 libxkbcommon-x11-0 nodejs chromium
+# What checks the JavaScript of docs/viewer; `make lint` alone needs it.
+JS_INSTALLED := docs/viewer/node_modules/.installed
 
 .PHONY: test lint demo docs dist lock fuzz system-packages clean
 
@@ -21,12 +23,13 @@ test: $(INSTALLED) system-packages
 	QT_QPA_PLATFORM=xcb OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= timeout --kill-after=30 2700 \
 		$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) $(JS_INSTALLED)
 	$(BIN)/python -m pip check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
 	$(BIN)/npe2 validate src/napari_tinc/napari.yaml
+	cd docs/viewer && node_modules/.bin/biome ci --error-on-warnings . && node_modules/.bin/tsc
 
 demo: $(INSTALLED)
 	$(BIN)/napari-tinc demo
@@ -54,7 +57,7 @@ fuzz: $(INSTALLED)
 	$(BIN)/python tests/hostile/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 system-packages:
-	@sh .ci/system-packages $(XVFB_PACKAGES)
+	@sh .ci/system-packages $(TEST_PACKAGES)
 
 # Wheels only: nothing that is downloaded runs while it is installed. torch first and alone, by its version, because
 # which build of it is wanted, for which GPU, is for pip's settings to say; then all else, of known hashes; then what
@@ -68,6 +71,12 @@ $(INSTALLED): pyproject.toml constraints.txt .ci/requirements.txt | $(BIN)/pip
 
 $(DOCS_INSTALLED): .ci/requirements-docs.txt $(INSTALLED)
 	$(PIP) --only-binary :all: --require-hashes --requirement .ci/requirements-docs.txt
+	@touch $@
+
+# Nothing that is downloaded runs while it is installed; `npm audit` fails where a version is known to be unsafe.
+$(JS_INSTALLED): docs/viewer/package-lock.json
+	@command -v npm >/dev/null || sh .ci/system-packages nodejs npm
+	cd docs/viewer && npm ci --ignore-scripts --no-fund --silent && npm audit
 	@touch $@
 
 $(BIN)/pip:

@@ -12,6 +12,11 @@ from typing import Any
 import links  # beside this file
 from mkdocs.structure.files import File, Files
 
+from napari_tinc.sharing.page import single_page
+
+SAMPLE = "src/napari_tinc/data/mri_mni152_crop.tinc"
+SAMPLE_PAGE = "viewer/sample.html"  # what the front page shows: it has the viewer and the sample inside
+
 CLI_HEAD = """# Command line
 
 This page is made from the parser of `napari-tinc` itself. `napari-tinc COMMAND --help` prints the same.
@@ -28,6 +33,8 @@ def on_files(files: Files, config: Any) -> Files:
     assert set(made) == set(links.INCLUDED.values()) | links.MADE
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
+    sample = links.ROOT / SAMPLE
+    files.append(File.generated(config, SAMPLE_PAGE, content=single_page(sample.name, sample.read_bytes())))
     return files
 
 
