@@ -56,8 +56,8 @@ def measure_ours(volume: NDArray[Any], ratio: float, preset: str) -> Row:
     psnr_off, ssim_off = abs(quality.psnr - said.psnr), abs(quality.ssim - said.ssim)
     if (quality.max_error, quality.ratio) != (said.max_error, said.ratio) or psnr_off > 1e-6 or ssim_off > 2e-3:
         raise ValueError(f"reopened as {quality}, reported as {said}")
-    if not ratio <= quality.ratio <= 1.03 * ratio:
-        raise ValueError(f"ratio is {quality.ratio:.3f}, expected {ratio:g} to {1.03 * ratio:g}")
+    if quality.ratio < ratio:
+        raise ValueError(f"ratio is {quality.ratio:.3f}, expected {ratio:g} or more")
     return {
         "reached": True, "bytes": nbytes, "psnr": quality.psnr, "ssim": quality.ssim, "encode_seconds": seconds,
         "decode_seconds": decode_seconds, "setting": f"{progress[-1].step} steps",

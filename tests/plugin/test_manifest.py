@@ -16,7 +16,7 @@ PACKAGED = Path(napari_tinc.__file__).with_name("napari.yaml")
 TOP_LEVEL = Path(__file__).parents[2] / "napari.yaml"
 COMMANDS = {
     "read", "write", "compress_widget", "leaves_widget", "compare", "show_leaves", "show_error",
-    "toggle_calibration", "open_url", "sample_mri", "sample_mri_tinc",
+    "toggle_calibration", "open_url", "open_in_browser", "save_web_page", "sample_mri", "sample_mri_tinc",
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def open_in_browser(viewer: Viewer) -> None:
     if layer is None:
         return
     try:
-        server = _servers.get(layer) or _serve(layer)
+        server = _servers.get(layer) or _serve(viewer, layer)
     except (TincError, OSError) as error:
         show_error(f"{layer.name} cannot be shared: {error}")
         return
@@ -72,12 +72,20 @@ def _file_of(layer: Image | Labels) -> tuple[str, bytes]:
     return f"{file_name(base_name(layer.name))}.tinc", layer.metadata[VOLUME].parts.data()
 
 
-def _serve(layer: Image | Labels) -> FileServer:
-    """Start the server of a layer, in a thread."""
+def _serve(viewer: Any, layer: Image | Labels) -> FileServer:
+    """Start the server of a layer, in a thread. It ends when the layer is removed, or napari forgets it."""
     name, data = _file_of(layer)
     server = _servers[layer] = FileServer(name, Memory(data))
     threading.Thread(target=server.serve_forever, name=f"napari-tinc shares {name}", daemon=True).start()
-    weakref.finalize(layer, _end, server)
+    end = weakref.finalize(layer, _end, server)
+
+    def on_removed(event: Any) -> None:
+        if _servers.get(event.value) is server:
+            viewer.layers.events.removed.disconnect(on_removed)
+            del _servers[event.value]
+            end()
+
+    viewer.layers.events.removed.connect(on_removed)
     return server
 
 
