@@ -42,8 +42,6 @@ export class Dataset {
     this.join = 2 ** Math.max(0, Math.round(Math.log2(TILE_EDGE / edge)));
     this.tiles = joinCells(this.grid, this.join);
     this.bytes = this.voxels * (meta.dtype === "f2" ? 4 : Number(meta.dtype.slice(1)));
-    /** Whether whole bricks are asked for where only a slice is seen, as they have to be decoded whole anyway. */
-    this.bricksFirst = meta.whole > 0 && this.bytes <= 0.7 * cache.budget;
     /** @type {Map<number, Coarse>} */
     this.coarse = new Map();
     /** @type {Map<number, Coarse & { filled: number }>} */

@@ -33,8 +33,8 @@ export function embeddedInput() {
   return { name: element.dataset.name || "volume.tinc", parts: [{ blob: new Blob([bytes]) }] };
 }
 
-/** The address that the page was called with: `?url=` or `#url=`; "" if none. @param {string} [key] */
-export function askedAddress(key = "url") {
+/** What the page was called with: `?url=` or `#url=` and the like; "" if it was not. @param {string} key */
+export function askedFor(key) {
   return new URLSearchParams(location.hash.slice(1)).get(key) ?? new URLSearchParams(location.search).get(key) ?? "";
 }
 

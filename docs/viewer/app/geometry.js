@@ -6,7 +6,7 @@
 /** @typedef {{ edges: number[][], counts: number[] }} Grid */
 
 /** The three planes, in the order of the page: the first shares y with the second and x with the third. */
-export const PLANES = /** @type {Plane[]} */ ([
+export const VIEW_PLANES = /** @type {Plane[]} */ ([
   { name: "xy", normal: 0, right: 2, down: 1 },
   { name: "zy", normal: 2, right: 0, down: 1 },
   { name: "xz", normal: 1, right: 2, down: 0 },

@@ -1,7 +1,7 @@
 /** Puts the page together: views, panel, files, keys; draws a frame when something changed; tells a test what is shown. */
 
-import { addressInput, askedAddress, attachDrop, embeddedInput, filesInput } from "./files.js";
-import { PLANES } from "./geometry.js";
+import { addressInput, askedFor, attachDrop, embeddedInput, filesInput } from "./files.js";
+import { VIEW_PLANES } from "./geometry.js";
 import { pressKey } from "./keyboard.js";
 import { byId, setText } from "./page.js";
 import { Panel } from "./panel.js";
@@ -103,7 +103,7 @@ function showPosition() {
   const { first, at } = viewer;
   if (!first) return;
   sections.forEach((section, i) => {
-    const axis = PLANES[i].normal;
+    const axis = VIEW_PLANES[i].normal;
     const slider = /** @type {HTMLInputElement} */ (section.querySelector("input"));
     slider.max = String(first.shape[axis] - 1);
     slider.value = String(at[axis]);
@@ -119,7 +119,9 @@ function showReadout() {
   const inside = first && at.every((position, axis) => position >= 0 && position < first.shape[axis]);
   if (!inside) return setText(byId("readout", HTMLElement), "");
   const values = viewer.sides().map(({ dataset, volumes, calibrated }) => {
-    const numbers = volumes.map((volume) => dataset.valueAt(dataset.prefix(volume, calibrated), PLANES[plane], at));
+    const numbers = volumes.map((volume) =>
+      dataset.valueAt(dataset.prefix(volume, calibrated), VIEW_PLANES[plane], at),
+    );
     return numbers.map((value) => (value === null ? "…" : labelled(value))).join(", ");
   });
   const place = at
@@ -211,7 +213,7 @@ sections.forEach((section, i) => {
   const slider = /** @type {HTMLInputElement} */ (section.querySelector("input"));
   slider.addEventListener("input", () => {
     viewer.plane = i;
-    viewer.step(PLANES[i].normal, Number(slider.value) - viewer.at[PLANES[i].normal]);
+    viewer.step(VIEW_PLANES[i].normal, Number(slider.value) - viewer.at[VIEW_PLANES[i].normal]);
   });
   section
     .querySelector(".large")
@@ -253,7 +255,7 @@ const keyActs = {
 addEventListener("keydown", (event) => {
   if (pressKey(viewer, event, keyActs)) event.preventDefault();
 });
-addEventListener("hashchange", () => openAddress(askedAddress()));
+addEventListener("hashchange", openAtStart);
 
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 darkQuery.addEventListener("change", () => setTheme(darkQuery.matches ? "dark" : "light"));
@@ -266,8 +268,10 @@ requestAnimationFrame(frame);
 async function openAtStart() {
   const embedded = embeddedInput();
   if (embedded) return openInput(embedded, false);
-  if (askedAddress()) await openAddress(askedAddress());
-  if (viewer.first && askedAddress("beside")) await openAddress(askedAddress("beside"), true);
+  const plane = VIEW_PLANES.findIndex(({ name }) => name === askedFor("view"));
+  if (plane >= 0) viewer.set({ solo: plane, plane });
+  if (askedFor("url")) await openAddress(askedFor("url"));
+  if (viewer.first && askedFor("beside")) await openAddress(askedFor("beside"), true);
 }
 openAtStart();
 

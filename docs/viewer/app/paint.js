@@ -4,12 +4,15 @@ import { hashLabel } from "./colors.js";
 
 /**
  * How values become colours: `table[(value - low) * gain]`, or of labels `table[hash]`.
- * @typedef {{ table: Uint32Array, low: number, gain: number, labels: boolean }} Look
+ * @typedef {{ table: Uint32Array, low: number, gain: number, labels: boolean, named: Map<number, number> | null }} Look
  */
 
-/** @param {Uint32Array} table @param {number} low @param {number} high @param {boolean} labels @returns {Look} */
-export function makeLook(table, low, high, labels) {
-  return { table, low, gain: 256 / Math.max(high - low, Number.MIN_VALUE * 2 ** 52), labels };
+/**
+ * @param {Uint32Array} table @param {number} low @param {number} high @param {boolean} labels
+ * @param {Map<number, number> | null} [named]  colours of single labels @returns {Look}
+ */
+export function makeLook(table, low, high, labels, named = null) {
+  return { table, low, gain: 256 / Math.max(high - low, Number.MIN_VALUE * 2 ** 52), labels, named };
 }
 
 /**
@@ -46,10 +49,9 @@ export function paintRect(raster, rect, values, start, right, down, look, add) {
     const end = row * columns + lastColumn;
     const stride = right * step;
     if (look.labels) {
-      const mask = table.length - 1;
       for (; pixel < end; pixel++, at += stride) {
         const label = values[at];
-        pixels[pixel] = label === 0 ? 0xff000000 : table[hashLabel(label) & mask];
+        pixels[pixel] = label === 0 ? 0xff000000 : labelColor(look, label);
       }
     } else if (add) {
       for (; pixel < end; pixel++, at += stride) {
@@ -64,6 +66,10 @@ export function paintRect(raster, rect, values, start, right, down, look, add) {
     }
   }
 }
+
+/** Colour of a label: that of the file, or by its hash. @param {Look} look @param {number} label */
+export const labelColor = ({ table, named }, label) =>
+  named?.get(label) ?? table[hashLabel(label) & (table.length - 1)];
 
 /** Add two packed colours, each part up to 255. @param {number} a @param {number} b */
 export function addColors(a, b) {

@@ -1,7 +1,7 @@
 /** Draws one plane: the coarse look, the slices that are decoded over it, leaves, crosshair and curtain. */
 
 import { cssColor } from "./colors.js";
-import { cellsBetween, fitScale, frameOf, PLANES, visibleRect } from "./geometry.js";
+import { cellsBetween, fitScale, frameOf, VIEW_PLANES, visibleRect } from "./geometry.js";
 import { LEAF_COLUMNS, worstError } from "./leaves.js";
 import { makeRaster, paintRect } from "./paint.js";
 import { tableOf } from "./viewer.js";
@@ -38,7 +38,7 @@ export class PlaneView {
   constructor(viewer, number, canvas) {
     this.viewer = viewer;
     this.number = number;
-    this.plane = PLANES[number];
+    this.plane = VIEW_PLANES[number];
     this.canvas = canvas;
     this.scratch = document.createElement("canvas");
     this.size = { width: 0, height: 0, ratio: 1 };

@@ -1,6 +1,6 @@
 /** Mouse, pen and touch on a plane. */
 
-import { PLANES } from "./geometry.js";
+import { VIEW_PLANES } from "./geometry.js";
 
 /**
  * @typedef {import('./viewer.js').Viewer} Viewer
@@ -95,7 +95,7 @@ export function attachPointer(viewer, view, hover) {
         wheeled += amount;
         const slices = Math.trunc(wheeled / WHEEL_SLICE);
         wheeled -= slices * WHEEL_SLICE;
-        viewer.step(PLANES[number].normal, slices);
+        viewer.step(VIEW_PLANES[number].normal, slices);
         return;
       }
       const { x, y } = place(event);

@@ -1,9 +1,9 @@
 /** What is shown: the files, the position, the looks. It knows no element of the page. */
 
 import { ByteCache } from "./cache.js";
-import { CHANNEL_COLORS, colorTable, isColormap, labelTable } from "./colors.js";
+import { CHANNEL_COLORS, colorsOfLabels, colorTable, isColormap, labelTable } from "./colors.js";
 import { Dataset } from "./dataset.js";
-import { clamp, PLANES, relativeSpacing, volumeNumber } from "./geometry.js";
+import { clamp, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
 import { autoWindow, makeLook } from "./paint.js";
 import { nextJob } from "./planner.js";
 import { WorkerPool } from "./workers.js";
@@ -16,7 +16,7 @@ import { WorkerPool } from "./workers.js";
  * @typedef {{ dataset: Dataset, volumes: number[], calibrated: boolean, looks: import('./paint.js').Look[] }} Side  what is drawn on one side of the curtain
  */
 
-const CACHE_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
+const DECODED_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
 const MOST_SHOWN = 6; // More channels than this are not shown together at first.
 const FILLED_ENOUGH = 0.05; // Share of the projection's cells that the automatic window needs.
 
@@ -24,7 +24,7 @@ export class Viewer extends EventTarget {
   constructor() {
     super();
     /** @type {ByteCache<import('./elements.js').Values>} */
-    this.cache = new ByteCache(CACHE_BYTES);
+    this.cache = new ByteCache(DECODED_BYTES);
     this.pool = new WorkerPool(
       (running) => (this.first ? nextJob(this.scene(), running) : null),
       (job) => this.finished(job),
@@ -52,6 +52,8 @@ export class Viewer extends EventTarget {
     this.solo = -1;
     this.tool = "cross";
     this.labelColors = labelTable();
+    /** Colours of labels that the file names. @type {Map<number, number>} */
+    this.namedColors = new Map();
     /** Slices on the screen, which the page sets when it draws. @type {Seen[]} */
     this.seen = [];
   }
@@ -107,6 +109,7 @@ export class Viewer extends EventTarget {
       channel.visible = this.together || i === 0;
     });
     this.calibrated = true;
+    this.namedColors = colorsOfLabels(dataset.meta.details?.labelNames ?? {});
     this.seen = [];
   }
 
@@ -180,7 +183,13 @@ export class Viewer extends EventTarget {
       ),
     );
     const looks = shown.map(({ channel }) =>
-      makeLook(labels ? this.labelColors : tableOf(channel.colormap), channel.low, channel.high, labels),
+      makeLook(
+        labels ? this.labelColors : tableOf(channel.colormap),
+        channel.low,
+        channel.high,
+        labels,
+        this.namedColors,
+      ),
     );
     return { dataset, volumes, looks, calibrated: this.calibrated || !dataset.meta.calibrated };
   }
@@ -253,7 +262,7 @@ export class Viewer extends EventTarget {
 
   /** Move what is seen. @param {number} plane @param {number} dx @param {number} dy in screen pixels */
   pan(plane, dx, dy) {
-    const { right, down } = PLANES[plane];
+    const { right, down } = VIEW_PLANES[plane];
     this.center[right] -= dx / (this.scale * this.spacing[right]);
     this.center[down] -= dy / (this.scale * this.spacing[down]);
     for (const axis of [right, down]) this.center[axis] = clamp(this.center[axis], 0, this.first?.shape[axis] ?? 0);
@@ -265,7 +274,7 @@ export class Viewer extends EventTarget {
   zoom(plane, factor, dx = 0, dy = 0) {
     const before = this.scale;
     this.scale = clamp(this.scale * factor, 1 / 64, 64);
-    const { right, down } = PLANES[plane];
+    const { right, down } = VIEW_PLANES[plane];
     const gain = 1 / before - 1 / this.scale;
     this.center[right] += (dx * gain) / this.spacing[right];
     this.center[down] += (dy * gain) / this.spacing[down];

@@ -11,7 +11,7 @@
  */
 
 const AXIS_NAMES = /** @type {Record<string, string>} */ ({ t: "time", c: "channel", q: "axis q" });
-const DTYPES = /** @type {Record<string, string>} */ ({ u: "uint", i: "int", f: "float" });
+const DTYPE_NAMES = /** @type {Record<string, string>} */ ({ u: "uint", i: "int", f: "float" });
 
 /** Name of an axis. @param {string} letter */
 export const axisName = (letter) => AXIS_NAMES[letter] ?? `axis ${letter}`;
@@ -36,7 +36,7 @@ export function numberText(value) {
 export const countText = (count) => count.toLocaleString("en");
 
 /** NumPy's name of a dtype. @param {string} code */
-export const dtypeText = (code) => `${DTYPES[code[0]] ?? code[0]}${8 * Number(code.slice(1))}`;
+export const dtypeText = (code) => `${DTYPE_NAMES[code[0]] ?? code[0]}${8 * Number(code.slice(1))}`;
 
 /** A number that was stored as text; null if it is none. @param {unknown} value */
 function storedNumber(value) {
