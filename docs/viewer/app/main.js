@@ -25,7 +25,7 @@ const projection = new Projection(viewer, byId("projection", HTMLCanvasElement))
 const panel = new Panel(viewer);
 const statusLine = byId("status", HTMLElement);
 const chooser = byId("chooser", HTMLInputElement);
-const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, firstPlanesAt: 0 };
+const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, drawnAt: 0, firstPlanesAt: 0 };
 let drawWanted = true;
 let besideWanted = false;
 let opening = 0;
@@ -44,14 +44,16 @@ async function openInput(input, beside) {
   const mine = opening;
   const start = performance.now();
   say("Opening…");
+  let name = "";
   try {
     const ready = await input;
+    name = `${ready.name}: `;
     await viewer.open(ready, beside);
     if (mine !== opening) return;
     say(`${ready.name} is open.`);
     if (!beside) [facts.openedAt, facts.firstPlanesAt] = [start, 0];
   } catch (error) {
-    if (mine === opening) say(error instanceof Error ? error.message : String(error), true);
+    if (mine === opening) say(name + (error instanceof Error ? error.message : String(error)), true);
   }
 }
 
@@ -163,6 +165,7 @@ function frame(now) {
     viewer.seen = order.map((number) => planeViews[number].look()).filter((look) => look !== null);
     for (const view of planeViews) view.draw();
     facts.frames += 1;
+    facts.drawnAt = now;
     if (!facts.firstPlanesAt && viewer.first && planeViews.some(({ facts: { quality } }) => quality !== "empty"))
       facts.firstPlanesAt = now;
     showReadout();
@@ -176,7 +179,7 @@ function frame(now) {
     projectionVersion = viewer.first?.version ?? 0;
     projection.stale = true;
   }
-  projection.tick(now);
+  projection.tick(now, facts.drawnAt);
 }
 let projectionVersion = 0;
 

@@ -18,8 +18,9 @@ export function castRays(pixels, edge, coarse, spacing, look, angle, tilt, add) 
   const { shape, values, factors } = coarse;
   const [nz, ny, nx] = shape;
   const cell = factors.map((factor, axis) => factor * spacing[axis]);
-  const half = Math.hypot(nz * cell[0], ny * cell[1], nx * cell[2]) / 2;
+  const around = Math.hypot(ny * cell[1], nx * cell[2]) / 2;
   const [ca, sa, ct, st] = [Math.cos(angle), Math.sin(angle), Math.cos(tilt), Math.sin(tilt)];
+  const half = Math.max(around, (nz * cell[0] * ct) / 2 + around * Math.abs(st));
   // Directions of the picture's right, down and depth, in cells of z, y, x: z is up, the eye turns around it.
   const right = [0, ca / cell[1], sa / cell[2]];
   const down = [-ct / cell[0], (-sa * st) / cell[1], (ca * st) / cell[2]];

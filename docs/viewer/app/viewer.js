@@ -137,7 +137,7 @@ export class Viewer extends EventTarget {
       text(first) !== text(dataset) &&
       (dataset.meta.volumes !== first.meta.volumes || String(first.shape) !== String(dataset.shape))
     ) {
-      throw new Error(`${dataset.name} has ${text(dataset)} voxels; expected ${text(first)}, as ${first.name} has`);
+      throw new Error(`it has ${text(dataset)} voxels; expected ${text(first)}, as ${first.name} has`);
     }
     this.removeSecond();
     this.second = dataset;

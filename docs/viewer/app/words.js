@@ -60,7 +60,9 @@ export function promiseText(meta) {
     return everywhere && !meta.lossless
       ? `${inside}. Elsewhere: ${everywhere}`
       : `${inside}. Elsewhere the file gives no bound.`;
-  return everywhere || "No bound on single voxels: the file is a close picture of the volume.";
+  if (everywhere) return everywhere;
+  const psnr = storedNumber(meta.provenance?.psnr);
+  return `No bound on single voxels${psnr === null ? "" : `; in all, ${psnr.toFixed(1)} dB (PSNR) when written`}.`;
 }
 
 /**
