@@ -21,6 +21,7 @@ const SMALL_BRICK = 2 ** 12;
 const BRICK = 2 ** 15;
 const ARRAY_BRICK = 2 ** 18; // Voxels of a brick of a file that is no .tinc.
 const LARGEST_BRICK = 2 ** 21; // A block of more voxels comes in parts.
+const LARGEST_OVERVIEW = 2 ** 21; // An overview of more cells is no quick look.
 const EAGER_BYTES = 250_000; // A larger file on a server is read only where it is on the screen.
 
 export class Dataset {
@@ -58,7 +59,8 @@ export class Dataset {
   /** Whether means over cells can be had without decoding everything. */
   get hasCoarse() {
     const { flavour, overviewCell, networks } = this.meta;
-    return flavour === "tinc" ? Boolean(overviewCell) || (networks && this.eager) : this.eager;
+    if (flavour !== "tinc" || !overviewCell) return this.eager && (flavour !== "tinc" || networks);
+    return this.shape.reduce((cells, n) => cells * Math.ceil(n / overviewCell), 1) <= LARGEST_OVERVIEW;
   }
 
   /** Voxels along a cell of the first, coarse look. */

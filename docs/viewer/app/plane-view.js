@@ -13,6 +13,7 @@ import { tableOf } from "./viewer.js";
  * @typedef {import('./paint.js').Raster} Raster
  */
 
+const MOST_TILES = 2 ** 14; // Of a slice of more tiles on the screen only the coarse look is drawn.
 const QUALITIES = ["empty", "coarse", "fine"]; // Nothing, part or a coarse look, and every voxel is drawn.
 const AXIS_COLORS = ["#4f86f7", "#3fa45b", "#e0544a"]; // Lines of constant z, y, x.
 const SMOOTH_BELOW = 1; // Voxels of fewer pixels than this are always drawn smooth: they would flicker.
@@ -125,13 +126,16 @@ export class PlaneView {
     const { plane, slice, rect } = seen;
     const { px, py } = this.frame;
     if (rect.r0 >= rect.r1 || rect.d0 >= rect.d1) return 2;
-    const step = 2 ** Math.max(0, Math.floor(Math.log2(1 / Math.max(px, py) / this.size.ratio)));
-    const raster = makeRaster(step, rect.r0, rect.r1, rect.d0, rect.d1);
-    const [across, along] = [dataset.tiles.edges[plane.right], dataset.tiles.edges[plane.down]];
+    const [stepRight, stepDown] = [px, py].map(
+      (size) => 2 ** Math.max(0, Math.floor(-Math.log2(size * this.size.ratio))),
+    );
+    const raster = makeRaster(rect, stepRight, stepDown);
+    const rights = cellsBetween(dataset.tiles.edges[plane.right], rect.r0, rect.r1);
+    const downs = cellsBetween(dataset.tiles.edges[plane.down], rect.d0, rect.d1);
     const prefixes = volumes.map((volume) => dataset.prefix(volume, side.calibrated));
-    let [fine, some] = [true, false];
-    for (const down of cellsBetween(along, rect.d0, rect.d1)) {
-      for (const right of cellsBetween(across, rect.r0, rect.r1)) {
+    let [fine, some] = [rights.length * downs.length <= MOST_TILES, false];
+    for (const down of fine ? downs : []) {
+      for (const right of rights) {
         const parts = prefixes.map((prefix) => dataset.piecesOf(prefix, plane, slice, right, down));
         fine &&= parts.every(({ complete }) => complete);
         if (parts.length > 1 && !parts.every(({ complete }) => complete)) continue; // Some channels alone would mislead.
@@ -152,7 +156,13 @@ export class PlaneView {
       }
     }
     if (!fine) this.drawCoarse(context, side, slice);
-    this.place(context, raster, step, step, this.viewer.smooth || px * step < SMOOTH_BELOW);
+    this.place(
+      context,
+      raster,
+      stepRight,
+      stepDown,
+      this.viewer.smooth || Math.min(px * stepRight, py * stepDown) < SMOOTH_BELOW,
+    );
     return fine ? 2 : Number(some || volumes.some((volume) => dataset.coarse.has(volume)));
   }
 
@@ -164,7 +174,7 @@ export class PlaneView {
       if (!coarse) return;
       const { shape, factors, values } = coarse;
       const strides = [shape[1] * shape[2], shape[2], 1];
-      const raster = makeRaster(1, 0, shape[right], 0, shape[down]);
+      const raster = makeRaster({ r0: 0, r1: shape[right], d0: 0, d1: shape[down] });
       const start = Math.min(shape[normal] - 1, Math.floor(slice / factors[normal])) * strides[normal];
       paintRect(
         raster,

@@ -17,6 +17,8 @@ import { WorkerPool } from "./workers.js";
  */
 
 const DECODED_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
+const SMALLEST_SCALE = 2 ** -16; // The longest axis that a file can have is then 256 pixels.
+const MOST_CHANNELS = 32; // Of an axis of more channels one at a time is shown, with a slider.
 const MOST_SHOWN = 6; // More channels than this are not shown together at first.
 const FILLED_ENOUGH = 0.05; // Share of the projection's cells that the automatic window needs.
 
@@ -102,6 +104,7 @@ export class Viewer extends EventTarget {
     this.fitted = true;
     this.index = leading.map(() => 0);
     this.channelAxis = axes.slice(0, leading.length).indexOf("c");
+    if (leading[this.channelAxis] > MOST_CHANNELS) this.channelAxis = -1;
     const count = this.channelAxis < 0 ? 1 : leading[this.channelAxis];
     this.channels = Array.from({ length: count }, (_, i) => this.channelOf(dataset, i, count));
     this.together = count > 1 && count <= MOST_SHOWN && !dataset.meta.labels;
@@ -273,7 +276,7 @@ export class Viewer extends EventTarget {
   /** Zoom so that what is at a place of a view stays there. @param {number} plane @param {number} factor @param {number} dx @param {number} dy from the view's centre, in pixels */
   zoom(plane, factor, dx = 0, dy = 0) {
     const before = this.scale;
-    this.scale = clamp(this.scale * factor, 1 / 64, 64);
+    this.scale = clamp(this.scale * factor, SMALLEST_SCALE, 64);
     const { right, down } = VIEW_PLANES[plane];
     const gain = 1 / before - 1 / this.scale;
     this.center[right] += (dx * gain) / this.spacing[right];
