@@ -9,7 +9,7 @@ import { cellAt, cutGrid, joinCells, sliceBox } from "./geometry.js";
  * @typedef {import('./elements.js').Values} Values
  * @typedef {import('./cache.js').ByteCache<Values>} Cache
  * @typedef {import('./words.js').Meta & { whole: number, networks: boolean }} FileMeta
- * @typedef {{ shape: number[], values: Float32Array, factors: number[] }} Coarse
+ * @typedef {{ shape: number[], values: Float32Array | Float64Array, factors: number[] }} Coarse
  * @typedef {{ values: Values, box: Box }} Piece
  */
 
@@ -195,7 +195,7 @@ export class Dataset {
     const preview = {
       shape,
       factors,
-      values: new Float32Array(shape[0] * shape[1] * shape[2]).fill(Number.NaN),
+      values: new Float64Array(shape[0] * shape[1] * shape[2]).fill(Number.NaN),
       filled: 0,
     };
     this.previews.set(volume, preview);

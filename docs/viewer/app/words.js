@@ -10,6 +10,7 @@
  *     timeStep?: { step: number, unit: string } | null }, regions?: { voxels: number, bound: number } | null }} Meta
  */
 
+const NO_ERROR_PSNR = 9999; // Is stored where nothing differs.
 const AXIS_NAMES = /** @type {Record<string, string>} */ ({ t: "time", c: "channel", q: "axis q" });
 const DTYPE_NAMES = /** @type {Record<string, string>} */ ({ u: "uint", i: "int", f: "float" });
 
@@ -26,10 +27,11 @@ export function sizeText(bytes) {
   return `${count.toFixed(1)} TB`;
 }
 
-/** A number in up to five digits. @param {number} value */
+/** An integer as it is, another number in up to five digits. @param {number} value */
 export function numberText(value) {
-  if (!Number.isFinite(value)) return String(value);
-  return Number.isInteger(value) && Math.abs(value) < 1e7 ? String(value) : String(Number(value.toPrecision(5)));
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+  const short = Number(value.toPrecision(5));
+  return String(Number.isFinite(short) ? short : value);
 }
 
 /** Many things, with separators: 2,097,152. @param {number} count */
@@ -41,7 +43,7 @@ export const dtypeText = (code) => `${DTYPE_NAMES[code[0]] ?? code[0]}${8 * Numb
 /** A number that was stored as text; null if it is none. @param {unknown} value */
 function storedNumber(value) {
   const number = typeof value === "string" || typeof value === "number" ? Number(value) : Number.NaN;
-  return Number.isFinite(number) ? number : null;
+  return Number.isFinite(number) && number < NO_ERROR_PSNR ? number : null;
 }
 
 /** What a file promises of every voxel. @param {Meta} meta */
