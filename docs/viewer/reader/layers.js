@@ -11,6 +11,7 @@
  * @property {Float64Array} matrix outputs times inputs, row by row
  * @property {Float64Array} bias
  * @property {boolean} hasPosition whether the last three inputs are the position z, y, x in the node
+ * @property {number} most no sum is larger: inputs are sines, and positions are less than two cells off
  */
 
 /**
@@ -30,7 +31,13 @@ export function makeLayer(parts, bias, hasPosition) {
       for (let o = 0; o < outputs; o++) matrix[o * inputs + input] = part[at + o];
     }
   }
-  return { inputs, outputs, matrix, bias: Float64Array.from(bias), hasPosition };
+  let most = 0;
+  for (let o = 0; o < outputs; o++) {
+    let sum = Math.abs(bias[o]);
+    for (let i = 0; i < inputs; i++) sum += 4 * Math.abs(matrix[o * inputs + i]);
+    most = Math.max(most, sum);
+  }
+  return { inputs, outputs, matrix, bias: Float64Array.from(bias), hasPosition, most };
 }
 
 /**
