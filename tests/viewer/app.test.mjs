@@ -5,16 +5,26 @@ import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { ByteCache } from "../../docs/viewer/app/cache.js";
-import { COLORMAP_NAMES, colorTable, hashLabel, isColormap, labelTable } from "../../docs/viewer/app/colors.js";
+import {
+  COLORMAP_NAMES,
+  colorsOfLabels,
+  colorTable,
+  hashLabel,
+  isColormap,
+  labelTable,
+} from "../../docs/viewer/app/colors.js";
 import { Dataset, valueIn } from "../../docs/viewer/app/dataset.js";
 import { halfFloat } from "../../docs/viewer/app/elements.js";
+import { addressInput, filesInput } from "../../docs/viewer/app/files.js";
 import * as geometry from "../../docs/viewer/app/geometry.js";
+import { leafAt, worstError } from "../../docs/viewer/app/leaves.js";
 import { openNpy } from "../../docs/viewer/app/npy.js";
 import {
   addColors,
   autoWindow,
   finiteRange,
   histogram,
+  labelColor,
   makeLook,
   makeRaster,
   paintRect,
@@ -22,7 +32,8 @@ import {
 import { nextJob } from "../../docs/viewer/app/planner.js";
 import { castRays } from "../../docs/viewer/app/rays.js";
 import { openTiff } from "../../docs/viewer/app/tiff.js";
-import { factLines, promiseText, sizeText } from "../../docs/viewer/app/words.js";
+import { factLines, leafText, promiseText, sizeText } from "../../docs/viewer/app/words.js";
+import { sharedSource } from "../../docs/viewer/app/workers.js";
 import { TincError } from "../../docs/viewer/reader/errors.js";
 
 const FOLDER = new URL("../../docs/viewer/", import.meta.url);
@@ -244,6 +255,44 @@ test("colormaps: their ends, names from files, stable colours of labels", () => 
   assert.equal(addColors(0xff8000ff, 0xff9010ff), 0xffff10ff);
 });
 
+test("labels: their own colours go before those by their hash", () => {
+  const named = colorsOfLabels({ 3: ["liver", "#ff0000"], 4: ["spleen"], 5: "wrong", 6: ["", "javascript:"] });
+  assert.deepEqual([...named], [[3, 0xff0000ff]]);
+  const look = makeLook(labelTable(), 0, 1, true, named);
+  assert.equal(labelColor(look, 3), 0xff0000ff);
+  assert.equal(labelColor(look, 4), labelTable()[hashLabel(4) & 4095]);
+});
+
+test("leaves: the one at a voxel, and the largest error", () => {
+  const nan = Number.NaN;
+  const leaves = Float64Array.of(0, 0, 0, 4, 8, 8, 1, 0, 120, 1.5, 9, 4, 0, 0, 8, 8, 8, 2, 3, nan, nan, nan);
+  assert.equal(worstError(leaves), 1.5);
+  assert.equal(leafText(leafAt(leaves, [3, 7, 7])), "network leaf, level 1, 120 bytes, RMSE 1.5, largest error 9");
+  assert.equal(leafText(leafAt(leaves, [4, 0, 0])), "bounded leaf, level 2");
+  assert.equal(leafAt(leaves, [8, 0, 0]), null);
+});
+
+test("files: slices go by their numbers, and addresses of other kinds are refused", async () => {
+  const files = ["s10.tif", "s9.tif", "s1.tif"].map((name) => ({ name }));
+  const input = filesInput(files);
+  assert.equal(input.name, "s1.tif and 2 more");
+  assert.deepEqual(
+    input.parts.map(({ blob }) => blob.name),
+    ["s1.tif", "s9.tif", "s10.tif"],
+  );
+  globalThis.location = { href: "https://a.example/viewer/" };
+  await assert.rejects(() => addressInput("javascript:alert(1)", () => {}), /begins with javascript:; expected https/);
+});
+
+test("sharedSource: no range is read twice, and bytes are counted once", async () => {
+  let count = 0;
+  const source = sharedSource(sourceOf(new Uint8Array(100)), (bytes) => {
+    count += bytes;
+  });
+  await Promise.all([source.read(0, 10), source.read(0, 10), source.read(10, 30)]);
+  assert.equal(count, 30);
+});
+
 test("geometry: the grid's cells meet the octree's, and cover the volume", () => {
   const grid = geometry.cutGrid([100, 33, 7], 512);
   assert.deepEqual(
@@ -443,6 +492,11 @@ test("planner: a volume that does not fit into the cache is decoded slice by sli
     ),
   );
   assert.ok(log.length < 50);
+});
+
+test("planner: slices that do not fit into the cache together are not decoded", () => {
+  const { scene } = sceneOf({ whole: 16 ** 3, networks: false }, new ByteCache(11_000));
+  assert.deepEqual(work(scene, 50), ["decode 32,0,0,33,64,64", "decode 0,0,32,64,64,33"]);
 });
 
 test("planner: a job that failed is not asked for again", () => {

@@ -43,6 +43,15 @@ export function nextJob(scene, running) {
   return seenJob(scene, scene.seen, fits, free) ?? backgroundJob(scene, fits, free);
 }
 
+/** Bytes of all values on the screen of one slice. @param {Scene} scene @param {Seen["rect"]} rect */
+function screenBytes(scene, { r0, r1, d0, d1 }) {
+  const pixels = (r1 - r0) * (d1 - d0);
+  return scene.sets.reduce(
+    (sum, { dataset, volumes }) => sum + (pixels * volumes.length * dataset.bytes) / dataset.voxels,
+    0,
+  );
+}
+
 /**
  * The tile on the screen that is missing and closest to the crosshair.
  * @param {Scene} scene @param {Seen[]} seen @param {boolean} fits  whether all can be kept
@@ -52,11 +61,7 @@ function seenJob(scene, seen, fits, free) {
   let best = /** @type {Job | null} */ (null);
   let kept = 0;
   for (const { plane, slice, rect } of seen) {
-    const area = (rect.r1 - rect.r0) * (rect.d1 - rect.d0);
-    kept += scene.sets.reduce(
-      (sum, { dataset, volumes }) => sum + (area * volumes.length * dataset.bytes) / dataset.voxels,
-      0,
-    );
+    kept += screenBytes(scene, rect);
     if (kept > KEPT_SHARE * scene.sets[0].dataset.cache.budget) break;
     let closest = Number.POSITIVE_INFINITY;
     for (const { dataset, volumes, calibrated } of scene.sets) {
@@ -143,6 +148,10 @@ function backgroundJob(scene, fits, free) {
     if (!dataset.eager || !scene.seen.length) continue;
     if (!fits) {
       const [{ plane, slice, rect }] = scene.seen;
+      const kept =
+        scene.seen.reduce((sum, other) => sum + screenBytes(scene, other.rect), 0) +
+        2 * SLICES_AHEAD * screenBytes(scene, rect);
+      if (kept > KEPT_SHARE * dataset.cache.budget) continue;
       for (let ahead = 1; ahead <= SLICES_AHEAD; ahead++) {
         for (const other of [slice + ahead, slice - ahead]) {
           if (other < 0 || other >= dataset.shape[plane.normal]) continue;
