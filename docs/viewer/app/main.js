@@ -89,7 +89,7 @@ function showControls() {
   document.title = first ? `${first.name} · tinc viewer` : "tinc viewer";
   byId("welcome", HTMLElement).hidden = first !== null;
   const views = byId("views", HTMLElement);
-  views.classList.toggle("empty", !first);
+  document.body.classList.toggle("empty", !first);
   views.dataset.solo = String(solo);
   views.dataset.tool = tool;
   for (const button of document.querySelectorAll(".tools button")) {
