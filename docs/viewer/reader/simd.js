@@ -234,13 +234,14 @@ export class Simd {
     const { layers, places, kernels } = this;
     const floats = /** @type {Float32Array} */ (this.floats);
     const points = roundUp(count, 4);
+    if (points > count) floats.fill(0, 0, this.first / 4); // so that rows behind the last point are small
     let [x, y] = this.buffers;
     let stride = rowOf(layers[0]);
     if (below) {
       for (let p = 0; p < count; p++) {
         for (let i = 0; i < width; i++) floats[x / 4 + p * stride + i] = below[(from + p) * width + i];
       }
-      this._sine(x, x + points * stride * 4, this.kernels.largest(x, x + points * stride * 4));
+      this._sine(x, x + points * stride * 4, Number.POSITIVE_INFINITY);
     }
     for (const [at, layer] of layers.entries()) {
       if (layer.hasPosition) position(at, floats.subarray(x / 4), stride, layer.inputs - 3);
