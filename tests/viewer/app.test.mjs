@@ -323,6 +323,25 @@ test("geometry: a zoomed and moved view takes voxels to pixels and back", () => 
   assert.equal(geometry.volumeNumber([3, 4], [2, 1]), 9);
 });
 
+test("geometry: letters of a body's directions", () => {
+  const affine = [
+    [2, 0, 0, 0],
+    [0, 0.1, -3, 0],
+    [0, -1, 0.2, 0],
+  ];
+  assert.deepEqual(geometry.directionsOf(affine, "RAS"), [
+    ["I", "S"],
+    ["R", "L"],
+    ["A", "P"],
+  ]);
+  assert.deepEqual(geometry.directionsOf(affine, "LPS"), [
+    ["I", "S"],
+    ["L", "R"],
+    ["P", "A"],
+  ]);
+  assert.equal(geometry.directionsOf(affine, undefined), null);
+});
+
 test("paint: strides, steps and looks", () => {
   const look = makeLook(colorTable("gray"), 0, 256, false);
   const values = Uint8Array.from({ length: 60 }, (_, i) => i);

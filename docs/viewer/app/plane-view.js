@@ -111,6 +111,7 @@ export class PlaneView {
     });
     if (this.viewer.leaves) this.drawLeaves(context, seen.slice);
     this.drawCrosshair(context);
+    this.drawDirections(context);
     if (sides.length > 1) this.drawCurtain(context, sides);
     this.facts = { slice: seen.slice, quality: QUALITIES[quality], frames: this.facts.frames + 1 };
     this.slices.add(seen.slice);
@@ -275,6 +276,32 @@ export class PlaneView {
       context.stroke();
     }
     context.globalAlpha = 1;
+  }
+
+  /** Write at the edges where a body's left, front and so on are. @param {CanvasRenderingContext2D} context */
+  drawDirections(context) {
+    const { directions } = this.viewer;
+    if (!directions) return;
+    const { width, height } = this.size;
+    const [left, right] = directions[this.plane.right];
+    const [top, bottom] = directions[this.plane.down];
+    context.font = "600 13px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineWidth = 3;
+    context.strokeStyle = "rgb(0 0 0 / 70%)";
+    context.fillStyle = "#fff";
+    const places = /** @type {[string, number, number][]} */ ([
+      [left, 12, height / 2 - 14],
+      [right, width - 12, height / 2 - 14],
+      [top, width / 2 + 14, 12],
+      [bottom, width / 2 + 14, height - 12],
+    ]);
+    for (const [letter, x, y] of places) {
+      context.strokeText(letter, x, y);
+      context.fillText(letter, x, y);
+    }
+    context.textAlign = "start";
   }
 
   /** Draw the curtain with the names of both sides. @param {CanvasRenderingContext2D} context @param {Side[]} sides */

@@ -3,7 +3,7 @@
 import { ByteCache } from "./cache.js";
 import { CHANNEL_COLORS, colorsOfLabels, colorTable, isColormap, labelTable } from "./colors.js";
 import { Dataset } from "./dataset.js";
-import { clamp, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
+import { clamp, directionsOf, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
 import { autoWindow, makeLook } from "./paint.js";
 import { nextJob } from "./planner.js";
 import { WorkerPool } from "./workers.js";
@@ -40,6 +40,8 @@ export class Viewer extends EventTarget {
     this.spacing = /** @type {Triple} */ ([1, 1, 1]);
     this.scale = 1;
     this.fitted = true;
+    /** Letters of a body's directions at the ends of z, y, x. @type {string[][] | null} */
+    this.directions = null;
     /** Index along each leading axis; along that of channels the one whose window is set. @type {number[]} */
     this.index = [];
     this.channelAxis = -1;
@@ -112,6 +114,7 @@ export class Viewer extends EventTarget {
       channel.visible = this.together || i === 0;
     });
     this.calibrated = true;
+    this.directions = directionsOf(dataset.meta.details?.affine, dataset.meta.details?.space);
     this.namedColors = colorsOfLabels(dataset.meta.details?.labelNames ?? {});
     this.seen = [];
   }

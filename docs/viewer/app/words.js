@@ -6,7 +6,7 @@
  *   lo?: number, hi?: number, spacing?: number[] | null, unit?: string | null, errorBound?: number | null, kind?: string,
  *   lossless?: boolean, labels?: boolean, bool?: boolean, fill?: number[], calibrated?: boolean, overviewCell?: number,
  *   channels?: { name?: string[], color?: string[], window?: [number, number][] }, provenance?: Record<string, unknown> | null,
- *   details?: { contrastLimits?: [number, number], colormap?: string, name?: string, labelNames?: Record<string, string[]>,
+ *   details?: { contrastLimits?: [number, number], colormap?: string, name?: string, labelNames?: Record<string, string[]>, affine?: number[][], space?: string,
  *     timeStep?: { step: number, unit: string } | null }, regions?: { voxels: number, bound: number } | null }} Meta
  */
 
