@@ -14,7 +14,7 @@ import { blobSource } from "./reader/sources.js";
 const openFiles = new Map();
 /** @type {Map<number, Waiting>} */
 const waitingReads = new Map();
-let readNumber = 0;
+let lastRead = 0;
 
 /** Send a message, and buffers with it that need no copy. @param {unknown} message @param {ArrayBufferLike[]} [buffers] */
 const send = (message, buffers = []) =>
@@ -27,9 +27,9 @@ function pageSource(id, size) {
     /** @param {number} start @param {number} end @returns {Promise<Uint8Array>} */
     read: (start, end) =>
       new Promise((resolve, reject) => {
-        readNumber += 1;
-        waitingReads.set(readNumber, { resolve, reject });
-        send({ type: "read", number: readNumber, id, start, end });
+        lastRead += 1;
+        waitingReads.set(lastRead, { resolve, reject });
+        send({ type: "read", number: lastRead, id, start, end });
       }),
   };
 }

@@ -78,6 +78,17 @@ export function labelTable() {
   });
 }
 
+/** Colours of labels that have one, by the label. @param {Record<string, unknown[]>} names  name and "#rrggbb" by the label */
+export function colorsOfLabels(names) {
+  /** @type {Map<number, number>} */
+  const colors = new Map();
+  for (const [label, parts] of Object.entries(names)) {
+    const color = Array.isArray(parts) ? parts[1] : undefined;
+    if (typeof color === "string" && isColormap(color)) colors.set(Number(label), colorTable(color)[255]);
+  }
+  return colors;
+}
+
 /** CSS text of a packed colour. @param {number} color @param {number} [alpha] */
 export const cssColor = (color, alpha = 1) =>
   `rgb(${color & 255} ${(color >> 8) & 255} ${(color >> 16) & 255} / ${alpha})`;

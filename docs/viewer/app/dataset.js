@@ -9,7 +9,7 @@ import { cellAt, cutGrid, joinCells, sliceBox } from "./geometry.js";
  * @typedef {import('./elements.js').Values} Values
  * @typedef {import('./cache.js').ByteCache<Values>} Cache
  * @typedef {import('./words.js').Meta & { whole: number, networks: boolean }} FileMeta
- * @typedef {{ shape: number[], values: Float32Array, factors: number[] }} Coarse
+ * @typedef {{ shape: number[], values: Float32Array | Float64Array, factors: number[] }} Coarse
  * @typedef {{ values: Values, box: Box }} Piece
  */
 
@@ -21,6 +21,7 @@ const SMALL_BRICK = 2 ** 12;
 const BRICK = 2 ** 15;
 const ARRAY_BRICK = 2 ** 18; // Voxels of a brick of a file that is no .tinc.
 const LARGEST_BRICK = 2 ** 21; // A block of more voxels comes in parts.
+const LARGEST_OVERVIEW = 2 ** 21; // An overview of more cells is no quick look.
 const EAGER_BYTES = 250_000; // A larger file on a server is read only where it is on the screen.
 
 export class Dataset {
@@ -42,8 +43,6 @@ export class Dataset {
     this.join = 2 ** Math.max(0, Math.round(Math.log2(TILE_EDGE / edge)));
     this.tiles = joinCells(this.grid, this.join);
     this.bytes = this.voxels * (meta.dtype === "f2" ? 4 : Number(meta.dtype.slice(1)));
-    /** Whether whole bricks are asked for where only a slice is seen, as they have to be decoded whole anyway. */
-    this.bricksFirst = meta.whole > 0 && this.bytes <= 0.7 * cache.budget;
     /** @type {Map<number, Coarse>} */
     this.coarse = new Map();
     /** @type {Map<number, Coarse & { filled: number }>} */
@@ -60,7 +59,8 @@ export class Dataset {
   /** Whether means over cells can be had without decoding everything. */
   get hasCoarse() {
     const { flavour, overviewCell, networks } = this.meta;
-    return flavour === "tinc" ? Boolean(overviewCell) || (networks && this.eager) : this.eager;
+    if (flavour !== "tinc" || !overviewCell) return this.eager && (flavour !== "tinc" || networks);
+    return this.shape.reduce((cells, n) => cells * Math.ceil(n / overviewCell), 1) <= LARGEST_OVERVIEW;
   }
 
   /** Voxels along a cell of the first, coarse look. */
@@ -195,7 +195,7 @@ export class Dataset {
     const preview = {
       shape,
       factors,
-      values: new Float32Array(shape[0] * shape[1] * shape[2]).fill(Number.NaN),
+      values: new Float64Array(shape[0] * shape[1] * shape[2]).fill(Number.NaN),
       filled: 0,
     };
     this.previews.set(volume, preview);

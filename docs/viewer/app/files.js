@@ -19,7 +19,13 @@ export async function addressInput(address, count) {
   const url = new URL(address, location.href);
   if (!/^(https?|blob|data):$/.test(url.protocol))
     throw new Error(`the address begins with ${url.protocol}; expected https: or http:`);
-  const source = sharedSource(await urlSource(url.href), count);
+  const opening = urlSource(url.href).catch((error) => {
+    if (!(error instanceof TypeError)) throw error; // What fetch throws where no answer may be read.
+    throw new Error(
+      `${url.host || "the address"} cannot be reached, or does not let other pages read its files (CORS)`,
+    );
+  });
+  const source = sharedSource(await opening, count);
   const name = decodeURIComponent(url.pathname.split("/").pop() || "") || url.host;
   return { name, parts: [{ size: source.size }], source };
 }
@@ -33,8 +39,8 @@ export function embeddedInput() {
   return { name: element.dataset.name || "volume.tinc", parts: [{ blob: new Blob([bytes]) }] };
 }
 
-/** The address that the page was called with: `?url=` or `#url=`; "" if none. @param {string} [key] */
-export function askedAddress(key = "url") {
+/** What the page was called with: `?url=` or `#url=` and the like; "" if it was not. @param {string} key */
+export function askedFor(key) {
   return new URLSearchParams(location.hash.slice(1)).get(key) ?? new URLSearchParams(location.search).get(key) ?? "";
 }
 

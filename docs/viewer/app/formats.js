@@ -23,8 +23,9 @@ function wholeVoxels(file) {
 /** Facts of a .tinc file as plain data. @param {TincFile} file @returns {Meta & { whole: number, networks: boolean }} */
 function describeTinc(file) {
   const { shape, leading, axes, dtype, nbytes, volumes, lo, hi, spacing, unit, errorBound, kind, lossless } = file;
-  const { labels, bool, fill, calibrated, overviewCell, channels, provenance, details } = file;
+  const { labels, bool, fill, overviewCell, channels, provenance, details } = file;
   const whole = wholeVoxels(file);
+  const calibrated = file.calibrated || (kind === "blocks" && whole === 0); // Blocks of networks are not read yet.
   return {
     flavour: "tinc",
     shape,

@@ -6,7 +6,7 @@
 /** @typedef {{ edges: number[][], counts: number[] }} Grid */
 
 /** The three planes, in the order of the page: the first shares y with the second and x with the third. */
-export const PLANES = /** @type {Plane[]} */ ([
+export const VIEW_PLANES = /** @type {Plane[]} */ ([
   { name: "xy", normal: 0, right: 2, down: 1 },
   { name: "zy", normal: 2, right: 0, down: 1 },
   { name: "xz", normal: 1, right: 2, down: 0 },
@@ -127,3 +127,17 @@ export const boxVoxels = (box) => (box[3] - box[0]) * (box[4] - box[1]) * (box[5
 
 /** Number of one volume among all of a file, from the indices of its leading axes. @param {number[]} sizes @param {number[]} index */
 export const volumeNumber = (sizes, index) => sizes.reduce((number, size, i) => number * size + index[i], 0);
+
+/**
+ * Letters of a body's directions at the low and high end of each axis, such as ["I", "S"]; null where they are not known.
+ * @param {number[][] | undefined} affine  takes voxels (z, y, x, 1) to the world (z, y, x) @param {string | undefined} space "RAS" or "LPS"
+ */
+export function directionsOf(affine, space) {
+  if (!affine || (space !== "RAS" && space !== "LPS")) return null;
+  const ends = [["I", "S"], space === "RAS" ? ["P", "A"] : ["A", "P"], space === "RAS" ? ["L", "R"] : ["R", "L"]];
+  return [0, 1, 2].map((axis) => {
+    const column = affine.map((row) => row[axis]);
+    const along = column.map(Math.abs).indexOf(Math.max(...column.map(Math.abs)));
+    return column[along] < 0 ? [...ends[along]].reverse() : ends[along];
+  });
+}

@@ -1,10 +1,10 @@
 /** Keys. They act on the plane in use, unless a field has the focus. */
 
-import { PLANES } from "./geometry.js";
+import { VIEW_PLANES } from "./geometry.js";
 
 /** @typedef {import('./viewer.js').Viewer} Viewer */
 
-const FAR = 10; // Slices of a step with Shift.
+const SHIFT_SLICES = 10; // Slices of a step with Shift.
 
 /**
  * Act on a key. Tell whether it means anything.
@@ -26,8 +26,8 @@ export function pressKey(viewer, event, acts) {
     return true;
   }
   if (!viewer.first) return false;
-  const { normal, right, down } = PLANES[viewer.plane];
-  const by = event.shiftKey ? FAR : 1;
+  const { normal, right, down } = VIEW_PLANES[viewer.plane];
+  const by = event.shiftKey ? SHIFT_SLICES : 1;
   const solo = (/** @type {number} */ plane) => () =>
     viewer.set(plane < 3 ? { solo: viewer.solo === plane ? -1 : plane, plane } : { solo: viewer.solo === 3 ? -1 : 3 });
   const axis = viewer.first.meta.leading.findIndex(

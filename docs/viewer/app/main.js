@@ -1,7 +1,7 @@
 /** Puts the page together: views, panel, files, keys; draws a frame when something changed; tells a test what is shown. */
 
-import { addressInput, askedAddress, attachDrop, embeddedInput, filesInput } from "./files.js";
-import { PLANES } from "./geometry.js";
+import { addressInput, askedFor, attachDrop, embeddedInput, filesInput } from "./files.js";
+import { VIEW_PLANES } from "./geometry.js";
 import { pressKey } from "./keyboard.js";
 import { byId, setText } from "./page.js";
 import { Panel } from "./panel.js";
@@ -25,7 +25,7 @@ const projection = new Projection(viewer, byId("projection", HTMLCanvasElement))
 const panel = new Panel(viewer);
 const statusLine = byId("status", HTMLElement);
 const chooser = byId("chooser", HTMLInputElement);
-const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, firstPlanesAt: 0 };
+const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, drawnAt: 0, firstPlanesAt: 0 };
 let drawWanted = true;
 let besideWanted = false;
 let opening = 0;
@@ -44,14 +44,16 @@ async function openInput(input, beside) {
   const mine = opening;
   const start = performance.now();
   say("Opening…");
+  let name = "";
   try {
     const ready = await input;
+    name = `${ready.name}: `;
     await viewer.open(ready, beside);
     if (mine !== opening) return;
     say(`${ready.name} is open.`);
     if (!beside) [facts.openedAt, facts.firstPlanesAt] = [start, 0];
   } catch (error) {
-    if (mine === opening) say(error instanceof Error ? error.message : String(error), true);
+    if (mine === opening) say(name + (error instanceof Error ? error.message : String(error)), true);
   }
 }
 
@@ -87,7 +89,7 @@ function showControls() {
   document.title = first ? `${first.name} · tinc viewer` : "tinc viewer";
   byId("welcome", HTMLElement).hidden = first !== null;
   const views = byId("views", HTMLElement);
-  views.classList.toggle("empty", !first);
+  document.body.classList.toggle("empty", !first);
   views.dataset.solo = String(solo);
   views.dataset.tool = tool;
   for (const button of document.querySelectorAll(".tools button")) {
@@ -103,7 +105,7 @@ function showPosition() {
   const { first, at } = viewer;
   if (!first) return;
   sections.forEach((section, i) => {
-    const axis = PLANES[i].normal;
+    const axis = VIEW_PLANES[i].normal;
     const slider = /** @type {HTMLInputElement} */ (section.querySelector("input"));
     slider.max = String(first.shape[axis] - 1);
     slider.value = String(at[axis]);
@@ -119,7 +121,9 @@ function showReadout() {
   const inside = first && at.every((position, axis) => position >= 0 && position < first.shape[axis]);
   if (!inside) return setText(byId("readout", HTMLElement), "");
   const values = viewer.sides().map(({ dataset, volumes, calibrated }) => {
-    const numbers = volumes.map((volume) => dataset.valueAt(dataset.prefix(volume, calibrated), PLANES[plane], at));
+    const numbers = volumes.map((volume) =>
+      dataset.valueAt(dataset.prefix(volume, calibrated), VIEW_PLANES[plane], at),
+    );
     return numbers.map((value) => (value === null ? "…" : labelled(value))).join(", ");
   });
   const place = at
@@ -161,6 +165,7 @@ function frame(now) {
     viewer.seen = order.map((number) => planeViews[number].look()).filter((look) => look !== null);
     for (const view of planeViews) view.draw();
     facts.frames += 1;
+    facts.drawnAt = now;
     if (!facts.firstPlanesAt && viewer.first && planeViews.some(({ facts: { quality } }) => quality !== "empty"))
       facts.firstPlanesAt = now;
     showReadout();
@@ -174,7 +179,7 @@ function frame(now) {
     projectionVersion = viewer.first?.version ?? 0;
     projection.stale = true;
   }
-  projection.tick(now);
+  projection.tick(now, facts.drawnAt);
 }
 let projectionVersion = 0;
 
@@ -211,7 +216,7 @@ sections.forEach((section, i) => {
   const slider = /** @type {HTMLInputElement} */ (section.querySelector("input"));
   slider.addEventListener("input", () => {
     viewer.plane = i;
-    viewer.step(PLANES[i].normal, Number(slider.value) - viewer.at[PLANES[i].normal]);
+    viewer.step(VIEW_PLANES[i].normal, Number(slider.value) - viewer.at[VIEW_PLANES[i].normal]);
   });
   section
     .querySelector(".large")
@@ -253,7 +258,7 @@ const keyActs = {
 addEventListener("keydown", (event) => {
   if (pressKey(viewer, event, keyActs)) event.preventDefault();
 });
-addEventListener("hashchange", () => openAddress(askedAddress()));
+addEventListener("hashchange", openAtStart);
 
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 darkQuery.addEventListener("change", () => setTheme(darkQuery.matches ? "dark" : "light"));
@@ -266,8 +271,10 @@ requestAnimationFrame(frame);
 async function openAtStart() {
   const embedded = embeddedInput();
   if (embedded) return openInput(embedded, false);
-  if (askedAddress()) await openAddress(askedAddress());
-  if (viewer.first && askedAddress("beside")) await openAddress(askedAddress("beside"), true);
+  const plane = VIEW_PLANES.findIndex(({ name }) => name === askedFor("view"));
+  if (plane >= 0) viewer.set({ solo: plane, plane });
+  if (askedFor("url")) await openAddress(askedFor("url"));
+  if (viewer.first && askedFor("beside")) await openAddress(askedFor("beside"), true);
 }
 openAtStart();
 

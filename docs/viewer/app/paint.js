@@ -4,52 +4,56 @@ import { hashLabel } from "./colors.js";
 
 /**
  * How values become colours: `table[(value - low) * gain]`, or of labels `table[hash]`.
- * @typedef {{ table: Uint32Array, low: number, gain: number, labels: boolean }} Look
+ * @typedef {{ table: Uint32Array, low: number, gain: number, labels: boolean, named: Map<number, number> | null }} Look
  */
 
-/** @param {Uint32Array} table @param {number} low @param {number} high @param {boolean} labels @returns {Look} */
-export function makeLook(table, low, high, labels) {
-  return { table, low, gain: 256 / Math.max(high - low, Number.MIN_VALUE * 2 ** 52), labels };
+/**
+ * @param {Uint32Array} table @param {number} low @param {number} high @param {boolean} labels
+ * @param {Map<number, number> | null} [named]  colours of single labels @returns {Look}
+ */
+export function makeLook(table, low, high, labels, named = null) {
+  return { table, low, gain: 256 / Math.max(high - low, Number.MIN_VALUE * 2 ** 52), labels, named };
 }
 
 /**
- * An image of part of a slice: one pixel every `step` voxels, first that of voxel (r0, d0).
- * @typedef {{ pixels: Uint32Array, columns: number, rows: number, r0: number, d0: number, step: number }} Raster
+ * An image of part of a slice: a pixel every so many voxels to the right and down, the first that of voxel (r0, d0).
+ * @typedef {{ pixels: Uint32Array, columns: number, rows: number, r0: number, d0: number, stepRight: number, stepDown: number }} Raster
+ * @typedef {{ r0: number, r1: number, d0: number, d1: number }} Rect  voxels to the right and down, r1 and d1 not with them
  */
 
-/** @param {number} step @param {number} r0 @param {number} r1 @param {number} d0 @param {number} d1 @returns {Raster} */
-export function makeRaster(step, r0, r1, d0, d1) {
-  const first = { r0: r0 - (r0 % step), d0: d0 - (d0 % step) };
-  const columns = Math.ceil((r1 - first.r0) / step);
-  const rows = Math.ceil((d1 - first.d0) / step);
-  return { pixels: new Uint32Array(columns * rows), columns, rows, ...first, step };
+/** @param {Rect} rect @param {number} [stepRight] @param {number} [stepDown] @returns {Raster} */
+export function makeRaster({ r0, r1, d0, d1 }, stepRight = 1, stepDown = stepRight) {
+  const first = { r0: r0 - (r0 % stepRight), d0: d0 - (d0 % stepDown) };
+  const columns = Math.ceil((r1 - first.r0) / stepRight);
+  const rows = Math.ceil((d1 - first.d0) / stepDown);
+  return { pixels: new Uint32Array(columns * rows), columns, rows, ...first, stepRight, stepDown };
 }
 
 /**
  * Paint the pixels of a raster that lie in a rectangle of voxels.
  * @param {Raster} raster
- * @param {{ r0: number, r1: number, d0: number, d1: number }} rect
+ * @param {Rect} rect
  * @param {ArrayLike<number>} values
  * @param {number} start  place in `values` of voxel (rect.r0, rect.d0) @param {number} right  stride @param {number} down  stride
  * @param {Look} look @param {boolean} add  to the colours that are there
  */
 export function paintRect(raster, rect, values, start, right, down, look, add) {
-  const { step, pixels, columns } = raster;
-  const firstColumn = Math.max(0, Math.ceil((rect.r0 - raster.r0) / step));
-  const lastColumn = Math.min(columns, Math.ceil((rect.r1 - raster.r0) / step));
-  const firstRow = Math.max(0, Math.ceil((rect.d0 - raster.d0) / step));
-  const lastRow = Math.min(raster.rows, Math.ceil((rect.d1 - raster.d0) / step));
+  const { stepRight, stepDown, pixels, columns } = raster;
+  const firstColumn = Math.max(0, Math.ceil((rect.r0 - raster.r0) / stepRight));
+  const lastColumn = Math.min(columns, Math.ceil((rect.r1 - raster.r0) / stepRight));
+  const firstRow = Math.max(0, Math.ceil((rect.d0 - raster.d0) / stepDown));
+  const lastRow = Math.min(raster.rows, Math.ceil((rect.d1 - raster.d0) / stepDown));
   const { table, low, gain } = look;
   for (let row = firstRow; row < lastRow; row++) {
-    let at = start + (raster.d0 + row * step - rect.d0) * down + (raster.r0 + firstColumn * step - rect.r0) * right;
+    let at =
+      start + (raster.d0 + row * stepDown - rect.d0) * down + (raster.r0 + firstColumn * stepRight - rect.r0) * right;
     let pixel = row * columns + firstColumn;
     const end = row * columns + lastColumn;
-    const stride = right * step;
+    const stride = right * stepRight;
     if (look.labels) {
-      const mask = table.length - 1;
       for (; pixel < end; pixel++, at += stride) {
         const label = values[at];
-        pixels[pixel] = label === 0 ? 0xff000000 : table[hashLabel(label) & mask];
+        pixels[pixel] = label === 0 ? 0xff000000 : labelColor(look, label);
       }
     } else if (add) {
       for (; pixel < end; pixel++, at += stride) {
@@ -64,6 +68,10 @@ export function paintRect(raster, rect, values, start, right, down, look, add) {
     }
   }
 }
+
+/** Colour of a label: that of the file, or by its hash. @param {Look} look @param {number} label */
+export const labelColor = ({ table, named }, label) =>
+  named?.get(label) ?? table[hashLabel(label) & (table.length - 1)];
 
 /** Add two packed colours, each part up to 255. @param {number} a @param {number} b */
 export function addColors(a, b) {

@@ -1,7 +1,7 @@
 /** Draws one plane: the coarse look, the slices that are decoded over it, leaves, crosshair and curtain. */
 
 import { cssColor } from "./colors.js";
-import { cellsBetween, fitScale, frameOf, PLANES, visibleRect } from "./geometry.js";
+import { cellsBetween, fitScale, frameOf, VIEW_PLANES, visibleRect } from "./geometry.js";
 import { LEAF_COLUMNS, worstError } from "./leaves.js";
 import { makeRaster, paintRect } from "./paint.js";
 import { tableOf } from "./viewer.js";
@@ -13,6 +13,7 @@ import { tableOf } from "./viewer.js";
  * @typedef {import('./paint.js').Raster} Raster
  */
 
+const MOST_TILES = 2 ** 14; // Of a slice of more tiles on the screen only the coarse look is drawn.
 const QUALITIES = ["empty", "coarse", "fine"]; // Nothing, part or a coarse look, and every voxel is drawn.
 const AXIS_COLORS = ["#4f86f7", "#3fa45b", "#e0544a"]; // Lines of constant z, y, x.
 const SMOOTH_BELOW = 1; // Voxels of fewer pixels than this are always drawn smooth: they would flicker.
@@ -38,7 +39,7 @@ export class PlaneView {
   constructor(viewer, number, canvas) {
     this.viewer = viewer;
     this.number = number;
-    this.plane = PLANES[number];
+    this.plane = VIEW_PLANES[number];
     this.canvas = canvas;
     this.scratch = document.createElement("canvas");
     this.size = { width: 0, height: 0, ratio: 1 };
@@ -110,6 +111,7 @@ export class PlaneView {
     });
     if (this.viewer.leaves) this.drawLeaves(context, seen.slice);
     this.drawCrosshair(context);
+    this.drawDirections(context);
     if (sides.length > 1) this.drawCurtain(context, sides);
     this.facts = { slice: seen.slice, quality: QUALITIES[quality], frames: this.facts.frames + 1 };
     this.slices.add(seen.slice);
@@ -125,13 +127,16 @@ export class PlaneView {
     const { plane, slice, rect } = seen;
     const { px, py } = this.frame;
     if (rect.r0 >= rect.r1 || rect.d0 >= rect.d1) return 2;
-    const step = 2 ** Math.max(0, Math.floor(Math.log2(1 / Math.max(px, py) / this.size.ratio)));
-    const raster = makeRaster(step, rect.r0, rect.r1, rect.d0, rect.d1);
-    const [across, along] = [dataset.tiles.edges[plane.right], dataset.tiles.edges[plane.down]];
+    const [stepRight, stepDown] = [px, py].map(
+      (size) => 2 ** Math.max(0, Math.floor(-Math.log2(size * this.size.ratio))),
+    );
+    const raster = makeRaster(rect, stepRight, stepDown);
+    const rights = cellsBetween(dataset.tiles.edges[plane.right], rect.r0, rect.r1);
+    const downs = cellsBetween(dataset.tiles.edges[plane.down], rect.d0, rect.d1);
     const prefixes = volumes.map((volume) => dataset.prefix(volume, side.calibrated));
-    let [fine, some] = [true, false];
-    for (const down of cellsBetween(along, rect.d0, rect.d1)) {
-      for (const right of cellsBetween(across, rect.r0, rect.r1)) {
+    let [fine, some] = [rights.length * downs.length <= MOST_TILES, false];
+    for (const down of fine ? downs : []) {
+      for (const right of rights) {
         const parts = prefixes.map((prefix) => dataset.piecesOf(prefix, plane, slice, right, down));
         fine &&= parts.every(({ complete }) => complete);
         if (parts.length > 1 && !parts.every(({ complete }) => complete)) continue; // Some channels alone would mislead.
@@ -152,7 +157,13 @@ export class PlaneView {
       }
     }
     if (!fine) this.drawCoarse(context, side, slice);
-    this.place(context, raster, step, step, this.viewer.smooth || px * step < SMOOTH_BELOW);
+    this.place(
+      context,
+      raster,
+      stepRight,
+      stepDown,
+      this.viewer.smooth || Math.min(px * stepRight, py * stepDown) < SMOOTH_BELOW,
+    );
     return fine ? 2 : Number(some || volumes.some((volume) => dataset.coarse.has(volume)));
   }
 
@@ -164,7 +175,7 @@ export class PlaneView {
       if (!coarse) return;
       const { shape, factors, values } = coarse;
       const strides = [shape[1] * shape[2], shape[2], 1];
-      const raster = makeRaster(1, 0, shape[right], 0, shape[down]);
+      const raster = makeRaster({ r0: 0, r1: shape[right], d0: 0, d1: shape[down] });
       const start = Math.min(shape[normal] - 1, Math.floor(slice / factors[normal])) * strides[normal];
       paintRect(
         raster,
@@ -265,6 +276,32 @@ export class PlaneView {
       context.stroke();
     }
     context.globalAlpha = 1;
+  }
+
+  /** Write at the edges where a body's left, front and so on are. @param {CanvasRenderingContext2D} context */
+  drawDirections(context) {
+    const { directions } = this.viewer;
+    if (!directions) return;
+    const { width, height } = this.size;
+    const [left, right] = directions[this.plane.right];
+    const [top, bottom] = directions[this.plane.down];
+    context.font = "600 13px system-ui, sans-serif";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.lineWidth = 3;
+    context.strokeStyle = "rgb(0 0 0 / 70%)";
+    context.fillStyle = "#fff";
+    const places = /** @type {[string, number, number][]} */ ([
+      [left, 12, height / 2 - 14],
+      [right, width - 12, height / 2 - 14],
+      [top, width / 2 + 14, 12],
+      [bottom, width / 2 + 14, height - 12],
+    ]);
+    for (const [letter, x, y] of places) {
+      context.strokeText(letter, x, y);
+      context.fillText(letter, x, y);
+    }
+    context.textAlign = "start";
   }
 
   /** Draw the curtain with the names of both sides. @param {CanvasRenderingContext2D} context @param {Side[]} sides */

@@ -12,6 +12,7 @@ import { cellsBetween } from "./geometry.js";
  *   volume is the one whose leaves are wanted
  */
 
+const KEPT_SHARE = 0.8; // Volumes, or slices, of a larger share of the cache are not decoded whole: they would push each other out.
 const SLICES_AHEAD = 2; // Slices before and behind the one on the screen that are decoded where not all can be kept.
 
 /**
@@ -37,16 +38,31 @@ export function nextJob(scene, running) {
       return { key, id: dataset.id, task: "leaves", volume, done: (leaves) => dataset.leaves.set(volume, leaves) };
     }
   }
-  return seenJob(scene, scene.seen, free) ?? backgroundJob(scene, free);
+  const total = scene.sets.reduce((sum, { dataset, volumes }) => sum + dataset.bytes * volumes.length, 0);
+  const fits = total <= KEPT_SHARE * scene.sets[0].dataset.cache.budget;
+  return seenJob(scene, scene.seen, fits, free) ?? backgroundJob(scene, fits, free);
+}
+
+/** Bytes of all values on the screen of one slice. @param {Scene} scene @param {Seen["rect"]} rect */
+function screenBytes(scene, { r0, r1, d0, d1 }) {
+  const pixels = (r1 - r0) * (d1 - d0);
+  return scene.sets.reduce(
+    (sum, { dataset, volumes }) => sum + (pixels * volumes.length * dataset.bytes) / dataset.voxels,
+    0,
+  );
 }
 
 /**
  * The tile on the screen that is missing and closest to the crosshair.
- * @param {Scene} scene @param {Seen[]} seen @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Scene} scene @param {Seen[]} seen @param {boolean} fits  whether all can be kept
+ * @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
  */
-function seenJob(scene, seen, free) {
+function seenJob(scene, seen, fits, free) {
   let best = /** @type {Job | null} */ (null);
+  let kept = 0;
   for (const { plane, slice, rect } of seen) {
+    kept += screenBytes(scene, rect);
+    if (kept > KEPT_SHARE * scene.sets[0].dataset.cache.budget) break;
     let closest = Number.POSITIVE_INFINITY;
     for (const { dataset, volumes, calibrated } of scene.sets) {
       const [across, along] = [dataset.tiles.edges[plane.right], dataset.tiles.edges[plane.down]];
@@ -60,9 +76,10 @@ function seenJob(scene, seen, free) {
           for (const volume of volumes) {
             const prefix = dataset.prefix(volume, calibrated);
             if (dataset.hasTile(prefix, plane, slice, right, down)) continue;
-            const job = dataset.bricksFirst
-              ? brickOfTile(dataset, volume, calibrated, plane, slice, right, down, free)
-              : tileJob(dataset, volume, calibrated, plane, slice, right, down, free);
+            const job =
+              fits && dataset.meta.whole
+                ? brickOfTile(dataset, volume, calibrated, plane, slice, right, down, free)
+                : tileJob(dataset, volume, calibrated, plane, slice, right, down, free);
             if (!job) continue;
             best = job;
             closest = away;
@@ -123,19 +140,22 @@ function brickJob(dataset, volume, calibrated, z, y, x, free) {
 /**
  * What is not on the screen: where it can be kept whole, the brick closest to the slices on the screen, those of the
  * plane in use before others; else the slices next to that of the plane in use.
- * @param {Scene} scene @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Scene} scene @param {boolean} fits @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
  */
-function backgroundJob(scene, free) {
-  const total = scene.sets.reduce((sum, { dataset, volumes }) => sum + dataset.bytes * volumes.length, 0);
+function backgroundJob(scene, fits, free) {
   for (const set of scene.sets) {
     const { dataset, volumes, calibrated } = set;
     if (!dataset.eager || !scene.seen.length) continue;
-    if (total > dataset.cache.budget * 0.8) {
+    if (!fits) {
       const [{ plane, slice, rect }] = scene.seen;
+      const kept =
+        scene.seen.reduce((sum, other) => sum + screenBytes(scene, other.rect), 0) +
+        2 * SLICES_AHEAD * screenBytes(scene, rect);
+      if (kept > KEPT_SHARE * dataset.cache.budget) continue;
       for (let ahead = 1; ahead <= SLICES_AHEAD; ahead++) {
         for (const other of [slice + ahead, slice - ahead]) {
           if (other < 0 || other >= dataset.shape[plane.normal]) continue;
-          const job = seenJob({ ...scene, sets: [set] }, [{ plane, slice: other, rect }], free);
+          const job = seenJob({ ...scene, sets: [set] }, [{ plane, slice: other, rect }], fits, free);
           if (job) return job;
         }
       }

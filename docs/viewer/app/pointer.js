@@ -1,13 +1,13 @@
 /** Mouse, pen and touch on a plane. */
 
-import { PLANES } from "./geometry.js";
+import { VIEW_PLANES } from "./geometry.js";
 
 /**
  * @typedef {import('./viewer.js').Viewer} Viewer
  * @typedef {import('./plane-view.js').PlaneView} PlaneView
  */
 
-const GRIP = 12; // Pixels beside the curtain in which a drag takes it.
+const GRIP = 12; // Pixels beside the curtain in which a drag takes it; twice as many for a finger.
 const WINDOW_DRAG = 300; // Pixels of a drag across that widen the window e times.
 const WHEEL_ZOOM = 0.0015; // Of an unaccelerated wheel, one notch (100) zooms by 1.16.
 const WHEEL_SLICE = 60; // Pixels of the wheel for a slice.
@@ -30,8 +30,14 @@ export function attachPointer(viewer, view, hover) {
   };
 
   /** @param {PointerEvent} event @param {number} x */
+  const atCurtain = (event, x) => {
+    const grip = event.pointerType === "touch" ? 2 * GRIP : GRIP;
+    return viewer.second !== null && Math.abs(x - viewer.curtain * view.size.width) < grip;
+  };
+
+  /** @param {PointerEvent} event @param {number} x */
   const actOf = (event, x) => {
-    if (viewer.second && Math.abs(x - viewer.curtain * view.size.width) < GRIP) return "curtain";
+    if (atCurtain(event, x)) return "curtain";
     if (event.button === 2) return "window";
     return event.button === 1 || event.shiftKey ? "pan" : viewer.tool;
   };
@@ -52,7 +58,7 @@ export function attachPointer(viewer, view, hover) {
     const before = fingers.get(event.pointerId);
     if (!before) {
       hover(viewer.first ? view.positionOf(x, y) : null);
-      canvas.classList.toggle("grip", Boolean(viewer.second) && Math.abs(x - viewer.curtain * view.size.width) < GRIP);
+      canvas.classList.toggle("grip", atCurtain(event, x));
       return;
     }
     const [dx, dy] = [x - before.x, y - before.y];
@@ -95,7 +101,7 @@ export function attachPointer(viewer, view, hover) {
         wheeled += amount;
         const slices = Math.trunc(wheeled / WHEEL_SLICE);
         wheeled -= slices * WHEEL_SLICE;
-        viewer.step(PLANES[number].normal, slices);
+        viewer.step(VIEW_PLANES[number].normal, slices);
         return;
       }
       const { x, y } = place(event);

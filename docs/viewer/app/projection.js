@@ -9,7 +9,8 @@ import { castRays } from "./rays.js";
  */
 
 const TURN_SECONDS = 16; // A whole turn takes so long.
-const FRAME_MS = 50; // Time between frames while it turns: 20 a second leave the machine to the decoders.
+const FRAME_MS = 50; // Time between frames while it turns: 20 a second, half as many while workers decode.
+const PAUSE_MS = 300; // It stands still for so long after the planes were drawn: they come first.
 const STILL_EDGE = 224; // Pixels along the picture at rest, and while it turns.
 const MOVING_EDGE = 144;
 
@@ -32,12 +33,13 @@ export class Projection {
     this.attach();
   }
 
-  /** Draw if it is time to. Called at every frame of the page. @param {number} now */
-  tick(now) {
+  /** Draw if it is time to. Called at every frame of the page. @param {number} now @param {number} planesDrawn  when the planes last changed */
+  tick(now, planesDrawn) {
     const { first } = this.viewer;
     if (!first || !this.onScreen || document.hidden || !this.canvas.clientWidth) return;
+    if (this.frames && now - planesDrawn < PAUSE_MS) return;
     const elapsed = now - this.last;
-    if (elapsed < FRAME_MS || (!this.turning && !this.stale)) return;
+    if (elapsed < FRAME_MS * (this.viewer.pool.running.size ? 2 : 1) || (!this.turning && !this.stale)) return;
     if (this.turning) this.angle += (Math.min(elapsed, 200) / 1000 / TURN_SECONDS) * 2 * Math.PI;
     this.last = now;
     this.stale = false;

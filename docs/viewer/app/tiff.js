@@ -172,7 +172,7 @@ function withImageJ(pages) {
 }
 
 /** Inflate zlib's bytes, never to more than expected. @param {Uint8Array} bytes @param {number} expected */
-async function inflate(bytes, expected) {
+async function inflateStrip(bytes, expected) {
   const result = new Uint8Array(expected);
   let filled = 0;
   const stream = new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (bytes)])
@@ -211,7 +211,7 @@ async function readPage(page) {
       );
     }
     const raw = await page.source.read(at, at + count);
-    bytes.set(page.deflated ? await inflate(raw, expected) : raw, strip * page.rows * page.width * size);
+    bytes.set(page.deflated ? await inflateStrip(raw, expected) : raw, strip * page.rows * page.width * size);
   }
   const values = elementsOf(bytes, page.code, page.little);
   if (page.predictor === 2) {

@@ -1,9 +1,9 @@
 /** What is shown: the files, the position, the looks. It knows no element of the page. */
 
 import { ByteCache } from "./cache.js";
-import { CHANNEL_COLORS, colorTable, isColormap, labelTable } from "./colors.js";
+import { CHANNEL_COLORS, colorsOfLabels, colorTable, isColormap, labelTable } from "./colors.js";
 import { Dataset } from "./dataset.js";
-import { clamp, PLANES, relativeSpacing, volumeNumber } from "./geometry.js";
+import { clamp, directionsOf, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
 import { autoWindow, makeLook } from "./paint.js";
 import { nextJob } from "./planner.js";
 import { WorkerPool } from "./workers.js";
@@ -16,7 +16,9 @@ import { WorkerPool } from "./workers.js";
  * @typedef {{ dataset: Dataset, volumes: number[], calibrated: boolean, looks: import('./paint.js').Look[] }} Side  what is drawn on one side of the curtain
  */
 
-const CACHE_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
+const DECODED_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
+const SMALLEST_SCALE = 2 ** -16; // The longest axis that a file can have is then 256 pixels.
+const MOST_CHANNELS = 32; // Of an axis of more channels one at a time is shown, with a slider.
 const MOST_SHOWN = 6; // More channels than this are not shown together at first.
 const FILLED_ENOUGH = 0.05; // Share of the projection's cells that the automatic window needs.
 
@@ -24,7 +26,7 @@ export class Viewer extends EventTarget {
   constructor() {
     super();
     /** @type {ByteCache<import('./elements.js').Values>} */
-    this.cache = new ByteCache(CACHE_BYTES);
+    this.cache = new ByteCache(DECODED_BYTES);
     this.pool = new WorkerPool(
       (running) => (this.first ? nextJob(this.scene(), running) : null),
       (job) => this.finished(job),
@@ -38,6 +40,8 @@ export class Viewer extends EventTarget {
     this.spacing = /** @type {Triple} */ ([1, 1, 1]);
     this.scale = 1;
     this.fitted = true;
+    /** Letters of a body's directions at the ends of z, y, x. @type {string[][] | null} */
+    this.directions = null;
     /** Index along each leading axis; along that of channels the one whose window is set. @type {number[]} */
     this.index = [];
     this.channelAxis = -1;
@@ -52,6 +56,8 @@ export class Viewer extends EventTarget {
     this.solo = -1;
     this.tool = "cross";
     this.labelColors = labelTable();
+    /** Colours of labels that the file names. @type {Map<number, number>} */
+    this.namedColors = new Map();
     /** Slices on the screen, which the page sets when it draws. @type {Seen[]} */
     this.seen = [];
   }
@@ -100,6 +106,7 @@ export class Viewer extends EventTarget {
     this.fitted = true;
     this.index = leading.map(() => 0);
     this.channelAxis = axes.slice(0, leading.length).indexOf("c");
+    if (leading[this.channelAxis] > MOST_CHANNELS) this.channelAxis = -1;
     const count = this.channelAxis < 0 ? 1 : leading[this.channelAxis];
     this.channels = Array.from({ length: count }, (_, i) => this.channelOf(dataset, i, count));
     this.together = count > 1 && count <= MOST_SHOWN && !dataset.meta.labels;
@@ -107,6 +114,8 @@ export class Viewer extends EventTarget {
       channel.visible = this.together || i === 0;
     });
     this.calibrated = true;
+    this.directions = directionsOf(dataset.meta.details?.affine, dataset.meta.details?.space);
+    this.namedColors = colorsOfLabels(dataset.meta.details?.labelNames ?? {});
     this.seen = [];
   }
 
@@ -134,7 +143,7 @@ export class Viewer extends EventTarget {
       text(first) !== text(dataset) &&
       (dataset.meta.volumes !== first.meta.volumes || String(first.shape) !== String(dataset.shape))
     ) {
-      throw new Error(`${dataset.name} has ${text(dataset)} voxels; expected ${text(first)}, as ${first.name} has`);
+      throw new Error(`it has ${text(dataset)} voxels; expected ${text(first)}, as ${first.name} has`);
     }
     this.removeSecond();
     this.second = dataset;
@@ -180,7 +189,13 @@ export class Viewer extends EventTarget {
       ),
     );
     const looks = shown.map(({ channel }) =>
-      makeLook(labels ? this.labelColors : tableOf(channel.colormap), channel.low, channel.high, labels),
+      makeLook(
+        labels ? this.labelColors : tableOf(channel.colormap),
+        channel.low,
+        channel.high,
+        labels,
+        this.namedColors,
+      ),
     );
     return { dataset, volumes, looks, calibrated: this.calibrated || !dataset.meta.calibrated };
   }
@@ -253,7 +268,7 @@ export class Viewer extends EventTarget {
 
   /** Move what is seen. @param {number} plane @param {number} dx @param {number} dy in screen pixels */
   pan(plane, dx, dy) {
-    const { right, down } = PLANES[plane];
+    const { right, down } = VIEW_PLANES[plane];
     this.center[right] -= dx / (this.scale * this.spacing[right]);
     this.center[down] -= dy / (this.scale * this.spacing[down]);
     for (const axis of [right, down]) this.center[axis] = clamp(this.center[axis], 0, this.first?.shape[axis] ?? 0);
@@ -264,8 +279,8 @@ export class Viewer extends EventTarget {
   /** Zoom so that what is at a place of a view stays there. @param {number} plane @param {number} factor @param {number} dx @param {number} dy from the view's centre, in pixels */
   zoom(plane, factor, dx = 0, dy = 0) {
     const before = this.scale;
-    this.scale = clamp(this.scale * factor, 1 / 64, 64);
-    const { right, down } = PLANES[plane];
+    this.scale = clamp(this.scale * factor, SMALLEST_SCALE, 64);
+    const { right, down } = VIEW_PLANES[plane];
     const gain = 1 / before - 1 / this.scale;
     this.center[right] += (dx * gain) / this.spacing[right];
     this.center[down] += (dy * gain) / this.spacing[down];

@@ -6,12 +6,13 @@
  *   lo?: number, hi?: number, spacing?: number[] | null, unit?: string | null, errorBound?: number | null, kind?: string,
  *   lossless?: boolean, labels?: boolean, bool?: boolean, fill?: number[], calibrated?: boolean, overviewCell?: number,
  *   channels?: { name?: string[], color?: string[], window?: [number, number][] }, provenance?: Record<string, unknown> | null,
- *   details?: { contrastLimits?: [number, number], colormap?: string, name?: string, labelNames?: Record<string, string[]>,
+ *   details?: { contrastLimits?: [number, number], colormap?: string, name?: string, labelNames?: Record<string, string[]>, affine?: number[][], space?: string,
  *     timeStep?: { step: number, unit: string } | null }, regions?: { voxels: number, bound: number } | null }} Meta
  */
 
+const NO_ERROR_PSNR = 9999; // Is stored where nothing differs.
 const AXIS_NAMES = /** @type {Record<string, string>} */ ({ t: "time", c: "channel", q: "axis q" });
-const DTYPES = /** @type {Record<string, string>} */ ({ u: "uint", i: "int", f: "float" });
+const DTYPE_NAMES = /** @type {Record<string, string>} */ ({ u: "uint", i: "int", f: "float" });
 
 /** Name of an axis. @param {string} letter */
 export const axisName = (letter) => AXIS_NAMES[letter] ?? `axis ${letter}`;
@@ -26,22 +27,23 @@ export function sizeText(bytes) {
   return `${count.toFixed(1)} TB`;
 }
 
-/** A number in up to five digits. @param {number} value */
+/** An integer as it is, another number in up to five digits. @param {number} value */
 export function numberText(value) {
-  if (!Number.isFinite(value)) return String(value);
-  return Number.isInteger(value) && Math.abs(value) < 1e7 ? String(value) : String(Number(value.toPrecision(5)));
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+  const short = Number(value.toPrecision(5));
+  return String(Number.isFinite(short) ? short : value);
 }
 
 /** Many things, with separators: 2,097,152. @param {number} count */
 export const countText = (count) => count.toLocaleString("en");
 
 /** NumPy's name of a dtype. @param {string} code */
-export const dtypeText = (code) => `${DTYPES[code[0]] ?? code[0]}${8 * Number(code.slice(1))}`;
+export const dtypeText = (code) => `${DTYPE_NAMES[code[0]] ?? code[0]}${8 * Number(code.slice(1))}`;
 
 /** A number that was stored as text; null if it is none. @param {unknown} value */
 function storedNumber(value) {
   const number = typeof value === "string" || typeof value === "number" ? Number(value) : Number.NaN;
-  return Number.isFinite(number) ? number : null;
+  return Number.isFinite(number) && number < NO_ERROR_PSNR ? number : null;
 }
 
 /** What a file promises of every voxel. @param {Meta} meta */
@@ -60,7 +62,9 @@ export function promiseText(meta) {
     return everywhere && !meta.lossless
       ? `${inside}. Elsewhere: ${everywhere}`
       : `${inside}. Elsewhere the file gives no bound.`;
-  return everywhere || "No bound on single voxels: the file is a close picture of the volume.";
+  if (everywhere) return everywhere;
+  const psnr = storedNumber(meta.provenance?.psnr);
+  return `No bound on single voxels${psnr === null ? "" : `; in all, ${psnr.toFixed(1)} dB (PSNR) when written`}.`;
 }
 
 /**

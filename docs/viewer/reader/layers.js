@@ -11,6 +11,7 @@
  * @property {Float64Array} matrix outputs times inputs, row by row
  * @property {Float64Array} bias
  * @property {boolean} hasPosition whether the last three inputs are the position z, y, x in the node
+ * @property {number} most no sum is larger: inputs are sines, and positions are at most 64
  */
 
 /**
@@ -30,7 +31,17 @@ export function makeLayer(parts, bias, hasPosition) {
       for (let o = 0; o < outputs; o++) matrix[o * inputs + input] = part[at + o];
     }
   }
-  return { inputs, outputs, matrix, bias: Float64Array.from(bias), hasPosition };
+  let most = 0;
+  for (let o = 0; o < outputs; o++) {
+    let sum = Math.abs(bias[o]);
+    for (let i = 0; i < inputs; i++) {
+      // A point of a lattice is at most 32 voxels outside of a cell, and those are at most 64 halves of its edge.
+      const largest = hasPosition && i >= inputs - 3 ? 64 : 1;
+      sum += largest * Math.abs(matrix[o * inputs + i]);
+    }
+    most = Math.max(most, sum);
+  }
+  return { inputs, outputs, matrix, bias: Float64Array.from(bias), hasPosition, most };
 }
 
 /**

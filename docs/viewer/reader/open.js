@@ -1,8 +1,9 @@
 /** Opens a .tinc file: reads prefix, head and small chunks only; voxels are decoded when they are asked for. */
 
 import { readBlocksHead } from "./blocks_file.js";
-import { checked, META, PROVENANCE } from "./chunks.js";
+import { checked, DETAILS, META, PROVENANCE } from "./chunks.js";
 import { BlockContents, TreeContents } from "./contents.js";
+import { detailsOfHead, readDetails } from "./details.js";
 import { TincError } from "./errors.js";
 import { BLOCKS, checkHead, checkSize, PREFIX, readPrefix } from "./head.js";
 import { readJson, readMeta } from "./metadata.js";
@@ -41,8 +42,12 @@ export async function open(source) {
   };
   const meta = readMeta((await json(META, "META")) ?? {}, contents.leading, facts.dtype);
   const provenance = await json(PROVENANCE, "PROVENANCE");
+  const place = ancillary.find((chunk) => chunk.kind === DETAILS && chunk.level === 0);
+  const details = place
+    ? readDetails(checked(place, await source.read(place.start, place.start + place.length)), facts)
+    : detailsOfHead(facts);
   await contents.prepare();
-  return new TincFile(source, contents, meta, provenance);
+  return new TincFile(source, contents, { meta, provenance, details });
 }
 
 /**

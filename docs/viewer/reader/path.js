@@ -2,6 +2,7 @@
 
 import { mixRows, runsOf, stencil } from "./lattice.js";
 import { applyLayer, makeLayer, sines } from "./layers.js";
+import { SIMD, TILE as SIMD_TILE } from "./simd.js";
 
 /** @typedef {import("./layers.js").Layer} Layer */
 /** @typedef {import("./lattice.js").Run} Run */
@@ -29,6 +30,50 @@ import { applyLayer, makeLayer, sines } from "./layers.js";
 const TILE = 128; // Points whose features of two layers of usual width fit into the caches of a core.
 // Inputs and sums of a layer, for the points of a tile: a layer has at most 256 features and a position.
 const BUFFERS = [new Float64Array(TILE * 259), new Float64Array(TILE * 259)];
+
+/**
+ * Writes positions z, y, x of some points of a grid into rows of inputs.
+ * @callback WritePositions
+ * @param {Float64Array | Float32Array} x
+ * @param {number} stride
+ * @param {number} offset of the positions in a row
+ * @param {number} first point
+ * @param {number} count of points
+ */
+
+/**
+ * Sums of the last of some layers, for some points.
+ * @param {Layer[]} layers
+ * @param {Float64Array | null} below sums of the layer before the first, (points, width); null for none
+ * @param {number} width of these
+ * @param {number} first point
+ * @param {number} count of points, at most a tile
+ * @param {WritePositions[]} positions
+ * @param {Float64Array} out takes the sums, (points, outputs)
+ */
+function evaluate(layers, below, width, first, count, positions, out) {
+  /** @type {Float64Array[]} */
+  let [x, y] = BUFFERS;
+  let stride = layers[0].inputs;
+  if (below) {
+    for (let p = 0; p < count; p++) {
+      for (let i = 0; i < width; i++) x[p * stride + i] = below[(first + p) * width + i];
+    }
+    sines(x, stride, width, count);
+  }
+  for (const [at, layer] of layers.entries()) {
+    if (layer.hasPosition) positions[at](x, stride, layer.inputs - 3, first, count);
+    const isLast = at === layers.length - 1;
+    const next = isLast ? layer.outputs : layers[at + 1].inputs;
+    if (isLast) y = out.subarray(first * next, (first + count) * next);
+    applyLayer(layer, x, stride, y, next, count);
+    if (!isLast) sines(y, next, layer.outputs, count);
+    [x, y, stride] = [y, x, next];
+  }
+}
+
+/** The two other axes. @param {number} axis */
+const others = (axis) => [0, 1, 2].filter((one) => one !== axis);
 
 /**
  * @param {NetworksHead} head
@@ -72,6 +117,7 @@ export class Path {
     if (head) this.layers.push(head);
     this.perNetwork = networks[0].layers.length;
     this.runs = runsOf(lattice, this.layers.length - 1);
+    this.layersOfRuns = this.runs.map((run) => this.layers.slice(run.first, run.end));
   }
 
   /**
@@ -80,12 +126,14 @@ export class Path {
    */
   outputs(axes) {
     const sizes = axes.map((axis) => axis.length);
+    const last = this.runs.length - 1;
+    if (!last) return this._sums(0, 0, axes);
     const along = sizes.indexOf(Math.min(...sizes)); // The axis along which planes are evaluated.
-    const [row, column] = [0, 1, 2].filter((axis) => axis !== along);
+    const [row, column] = others(along);
     const steps = [sizes[1] * sizes[2], sizes[2], 1];
     const out = new Float64Array(sizes[0] * sizes[1] * sizes[2]);
     for (let p = 0; p < sizes[along]; p++) {
-      const plane = this._plane(this.runs.length - 1, along, axes[along][p], axes[row], axes[column]);
+      const plane = this._sums(last, along, [axes[along].subarray(p, p + 1), axes[row], axes[column]]);
       for (let r = 0; r < sizes[row]; r++) {
         const at = p * steps[along] + r * steps[row];
         for (let c = 0; c < sizes[column]; c++) out[at + c * steps[column]] = plane[r * sizes[column] + c];
@@ -95,108 +143,98 @@ export class Path {
   }
 
   /**
-   * Sums that end a run, at the points of a plane: (rows, columns, outputs).
+   * Sums that end a run, at a grid: (planes, rows, columns, outputs).
    * @param {number} number of the run
-   * @param {number} along axis across which the plane lies
-   * @param {number} coordinate of the plane
-   * @param {Float64Array} rows coordinates along the first other axis
-   * @param {Float64Array} columns coordinates along the second other axis
+   * @param {number} along axis across which planes lie
+   * @param {Axes} grid coordinates of planes, rows and columns; one plane where the run is not the first
    * @returns {Float64Array}
    */
-  _plane(number, along, coordinate, rows, columns) {
+  _sums(number, along, grid) {
     const run = this.runs[number];
-    const below = number ? this._interpolated(number - 1, along, coordinate, rows, columns) : null;
+    const below = number ? this._interpolated(number - 1, along, grid) : null;
     if (below && run.first === run.end) return below;
     const { outputs } = this.layers[run.end - 1];
-    const size = rows.length * columns.length;
+    const size = grid[0].length * grid[1].length * grid[2].length;
     const out = new Float64Array(size * outputs);
-    const positions = this._positions(run, along, coordinate, rows, columns);
-    for (let first = 0; first < size; first += TILE) {
-      const count = Math.min(TILE, size - first);
-      let [x, y] = BUFFERS;
-      let stride = this.layers[run.first].inputs;
-      if (below) {
-        const width = this.layers[run.first - 1].outputs;
-        for (let p = 0; p < count; p++) {
-          for (let i = 0; i < width; i++) x[p * stride + i] = below[(first + p) * width + i];
-        }
-        sines(x, stride, width, count);
-      }
-      for (let layer = run.first; layer < run.end; layer++) {
-        const one = this.layers[layer];
-        if (one.hasPosition) positions[layer / this.perNetwork](x, stride, one.inputs - 3, first, count);
-        const isLast = layer === run.end - 1;
-        const nextStride = isLast ? outputs : this.layers[layer + 1].inputs;
-        if (isLast) y = out.subarray(first * outputs, (first + count) * outputs);
-        applyLayer(one, x, stride, y, nextStride, count);
-        if (!isLast) sines(y, nextStride, one.outputs, count);
-        [x, y, stride] = [y, x, nextStride];
-      }
+    const width = below ? this.layers[run.first - 1].outputs : 0;
+    const positions = this._positions(run, along, grid);
+    const layers = this.layersOfRuns[number];
+    SIMD?.use(layers);
+    const tile = SIMD ? SIMD_TILE : TILE;
+    for (let first = 0; first < size; first += tile) {
+      const count = Math.min(tile, size - first);
+      if (SIMD) {
+        SIMD.evaluate(
+          below,
+          width,
+          first,
+          count,
+          (at, x, stride, offset) => positions[at](x, stride, offset, first, count),
+          out,
+        );
+      } else evaluate(layers, below, width, first, count, positions, out);
     }
     return out;
   }
 
   /**
-   * For each network, what writes the positions of points of a plane into rows of inputs.
+   * For each layer of a run that takes positions, what writes those of points of a grid into rows of inputs.
    * @param {Run} run
    * @param {number} along
-   * @param {number} coordinate
-   * @param {Float64Array} rows
-   * @param {Float64Array} columns
+   * @param {Axes} grid
    */
-  _positions(run, along, coordinate, rows, columns) {
-    const [row, column] = [0, 1, 2].filter((axis) => axis !== along);
-    return this.networks.map((network, at) => {
-      const { centre, scale } = network;
-      const isMet = at * this.perNetwork >= run.first && at * this.perNetwork < run.end;
-      const ofRows = isMet ? rows.map((point) => Math.fround((point - centre[row]) * scale)) : rows;
-      const ofColumns = isMet ? columns.map((point) => Math.fround((point - centre[column]) * scale)) : columns;
-      const ofPlane = Math.fround((coordinate - centre[along]) * scale);
-      const width = columns.length;
-      /**
-       * @param {Float64Array} x
-       * @param {number} stride
-       * @param {number} offset
-       * @param {number} first
-       * @param {number} count
-       */
-      return (x, stride, offset, first, count) => {
-        for (let p = 0; p < count; p++) {
-          const r = Math.floor((first + p) / width);
-          const place = p * stride + offset;
-          x[place + along] = ofPlane;
-          x[place + row] = ofRows[r];
-          x[place + column] = ofColumns[first + p - r * width];
+  _positions(run, along, grid) {
+    const [row, column] = others(along);
+    /** @type {WritePositions[]} */
+    const found = [];
+    for (let layer = run.first; layer < run.end; layer++) {
+      if (!this.layers[layer].hasPosition) continue;
+      const { centre, scale } = this.networks[layer / this.perNetwork];
+      const [planes, rows, columns] = [along, row, column].map((axis, at) =>
+        grid[at].map((point) => Math.fround((point - centre[axis]) * scale)),
+      );
+      found[layer - run.first] = (x, stride, offset, first, count) => {
+        let c = first % columns.length;
+        let r = Math.floor(first / columns.length) % rows.length;
+        let p = Math.floor(first / (columns.length * rows.length));
+        for (let place = offset, end = offset + count * stride; place < end; place += stride) {
+          x[place + along] = planes[p];
+          x[place + row] = rows[r];
+          x[place + column] = columns[c];
+          if (++c < columns.length) continue;
+          c = 0;
+          if (++r < rows.length) continue;
+          r = 0;
+          p++;
         }
       };
-    });
+    }
+    return found;
   }
 
   /**
    * Sums that end a run on a lattice, interpolated to the points of a plane: (rows, columns, outputs).
    * @param {number} number of the run
    * @param {number} along
-   * @param {number} coordinate
-   * @param {Float64Array} rows
-   * @param {Float64Array} columns
+   * @param {Axes} grid
    */
-  _interpolated(number, along, coordinate, rows, columns) {
+  _interpolated(number, along, [plane, rows, columns]) {
     const run = this.runs[number];
     const { outputs } = this.layers[run.end - 1];
-    const [row, column] = [0, 1, 2].filter((axis) => axis !== along);
+    const [row, column] = others(along);
     /** @param {number} axis @param {ArrayLike<number>} points */
-    const along_ = (axis, points) => stencil(points, this.box[axis], this.box[axis + 3], run.stride);
-    const ofPlane = along_(along, [coordinate]);
-    const ofRows = along_(row, rows);
-    const ofColumns = along_(column, columns);
+    const stencilAlong = (axis, points) => stencil(points, this.box[axis], this.box[axis + 3], run.stride);
+    const ofPlane = stencilAlong(along, plane);
+    const ofRows = stencilAlong(row, rows);
+    const ofColumns = stencilAlong(column, columns);
     const across = [ofRows.numbers[0], ofRows.numbers.length, ofColumns.numbers[0], ofColumns.numbers.length].join();
     const planes = [...ofPlane.points].map((point, at) => {
       const key = `${this.name} ${number} ${along} ${ofPlane.numbers[at]} ${across}`;
       const known = this.cache.get(key);
       if (known) return known;
-      const plane = this._plane(number, along, point, ofRows.points, ofColumns.points);
-      this.cache.put(key, plane, plane.byteLength);
-      return plane;
+      const sums = this._sums(number, along, [Float64Array.of(point), ofRows.points, ofColumns.points]);
+      this.cache.put(key, sums, sums.byteLength);
+      return sums;
     });
     const width = ofColumns.points.length * outputs;
     const mixed = new Float64Array(ofRows.points.length * width);

@@ -9,6 +9,7 @@ import { copyPart, sizeOf } from "./residual.js";
 
 /** @typedef {import("./contents.js").BlockContents} BlockContents */
 /** @typedef {import("./contents.js").TreeContents} TreeContents */
+/** @typedef {import("./details.js").Details} Details */
 /** @typedef {import("./dtypes.js").DtypeName} DtypeName */
 /** @typedef {import("./dtypes.js").TypedArray} TypedArray */
 /** @typedef {import("./head.js").Triple} Triple */
@@ -21,10 +22,9 @@ export class TincFile {
   /**
    * @param {Source} source
    * @param {BlockContents | TreeContents} contents
-   * @param {Meta} meta
-   * @param {Record<string, unknown> | null} provenance
+   * @param {{meta: Meta, provenance: Record<string, unknown> | null, details: Details}} stated
    */
-  constructor(source, contents, meta, provenance) {
+  constructor(source, contents, { meta, provenance, details }) {
     const { facts } = contents;
     this._contents = contents;
     /** Voxels along z, y, x. @type {Triple} */
@@ -49,6 +49,7 @@ export class TincFile {
     this.fill = meta.fill;
     this.channels = meta.channels;
     this.provenance = provenance;
+    this.details = details;
     this.nbytes = source.size;
     this.volumes = contents.volumes;
     /** Voxels along a cell of the overviews, 0 for none. */

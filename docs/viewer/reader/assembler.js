@@ -1,0 +1,161 @@
+/** A small assembler of WebAssembly: what the arithmetic of networks and residuals needs, and no more. */
+
+/** @param {number} value an unsigned number, as LEB128 */
+function unsigned(value) {
+  const bytes = [];
+  let left = value;
+  do {
+    bytes.push((left & 127) | (left > 127 ? 128 : 0));
+    left >>>= 7;
+  } while (left);
+  return bytes;
+}
+
+/** @param {number} value a signed number, as LEB128 */
+function signed(value) {
+  const bytes = [];
+  let left = value;
+  for (;;) {
+    const byte = left & 127;
+    left >>= 7;
+    const isLast = (left === 0 && !(byte & 64)) || (left === -1 && (byte & 64) > 0);
+    bytes.push(isLast ? byte : byte | 128);
+    if (isLast) return bytes;
+  }
+}
+
+export const I32 = 0x7f;
+export const F32 = 0x7d;
+export const F64 = 0x7c;
+export const V128 = 0x7b;
+
+/** @typedef {number[]} Code */
+
+/** @param {number} op of the vector instructions */
+const vector = (op) => [0xfd, ...unsigned(op)];
+
+/** @param {number} op @param {number} align @param {number} offset */
+const memory = (op, align, offset) => [...vector(op), align, ...unsigned(offset)];
+
+/** Instructions that take their operands from the stack. */
+export const F32X4 = {
+  abs: vector(0xe0),
+  add: vector(0xe4),
+  sub: vector(0xe5),
+  mul: vector(0xe6),
+  max: vector(0xe9),
+  nearest: vector(0x6a),
+  first: [...vector(0x1f), 0],
+};
+export const F64X2 = {
+  abs: vector(0xec),
+  add: vector(0xf0),
+  sub: vector(0xf1),
+  mul: vector(0xf2),
+  div: vector(0xf3),
+  min: vector(0xf4),
+  max: vector(0xf5),
+  floor: vector(0x75),
+  nearest: vector(0x94),
+  splat: vector(0x14),
+};
+export const toInt32x4 = vector(0xf8);
+export const shiftLeft32x4 = vector(0xab);
+export const xor = vector(0x51);
+export const add = [0x6a];
+
+/** @param {number} local */
+export const get = (local) => [0x20, ...unsigned(local)];
+/** @param {number} local */
+export const set = (local) => [0x21, ...unsigned(local)];
+/** @param {number} value */
+export const constant = (value) => [0x41, ...signed(value)];
+/** @param {number} [offset] */
+export const load = (offset = 0) => memory(0x00, 0, offset);
+/** @param {number} [offset] */
+export const loadSplat32 = (offset = 0) => memory(0x09, 2, offset);
+/** @param {number} [offset] */
+export const loadSplat64 = (offset = 0) => memory(0x0a, 3, offset);
+/** @param {number} [offset] */
+export const store = (offset = 0) => memory(0x0b, 0, offset);
+
+/**
+ * A vector of one number in all lanes.
+ * @param {number} value
+ */
+export function splatF32(value) {
+  return [...vector(0x0c), ...new Uint8Array(new Float32Array(4).fill(value).buffer)];
+}
+
+/**
+ * A vector of one number in both lanes.
+ * @param {number} value
+ */
+export function splatF64(value) {
+  return [...vector(0x0c), ...new Uint8Array(new Float64Array(2).fill(value).buffer)];
+}
+
+/**
+ * local += value
+ * @param {number} local
+ * @param {Code} value
+ */
+export const increase = (local, value) => [...get(local), ...value, ...add, ...set(local)];
+
+/**
+ * Run code while `left` is below `end`, both locals, at least once.
+ * @param {number} left
+ * @param {number} end
+ * @param {Code[]} body
+ */
+export const repeat = (left, end, body) => [0x03, 0x40, ...body.flat(), ...get(left), ...get(end), 0x49, 0x0d, 0, 0x0b];
+
+/**
+ * A function.
+ * @typedef {object} Definition
+ * @property {string} name
+ * @property {number[]} parameters types
+ * @property {number[]} results types
+ * @property {number[]} locals types of the others, which begin behind the parameters
+ * @property {Code[]} body
+ */
+
+/** @param {number} id @param {number[][]} items */
+function section(id, items) {
+  const content = [...unsigned(items.length), ...items.flat()];
+  return [id, ...unsigned(content.length), ...content];
+}
+
+/** @param {string} text */
+function name(text) {
+  return [...unsigned(text.length), ...[...text].map((letter) => letter.charCodeAt(0))];
+}
+
+/**
+ * The bytes of a module that exports some functions, and its memory.
+ * @param {Definition[]} functions
+ */
+export function assemble(functions) {
+  const types = functions.map(({ parameters, results }) => [
+    ...[0x60, ...unsigned(parameters.length), ...parameters],
+    ...[...unsigned(results.length), ...results],
+  ]);
+  const bodies = functions.map(({ locals, body }) => {
+    const code = [...unsigned(locals.length), ...locals.flatMap((type) => [1, type]), ...body.flat(), 0x0b];
+    return [...unsigned(code.length), ...code];
+  });
+  return Uint8Array.from([
+    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
+    ...section(1, types),
+    ...section(
+      3,
+      functions.map((_, at) => unsigned(at)),
+    ),
+    ...section(5, [[0x00, 1]]),
+    ...section(7, [
+      ...functions.map((one, at) => [...name(one.name), 0x00, ...unsigned(at)]),
+      [...name("memory"), 0x02, 0x00],
+    ]),
+    ...section(10, bodies),
+  ]);
+}
