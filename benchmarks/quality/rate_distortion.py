@@ -3,9 +3,9 @@
 Every row is kept in a JSON file as soon as it is there; a later run makes only those that are missing, unless --again.
 The tables and plots are made anew at the end of every run, from all rows; --presets and --peers with nothing behind
 them make nothing else. The original recipe trains for --recipe-seconds a row, so it is run on mri_mni152_crop at
-ratio 64 only, unless --recipe-everywhere. Seconds need an idle machine. Every TIFF in the folders of --extra is a volume
-more, with tables of its own: those of CORPUS/make_heterogeneous.py, for example. Rows of VVC are taken from CORPUS/vvc.json,
-which was made elsewhere, where it has the volume.
+ratio 64 only, unless --recipe-everywhere. Seconds need an idle machine. Every TIFF in the folders of --extra is a
+volume more, with tables of its own: those of CORPUS/make_heterogeneous.py, for example. Rows of VVC are taken from
+CORPUS/vvc.json, which was made elsewhere, where it has the volume.
 
 The peers take about an hour in all, our presets many times that.
 """
@@ -104,9 +104,11 @@ def rows_of_vvc(corpus: Path, name: str, volume: NDArray[Any]) -> list[Row]:
     known = json.loads((corpus / "vvc.json").read_text())
     return [
         {
-            "volume": name, "codec": VVC, "ratio": int(ratio), "reached": True, "bytes": int(volume.nbytes / int(ratio)), "psnr": psnr,
+            "volume": name, "codec": VVC, "ratio": int(ratio), "reached": True,
+            "bytes": int(volume.nbytes / int(ratio)), "psnr": psnr,
             "encode_seconds": known["encode_seconds_median"].get(name), "setting": known["settings"],
-            "shape": volume.shape, "dtype": str(volume.dtype), "raw_bytes": volume.nbytes, "machine": f"another machine: {known['codec']}",
+            "shape": volume.shape, "dtype": str(volume.dtype), "raw_bytes": volume.nbytes,
+            "machine": f"another machine: {known['codec']}",
         }
         for ratio, psnr in known["psnr"].get(name, {}).items()
     ]  # fmt: skip

@@ -34,8 +34,9 @@ python -m benchmarks.quality.rate_distortion CORPUS
 PSNR = 10 log10(range² / MSE) and SSIM by the range of the volume, on values rounded to its dtype and clipped to its
 range, by the same function for every codec. Ratio = bytes of the raw array / bytes of the whole stream. Every peer's
 parameter is searched for the target; the best of its settings counts. JPEG 2000 and JPEG XL code slices, x265 and
-SVT-AV1 a video along z. The figures of VVC (VVenC, preset slow, a constant QP) were made on another machine; PSNR alone is known,
-interpolated between its points to the ratios. The commits that made our figures are [at the end](#measured-on).
+SVT-AV1 a video along z. The figures of VVC (VVenC, preset slow, a constant QP) were made on another machine; PSNR alone
+is known, interpolated between its points to the ratios. The commits that made our figures are
+[at the end](#measured-on).
 
 ## BD-PSNR: ours minus the peer's (dB)
 
@@ -45,8 +46,8 @@ compare. Mean and worst are over the volumes that have a figure.
 """
 EXTRA = """### Volumes that are in no mean above
 
-Those that begin with `het_` have parts that differ (an MRI crop in a smooth ramp, a CT crop in air, an EM and an MRI crop in a noisy ramp); the
-others were kept out of all tuning.
+Those that begin with `het_` have parts that differ (an MRI crop in a smooth ramp, a CT crop in air, an EM and an MRI
+crop in a noisy ramp); the others were kept out of all tuning.
 """
 TABLES = f"""## The volumes
 
