@@ -65,8 +65,8 @@ async function doJob({ number, id, task, volume, box, factor, calibration }) {
       send({ type: "done", number, result: exact }, [exact.buffer]);
     } else if (task === "coarse") {
       send({ type: "done", number, result: await file.coarse(volume, factor) });
-    } else if (task === "leaves") {
-      const packed = packLeaves(file, volume);
+    } else if (task === "leaves" || task === "allLeaves") {
+      const packed = await packLeaves(file, volume, task === "allLeaves");
       send({ type: "done", number, result: packed }, [packed.buffer]);
     } else {
       if ("verify" in file) await file.verify();

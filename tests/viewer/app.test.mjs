@@ -460,7 +460,7 @@ function work(scene, most = 10000) {
   for (let job = nextJob(scene, new Set()); job && log.length < most; job = nextJob(scene, new Set())) {
     log.push(`${job.task} ${job.box ?? ""}`);
     if (job.task === "coarse") job.done({ shape: [32, 32, 32], values: new Float32Array(32 ** 3) });
-    else if (job.task === "leaves") job.done(new Float64Array(0));
+    else if (job.task === "allLeaves") job.done(new Float64Array(0));
     else {
       const [z0, y0, x0, z1, y1, x1] = job.box;
       const values = new Uint8Array((z1 - z0) * (y1 - y0) * (x1 - x0));
@@ -485,7 +485,7 @@ test("planner: of networks the coarse look first, then slices, then bricks aroun
     dataset.previewOf(0).values[dataset.previewOf(0).values.length - 1],
     valueIn([(63 * 11) & 255], [63, 63, 63, 64, 64, 64], [63, 63, 63]),
   );
-  assert.equal(nextJob({ ...scene, leaves: true }, new Set()).task, "leaves");
+  assert.equal(nextJob({ ...scene, leaves: true }, new Set()).task, "allLeaves");
   assert.equal(nextJob({ ...scene, leaves: true }, new Set(["1/leaves/0"])), null);
 });
 

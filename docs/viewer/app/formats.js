@@ -77,10 +77,10 @@ export async function openAny(sources) {
   return { file, meta: describeTinc(file) };
 }
 
-/** Leaves of a volume as numbers. @param {AnyFile} file @param {number} volume */
-export function packLeaves(file, volume) {
+/** Leaves of a volume as numbers. @param {AnyFile} file @param {number} volume @param {boolean} all  also those inside of blocks that are not read yet */
+export async function packLeaves(file, volume, all) {
   if (!("leaves" in file)) return new Float64Array(0);
-  const leaves = file.leaves(volume);
+  const leaves = all ? await file.allLeaves(volume) : file.leaves(volume);
   const packed = new Float64Array(leaves.length * LEAF_COLUMNS);
   leaves.forEach((leaf, i) => {
     const { box, level, kind, bytes, rmse, maxError } = leaf;

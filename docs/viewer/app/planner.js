@@ -35,7 +35,13 @@ export function nextJob(scene, running) {
     const volume = scene.volume;
     const key = `${dataset.id}/leaves/${volume}`;
     if (!dataset.leaves.has(volume) && free(dataset, key)) {
-      return { key, id: dataset.id, task: "leaves", volume, done: (leaves) => dataset.leaves.set(volume, leaves) };
+      return {
+        key,
+        id: dataset.id,
+        task: dataset.eager ? "allLeaves" : "leaves",
+        volume,
+        done: (leaves) => dataset.leaves.set(volume, leaves),
+      };
     }
   }
   const total = scene.sets.reduce((sum, { dataset, volumes }) => sum + dataset.bytes * volumes.length, 0);

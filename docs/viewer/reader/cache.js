@@ -29,9 +29,7 @@ export class LeastRecentlyUsed {
    * @param {number} bytes
    */
   put(key, value, bytes) {
-    const old = this.items.get(key);
-    if (old) this.bytes -= old.bytes;
-    this.items.delete(key);
+    this.drop(key);
     this.items.set(key, { value, bytes });
     this.bytes += bytes;
     for (const [oldest, item] of this.items) {
@@ -39,5 +37,11 @@ export class LeastRecentlyUsed {
       this.items.delete(oldest);
       this.bytes -= item.bytes;
     }
+  }
+
+  /** @param {string} key */
+  drop(key) {
+    this.bytes -= this.items.get(key)?.bytes ?? 0;
+    this.items.delete(key);
   }
 }

@@ -54,6 +54,11 @@ export class TreeContents {
     this._part = null;
   }
 
+  /** @returns {Part | null} */
+  atHand() {
+    return null;
+  }
+
   /** Read what is known of errors. */
   async prepare() {
     const chunk = this.ancillary.find((one) => one.kind === QUALITY);
@@ -72,7 +77,7 @@ export class TreeContents {
     return {
       values: (axes, calibrated) => box.values(axes, calibrated),
       floats: (axes, calibrated) => box.floats(axes, calibrated),
-      ...{ bytes: 0, isCalibrated: this.isCalibrated, networks: box, errors, core: null },
+      ...{ bytes: 0, isCalibrated: this.isCalibrated, networks: box, errors, core: null, isConstant: false },
     };
   }
 
@@ -119,7 +124,7 @@ export class BlockContents {
     this._checksums = new Map();
     /** @type {Map<Chunk, [number, number]>} RMSE and largest error of each block of level 1 */
     this.errors = new Map();
-    /** @type {LeastRecentlyUsed<Promise<Part>>} */
+    /** @type {LeastRecentlyUsed<{promise: Promise<Part>, part: Part | null}>} */
     this._parts = new LeastRecentlyUsed(CACHE_BYTES);
     /** @type {LeastRecentlyUsed<TypedArray>} */
     this._sketches = new LeastRecentlyUsed(CACHE_BYTES / 4);
@@ -183,18 +188,29 @@ export class BlockContents {
   _cached(chunk, shape) {
     const key = String(chunk.start);
     const known = this._parts.get(key);
-    if (known) return known;
-    const part = this._read(chunk, shape);
+    if (known) return known.promise;
+    /** @type {{promise: Promise<Part>, part: Part | null}} */
+    const item = { promise: this._read(chunk, shape), part: null };
     // What it takes is known once it is read; until then it counts as its voxels.
-    this._parts.put(key, part, shape[0] * shape[1] * shape[2] * this.facts.dtype.bytes);
-    part.then(
-      ({ bytes, isCalibrated }) => {
-        this.isCalibrated ||= isCalibrated;
-        this._parts.put(key, part, bytes);
+    this._parts.put(key, item, shape[0] * shape[1] * shape[2] * this.facts.dtype.bytes);
+    item.promise.then(
+      (part) => {
+        item.part = part;
+        this.isCalibrated ||= part.isCalibrated;
+        this._parts.put(key, item, part.bytes);
       },
-      () => this._parts.put(key, part, 0),
+      () => this._parts.drop(key), // so that it is read again: a server may have failed
     );
-    return part;
+    return item.promise;
+  }
+
+  /**
+   * A block that has been decoded, if it is kept.
+   * @param {number} volume
+   * @param {number} box
+   */
+  atHand(volume, box) {
+    return this._parts.get(String(this.chunk(volume, box).start))?.part ?? null;
   }
 
   /**

@@ -206,7 +206,7 @@ function readPlace(data, spacing, qform) {
       n[6 + at],
     ]);
   } else affine = placeOfQform(qform ?? []);
-  checkPlace(affine);
+  require(spansVolume(affine), "DETAILS has a matrix that spans no volume, expected one that does");
   return { affine, space: SPACES[space] };
 }
 
@@ -230,15 +230,17 @@ function placeOfQform([b, c, d, ox, oy, oz, px, py, pz, qfac]) {
   return [2, 1, 0].map((row) => [...[2, 1, 0].map((column) => rotation[row][column] * scale[column]), origin[row]]);
 }
 
-/** @param {number[][]} affine */
-function checkPlace(affine) {
+/**
+ * Whether a matrix takes voxels to a volume.
+ * @param {number[][]} affine
+ */
+function spansVolume(affine) {
   const isSmall = affine.every((row) => row.every((n) => Math.abs(n) < LARGEST));
   const lengths = [0, 1, 2].map((column) => Math.hypot(...affine.map((row) => row[column])));
   const [p, q, r] = affine.map((row) => lengths.map((length, column) => row[column] / length));
   const volume =
     p[0] * (q[1] * r[2] - q[2] * r[1]) - p[1] * (q[0] * r[2] - q[2] * r[0]) + p[2] * (q[0] * r[1] - q[1] * r[0]);
-  require(isSmall &&
-    Math.abs(volume) >= LEAST_VOLUME, "DETAILS has a matrix that spans no volume, expected one that does");
+  return isSmall && Math.abs(volume) >= LEAST_VOLUME;
 }
 
 /**
@@ -255,5 +257,5 @@ export function detailsOfHead({ affine, origin, spacing }) {
         ...[0, 1, 2].map((column) => (column === axis ? edge : 0)),
         origin ? origin[axis] : 0,
       ]);
-  return { affine: rows };
+  return spansVolume(rows) ? { affine: rows } : {};
 }

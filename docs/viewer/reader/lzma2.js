@@ -63,6 +63,7 @@ export class Lzma2 {
     this.repLengths = new LengthCoder();
     /** @type {number[]} */
     this.reps = [0, 0, 0, 0];
+    /** @type {number} */
     this.state = 0;
     this.range = 0;
     this.code = 0;

@@ -78,6 +78,7 @@ export function readErrors(payload, parts, { lo, hi }) {
  * @property {NetworkBox | null} networks
  * @property {[number, number][] | null} errors of its parts, if it has networks
  * @property {Box | null} core the part of the box that its networks are of
+ * @property {boolean} isConstant whether all voxels are one value
  */
 
 /**
@@ -108,7 +109,7 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
     return {
       values: (axes, calibrated) => box.values(axes, calibrated),
       floats: (axes, calibrated) => box.floats(axes, calibrated),
-      ...{ bytes, isCalibrated, networks: box, errors, core: null },
+      ...{ bytes, isCalibrated, networks: box, errors, core: null, isConstant: false },
     };
   }
   const { values, hidden } = background;
@@ -138,7 +139,7 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
       return out;
     },
     floats: () => null,
-    ...{ bytes, isCalibrated, networks: box, errors, core },
+    ...{ bytes, isCalibrated, networks: box, errors, core, isConstant: false },
   };
 }
 
@@ -162,7 +163,7 @@ export function residualPart(payload, shape, crc, filter, facts) {
     values: (axes, calibrated) => picked(calibrated ? filtered : values, shape, dtype, axes),
     floats: () => null,
     bytes: values.byteLength * (isCalibrated ? 2 : 1),
-    ...{ isCalibrated, networks: null, errors: null, core: null },
+    ...{ isCalibrated, networks: null, errors: null, core: null, isConstant: payload[0] === 0 },
   };
 }
 

@@ -1,7 +1,9 @@
 /** A file that was opened: what it says about its volumes, and their voxels. */
 
+import { sampleCoarsely } from "./coarse.js";
 import { toNumbers, zeros } from "./dtypes.js";
 import { TincError } from "./errors.js";
+import { allLeavesOf, leavesOf } from "./leaves.js";
 import { MAX_AT_ONCE } from "./limits.js";
 import { voxelPoints } from "./network_box.js";
 import { putRegion } from "./regions.js";
@@ -13,6 +15,7 @@ import { copyPart, sizeOf } from "./residual.js";
 /** @typedef {import("./dtypes.js").DtypeName} DtypeName */
 /** @typedef {import("./dtypes.js").TypedArray} TypedArray */
 /** @typedef {import("./head.js").Triple} Triple */
+/** @typedef {import("./leaves.js").Leaf} Leaf */
 /** @typedef {import("./metadata.js").Channels} Channels */
 /** @typedef {import("./metadata.js").Meta} Meta */
 /** @typedef {import("./octree.js").Box} Box */
@@ -100,6 +103,38 @@ export class TincFile {
     if (size[0] * size[1] * size[2] > MAX_AT_ONCE) {
       throw new TincError(`${size.join(" x ")} voxels are asked for at once, expected at most ${MAX_AT_ONCE}`);
     }
+  }
+
+  /**
+   * A coarse sampling: values in the middle of cells of `factor` voxels, of the overview where it is fine enough; of
+   * blocks without networks those of voxels near by. Damage may not be noticed.
+   * @param {number} volume
+   * @param {number} factor
+   * @param {Box} [box] in voxels; the cells that it meets are sampled
+   * @returns {Promise<{shape: Triple, values: Float32Array}>}
+   */
+  async coarse(volume, factor, box = [0, 0, 0, ...this.shape]) {
+    this._checkBox(volume, box);
+    return sampleCoarsely(this._contents, volume, factor, box);
+  }
+
+  /**
+   * The leaves of a volume, as far as they are known without reading more: a block with networks that was not decoded is
+   * one leaf.
+   * @param {number} volume
+   * @returns {Leaf[]}
+   */
+  leaves(volume) {
+    return leavesOf(this._contents, volume);
+  }
+
+  /**
+   * All leaves of a volume, for which blocks with networks are read.
+   * @param {number} volume
+   * @returns {Promise<Leaf[]>}
+   */
+  async allLeaves(volume) {
+    return allLeavesOf(this._contents, volume);
   }
 
   /** Check all checksums, and decode everything. Throws TincError if anything is damaged. */
