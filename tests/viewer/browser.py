@@ -113,12 +113,18 @@ class Page:
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def drop(self, path: Path, selector: str = "body") -> None:
-        """Drag a file from a folder onto an element, and let it fall."""
-        x, y = self.middle(selector)
+    def drop(self, path: Path, beside: bool = False) -> None:
+        """Drag a file from a folder onto the viewer, or onto the half that opens it beside the first; let it fall."""
         data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-        for kind in ("dragEnter", "dragOver", "drop"):
+        x, y = self.middle("body")
+        self.call("Input.dispatchDragEvent", type="dragEnter", x=x, y=y, data=data)
+        self.call("Input.dispatchDragEvent", type="dragOver", x=x, y=y, data=data)
+        self.wait("!document.getElementById('drop').hidden")
+        x, y = self.middle(f"#drop [data-beside='{int(beside)}']")
+        # The page has answered to the first of these when it gets the second: only then does it accept a drop.
+        for kind in ("dragOver", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+            self.evaluate("new Promise((done) => requestAnimationFrame(done))")
 
     def middle(self, selector: str) -> tuple[float, float]:
         """Return where the middle of an element is, in pixels."""

@@ -19,10 +19,6 @@ _SUFFIXES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
-_POLICY = (
-    "default-src 'none'; script-src '{start}' '{script}'; style-src '{style}'; "
-    "img-src blob: data:; connect-src *; worker-src blob:"
-)
 # Unpacks the script of the page and runs it. The workers run it, too: a page on a disk may load none from a file.
 _START = """(async () => {
   const packed = Uint8Array.from(atob(document.getElementById('tinc-script').textContent), (c) => c.charCodeAt(0));
@@ -68,16 +64,25 @@ def single_page(name: str, data: bytes) -> bytes:
         )
     files = {path: content.decode() for path, content in page_files().items()}
     script, style = bundle(files, "app/main.js", "worker.js"), files["style.css"]
-    policy = _POLICY.format(start=_digest(_START), script=_digest(script), style=_digest(style))
+    page = _with_policy(files["index.html"], f"{_digest(_START)} {_digest(script)}", _digest(style))
+    page = _replaced(page, '<link rel="stylesheet"', ">", f"<style>{style}</style>")
+    page = _replaced(page, '<script type="module"', "</script>", "")
     inside = (
         f"{_carried('tinc-file', data, name)}{_carried('tinc-script', zlib.compress(script.encode(), 9))}"
         f"<script>{_START}</script>\n"
     )
-    tag = '<meta http-equiv="Content-Security-Policy"'
-    page = _replaced(files["index.html"], tag, ">", f'{tag} content="{policy}">')
-    page = _replaced(page, '<link rel="stylesheet"', ">", f"<style>{style}</style>")
-    page = _replaced(page, '<script type="module"', "</script>", "")
     return page.replace("</body>", f"{inside}</body>").encode()
+
+
+def _with_policy(page: str, scripts: str, style: str) -> str:
+    """Let a page run some scripts and have one style, by their digests, instead of the files beside it."""
+    for own, instead in (
+        ("script-src 'self'", f"script-src {scripts}"),
+        ("style-src 'self'", f"style-src {style}"),
+        ("worker-src 'self' blob:", "worker-src blob:"),
+    ):
+        page = _replaced(page, own, own[-1], instead)
+    return page
 
 
 def _carried(name: str, data: bytes, title: str = "") -> str:
@@ -88,12 +93,12 @@ def _carried(name: str, data: bytes, title: str = "") -> str:
 
 def _digest(text: str) -> str:
     """Return how a content security policy names a script or style."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _replaced(page: str, start: str, stop: str, by: str) -> str:
     """Replace what goes from the only ``start`` to the next ``stop``. ValueError if the page has not exactly one."""
-    head, *rest = page.split(start)
-    if len(rest) != 1 or stop not in rest[0]:
-        raise ValueError(f"index.html has {len(rest)} of {start}, expected one")
-    return head + by + rest[0].partition(stop)[2]
+    if page.count(start) != 1:
+        raise ValueError(f"index.html has {page.count(start)} of {start}, expected one")
+    at = page.index(start)
+    return page[:at] + by + page[page.index(stop, at + len(start) - 1) + len(stop) :]
