@@ -120,7 +120,8 @@ export class Panel {
     if (!first || !channel) return;
     const labels = Boolean(first.meta.labels);
     for (const show of this.checks) show();
-    this.colormap.disabled = labels;
+    byId("looks", HTMLElement).hidden = labels;
+    setText(byId("caption", HTMLElement), labels ? "Labels in front, coarse" : "Maximum projection, coarse");
     if (
       !COLORMAP_NAMES.includes(channel.colormap) &&
       ![...this.colormap.options].some(({ value }) => value === channel.colormap)
@@ -132,7 +133,6 @@ export class Panel {
       [this.low, channel.low],
       [this.high, channel.high],
     ])) {
-      input.disabled = labels;
       if (document.activeElement !== input) input.value = numberText(value);
     }
     this.histogram.refresh();

@@ -244,7 +244,7 @@ export class PlaneView {
       const rmse = leaves[at + 9];
       const color = table[Number.isNaN(rmse) || !worst ? 150 : 60 + Math.round((195 * rmse) / worst)];
       if (!Number.isNaN(rmse)) {
-        context.fillStyle = cssColor(color, 0.28);
+        context.fillStyle = cssColor(color, 0.2);
         context.fillRect(left, top, wide, high);
       }
       context.strokeStyle = cssColor(color, 0.9);

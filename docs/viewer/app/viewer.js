@@ -233,7 +233,9 @@ export class Viewer extends EventTarget {
       const preview = dataset.previews.get(volume);
       if (!preview || preview.filled < FILLED_ENOUGH * preview.values.length) continue;
       channel.touched = true;
-      [channel.low, channel.high] = autoWindow(preview.values, dataset.meta.fill ?? []);
+      const window = autoWindow(preview.values, dataset.meta.fill ?? []);
+      const whole = dataset.meta.dtype[0] !== "f" && Math.round(window[0]) < Math.round(window[1]);
+      [channel.low, channel.high] = whole ? window.map(Math.round) : window;
       this.tell("looks");
       this.tell("draw");
     }

@@ -12,6 +12,7 @@
 
 const NO_ERROR_PSNR = 9999; // Is stored where nothing differs.
 const AXIS_NAMES = /** @type {Record<string, string>} */ ({ t: "time", c: "channel", q: "axis q" });
+const AXIS_COUNTS = /** @type {Record<string, string>} */ ({ t: "points in time", c: "channels" });
 const DTYPE_NAMES = /** @type {Record<string, string>} */ ({ u: "uint", i: "int", f: "float" });
 
 /** Name of an axis. @param {string} letter */
@@ -75,10 +76,7 @@ export function factLines(meta) {
   /** @type {[string, string][]} */
   const lines = [];
   const voxels = meta.shape.reduce((product, n) => product * n, meta.volumes);
-  const leading = meta.leading.map(
-    (n, axis) =>
-      `${n} ${axisName(meta.axes[axis] ?? "")}${n > 1 && axisName(meta.axes[axis] ?? "") === "channel" ? "s" : ""}`,
-  );
+  const leading = meta.leading.map((n, axis) => `${n} ${AXIS_COUNTS[meta.axes[axis]] ?? `along ${meta.axes[axis]}`}`);
   lines.push(["Size", [...leading, meta.shape.join(" × ")].join(", ")]);
   lines.push(["Values", meta.bool ? "true or false" : `${dtypeText(meta.dtype)}${meta.labels ? ", labels" : ""}`]);
   if (meta.lo !== undefined && meta.hi !== undefined && !meta.labels && !meta.bool)
@@ -96,7 +94,7 @@ export function factLines(meta) {
   const psnr = storedNumber(written.psnr);
   const ssim = storedNumber(written.ssim);
   if (psnr !== null) lines.push(["PSNR", `${psnr.toFixed(2)} dB when written`]);
-  if (ssim !== null) lines.push(["SSIM", `${ssim.toFixed(4)} when written`]);
+  if (ssim !== null && !meta.lossless) lines.push(["SSIM", `${ssim.toFixed(4)} when written`]);
   const inside = storedNumber(written.psnr_inside);
   if (inside !== null) lines.push(["PSNR in regions", `${inside.toFixed(2)} dB`]);
   if (meta.fill?.length) lines.push(["No measurement", meta.fill.map(numberText).join(", ")]);
