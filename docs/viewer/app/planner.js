@@ -25,7 +25,8 @@ export function nextJob(scene, running) {
   for (const { dataset, volumes } of scene.sets) {
     for (const volume of volumes) {
       const key = `${dataset.id}/coarse/${volume}`;
-      if (!dataset.hasCoarse || dataset.coarse.has(volume) || !free(dataset, key)) continue;
+      const wanted = dataset.hasCoarse && (dataset.eager || scene.seen.length > 1); // One slice alone comes soon enough.
+      if (!wanted || dataset.coarse.has(volume) || !free(dataset, key)) continue;
       const done = (/** @type {any} */ result) => dataset.keepCoarse(volume, result);
       return { key, id: dataset.id, task: "coarse", volume, factor: dataset.coarseFactor, done };
     }
