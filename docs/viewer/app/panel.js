@@ -1,11 +1,10 @@
 /** The panel at the side: looks, channels, overlays, the second file, and what the file promises. */
 
-import { COLORMAP_NAMES, cssColor } from "./colors.js";
+import { COLORMAP_NAMES, cssColor, tableOf } from "./colors.js";
 import { HistogramView } from "./histogram.js";
 import { leafAt, worstError } from "./leaves.js";
 import { byId, make, setText } from "./page.js";
 import { contextOf } from "./plane-view.js";
-import { tableOf } from "./viewer.js";
 import { axisName, factLines, leafText, numberText, promiseText } from "./words.js";
 
 /** @typedef {import('./viewer.js').Viewer} Viewer */
