@@ -1,11 +1,13 @@
 """What the Python readers make of files, written for the tests of the JavaScript reader, which read it back.
 
-    PYTHONPATH=src:tests:tests/hostile python tests/viewer/expected.py FOLDER --inputs 20000 --seed 1
+    export PYTHONPATH=src:tests:tests/hostile
+    python tests/viewer/expected.py golden FOLDER/golden.bin
+    python tests/viewer/expected.py hostile FOLDER/hostile.bin --inputs 20000 --seed 1
     EXPECTED=FOLDER node --test tests/viewer/reader.test.mjs
 
-``FOLDER/golden.bin`` has the golden files, and their values by docs/reader.py. ``FOLDER/hostile.bin`` has mutated files,
-and the verdict of napari-tinc on each. Both are rows of records: u8 verdict, u32 length of the file, u32 length of the
-values, the file, the values (little-endian, of the dtype of the file).
+``golden`` are the golden files with their values by docs/reader.py, ``hostile`` mutated files with the verdict of
+napari-tinc on each. Both are rows of records: u8 verdict, u32 length of the file, u32 length of the values, the file,
+the values (little-endian, of the dtype of the file).
 """
 
 from __future__ import annotations
@@ -103,13 +105,13 @@ def write(path: Path, records: Iterator[Record]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("kind", choices=["golden", "hostile"])
+    parser.add_argument("path", type=Path, help="where the records are written to")
     parser.add_argument("--inputs", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write(options.folder / "golden.bin", golden())
-    write(options.folder / "hostile.bin", hostile(options.seed, options.inputs))
+    options.path.parent.mkdir(parents=True, exist_ok=True)
+    write(options.path, golden() if options.kind == "golden" else hostile(options.seed, options.inputs))
 
 
 if __name__ == "__main__":
