@@ -16,15 +16,27 @@ const openFiles = new Map();
 const waitingReads = new Map();
 let lastRead = 0;
 
-/** Send a message, and buffers with it that need no copy. @param {unknown} message @param {ArrayBufferLike[]} [buffers] */
+/**
+ * Send a message, and buffers with it that need no copy.
+ * @param {unknown} message
+ * @param {ArrayBufferLike[]} [buffers]
+ */
 const send = (message, buffers = []) =>
   globalThis.postMessage(message, { transfer: /** @type {Transferable[]} */ (buffers) });
 
-/** Bytes that the page reads for this worker. @param {number} id @param {number} size */
+/**
+ * Bytes that the page reads for this worker.
+ * @param {number} id
+ * @param {number} size
+ */
 function pageSource(id, size) {
   return {
     size,
-    /** @param {number} start @param {number} end @returns {Promise<Uint8Array>} */
+    /**
+     * @param {number} start
+     * @param {number} end
+     * @returns {Promise<Uint8Array>}
+     */
     read: (start, end) =>
       new Promise((resolve, reject) => {
         lastRead += 1;
@@ -34,13 +46,19 @@ function pageSource(id, size) {
   };
 }
 
-/** What went wrong, for the page: of a bad file its own sentence. @param {unknown} error */
+/**
+ * What went wrong, for the page: of a bad file its own sentence.
+ * @param {unknown} error
+ */
 function sentence(error) {
   if (error instanceof TincError) return error.message;
   return `this file could not be decoded (${error instanceof Error ? error.message : String(error)})`;
 }
 
-/** Open a file. @param {Extract<ToWorker, { type: 'open' }>} message */
+/**
+ * Open a file.
+ * @param {Extract<ToWorker, { type: 'open' }>} message
+ */
 async function openFile({ id, parts, tell }) {
   const opening = openAny(parts.map((part) => ("blob" in part ? blobSource(part.blob) : pageSource(id, part.size))));
   const file = opening.then((opened) => opened.file);
@@ -54,7 +72,10 @@ async function openFile({ id, parts, tell }) {
   }
 }
 
-/** Do a job on an open file. @param {Extract<ToWorker, { type: 'job' }>} message */
+/**
+ * Do a job on an open file.
+ * @param {Extract<ToWorker, { type: 'job' }>} message
+ */
 async function doJob({ number, id, task, volume, box, factor, calibration }) {
   try {
     const file = await openFiles.get(id);

@@ -498,6 +498,14 @@ test("planner: of blocks whole blocks, those on the screen first; of a server's 
   assert.ok(log.every((line) => line.split(" ")[1].split(",").map(Number).slice(0, 3).includes(32)));
 });
 
+test("planner: of one slice of a server's file nothing else is read", () => {
+  const { scene } = sceneOf({ whole: 16 ** 3, networks: false, overviewCell: 2, nbytes: 10 ** 6 }, undefined, true);
+  assert.equal(nextJob(scene, new Set()).task, "coarse");
+  const log = work({ ...scene, seen: scene.seen.slice(0, 1) });
+  assert.equal(log.length, 16);
+  assert.ok(log.every((line) => line.startsWith("decode 32,")));
+});
+
 test("planner: a volume that does not fit into the cache is decoded slice by slice", () => {
   const { scene } = sceneOf({ whole: 16 ** 3, networks: false }, new ByteCache(100_000));
   const log = work(scene, 50);

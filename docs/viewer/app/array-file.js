@@ -21,7 +21,11 @@ export class ArrayFile {
     return { flavour, shape, leading, axes, dtype, nbytes, volumes: this.volumes };
   }
 
-  /** @param {number} volume @param {number[]} box @returns {Promise<Values>} */
+  /**
+   * @param {number} volume
+   * @param {number[]} box
+   * @returns {Promise<Values>}
+   */
   async decode(volume, [z0, y0, x0, z1, y1, x1]) {
     const columns = this.facts.shape[2];
     const [height, width] = [y1 - y0, x1 - x0];
@@ -41,7 +45,9 @@ export class ArrayFile {
 
   /**
    * Every `factor`-th voxel, those in the middle of their cells.
-   * @param {number} volume @param {number} factor @returns {Promise<{ shape: number[], values: Float32Array }>}
+   * @param {number} volume
+   * @param {number} factor
+   * @returns {Promise<{ shape: number[], values: Float32Array }>}
    */
   async coarse(volume, factor) {
     const counts = this.facts.shape.map((n) => Math.ceil(n / factor));

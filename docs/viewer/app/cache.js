@@ -29,7 +29,10 @@ export class ByteCache {
     return value;
   }
 
-  /** @param {string} key @param {T} value */
+  /**
+   * @param {string} key
+   * @param {T} value
+   */
   set(key, value) {
     this.remove(key);
     this.entries.set(key, value);
@@ -49,7 +52,10 @@ export class ByteCache {
     this.entries.delete(key);
   }
 
-  /** Forget everything whose key begins so. @param {string} prefix */
+  /**
+   * Forget everything whose key begins so.
+   * @param {string} prefix
+   */
   clear(prefix) {
     for (const key of [...this.entries.keys()]) if (key.startsWith(prefix)) this.remove(key);
   }

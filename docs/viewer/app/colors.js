@@ -20,10 +20,18 @@ const LABEL_COLORS = 4096; // Labels whose hashes agree modulo this number share
 /** Colours of channels that have none. */
 export const CHANNEL_COLORS = ["magenta", "green", "cyan", "yellow", "red", "blue"];
 
-/** @param {number} red @param {number} green @param {number} blue 0 to 255 */
+/**
+ * @param {number} red
+ * @param {number} green
+ * @param {number} blue 0 to 255
+ */
 const pack = (red, green, blue) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
-/** Take "#rrggbb" colours, or names, apart. @param {string} name @returns {number[] | null} the colours, 0xrrggbb */
+/**
+ * Take "#rrggbb" colours, or names, apart.
+ * @param {string} name
+ * @returns {number[] | null} the colours, 0xrrggbb
+ */
 function knotsOf(name) {
   const hex = Object.hasOwn(KNOTS, name)
     ? KNOTS[name]
@@ -37,10 +45,16 @@ function knotsOf(name) {
   return knots.length === 1 ? [0, knots[0]] : knots.length ? knots : null;
 }
 
-/** Whether a table can be made of this name. @param {unknown} name */
+/**
+ * Whether a table can be made of this name.
+ * @param {unknown} name
+ */
 export const isColormap = (name) => typeof name === "string" && knotsOf(name) !== null;
 
-/** The 256 colours of a colormap; of a name that is not known, gray. @param {string} name */
+/**
+ * The 256 colours of a colormap; of a name that is not known, gray.
+ * @param {string} name
+ */
 export function colorTable(name) {
   const knots = knotsOf(name) ?? [0, 0xffffff];
   return Uint32Array.from({ length: 256 }, (_, i) => {
@@ -55,7 +69,10 @@ export function colorTable(name) {
   });
 }
 
-/** Spread the bits of an integer, the same on every machine. @param {number} label */
+/**
+ * Spread the bits of an integer, the same on every machine.
+ * @param {number} label
+ */
 export function hashLabel(label) {
   let hash = Math.imul((label | 0) ^ ((label | 0) >>> 16), 0x45d9f3b);
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
@@ -78,7 +95,10 @@ export function labelTable() {
   });
 }
 
-/** Colours of labels that have one, by the label. @param {Record<string, unknown[]>} names  name and "#rrggbb" by the label */
+/**
+ * Colours of labels that have one, by the label.
+ * @param {Record<string, unknown[]>} names  name and "#rrggbb" by the label
+ */
 export function colorsOfLabels(names) {
   /** @type {Map<number, number>} */
   const colors = new Map();
@@ -89,6 +109,23 @@ export function colorsOfLabels(names) {
   return colors;
 }
 
-/** CSS text of a packed colour. @param {number} color @param {number} [alpha] */
+/**
+ * CSS text of a packed colour.
+ * @param {number} color
+ * @param {number} [alpha]
+ */
 export const cssColor = (color, alpha = 1) =>
   `rgb(${color & 255} ${(color >> 8) & 255} ${(color >> 16) & 255} / ${alpha})`;
+
+/** @type {Map<string, Uint32Array>} */
+const knownTables = new Map();
+
+/**
+ * Colours of a colormap, made once.
+ * @param {string} name
+ */
+export function tableOf(name) {
+  const table = knownTables.get(name) ?? colorTable(name);
+  knownTables.set(name, table);
+  return table;
+}

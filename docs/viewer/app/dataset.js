@@ -26,7 +26,10 @@ const EAGER_BYTES = 250_000; // A larger file on a server is read only where it 
 
 export class Dataset {
   /**
-   * @param {number} id @param {string} name @param {FileMeta} meta @param {boolean} remote  whether a server has it
+   * @param {number} id
+   * @param {string} name
+   * @param {FileMeta} meta
+   * @param {boolean} remote  whether a server has it
    * @param {Cache} cache
    */
   constructor(id, name, meta, remote, cache) {
@@ -68,29 +71,58 @@ export class Dataset {
     return this.meta.overviewCell || 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(...this.shape) / FIRST_EDGE)));
   }
 
-  /** @param {number} volume @param {boolean} calibrated */
+  /**
+   * @param {number} volume
+   * @param {boolean} calibrated
+   */
   prefix(volume, calibrated) {
     return `${this.id}/${volume}${calibrated ? "" : "u"}/`;
   }
 
-  /** Box of a brick. @param {number} z @param {number} y @param {number} x its cell @returns {Box} */
+  /**
+   * Box of a brick.
+   * @param {number} z
+   * @param {number} y
+   * @param {number} x its cell
+   * @returns {Box}
+   */
   brickBox(z, y, x) {
     const [ez, ey, ex] = this.grid.edges;
     return [ez[z], ey[y], ex[x], ez[z + 1], ey[y + 1], ex[x + 1]];
   }
 
-  /** Box of a tile of a slice. @param {Plane} plane @param {number} slice @param {number} right @param {number} down its cell @returns {Box} */
+  /**
+   * Box of a tile of a slice.
+   * @param {Plane} plane
+   * @param {number} slice
+   * @param {number} right
+   * @param {number} down its cell
+   * @returns {Box}
+   */
   tileBox(plane, slice, right, down) {
     const [across, along] = [this.tiles.edges[plane.right], this.tiles.edges[plane.down]];
     return sliceBox(plane, slice, across[right], across[right + 1], along[down], along[down + 1]);
   }
 
-  /** Key of a tile of a slice. @param {string} prefix @param {Plane} plane @param {number} slice @param {number} right @param {number} down */
+  /**
+   * Key of a tile of a slice.
+   * @param {string} prefix
+   * @param {Plane} plane
+   * @param {number} slice
+   * @param {number} right
+   * @param {number} down
+   */
   tileKey(prefix, plane, slice, right, down) {
     return `${prefix}${plane.name}${slice}/${right},${down}`;
   }
 
-  /** Cells of the bricks behind a tile of a slice. @param {Plane} plane @param {number} slice @param {number} right @param {number} down */
+  /**
+   * Cells of the bricks behind a tile of a slice.
+   * @param {Plane} plane
+   * @param {number} slice
+   * @param {number} right
+   * @param {number} down
+   */
   *bricksOf(plane, slice, right, down) {
     const cell = [0, 0, 0];
     cell[plane.normal] = cellAt(this.grid.edges[plane.normal], slice);
@@ -106,7 +138,11 @@ export class Dataset {
 
   /**
    * What is decoded of a tile of a slice: the tile, or bricks, some or all.
-   * @param {string} prefix @param {Plane} plane @param {number} slice @param {number} right @param {number} down
+   * @param {string} prefix
+   * @param {Plane} plane
+   * @param {number} slice
+   * @param {number} right
+   * @param {number} down
    * @returns {{ pieces: Piece[], complete: boolean }}
    */
   piecesOf(prefix, plane, slice, right, down) {
@@ -122,7 +158,14 @@ export class Dataset {
     return { pieces, complete };
   }
 
-  /** Whether a tile of a slice can be drawn whole. @param {string} prefix @param {Plane} plane @param {number} slice @param {number} right @param {number} down */
+  /**
+   * Whether a tile of a slice can be drawn whole.
+   * @param {string} prefix
+   * @param {Plane} plane
+   * @param {number} slice
+   * @param {number} right
+   * @param {number} down
+   */
   hasTile(prefix, plane, slice, right, down) {
     if (this.cache.has(this.tileKey(prefix, plane, slice, right, down))) return true;
     for (const [z, y, x] of this.bricksOf(plane, slice, right, down)) {
@@ -131,7 +174,12 @@ export class Dataset {
     return true;
   }
 
-  /** The value of a voxel, if it is decoded; else null. @param {string} prefix @param {Plane} plane @param {number[]} at */
+  /**
+   * The value of a voxel, if it is decoded; else null.
+   * @param {string} prefix
+   * @param {Plane} plane
+   * @param {number[]} at
+   */
   valueAt(prefix, plane, at) {
     const right = cellAt(this.tiles.edges[plane.right], at[plane.right]);
     const down = cellAt(this.tiles.edges[plane.down], at[plane.down]);
@@ -142,30 +190,52 @@ export class Dataset {
     return piece ? valueIn(piece.values, piece.box, at) : null;
   }
 
-  /** Whether all bricks of a volume were decoded, and none was forgotten since. @param {number} volume @param {boolean} calibrated */
+  /**
+   * Whether all bricks of a volume were decoded, and none was forgotten since.
+   * @param {number} volume
+   * @param {boolean} calibrated
+   */
   isWhole(volume, calibrated) {
     return this.whole.get(this.prefix(volume, calibrated)) === this.cache.forgotten;
   }
 
-  /** @param {number} volume @param {boolean} calibrated */
+  /**
+   * @param {number} volume
+   * @param {boolean} calibrated
+   */
   setWhole(volume, calibrated) {
     this.whole.set(this.prefix(volume, calibrated), this.cache.forgotten);
   }
 
-  /** Keep the values of a tile of a slice. @param {string} key @param {Values} values */
+  /**
+   * Keep the values of a tile of a slice.
+   * @param {string} key
+   * @param {Values} values
+   */
   keepTile(key, values) {
     this.cache.set(key, values);
     this.version += 1;
   }
 
-  /** Keep the values of a brick, and some of them for the projection. @param {string} prefix @param {number} volume @param {Box} box @param {string} key @param {Values} values */
+  /**
+   * Keep the values of a brick, and some of them for the projection.
+   * @param {string} prefix
+   * @param {number} volume
+   * @param {Box} box
+   * @param {string} key
+   * @param {Values} values
+   */
   keepBrick(prefix, volume, box, key, values) {
     this.cache.set(key, values);
     this.version += 1;
     if (prefix === this.prefix(volume, true)) this.samplePreview(volume, box, values);
   }
 
-  /** Keep a coarse look at a volume. @param {number} volume @param {{ shape: number[], values: Float32Array }} result */
+  /**
+   * Keep a coarse look at a volume.
+   * @param {number} volume
+   * @param {{ shape: number[], values: Float32Array }} result
+   */
   keepCoarse(volume, { shape, values }) {
     const factor = this.coarseFactor;
     const factors = shape.map((n, axis) =>
@@ -185,7 +255,10 @@ export class Dataset {
     this.version += 1;
   }
 
-  /** The volume that the projection draws, NaN where nothing is decoded. @param {number} volume */
+  /**
+   * The volume that the projection draws, NaN where nothing is decoded.
+   * @param {number} volume
+   */
   previewOf(volume) {
     const known = this.previews.get(volume);
     if (known) return known;
@@ -202,7 +275,12 @@ export class Dataset {
     return preview;
   }
 
-  /** Take the voxels in the middle of the projection's cells from a brick. @param {number} volume @param {Box} box @param {Values} values */
+  /**
+   * Take the voxels in the middle of the projection's cells from a brick.
+   * @param {number} volume
+   * @param {Box} box
+   * @param {Values} values
+   */
   samplePreview(volume, box, values) {
     const preview = this.previewOf(volume);
     const places = preview.shape.map((n, axis) => {
@@ -227,14 +305,22 @@ export class Dataset {
   }
 }
 
-/** Voxels of a brick: what is decoded at once anyway, or what takes some hundredths of a second. @param {FileMeta} meta */
+/**
+ * Voxels of a brick: what is decoded at once anyway, or what takes some hundredths of a second.
+ * @param {FileMeta} meta
+ */
 function brickVoxels({ flavour, whole, shape }) {
   if (flavour !== "tinc") return ARRAY_BRICK;
   if (whole) return Math.min(whole, LARGEST_BRICK);
   return shape[0] * shape[1] * shape[2] <= SMALL_VOLUME ? SMALL_BRICK : BRICK;
 }
 
-/** Value of a voxel in the values of a box. @param {Values} values @param {Box} box @param {number[]} at */
+/**
+ * Value of a voxel in the values of a box.
+ * @param {Values} values
+ * @param {Box} box
+ * @param {number[]} at
+ */
 export function valueIn(values, box, [z, y, x]) {
   return values[((z - box[0]) * (box[4] - box[1]) + y - box[1]) * (box[5] - box[2]) + x - box[2]];
 }

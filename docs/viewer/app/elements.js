@@ -2,9 +2,15 @@
 
 import { TincError } from "../reader/errors.js";
 
-/** @typedef {Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array | Float32Array | Float64Array} Values */
+/**
+ * @typedef {Uint8Array | Int8Array | Uint16Array | Int16Array | Uint32Array | Int32Array} Integers
+ * @typedef {Integers | Float32Array | Float64Array} Values
+ */
 
-/** Bytes of an element and how it is read, by NumPy's code. @type {Record<string, [number, (view: DataView, at: number, little: boolean) => number, new (n: number) => Values]>} */
+/**
+ * Bytes of an element, how it is read, and the array of such elements, by NumPy's code.
+ * @type {Record<string, [number, (view: DataView, at: number, little: boolean) => number, new (n: number) => Values]>}
+ */
 const ELEMENTS = {
   b1: [1, (view, at) => view.getUint8(at), Uint8Array],
   u1: [1, (view, at) => view.getUint8(at), Uint8Array],
@@ -35,7 +41,11 @@ export function halfFloat(bits) {
   return bits & 0x8000 ? -size : size;
 }
 
-/** Bytes of an element. @param {string} code @param {string} where  for the error */
+/**
+ * Bytes of an element.
+ * @param {string} code
+ * @param {string} where  for the error
+ */
 export function elementSize(code, where) {
   if (!Object.hasOwn(ELEMENTS, code)) {
     throw new TincError(
@@ -47,7 +57,10 @@ export function elementSize(code, where) {
 
 /**
  * Numbers that a file holds, as a typed array of this machine. 64-bit integers become doubles.
- * @param {Uint8Array} bytes @param {string} code @param {boolean} little @returns {Values}
+ * @param {Uint8Array} bytes
+ * @param {string} code
+ * @param {boolean} little
+ * @returns {Values}
  */
 export function elementsOf(bytes, code, little) {
   const [size, get, Kind] = ELEMENTS[code];

@@ -4,9 +4,17 @@ import { urlSource } from "../reader/sources.js";
 import { byId } from "./page.js";
 import { sharedSource } from "./workers.js";
 
-/** @typedef {{ name: string, parts: import('./workers.js').Part[], source?: import('./array-file.js').Source }} Input */
+/**
+ * @typedef {import('./workers.js').Part} Part
+ * @typedef {import('./array-file.js').Source} Source
+ * @typedef {{ name: string, parts: Part[], source?: Source }} Input
+ */
 
-/** Files of this machine, as one input: one file, or the slices of a TIFF stack in the order of their names. @param {FileList | File[]} files @returns {Input} */
+/**
+ * Files of this machine, as one input: one file, or the slices of a TIFF stack in the order of their names.
+ * @param {FileList | File[]} files
+ * @returns {Input}
+ */
 export function filesInput(files) {
   const list = [...files].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const [first] = list;
@@ -14,7 +22,12 @@ export function filesInput(files) {
   return { name, parts: list.map((blob) => ({ blob })) };
 }
 
-/** A file on a server, read where it is needed. @param {string} address @param {(bytes: number) => void} count @returns {Promise<Input>} */
+/**
+ * A file on a server, read where it is needed.
+ * @param {string} address
+ * @param {(bytes: number) => void} count
+ * @returns {Promise<Input>}
+ */
 export async function addressInput(address, count) {
   const url = new URL(address, location.href);
   if (!/^(https?|blob|data):$/.test(url.protocol))
@@ -30,7 +43,10 @@ export async function addressInput(address, count) {
   return { name, parts: [{ size: source.size }], source };
 }
 
-/** The file that a self-contained page holds; null if it holds none. @returns {Input | null} */
+/**
+ * The file that a self-contained page holds; null if it holds none.
+ * @returns {Input | null}
+ */
 export function embeddedInput() {
   const element = document.getElementById("tinc-file");
   if (!element) return null;
@@ -39,14 +55,18 @@ export function embeddedInput() {
   return { name: element.dataset.name || "volume.tinc", parts: [{ blob: new Blob([bytes]) }] };
 }
 
-/** What the page was called with: `?url=` or `#url=` and the like; "" if it was not. @param {string} key */
+/**
+ * What the page was called with: `?url=` or `#url=` and the like; "" if it was not.
+ * @param {string} key
+ */
 export function askedFor(key) {
   return new URLSearchParams(location.hash.slice(1)).get(key) ?? new URLSearchParams(location.search).get(key) ?? "";
 }
 
 /**
  * Let files be dropped on the page. While one is above it, the halves tell where it would go.
- * @param {() => boolean} canBeside @param {(input: Input, beside: boolean) => void} take
+ * @param {() => boolean} canBeside
+ * @param {(input: Input, beside: boolean) => void} take
  */
 export function attachDrop(canBeside, take) {
   const zone = byId("drop", HTMLElement);

@@ -12,7 +12,10 @@ import { openTiff } from "./tiff.js";
  * @typedef {TincFile | import('./array-file.js').ArrayFile} AnyFile
  */
 
-/** Voxels of a typical leaf that is decoded as a whole; 0 where single voxels can be. @param {TincFile} file */
+/**
+ * Voxels of a typical leaf that is decoded as a whole; 0 where single voxels can be.
+ * @param {TincFile} file
+ */
 function wholeVoxels(file) {
   const leaves = file.leaves(0);
   const sizes = leaves.filter((leaf) => leaf.kind === "bounded" || leaf.kind === "lossless");
@@ -20,7 +23,11 @@ function wholeVoxels(file) {
   return 2 * sizes.length < leaves.length ? 0 : Math.max(0, ...voxels.slice(0, 1000));
 }
 
-/** Facts of a .tinc file as plain data. @param {TincFile} file @returns {Meta & { whole: number, networks: boolean }} */
+/**
+ * Facts of a .tinc file as plain data.
+ * @param {TincFile} file
+ * @returns {Meta & { whole: number, networks: boolean }}
+ */
 function describeTinc(file) {
   const { shape, leading, axes, dtype, nbytes, volumes, lo, hi, spacing, unit, errorBound, kind, lossless } = file;
   const { labels, bool, fill, overviewCell, channels, provenance, details } = file;
@@ -77,7 +84,12 @@ export async function openAny(sources) {
   return { file, meta: describeTinc(file) };
 }
 
-/** Leaves of a volume as numbers. @param {AnyFile} file @param {number} volume @param {boolean} all  also those inside of blocks that are not read yet */
+/**
+ * Leaves of a volume as numbers.
+ * @param {AnyFile} file
+ * @param {number} volume
+ * @param {boolean} all  also those inside of blocks that are not read yet
+ */
 export async function packLeaves(file, volume, all) {
   if (!("leaves" in file)) return new Float64Array(0);
   const leaves = all ? await file.allLeaves(volume) : file.leaves(volume);

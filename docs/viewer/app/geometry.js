@@ -12,13 +12,19 @@ export const VIEW_PLANES = /** @type {Plane[]} */ ([
   { name: "xz", normal: 1, right: 2, down: 0 },
 ]);
 
-/** @param {number} value @param {number} low @param {number} high */
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ */
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
  * Cut a volume as the octree of a file is cut, until a cell has at most so many voxels. The cells of a file's own tree
  * of that level, or deeper, never cross an edge of the grid.
- * @param {number[]} shape @param {number} voxels @returns {Grid}
+ * @param {number[]} shape
+ * @param {number} voxels
+ * @returns {Grid}
  */
 export function cutGrid(shape, voxels) {
   const cuts = [0, 0, 0];
@@ -39,7 +45,8 @@ export function cutGrid(shape, voxels) {
 
 /**
  * Find the cell of a grid that holds a position along one axis.
- * @param {number[]} edges @param {number} position
+ * @param {number[]} edges
+ * @param {number} position
  */
 export function cellAt(edges, position) {
   const last = edges.length - 2;
@@ -51,7 +58,9 @@ export function cellAt(edges, position) {
 
 /**
  * List the cells along one axis that touch the voxels from low to high (without high).
- * @param {number[]} edges @param {number} low @param {number} high
+ * @param {number[]} edges
+ * @param {number} low
+ * @param {number} high
  */
 export function cellsBetween(edges, low, high) {
   const cells = [];
@@ -59,13 +68,22 @@ export function cellsBetween(edges, low, high) {
   return cells;
 }
 
-/** Join every so many cells of a grid. @param {Grid} grid @param {number} times @returns {Grid} */
+/**
+ * Join every so many cells of a grid.
+ * @param {Grid} grid
+ * @param {number} times
+ * @returns {Grid}
+ */
 export function joinCells(grid, times) {
   const edges = grid.edges.map((axis) => axis.filter((_, i) => i % times === 0 || i === axis.length - 1));
   return { edges, counts: edges.map((axis) => axis.length - 1) };
 }
 
-/** Sizes of a voxel along z, y, x, the smallest 1. @param {number[] | null} spacing @returns {Triple} */
+/**
+ * Sizes of a voxel along z, y, x, the smallest 1.
+ * @param {number[] | null} spacing
+ * @returns {Triple}
+ */
 export function relativeSpacing(spacing) {
   const sizes = spacing ?? [1, 1, 1];
   const smallest = Math.min(...sizes);
@@ -74,7 +92,11 @@ export function relativeSpacing(spacing) {
 
 /**
  * The largest scale (screen pixels a voxel of the smallest spacing) at which a plane fits its view.
- * @param {Plane} plane @param {number[]} shape @param {Triple} spacing @param {number} width @param {number} height
+ * @param {Plane} plane
+ * @param {number[]} shape
+ * @param {Triple} spacing
+ * @param {number} width
+ * @param {number} height
  */
 export function fitScale(plane, shape, spacing, width, height) {
   const across = shape[plane.right] * spacing[plane.right];
@@ -85,8 +107,13 @@ export function fitScale(plane, shape, spacing, width, height) {
 /**
  * A view of a plane: takes voxels to screen pixels and back.
  * @typedef {{ x0: number, y0: number, px: number, py: number }} Frame  screen position of voxel edge 0, pixels a voxel
- * @param {Plane} plane @param {Triple} center @param {number} scale @param {Triple} spacing
- * @param {number} width @param {number} height @returns {Frame}
+ * @param {Plane} plane
+ * @param {Triple} center
+ * @param {number} scale
+ * @param {Triple} spacing
+ * @param {number} width
+ * @param {number} height
+ * @returns {Frame}
  */
 export function frameOf(plane, center, scale, spacing, width, height) {
   const px = scale * spacing[plane.right];
@@ -96,7 +123,11 @@ export function frameOf(plane, center, scale, spacing, width, height) {
 
 /**
  * The voxels of a plane that lie on the screen: first and last (without it) to the right and down.
- * @param {Frame} frame @param {Plane} plane @param {number[]} shape @param {number} width @param {number} height
+ * @param {Frame} frame
+ * @param {Plane} plane
+ * @param {number[]} shape
+ * @param {number} width
+ * @param {number} height
  */
 export function visibleRect(frame, plane, shape, width, height) {
   const columns = shape[plane.right];
@@ -111,7 +142,12 @@ export function visibleRect(frame, plane, shape, width, height) {
 
 /**
  * The box of one slice between voxels of a plane.
- * @param {Plane} plane @param {number} slice @param {number} r0 @param {number} r1 @param {number} d0 @param {number} d1
+ * @param {Plane} plane
+ * @param {number} slice
+ * @param {number} r0
+ * @param {number} r1
+ * @param {number} d0
+ * @param {number} d1
  * @returns {Box}
  */
 export function sliceBox(plane, slice, r0, r1, d0, d1) {
@@ -122,15 +158,23 @@ export function sliceBox(plane, slice, r0, r1, d0, d1) {
   return box;
 }
 
-/** Number of voxels of a box. @param {number[]} box */
+/**
+ * Number of voxels of a box.
+ * @param {number[]} box
+ */
 export const boxVoxels = (box) => (box[3] - box[0]) * (box[4] - box[1]) * (box[5] - box[2]);
 
-/** Number of one volume among all of a file, from the indices of its leading axes. @param {number[]} sizes @param {number[]} index */
+/**
+ * Number of one volume among all of a file, from the indices of its leading axes.
+ * @param {number[]} sizes
+ * @param {number[]} index
+ */
 export const volumeNumber = (sizes, index) => sizes.reduce((number, size, i) => number * size + index[i], 0);
 
 /**
- * Letters of a body's directions at the low and high end of each axis, such as ["I", "S"]; null where they are not known.
- * @param {number[][] | undefined} affine  takes voxels (z, y, x, 1) to the world (z, y, x) @param {string | undefined} space "RAS" or "LPS"
+ * Letters of a body's directions at the low and high end of each axis, such as ["I", "S"]; null if not known.
+ * @param {number[][] | undefined} affine  takes voxels (z, y, x, 1) to the world (z, y, x)
+ * @param {string | undefined} space "RAS" or "LPS"
  */
 export function directionsOf(affine, space) {
   if (!affine || (space !== "RAS" && space !== "LPS")) return null;

@@ -1,14 +1,16 @@
 /** The histogram of the coarse look, with the window on it, whose ends a drag moves. */
 
-import { cssColor } from "./colors.js";
+import { cssColor, tableOf } from "./colors.js";
 import { finiteRange, histogram } from "./paint.js";
 import { contextOf, matchSize } from "./plane-view.js";
-import { tableOf } from "./viewer.js";
 
 /** @typedef {import('./viewer.js').Viewer} Viewer */
 
 export class HistogramView {
-  /** @param {Viewer} viewer @param {HTMLCanvasElement} canvas */
+  /**
+   * @param {Viewer} viewer
+   * @param {HTMLCanvasElement} canvas
+   */
   constructor(viewer, canvas) {
     this.viewer = viewer;
     this.canvas = canvas;
@@ -36,7 +38,10 @@ export class HistogramView {
     return low + (x / this.canvas.clientWidth) * (high - low);
   }
 
-  /** @param {string} end @param {number} value */
+  /**
+   * @param {string} end
+   * @param {number} value
+   */
   drag(end, value) {
     const { low, high } = this.viewer.channel;
     if (end === "low") this.viewer.setWindow(Math.min(value, high - (high - low) * 0.01), high);

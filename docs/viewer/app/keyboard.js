@@ -8,7 +8,9 @@ const SHIFT_SLICES = 10; // Slices of a step with Shift.
 
 /**
  * Act on a key. Tell whether it means anything.
- * @param {Viewer} viewer @param {KeyboardEvent} event @param {Record<string, () => void>} acts  of the page, by key
+ * @param {Viewer} viewer
+ * @param {KeyboardEvent} event
+ * @param {Record<string, () => void>} acts  of the page, by key
  */
 export function pressKey(viewer, event, acts) {
   const target = event.target;

@@ -6,7 +6,10 @@ export const LEAF_KINDS = ["network", "scalar", "lossless", "bounded", "constant
 /** @type {WeakMap<Float64Array, number>} */
 const worstErrors = new WeakMap();
 
-/** The largest RMSE of any leaf; 0 if none is known. @param {Float64Array} leaves */
+/**
+ * The largest RMSE of any leaf; 0 if none is known.
+ * @param {Float64Array} leaves
+ */
 export function worstError(leaves) {
   const known = worstErrors.get(leaves);
   if (known !== undefined) return known;
@@ -16,7 +19,11 @@ export function worstError(leaves) {
   return worst;
 }
 
-/** The leaf that holds a voxel, or null. @param {Float64Array} leaves @param {number[]} at */
+/**
+ * The leaf that holds a voxel, or null.
+ * @param {Float64Array} leaves
+ * @param {number[]} at
+ */
 export function leafAt(leaves, at) {
   for (let i = 0; i < leaves.length; i += LEAF_COLUMNS) {
     if (!at.every((position, axis) => position >= leaves[i + axis] && position < leaves[i + 3 + axis])) continue;

@@ -1,4 +1,7 @@
-/** Puts the page together: views, panel, files, keys; draws a frame when something changed; tells a test what is shown. */
+/**
+ * Puts the page together: views, panel, files, keys; draws a frame when something changed; tells a test what is
+ * shown.
+ */
 
 import { addressInput, askedFor, attachDrop, embeddedInput, filesInput } from "./files.js";
 import { VIEW_PLANES } from "./geometry.js";
@@ -31,14 +34,22 @@ let besideWanted = false;
 let opening = 0;
 let hovered = /** @type {{ plane: number, at: number[] } | null} */ (null);
 
-/** Tell the user one line. @param {string} text @param {boolean} [bad] */
+/**
+ * Tell the user one line.
+ * @param {string} text
+ * @param {boolean} [bad]
+ */
 function say(text, bad = false) {
   statusLine.classList.toggle("bad", bad);
   setText(statusLine, text);
   facts.error = bad ? text : "";
 }
 
-/** Open a file; if it is bad, say what is wrong and leave everything as it is. @param {Promise<Input> | Input} input @param {boolean} beside */
+/**
+ * Open a file; if it is bad, say what is wrong and leave everything as it is.
+ * @param {Promise<Input> | Input} input
+ * @param {boolean} beside
+ */
 async function openInput(input, beside) {
   opening += 1;
   const mine = opening;
@@ -57,7 +68,10 @@ async function openInput(input, beside) {
   }
 }
 
-/** @param {string} address @param {boolean} [beside] */
+/**
+ * @param {string} address
+ * @param {boolean} [beside]
+ */
 function openAddress(address, beside = false) {
   facts.bytesRead = 0;
   return openInput(
@@ -68,14 +82,20 @@ function openAddress(address, beside = false) {
   );
 }
 
-/** Let the user choose a file. @param {boolean} beside */
+/**
+ * Let the user choose a file.
+ * @param {boolean} beside
+ */
 function choose(beside) {
   besideWanted = beside && viewer.first !== null;
   chooser.value = "";
   chooser.click();
 }
 
-/** Switch between light and dark; without a choice take what the system has. @param {string} [theme] */
+/**
+ * Switch between light and dark; without a choice take what the system has.
+ * @param {string} [theme]
+ */
 function setTheme(theme) {
   const now = theme ?? (document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   document.documentElement.dataset.theme = now;
@@ -133,7 +153,10 @@ function showReadout() {
   setText(byId("readout", HTMLElement), `${place}  =  ${values.join("  |  ")}`);
 }
 
-/** A value, with its name if it is a label that has one. @param {number} value */
+/**
+ * A value, with its name if it is a label that has one.
+ * @param {number} value
+ */
 function labelled(value) {
   const names = viewer.first?.meta.labels ? viewer.first.meta.details?.labelNames : undefined;
   const name = names && Object.hasOwn(names, String(value)) ? names[String(value)][0] : "";
@@ -154,7 +177,10 @@ function layOut() {
   if (viewer.fitted && Number.isFinite(fitting)) viewer.scale = fitting;
 }
 
-/** Draw what changed. @param {number} now */
+/**
+ * Draw what changed.
+ * @param {number} now
+ */
 function frame(now) {
   requestAnimationFrame(frame);
   if (drawWanted) {

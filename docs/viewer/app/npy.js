@@ -38,7 +38,7 @@ export async function openNpy(source) {
   const body = begin + length;
   if (!total || body + total !== source.size) {
     throw new TincError(
-      `the .npy file has ${source.size - body} bytes of values; expected ${total}, for ${all.join(" x ")} of ${kind[2]}`,
+      `the .npy file has ${source.size - body} bytes of values; expected ${total}: ${all.join(" x ")} ${kind[2]}`,
     );
   }
   const shape = all.slice(-3);

@@ -2,7 +2,10 @@
 
 /**
  * The element of this id, which has to be of this kind.
- * @template {Element} T @param {string} id @param {new () => T} Kind @returns {T}
+ * @template {Element} T
+ * @param {string} id
+ * @param {new () => T} Kind
+ * @returns {T}
  */
 export function byId(id, Kind) {
   const element = document.getElementById(id);
@@ -12,7 +15,10 @@ export function byId(id, Kind) {
 
 /**
  * A new element with its text and attributes.
- * @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} [text] @param {Record<string, string>} [attributes]
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {string} [text]
+ * @param {Record<string, string>} [attributes]
  * @returns {HTMLElementTagNameMap[K]}
  */
 export function make(tag, text = "", attributes = {}) {
@@ -22,7 +28,11 @@ export function make(tag, text = "", attributes = {}) {
   return element;
 }
 
-/** Set the text of an element where it differs, so that a screen reader is not told twice. @param {Element} element @param {string} text */
+/**
+ * Set the text of an element where it differs, so that a screen reader is not told twice.
+ * @param {Element} element
+ * @param {string} text
+ */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }

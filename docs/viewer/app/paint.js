@@ -8,8 +8,12 @@ import { hashLabel } from "./colors.js";
  */
 
 /**
- * @param {Uint32Array} table @param {number} low @param {number} high @param {boolean} labels
- * @param {Map<number, number> | null} [named]  colours of single labels @returns {Look}
+ * @param {Uint32Array} table
+ * @param {number} low
+ * @param {number} high
+ * @param {boolean} labels
+ * @param {Map<number, number> | null} [named]  colours of single labels
+ * @returns {Look}
  */
 export function makeLook(table, low, high, labels, named = null) {
   return { table, low, gain: 256 / Math.max(high - low, Number.MIN_VALUE * 2 ** 52), labels, named };
@@ -17,11 +21,17 @@ export function makeLook(table, low, high, labels, named = null) {
 
 /**
  * An image of part of a slice: a pixel every so many voxels to the right and down, the first that of voxel (r0, d0).
- * @typedef {{ pixels: Uint32Array, columns: number, rows: number, r0: number, d0: number, stepRight: number, stepDown: number }} Raster
- * @typedef {{ r0: number, r1: number, d0: number, d1: number }} Rect  voxels to the right and down, r1 and d1 not with them
+ * @typedef {{ pixels: Uint32Array, columns: number, rows: number, r0: number, d0: number, stepRight: number,
+ *   stepDown: number }} Raster
+ * @typedef {{ r0: number, r1: number, d0: number, d1: number }} Rect  voxels to the right and down, without r1 and d1
  */
 
-/** @param {Rect} rect @param {number} [stepRight] @param {number} [stepDown] @returns {Raster} */
+/**
+ * @param {Rect} rect
+ * @param {number} [stepRight]
+ * @param {number} [stepDown]
+ * @returns {Raster}
+ */
 export function makeRaster({ r0, r1, d0, d1 }, stepRight = 1, stepDown = stepRight) {
   const first = { r0: r0 - (r0 % stepRight), d0: d0 - (d0 % stepDown) };
   const columns = Math.ceil((r1 - first.r0) / stepRight);
@@ -34,8 +44,11 @@ export function makeRaster({ r0, r1, d0, d1 }, stepRight = 1, stepDown = stepRig
  * @param {Raster} raster
  * @param {Rect} rect
  * @param {ArrayLike<number>} values
- * @param {number} start  place in `values` of voxel (rect.r0, rect.d0) @param {number} right  stride @param {number} down  stride
- * @param {Look} look @param {boolean} add  to the colours that are there
+ * @param {number} start  place in `values` of voxel (rect.r0, rect.d0)
+ * @param {number} right  stride
+ * @param {number} down  stride
+ * @param {Look} look
+ * @param {boolean} add  to the colours that are there
  */
 export function paintRect(raster, rect, values, start, right, down, look, add) {
   const { stepRight, stepDown, pixels, columns } = raster;
@@ -69,11 +82,19 @@ export function paintRect(raster, rect, values, start, right, down, look, add) {
   }
 }
 
-/** Colour of a label: that of the file, or by its hash. @param {Look} look @param {number} label */
+/**
+ * Colour of a label: that of the file, or by its hash.
+ * @param {Look} look
+ * @param {number} label
+ */
 export const labelColor = ({ table, named }, label) =>
   named?.get(label) ?? table[hashLabel(label) & (table.length - 1)];
 
-/** Add two packed colours, each part up to 255. @param {number} a @param {number} b */
+/**
+ * Add two packed colours, each part up to 255.
+ * @param {number} a
+ * @param {number} b
+ */
 export function addColors(a, b) {
   const red = Math.min(255, (a & 255) + (b & 255));
   const green = Math.min(255, ((a >> 8) & 255) + ((b >> 8) & 255));
@@ -83,7 +104,10 @@ export function addColors(a, b) {
 
 /**
  * Count finite values in bins of equal width.
- * @param {ArrayLike<number>} values @param {number} low @param {number} high @param {number} bins
+ * @param {ArrayLike<number>} values
+ * @param {number} low
+ * @param {number} high
+ * @param {number} bins
  */
 export function histogram(values, low, high, bins) {
   const counts = new Uint32Array(bins);
@@ -95,7 +119,11 @@ export function histogram(values, low, high, bins) {
   return counts;
 }
 
-/** Smallest and largest finite value; [0, 1] if there is none. @param {ArrayLike<number>} values @returns {[number, number]} */
+/**
+ * Smallest and largest finite value; [0, 1] if there is none.
+ * @param {ArrayLike<number>} values
+ * @returns {[number, number]}
+ */
 export function finiteRange(values) {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
@@ -110,7 +138,9 @@ export function finiteRange(values) {
 
 /**
  * A window that shows most of the values: it leaves out a share of the darkest and of the brightest.
- * @param {ArrayLike<number>} values @param {number[]} fill  values that are no measurements @param {number} [share]
+ * @param {ArrayLike<number>} values
+ * @param {number[]} fill  values that are no measurements
+ * @param {number} [share]
  * @returns {[number, number]}
  */
 export function autoWindow(values, fill, share = 0.003) {

@@ -1,11 +1,10 @@
 /** The panel at the side: looks, channels, overlays, the second file, and what the file promises. */
 
-import { COLORMAP_NAMES, cssColor } from "./colors.js";
+import { COLORMAP_NAMES, cssColor, tableOf } from "./colors.js";
 import { HistogramView } from "./histogram.js";
 import { leafAt, worstError } from "./leaves.js";
 import { byId, make, setText } from "./page.js";
 import { contextOf } from "./plane-view.js";
-import { tableOf } from "./viewer.js";
 import { axisName, factLines, leafText, numberText, promiseText } from "./words.js";
 
 /** @typedef {import('./viewer.js').Viewer} Viewer */
@@ -120,7 +119,8 @@ export class Panel {
     if (!first || !channel) return;
     const labels = Boolean(first.meta.labels);
     for (const show of this.checks) show();
-    this.colormap.disabled = labels;
+    byId("looks", HTMLElement).hidden = labels;
+    setText(byId("caption", HTMLElement), labels ? "Labels in front, coarse" : "Maximum projection, coarse");
     if (
       !COLORMAP_NAMES.includes(channel.colormap) &&
       ![...this.colormap.options].some(({ value }) => value === channel.colormap)
@@ -132,7 +132,6 @@ export class Panel {
       [this.low, channel.low],
       [this.high, channel.high],
     ])) {
-      input.disabled = labels;
       if (document.activeElement !== input) input.value = numberText(value);
     }
     this.histogram.refresh();

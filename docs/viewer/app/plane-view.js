@@ -1,10 +1,9 @@
 /** Draws one plane: the coarse look, the slices that are decoded over it, leaves, crosshair and curtain. */
 
-import { cssColor } from "./colors.js";
+import { cssColor, tableOf } from "./colors.js";
 import { cellsBetween, fitScale, frameOf, VIEW_PLANES, visibleRect } from "./geometry.js";
 import { LEAF_COLUMNS, worstError } from "./leaves.js";
 import { makeRaster, paintRect } from "./paint.js";
-import { tableOf } from "./viewer.js";
 
 /**
  * @typedef {import('./viewer.js').Viewer} Viewer
@@ -18,7 +17,11 @@ const QUALITIES = ["empty", "coarse", "fine"]; // Nothing, part or a coarse look
 const AXIS_COLORS = ["#4f86f7", "#3fa45b", "#e0544a"]; // Lines of constant z, y, x.
 const SMOOTH_BELOW = 1; // Voxels of fewer pixels than this are always drawn smooth: they would flicker.
 
-/** Make a canvas the size of its place on the screen. @param {HTMLCanvasElement} canvas @returns {{ width: number, height: number, ratio: number }} in CSS pixels */
+/**
+ * Make a canvas the size of its place on the screen.
+ * @param {HTMLCanvasElement} canvas
+ * @returns {{ width: number, height: number, ratio: number }} in CSS pixels
+ */
 export function matchSize(canvas) {
   const ratio = Math.min(2, globalThis.devicePixelRatio || 1);
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -27,7 +30,10 @@ export function matchSize(canvas) {
   return { width, height, ratio };
 }
 
-/** The 2D context of a canvas. @param {HTMLCanvasElement} canvas */
+/**
+ * The 2D context of a canvas.
+ * @param {HTMLCanvasElement} canvas
+ */
 export function contextOf(canvas) {
   const context = canvas.getContext("2d");
   if (!context) throw new Error("this browser gives no 2D canvas");
@@ -35,7 +41,11 @@ export function contextOf(canvas) {
 }
 
 export class PlaneView {
-  /** @param {Viewer} viewer @param {number} number @param {HTMLCanvasElement} canvas */
+  /**
+   * @param {Viewer} viewer
+   * @param {number} number
+   * @param {HTMLCanvasElement} canvas
+   */
   constructor(viewer, number, canvas) {
     this.viewer = viewer;
     this.number = number;
@@ -70,7 +80,10 @@ export class PlaneView {
     return frameOf(this.plane, center, scale, spacing, this.size.width, this.size.height);
   }
 
-  /** The slice that is on the screen and the part of it; null if none is. @returns {import('./planner.js').Seen | null} */
+  /**
+   * The slice that is on the screen and the part of it; null if none is.
+   * @returns {import('./planner.js').Seen | null}
+   */
   look() {
     const { first, at } = this.viewer;
     if (!first || !this.size.width) return null;
@@ -78,7 +91,12 @@ export class PlaneView {
     return { plane: this.plane, slice: at[this.plane.normal], rect };
   }
 
-  /** Position in the volume of a place of the view. @param {number} x @param {number} y @returns {number[]} */
+  /**
+   * Position in the volume of a place of the view.
+   * @param {number} x
+   * @param {number} y
+   * @returns {number[]}
+   */
   positionOf(x, y) {
     const { x0, y0, px, py } = this.frame;
     const at = [...this.viewer.at];
@@ -120,7 +138,9 @@ export class PlaneView {
 
   /**
    * Draw a file's slice: what is decoded over the coarse look. Return the quality, a place in QUALITIES.
-   * @param {CanvasRenderingContext2D} context @param {Side} side @param {import('./planner.js').Seen} seen
+   * @param {CanvasRenderingContext2D} context
+   * @param {Side} side
+   * @param {import('./planner.js').Seen} seen
    */
   drawSide(context, side, seen) {
     const { dataset, volumes, looks } = side;
@@ -139,7 +159,8 @@ export class PlaneView {
       for (const right of rights) {
         const parts = prefixes.map((prefix) => dataset.piecesOf(prefix, plane, slice, right, down));
         fine &&= parts.every(({ complete }) => complete);
-        if (parts.length > 1 && !parts.every(({ complete }) => complete)) continue; // Some channels alone would mislead.
+        // Some channels alone would mislead.
+        if (parts.length > 1 && !parts.every(({ complete }) => complete)) continue;
         parts.forEach(({ pieces }, i) => {
           for (const { values, box } of pieces) {
             some = true;
@@ -167,7 +188,12 @@ export class PlaneView {
     return fine ? 2 : Number(some || volumes.some((volume) => dataset.coarse.has(volume)));
   }
 
-  /** Draw the coarse look at a slice, smooth. @param {CanvasRenderingContext2D} context @param {Side} side @param {number} slice */
+  /**
+   * Draw the coarse look at a slice, smooth.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Side} side
+   * @param {number} slice
+   */
   drawCoarse(context, { dataset, volumes, looks }, slice) {
     const { normal, right, down } = this.plane;
     volumes.forEach((volume, i) => {
@@ -199,7 +225,14 @@ export class PlaneView {
     context.globalCompositeOperation = "source-over";
   }
 
-  /** Put a raster where its voxels are. @param {CanvasRenderingContext2D} context @param {Raster} raster @param {number} right voxels a pixel @param {number} down @param {boolean} smooth */
+  /**
+   * Put a raster where its voxels are.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Raster} raster
+   * @param {number} right voxels a pixel
+   * @param {number} down
+   * @param {boolean} smooth
+   */
   place(context, raster, right, down, smooth) {
     const { scratch } = this;
     if (scratch.width !== raster.columns || scratch.height !== raster.rows)
@@ -222,7 +255,11 @@ export class PlaneView {
     );
   }
 
-  /** Draw the leaves that the slice goes through, coloured by their error. @param {CanvasRenderingContext2D} context @param {number} slice */
+  /**
+   * Draw the leaves that the slice goes through, coloured by their error.
+   * @param {CanvasRenderingContext2D} context
+   * @param {number} slice
+   */
   drawLeaves(context, slice) {
     const { first } = this.viewer;
     const leaves = first?.leaves.get(this.viewer.volume);
@@ -244,7 +281,7 @@ export class PlaneView {
       const rmse = leaves[at + 9];
       const color = table[Number.isNaN(rmse) || !worst ? 150 : 60 + Math.round((195 * rmse) / worst)];
       if (!Number.isNaN(rmse)) {
-        context.fillStyle = cssColor(color, 0.28);
+        context.fillStyle = cssColor(color, 0.2);
         context.fillRect(left, top, wide, high);
       }
       context.strokeStyle = cssColor(color, 0.9);
@@ -252,7 +289,10 @@ export class PlaneView {
     }
   }
 
-  /** Draw the other two planes as lines. @param {CanvasRenderingContext2D} context */
+  /**
+   * Draw the other two planes as lines.
+   * @param {CanvasRenderingContext2D} context
+   */
   drawCrosshair(context) {
     const { at } = this.viewer;
     const { right, down } = this.plane;
@@ -278,7 +318,10 @@ export class PlaneView {
     context.globalAlpha = 1;
   }
 
-  /** Write at the edges where a body's left, front and so on are. @param {CanvasRenderingContext2D} context */
+  /**
+   * Write at the edges where a body's left, front and so on are.
+   * @param {CanvasRenderingContext2D} context
+   */
   drawDirections(context) {
     const { directions } = this.viewer;
     if (!directions) return;
@@ -304,7 +347,11 @@ export class PlaneView {
     context.textAlign = "start";
   }
 
-  /** Draw the curtain with the names of both sides. @param {CanvasRenderingContext2D} context @param {Side[]} sides */
+  /**
+   * Draw the curtain with the names of both sides.
+   * @param {CanvasRenderingContext2D} context
+   * @param {Side[]} sides
+   */
   drawCurtain(context, sides) {
     const { width, height } = this.size;
     const cut = Math.round(this.viewer.curtain * width);

@@ -6,18 +6,20 @@ import { cellsBetween } from "./geometry.js";
  * @typedef {import('./dataset.js').Dataset} Dataset
  * @typedef {import('./geometry.js').Plane} Plane
  * @typedef {import('./workers.js').Job} Job
- * @typedef {{ plane: Plane, slice: number, rect: { r0: number, r1: number, d0: number, d1: number } }} Seen  a slice on the screen
+ * @typedef {{ plane: Plane, slice: number, rect: import('./paint.js').Rect }} Seen  a slice on the screen
  * @typedef {{ sets: { dataset: Dataset, volumes: number[], calibrated: boolean }[], seen: Seen[], at: number[],
- *   volume: number, leaves: boolean }} Scene  the slices of the plane in use come first, as do the sets of the first file;
- *   volume is the one whose leaves are wanted
+ *   volume: number, leaves: boolean }} Scene  the plane in use comes first, and the first file; the leaves of
+ *   `volume` are wanted
  */
 
-const KEPT_SHARE = 0.8; // Volumes, or slices, of a larger share of the cache are not decoded whole: they would push each other out.
+const KEPT_SHARE = 0.8; // Volumes, or slices, of a larger share of the cache would push each other out.
 const SLICES_AHEAD = 2; // Slices before and behind the one on the screen that are decoded where not all can be kept.
 
 /**
  * The job to do now, or null.
- * @param {Scene} scene @param {Set<string>} running  keys of jobs that workers are at @returns {Job | null}
+ * @param {Scene} scene
+ * @param {Set<string>} running  keys of jobs that workers are at
+ * @returns {Job | null}
  */
 export function nextJob(scene, running) {
   const free = (/** @type {Dataset} */ dataset, /** @type {string} */ key) =>
@@ -25,7 +27,9 @@ export function nextJob(scene, running) {
   for (const { dataset, volumes } of scene.sets) {
     for (const volume of volumes) {
       const key = `${dataset.id}/coarse/${volume}`;
-      if (!dataset.hasCoarse || dataset.coarse.has(volume) || !free(dataset, key)) continue;
+      // One slice alone of a server's file comes soon enough.
+      const wanted = dataset.hasCoarse && (dataset.eager || scene.seen.length > 1);
+      if (!wanted || dataset.coarse.has(volume) || !free(dataset, key)) continue;
       const done = (/** @type {any} */ result) => dataset.keepCoarse(volume, result);
       return { key, id: dataset.id, task: "coarse", volume, factor: dataset.coarseFactor, done };
     }
@@ -49,7 +53,11 @@ export function nextJob(scene, running) {
   return seenJob(scene, scene.seen, fits, free) ?? backgroundJob(scene, fits, free);
 }
 
-/** Bytes of all values on the screen of one slice. @param {Scene} scene @param {Seen["rect"]} rect */
+/**
+ * Bytes of all values on the screen of one slice.
+ * @param {Scene} scene
+ * @param {Seen["rect"]} rect
+ */
 function screenBytes(scene, { r0, r1, d0, d1 }) {
   const pixels = (r1 - r0) * (d1 - d0);
   return scene.sets.reduce(
@@ -60,8 +68,11 @@ function screenBytes(scene, { r0, r1, d0, d1 }) {
 
 /**
  * The tile on the screen that is missing and closest to the crosshair.
- * @param {Scene} scene @param {Seen[]} seen @param {boolean} fits  whether all can be kept
- * @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Scene} scene
+ * @param {Seen[]} seen
+ * @param {boolean} fits  whether all can be kept
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
  */
 function seenJob(scene, seen, fits, free) {
   let best = /** @type {Job | null} */ (null);
@@ -100,8 +111,15 @@ function seenJob(scene, seen, fits, free) {
 }
 
 /**
- * @param {Dataset} dataset @param {number} volume @param {boolean} calibrated @param {Plane} plane @param {number} slice
- * @param {number} right @param {number} down @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Dataset} dataset
+ * @param {number} volume
+ * @param {boolean} calibrated
+ * @param {Plane} plane
+ * @param {number} slice
+ * @param {number} right
+ * @param {number} down
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
  */
 function tileJob(dataset, volume, calibrated, plane, slice, right, down, free) {
   const key = dataset.tileKey(dataset.prefix(volume, calibrated), plane, slice, right, down);
@@ -119,8 +137,15 @@ function tileJob(dataset, volume, calibrated, plane, slice, right, down, free) {
 }
 
 /**
- * @param {Dataset} dataset @param {number} volume @param {boolean} calibrated @param {Plane} plane @param {number} slice
- * @param {number} right @param {number} down @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Dataset} dataset
+ * @param {number} volume
+ * @param {boolean} calibrated
+ * @param {Plane} plane
+ * @param {number} slice
+ * @param {number} right
+ * @param {number} down
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
  */
 function brickOfTile(dataset, volume, calibrated, plane, slice, right, down, free) {
   for (const [z, y, x] of dataset.bricksOf(plane, slice, right, down)) {
@@ -131,8 +156,14 @@ function brickOfTile(dataset, volume, calibrated, plane, slice, right, down, fre
 }
 
 /**
- * @param {Dataset} dataset @param {number} volume @param {boolean} calibrated @param {number} z @param {number} y @param {number} x
- * @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Dataset} dataset
+ * @param {number} volume
+ * @param {boolean} calibrated
+ * @param {number} z
+ * @param {number} y
+ * @param {number} x
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
  */
 function brickJob(dataset, volume, calibrated, z, y, x, free) {
   const prefix = dataset.prefix(volume, calibrated);
@@ -146,7 +177,10 @@ function brickJob(dataset, volume, calibrated, z, y, x, free) {
 /**
  * What is not on the screen: where it can be kept whole, the brick closest to the slices on the screen, those of the
  * plane in use before others; else the slices next to that of the plane in use.
- * @param {Scene} scene @param {boolean} fits @param {(dataset: Dataset, key: string) => boolean} free @returns {Job | null}
+ * @param {Scene} scene
+ * @param {boolean} fits
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
  */
 function backgroundJob(scene, fits, free) {
   for (const set of scene.sets) {

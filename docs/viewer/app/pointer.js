@@ -14,7 +14,9 @@ const WHEEL_SLICE = 60; // Pixels of the wheel for a slice.
 
 /**
  * Let a plane's canvas take pointers and the wheel.
- * @param {Viewer} viewer @param {PlaneView} view @param {(at: number[] | null) => void} hover
+ * @param {Viewer} viewer
+ * @param {PlaneView} view
+ * @param {(at: number[] | null) => void} hover
  */
 export function attachPointer(viewer, view, hover) {
   const { canvas, number } = view;
@@ -29,13 +31,19 @@ export function attachPointer(viewer, view, hover) {
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   };
 
-  /** @param {PointerEvent} event @param {number} x */
+  /**
+   * @param {PointerEvent} event
+   * @param {number} x
+   */
   const atCurtain = (event, x) => {
     const grip = event.pointerType === "touch" ? 2 * GRIP : GRIP;
     return viewer.second !== null && Math.abs(x - viewer.curtain * view.size.width) < grip;
   };
 
-  /** @param {PointerEvent} event @param {number} x */
+  /**
+   * @param {PointerEvent} event
+   * @param {number} x
+   */
   const actOf = (event, x) => {
     if (atCurtain(event, x)) return "curtain";
     if (event.button === 2) return "window";

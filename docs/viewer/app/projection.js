@@ -1,4 +1,6 @@
-/** A maximum projection of a coarse level that turns. It is drawn without a GPU, so that every browser shows the same. */
+/**
+ * A maximum projection of a coarse level that turns. It is drawn without a GPU, so that every browser shows the same.
+ */
 
 import { cssColor } from "./colors.js";
 import { contextOf, matchSize } from "./plane-view.js";
@@ -15,7 +17,10 @@ const STILL_EDGE = 224; // Pixels along the picture at rest, and while it turns.
 const MOVING_EDGE = 144;
 
 export class Projection {
-  /** @param {Viewer} viewer @param {HTMLCanvasElement} canvas */
+  /**
+   * @param {Viewer} viewer
+   * @param {HTMLCanvasElement} canvas
+   */
   constructor(viewer, canvas) {
     this.viewer = viewer;
     this.canvas = canvas;
@@ -33,7 +38,11 @@ export class Projection {
     this.attach();
   }
 
-  /** Draw if it is time to. Called at every frame of the page. @param {number} now @param {number} planesDrawn  when the planes last changed */
+  /**
+   * Draw if it is time to. Called at every frame of the page.
+   * @param {number} now
+   * @param {number} planesDrawn  when the planes last changed
+   */
   tick(now, planesDrawn) {
     const { first } = this.viewer;
     if (!first || !this.onScreen || document.hidden || !this.canvas.clientWidth) return;

@@ -11,8 +11,14 @@ const RAY_STEP = 0.8; // Distance of samples along a ray, in cells.
 
 /**
  * The greatest value along the ray of every pixel; of labels the first that is not 0.
- * @param {Uint32Array} pixels @param {number} edge @param {Coarse} coarse @param {number[]} spacing @param {Look} look
- * @param {number} angle @param {number} tilt @param {boolean} add
+ * @param {Uint32Array} pixels
+ * @param {number} edge
+ * @param {Coarse} coarse
+ * @param {number[]} spacing
+ * @param {Look} look
+ * @param {number} angle
+ * @param {number} tilt
+ * @param {boolean} add
  */
 export function castRays(pixels, edge, coarse, spacing, look, angle, tilt, add) {
   const { shape, values, factors } = coarse;

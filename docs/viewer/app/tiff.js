@@ -7,7 +7,8 @@ import { elementSize, elementsOf } from "./elements.js";
 const MOST_PAGES = 65536; // A file with more slices is refused.
 const LARGEST_PAGE = 2 ** 28; // A slice of more bytes is refused.
 const PAGE_CACHE = 2 ** 26; // Decoded slices beyond so many bytes are forgotten, the oldest first.
-const TIFF_SIZES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8]; // Bytes of a value, by the type of its tag.
+/** Bytes of a value, by the type of its tag. */
+const TIFF_SIZES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8];
 const COMPRESSIONS = /** @type {Record<number, string>} */ ({
   5: "LZW",
   6: "JPEG",
@@ -37,7 +38,11 @@ class TiffCursor {
     this.big = false;
   }
 
-  /** @param {number} at @param {number} length @returns {Promise<DataView>} */
+  /**
+   * @param {number} at
+   * @param {number} length
+   * @returns {Promise<DataView>}
+   */
   async view(at, length) {
     if (!(at >= 0 && length >= 0 && at + length <= this.source.size)) {
       throw new TincError(
@@ -51,7 +56,12 @@ class TiffCursor {
     return new DataView(this.bytes.buffer, this.bytes.byteOffset + at - this.begin, length);
   }
 
-  /** Whole number of a size of 1, 2, 4 or 8 bytes. @param {DataView} view @param {number} at @param {number} size */
+  /**
+   * Whole number of a size of 1, 2, 4 or 8 bytes.
+   * @param {DataView} view
+   * @param {number} at
+   * @param {number} size
+   */
   number(view, at, size) {
     if (size === 8) return Number(view.getBigUint64(at, this.little));
     return size === 4
@@ -62,7 +72,12 @@ class TiffCursor {
   }
 }
 
-/** Read the directory of one slice. @param {TiffCursor} cursor @param {number} at @returns {Promise<{ tags: Map<number, number[]>, next: number }>} */
+/**
+ * Read the directory of one slice.
+ * @param {TiffCursor} cursor
+ * @param {number} at
+ * @returns {Promise<{ tags: Map<number, number[]>, next: number }>}
+ */
 async function readDirectory(cursor, at) {
   const [countSize, entrySize, wide] = cursor.big ? [8, 20, 8] : [2, 12, 4];
   const count = cursor.number(await cursor.view(at, countSize), 0, countSize);
@@ -93,7 +108,13 @@ async function readDirectory(cursor, at) {
   return { tags, next };
 }
 
-/** What a directory says of a slice, checked. @param {Source} source @param {TiffCursor} cursor @param {Map<number, number[]>} tags @returns {Page} */
+/**
+ * What a directory says of a slice, checked.
+ * @param {Source} source
+ * @param {TiffCursor} cursor
+ * @param {Map<number, number[]>} tags
+ * @returns {Page}
+ */
 function pageOf(source, cursor, tags) {
   const tag = (/** @type {number} */ number, /** @type {number} */ otherwise) => tags.get(number)?.[0] ?? otherwise;
   const [width, height, bits, samples] = [tag(256, 0), tag(257, 0), tag(258, 1), tag(277, 1)];
@@ -137,7 +158,11 @@ function pageOf(source, cursor, tags) {
   };
 }
 
-/** Read the directories of one file. @param {Source} source @returns {Promise<Page[]>} */
+/**
+ * Read the directories of one file.
+ * @param {Source} source
+ * @returns {Promise<Page[]>}
+ */
 async function pagesOf(source) {
   const cursor = new TiffCursor(source);
   const head = await cursor.view(0, 16);
@@ -157,7 +182,11 @@ async function pagesOf(source) {
   return pages;
 }
 
-/** Slices behind the only directory of a large file of ImageJ. @param {Page[]} pages @returns {Page[]} */
+/**
+ * Slices behind the only directory of a large file of ImageJ.
+ * @param {Page[]} pages
+ * @returns {Page[]}
+ */
 function withImageJ(pages) {
   const count = Number(/^ImageJ=[\s\S]*?^images=(\d+)$/m.exec(pages[0].description)?.[1] ?? 1);
   const [page] = pages;
@@ -171,7 +200,11 @@ function withImageJ(pages) {
   }));
 }
 
-/** Inflate zlib's bytes, never to more than expected. @param {Uint8Array} bytes @param {number} expected */
+/**
+ * Inflate zlib's bytes, never to more than expected.
+ * @param {Uint8Array} bytes
+ * @param {number} expected
+ */
 async function inflateStrip(bytes, expected) {
   const result = new Uint8Array(expected);
   let filled = 0;
@@ -198,7 +231,11 @@ async function inflateStrip(bytes, expected) {
   return result;
 }
 
-/** Decode one slice. @param {Page} page @returns {Promise<Values>} */
+/**
+ * Decode one slice.
+ * @param {Page} page
+ * @returns {Promise<Values>}
+ */
 async function readPage(page) {
   const size = elementSize(page.code, "the TIFF file");
   const bytes = new Uint8Array(page.width * page.height * size);
@@ -220,7 +257,11 @@ async function readPage(page) {
   return values;
 }
 
-/** Sizes of the axes in front of y and x, and their letters, as ImageJ or tifffile wrote them. @param {Page[]} pages @returns {{ sizes: number[], axes: string }} */
+/**
+ * Sizes of the axes in front of y and x, and their letters, as ImageJ or tifffile wrote them.
+ * @param {Page[]} pages
+ * @returns {{ sizes: number[], axes: string }}
+ */
 function stackAxes(pages) {
   const text = pages[0].description;
   const fits = (/** @type {number[]} */ sizes) =>
@@ -247,7 +288,8 @@ export async function openTiff(sources) {
   const other = pages.find((page) => page.width !== width || page.height !== height || page.code !== code);
   if (other)
     throw new TincError(
-      `slices of the TIFF stack differ: ${other.height} x ${other.width} ${other.code}; expected ${height} x ${width} ${code}, as the first`,
+      `a slice of the TIFF stack is ${other.height} x ${other.width} ${other.code}; ` +
+        `expected ${height} x ${width} ${code}, as the first`,
     );
   const { sizes, axes } = stackAxes(pages);
   const z = axes.indexOf("z");

@@ -1,7 +1,8 @@
 /** What is shown: the files, the position, the looks. It knows no element of the page. */
 
 import { ByteCache } from "./cache.js";
-import { CHANNEL_COLORS, colorsOfLabels, colorTable, isColormap, labelTable } from "./colors.js";
+import { firstChannel } from "./channels.js";
+import { colorsOfLabels, labelTable, tableOf } from "./colors.js";
 import { Dataset } from "./dataset.js";
 import { clamp, directionsOf, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
 import { autoWindow, makeLook } from "./paint.js";
@@ -12,8 +13,10 @@ import { WorkerPool } from "./workers.js";
  * @typedef {import('./geometry.js').Triple} Triple
  * @typedef {import('./planner.js').Seen} Seen
  * @typedef {import('./workers.js').Job} Job
- * @typedef {{ name: string, colormap: string, low: number, high: number, visible: boolean, touched: boolean }} Channel
- * @typedef {{ dataset: Dataset, volumes: number[], calibrated: boolean, looks: import('./paint.js').Look[] }} Side  what is drawn on one side of the curtain
+ * @typedef {import('./channels.js').Channel} Channel
+ * @typedef {import('./paint.js').Look} Look
+ * @typedef {{ dataset: Dataset, volumes: number[], calibrated: boolean, looks: Look[] }} Side  what is drawn on one side
+ *   of the curtain
  */
 
 const DECODED_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
@@ -62,7 +65,10 @@ export class Viewer extends EventTarget {
     this.seen = [];
   }
 
-  /** @param {string} type what changed @param {unknown} [detail] */
+  /**
+   * @param {string} type what changed
+   * @param {unknown} [detail]
+   */
   tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
@@ -75,7 +81,8 @@ export class Viewer extends EventTarget {
 
   /**
    * Open files as the volume, or beside it.
-   * @param {{ name: string, parts: import('./workers.js').Part[], source?: import('./array-file.js').Source }} input @param {boolean} beside
+   * @param {{ name: string, parts: import('./workers.js').Part[], source?: import('./array-file.js').Source }} input
+   * @param {boolean} beside
    * @throws the reader's sentence for a bad file, or one that does not fit beside the first
    */
   async open(input, beside) {
@@ -83,6 +90,7 @@ export class Viewer extends EventTarget {
     const id = this.ids;
     try {
       const meta = await this.pool.open(id, input.parts, input.source);
+      if (id !== this.ids) return this.pool.close(id); // Another file was opened meanwhile.
       const dataset = new Dataset(id, input.name, meta, Boolean(input.source), this.cache);
       if (beside && this.first) this.setSecond(dataset);
       else this.setFirst(dataset);
@@ -108,7 +116,7 @@ export class Viewer extends EventTarget {
     this.channelAxis = axes.slice(0, leading.length).indexOf("c");
     if (leading[this.channelAxis] > MOST_CHANNELS) this.channelAxis = -1;
     const count = this.channelAxis < 0 ? 1 : leading[this.channelAxis];
-    this.channels = Array.from({ length: count }, (_, i) => this.channelOf(dataset, i, count));
+    this.channels = Array.from({ length: count }, (_, i) => firstChannel(dataset.meta, i, count));
     this.together = count > 1 && count <= MOST_SHOWN && !dataset.meta.labels;
     this.channels.forEach((channel, i) => {
       channel.visible = this.together || i === 0;
@@ -117,22 +125,6 @@ export class Viewer extends EventTarget {
     this.directions = directionsOf(dataset.meta.details?.affine, dataset.meta.details?.space);
     this.namedColors = colorsOfLabels(dataset.meta.details?.labelNames ?? {});
     this.seen = [];
-  }
-
-  /** How a channel looks at first. @param {Dataset} dataset @param {number} i @param {number} count @returns {Channel} */
-  channelOf({ meta }, i, count) {
-    const window = meta.channels?.window?.[i] ?? meta.details?.contrastLimits;
-    const color =
-      meta.channels?.color?.[i] ?? (count > 1 ? CHANNEL_COLORS[i % CHANNEL_COLORS.length] : meta.details?.colormap);
-    const [low, high] = meta.bool ? [0, 1] : (window ?? [meta.lo ?? 0, meta.hi ?? 255]);
-    return {
-      name: meta.channels?.name?.[i] || `channel ${i}`,
-      colormap: color !== undefined && isColormap(color) ? color : "gray",
-      low,
-      high,
-      visible: true,
-      touched: Boolean(window) || Boolean(meta.bool),
-    };
   }
 
   /** @param {Dataset} dataset */
@@ -177,7 +169,11 @@ export class Viewer extends EventTarget {
     return volumeNumber(this.first?.meta.leading ?? [], this.index);
   }
 
-  /** What is drawn of a file. @param {Dataset} dataset @returns {Side} */
+  /**
+   * What is drawn of a file.
+   * @param {Dataset} dataset
+   * @returns {Side}
+   */
   side(dataset) {
     const sizes = /** @type {Dataset} */ (this.first).meta.leading;
     const labels = Boolean(dataset.meta.labels || this.first?.meta.labels);
@@ -205,12 +201,18 @@ export class Viewer extends EventTarget {
     return [this.first, this.second].filter((dataset) => dataset !== null).map((dataset) => this.side(dataset));
   }
 
-  /** What the planner has to know. @returns {import('./planner.js').Scene} */
+  /**
+   * What the planner has to know.
+   * @returns {import('./planner.js').Scene}
+   */
   scene() {
     return { sets: this.sides(), seen: this.seen, at: this.at, volume: this.volume, leaves: this.leaves };
   }
 
-  /** A job is done. @param {Job} job */
+  /**
+   * A job is done.
+   * @param {Job} job
+   */
   finished(job) {
     const dataset = [this.first, this.second].find((known) => known?.id === job.id);
     if (!dataset) return;
@@ -222,7 +224,10 @@ export class Viewer extends EventTarget {
     this.tell("progress");
   }
 
-  /** Set windows that neither the file nor the user has set, once there are values to set them by. @param {Dataset} dataset */
+  /**
+   * Set windows that neither the file nor the user has set, once there are values to set them by.
+   * @param {Dataset} dataset
+   */
   setWindows(dataset) {
     for (const { channel, i } of this.shown) {
       if (channel.touched) continue;
@@ -233,13 +238,19 @@ export class Viewer extends EventTarget {
       const preview = dataset.previews.get(volume);
       if (!preview || preview.filled < FILLED_ENOUGH * preview.values.length) continue;
       channel.touched = true;
-      [channel.low, channel.high] = autoWindow(preview.values, dataset.meta.fill ?? []);
+      const window = autoWindow(preview.values, dataset.meta.fill ?? []);
+      const whole = dataset.meta.dtype[0] !== "f" && Math.round(window[0]) < Math.round(window[1]);
+      [channel.low, channel.high] = whole ? window.map(Math.round) : window;
       this.tell("looks");
       this.tell("draw");
     }
   }
 
-  /** A job failed: it is not asked for again. @param {Job} job @param {string} message */
+  /**
+   * A job failed: it is not asked for again.
+   * @param {Job} job
+   * @param {string} message
+   */
   failed(job, message) {
     const dataset = [this.first, this.second].find((known) => known?.id === job.id);
     if (!dataset) return;
@@ -247,7 +258,10 @@ export class Viewer extends EventTarget {
     this.tell("trouble", `${dataset.name}: ${message}`);
   }
 
-  /** Move the crosshair. @param {number[]} at */
+  /**
+   * Move the crosshair.
+   * @param {number[]} at
+   */
   moveTo(at) {
     if (!this.first) return;
     const next = /** @type {Triple} */ (
@@ -259,14 +273,23 @@ export class Viewer extends EventTarget {
     this.changed();
   }
 
-  /** Move the crosshair along one axis. @param {number} axis @param {number} by */
+  /**
+   * Move the crosshair along one axis.
+   * @param {number} axis
+   * @param {number} by
+   */
   step(axis, by) {
     const at = [...this.at];
     at[axis] += by;
     this.moveTo(at);
   }
 
-  /** Move what is seen. @param {number} plane @param {number} dx @param {number} dy in screen pixels */
+  /**
+   * Move what is seen.
+   * @param {number} plane
+   * @param {number} dx
+   * @param {number} dy in screen pixels
+   */
   pan(plane, dx, dy) {
     const { right, down } = VIEW_PLANES[plane];
     this.center[right] -= dx / (this.scale * this.spacing[right]);
@@ -276,7 +299,13 @@ export class Viewer extends EventTarget {
     this.changed();
   }
 
-  /** Zoom so that what is at a place of a view stays there. @param {number} plane @param {number} factor @param {number} dx @param {number} dy from the view's centre, in pixels */
+  /**
+   * Zoom so that what is at a place of a view stays there.
+   * @param {number} plane
+   * @param {number} factor
+   * @param {number} dx
+   * @param {number} dy from the view's centre, in pixels
+   */
   zoom(plane, factor, dx = 0, dy = 0) {
     const before = this.scale;
     this.scale = clamp(this.scale * factor, SMALLEST_SCALE, 64);
@@ -295,7 +324,11 @@ export class Viewer extends EventTarget {
     this.changed();
   }
 
-  /** Set the window of the channel in use. @param {number} low @param {number} high */
+  /**
+   * Set the window of the channel in use.
+   * @param {number} low
+   * @param {number} high
+   */
   setWindow(low, high) {
     if (!(low < high) || !Number.isFinite(high - low)) return;
     Object.assign(this.channel, { low, high, touched: true });
@@ -303,7 +336,11 @@ export class Viewer extends EventTarget {
     this.changed();
   }
 
-  /** Change width and level by a drag. @param {number} dx share of the width to add @param {number} dy share of the width to raise the level by */
+  /**
+   * Change width and level by a drag.
+   * @param {number} dx share of the width to add
+   * @param {number} dy share of the width to raise the level by
+   */
   dragWindow(dx, dy) {
     const { low, high } = this.channel;
     const width = (high - low) * Math.exp(dx);
@@ -319,7 +356,11 @@ export class Viewer extends EventTarget {
     this.changed();
   }
 
-  /** Set an index of a leading axis. @param {number} axis @param {number} value */
+  /**
+   * Set an index of a leading axis.
+   * @param {number} axis
+   * @param {number} value
+   */
   setIndex(axis, value) {
     const most = (this.first?.meta.leading[axis] ?? 1) - 1;
     this.index[axis] = clamp(value, 0, most);
@@ -332,25 +373,21 @@ export class Viewer extends EventTarget {
     this.changed();
   }
 
-  /** Move the curtain. @param {number} share of the view's width that the first file has */
+  /**
+   * Move the curtain.
+   * @param {number} share of the view's width that the first file has
+   */
   setCurtain(share) {
     this.set({ curtain: clamp(share, 0, 1) });
   }
 
-  /** Set any of the plain choices. @param {Partial<Pick<Viewer, 'calibrated' | 'leaves' | 'smooth' | 'curtain' | 'plane' | 'solo' | 'tool'>>} choice */
+  /**
+   * Set any of the plain choices.
+   * @param {Partial<Pick<Viewer, 'calibrated' | 'leaves' | 'smooth' | 'curtain' | 'plane' | 'solo' | 'tool'>>} choice
+   */
   set(choice) {
     Object.assign(this, choice);
     this.tell("looks");
     this.changed();
   }
-}
-
-/** @type {Map<string, Uint32Array>} */
-const knownTables = new Map();
-
-/** Colours of a colormap, made once. @param {string} name */
-export function tableOf(name) {
-  const table = knownTables.get(name) ?? colorTable(name);
-  knownTables.set(name, table);
-  return table;
 }

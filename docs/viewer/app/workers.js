@@ -1,19 +1,23 @@
 /** Workers that decode, and the pool that gives each its next job when it is free. */
 
 /**
+ * @typedef {import('./geometry.js').Box} Box
  * @typedef {{ blob: Blob } | { size: number }} Part  a file of this machine, or bytes that the page reads
  * @typedef {{ type: 'open', id: number, parts: Part[], tell: boolean } | { type: 'close', id: number }
  *   | { type: 'bytes', number: number, bytes?: Uint8Array, message?: string }
- *   | { type: 'job', number: number, id: number, task: string, volume: number, box: import('./geometry.js').Box, factor: number,
+ *   | { type: 'job', number: number, id: number, task: string, volume: number, box: Box, factor: number,
  *       calibration: boolean }} ToWorker
- * @typedef {{ key: string, id: number, task: string, volume: number, box?: import('./geometry.js').Box, factor?: number,
+ * @typedef {{ key: string, id: number, task: string, volume: number, box?: Box, factor?: number,
  *   calibration?: boolean, done: (result: any) => void, failed?: (message: string) => void }} Job
  * @typedef {import('./array-file.js').Source} Source
  */
 
 const MOST_WORKERS = 4; // More would compete with the page for memory.
 
-/** Start a worker: from the text that a self-contained page holds, or from its file. @returns {Worker} */
+/**
+ * Start a worker: from the text that a self-contained page holds, or from its file.
+ * @returns {Worker}
+ */
 export function startWorker() {
   const source = /** @type {{ TINC_WORKER_SOURCE?: string }} */ (globalThis).TINC_WORKER_SOURCE;
   return source ? new Worker(source) : new Worker(new URL("worker.js", document.baseURI), { type: "module" });
@@ -55,7 +59,9 @@ export class WorkerPool {
 
   /**
    * Open a file in all workers; the first tells what it is.
-   * @param {number} id @param {Part[]} parts @param {Source} [source]  for parts without a blob
+   * @param {number} id
+   * @param {Part[]} parts
+   * @param {Source} [source]  for parts without a blob
    * @returns {Promise<any>} rejected with the reader's sentence for a bad file
    */
   open(id, parts, source) {
@@ -71,7 +77,10 @@ export class WorkerPool {
     });
   }
 
-  /** Forget a file. @param {number} id */
+  /**
+   * Forget a file.
+   * @param {number} id
+   */
   close(id) {
     this.sources.delete(id);
     for (const { worker } of this.hands) worker.postMessage({ type: "close", id });
@@ -82,7 +91,11 @@ export class WorkerPool {
     return this.hands.some(({ job }) => !job);
   }
 
-  /** Check all checksums of a file. @param {number} id @returns {Promise<string>} what is wrong; "" if nothing */
+  /**
+   * Check all checksums of a file.
+   * @param {number} id
+   * @returns {Promise<string>} what is wrong; "" if nothing
+   */
   verify(id) {
     return new Promise((resolve) => {
       this.urgent.push({
@@ -112,7 +125,10 @@ export class WorkerPool {
     }
   }
 
-  /** @param {{ worker: Worker, job: Job | null, number: number }} hand @param {any} message */
+  /**
+   * @param {{ worker: Worker, job: Job | null, number: number }} hand
+   * @param {any} message
+   */
   receive(hand, message) {
     if (message.type === "read") {
       this.readFor(hand.worker, message);
@@ -134,7 +150,10 @@ export class WorkerPool {
     }
   }
 
-  /** @param {Worker} worker @param {{ number: number, id: number, start: number, end: number }} request */
+  /**
+   * @param {Worker} worker
+   * @param {{ number: number, id: number, start: number, end: number }} request
+   */
   async readFor(worker, { number, id, start, end }) {
     try {
       const bytes = await this.sources.get(id)?.read(start, end);
@@ -148,7 +167,12 @@ export class WorkerPool {
 
 const RANGE_CACHE = 2 ** 26; // Bytes of a file from a server that are kept, so that no worker asks twice.
 
-/** Count what is read from a server, and read no range twice. @param {Source} source @param {(bytes: number) => void} count @returns {Source} */
+/**
+ * Count what is read from a server, and read no range twice.
+ * @param {Source} source
+ * @param {(bytes: number) => void} count
+ * @returns {Source}
+ */
 export function sharedSource(source, count) {
   /** @type {Map<string, Promise<Uint8Array>>} */
   const ranges = new Map();

@@ -53,8 +53,8 @@ export const F64X2 = {
   sub: vector(0xf1),
   mul: vector(0xf2),
   div: vector(0xf3),
-  min: vector(0xf4),
-  max: vector(0xf5),
+  min: vector(0xf6), // of the kind that is one instruction, whatever it makes of NaN
+  max: vector(0xf7),
   floor: vector(0x75),
   nearest: vector(0x94),
   splat: vector(0x14),
@@ -76,6 +76,8 @@ export const load = (offset = 0) => memory(0x00, 0, offset);
 export const loadSplat32 = (offset = 0) => memory(0x09, 2, offset);
 /** @param {number} [offset] */
 export const loadSplat64 = (offset = 0) => memory(0x0a, 3, offset);
+/** @param {number} [offset] */
+export const load32 = (offset = 0) => [0x28, 2, ...unsigned(offset)];
 /** @param {number} [offset] */
 export const store = (offset = 0) => memory(0x0b, 0, offset);
 
@@ -111,6 +113,14 @@ export const increase = (local, value) => [...get(local), ...value, ...add, ...s
 export const repeat = (left, end, body) => [0x03, 0x40, ...body.flat(), ...get(left), ...get(end), 0x49, 0x0d, 0, 0x0b];
 
 /**
+ * Run code if one local is below another.
+ * @param {number} low
+ * @param {number} high
+ * @param {Code[]} body
+ */
+export const ifBelow = (low, high, body) => [...get(low), ...get(high), 0x49, 0x04, 0x40, ...body.flat(), 0x0b];
+
+/**
  * A function.
  * @typedef {object} Definition
  * @property {string} name
@@ -135,7 +145,7 @@ function name(text) {
  * The bytes of a module that exports some functions, and its memory.
  * @param {Definition[]} functions
  */
-export function assemble(functions) {
+function assemble(functions) {
   const types = functions.map(({ parameters, results }) => [
     ...[0x60, ...unsigned(parameters.length), ...parameters],
     ...[...unsigned(results.length), ...results],
@@ -158,4 +168,20 @@ export function assemble(functions) {
     ]),
     ...section(10, bodies),
   ]);
+}
+
+/**
+ * The exports of a module of some functions; null where the engine has no vectors, or a page forbids it to compile.
+ * @param {Definition[]} functions
+ * @returns {unknown}
+ */
+export function instantiate(functions) {
+  const bytes = assemble(functions);
+  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(bytes)) return null;
+  try {
+    return new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) return null; // A content security policy forbids it.
+    throw error;
+  }
 }

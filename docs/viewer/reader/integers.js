@@ -6,6 +6,7 @@
  */
 
 import * as kernels from "./kernels.js";
+import { newArrays } from "./kernels.js";
 import { bitLength, FAR, gridOf, indexOf, knownOrbits, Layout, mirrored, NEAR, ORDER, SHELLS } from "./neighbours.js";
 import { FLAT, MEDIUM, numbersOf, readNumber, readNumbers, STEEP, Tables } from "./tokens.js";
 
@@ -25,28 +26,6 @@ const VOTES = [4, 2, 1]; // A known neighbour that is background counts so much,
  * @property {number} bound
  * @property {number} taper
  */
-
-/** Arrays that are used again by the next box; none is given out. */
-class Scratch {
-  constructor() {
-    /** @type {Map<string, Float64Array>} */
-    this.arrays = new Map();
-  }
-
-  /**
-   * @param {string} name
-   * @param {number} size
-   */
-  get(name, size) {
-    const known = this.arrays.get(name);
-    if (known && known.length >= size) return known;
-    const array = new Float64Array(size);
-    this.arrays.set(name, array);
-    return array;
-  }
-}
-
-const SCRATCH = new Scratch();
 
 /**
  * Decode a box of integers.
@@ -68,10 +47,10 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
   const top = bitLength(Math.max(...shape) - 1) - 1;
   /** @type {{layout: Layout, values: Float64Array, errors: Float64Array} | null} */
   let above = null;
+  const arrays = arraysOf(shape, last);
   for (let level = top; level >= last; level--) {
     const layout = new Layout(gridOf(shape, level));
-    const values = SCRATCH.get(`values ${level & 1}`, 8 * layout.size);
-    const errors = SCRATCH.get(`errors ${level & 1}`, 8 * layout.size);
+    const [values, errors] = arrays.levels[(level - last) & 1];
     if (above) {
       above.layout.gather(above.values, values, layout);
       above.layout.gather(above.errors, errors, layout);
@@ -85,7 +64,7 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
     known[0] = true;
     for (const parity of ORDER) {
       if (layout.grid.some((n, axis) => n <= parity[axis])) continue;
-      const stage = new Stage(layout, values, errors, parity, known, range, level);
+      const stage = new Stage(layout, values, errors, arrays, parity, known, range, level);
       const seen = hidden ? seenVoxels(hidden, shape, parity, level, layout.shape(parity)) : null;
       stage.decode(stack, { background, tables, flags, stored, seen });
       layout.repeatFaces(values, parity);
@@ -98,6 +77,33 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
   const out = new Float64Array(nz * ny * nx).fill(first);
   if (above) above.layout.gather(above.values, out, { origin: 0, plane: ny * nx, row: nx });
   return out;
+}
+
+/**
+ * Arrays for two levels at a time, and for predictions.
+ * @param {Triple} shape
+ * @param {number} last
+ */
+function arraysOf(shape, last) {
+  const finest = new Layout(gridOf(shape, last));
+  const coarser = new Layout(gridOf(shape, last + 1));
+  const [one, two] = [8 * finest.size, 8 * coarser.size];
+  const [values, errors, ofCoarser, errorsOfCoarser, prediction, activities] = newArrays([
+    one,
+    one,
+    two,
+    two,
+    finest.size,
+    finest.plane,
+  ]);
+  return {
+    levels: [
+      [values, errors],
+      [ofCoarser, errorsOfCoarser],
+    ],
+    prediction,
+    activities,
+  };
 }
 
 /**
@@ -128,12 +134,15 @@ class Stage {
    * @param {Layout} layout
    * @param {Float64Array} values
    * @param {Float64Array} errors
+   * @param {{prediction: Float64Array, activities: Float64Array}} arrays
    * @param {Triple} parity
    * @param {boolean[]} known
    * @param {Range} range
    * @param {number} level
    */
-  constructor(layout, values, errors, parity, known, range, level) {
+  constructor(layout, values, errors, { prediction, activities }, parity, known, range, level) {
+    this.prediction = prediction;
+    this.activities = activities;
     this.layout = layout;
     this.values = values;
     this.errors = errors;
@@ -162,8 +171,7 @@ class Stage {
   decode(stack, { background, tables, flags, stored, seen }) {
     const { weights, activity } = this._weights(stack, stored);
     const classes = new Uint8Array(this.size);
-    const prediction = SCRATCH.get("prediction", this.layout.size);
-    this._foresee(weights, activity, prediction, classes);
+    this._foresee(weights, activity, classes);
     const empty = flags ? this._flags(stack, flags, background, seen) : null;
     let coded = null;
     if (seen || empty) {
@@ -180,7 +188,7 @@ class Stage {
       steps = new Float64Array(this.size);
       for (let at = 0; at < count; at++) steps[coded[at]] = numbers[at];
     }
-    this._place(prediction, steps, empty, background);
+    this._place(steps, empty, background);
   }
 
   /**
@@ -213,10 +221,9 @@ class Stage {
    * Predictions, in eighths, over the padded places of the stage; and the class of each voxel.
    * @param {number[]} weights
    * @param {number[]} activity
-   * @param {Float64Array} prediction
    * @param {Uint8Array} classes
    */
-  _foresee(weights, activity, prediction, classes) {
+  _foresee(weights, activity, classes) {
     const { near, far, high } = this;
     const values = new kernels.TapList();
     const errors = new kernels.TapList();
@@ -251,7 +258,8 @@ class Stage {
       taps: { values: values.taps(), errors: errors.taps(), spread: spread.taps(), sizes: sizes.taps() },
       line,
       pairs: line ? this._pairs() : [],
-      prediction,
+      prediction: this.prediction,
+      activities: this.activities,
       classes,
     };
     if (most < 2 ** 53 && mostActivity < 2 ** 53) kernels.foresee(work);
@@ -307,13 +315,12 @@ class Stage {
 
   /**
    * Put values and errors where they belong.
-   * @param {Float64Array} prediction
    * @param {Float64Array} steps k of each voxel
    * @param {Uint8Array | null} empty which voxels are background
    * @param {number} background
    */
-  _place(prediction, steps, empty, background) {
-    const { values, errors, shape, step, high, start } = this;
+  _place(steps, empty, background) {
+    const { prediction, values, errors, shape, step, high, start } = this;
     const { plane, row } = this.layout;
     let voxel = 0;
     for (let z = 0; z < shape[0]; z++) {

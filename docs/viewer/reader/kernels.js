@@ -1,5 +1,7 @@
 /** The arithmetic of a stage of a residual: predictions and classes of its voxels. */
 
+import { arraysInMemory, KERNELS, stageOf } from "./simd_stage.js";
+
 /** @typedef {import("./head.js").Triple} Triple */
 
 /**
@@ -24,6 +26,7 @@
  * @property {number} line weight of the mean along lines
  * @property {{one: number, other: number, square: number}[]} pairs
  * @property {Float64Array} prediction
+ * @property {Float64Array} activities of a plane; overwritten
  * @property {Uint8Array} classes
  */
 
@@ -65,16 +68,30 @@ const TOTAL = new Float64Array(CHUNK);
 const ABOVE = new Float64Array(CHUNK);
 const BELOW = new Float64Array(CHUNK);
 const CENTRE = new Float64Array(CHUNK);
-let activities = new Float64Array(CHUNK);
+
+/**
+ * Arrays of a stage; they are used again by the next.
+ * @param {number[]} sizes
+ */
+export function newArrays(sizes) {
+  return KERNELS ? arraysInMemory(KERNELS, sizes) : sizes.map((size) => new Float64Array(size));
+}
 
 /**
  * Predictions and classes, where all sums are below 2^53.
  * @param {Work} work
  */
 export function foresee(work) {
-  const { values, errors, shape, row, plane, high, taps, prediction } = work;
+  const { values, errors, shape, row, plane, high, taps, prediction, activities } = work;
   const span = (shape[1] - 1) * row + shape[2];
-  if (activities.length < span) activities = new Float64Array(span);
+  if (KERNELS) {
+    const ofPlane = stageOf(KERNELS, work, activities);
+    for (let z = 0; z < shape[0]; z++) {
+      ofPlane(z);
+      classify(work, z);
+    }
+    return;
+  }
   for (let z = 0; z < shape[0]; z++) {
     for (let first = 0; first < span; first += CHUNK) {
       const n = Math.min(CHUNK, span - first);
@@ -215,7 +232,7 @@ const POWERS = Float64Array.from({ length: 64 }, (_, exponent) => 2 ** exponent)
  * @param {Work} work
  * @param {number} z
  */
-function classify({ shape, row, plane, step, prediction, classes }, z) {
+function classify({ shape, row, plane, step, prediction, activities, classes }, z) {
   const unit = 128 * step;
   const isFine = step === 1;
   for (let y = 0; y < shape[1]; y++) {

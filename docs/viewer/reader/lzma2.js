@@ -48,7 +48,9 @@ export class Lzma2 {
     /** First byte that matches may reach. */
     this.oldest = done;
     this.dictionary = dictionary;
-    [this.lc, this.lp, this.pb] = [0, 0, 0];
+    this.lc = 0;
+    this.lp = 0;
+    this.pb = 0;
     this.isMatch = new Uint16Array(N_STATES * POSITION_STATES);
     this.isRep = new Uint16Array(N_STATES);
     this.isRep0 = new Uint16Array(N_STATES);

@@ -4,13 +4,14 @@
  */
 
 import {
-  assemble,
+  add,
   constant,
   F32,
   F32X4,
   get,
   I32,
   increase,
+  instantiate,
   load,
   loadSplat32,
   repeat,
@@ -55,7 +56,7 @@ function layerCode() {
   const points = repeat(p, count, [
     ...sums.map((sum, at) => [...get(at % 2 ? b1 : b0), ...set(sum)]),
     ...rows.map((row, at) => [...get(at ? rows[at - 1] : xp), ...(at ? [...get(xStride), 0x6a] : []), ...set(row)]),
-    [...get(w), ...get(o), 0x6a, ...set(wp), ...constant(0), ...set(i)],
+    [...get(w), ...get(o), ...add, ...set(wp), ...constant(0), ...set(i)],
     inner,
     ...rows.map((_, at) => [
       ...[...get(yp), ...get(sums[2 * at]), ...store()],
@@ -66,9 +67,9 @@ function layerCode() {
     increase(p, constant(4)),
   ]);
   const outputs = repeat(o, wStride, [
-    [...get(bias), ...get(o), 0x6a, ...load(), ...set(b0)],
-    [...get(bias), ...get(o), 0x6a, ...load(16), ...set(b1)],
-    [...get(x), ...set(xp), ...get(y), ...get(o), 0x6a, ...set(yp), ...constant(0), ...set(p)],
+    [...get(bias), ...get(o), ...add, ...load(), ...set(b0)],
+    [...get(bias), ...get(o), ...add, ...load(16), ...set(b1)],
+    [...get(x), ...set(xp), ...get(y), ...get(o), ...add, ...set(yp), ...constant(0), ...set(p)],
     points,
     increase(o, constant(32)),
   ]);
@@ -147,17 +148,7 @@ function sineCode() {
  * @property {WebAssembly.Memory} memory
  */
 
-/** @returns {Kernels | null} null where the engine has no vectors, or a page forbids it to compile */
-function instantiate() {
-  try {
-    const compiled = new WebAssembly.Module(assemble([layerCode(), largestCode(), sineCode()]));
-    return /** @type {Kernels} */ (/** @type {unknown} */ (new WebAssembly.Instance(compiled).exports));
-  } catch {
-    return null; // The same is done in JavaScript.
-  }
-}
-
-export const KERNELS = instantiate();
+export const KERNELS = /** @type {Kernels | null} */ (instantiate([layerCode(), largestCode(), sineCode()]));
 
 const PAGE = 2 ** 16;
 export const TILE = 64; // Points whose features of two layers fit into the first cache of a core.

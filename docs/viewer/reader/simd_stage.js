@@ -1,0 +1,215 @@
+/** Predictions of a stage of a residual in WebAssembly, two f64 at a time: what `foresee` of kernels.js does. */
+
+import {
+  add,
+  constant,
+  F64,
+  F64X2,
+  get,
+  I32,
+  ifBelow,
+  increase,
+  instantiate,
+  load,
+  load32,
+  loadSplat64,
+  repeat,
+  set,
+  splatF64,
+  store,
+  V128,
+} from "./assembler.js";
+
+/** @typedef {import("./assembler.js").Code} Code */
+/** @typedef {import("./kernels.js").Taps} Taps */
+/** @typedef {import("./kernels.js").Work} Work */
+
+const VECTORS = 4; // Of two numbers, which are worked on together.
+export const SLACK = 2 * VECTORS; // Numbers behind an array that may be read, or overwritten.
+const TAP = 16; // Bytes: f64 factor, i32 distance.
+const PAIR = 16; // Bytes: f64 square, i32 distances of both.
+
+/** @returns {import("./assembler.js").Definition} */
+function stageCode() {
+  const [source, size, prediction, activity] = [0, 1, 2, 3];
+  const [taps, pairs, spread, sizes, end] = [4, 5, 6, 7, 8];
+  const [lineOne, mostOne, noiseOne] = [9, 10, 11];
+  const [i, p, at, other] = [12, 13, 14, 15];
+  const sums = [16, 17, 18, 19];
+  const centres = [20, 21, 22, 23];
+  const [above, below] = [
+    [24, 25],
+    [26, 27],
+  ];
+  const [f, u, v, d, line, most, noise] = [28, 29, 30, 31, 32, 33, 34];
+  /** @param {number} offset of the distance in a record @param {number} into */
+  const place = (offset, into) => [
+    ...get(source),
+    ...get(i),
+    ...add,
+    ...get(p),
+    ...load32(offset),
+    ...add,
+    ...set(into),
+  ];
+  /** @param {number} first @param {number} stop @param {(vector: number) => Code} term */
+  const overTaps = (first, stop, term) => [
+    ...[...get(first), ...set(p)],
+    ...ifBelow(first, stop, [
+      repeat(p, stop, [
+        place(8, at),
+        [...get(p), ...loadSplat64(), ...set(f)],
+        ...sums.map((sum, vector) => [
+          ...get(sum),
+          ...get(f),
+          ...term(vector),
+          ...F64X2.mul,
+          ...F64X2.add,
+          ...set(sum),
+        ]),
+        increase(p, constant(TAP)),
+      ]),
+    ]),
+  ];
+  /** Means along lines, of two of the vectors. @param {number} half */
+  const lines = (half) => [
+    ...[...above, ...below].flatMap((sum) => [...splatF64(0), ...set(sum)]),
+    ...[...get(pairs), ...set(p)],
+    ...repeat(p, spread, [
+      place(8, at),
+      place(12, other),
+      [...get(p), ...loadSplat64(), ...set(f)],
+      ...[0, 1].map((vector) => [
+        ...[...get(at), ...load(32 * half + 16 * vector), ...set(u)],
+        ...[...get(other), ...load(32 * half + 16 * vector), ...set(v)],
+        ...[...get(u), ...get(v), ...F64X2.sub, ...set(d)],
+        ...[...splatF64(1), ...get(d), ...get(d), ...F64X2.mul, ...get(noise), ...F64X2.add],
+        ...[...get(f), ...F64X2.mul, ...F64X2.div, ...set(d)],
+        ...[...get(above[vector]), ...get(d), ...get(u), ...get(v), ...F64X2.add, ...F64X2.mul, ...F64X2.add],
+        ...[...set(above[vector]), ...get(below[vector]), ...get(d), ...F64X2.add, ...set(below[vector])],
+      ]),
+      increase(p, constant(PAIR)),
+    ]),
+    ...[0, 1].flatMap((vector) => [
+      ...[...get(sums[2 * half + vector]), ...get(line)],
+      ...[...splatF64(4), ...get(above[vector]), ...F64X2.mul, ...get(below[vector]), ...F64X2.div, ...F64X2.nearest],
+      ...[...splatF64(0), ...F64X2.max, ...get(most), ...F64X2.min],
+      ...[...F64X2.mul, ...F64X2.add, ...set(sums[2 * half + vector])],
+    ]),
+  ];
+  /** @param {number} vector */
+  const fromTap = (vector) => [...get(at), ...load(16 * vector)];
+  const block = [
+    sums.flatMap((sum) => [...splatF64(128), ...set(sum)]),
+    overTaps(taps, pairs, fromTap),
+    ifBelow(pairs, spread, [lines(0), lines(1)]),
+    ...sums.map((sum, vector) => [
+      ...[...get(sum), ...splatF64(1 / 256), ...F64X2.mul, ...F64X2.floor],
+      ...[...splatF64(0), ...F64X2.max, ...get(most), ...F64X2.min, ...set(u)],
+      ...[...get(prediction), ...get(i), ...add, ...get(u), ...store(16 * vector)],
+      ...[...get(u), ...splatF64(4), ...F64X2.add, ...splatF64(1 / 8), ...F64X2.mul, ...F64X2.floor],
+      ...[...set(centres[vector]), ...splatF64(0), ...set(sum)],
+    ]),
+    overTaps(spread, sizes, (vector) => [...fromTap(vector), ...get(centres[vector]), ...F64X2.sub, ...F64X2.abs]),
+    overTaps(sizes, end, (vector) => [...fromTap(vector), ...F64X2.abs]),
+    ...sums.map((sum, vector) => [...get(activity), ...get(i), ...add, ...get(sum), ...store(16 * vector)]),
+    increase(i, constant(16 * VECTORS)),
+  ];
+  return {
+    name: "stage",
+    parameters: [...new Array(9).fill(I32), F64, F64, F64],
+    results: [],
+    locals: [...new Array(4).fill(I32), ...new Array(19).fill(V128)],
+    body: [
+      [...get(lineOne), ...F64X2.splat, ...set(line)],
+      [...get(mostOne), ...F64X2.splat, ...set(most)],
+      [...get(noiseOne), ...F64X2.splat, ...set(noise)],
+      repeat(i, size, block),
+    ],
+  };
+}
+
+/**
+ * @typedef {object} Kernels
+ * @property {(source: number, size: number, prediction: number, activity: number, taps: number, pairs: number,
+ *   spread: number, sizes: number, end: number, line: number, most: number, noise: number) => void} stage
+ * @property {WebAssembly.Memory} memory
+ */
+
+export const KERNELS = /** @type {Kernels | null} */ (instantiate([stageCode()]));
+
+const PAGE = 2 ** 16;
+const TABLES = 2 ** 15; // Bytes at the begin of the memory: records of at most 7 orbits of 8, 9 of 8, and 28 pairs.
+
+/**
+ * Arrays of numbers in the memory of the kernels; those that were given out before are overwritten.
+ * @param {Kernels} kernels
+ * @param {number[]} sizes
+ */
+export function arraysInMemory({ memory }, sizes) {
+  const ends = sizes.map(() => 0);
+  let at = TABLES;
+  for (const [number, size] of sizes.entries()) {
+    ends[number] = at;
+    at += 8 * (size + SLACK);
+  }
+  const missing = Math.ceil((at - memory.buffer.byteLength) / PAGE);
+  if (missing > 0) memory.grow(missing);
+  return sizes.map((size, number) => new Float64Array(memory.buffer, ends[number], size));
+}
+
+/**
+ * Predictions and activities of a plane of a stage, whose arrays are in the memory.
+ * @param {Kernels} kernels
+ * @param {Work} work
+ * @param {Float64Array} activities
+ */
+export function stageOf(kernels, work, activities) {
+  const { taps, values, errors, pairs, prediction, high, step, line } = work;
+  const view = new DataView(kernels.memory.buffer);
+  let at = 0;
+  /** @param {number} number @param {number} one @param {number} other */
+  const record = (number, one, other) => {
+    view.setFloat64(at, number, true);
+    view.setInt32(at + 8, one, true);
+    view.setInt32(at + 12, other, true);
+    at += TAP;
+  };
+  const toErrors = errors.byteOffset - values.byteOffset;
+  /** @param {Taps} some @param {number} offset */
+  const records = ({ distances, factors }, offset) => {
+    for (const [tap, distance] of distances.entries()) if (factors[tap]) record(factors[tap], 8 * distance + offset, 0);
+  };
+  records(taps.values, 0);
+  records(taps.errors, toErrors);
+  const ofPairs = at;
+  for (const { one, other, square } of pairs) record(square, 8 * one, 8 * other);
+  const ofSpread = at;
+  records(taps.spread, 0);
+  const ofSizes = at;
+  records(taps.sizes, toErrors);
+  const end = at;
+  const most = 8 * high;
+  const noise = 2 * step * step;
+  const first = values.byteOffset + 8 * work.start;
+  const bytes = 8 * ((work.shape[1] - 1) * work.row + work.shape[2]);
+  /** @param {number} z */
+  return (z) => {
+    const place = 8 * z * work.plane;
+    const into = prediction.byteOffset + place;
+    kernels.stage(
+      first + place,
+      bytes,
+      into,
+      activities.byteOffset,
+      0,
+      ofPairs,
+      ofSpread,
+      ofSizes,
+      end,
+      line,
+      most,
+      noise,
+    );
+  };
+}

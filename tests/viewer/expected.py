@@ -1,0 +1,118 @@
+"""What the Python readers make of files, written for the tests of the JavaScript reader, which read it back.
+
+    export PYTHONPATH=src:tests:tests/hostile
+    python tests/viewer/expected.py golden FOLDER/golden.bin
+    python tests/viewer/expected.py hostile FOLDER/hostile.bin --inputs 20000 --seed 1
+    EXPECTED=FOLDER node --test tests/viewer/reader.test.mjs
+
+``golden`` are the golden files with their values by docs/reader.py, ``hostile`` mutated files with the verdict of
+napari-tinc on each. Both are rows of records: u8 verdict, u32 length of the file, u32 length of the values, the file,
+the values (little-endian, of the dtype of the file).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from mutator import DECODED, Mutator
+
+from napari_tinc.decoding.bounded_box import BoundedBox
+from napari_tinc.decoding.volume import TincVolume
+from napari_tinc.errors import TincError
+from napari_tinc.format.chunks import Ancillary
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.tinc"))
+REFUSED, EXACT, NETWORKS, OPENED, EITHER = range(5)  # Verdicts: the last two say that it is opened, and nothing.
+Record = tuple[int, bytes, bytes]
+
+
+def golden() -> Iterator[Record]:
+    """Yield each golden file with the values that docs/reader.py finds."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    import reader
+
+    records = json.loads((ROOT / "tests" / "golden" / "golden.json").read_text())
+    for path in GOLDEN:
+        data = path.read_bytes()
+        with np.errstate(all="ignore"):
+            values = reader.decode(data)
+        yield EXACT if "crc32" in records[path.stem] else NETWORKS, data, values.tobytes()
+
+
+def hostile(seed: int, n_inputs: int) -> Iterator[Record]:
+    """Yield mutated files with the verdict of napari-tinc."""
+    mutator = Mutator(seed, [path.read_bytes() for path in GOLDEN])
+    for _ in range(n_inputs):
+        data = mutator.next()
+        with np.errstate(all="ignore"):
+            verdict, values = judged(data)
+        yield verdict, data, values
+
+
+def judged(data: bytes) -> tuple[int, bytes]:
+    """Return the verdict on a file, and its values if they can be compared."""
+    try:
+        volume = TincVolume(data)
+    except TincError:
+        return REFUSED, b""
+    try:
+        if not has_plain_json(volume):
+            return EITHER, b""
+        if volume.size > DECODED:
+            volume.parts.check()
+            _ = volume.dtype, volume.axis_labels, volume.channels, volume.provenance, volume.details, volume.fill
+            return OPENED, b""
+        volume.verify()
+        values = np.asarray(volume)
+    except TincError:
+        return (EITHER if volume.size > DECODED else REFUSED), b""
+    exact = all(isinstance(part, BoundedBox) for _, _, part in volume.boxes())
+    return EXACT if exact else NETWORKS, values.tobytes()
+
+
+def has_plain_json(volume: TincVolume) -> bool:
+    """Return False for JSON on which parsers may differ: other encodings, NaN, numbers or nests without end."""
+
+    def refuse(text: str) -> None:
+        raise ValueError(text)
+
+    for role in (Ancillary.META, Ancillary.PROVENANCE):
+        for chunk in volume.parts.ancillary(role)[:1]:
+            try:
+                json.loads(chunk.payload)
+            except (ValueError, RecursionError):
+                return "integer string conversion" not in str(sys.exc_info()[1]) and sys.exc_info()[0] is not RecursionError
+            try:
+                json.loads(chunk.payload.decode(), parse_constant=refuse)
+            except ValueError:
+                return False
+    return True
+
+
+def write(path: Path, records: Iterator[Record]) -> None:
+    """Write records to a file."""
+    with path.open("wb") as file:
+        for verdict, data, values in records:
+            file.write(struct.pack("<BII", verdict, len(data), len(values)) + data + values)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=["golden", "hostile"])
+    parser.add_argument("path", type=Path, help="where the records are written to")
+    parser.add_argument("--inputs", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    options.path.parent.mkdir(parents=True, exist_ok=True)
+    write(options.path, golden() if options.kind == "golden" else hostile(options.seed, options.inputs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+/** The JavaScript reader against the Python ones; see expected.py, which writes what is read here. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test from "node:test";
+import { fileURLToPath } from "node:url";
+import { decodeAll, open, TincError } from "../../docs/viewer/reader/open.js";
+import { bytesSource } from "../../docs/viewer/reader/sources.js";
+
+const GOLDEN = fileURLToPath(new URL("../golden/", import.meta.url));
+const { EXPECTED } = process.env;
+const [REFUSED, EXACT, NETWORKS, OPENED, EITHER] = [0, 1, 2, 3, 4];
+const SECONDS = 1; // Of CPU, for any input.
+const TYPES = { u1: Uint8Array, i1: Int8Array, u2: Uint16Array, i2: Int16Array, u4: Uint32Array, i4: Int32Array };
+Object.assign(TYPES, { f2: Uint16Array, f4: Float32Array, f8: Float64Array });
+
+/** @param {string} name */
+function* records(name) {
+  const all = readFileSync(join(EXPECTED, name));
+  for (let at = 0; at < all.length; ) {
+    const [verdict, size, nbytes] = [all[at], all.readUInt32LE(at + 1), all.readUInt32LE(at + 5)];
+    const data = new Uint8Array(all.subarray(at + 9, at + 9 + size));
+    at += 9 + size + nbytes;
+    yield { verdict, data, values: all.subarray(at - nbytes, at) };
+  }
+}
+
+/** @param {number} bits */
+function half(bits) {
+  const [exponent, fraction, sign] = [(bits >> 10) & 31, bits & 1023, bits & 0x8000 ? -1 : 1];
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return exponent ? sign * (1024 + fraction) * 2 ** (exponent - 25) : sign * fraction * 2 ** -24;
+}
+
+/** Whether two arrays are equal, bit for bit, but for NaN of half floats. */
+function same(found, expected, dtype, isBool) {
+  if (dtype === "f2") return found.every((value, at) => Object.is(value, half(expected[at])));
+  if (isBool) return found.every((value, at) => +(value > 0) === expected[at]);
+  return Buffer.compare(Buffer.from(found.buffer), Buffer.from(expected.buffer)) === 0;
+}
+
+/** The largest difference, as a share of the range, of voxels that differ by more than a rounding to the dtype. */
+function difference(found, expected, file) {
+  const { dtype, lo, hi, bool } = file;
+  let largest = 0;
+  for (const [at, one] of found.entries()) {
+    const value = bool ? +(one > 0) : one;
+    const wanted = dtype === "f2" ? half(expected[at]) : expected[at];
+    const ulp = dtype === "f2" ? 2 ** -10 * Math.abs(wanted) + 2 ** -24 : dtype === "f4" ? 2 ** -23 * Math.abs(wanted) : 0;
+    const off = Math.abs(value - wanted) - (dtype[0] === "f" ? ulp : 1);
+    if (off > 0) largest = Math.max(largest, off / Math.max(hi - lo, Number.MIN_VALUE));
+    else if (Number.isNaN(off)) return Number.NaN;
+  }
+  return largest;
+}
+
+/** Open, verify and decode a file; null if it is refused. Anything else that is thrown is a finding. */
+async function read(data, isWhole = true) {
+  try {
+    const file = await open(bytesSource(data));
+    if (!isWhole) return { file, values: null };
+    await file.verify();
+    return { file, values: (await decodeAll(data)).values };
+  } catch (error) {
+    if (!(error instanceof TincError)) throw error;
+    return null;
+  }
+}
+
+test("golden files have the values of docs/reader.py", { skip: !EXPECTED }, async () => {
+  let count = 0;
+  for (const { verdict, data, values } of records("golden.bin")) {
+    const { file, values: found } = await read(data);
+    const expected = new TYPES[file.dtype](new Uint8Array(values).buffer);
+    assert.equal(found.length, expected.length);
+    if (verdict === EXACT) assert.ok(same(found, expected, file.dtype, false));
+    else {
+      assert.ok(difference(found, expected, file) < 1e-6);
+      const differing = found.reduce((n, value, at) => n + +(value !== expected[at]), 0);
+      if (file.dtype[0] !== "f") assert.ok(differing <= 2 + found.length / 1000 || file.hi - file.lo > 2 ** 24);
+    }
+    count++;
+  }
+  assert.ok(count >= 60);
+});
+
+test("every single-bit flip of five golden files is refused", async () => {
+  for (const name of ["voxel", "exact-constant", "trained-constant", "unknown-ancillary", "exact-mask"]) {
+    const data = new Uint8Array(readFileSync(`${GOLDEN}${name}.tinc`));
+    assert.ok(await read(data));
+    for (let bit = 0; bit < 8 * data.length; bit++) {
+      data[bit >> 3] ^= 1 << (bit & 7);
+      assert.equal(await read(data), null, `${name}: flip of bit ${bit}`);
+      data[bit >> 3] ^= 1 << (bit & 7);
+    }
+  }
+});
+
+test("files that were cut off are refused", async () => {
+  for (const name of ["trained", "trained-blocks", "exact-mask"]) {
+    const data = new Uint8Array(readFileSync(`${GOLDEN}${name}.tinc`));
+    for (let size = 0; size < data.length; size += size < 200 ? 1 : 11) {
+      assert.equal(await read(data.subarray(0, size), false), null, `${name}: ${size} bytes`);
+    }
+  }
+});
+
+test("hostile files are refused, or decoded as napari-tinc does", { skip: !EXPECTED }, async (context) => {
+  const counts = [0, 0, 0, 0, 0];
+  let [near, slowest, number] = [0, 0, -1];
+  /** @type {string[]} */
+  const findings = [];
+  for (const { verdict, data, values } of records("hostile.bin")) {
+    number++;
+    counts[verdict]++;
+    const began = process.cpuUsage();
+    let result;
+    try {
+      result = await read(data, verdict !== OPENED);
+    } catch (error) {
+      findings.push(`input ${number}: ${error.stack}`);
+      continue;
+    }
+    const { user, system } = process.cpuUsage(began);
+    slowest = Math.max(slowest, (user + system) / 1e6);
+    if ((user + system) / 1e6 > SECONDS) findings.push(`input ${number}: ${(user + system) / 1e6} s of CPU`);
+    if (verdict === EITHER) continue;
+    if ((result === null) !== (verdict === REFUSED)) {
+      findings.push(`input ${number}: verdict is ${verdict}, and it is ${result ? "read" : "refused"}`);
+    } else if (verdict === EXACT || verdict === NETWORKS) {
+      const { file, values: found } = result;
+      const expected = new TYPES[file.dtype](new Uint8Array(values).buffer);
+      if (found.length !== expected.length) findings.push(`input ${number}: ${found.length} values`);
+      else if (verdict === EXACT && !same(found, expected, file.dtype, file.bool)) findings.push(`input ${number}: values`);
+      // Weights of hostile networks are large, and the sines of large sums are those of rounding errors.
+      else if (verdict === NETWORKS) near += +(difference(found, expected, file) < 1e-4);
+    }
+  }
+  context.diagnostic(`verdicts ${counts}, ${near} networks near, slowest ${slowest.toFixed(2)} s`);
+  assert.deepEqual(findings.slice(0, 20), []);
+  assert.ok(near > 0.8 * counts[NETWORKS]);
+});
