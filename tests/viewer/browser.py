@@ -21,7 +21,7 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --disable-sync --mute-audio --hide-scrollbars "
     "--disable-features=Translate,MediaRouter --remote-debugging-pipe"
 )
-SECONDS = 30.0  # for any answer of the browser, on a machine that runs other tests
+SECONDS = 20.0  # for any answer of the browser, on a machine that runs other tests
 
 
 class Browser:
@@ -129,8 +129,8 @@ class Page:
     def middle(self, selector: str) -> tuple[float, float]:
         """Return where the middle of an element is, in pixels."""
         box = self.evaluate(
-            f"(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect(); "
-            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+            f"(() => {{ const found = document.querySelector({selector!r}); found.scrollIntoView({{block: 'nearest'}}); "
+            "const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         return box[0], box[1]
 

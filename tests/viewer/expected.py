@@ -88,7 +88,10 @@ def has_plain_json(volume: TincVolume) -> bool:
             try:
                 json.loads(chunk.payload)
             except (ValueError, RecursionError):
-                return "integer string conversion" not in str(sys.exc_info()[1]) and sys.exc_info()[0] is not RecursionError
+                return (
+                    "integer string conversion" not in str(sys.exc_info()[1])
+                    and sys.exc_info()[0] is not RecursionError
+                )
             try:
                 json.loads(chunk.payload.decode(), parse_constant=refuse)
             except ValueError:
