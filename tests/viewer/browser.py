@@ -129,8 +129,9 @@ class Page:
     def middle(self, selector: str) -> tuple[float, float]:
         """Return where the middle of an element is, in pixels."""
         box = self.evaluate(
-            f"(() => {{ const found = document.querySelector({selector!r}); found.scrollIntoView({{block: 'nearest'}}); "
-            "const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+            f"(() => {{ const found = document.querySelector({selector!r}); "
+            "found.scrollIntoView({block: 'nearest'}); const box = found.getBoundingClientRect(); "
+            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         return box[0], box[1]
 

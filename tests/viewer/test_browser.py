@@ -1,4 +1,4 @@
-"""The viewer in a real Chromium: files dropped on it and opened by a link, its keys, a page on a disk, and hostile names.
+"""The viewer in a real Chromium: files dropped on it and opened by a link, keys, a page on a disk, hostile names.
 
 How fast it is, benchmarks/speed/browser.py tells.
 """
@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 SAMPLE = ROOT / "src" / "napari_tinc" / "data" / "mri_mni152_crop.tinc"
 FINE = "Object.values(tincViewer.state().planes).every((plane) => plane.quality === 'fine')"
-PIXELS = """Array.from(document.querySelectorAll('.view[data-plane] > canvas')).map((canvas) =>
-  canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.reduce((sum, value) => sum + value, 0))"""
+PIXELS = """Array.from(document.querySelectorAll('.view[data-plane] > canvas')).map((canvas) => canvas.getContext('2d')
+  .getImageData(0, 0, canvas.width, canvas.height).data.reduce((sum, value) => sum + value, 0))"""
 
 
 class CountingStore(Memory):
