@@ -1,6 +1,7 @@
 /** One open file as the page knows it: its facts, and what of it has been decoded. */
 
-import { cellAt, cutGrid, joinCells, sliceBox } from "./geometry.js";
+import { cellAt, cutGrid, joinCells, sliceBox, valueIn } from "./geometry.js";
+import { Preview } from "./preview.js";
 
 /**
  * @typedef {import('./geometry.js').Box} Box
@@ -9,12 +10,12 @@ import { cellAt, cutGrid, joinCells, sliceBox } from "./geometry.js";
  * @typedef {import('./elements.js').Values} Values
  * @typedef {import('./cache.js').ByteCache<Values>} Cache
  * @typedef {import('./words.js').Meta & { whole: number, networks: boolean }} FileMeta
- * @typedef {{ shape: number[], values: Float32Array | Float64Array, factors: number[] }} Coarse
+ * @typedef {import('./preview.js').Coarse} Coarse
  * @typedef {{ values: Values, box: Box }} Piece
  */
 
-const PREVIEW_EDGE = 64; // Cells along the longest axis of the volume that the projection draws.
-const FIRST_EDGE = 32; // Cells along the longest axis of what is asked of networks first.
+const FIRST_EDGE = 16; // Cells along the longest axis of the first look at networks: it takes hundredths of a second.
+const SECOND_EDGE = 32; // Cells along the longest axis of the look that follows.
 const TILE_EDGE = 64; // Voxels along a piece of a slice, about.
 const SMALL_VOLUME = 2 ** 24; // Networks of a volume of at most so many voxels are decoded in small bricks.
 const SMALL_BRICK = 2 ** 12;
@@ -48,7 +49,9 @@ export class Dataset {
     this.bytes = this.voxels * (meta.dtype === "f2" ? 4 : Number(meta.dtype.slice(1)));
     /** @type {Map<number, Coarse>} */
     this.coarse = new Map();
-    /** @type {Map<number, Coarse & { filled: number }>} */
+    /** The factor by which the coarse look at a volume was asked for. @type {Map<number, number>} */
+    this.looks = new Map();
+    /** @type {Map<number, Preview>} */
     this.previews = new Map();
     /** @type {Map<number, Float64Array>} */
     this.leaves = new Map();
@@ -66,9 +69,28 @@ export class Dataset {
     return this.shape.reduce((cells, n) => cells * Math.ceil(n / overviewCell), 1) <= LARGEST_OVERVIEW;
   }
 
-  /** Voxels along a cell of the first, coarse look. */
-  get coarseFactor() {
-    return this.meta.overviewCell || 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(...this.shape) / FIRST_EDGE)));
+  /** Voxels along a cell of the first look at a volume, and of the better one that follows. */
+  get coarseFactors() {
+    if (this.meta.overviewCell || this.meta.flavour !== "tinc")
+      return [this.meta.overviewCell || this.factorOf(SECOND_EDGE)];
+    return [this.factorOf(FIRST_EDGE), this.factorOf(SECOND_EDGE)];
+  }
+
+  /**
+   * Voxels along a cell, a power of two, of which there are about so many along the longest axis.
+   * @param {number} edge
+   */
+  factorOf(edge) {
+    return 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(...this.shape) / edge)));
+  }
+
+  /**
+   * Whether a coarse look at a volume as good as this is there.
+   * @param {number} volume
+   * @param {number} factor
+   */
+  hasLook(volume, factor) {
+    return (this.looks.get(volume) ?? Number.POSITIVE_INFINITY) <= factor;
   }
 
   /**
@@ -228,80 +250,34 @@ export class Dataset {
   keepBrick(prefix, volume, box, key, values) {
     this.cache.set(key, values);
     this.version += 1;
-    if (prefix === this.prefix(volume, true)) this.samplePreview(volume, box, values);
+    if (prefix === this.prefix(volume, true)) this.previewOf(volume).sample(box, values);
   }
 
   /**
    * Keep a coarse look at a volume.
    * @param {number} volume
+   * @param {number} factor that was asked for
    * @param {{ shape: number[], values: Float32Array }} result
    */
-  keepCoarse(volume, { shape, values }) {
-    const factor = this.coarseFactor;
+  keepCoarse(volume, factor, { shape, values }) {
     const factors = shape.map((n, axis) =>
       Math.ceil(this.shape[axis] / factor) === n ? factor : this.shape[axis] / n,
     );
-    this.coarse.set(volume, { shape, values, factors });
-    const preview = this.previewOf(volume);
-    const [, height, width] = preview.shape;
-    for (let i = 0; i < preview.values.length; i++) {
-      const cell = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
-      const at = cell.map((c, axis) =>
-        Math.min(shape[axis] - 1, Math.floor(((c + 0.5) * preview.factors[axis]) / factors[axis])),
-      );
-      if (Number.isNaN(preview.values[i])) preview.values[i] = values[(at[0] * shape[1] + at[1]) * shape[2] + at[2]];
-    }
-    preview.filled = preview.values.length;
+    const coarse = { shape, values, factors };
+    this.coarse.set(volume, coarse);
+    this.looks.set(volume, factor);
+    this.previewOf(volume).fill(coarse);
     this.version += 1;
   }
 
   /**
-   * The volume that the projection draws, NaN where nothing is decoded.
+   * The volume that the projection draws.
    * @param {number} volume
    */
   previewOf(volume) {
-    const known = this.previews.get(volume);
-    if (known) return known;
-    const factor = Math.max(1, Math.max(...this.shape) / PREVIEW_EDGE);
-    const shape = this.shape.map((n) => Math.max(1, Math.round(n / factor)));
-    const factors = shape.map((n, axis) => this.shape[axis] / n);
-    const preview = {
-      shape,
-      factors,
-      values: new Float64Array(shape[0] * shape[1] * shape[2]).fill(Number.NaN),
-      filled: 0,
-    };
+    const preview = this.previews.get(volume) ?? new Preview(this.shape);
     this.previews.set(volume, preview);
     return preview;
-  }
-
-  /**
-   * Take the voxels in the middle of the projection's cells from a brick.
-   * @param {number} volume
-   * @param {Box} box
-   * @param {Values} values
-   */
-  samplePreview(volume, box, values) {
-    const preview = this.previewOf(volume);
-    const places = preview.shape.map((n, axis) => {
-      const found = [];
-      const factor = preview.factors[axis];
-      for (let cell = Math.max(0, Math.floor(box[axis] / factor) - 1); cell < n; cell++) {
-        const voxel = Math.floor((cell + 0.5) * factor);
-        if (voxel >= box[axis + 3]) break;
-        if (voxel >= box[axis]) found.push([cell, voxel]);
-      }
-      return found;
-    });
-    for (const [z, vz] of places[0]) {
-      for (const [y, vy] of places[1]) {
-        for (const [x, vx] of places[2]) {
-          const at = (z * preview.shape[1] + y) * preview.shape[2] + x;
-          if (Number.isNaN(preview.values[at])) preview.filled += 1;
-          preview.values[at] = valueIn(values, box, [vz, vy, vx]);
-        }
-      }
-    }
   }
 }
 
@@ -313,14 +289,4 @@ function brickVoxels({ flavour, whole, shape }) {
   if (flavour !== "tinc") return ARRAY_BRICK;
   if (whole) return Math.min(whole, LARGEST_BRICK);
   return shape[0] * shape[1] * shape[2] <= SMALL_VOLUME ? SMALL_BRICK : BRICK;
-}
-
-/**
- * Value of a voxel in the values of a box.
- * @param {Values} values
- * @param {Box} box
- * @param {number[]} at
- */
-export function valueIn(values, box, [z, y, x]) {
-  return values[((z - box[0]) * (box[4] - box[1]) + y - box[1]) * (box[5] - box[2]) + x - box[2]];
 }

@@ -24,16 +24,8 @@ const SLICES_AHEAD = 2; // Slices before and behind the one on the screen that a
 export function nextJob(scene, running) {
   const free = (/** @type {Dataset} */ dataset, /** @type {string} */ key) =>
     !running.has(key) && !dataset.failed.has(key);
-  for (const { dataset, volumes } of scene.sets) {
-    for (const volume of volumes) {
-      const key = `${dataset.id}/coarse/${volume}`;
-      // One slice alone of a server's file comes soon enough.
-      const wanted = dataset.hasCoarse && (dataset.eager || scene.seen.length > 1);
-      if (!wanted || dataset.coarse.has(volume) || !free(dataset, key)) continue;
-      const done = (/** @type {any} */ result) => dataset.keepCoarse(volume, result);
-      return { key, id: dataset.id, task: "coarse", volume, factor: dataset.coarseFactor, done };
-    }
-  }
+  const first = coarseJob(scene, 0, free);
+  if (first) return first;
   if (scene.leaves) {
     const [{ dataset }] = scene.sets;
     const volume = scene.volume;
@@ -50,7 +42,29 @@ export function nextJob(scene, running) {
   }
   const total = scene.sets.reduce((sum, { dataset, volumes }) => sum + dataset.bytes * volumes.length, 0);
   const fits = total <= KEPT_SHARE * scene.sets[0].dataset.cache.budget;
-  return seenJob(scene, scene.seen, fits, free) ?? backgroundJob(scene, fits, free);
+  return seenJob(scene, scene.seen, fits, free) ?? coarseJob(scene, 1, free) ?? backgroundJob(scene, fits, free);
+}
+
+/**
+ * A coarse look at a volume, if it is quick.
+ * @param {Scene} scene
+ * @param {number} stage 0 for the first look, 1 for a better one
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
+ */
+function coarseJob(scene, stage, free) {
+  for (const { dataset, volumes } of scene.sets) {
+    const factor = dataset.coarseFactors[stage];
+    const quick = dataset.eager || scene.seen.length > 1; // One slice alone of a server's file comes soon enough.
+    if (!factor || !dataset.hasCoarse || !quick) continue;
+    for (const volume of volumes) {
+      const key = `${dataset.id}/coarse${factor}/${volume}`;
+      if (dataset.hasLook(volume, factor) || dataset.isWhole(volume, true) || !free(dataset, key)) continue;
+      const done = (/** @type {any} */ result) => dataset.keepCoarse(volume, factor, result);
+      return { key, id: dataset.id, task: "coarse", volume, factor, done };
+    }
+  }
+  return null;
 }
 
 /**
