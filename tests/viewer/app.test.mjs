@@ -30,6 +30,7 @@ import {
   paintRect,
 } from "../../docs/viewer/app/paint.js";
 import { nextJob } from "../../docs/viewer/app/planner.js";
+import { Preview } from "../../docs/viewer/app/preview.js";
 import { castRays } from "../../docs/viewer/app/rays.js";
 import { openTiff } from "../../docs/viewer/app/tiff.js";
 import { factLines, leafText, promiseText, sizeText } from "../../docs/viewer/app/words.js";
@@ -418,6 +419,20 @@ test("rays: the maximum along a ray, and the first label", () => {
     [...new Set(marked)].sort((a, b) => a - b),
     [0, labelTable()[hashLabel(200) & 4095]],
   );
+});
+
+test("preview: smooth between coarse cells, exact where voxels are known, and labels never mixed", () => {
+  const coarse = { shape: [1, 1, 2], values: Float32Array.of(0, 100), factors: [1, 1, 4] };
+  const preview = new Preview([1, 1, 8]);
+  preview.fill(coarse, true);
+  assert.deepEqual([...preview.values], [0, 0, 12.5, 37.5, 62.5, 87.5, 100, 100]);
+  preview.sample([0, 0, 2, 1, 1, 4], Uint8Array.of(7, 8));
+  preview.fill(coarse, false);
+  assert.deepEqual([...preview.values], [0, 0, 7, 8, 100, 100, 100, 100]);
+  const large = new Preview([256, 16, 200]);
+  assert.deepEqual(large.shape, [64, 4, 50]);
+  large.sample([0, 0, 0, 256, 16, 200], new Uint8Array(256 * 16 * 200).fill(3));
+  assert.deepEqual([large.filled, Math.min(...large.values)], [64 * 4 * 50, 3]);
 });
 
 test("cache: forgets the least recently used beyond its budget", () => {

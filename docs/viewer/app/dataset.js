@@ -266,7 +266,7 @@ export class Dataset {
     const coarse = { shape, values, factors };
     this.coarse.set(volume, coarse);
     this.looks.set(volume, factor);
-    this.previewOf(volume).fill(coarse);
+    this.previewOf(volume).fill(coarse, !this.meta.labels);
     this.version += 1;
   }
 

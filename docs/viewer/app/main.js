@@ -102,6 +102,15 @@ function setTheme(theme) {
   panel.refresh();
 }
 
+/**
+ * Show or hide the panel.
+ * @param {boolean} [shown]
+ */
+function togglePanel(shown = document.body.classList.contains("no-panel")) {
+  document.body.classList.toggle("no-panel", !shown);
+  byId("panel-button", HTMLElement).setAttribute("aria-expanded", String(shown));
+}
+
 /** Show the state of the controls around the views. */
 function showControls() {
   const { first, solo, tool } = viewer;
@@ -261,6 +270,7 @@ const buttons = [
   ["open-second", () => choose(true)],
   ["fit", () => viewer.fit()],
   ["theme", () => setTheme()],
+  ["panel-button", () => togglePanel()],
   ["help-button", () => help.showModal()],
   ["turn", toggleTurning],
 ];
@@ -278,17 +288,19 @@ const keyActs = {
   o: () => choose(false),
   b: () => choose(true),
   t: () => setTheme(),
+  p: () => togglePanel(),
   r: toggleTurning,
   "?": () => help.showModal(),
 };
 addEventListener("keydown", (event) => {
   if (pressKey(viewer, event, keyActs)) event.preventDefault();
 });
-addEventListener("hashchange", openAtStart);
+addEventListener("hashchange", () => askedFor("url") && openAtStart());
 
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 darkQuery.addEventListener("change", () => setTheme(darkQuery.matches ? "dark" : "light"));
 setTheme(darkQuery.matches ? "dark" : "light");
+togglePanel(!matchMedia("(min-width: 761px) and (max-width: 980px)").matches);
 showControls();
 byId("turn", HTMLElement).setAttribute("aria-pressed", String(projection.turning));
 requestAnimationFrame(frame);

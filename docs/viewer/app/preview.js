@@ -1,6 +1,6 @@
 /** A small copy of a volume, which the projection draws and by which windows are set. */
 
-import { valueIn } from "./geometry.js";
+import { clamp, valueIn } from "./geometry.js";
 
 /**
  * @typedef {import('./geometry.js').Box} Box
@@ -26,19 +26,36 @@ export class Preview {
   /**
    * Take what is not known better from a coarse look.
    * @param {Coarse} coarse
+   * @param {boolean} smooth whether values between those of cells mean anything; those of labels do not
    */
-  fill({ shape, values, factors }) {
+  fill({ shape, values, factors }, smooth) {
+    const strides = [shape[1] * shape[2], shape[2], 1];
     const [zs, ys, xs] = this.shape.map((n, axis) =>
-      Array.from({ length: n }, (_, cell) =>
-        Math.min(shape[axis] - 1, Math.floor(((cell + 0.5) * this.factors[axis]) / factors[axis])),
-      ),
+      Array.from({ length: n }, (_, cell) => {
+        const place = clamp(((cell + 0.5) * this.factors[axis]) / factors[axis] - 0.5, 0, shape[axis] - 1);
+        const low = smooth ? Math.floor(place) : Math.round(place);
+        return [low * strides[axis], Math.min(low + 1, shape[axis] - 1) * strides[axis], smooth ? place - low : 0];
+      }),
     );
+    const mix = (/** @type {number} */ a, /** @type {number} */ b, /** @type {number} */ part) =>
+      part ? a + (b - a) * part : a;
     let at = 0;
-    for (const z of zs) {
-      for (const y of ys) {
-        const row = (z * shape[1] + y) * shape[2];
-        for (const x of xs) {
-          if (!this.isVoxel[at]) this.values[at] = values[row + x];
+    for (const [z0, z1, tz] of zs) {
+      for (const [y0, y1, ty] of ys) {
+        for (const [x0, x1, tx] of xs) {
+          if (!this.isVoxel[at]) {
+            const near = mix(
+              mix(values[z0 + y0 + x0], values[z0 + y0 + x1], tx),
+              mix(values[z0 + y1 + x0], values[z0 + y1 + x1], tx),
+              ty,
+            );
+            const far = mix(
+              mix(values[z1 + y0 + x0], values[z1 + y0 + x1], tx),
+              mix(values[z1 + y1 + x0], values[z1 + y1 + x1], tx),
+              ty,
+            );
+            this.values[at] = mix(near, far, tz);
+          }
           at += 1;
         }
       }
