@@ -120,6 +120,7 @@ export class Panel {
     const labels = Boolean(first.meta.labels);
     for (const show of this.checks) show();
     byId("looks", HTMLElement).hidden = labels;
+    byId("display", HTMLElement).hidden = labels && first.meta.volumes < 2;
     setText(byId("caption", HTMLElement), labels ? "Labels in front, coarse" : "Maximum projection, coarse");
     if (
       !COLORMAP_NAMES.includes(channel.colormap) &&

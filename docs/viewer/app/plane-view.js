@@ -125,9 +125,9 @@ export class PlaneView {
         context.clip();
       }
       quality = Math.min(quality, this.drawSide(context, side, seen));
+      if (i === 0 && this.viewer.leaves) this.drawLeaves(context, seen.slice);
       context.restore();
     });
-    if (this.viewer.leaves) this.drawLeaves(context, seen.slice);
     this.drawCrosshair(context);
     this.drawDirections(context);
     if (sides.length > 1) this.drawCurtain(context, sides);
