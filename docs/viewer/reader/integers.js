@@ -6,9 +6,9 @@
  */
 
 import * as kernels from "./kernels.js";
-import { newArrays } from "./kernels.js";
 import { bitLength, FAR, gridOf, indexOf, knownOrbits, Layout, mirrored, NEAR, ORDER, SHELLS } from "./neighbours.js";
 import { FLAT, MEDIUM, numbersOf, readNumber, readNumbers, STEEP, Tables } from "./tokens.js";
+import { workspace } from "./workspace.js";
 
 /** @typedef {import("./head.js").Triple} Triple */
 /** @typedef {import("./kernels.js").Taps} Taps */
@@ -47,7 +47,7 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
   const top = bitLength(Math.max(...shape) - 1) - 1;
   /** @type {{layout: Layout, values: Float64Array, errors: Float64Array} | null} */
   let above = null;
-  const arrays = arraysOf(shape, last);
+  const arrays = workspace(stack, shape, last);
   for (let level = top; level >= last; level--) {
     const layout = new Layout(gridOf(shape, level));
     const [values, errors] = arrays.levels[(level - last) & 1];
@@ -66,44 +66,18 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
       if (layout.grid.some((n, axis) => n <= parity[axis])) continue;
       const stage = new Stage(layout, values, errors, arrays, parity, known, range, level);
       const seen = hidden ? seenVoxels(hidden, shape, parity, level, layout.shape(parity)) : null;
-      stage.decode(stack, { background, tables, flags, stored, seen });
+      stage.decode(arrays.stack, { background, tables, flags, stored, seen });
       layout.repeatFaces(values, parity);
       layout.repeatFaces(errors, parity);
       known[indexOf(parity)] = true;
     }
     above = { layout, values, errors };
   }
+  arrays.finish();
   const [nz, ny, nx] = gridOf(shape, last);
   const out = new Float64Array(nz * ny * nx).fill(first);
   if (above) above.layout.gather(above.values, out, { origin: 0, plane: ny * nx, row: nx });
   return out;
-}
-
-/**
- * Arrays for two levels at a time, and for predictions.
- * @param {Triple} shape
- * @param {number} last
- */
-function arraysOf(shape, last) {
-  const finest = new Layout(gridOf(shape, last));
-  const coarser = new Layout(gridOf(shape, last + 1));
-  const [one, two] = [8 * finest.size, 8 * coarser.size];
-  const [values, errors, ofCoarser, errorsOfCoarser, prediction, activities] = newArrays([
-    one,
-    one,
-    two,
-    two,
-    finest.size,
-    finest.plane,
-  ]);
-  return {
-    levels: [
-      [values, errors],
-      [ofCoarser, errorsOfCoarser],
-    ],
-    prediction,
-    activities,
-  };
 }
 
 /**
@@ -182,7 +156,7 @@ class Stage {
     }
     const count = coded ? coded.length : this.size;
     const ofCoded = coded ? Uint8Array.from(coded, (at) => classes[at]) : classes;
-    const numbers = numbersOf(stack, tables.tokens(stack, ofCoded, count), count);
+    const numbers = numbersOf(stack, tables.tokens(stack, ofCoded, count), count, stack.numbers(count));
     let steps = numbers;
     if (coded) {
       steps = new Float64Array(this.size);

@@ -1,6 +1,6 @@
 /** The arithmetic of a stage of a residual: predictions and classes of its voxels. */
 
-import { arraysInMemory, KERNELS, stageOf } from "./simd_stage.js";
+import { KERNELS, stageOf } from "./simd_stage.js";
 
 /** @typedef {import("./head.js").Triple} Triple */
 
@@ -68,14 +68,6 @@ const TOTAL = new Float64Array(CHUNK);
 const ABOVE = new Float64Array(CHUNK);
 const BELOW = new Float64Array(CHUNK);
 const CENTRE = new Float64Array(CHUNK);
-
-/**
- * Arrays of a stage; they are used again by the next.
- * @param {number[]} sizes
- */
-export function newArrays(sizes) {
-  return KERNELS ? arraysInMemory(KERNELS, sizes) : sizes.map((size) => new Float64Array(size));
-}
 
 /**
  * Predictions and classes, where all sums are below 2^53.

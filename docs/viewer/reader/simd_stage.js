@@ -1,11 +1,11 @@
 /** Predictions of a stage of a residual in WebAssembly, two f64 at a time: what `foresee` of kernels.js does. */
 
 import {
-  add,
   constant,
   F64,
   F64X2,
   get,
+  I,
   I32,
   ifBelow,
   increase,
@@ -19,6 +19,8 @@ import {
   store,
   V128,
 } from "./assembler.js";
+
+import { furtherCode, symbolsCode } from "./simd_stream.js";
 
 /** @typedef {import("./assembler.js").Code} Code */
 /** @typedef {import("./kernels.js").Taps} Taps */
@@ -46,10 +48,10 @@ function stageCode() {
   const place = (offset, into) => [
     ...get(source),
     ...get(i),
-    ...add,
+    ...I.add,
     ...get(p),
     ...load32(offset),
-    ...add,
+    ...I.add,
     ...set(into),
   ];
   /** @param {number} first @param {number} stop @param {(vector: number) => Code} term */
@@ -106,13 +108,13 @@ function stageCode() {
     ...sums.map((sum, vector) => [
       ...[...get(sum), ...splatF64(1 / 256), ...F64X2.mul, ...F64X2.floor],
       ...[...splatF64(0), ...F64X2.max, ...get(most), ...F64X2.min, ...set(u)],
-      ...[...get(prediction), ...get(i), ...add, ...get(u), ...store(16 * vector)],
+      ...[...get(prediction), ...get(i), ...I.add, ...get(u), ...store(16 * vector)],
       ...[...get(u), ...splatF64(4), ...F64X2.add, ...splatF64(1 / 8), ...F64X2.mul, ...F64X2.floor],
       ...[...set(centres[vector]), ...splatF64(0), ...set(sum)],
     ]),
     overTaps(spread, sizes, (vector) => [...fromTap(vector), ...get(centres[vector]), ...F64X2.sub, ...F64X2.abs]),
     overTaps(sizes, end, (vector) => [...fromTap(vector), ...F64X2.abs]),
-    ...sums.map((sum, vector) => [...get(activity), ...get(i), ...add, ...get(sum), ...store(16 * vector)]),
+    ...sums.map((sum, vector) => [...get(activity), ...get(i), ...I.add, ...get(sum), ...store(16 * vector)]),
     increase(i, constant(16 * VECTORS)),
   ];
   return {
@@ -133,29 +135,34 @@ function stageCode() {
  * @typedef {object} Kernels
  * @property {(source: number, size: number, prediction: number, activity: number, taps: number, pairs: number,
  *   spread: number, sizes: number, end: number, line: number, most: number, noise: number) => void} stage
+ * @property {(head: number, words: number, c: number, lookup: number, order: number, end: number,
+ *   out: number) => void} symbols
+ * @property {(head: number, words: number, octave: number, order: number, end: number, tokens: number,
+ *   numbers: number) => void} further
  * @property {WebAssembly.Memory} memory
  */
 
-export const KERNELS = /** @type {Kernels | null} */ (instantiate([stageCode()]));
+export const KERNELS = /** @type {Kernels | null} */ (instantiate([stageCode(), symbolsCode(), furtherCode()]));
 
 const PAGE = 2 ** 16;
 const TABLES = 2 ** 15; // Bytes at the begin of the memory: records of at most 7 orbits of 8, 9 of 8, and 28 pairs.
 
 /**
- * Arrays of numbers in the memory of the kernels; those that were given out before are overwritten.
+ * Arrays in the memory of the kernels; those that were given out before are overwritten.
  * @param {Kernels} kernels
- * @param {number[]} sizes
+ * @param {number[]} sizes bytes of each
+ * @returns {number[]} where each begins
  */
-export function arraysInMemory({ memory }, sizes) {
-  const ends = sizes.map(() => 0);
+export function placesInMemory({ memory }, sizes) {
   let at = TABLES;
-  for (const [number, size] of sizes.entries()) {
-    ends[number] = at;
-    at += 8 * (size + SLACK);
-  }
+  const places = sizes.map((size) => {
+    const place = at;
+    at = Math.ceil((at + size) / 8 + SLACK) * 8;
+    return place;
+  });
   const missing = Math.ceil((at - memory.buffer.byteLength) / PAGE);
   if (missing > 0) memory.grow(missing);
-  return sizes.map((size, number) => new Float64Array(memory.buffer, ends[number], size));
+  return places;
 }
 
 /**
