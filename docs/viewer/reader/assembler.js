@@ -60,7 +60,7 @@ export const F64X2 = {
   nearest: vector(0x94),
   splat: vector(0x14),
 };
-/** Of whole numbers of 32 bits, and of 64. */
+/** Of numbers of 64 bits, and of whole numbers of 32 and 64. */
 export const I = {
   add: [0x6a],
   sub: [0x6b],
@@ -69,6 +69,8 @@ export const I = {
   shiftLeft: [0x74],
   shiftRight: [0x76],
   notAbove: [0x4d],
+  isGreater: [0x4a],
+  isLess: [0x48],
   toF64: [0xb7],
   extend: [0xad],
 };
@@ -83,8 +85,24 @@ export const L = {
   load: [0x29, 3, 0],
   store: [0x37, 3, 0],
 };
-export const negateF64 = [0x9a];
-export const storeF64 = [0x39, 3, 0];
+export const F = {
+  load: [0x2b, 3, 0],
+  store: [0x39, 3, 0],
+  abs: [0x99],
+  negate: [0x9a],
+  floor: [0x9c],
+  add: [0xa0],
+  sub: [0xa1],
+  mul: [0xa2],
+  div: [0xa3],
+  notBelow: [0x66],
+  /** @param {number} value */
+  constant: (value) => [0x44, ...new Uint8Array(Float64Array.of(value).buffer)],
+};
+export const bitsOfF64 = [0xbd];
+export const bitsToF64 = [0xbf];
+export const select = [0x1b];
+export const store8 = [0x3a, 0, 0];
 export const load16 = [0x2f, 1, 0];
 export const store16 = [0x3b, 1, 0];
 export const store32 = [0x36, 2, 0];
@@ -96,6 +114,7 @@ export const loop = (body) => [0x03, 0x40, ...body.flat(), 0x0d, 0, 0x0b];
 export const when = (condition, body) => [...condition, 0x04, 0x40, ...body.flat(), 0x0b];
 export const toInt32x4 = vector(0xf8);
 export const shiftLeft32x4 = vector(0xab);
+export const and = vector(0x4e);
 export const xor = vector(0x51);
 
 /** @param {number} local */

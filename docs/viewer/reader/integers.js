@@ -108,15 +108,16 @@ class Stage {
    * @param {Layout} layout
    * @param {Float64Array} values
    * @param {Float64Array} errors
-   * @param {{prediction: Float64Array, activities: Float64Array}} arrays
+   * @param {import("./workspace.js").Workspace} arrays
    * @param {Triple} parity
    * @param {boolean[]} known
    * @param {Range} range
    * @param {number} level
    */
-  constructor(layout, values, errors, { prediction, activities }, parity, known, range, level) {
+  constructor(layout, values, errors, { prediction, activities, classes }, parity, known, range, level) {
     this.prediction = prediction;
     this.activities = activities;
+    this.classes = classes;
     this.layout = layout;
     this.values = values;
     this.errors = errors;
@@ -144,8 +145,8 @@ class Stage {
    */
   decode(stack, { background, tables, flags, stored, seen }) {
     const { weights, activity } = this._weights(stack, stored);
-    const classes = new Uint8Array(this.size);
-    this._foresee(weights, activity, classes);
+    const { classes } = this;
+    this._foresee(weights, activity);
     const empty = flags ? this._flags(stack, flags, background, seen) : null;
     let coded = null;
     if (seen || empty) {
@@ -195,9 +196,8 @@ class Stage {
    * Predictions, in eighths, over the padded places of the stage; and the class of each voxel.
    * @param {number[]} weights
    * @param {number[]} activity
-   * @param {Uint8Array} classes
    */
-  _foresee(weights, activity, classes) {
+  _foresee(weights, activity) {
     const { near, far, high } = this;
     const values = new kernels.TapList();
     const errors = new kernels.TapList();
@@ -234,7 +234,7 @@ class Stage {
       pairs: line ? this._pairs() : [],
       prediction: this.prediction,
       activities: this.activities,
-      classes,
+      classes: this.classes,
     };
     if (most < 2 ** 53 && mostActivity < 2 ** 53) kernels.foresee(work);
     else kernels.foreseeExactly(work);
@@ -296,18 +296,18 @@ class Stage {
   _place(steps, empty, background) {
     const { prediction, values, errors, shape, step, high, start } = this;
     const { plane, row } = this.layout;
-    let voxel = 0;
+    const place = kernels.placeRows({
+      prediction,
+      values,
+      errors,
+      steps,
+      step,
+      high,
+      isPadded: this.layout.pads[2] > 0,
+    });
     for (let z = 0; z < shape[0]; z++) {
       for (let y = 0; y < shape[1]; y++) {
-        const from = z * plane + y * row;
-        for (let x = 0; x < shape[2]; x++, voxel++) {
-          const predicted = prediction[from + x];
-          const centre = Math.floor((predicted + 4) / 8);
-          const moved = steps[voxel] * step;
-          const value = Math.min(Math.max(predicted < 8 * centre ? centre - moved : centre + moved, 0), high);
-          values[start + from + x] = value;
-          errors[start + from + x] = 8 * value - predicted;
-        }
+        place(z * plane + y * row, start, (z * shape[1] + y) * shape[2], shape[2]);
       }
     }
     if (!empty) return;

@@ -3,6 +3,7 @@
 import {
   constant,
   constant64,
+  F,
   get,
   I,
   I32,
@@ -12,11 +13,9 @@ import {
   load16,
   load32,
   loop,
-  negateF64,
   set,
   store16,
   store32,
-  storeF64,
   when,
 } from "./assembler.js";
 
@@ -125,8 +124,8 @@ export function furtherCode() {
         [...get(octave), ...constant(2), ...I.sub, ...I.shiftLeft, ...I.add],
         [...get(r), ...constant(1), ...I.shiftRight, ...I.add, ...set(size)],
         [...get(numbers), ...get(place), ...constant(3), ...I.shiftLeft, ...I.add, ...set(q)],
-        [...get(q), ...get(size), ...I.toF64, ...storeF64],
-        when([...get(r), ...constant(1), ...I.and], [[...get(q), ...get(size), ...I.toF64, ...negateF64, ...storeF64]]),
+        [...get(q), ...get(size), ...I.toF64, ...F.store],
+        when([...get(r), ...constant(1), ...I.and], [[...get(q), ...get(size), ...I.toF64, ...F.negate, ...F.store]]),
         increase(order, constant(4)),
         isBefore(order, end),
       ]),

@@ -14,6 +14,7 @@ import { Stack } from "./stream.js";
  * @property {[Float64Array, Float64Array][]} levels values and errors of a level, and of the one above
  * @property {Float64Array} prediction of a parity
  * @property {Float64Array} activities of a plane
+ * @property {Uint8Array} classes of the voxels of a stage
  * @property {() => void} finish says how far the stream was read
  */
 
@@ -34,6 +35,7 @@ export function workspace(stack, shape, last) {
   const sizes = [one, one, two, two, finest.size, finest.plane];
   if (!KERNELS) {
     const [a, b, c, d, prediction, activities] = sizes.map((size) => new Float64Array(size));
+    const classes = new Uint8Array(finest.size);
     return {
       stack,
       levels: [
@@ -42,15 +44,17 @@ export function workspace(stack, shape, last) {
       ],
       prediction,
       activities,
+      classes,
       finish: () => {},
     };
   }
   const most = finest.size; // No stage has more voxels.
-  const ofStream = [8 * most, 4 * most, 2 * most, 4 * stack.left, MOST_MODELS * MODEL_BYTES, 16];
+  const ofStream = [8 * most, 4 * most, 2 * most, 4 * stack.left, MOST_MODELS * MODEL_BYTES, 16, most];
   const places = placesInMemory(KERNELS, [...sizes.map((size) => 8 * size), ...ofStream]);
   const { buffer } = KERNELS.memory;
   const [a, b, c, d, prediction, activities] = sizes.map((size, at) => new Float64Array(buffer, places[at], size));
   const inMemory = new MemoryStack(KERNELS, stack, places.slice(sizes.length));
+  const classes = new Uint8Array(buffer, places[places.length - 1], most);
   const finish = () => {
     stack.high = inMemory.high;
     stack.low = inMemory.low;
@@ -64,6 +68,7 @@ export function workspace(stack, shape, last) {
     ],
     prediction,
     activities,
+    classes,
     finish,
   };
 }
