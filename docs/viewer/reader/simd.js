@@ -4,11 +4,11 @@
  */
 
 import {
-  add,
   constant,
   F32,
   F32X4,
   get,
+  I,
   I32,
   increase,
   instantiate,
@@ -55,21 +55,21 @@ function layerCode() {
   ]);
   const points = repeat(p, count, [
     ...sums.map((sum, at) => [...get(at % 2 ? b1 : b0), ...set(sum)]),
-    ...rows.map((row, at) => [...get(at ? rows[at - 1] : xp), ...(at ? [...get(xStride), 0x6a] : []), ...set(row)]),
-    [...get(w), ...get(o), ...add, ...set(wp), ...constant(0), ...set(i)],
+    ...rows.map((row, at) => [...get(at ? rows[at - 1] : xp), ...(at ? [...get(xStride), ...I.add] : []), ...set(row)]),
+    [...get(w), ...get(o), ...I.add, ...set(wp), ...constant(0), ...set(i)],
     inner,
     ...rows.map((_, at) => [
       ...[...get(yp), ...get(sums[2 * at]), ...store()],
       ...[...get(yp), ...get(sums[2 * at + 1]), ...store(16)],
       ...increase(yp, get(yStride)),
     ]),
-    increase(xp, [...get(xStride), ...constant(4), 0x6c]),
+    increase(xp, [...get(xStride), ...constant(4), ...I.mul]),
     increase(p, constant(4)),
   ]);
   const outputs = repeat(o, wStride, [
-    [...get(bias), ...get(o), ...add, ...load(), ...set(b0)],
-    [...get(bias), ...get(o), ...add, ...load(16), ...set(b1)],
-    [...get(x), ...set(xp), ...get(y), ...get(o), ...add, ...set(yp), ...constant(0), ...set(p)],
+    [...get(bias), ...get(o), ...I.add, ...load(), ...set(b0)],
+    [...get(bias), ...get(o), ...I.add, ...load(16), ...set(b1)],
+    [...get(x), ...set(xp), ...get(y), ...get(o), ...I.add, ...set(yp), ...constant(0), ...set(p)],
     points,
     increase(o, constant(32)),
   ]);
