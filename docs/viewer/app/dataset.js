@@ -1,6 +1,6 @@
 /** One open file as the page knows it: its facts, and what of it has been decoded. */
 
-import { cellAt, cutGrid, joinCells, sliceBox, valueIn } from "./geometry.js";
+import { cellAt, cellsBetween, cutGrid, joinCells, sliceBox, valueIn } from "./geometry.js";
 import { Preview } from "./preview.js";
 
 /**
@@ -11,11 +11,14 @@ import { Preview } from "./preview.js";
  * @typedef {import('./cache.js').ByteCache<Values>} Cache
  * @typedef {import('./words.js').Meta & { whole: number, networks: boolean }} FileMeta
  * @typedef {import('./preview.js').Coarse} Coarse
- * @typedef {{ values: Values, box: Box }} Piece
+ * @typedef {{ values: Values, box: Box, step: number }} Piece  a value every `step` voxels
+ * @typedef {{ plane: Plane, slice: number, right: number, down: number, step: number }} Tile  part of a slice: its cell in
+ *   the grid of that step
  */
 
 const FIRST_EDGE = 16; // Cells along the longest axis of the first look at networks: it takes hundredths of a second.
-const SECOND_EDGE = 32; // Cells along the longest axis of the look that follows.
+const SECOND_EDGE = 32; // Cells along the longest axis of the look that follows; twice as many if no other follows.
+export const KEPT_SHARE = 0.8; // Volumes, or slices, of a larger share of the cache would push each other out.
 const TILE_EDGE = 64; // Voxels along a piece of a slice, about.
 const SMALL_VOLUME = 2 ** 24; // Networks of a volume of at most so many voxels are decoded in small bricks.
 const SMALL_BRICK = 2 ** 12;
@@ -45,7 +48,8 @@ export class Dataset {
     this.grid = cutGrid(meta.shape, brick);
     const edge = Math.cbrt(brick);
     this.join = 2 ** Math.max(0, Math.round(Math.log2(TILE_EDGE / edge)));
-    this.tiles = joinCells(this.grid, this.join);
+    /** Grids of tiles, by their step. @type {Map<number, Grid>} */
+    this.tiles = new Map();
     this.bytes = this.voxels * (meta.dtype === "f2" ? 4 : Number(meta.dtype.slice(1)));
     /** @type {Map<number, Coarse>} */
     this.coarse = new Map();
@@ -62,18 +66,23 @@ export class Dataset {
     this.version = 0;
   }
 
-  /** Whether means over cells can be had without decoding everything. */
+  /** Whether a coarse look at the volume is quick. */
   get hasCoarse() {
-    const { flavour, overviewCell, networks } = this.meta;
-    if (flavour !== "tinc" || !overviewCell) return this.eager && (flavour !== "tinc" || networks);
+    const { labels, overviewCell } = this.meta;
+    if (!overviewCell) return this.eager && !labels;
     return this.shape.reduce((cells, n) => cells * Math.ceil(n / overviewCell), 1) <= LARGEST_OVERVIEW;
+  }
+
+  /** Whether all of the volume is decoded where there is nothing better to do. */
+  get wantsAll() {
+    return this.eager && (!this.meta.networks || this.voxels <= SMALL_VOLUME);
   }
 
   /** Voxels along a cell of the first look at a volume, and of the better one that follows. */
   get coarseFactors() {
-    if (this.meta.overviewCell || this.meta.flavour !== "tinc")
-      return [this.meta.overviewCell || this.factorOf(SECOND_EDGE)];
-    return [this.factorOf(FIRST_EDGE), this.factorOf(SECOND_EDGE)];
+    const { overviewCell, networks } = this.meta;
+    if (!networks) return [overviewCell || this.factorOf(SECOND_EDGE)];
+    return [this.factorOf(FIRST_EDGE), this.factorOf(this.wantsAll ? SECOND_EDGE : 2 * SECOND_EDGE)];
   }
 
   /**
@@ -114,43 +123,74 @@ export class Dataset {
   }
 
   /**
-   * Box of a tile of a slice.
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down its cell
+   * Voxels between values of tiles, where every so many are enough for the screen.
+   * @param {number} step a power of two
+   * @param {boolean} calibrated
+   */
+  levelFor(step, calibrated) {
+    const { flavour, networks, labels } = this.meta;
+    const saves = networks || this.bytes > KEPT_SHARE * this.cache.budget;
+    return flavour === "tinc" && saves && calibrated && !labels ? step : 1;
+  }
+
+  /**
+   * The grid of tiles of a step.
+   * @param {number} step
+   */
+  tilesAt(step) {
+    const grid = this.tiles.get(step) ?? joinCells(this.grid, this.join * step);
+    this.tiles.set(step, grid);
+    return grid;
+  }
+
+  /**
+   * The tiles of a slice on the screen.
+   * @param {import('./planner.js').Seen} seen
+   * @param {boolean} calibrated
+   * @returns {{ rights: number[], downs: number[], step: number, grid: Grid }}
+   */
+  tilesOn({ plane, rect, step }, calibrated) {
+    const level = this.levelFor(step, calibrated);
+    const grid = this.tilesAt(level);
+    return {
+      rights: cellsBetween(grid.edges[plane.right], rect.r0, rect.r1),
+      downs: cellsBetween(grid.edges[plane.down], rect.d0, rect.d1),
+      step: level,
+      grid,
+    };
+  }
+
+  /**
+   * Box of a tile.
+   * @param {Tile} tile
    * @returns {Box}
    */
-  tileBox(plane, slice, right, down) {
-    const [across, along] = [this.tiles.edges[plane.right], this.tiles.edges[plane.down]];
+  tileBox({ plane, slice, right, down, step }) {
+    const { edges } = this.tilesAt(step);
+    const [across, along] = [edges[plane.right], edges[plane.down]];
     return sliceBox(plane, slice, across[right], across[right + 1], along[down], along[down + 1]);
   }
 
   /**
-   * Key of a tile of a slice.
+   * Key of a tile.
    * @param {string} prefix
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * @param {Tile} tile
    */
-  tileKey(prefix, plane, slice, right, down) {
-    return `${prefix}${plane.name}${slice}/${right},${down}`;
+  tileKey(prefix, { plane, slice, right, down, step }) {
+    return `${prefix}${plane.name}${Math.floor(slice / step)}/${step}/${right},${down}`;
   }
 
   /**
-   * Cells of the bricks behind a tile of a slice.
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * Cells of the bricks behind a tile.
+   * @param {Tile} tile
    */
-  *bricksOf(plane, slice, right, down) {
+  *bricksOf({ plane, slice, right, down, step }) {
+    const join = this.join * step;
     const cell = [0, 0, 0];
     cell[plane.normal] = cellAt(this.grid.edges[plane.normal], slice);
     const [lastRight, lastDown] = [this.grid.counts[plane.right], this.grid.counts[plane.down]];
-    for (let d = down * this.join; d < Math.min((down + 1) * this.join, lastDown); d++) {
-      for (let r = right * this.join; r < Math.min((right + 1) * this.join, lastRight); r++) {
+    for (let d = down * join; d < Math.min((down + 1) * join, lastDown); d++) {
+      for (let r = right * join; r < Math.min((right + 1) * join, lastRight); r++) {
         cell[plane.right] = r;
         cell[plane.down] = d;
         yield cell;
@@ -159,38 +199,32 @@ export class Dataset {
   }
 
   /**
-   * What is decoded of a tile of a slice: the tile, or bricks, some or all.
+   * What is decoded of a tile: the tile, or bricks, some or all.
    * @param {string} prefix
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * @param {Tile} tile
    * @returns {{ pieces: Piece[], complete: boolean }}
    */
-  piecesOf(prefix, plane, slice, right, down) {
-    const tile = this.cache.get(this.tileKey(prefix, plane, slice, right, down));
-    if (tile) return { pieces: [{ values: tile, box: this.tileBox(plane, slice, right, down) }], complete: true };
+  piecesOf(prefix, tile) {
+    const known = this.cache.get(this.tileKey(prefix, tile));
+    if (known) return { pieces: [{ values: known, box: this.tileBox(tile), step: tile.step }], complete: true };
     const pieces = [];
     let complete = true;
-    for (const [z, y, x] of this.bricksOf(plane, slice, right, down)) {
+    for (const [z, y, x] of this.bricksOf(tile)) {
       const values = this.cache.get(`${prefix}${z},${y},${x}`);
-      if (values) pieces.push({ values, box: this.brickBox(z, y, x) });
+      if (values) pieces.push({ values, box: this.brickBox(z, y, x), step: 1 });
       else complete = false;
     }
     return { pieces, complete };
   }
 
   /**
-   * Whether a tile of a slice can be drawn whole.
+   * Whether a tile can be drawn whole.
    * @param {string} prefix
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * @param {Tile} tile
    */
-  hasTile(prefix, plane, slice, right, down) {
-    if (this.cache.has(this.tileKey(prefix, plane, slice, right, down))) return true;
-    for (const [z, y, x] of this.bricksOf(plane, slice, right, down)) {
+  hasTile(prefix, tile) {
+    if (this.cache.has(this.tileKey(prefix, tile))) return true;
+    for (const [z, y, x] of this.bricksOf(tile)) {
       if (!this.cache.has(`${prefix}${z},${y},${x}`)) return false;
     }
     return true;
@@ -203,9 +237,10 @@ export class Dataset {
    * @param {number[]} at
    */
   valueAt(prefix, plane, at) {
-    const right = cellAt(this.tiles.edges[plane.right], at[plane.right]);
-    const down = cellAt(this.tiles.edges[plane.down], at[plane.down]);
-    const { pieces } = this.piecesOf(prefix, plane, at[plane.normal], right, down);
+    const { edges } = this.tilesAt(1);
+    const right = cellAt(edges[plane.right], at[plane.right]);
+    const down = cellAt(edges[plane.down], at[plane.down]);
+    const { pieces } = this.piecesOf(prefix, { plane, slice: at[plane.normal], right, down, step: 1 });
     const piece = pieces.find(({ box }) =>
       at.every((position, axis) => position >= box[axis] && position < box[axis + 3]),
     );

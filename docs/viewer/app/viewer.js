@@ -221,7 +221,7 @@ export class Viewer extends EventTarget {
     const onScreen =
       !box || this.seen.some(({ plane, slice }) => slice >= box[plane.normal] && slice < box[plane.normal + 3]);
     if (onScreen) this.tell("draw");
-    if (job.task === "coarse") this.tell("looks");
+    if (job.task === "coarse" && !box) this.tell("looks");
     this.tell("progress");
   }
 
