@@ -64,6 +64,7 @@ export class Dataset {
     /** @type {Map<string, number>} */
     this.whole = new Map();
     this.version = 0;
+    this.hasBricks = false;
   }
 
   /** Whether a coarse look at the volume is quick. */
@@ -207,8 +208,10 @@ export class Dataset {
   piecesOf(prefix, tile) {
     const known = this.cache.get(this.tileKey(prefix, tile));
     if (known) return { pieces: [{ values: known, box: this.tileBox(tile), step: tile.step }], complete: true };
+    /** @type {Piece[]} */
     const pieces = [];
-    let complete = true;
+    let complete = this.hasBricks;
+    if (!complete) return { pieces, complete };
     for (const [z, y, x] of this.bricksOf(tile)) {
       const values = this.cache.get(`${prefix}${z},${y},${x}`);
       if (values) pieces.push({ values, box: this.brickBox(z, y, x), step: 1 });
@@ -224,6 +227,7 @@ export class Dataset {
    */
   hasTile(prefix, tile) {
     if (this.cache.has(this.tileKey(prefix, tile))) return true;
+    if (!this.hasBricks) return false;
     for (const [z, y, x] of this.bricksOf(tile)) {
       if (!this.cache.has(`${prefix}${z},${y},${x}`)) return false;
     }
@@ -284,6 +288,7 @@ export class Dataset {
    */
   keepBrick(prefix, volume, box, key, values) {
     this.cache.set(key, values);
+    this.hasBricks = true;
     this.version += 1;
     if (prefix === this.prefix(volume, true)) this.previewOf(volume).sample(box, values);
   }
