@@ -1,9 +1,9 @@
 /** What a file holds, for both kinds of files: boxes of voxels of each volume. */
 
 import { LeastRecentlyUsed } from "./cache.js";
-import { checked, QUALITY } from "./chunks.js";
+import { BLOCK, checked, QUALITY } from "./chunks.js";
 import { TincError } from "./errors.js";
-import { networkErrors, networkPart, readErrors, readNetworkBox, residualPart } from "./parts.js";
+import { hasCalibration, networkErrors, networkPart, readErrors, readNetworkBox, residualPart } from "./parts.js";
 import { decodeRegion } from "./regions.js";
 import { sketchResidual } from "./residual.js";
 
@@ -19,6 +19,7 @@ import { sketchResidual } from "./residual.js";
 /** @typedef {import("./sources.js").Source} Source */
 
 const CACHE_BYTES = 2 ** 27; // Decoded boxes are kept up to so many bytes.
+const MOST_PEEKED = 2 ** 17; // A larger first block, in bytes, is not read just to see whether it has gains.
 
 /**
  * Read the payload of a chunk, and compare its CRC-32.
@@ -31,6 +32,9 @@ async function readPayload(source, chunk) {
 
 /** A file of one tree of networks: one box. */
 export class TreeContents {
+  /** @type {"networks"} */
+  kind = "networks";
+
   /**
    * @param {Source} source
    * @param {NetworksHead} head
@@ -67,7 +71,12 @@ export class TreeContents {
 
   /** @returns {Promise<Part>} */
   part() {
-    this._part ??= this._read();
+    if (!this._part) {
+      this._part = this._read();
+      this._part.catch(() => {
+        this._part = null; // so that it is read again: a server may have failed
+      });
+    }
     return this._part;
   }
 
@@ -104,6 +113,9 @@ export class TreeContents {
 
 /** A file of blocks. */
 export class BlockContents {
+  /** @type {"blocks"} */
+  kind = "blocks";
+
   /**
    * @param {Source} source
    * @param {BlocksHead} head
@@ -118,7 +130,7 @@ export class BlockContents {
     this.ancillary = head.ancillary;
     this.boxes = [...head.tree.leaves].map((leaf) => head.tree.box(leaf));
     this.isLossless = head.facts.errorBound === 0;
-    /** Whether a filter, or gains and offsets of a block that was read, change values. */
+    /** Whether a filter, or gains and offsets of the first block or one that was decoded, change values. */
     this.isCalibrated = head.filter !== null;
     /** @type {Map<Chunk, number>} CRC-32 of the values of each residual */
     this._checksums = new Map();
@@ -145,6 +157,11 @@ export class BlockContents {
       const rounded = blocks.filter((chunk) => chunk.level === 1);
       const errors = readErrors(await readPayload(this.source, quality), rounded.length, this.facts);
       for (const [at, chunk] of rounded.entries()) this.errors.set(chunk, errors[at]);
+    }
+    const first = blocks.find((chunk) => chunk.level !== 1);
+    if (first && first.length <= MOST_PEEKED) {
+      const payload = await this.source.read(first.start, first.start + first.length);
+      this.isCalibrated ||= hasCalibration(payload, first.level);
     }
   }
 
@@ -221,8 +238,8 @@ export class BlockContents {
   async _read(chunk, shape) {
     const payload = await readPayload(this.source, chunk);
     if (chunk.level !== 1) return networkPart(payload, chunk.level, shape, this.facts.dtype, this.head.hasLattice);
-    const isBlock = this.head.blocks.includes(chunk);
-    return residualPart(payload, shape, this._checksums.get(chunk) ?? 0, isBlock ? this.head.filter : null, this.facts);
+    const filter = chunk.kind === BLOCK ? this.head.filter : null;
+    return residualPart(payload, shape, this._checksums.get(chunk) ?? 0, filter, this.facts);
   }
 
   /**

@@ -68,7 +68,7 @@ function boxesAround(part, box) {
  * @returns {Leaf[]}
  */
 export function leavesOf(contents, volume) {
-  if (!("chunk" in contents)) return leavesOfTree(contents.head, contents.errors, [0, 0, 0], 0);
+  if (contents.kind === "networks") return leavesOfTree(contents.head, contents.errors, [0, 0, 0], 0);
   const { tree } = contents.head;
   return contents.boxes.flatMap((box, number) => {
     const chunk = contents.chunk(volume, number);
@@ -98,7 +98,7 @@ export function leavesOf(contents, volume) {
  * @returns {Promise<Leaf[]>}
  */
 export async function allLeavesOf(contents, volume) {
-  if ("chunk" in contents) {
+  if (contents.kind === "blocks") {
     for (const number of contents.boxes.keys()) {
       if (contents.chunk(volume, number).level !== 1) await contents.part(volume, number);
     }

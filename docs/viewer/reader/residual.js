@@ -1,6 +1,6 @@
 /** Residuals (residual-format.md): boxes of voxels within a bound of the original, or bit for bit. */
 
-import { partLeft, readBackground } from "./background.js";
+import { bytesOfBackground, partLeft, readBackground } from "./background.js";
 import { Cursor } from "./cursor.js";
 import { bytesOf, zeros } from "./dtypes.js";
 import { checkRange, require, TincError } from "./errors.js";
@@ -80,12 +80,7 @@ function sampled(values, shape, dtype, level) {
  * @param {Uint8Array} bytes
  */
 export function isRounded(bytes) {
-  let rest = bytes;
-  if (bytes[0] === BACKGROUND) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    rest =
-      bytes.length < 16 ? new Uint8Array() : bytes.subarray(16 + view.getUint16(2, true) + view.getUint32(4, true));
-  }
+  const rest = bytes[0] === BACKGROUND ? bytes.subarray(bytesOfBackground(bytes)) : bytes;
   return (rest[0] === ORDERED || rest[0] === GRID) && rest.subarray(20, 28).some(Boolean);
 }
 

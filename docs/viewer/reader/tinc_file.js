@@ -44,8 +44,7 @@ export class TincFile {
     this.unit = facts.unit || null;
     this.origin = facts.origin;
     this.errorBound = facts.errorBound;
-    /** @type {"blocks" | "networks"} */
-    this.kind = "head" in contents && "blocks" in contents.head ? "blocks" : "networks";
+    this.kind = contents.kind;
     this.lossless = facts.errorBound === 0;
     this.labels = meta.isLabels;
     this.bool = meta.isBool;
@@ -59,7 +58,7 @@ export class TincFile {
     this.overviewCell = contents.edge;
   }
 
-  /** Whether gains, offsets or a filter change values: of blocks with networks only those that were read are known. */
+  /** Whether gains, offsets or a filter change values; of networks in blocks the first, and those decoded, are looked at. */
   get calibrated() {
     return this._contents.isCalibrated;
   }
