@@ -174,6 +174,27 @@ test("of a file on a server only what is needed is read", async () => {
   await assert.rejects(urlSource("https://example.org/a.tinc", missing), TincError);
 });
 
+test("DETAILS are read as napari-tinc reads them", { skip: !has("details.bin") }, async () => {
+  for (const { data, values } of records("details.bin")) {
+    const { details } = await open(bytesSource(data));
+    const expected = JSON.parse(values.toString());
+    assert.equal(details.affine === undefined, expected.affine === null);
+    for (const [row, numbers] of (details.affine ?? []).entries()) {
+      for (const [column, number] of numbers.entries()) {
+        const wanted = expected.affine[row][column];
+        assert.ok(Math.abs(number - wanted) <= 1e-12 * Math.max(1, Math.abs(wanted)), `${number}, expected ${wanted}`);
+      }
+    }
+    assert.deepEqual(details.timeStep, { step: expected.time[0], unit: expected.time[1] });
+    for (const [name, key] of Object.entries({ contrastLimits: "limits", colormap: "colormap", name: "name" })) {
+      assert.deepEqual(details[name], expected[key]);
+    }
+    assert.deepEqual([details.gamma, details.opacity], [expected.gamma, expected.opacity]);
+    const named = expected.objects.map(([label, name, color]) => [String(label), [name, color]]);
+    assert.deepEqual({ ...details.labelNames }, Object.fromEntries(named));
+  }
+});
+
 test("leaves tile the volume, and coarse samplings lie in its range", async () => {
   for (const name of ["trained", "scalars", "blocks-joined", "overviews-channels", "bounded-u2", "exact-labels-u1"]) {
     const file = await open(bytesSource(new Uint8Array(readFileSync(`${GOLDEN}${name}.tinc`))));
