@@ -5,7 +5,7 @@ import { BLOCK, checked, QUALITY } from "./chunks.js";
 import { TincError } from "./errors.js";
 import { hasCalibration, networkErrors, networkPart, readErrors, readNetworkBox, residualPart } from "./parts.js";
 import { decodeRegion } from "./regions.js";
-import { sketchResidual } from "./residual.js";
+import { sketchResidual } from "./sketch.js";
 
 /** @typedef {import("./blocks_file.js").BlocksHead} BlocksHead */
 /** @typedef {import("./chunks.js").Chunk} Chunk */
@@ -243,7 +243,7 @@ export class BlockContents {
   }
 
   /**
-   * About every 2^level-th voxel of a block without networks; null for one with networks.
+   * About every 2^level-th voxel of a block without networks; null for one with networks, or that is decoded whole.
    * @param {number} volume
    * @param {number} box
    * @param {number} level
@@ -258,7 +258,7 @@ export class BlockContents {
     const [z0, y0, x0, z1, y1, x1] = this.boxes[box];
     const payload = await readPayload(this.source, chunk);
     const values = sketchResidual(payload, [z1 - z0, y1 - y0, x1 - x0], this.facts.dtype, level);
-    this._sketches.put(key, values, values.byteLength);
+    if (values) this._sketches.put(key, values, values.byteLength);
     return values;
   }
 
