@@ -30,6 +30,18 @@ async function readPayload(source, chunk) {
   return checked(chunk, await source.read(chunk.start, chunk.start + chunk.length));
 }
 
+const AT_ONCE = 8; // So many blocks are read at a time: a server is asked for all of them, and few fill the memory.
+
+/**
+ * Do some work for each of some items, a few at a time.
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => Promise<void>} work
+ */
+export async function forEach(items, work) {
+  for (let at = 0; at < items.length; at += AT_ONCE) await Promise.all(items.slice(at, at + AT_ONCE).map(work));
+}
+
 /** A file of one tree of networks: one box. */
 export class TreeContents {
   /** @type {"networks"} */

@@ -1,5 +1,7 @@
 /** The leaves of a volume: their boxes, how they are coded, and the errors that the file states. */
 
+import { forEach } from "./contents.js";
+
 /** @typedef {import("./contents.js").BlockContents} BlockContents */
 /** @typedef {import("./contents.js").TreeContents} TreeContents */
 /** @typedef {import("./networks_file.js").NetworksHead} NetworksHead */
@@ -99,9 +101,10 @@ export function leavesOf(contents, volume) {
  */
 export async function allLeavesOf(contents, volume) {
   if (contents.kind === "blocks") {
-    for (const number of contents.boxes.keys()) {
-      if (contents.chunk(volume, number).level !== 1) await contents.part(volume, number);
-    }
+    const withNetworks = [...contents.boxes.keys()].filter((number) => contents.chunk(volume, number).level !== 1);
+    await forEach(withNetworks, async (number) => {
+      await contents.part(volume, number);
+    });
   }
   return leavesOf(contents, volume);
 }
