@@ -6,11 +6,13 @@ import { join } from "node:path";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
 
-// Without WebAssembly the reader does the same in JavaScript.
+// Without WebAssembly the reader does the same in JavaScript; node itself needs it later.
+const { WebAssembly: engine } = globalThis;
 if (process.env.NO_WEBASSEMBLY) delete globalThis.WebAssembly;
 const { decodeAll, open, TincError } = await import("../../docs/viewer/reader/open.js");
 const { bytesSource, urlSource } = await import("../../docs/viewer/reader/sources.js");
 const { crc32 } = await import("../../docs/viewer/reader/checksums.js");
+globalThis.WebAssembly = engine;
 
 const GOLDEN = fileURLToPath(new URL("../golden/", import.meta.url));
 const { EXPECTED } = process.env;
@@ -170,6 +172,27 @@ test("of a file on a server only what is needed is read", async () => {
   assert.ok(served < 0.3 * data.length, `${served} of ${data.length} bytes`);
   const missing = async () => new Response("", { status: 404 });
   await assert.rejects(urlSource("https://example.org/a.tinc", missing), TincError);
+});
+
+test("DETAILS are read as napari-tinc reads them", { skip: !has("details.bin") }, async () => {
+  for (const { data, values } of records("details.bin")) {
+    const { details } = await open(bytesSource(data));
+    const expected = JSON.parse(values.toString());
+    assert.equal(details.affine === undefined, expected.affine === null);
+    for (const [row, numbers] of (details.affine ?? []).entries()) {
+      for (const [column, number] of numbers.entries()) {
+        const wanted = expected.affine[row][column];
+        assert.ok(Math.abs(number - wanted) <= 1e-12 * Math.max(1, Math.abs(wanted)), `${number}, expected ${wanted}`);
+      }
+    }
+    assert.deepEqual(details.timeStep, { step: expected.time[0], unit: expected.time[1] });
+    for (const [name, key] of Object.entries({ contrastLimits: "limits", colormap: "colormap", name: "name" })) {
+      assert.deepEqual(details[name], expected[key]);
+    }
+    assert.deepEqual([details.gamma, details.opacity], [expected.gamma, expected.opacity]);
+    const named = expected.objects.map(([label, name, color]) => [String(label), [name, color]]);
+    assert.deepEqual({ ...details.labelNames }, Object.fromEntries(named));
+  }
 });
 
 test("leaves tile the volume, and coarse samplings lie in its range", async () => {

@@ -36,6 +36,7 @@ def run_node(expected: Path, **environment: str) -> None:
 @pytest.mark.timeout(600)
 def test_golden_files_in_webassembly_and_in_javascript(tmp_path: Path) -> None:
     write_expected("golden", tmp_path / "golden.bin")
+    write_expected("details", tmp_path / "details.bin")
     run_node(tmp_path)
     run_node(tmp_path, NO_WEBASSEMBLY="1")
 

@@ -46,6 +46,7 @@ export const F32X4 = {
   mul: vector(0xe6),
   max: vector(0xe9),
   nearest: vector(0x6a),
+  fused: vector(0x105), // a * b + c, rounded once or twice: of engines with relaxed vectors
   first: [...vector(0x1f), 0],
 };
 export const F64X2 = {
