@@ -165,6 +165,7 @@ export class Panel {
     const leaves = viewer.leaves ? viewer.first?.leaves.get(viewer.volume) : undefined;
     const leaf = leaves && leafAt(leaves, viewer.at);
     const note = byId("leaf", HTMLElement);
+    if (!leaves && note.hidden && byId("legend", HTMLElement).hidden) return;
     note.hidden = !leaf;
     if (leaf) setText(note, leafText(leaf));
     const worst = leaves ? worstError(leaves) : 0;

@@ -66,9 +66,8 @@ export class PlaneView {
     this.fineSlices.clear();
   }
 
-  /** Measure the place on the screen; the scale at which the plane fits it. */
-  measure() {
-    this.size = matchSize(this.canvas);
+  /** The scale at which the plane fits its place. */
+  get fitting() {
     const { first, spacing } = this.viewer;
     if (!first || !this.size.width) return Number.POSITIVE_INFINITY;
     return fitScale(this.plane, first.shape, spacing, this.size.width - 16, this.size.height - 16);
@@ -242,7 +241,7 @@ export class PlaneView {
     contextOf(scratch).putImageData(image, 0, 0);
     const { x0, y0, px, py } = this.frame;
     context.imageSmoothingEnabled = smooth;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = right * px < 1 ? "high" : "low"; // Only what is made smaller needs more.
     context.drawImage(
       scratch,
       x0 + raster.r0 * px,

@@ -47,10 +47,11 @@ export class Projection {
    */
   tick(now, planesDrawn) {
     const { first } = this.viewer;
-    if (!first || !this.onScreen || document.hidden || !this.canvas.clientWidth) return;
+    if (!first || !this.onScreen || document.hidden) return;
     if (this.frames && now - planesDrawn < PAUSE_MS) return;
     const elapsed = now - this.last;
     if (elapsed < FRAME_MS * (this.viewer.pool.running.size ? 2 : 1) || (!this.turning && !this.stale)) return;
+    if (!this.canvas.clientWidth) return;
     if (this.turning) this.angle += (Math.min(elapsed, 200) / 1000 / TURN_SECONDS) * 2 * Math.PI;
     this.turnedFor += Math.min(elapsed, 200);
     if (this.turning && this.turnedFor > TURNS_FOR_MS) this.setTurning(false);

@@ -42,6 +42,8 @@ export class WorkerPool {
     this.urgent = [];
     /** @type {Set<string>} */
     this.running = new Set();
+    /** Workers that may be busy at once. */
+    this.most = Number.POSITIVE_INFINITY;
     this.jobNumber = 0;
     this.jobsDone = 0;
     const count = Math.max(1, Math.min(MOST_WORKERS, navigator.hardwareConcurrency || 2));
@@ -88,11 +90,6 @@ export class WorkerPool {
     for (const { worker } of this.hands) worker.postMessage({ type: "close", id });
   }
 
-  /** Whether a worker has nothing to do. */
-  get isIdle() {
-    return this.hands.some(({ job }) => !job);
-  }
-
   /**
    * Check all checksums of a file.
    * @param {number} id
@@ -116,6 +113,7 @@ export class WorkerPool {
   pump() {
     for (const hand of this.hands) {
       if (hand.job) continue;
+      if (this.running.size >= this.most) return;
       const job = this.urgent.shift() ?? this.next(this.running);
       if (!job) return;
       this.jobNumber += 1;
