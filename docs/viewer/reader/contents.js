@@ -158,23 +158,30 @@ export class BlockContents {
 
   /** Read checksums of values and errors; and whether a block has gains and offsets. */
   async prepare() {
-    const { verify, residuals, blocks, ancillary } = this.head;
-    if (verify) {
-      const payload = await readPayload(this.source, verify);
-      const checksums = new Uint32Array(payload.slice().buffer);
-      for (const [at, chunk] of residuals.entries()) this._checksums.set(chunk, checksums[at]);
-    }
-    const quality = ancillary.find((chunk) => chunk.kind === QUALITY);
-    if (quality) {
-      const rounded = blocks.filter((chunk) => chunk.level === 1);
-      const errors = readErrors(await readPayload(this.source, quality), rounded.length, this.facts);
-      for (const [at, chunk] of rounded.entries()) this.errors.set(chunk, errors[at]);
-    }
-    const first = blocks.find((chunk) => chunk.level !== 1);
-    if (first && first.length <= MOST_PEEKED) {
-      const payload = await this.source.read(first.start, first.start + first.length);
-      this.isCalibrated ||= hasCalibration(payload, first.level);
-    }
+    await Promise.all([this._readChecksums(), this._readErrors(), this._peek()]);
+  }
+
+  async _readChecksums() {
+    const { verify, residuals } = this.head;
+    if (!verify) return;
+    const payload = await readPayload(this.source, verify);
+    const checksums = new Uint32Array(payload.slice().buffer);
+    for (const [at, chunk] of residuals.entries()) this._checksums.set(chunk, checksums[at]);
+  }
+
+  async _readErrors() {
+    const quality = this.ancillary.find((chunk) => chunk.kind === QUALITY);
+    if (!quality) return;
+    const rounded = this.head.blocks.filter((chunk) => chunk.level === 1);
+    const errors = readErrors(await readPayload(this.source, quality), rounded.length, this.facts);
+    for (const [at, chunk] of rounded.entries()) this.errors.set(chunk, errors[at]);
+  }
+
+  async _peek() {
+    const first = this.head.blocks.find((chunk) => chunk.level !== 1);
+    if (!first || first.length > MOST_PEEKED) return;
+    const payload = await this.source.read(first.start, first.start + first.length);
+    this.isCalibrated ||= hasCalibration(payload, first.level);
   }
 
   /**
