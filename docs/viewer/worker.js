@@ -85,7 +85,7 @@ async function doJob({ number, id, task, volume, box, factor, calibration }) {
       const exact = values.byteLength === values.buffer.byteLength ? values : values.slice();
       send({ type: "done", number, result: exact }, [exact.buffer]);
     } else if (task === "coarse") {
-      send({ type: "done", number, result: await file.coarse(volume, factor) });
+      send({ type: "done", number, result: await file.coarse(volume, factor, box) });
     } else if (task === "leaves" || task === "allLeaves") {
       const packed = await packLeaves(file, volume, task === "allLeaves");
       send({ type: "done", number, result: packed }, [packed.buffer]);

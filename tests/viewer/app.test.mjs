@@ -13,7 +13,7 @@ import {
   isColormap,
   labelTable,
 } from "../../docs/viewer/app/colors.js";
-import { Dataset, valueIn } from "../../docs/viewer/app/dataset.js";
+import { Dataset } from "../../docs/viewer/app/dataset.js";
 import { halfFloat } from "../../docs/viewer/app/elements.js";
 import { addressInput, filesInput } from "../../docs/viewer/app/files.js";
 import * as geometry from "../../docs/viewer/app/geometry.js";
@@ -27,9 +27,11 @@ import {
   labelColor,
   makeLook,
   makeRaster,
+  paintPiece,
   paintRect,
 } from "../../docs/viewer/app/paint.js";
 import { nextJob } from "../../docs/viewer/app/planner.js";
+import { Preview } from "../../docs/viewer/app/preview.js";
 import { castRays } from "../../docs/viewer/app/rays.js";
 import { openTiff } from "../../docs/viewer/app/tiff.js";
 import { factLines, leafText, promiseText, sizeText } from "../../docs/viewer/app/words.js";
@@ -395,6 +397,26 @@ test("paint: strides, steps and looks", () => {
   assert.deepEqual([...labels.pixels], [0xff000000, labelTable()[hashLabel(300) & 4095]]);
 });
 
+test("paint: pieces of a slice, of every voxel and of every fourth", () => {
+  const look = makeLook(colorTable("gray"), 0, 256, false);
+  const plane = geometry.VIEW_PLANES[1];
+  const raster = makeRaster({ r0: 2, r1: 9, d0: 5, d1: 12 }, 4);
+  assert.deepEqual([raster.r0, raster.d0, raster.columns, raster.rows], [0, 4, 3, 2]);
+  const box = [0, 4, 6, 10, 12, 8];
+  const values = Uint8Array.from({ length: 10 * 8 * 2 }, (_, i) => i);
+  paintPiece(raster, { values, box, step: 1 }, plane, 7, look, false);
+  const expected = [4, 8].flatMap((y) => [0, 4, 8].map((z) => (z * 8 + y - 4) * 2 + 1));
+  assert.deepEqual(
+    [...raster.pixels].map((pixel) => pixel & 255),
+    expected,
+  );
+  paintPiece(raster, { values: Uint8Array.of(1, 2, 3, 4, 5, 6), box, step: 4 }, plane, 7, look, false);
+  assert.deepEqual(
+    [...raster.pixels].map((pixel) => pixel & 255),
+    [1, 3, 5, 2, 4, 6],
+  );
+});
+
 test("paint: window and histogram by finite values", () => {
   assert.deepEqual(finiteRange([Number.NaN, 3, -2, Number.POSITIVE_INFINITY]), [-2, 3]);
   assert.deepEqual(finiteRange([Number.NaN]), [0, 1]);
@@ -418,6 +440,20 @@ test("rays: the maximum along a ray, and the first label", () => {
     [...new Set(marked)].sort((a, b) => a - b),
     [0, labelTable()[hashLabel(200) & 4095]],
   );
+});
+
+test("preview: smooth between coarse cells, exact where voxels are known, and labels never mixed", () => {
+  const coarse = { shape: [1, 1, 2], values: Float32Array.of(0, 100), factors: [1, 1, 4] };
+  const preview = new Preview([1, 1, 8]);
+  preview.fill(coarse, true);
+  assert.deepEqual([...preview.values], [0, 0, 12.5, 37.5, 62.5, 87.5, 100, 100]);
+  preview.sample([0, 0, 2, 1, 1, 4], Uint8Array.of(7, 8));
+  preview.fill(coarse, false);
+  assert.deepEqual([...preview.values], [0, 0, 7, 8, 100, 100, 100, 100]);
+  const large = new Preview([256, 16, 200]);
+  assert.deepEqual(large.shape, [64, 4, 50]);
+  large.sample([0, 0, 0, 256, 16, 200], new Uint8Array(256 * 16 * 200).fill(3));
+  assert.deepEqual([large.filled, Math.min(...large.values)], [64 * 4 * 50, 3]);
 });
 
 test("cache: forgets the least recently used beyond its budget", () => {
@@ -447,7 +483,12 @@ function sceneOf(meta, cache = new ByteCache(2 ** 24), remote = false) {
     ...meta,
   };
   const dataset = new Dataset(1, "a.tinc", full, remote, cache);
-  const seen = geometry.VIEW_PLANES.map((plane) => ({ plane, slice: 32, rect: { r0: 0, r1: 64, d0: 0, d1: 64 } }));
+  const seen = geometry.VIEW_PLANES.map((plane) => ({
+    plane,
+    slice: 32,
+    rect: { r0: 0, r1: 64, d0: 0, d1: 64 },
+    step: 1,
+  }));
   return {
     dataset,
     scene: { sets: [{ dataset, volumes: [0], calibrated: true }], seen, at: [32, 32, 32], volume: 0, leaves: false },
@@ -459,7 +500,10 @@ function work(scene, most = 10000) {
   const log = [];
   for (let job = nextJob(scene, new Set()); job && log.length < most; job = nextJob(scene, new Set())) {
     log.push(`${job.task} ${job.box ?? ""}`);
-    if (job.task === "coarse") job.done({ shape: [32, 32, 32], values: new Float32Array(32 ** 3) });
+    if (job.task === "coarse" && job.box) {
+      const count = (axis) => Math.ceil(job.box[axis + 3] / job.factor) - Math.floor(job.box[axis] / job.factor);
+      job.done({ shape: [], values: new Float32Array(count(0) * count(1) * count(2)) });
+    } else if (job.task === "coarse") job.done({ shape: [32, 32, 32], values: new Float32Array(32 ** 3) });
     else if (job.task === "allLeaves") job.done(new Float64Array(0));
     else {
       const [z0, y0, x0, z1, y1, x1] = job.box;
@@ -478,12 +522,13 @@ test("planner: of networks the coarse look first, then slices, then bricks aroun
   const log = work(scene);
   assert.equal(log[0].split(" ")[0], "coarse");
   assert.deepEqual(log.slice(1, 4), ["decode 32,0,0,33,64,64", "decode 0,0,32,64,64,33", "decode 0,32,0,64,33,64"]);
-  assert.equal(log.length, 4 + 64);
+  assert.ok(log[4].startsWith("coarse"), "a better look follows what is on the screen");
+  assert.equal(log.length, 5 + 64);
   assert.ok(dataset.isWhole(0, true));
   assert.equal(dataset.valueAt("1/0/", geometry.VIEW_PLANES[0], [32, 5, 60]), (32 + 15 + 420) & 255);
   assert.equal(
     dataset.previewOf(0).values[dataset.previewOf(0).values.length - 1],
-    valueIn([(63 * 11) & 255], [63, 63, 63, 64, 64, 64], [63, 63, 63]),
+    geometry.valueIn([(63 * 11) & 255], [63, 63, 63, 64, 64, 64], [63, 63, 63]),
   );
   assert.equal(nextJob({ ...scene, leaves: true }, new Set()).task, "allLeaves");
   assert.equal(nextJob({ ...scene, leaves: true }, new Set(["1/leaves/0"])), null);
@@ -491,11 +536,26 @@ test("planner: of networks the coarse look first, then slices, then bricks aroun
 
 test("planner: of blocks whole blocks, those on the screen first; of a server's file no others", () => {
   const local = sceneOf({ whole: 16 ** 3, networks: false });
-  assert.equal(work(local.scene).length, 64);
+  assert.deepEqual(work(local.scene).slice(0, 2), ["coarse ", "decode 32,0,0,48,16,16"]);
+  assert.ok(local.dataset.isWhole(0, true));
   const remote = sceneOf({ whole: 16 ** 3, networks: false, nbytes: 10 ** 6 }, undefined, true);
   const log = work(remote.scene);
   assert.equal(log.length, 64 - 27);
   assert.ok(log.every((line) => line.split(" ")[1].split(",").map(Number).slice(0, 3).includes(32)));
+  const labels = sceneOf({ whole: 16 ** 3, networks: false, labels: true });
+  assert.equal(work(labels.scene).length, 64, "there is no quick look at labels");
+});
+
+test("planner: of large networks only what the screen can show, and slices next to it", () => {
+  const { dataset, scene } = sceneOf({ shape: [512, 512, 512] });
+  const rect = { r0: 0, r1: 512, d0: 0, d1: 512 };
+  const seen = geometry.VIEW_PLANES.map((plane) => ({ plane, slice: 100, rect, step: 4 }));
+  const log = work({ ...scene, at: [100, 100, 100], seen });
+  assert.deepEqual(log.slice(0, 2), ["coarse ", "coarse 100,0,0,101,256,256"]);
+  assert.equal(log.length, 1 + 3 * 4 + 1 + 4 * 4);
+  assert.equal(dataset.valueAt("1/0/", geometry.VIEW_PLANES[0], [100, 0, 0]), null, "a value is shown of voxels only");
+  const raw = nextJob({ ...scene, seen, sets: [{ dataset, volumes: [0], calibrated: false }] }, new Set());
+  assert.equal(raw.task, "decode", "coarse values are calibrated ones");
 });
 
 test("planner: of one slice of a server's file nothing else is read", () => {
@@ -508,7 +568,7 @@ test("planner: of one slice of a server's file nothing else is read", () => {
 
 test("planner: a volume that does not fit into the cache is decoded slice by slice", () => {
   const { scene } = sceneOf({ whole: 16 ** 3, networks: false }, new ByteCache(100_000));
-  const log = work(scene, 50);
+  const log = work(scene, 50).slice(1);
   assert.ok(
     log.every((line) =>
       line
@@ -523,7 +583,7 @@ test("planner: a volume that does not fit into the cache is decoded slice by sli
 
 test("planner: slices that do not fit into the cache together are not decoded", () => {
   const { scene } = sceneOf({ whole: 16 ** 3, networks: false }, new ByteCache(11_000));
-  assert.deepEqual(work(scene, 50), ["decode 32,0,0,33,64,64", "decode 0,0,32,64,64,33"]);
+  assert.deepEqual(work(scene, 50).slice(1), ["decode 32,0,0,33,64,64", "decode 0,0,32,64,64,33"]);
 });
 
 test("planner: a job that failed is not asked for again", () => {

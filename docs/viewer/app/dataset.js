@@ -1,6 +1,7 @@
 /** One open file as the page knows it: its facts, and what of it has been decoded. */
 
-import { cellAt, cutGrid, joinCells, sliceBox } from "./geometry.js";
+import { cellAt, cellsBetween, cutGrid, joinCells, sliceBox, valueIn } from "./geometry.js";
+import { Preview } from "./preview.js";
 
 /**
  * @typedef {import('./geometry.js').Box} Box
@@ -9,12 +10,15 @@ import { cellAt, cutGrid, joinCells, sliceBox } from "./geometry.js";
  * @typedef {import('./elements.js').Values} Values
  * @typedef {import('./cache.js').ByteCache<Values>} Cache
  * @typedef {import('./words.js').Meta & { whole: number, networks: boolean }} FileMeta
- * @typedef {{ shape: number[], values: Float32Array | Float64Array, factors: number[] }} Coarse
- * @typedef {{ values: Values, box: Box }} Piece
+ * @typedef {import('./preview.js').Coarse} Coarse
+ * @typedef {{ values: Values, box: Box, step: number }} Piece  a value every `step` voxels
+ * @typedef {{ plane: Plane, slice: number, right: number, down: number, step: number }} Tile  part of a slice: its cell in
+ *   the grid of that step
  */
 
-const PREVIEW_EDGE = 64; // Cells along the longest axis of the volume that the projection draws.
-const FIRST_EDGE = 32; // Cells along the longest axis of what is asked of networks first.
+const FIRST_EDGE = 16; // Cells along the longest axis of the first look at networks: it takes hundredths of a second.
+const SECOND_EDGE = 32; // Cells along the longest axis of the look that follows; twice as many if no other follows.
+export const KEPT_SHARE = 0.8; // Volumes, or slices, of a larger share of the cache would push each other out.
 const TILE_EDGE = 64; // Voxels along a piece of a slice, about.
 const SMALL_VOLUME = 2 ** 24; // Networks of a volume of at most so many voxels are decoded in small bricks.
 const SMALL_BRICK = 2 ** 12;
@@ -44,11 +48,14 @@ export class Dataset {
     this.grid = cutGrid(meta.shape, brick);
     const edge = Math.cbrt(brick);
     this.join = 2 ** Math.max(0, Math.round(Math.log2(TILE_EDGE / edge)));
-    this.tiles = joinCells(this.grid, this.join);
+    /** Grids of tiles, by their step. @type {Map<number, Grid>} */
+    this.tiles = new Map();
     this.bytes = this.voxels * (meta.dtype === "f2" ? 4 : Number(meta.dtype.slice(1)));
     /** @type {Map<number, Coarse>} */
     this.coarse = new Map();
-    /** @type {Map<number, Coarse & { filled: number }>} */
+    /** The factor by which the coarse look at a volume was asked for. @type {Map<number, number>} */
+    this.looks = new Map();
+    /** @type {Map<number, Preview>} */
     this.previews = new Map();
     /** @type {Map<number, Float64Array>} */
     this.leaves = new Map();
@@ -57,18 +64,43 @@ export class Dataset {
     /** @type {Map<string, number>} */
     this.whole = new Map();
     this.version = 0;
+    this.hasBricks = false;
   }
 
-  /** Whether means over cells can be had without decoding everything. */
+  /** Whether a coarse look at the volume is quick. */
   get hasCoarse() {
-    const { flavour, overviewCell, networks } = this.meta;
-    if (flavour !== "tinc" || !overviewCell) return this.eager && (flavour !== "tinc" || networks);
+    const { labels, overviewCell } = this.meta;
+    if (!overviewCell) return this.eager && !labels;
     return this.shape.reduce((cells, n) => cells * Math.ceil(n / overviewCell), 1) <= LARGEST_OVERVIEW;
   }
 
-  /** Voxels along a cell of the first, coarse look. */
-  get coarseFactor() {
-    return this.meta.overviewCell || 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(...this.shape) / FIRST_EDGE)));
+  /** Whether all of the volume is decoded where there is nothing better to do. */
+  get wantsAll() {
+    return this.eager && (!this.meta.networks || this.voxels <= SMALL_VOLUME);
+  }
+
+  /** Voxels along a cell of the first look at a volume, and of the better one that follows. */
+  get coarseFactors() {
+    const { overviewCell, networks } = this.meta;
+    if (!networks) return [overviewCell || this.factorOf(SECOND_EDGE)];
+    return [this.factorOf(FIRST_EDGE), this.factorOf(this.wantsAll ? SECOND_EDGE : 2 * SECOND_EDGE)];
+  }
+
+  /**
+   * Voxels along a cell, a power of two, of which there are about so many along the longest axis.
+   * @param {number} edge
+   */
+  factorOf(edge) {
+    return 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(...this.shape) / edge)));
+  }
+
+  /**
+   * Whether a coarse look at a volume as good as this is there.
+   * @param {number} volume
+   * @param {number} factor
+   */
+  hasLook(volume, factor) {
+    return (this.looks.get(volume) ?? Number.POSITIVE_INFINITY) <= factor;
   }
 
   /**
@@ -92,43 +124,74 @@ export class Dataset {
   }
 
   /**
-   * Box of a tile of a slice.
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down its cell
+   * Voxels between values of tiles, where every so many are enough for the screen.
+   * @param {number} step a power of two
+   * @param {boolean} calibrated
+   */
+  levelFor(step, calibrated) {
+    const { flavour, networks, labels } = this.meta;
+    const saves = networks || this.bytes > KEPT_SHARE * this.cache.budget;
+    return flavour === "tinc" && saves && calibrated && !labels ? step : 1;
+  }
+
+  /**
+   * The grid of tiles of a step.
+   * @param {number} step
+   */
+  tilesAt(step) {
+    const grid = this.tiles.get(step) ?? joinCells(this.grid, this.join * step);
+    this.tiles.set(step, grid);
+    return grid;
+  }
+
+  /**
+   * The tiles of a slice on the screen.
+   * @param {import('./planner.js').Seen} seen
+   * @param {boolean} calibrated
+   * @returns {{ rights: number[], downs: number[], step: number, grid: Grid }}
+   */
+  tilesOn({ plane, rect, step }, calibrated) {
+    const level = this.levelFor(step, calibrated);
+    const grid = this.tilesAt(level);
+    return {
+      rights: cellsBetween(grid.edges[plane.right], rect.r0, rect.r1),
+      downs: cellsBetween(grid.edges[plane.down], rect.d0, rect.d1),
+      step: level,
+      grid,
+    };
+  }
+
+  /**
+   * Box of a tile.
+   * @param {Tile} tile
    * @returns {Box}
    */
-  tileBox(plane, slice, right, down) {
-    const [across, along] = [this.tiles.edges[plane.right], this.tiles.edges[plane.down]];
+  tileBox({ plane, slice, right, down, step }) {
+    const { edges } = this.tilesAt(step);
+    const [across, along] = [edges[plane.right], edges[plane.down]];
     return sliceBox(plane, slice, across[right], across[right + 1], along[down], along[down + 1]);
   }
 
   /**
-   * Key of a tile of a slice.
+   * Key of a tile.
    * @param {string} prefix
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * @param {Tile} tile
    */
-  tileKey(prefix, plane, slice, right, down) {
-    return `${prefix}${plane.name}${slice}/${right},${down}`;
+  tileKey(prefix, { plane, slice, right, down, step }) {
+    return `${prefix}${plane.name}${Math.floor(slice / step)}/${step}/${right},${down}`;
   }
 
   /**
-   * Cells of the bricks behind a tile of a slice.
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * Cells of the bricks behind a tile.
+   * @param {Tile} tile
    */
-  *bricksOf(plane, slice, right, down) {
+  *bricksOf({ plane, slice, right, down, step }) {
+    const join = this.join * step;
     const cell = [0, 0, 0];
     cell[plane.normal] = cellAt(this.grid.edges[plane.normal], slice);
     const [lastRight, lastDown] = [this.grid.counts[plane.right], this.grid.counts[plane.down]];
-    for (let d = down * this.join; d < Math.min((down + 1) * this.join, lastDown); d++) {
-      for (let r = right * this.join; r < Math.min((right + 1) * this.join, lastRight); r++) {
+    for (let d = down * join; d < Math.min((down + 1) * join, lastDown); d++) {
+      for (let r = right * join; r < Math.min((right + 1) * join, lastRight); r++) {
         cell[plane.right] = r;
         cell[plane.down] = d;
         yield cell;
@@ -137,38 +200,35 @@ export class Dataset {
   }
 
   /**
-   * What is decoded of a tile of a slice: the tile, or bricks, some or all.
+   * What is decoded of a tile: the tile, or bricks, some or all.
    * @param {string} prefix
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * @param {Tile} tile
    * @returns {{ pieces: Piece[], complete: boolean }}
    */
-  piecesOf(prefix, plane, slice, right, down) {
-    const tile = this.cache.get(this.tileKey(prefix, plane, slice, right, down));
-    if (tile) return { pieces: [{ values: tile, box: this.tileBox(plane, slice, right, down) }], complete: true };
+  piecesOf(prefix, tile) {
+    const known = this.cache.get(this.tileKey(prefix, tile));
+    if (known) return { pieces: [{ values: known, box: this.tileBox(tile), step: tile.step }], complete: true };
+    /** @type {Piece[]} */
     const pieces = [];
-    let complete = true;
-    for (const [z, y, x] of this.bricksOf(plane, slice, right, down)) {
+    let complete = this.hasBricks;
+    if (!complete) return { pieces, complete };
+    for (const [z, y, x] of this.bricksOf(tile)) {
       const values = this.cache.get(`${prefix}${z},${y},${x}`);
-      if (values) pieces.push({ values, box: this.brickBox(z, y, x) });
+      if (values) pieces.push({ values, box: this.brickBox(z, y, x), step: 1 });
       else complete = false;
     }
     return { pieces, complete };
   }
 
   /**
-   * Whether a tile of a slice can be drawn whole.
+   * Whether a tile can be drawn whole.
    * @param {string} prefix
-   * @param {Plane} plane
-   * @param {number} slice
-   * @param {number} right
-   * @param {number} down
+   * @param {Tile} tile
    */
-  hasTile(prefix, plane, slice, right, down) {
-    if (this.cache.has(this.tileKey(prefix, plane, slice, right, down))) return true;
-    for (const [z, y, x] of this.bricksOf(plane, slice, right, down)) {
+  hasTile(prefix, tile) {
+    if (this.cache.has(this.tileKey(prefix, tile))) return true;
+    if (!this.hasBricks) return false;
+    for (const [z, y, x] of this.bricksOf(tile)) {
       if (!this.cache.has(`${prefix}${z},${y},${x}`)) return false;
     }
     return true;
@@ -181,9 +241,10 @@ export class Dataset {
    * @param {number[]} at
    */
   valueAt(prefix, plane, at) {
-    const right = cellAt(this.tiles.edges[plane.right], at[plane.right]);
-    const down = cellAt(this.tiles.edges[plane.down], at[plane.down]);
-    const { pieces } = this.piecesOf(prefix, plane, at[plane.normal], right, down);
+    const { edges } = this.tilesAt(1);
+    const right = cellAt(edges[plane.right], at[plane.right]);
+    const down = cellAt(edges[plane.down], at[plane.down]);
+    const { pieces } = this.piecesOf(prefix, { plane, slice: at[plane.normal], right, down, step: 1 });
     const piece = pieces.find(({ box }) =>
       at.every((position, axis) => position >= box[axis] && position < box[axis + 3]),
     );
@@ -227,81 +288,36 @@ export class Dataset {
    */
   keepBrick(prefix, volume, box, key, values) {
     this.cache.set(key, values);
+    this.hasBricks = true;
     this.version += 1;
-    if (prefix === this.prefix(volume, true)) this.samplePreview(volume, box, values);
+    if (prefix === this.prefix(volume, true)) this.previewOf(volume).sample(box, values);
   }
 
   /**
    * Keep a coarse look at a volume.
    * @param {number} volume
+   * @param {number} factor that was asked for
    * @param {{ shape: number[], values: Float32Array }} result
    */
-  keepCoarse(volume, { shape, values }) {
-    const factor = this.coarseFactor;
+  keepCoarse(volume, factor, { shape, values }) {
     const factors = shape.map((n, axis) =>
       Math.ceil(this.shape[axis] / factor) === n ? factor : this.shape[axis] / n,
     );
-    this.coarse.set(volume, { shape, values, factors });
-    const preview = this.previewOf(volume);
-    const [, height, width] = preview.shape;
-    for (let i = 0; i < preview.values.length; i++) {
-      const cell = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width];
-      const at = cell.map((c, axis) =>
-        Math.min(shape[axis] - 1, Math.floor(((c + 0.5) * preview.factors[axis]) / factors[axis])),
-      );
-      if (Number.isNaN(preview.values[i])) preview.values[i] = values[(at[0] * shape[1] + at[1]) * shape[2] + at[2]];
-    }
-    preview.filled = preview.values.length;
+    const coarse = { shape, values, factors };
+    this.coarse.set(volume, coarse);
+    this.looks.set(volume, factor);
+    this.previewOf(volume).fill(coarse, !this.meta.labels);
     this.version += 1;
   }
 
   /**
-   * The volume that the projection draws, NaN where nothing is decoded.
+   * The volume that the projection draws.
    * @param {number} volume
    */
   previewOf(volume) {
-    const known = this.previews.get(volume);
-    if (known) return known;
-    const factor = Math.max(1, Math.max(...this.shape) / PREVIEW_EDGE);
-    const shape = this.shape.map((n) => Math.max(1, Math.round(n / factor)));
-    const factors = shape.map((n, axis) => this.shape[axis] / n);
-    const preview = {
-      shape,
-      factors,
-      values: new Float64Array(shape[0] * shape[1] * shape[2]).fill(Number.NaN),
-      filled: 0,
-    };
+    const preview = this.previews.get(volume) ?? new Preview(this.shape);
     this.previews.set(volume, preview);
     return preview;
-  }
-
-  /**
-   * Take the voxels in the middle of the projection's cells from a brick.
-   * @param {number} volume
-   * @param {Box} box
-   * @param {Values} values
-   */
-  samplePreview(volume, box, values) {
-    const preview = this.previewOf(volume);
-    const places = preview.shape.map((n, axis) => {
-      const found = [];
-      const factor = preview.factors[axis];
-      for (let cell = Math.max(0, Math.floor(box[axis] / factor) - 1); cell < n; cell++) {
-        const voxel = Math.floor((cell + 0.5) * factor);
-        if (voxel >= box[axis + 3]) break;
-        if (voxel >= box[axis]) found.push([cell, voxel]);
-      }
-      return found;
-    });
-    for (const [z, vz] of places[0]) {
-      for (const [y, vy] of places[1]) {
-        for (const [x, vx] of places[2]) {
-          const at = (z * preview.shape[1] + y) * preview.shape[2] + x;
-          if (Number.isNaN(preview.values[at])) preview.filled += 1;
-          preview.values[at] = valueIn(values, box, [vz, vy, vx]);
-        }
-      }
-    }
   }
 }
 
@@ -313,14 +329,4 @@ function brickVoxels({ flavour, whole, shape }) {
   if (flavour !== "tinc") return ARRAY_BRICK;
   if (whole) return Math.min(whole, LARGEST_BRICK);
   return shape[0] * shape[1] * shape[2] <= SMALL_VOLUME ? SMALL_BRICK : BRICK;
-}
-
-/**
- * Value of a voxel in the values of a box.
- * @param {Values} values
- * @param {Box} box
- * @param {number[]} at
- */
-export function valueIn(values, box, [z, y, x]) {
-  return values[((z - box[0]) * (box[4] - box[1]) + y - box[1]) * (box[5] - box[2]) + x - box[2]];
 }

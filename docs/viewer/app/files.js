@@ -30,7 +30,7 @@ export function filesInput(files) {
  */
 export async function addressInput(address, count) {
   const url = new URL(address, location.href);
-  if (!/^(https?|blob|data):$/.test(url.protocol))
+  if (!/^https?:$/.test(url.protocol))
     throw new Error(`the address begins with ${url.protocol}; expected https: or http:`);
   const opening = urlSource(url.href).catch((error) => {
     if (!(error instanceof TypeError)) throw error; // What fetch throws where no answer may be read.

@@ -185,3 +185,13 @@ export function directionsOf(affine, space) {
     return column[along] < 0 ? [...ends[along]].reverse() : ends[along];
   });
 }
+
+/**
+ * Value of a voxel in the values of a box.
+ * @param {ArrayLike<number>} values
+ * @param {Box} box
+ * @param {number[]} at
+ */
+export function valueIn(values, box, [z, y, x]) {
+  return values[((z - box[0]) * (box[4] - box[1]) + y - box[1]) * (box[5] - box[2]) + x - box[2]];
+}

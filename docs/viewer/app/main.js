@@ -8,7 +8,7 @@ import { VIEW_PLANES } from "./geometry.js";
 import { pressKey } from "./keyboard.js";
 import { byId, setText } from "./page.js";
 import { Panel } from "./panel.js";
-import { PlaneView } from "./plane-view.js";
+import { matchSize, PlaneView } from "./plane-view.js";
 import { attachPointer } from "./pointer.js";
 import { Projection } from "./projection.js";
 import { Viewer } from "./viewer.js";
@@ -30,6 +30,7 @@ const statusLine = byId("status", HTMLElement);
 const chooser = byId("chooser", HTMLInputElement);
 const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, drawnAt: 0, firstPlanesAt: 0 };
 let drawWanted = true;
+let sizeChanged = true;
 let besideWanted = false;
 let opening = 0;
 let hovered = /** @type {{ plane: number, at: number[] } | null} */ (null);
@@ -73,7 +74,7 @@ async function openInput(input, beside) {
  * @param {boolean} [beside]
  */
 function openAddress(address, beside = false) {
-  facts.bytesRead = 0;
+  if (!beside) facts.bytesRead = 0;
   return openInput(
     addressInput(address, (bytes) => {
       facts.bytesRead += bytes;
@@ -100,6 +101,15 @@ function setTheme(theme) {
   const now = theme ?? (document.documentElement.dataset.theme === "dark" ? "light" : "dark");
   document.documentElement.dataset.theme = now;
   panel.refresh();
+}
+
+/**
+ * Show or hide the panel.
+ * @param {boolean} [shown]
+ */
+function togglePanel(shown = document.body.classList.contains("no-panel")) {
+  document.body.classList.toggle("no-panel", !shown);
+  byId("panel-button", HTMLElement).setAttribute("aria-expanded", String(shown));
 }
 
 /** Show the state of the controls around the views. */
@@ -170,12 +180,20 @@ function showProgress() {
   setText(byId("progress", HTMLElement), first ? read || `${sizeText(cache.bytes)} decoded` : "");
 }
 
-/** Measure the views, and fit the volume into them where the user has not zoomed. */
-function layOut() {
-  const scales = planeViews.map((view) => view.measure());
-  const fitting = Math.min(...scales);
+/** Fit the volume into the views where the user has not zoomed. */
+function fitViews() {
+  if (sizeChanged) for (const view of planeViews) view.size = matchSize(view.canvas);
+  sizeChanged = false;
+  const fitting = Math.min(...planeViews.map((view) => view.fitting));
   if (viewer.fitted && Number.isFinite(fitting)) viewer.scale = fitting;
 }
+
+/** Slices on the screen, that of the plane in use first. */
+function slicesSeen() {
+  const order = [viewer.plane, 0, 1, 2].filter((number, i, all) => all.indexOf(number) === i);
+  return order.map((number) => planeViews[number].look()).filter((look) => look !== null);
+}
+viewer.seen = slicesSeen;
 
 /**
  * Draw what changed.
@@ -185,17 +203,14 @@ function frame(now) {
   requestAnimationFrame(frame);
   if (drawWanted) {
     drawWanted = false;
-    layOut();
-    const before = viewer.seen.length;
-    const order = [viewer.plane, 0, 1, 2].filter((number, i, all) => all.indexOf(number) === i);
-    viewer.seen = order.map((number) => planeViews[number].look()).filter((look) => look !== null);
+    fitViews();
     for (const view of planeViews) view.draw();
     facts.frames += 1;
     facts.drawnAt = now;
     if (!facts.firstPlanesAt && viewer.first && planeViews.some(({ facts: { quality } }) => quality !== "empty"))
       facts.firstPlanesAt = now;
     showReadout();
-    if (!before || viewer.pool.isIdle) viewer.pool.pump();
+    viewer.pool.pump();
   }
   if (
     !projection.turning &&
@@ -229,10 +244,12 @@ viewer.addEventListener("opened", () => {
   showPosition();
   showProgress();
 });
-new ResizeObserver(() => {
+const resizes = new ResizeObserver(() => {
+  sizeChanged = true;
   draw();
   panel.refresh();
-}).observe(byId("views", HTMLElement));
+});
+for (const view of planeViews) resizes.observe(view.canvas);
 
 sections.forEach((section, i) => {
   attachPointer(viewer, planeViews[i], (at) => {
@@ -261,6 +278,7 @@ const buttons = [
   ["open-second", () => choose(true)],
   ["fit", () => viewer.fit()],
   ["theme", () => setTheme()],
+  ["panel-button", () => togglePanel()],
   ["help-button", () => help.showModal()],
   ["turn", toggleTurning],
 ];
@@ -278,17 +296,19 @@ const keyActs = {
   o: () => choose(false),
   b: () => choose(true),
   t: () => setTheme(),
+  p: () => togglePanel(),
   r: toggleTurning,
   "?": () => help.showModal(),
 };
 addEventListener("keydown", (event) => {
   if (pressKey(viewer, event, keyActs)) event.preventDefault();
 });
-addEventListener("hashchange", openAtStart);
+addEventListener("hashchange", () => askedFor("url") && openAtStart());
 
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 darkQuery.addEventListener("change", () => setTheme(darkQuery.matches ? "dark" : "light"));
 setTheme(darkQuery.matches ? "dark" : "light");
+togglePanel(!matchMedia("(min-width: 761px) and (max-width: 980px)").matches);
 showControls();
 byId("turn", HTMLElement).setAttribute("aria-pressed", String(projection.turning));
 requestAnimationFrame(frame);

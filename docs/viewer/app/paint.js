@@ -83,6 +83,30 @@ export function paintRect(raster, rect, values, start, right, down, look, add) {
 }
 
 /**
+ * Paint the part of a slice that a decoded piece of the volume has.
+ * @param {Raster} raster
+ * @param {import('./dataset.js').Piece} piece
+ * @param {import('./geometry.js').Plane} plane
+ * @param {number} slice
+ * @param {Look} look
+ * @param {boolean} add to the colours that are there
+ */
+export function paintPiece(raster, { values, box, step }, plane, slice, look, add) {
+  const cells = box.map((side, i) => (i < 3 ? Math.floor(side / step) : Math.ceil(side / step)));
+  const strides = [(cells[4] - cells[1]) * (cells[5] - cells[2]), cells[5] - cells[2], 1];
+  const rect = {
+    r0: cells[plane.right],
+    r1: cells[plane.right + 3],
+    d0: cells[plane.down],
+    d1: cells[plane.down + 3],
+  };
+  const start = (Math.floor(slice / step) - cells[plane.normal]) * strides[plane.normal];
+  const { stepRight, stepDown, r0, d0 } = raster;
+  const steps = { stepRight: stepRight / step, stepDown: stepDown / step, r0: r0 / step, d0: d0 / step };
+  paintRect({ ...raster, ...steps }, rect, values, start, strides[plane.right], strides[plane.down], look, add);
+}
+
+/**
  * Colour of a label: that of the file, or by its hash.
  * @param {Look} look
  * @param {number} label

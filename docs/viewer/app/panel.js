@@ -120,6 +120,7 @@ export class Panel {
     const labels = Boolean(first.meta.labels);
     for (const show of this.checks) show();
     byId("looks", HTMLElement).hidden = labels;
+    byId("display", HTMLElement).hidden = labels && first.meta.volumes < 2;
     setText(byId("caption", HTMLElement), labels ? "Labels in front, coarse" : "Maximum projection, coarse");
     if (
       !COLORMAP_NAMES.includes(channel.colormap) &&
@@ -164,6 +165,7 @@ export class Panel {
     const leaves = viewer.leaves ? viewer.first?.leaves.get(viewer.volume) : undefined;
     const leaf = leaves && leafAt(leaves, viewer.at);
     const note = byId("leaf", HTMLElement);
+    if (!leaves && note.hidden && byId("legend", HTMLElement).hidden) return;
     note.hidden = !leaf;
     if (leaf) setText(note, leafText(leaf));
     const worst = leaves ? worstError(leaves) : 0;

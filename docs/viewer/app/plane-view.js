@@ -1,9 +1,9 @@
 /** Draws one plane: the coarse look, the slices that are decoded over it, leaves, crosshair and curtain. */
 
 import { cssColor, tableOf } from "./colors.js";
-import { cellsBetween, fitScale, frameOf, VIEW_PLANES, visibleRect } from "./geometry.js";
+import { fitScale, frameOf, VIEW_PLANES, visibleRect } from "./geometry.js";
 import { LEAF_COLUMNS, worstError } from "./leaves.js";
-import { makeRaster, paintRect } from "./paint.js";
+import { makeRaster, paintPiece, paintRect } from "./paint.js";
 
 /**
  * @typedef {import('./viewer.js').Viewer} Viewer
@@ -66,9 +66,8 @@ export class PlaneView {
     this.fineSlices.clear();
   }
 
-  /** Measure the place on the screen; the scale at which the plane fits it. */
-  measure() {
-    this.size = matchSize(this.canvas);
+  /** The scale at which the plane fits its place. */
+  get fitting() {
     const { first, spacing } = this.viewer;
     if (!first || !this.size.width) return Number.POSITIVE_INFINITY;
     return fitScale(this.plane, first.shape, spacing, this.size.width - 16, this.size.height - 16);
@@ -88,7 +87,17 @@ export class PlaneView {
     const { first, at } = this.viewer;
     if (!first || !this.size.width) return null;
     const rect = visibleRect(this.frame, this.plane, first.shape, this.size.width, this.size.height);
-    return { plane: this.plane, slice: at[this.plane.normal], rect };
+    const { px, py } = this.frame;
+    const step = Math.min(this.stepOf(px), this.stepOf(py));
+    return { plane: this.plane, slice: at[this.plane.normal], rect, step };
+  }
+
+  /**
+   * Voxels between those that are drawn, so that none is much smaller than a pixel of the screen.
+   * @param {number} size of a voxel, in CSS pixels
+   */
+  stepOf(size) {
+    return 2 ** Math.max(0, Math.floor(-Math.log2(size * this.size.ratio)));
   }
 
   /**
@@ -125,9 +134,9 @@ export class PlaneView {
         context.clip();
       }
       quality = Math.min(quality, this.drawSide(context, side, seen));
+      if (i === 0 && this.viewer.leaves) this.drawLeaves(context, seen.slice);
       context.restore();
     });
-    if (this.viewer.leaves) this.drawLeaves(context, seen.slice);
     this.drawCrosshair(context);
     this.drawDirections(context);
     if (sides.length > 1) this.drawCurtain(context, sides);
@@ -147,33 +156,20 @@ export class PlaneView {
     const { plane, slice, rect } = seen;
     const { px, py } = this.frame;
     if (rect.r0 >= rect.r1 || rect.d0 >= rect.d1) return 2;
-    const [stepRight, stepDown] = [px, py].map(
-      (size) => 2 ** Math.max(0, Math.floor(-Math.log2(size * this.size.ratio))),
-    );
+    const { rights, downs, step } = dataset.tilesOn(seen, side.calibrated);
+    const [stepRight, stepDown] = [px, py].map((size) => (step > 1 ? step : this.stepOf(size)));
     const raster = makeRaster(rect, stepRight, stepDown);
-    const rights = cellsBetween(dataset.tiles.edges[plane.right], rect.r0, rect.r1);
-    const downs = cellsBetween(dataset.tiles.edges[plane.down], rect.d0, rect.d1);
     const prefixes = volumes.map((volume) => dataset.prefix(volume, side.calibrated));
     let [fine, some] = [rights.length * downs.length <= MOST_TILES, false];
     for (const down of fine ? downs : []) {
       for (const right of rights) {
-        const parts = prefixes.map((prefix) => dataset.piecesOf(prefix, plane, slice, right, down));
+        const parts = prefixes.map((prefix) => dataset.piecesOf(prefix, { plane, slice, right, down, step }));
         fine &&= parts.every(({ complete }) => complete);
         // Some channels alone would mislead.
         if (parts.length > 1 && !parts.every(({ complete }) => complete)) continue;
         parts.forEach(({ pieces }, i) => {
-          for (const { values, box } of pieces) {
-            some = true;
-            const strides = [(box[4] - box[1]) * (box[5] - box[2]), box[5] - box[2], 1];
-            const piece = {
-              r0: box[plane.right],
-              r1: box[plane.right + 3],
-              d0: box[plane.down],
-              d1: box[plane.down + 3],
-            };
-            const start = (slice - box[plane.normal]) * strides[plane.normal];
-            paintRect(raster, piece, values, start, strides[plane.right], strides[plane.down], looks[i], i > 0);
-          }
+          for (const piece of pieces) paintPiece(raster, piece, plane, slice, looks[i], i > 0);
+          some ||= pieces.length > 0;
         });
       }
     }
@@ -245,7 +241,7 @@ export class PlaneView {
     contextOf(scratch).putImageData(image, 0, 0);
     const { x0, y0, px, py } = this.frame;
     context.imageSmoothingEnabled = smooth;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = right * px < 1 ? "high" : "low"; // Only what is made smaller needs more.
     context.drawImage(
       scratch,
       x0 + raster.r0 * px,

@@ -1,18 +1,20 @@
 /** Decides what is decoded next: the coarse look, then what is on the screen, then what is near it. */
 
-import { cellsBetween } from "./geometry.js";
+import { KEPT_SHARE } from "./dataset.js";
 
 /**
  * @typedef {import('./dataset.js').Dataset} Dataset
  * @typedef {import('./geometry.js').Plane} Plane
  * @typedef {import('./workers.js').Job} Job
- * @typedef {{ plane: Plane, slice: number, rect: import('./paint.js').Rect }} Seen  a slice on the screen
- * @typedef {{ sets: { dataset: Dataset, volumes: number[], calibrated: boolean }[], seen: Seen[], at: number[],
+ * @typedef {{ plane: Plane, slice: number, rect: import('./paint.js').Rect, step: number }} Seen  a slice on the screen, of
+ *   which every `step`-th voxel is seen
+ * @typedef {import('./dataset.js').Tile} Tile
+ * @typedef {{ dataset: Dataset, volumes: number[], calibrated: boolean }} Shown  volumes of a file that are seen
+ * @typedef {{ sets: Shown[], seen: Seen[], at: number[],
  *   volume: number, leaves: boolean }} Scene  the plane in use comes first, and the first file; the leaves of
  *   `volume` are wanted
  */
 
-const KEPT_SHARE = 0.8; // Volumes, or slices, of a larger share of the cache would push each other out.
 const SLICES_AHEAD = 2; // Slices before and behind the one on the screen that are decoded where not all can be kept.
 
 /**
@@ -24,16 +26,8 @@ const SLICES_AHEAD = 2; // Slices before and behind the one on the screen that a
 export function nextJob(scene, running) {
   const free = (/** @type {Dataset} */ dataset, /** @type {string} */ key) =>
     !running.has(key) && !dataset.failed.has(key);
-  for (const { dataset, volumes } of scene.sets) {
-    for (const volume of volumes) {
-      const key = `${dataset.id}/coarse/${volume}`;
-      // One slice alone of a server's file comes soon enough.
-      const wanted = dataset.hasCoarse && (dataset.eager || scene.seen.length > 1);
-      if (!wanted || dataset.coarse.has(volume) || !free(dataset, key)) continue;
-      const done = (/** @type {any} */ result) => dataset.keepCoarse(volume, result);
-      return { key, id: dataset.id, task: "coarse", volume, factor: dataset.coarseFactor, done };
-    }
-  }
+  const first = coarseJob(scene, 0, free);
+  if (first) return first;
   if (scene.leaves) {
     const [{ dataset }] = scene.sets;
     const volume = scene.volume;
@@ -50,20 +44,42 @@ export function nextJob(scene, running) {
   }
   const total = scene.sets.reduce((sum, { dataset, volumes }) => sum + dataset.bytes * volumes.length, 0);
   const fits = total <= KEPT_SHARE * scene.sets[0].dataset.cache.budget;
-  return seenJob(scene, scene.seen, fits, free) ?? backgroundJob(scene, fits, free);
+  return seenJob(scene, scene.seen, fits, free) ?? coarseJob(scene, 1, free) ?? backgroundJob(scene, fits, free);
+}
+
+/**
+ * A coarse look at a volume, if it is quick.
+ * @param {Scene} scene
+ * @param {number} stage 0 for the first look, 1 for a better one
+ * @param {(dataset: Dataset, key: string) => boolean} free
+ * @returns {Job | null}
+ */
+function coarseJob(scene, stage, free) {
+  for (const { dataset, volumes } of scene.sets) {
+    const factor = dataset.coarseFactors[stage];
+    const quick = dataset.eager || scene.seen.length > 1; // One slice alone of a server's file comes soon enough.
+    if (!factor || !dataset.hasCoarse || !quick) continue;
+    for (const volume of volumes) {
+      const key = `${dataset.id}/coarse${factor}/${volume}`;
+      if (dataset.hasLook(volume, factor) || dataset.isWhole(volume, true) || !free(dataset, key)) continue;
+      const done = (/** @type {any} */ result) => dataset.keepCoarse(volume, factor, result);
+      return { key, id: dataset.id, task: "coarse", volume, factor, done };
+    }
+  }
+  return null;
 }
 
 /**
  * Bytes of all values on the screen of one slice.
  * @param {Scene} scene
- * @param {Seen["rect"]} rect
+ * @param {Seen} seen
  */
-function screenBytes(scene, { r0, r1, d0, d1 }) {
-  const pixels = (r1 - r0) * (d1 - d0);
-  return scene.sets.reduce(
-    (sum, { dataset, volumes }) => sum + (pixels * volumes.length * dataset.bytes) / dataset.voxels,
-    0,
-  );
+function screenBytes(scene, { rect, step }) {
+  const pixels = (rect.r1 - rect.r0) * (rect.d1 - rect.d0);
+  return scene.sets.reduce((sum, { dataset, volumes, calibrated }) => {
+    const level = dataset.levelFor(step, calibrated);
+    return sum + (pixels * volumes.length * dataset.bytes) / dataset.voxels / level ** 2;
+  }, 0);
 }
 
 /**
@@ -77,31 +93,23 @@ function screenBytes(scene, { r0, r1, d0, d1 }) {
 function seenJob(scene, seen, fits, free) {
   let best = /** @type {Job | null} */ (null);
   let kept = 0;
-  for (const { plane, slice, rect } of seen) {
-    kept += screenBytes(scene, rect);
+  for (const one of seen) {
+    const { plane, slice } = one;
+    kept += screenBytes(scene, one);
     if (kept > KEPT_SHARE * scene.sets[0].dataset.cache.budget) break;
     let closest = Number.POSITIVE_INFINITY;
-    for (const { dataset, volumes, calibrated } of scene.sets) {
-      const [across, along] = [dataset.tiles.edges[plane.right], dataset.tiles.edges[plane.down]];
-      for (const down of cellsBetween(along, rect.d0, rect.d1)) {
-        for (const right of cellsBetween(across, rect.r0, rect.r1)) {
+    for (const set of scene.sets) {
+      const { rights, downs, step, grid } = set.dataset.tilesOn(one, set.calibrated);
+      const [across, along] = [grid.edges[plane.right], grid.edges[plane.down]];
+      for (const down of downs) {
+        for (const right of rights) {
           const away = Math.hypot(
             (across[right] + across[right + 1]) / 2 - scene.at[plane.right],
             (along[down] + along[down + 1]) / 2 - scene.at[plane.down],
           );
           if (away >= closest) continue;
-          for (const volume of volumes) {
-            const prefix = dataset.prefix(volume, calibrated);
-            if (dataset.hasTile(prefix, plane, slice, right, down)) continue;
-            const job =
-              fits && dataset.meta.whole
-                ? brickOfTile(dataset, volume, calibrated, plane, slice, right, down, free)
-                : tileJob(dataset, volume, calibrated, plane, slice, right, down, free);
-            if (!job) continue;
-            best = job;
-            closest = away;
-            break;
-          }
+          const job = tileJob(set, { plane, slice, right, down, step }, fits, free);
+          if (job) [best, closest] = [job, away];
         }
       }
     }
@@ -111,46 +119,33 @@ function seenJob(scene, seen, fits, free) {
 }
 
 /**
- * @param {Dataset} dataset
- * @param {number} volume
- * @param {boolean} calibrated
- * @param {Plane} plane
- * @param {number} slice
- * @param {number} right
- * @param {number} down
+ * What is missing of a tile in any of the volumes: a brick where it has to be decoded whole anyway, else the tile.
+ * @param {Shown} shown
+ * @param {Tile} tile
+ * @param {boolean} fits
  * @param {(dataset: Dataset, key: string) => boolean} free
  * @returns {Job | null}
  */
-function tileJob(dataset, volume, calibrated, plane, slice, right, down, free) {
-  const key = dataset.tileKey(dataset.prefix(volume, calibrated), plane, slice, right, down);
-  if (!free(dataset, key)) return null;
-  const box = dataset.tileBox(plane, slice, right, down);
-  return {
-    key,
-    id: dataset.id,
-    task: "decode",
-    volume,
-    box,
-    calibration: calibrated,
-    done: (values) => dataset.keepTile(key, values),
-  };
-}
-
-/**
- * @param {Dataset} dataset
- * @param {number} volume
- * @param {boolean} calibrated
- * @param {Plane} plane
- * @param {number} slice
- * @param {number} right
- * @param {number} down
- * @param {(dataset: Dataset, key: string) => boolean} free
- * @returns {Job | null}
- */
-function brickOfTile(dataset, volume, calibrated, plane, slice, right, down, free) {
-  for (const [z, y, x] of dataset.bricksOf(plane, slice, right, down)) {
-    const job = brickJob(dataset, volume, calibrated, z, y, x, free);
-    if (job) return job;
+function tileJob({ dataset, volumes, calibrated }, tile, fits, free) {
+  for (const volume of volumes) {
+    const prefix = dataset.prefix(volume, calibrated);
+    if (dataset.hasTile(prefix, tile)) continue;
+    if (fits && dataset.meta.whole) {
+      for (const [z, y, x] of dataset.bricksOf(tile)) {
+        const job = brickJob(dataset, volume, calibrated, z, y, x, free);
+        if (job) return job;
+      }
+      continue;
+    }
+    const key = dataset.tileKey(prefix, tile);
+    if (!free(dataset, key)) continue;
+    const common = { key, id: dataset.id, volume, box: dataset.tileBox(tile) };
+    if (tile.step > 1) {
+      const done = (/** @type {any} */ result) => dataset.keepTile(key, result.values);
+      return { ...common, task: "coarse", factor: tile.step, done };
+    }
+    const done = (/** @type {any} */ values) => dataset.keepTile(key, values);
+    return { ...common, task: "decode", calibration: calibrated, done };
   }
   return null;
 }
@@ -186,16 +181,18 @@ function backgroundJob(scene, fits, free) {
   for (const set of scene.sets) {
     const { dataset, volumes, calibrated } = set;
     if (!dataset.eager || !scene.seen.length) continue;
-    if (!fits) {
-      const [{ plane, slice, rect }] = scene.seen;
+    if (!fits || !dataset.wantsAll) {
+      const [first] = scene.seen;
+      const { plane, slice } = first;
       const kept =
-        scene.seen.reduce((sum, other) => sum + screenBytes(scene, other.rect), 0) +
-        2 * SLICES_AHEAD * screenBytes(scene, rect);
+        scene.seen.reduce((sum, other) => sum + screenBytes(scene, other), 0) +
+        2 * SLICES_AHEAD * screenBytes(scene, first);
       if (kept > KEPT_SHARE * dataset.cache.budget) continue;
-      for (let ahead = 1; ahead <= SLICES_AHEAD; ahead++) {
+      const level = dataset.levelFor(first.step, calibrated);
+      for (let ahead = level; ahead <= SLICES_AHEAD * level; ahead += level) {
         for (const other of [slice + ahead, slice - ahead]) {
           if (other < 0 || other >= dataset.shape[plane.normal]) continue;
-          const job = seenJob({ ...scene, sets: [set] }, [{ plane, slice: other, rect }], fits, free);
+          const job = seenJob({ ...scene, sets: [set] }, [{ ...first, slice: other }], fits, free);
           if (job) return job;
         }
       }

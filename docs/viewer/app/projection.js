@@ -11,6 +11,7 @@ import { castRays } from "./rays.js";
  */
 
 const TURN_SECONDS = 16; // A whole turn takes so long.
+const TURNS_FOR_MS = 60_000; // Then it rests, so that a page left open costs nothing.
 const FRAME_MS = 50; // Time between frames while it turns: 20 a second, half as many while workers decode.
 const PAUSE_MS = 300; // It stands still for so long after the planes were drawn: they come first.
 const STILL_EDGE = 224; // Pixels along the picture at rest, and while it turns.
@@ -29,6 +30,7 @@ export class Projection {
     this.tilt = 0.35;
     this.turning = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.frames = 0;
+    this.turnedFor = 0;
     this.last = 0;
     this.stale = true;
     this.onScreen = true;
@@ -45,11 +47,14 @@ export class Projection {
    */
   tick(now, planesDrawn) {
     const { first } = this.viewer;
-    if (!first || !this.onScreen || document.hidden || !this.canvas.clientWidth) return;
+    if (!first || !this.onScreen || document.hidden) return;
     if (this.frames && now - planesDrawn < PAUSE_MS) return;
     const elapsed = now - this.last;
     if (elapsed < FRAME_MS * (this.viewer.pool.running.size ? 2 : 1) || (!this.turning && !this.stale)) return;
+    if (!this.canvas.clientWidth) return;
     if (this.turning) this.angle += (Math.min(elapsed, 200) / 1000 / TURN_SECONDS) * 2 * Math.PI;
+    this.turnedFor += Math.min(elapsed, 200);
+    if (this.turning && this.turnedFor > TURNS_FOR_MS) this.setTurning(false);
     this.last = now;
     this.stale = false;
     this.draw(this.turning ? MOVING_EDGE : STILL_EDGE);
@@ -117,6 +122,7 @@ export class Projection {
   /** @param {boolean} turning */
   setTurning(turning) {
     this.turning = turning;
+    this.turnedFor = 0;
     this.stale = true;
     this.viewer.tell("turning", turning);
   }

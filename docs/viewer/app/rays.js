@@ -4,7 +4,7 @@ import { addColors, labelColor } from "./paint.js";
 
 /**
  * @typedef {import("./paint.js").Look} Look
- * @typedef {import("./dataset.js").Coarse} Coarse
+ * @typedef {import('./preview.js').Coarse} Coarse
  */
 
 const RAY_STEP = 0.8; // Distance of samples along a ray, in cells.

@@ -22,6 +22,7 @@ import { WorkerPool } from "./workers.js";
 const DECODED_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
 const SMALLEST_SCALE = 2 ** -16; // The longest axis that a file can have is then 256 pixels.
 const MOST_CHANNELS = 32; // Of an axis of more channels one at a time is shown, with a slider.
+const SETTLE_MS = 120; // So long after the crosshair moved one worker is at work only: drawing comes first.
 const MOST_SHOWN = 6; // More channels than this are not shown together at first.
 const FILLED_ENOUGH = 0.05; // Share of the projection's cells that the automatic window needs.
 
@@ -61,8 +62,9 @@ export class Viewer extends EventTarget {
     this.labelColors = labelTable();
     /** Colours of labels that the file names. @type {Map<number, number>} */
     this.namedColors = new Map();
-    /** Slices on the screen, which the page sets when it draws. @type {Seen[]} */
-    this.seen = [];
+    this.settling = 0;
+    /** Slices on the screen, which the page knows. @type {() => Seen[]} */
+    this.seen = () => [];
   }
 
   /**
@@ -73,10 +75,9 @@ export class Viewer extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** Something that the planes show changed: draw, and let the workers go on with what is wanted now. */
+  /** Something that the planes show changed: draw, which also lets the workers go on with what is wanted now. */
   changed() {
     this.tell("draw");
-    this.pool.pump();
   }
 
   /**
@@ -124,7 +125,6 @@ export class Viewer extends EventTarget {
     this.calibrated = true;
     this.directions = directionsOf(dataset.meta.details?.affine, dataset.meta.details?.space);
     this.namedColors = colorsOfLabels(dataset.meta.details?.labelNames ?? {});
-    this.seen = [];
   }
 
   /** @param {Dataset} dataset */
@@ -206,7 +206,7 @@ export class Viewer extends EventTarget {
    * @returns {import('./planner.js').Scene}
    */
   scene() {
-    return { sets: this.sides(), seen: this.seen, at: this.at, volume: this.volume, leaves: this.leaves };
+    return { sets: this.sides(), seen: this.seen(), at: this.at, volume: this.volume, leaves: this.leaves };
   }
 
   /**
@@ -219,8 +219,9 @@ export class Viewer extends EventTarget {
     if (dataset === this.first) this.setWindows(dataset);
     const box = job.box;
     const onScreen =
-      !box || this.seen.some(({ plane, slice }) => slice >= box[plane.normal] && slice < box[plane.normal + 3]);
+      !box || this.seen().some(({ plane, slice }) => slice >= box[plane.normal] && slice < box[plane.normal + 3]);
     if (onScreen) this.tell("draw");
+    if (job.task === "coarse" && !box) this.tell("looks");
     this.tell("progress");
   }
 
@@ -269,6 +270,12 @@ export class Viewer extends EventTarget {
     );
     if (String(next) === String(this.at)) return;
     this.at = next;
+    this.pool.most = 1;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      this.pool.most = Number.POSITIVE_INFINITY;
+      this.pool.pump();
+    }, SETTLE_MS);
     this.tell("moved");
     this.changed();
   }

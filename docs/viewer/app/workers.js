@@ -10,6 +10,7 @@
  * @typedef {{ key: string, id: number, task: string, volume: number, box?: Box, factor?: number,
  *   calibration?: boolean, done: (result: any) => void, failed?: (message: string) => void }} Job
  * @typedef {import('./array-file.js').Source} Source
+ * @typedef {{ worker: Worker, job: Job | null, number: number }} Hand  a worker and what it is at
  */
 
 const MOST_WORKERS = 4; // More would compete with the page for memory.
@@ -41,6 +42,8 @@ export class WorkerPool {
     this.urgent = [];
     /** @type {Set<string>} */
     this.running = new Set();
+    /** Workers that may be busy at once. */
+    this.most = Number.POSITIVE_INFINITY;
     this.jobNumber = 0;
     this.jobsDone = 0;
     const count = Math.max(1, Math.min(MOST_WORKERS, navigator.hardwareConcurrency || 2));
@@ -52,6 +55,7 @@ export class WorkerPool {
         for (const waiting of this.opening.values())
           waiting.reject(new Error(`a worker stopped (${event.message ?? "it could not be loaded"})`));
         this.opening.clear();
+        this.fail(hand, `a worker stopped (${event.message ?? "no reason given"})`);
       });
       return hand;
     });
@@ -86,11 +90,6 @@ export class WorkerPool {
     for (const { worker } of this.hands) worker.postMessage({ type: "close", id });
   }
 
-  /** Whether a worker has nothing to do. */
-  get isIdle() {
-    return this.hands.some(({ job }) => !job);
-  }
-
   /**
    * Check all checksums of a file.
    * @param {number} id
@@ -114,6 +113,7 @@ export class WorkerPool {
   pump() {
     for (const hand of this.hands) {
       if (hand.job) continue;
+      if (this.running.size >= this.most) return;
       const job = this.urgent.shift() ?? this.next(this.running);
       if (!job) return;
       this.jobNumber += 1;
@@ -126,7 +126,31 @@ export class WorkerPool {
   }
 
   /**
-   * @param {{ worker: Worker, job: Job | null, number: number }} hand
+   * Take the job from a worker.
+   * @param {Hand} hand
+   */
+  release(hand) {
+    const { job } = hand;
+    hand.job = null;
+    if (job) this.running.delete(job.key);
+    if (job) this.jobsDone += 1;
+    return job;
+  }
+
+  /**
+   * Take the job from a worker that could not do it.
+   * @param {Hand} hand
+   * @param {string} text
+   */
+  fail(hand, text) {
+    const job = this.release(hand);
+    if (job?.failed) job.failed(text);
+    else if (job) this.failed(job, text);
+    this.pump();
+  }
+
+  /**
+   * @param {Hand} hand
    * @param {any} message
    */
   receive(hand, message) {
@@ -138,14 +162,10 @@ export class WorkerPool {
       if (message.type === "opened") waiting?.resolve(message.meta);
       else waiting?.reject(new Error(message.message));
     } else if (hand.job && hand.number === message.number) {
-      const job = hand.job;
-      hand.job = null;
-      this.running.delete(job.key);
-      this.jobsDone += 1;
-      if (message.type === "done") {
-        job.done(message.result);
-        this.finished(job);
-      } else (job.failed ?? ((text) => this.failed(job, text)))(message.message);
+      if (message.type === "failed") return this.fail(hand, message.message);
+      const job = this.release(hand);
+      job?.done(message.result);
+      if (job) this.finished(job);
       this.pump();
     }
   }

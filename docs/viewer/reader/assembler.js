@@ -25,6 +25,7 @@ function signed(value) {
 }
 
 export const I32 = 0x7f;
+export const I64 = 0x7e;
 export const F32 = 0x7d;
 export const F64 = 0x7c;
 export const V128 = 0x7b;
@@ -45,6 +46,7 @@ export const F32X4 = {
   mul: vector(0xe6),
   max: vector(0xe9),
   nearest: vector(0x6a),
+  fused: vector(0x105), // a * b + c, rounded once or twice: of engines with relaxed vectors
   first: [...vector(0x1f), 0],
 };
 export const F64X2 = {
@@ -59,10 +61,62 @@ export const F64X2 = {
   nearest: vector(0x94),
   splat: vector(0x14),
 };
+/** Of numbers of 64 bits, and of whole numbers of 32 and 64. */
+export const I = {
+  add: [0x6a],
+  sub: [0x6b],
+  mul: [0x6c],
+  and: [0x71],
+  shiftLeft: [0x74],
+  shiftRight: [0x76],
+  notAbove: [0x4d],
+  isGreater: [0x4a],
+  isLess: [0x48],
+  toF64: [0xb7],
+  extend: [0xad],
+};
+export const L = {
+  add: [0x7c],
+  mul: [0x7e],
+  or: [0x84],
+  shiftLeft: [0x86],
+  shiftRight: [0x88],
+  isZero: [0x50],
+  wrap: [0xa7],
+  load: [0x29, 3, 0],
+  store: [0x37, 3, 0],
+};
+export const F = {
+  load: [0x2b, 3, 0],
+  store: [0x39, 3, 0],
+  abs: [0x99],
+  negate: [0x9a],
+  floor: [0x9c],
+  add: [0xa0],
+  sub: [0xa1],
+  mul: [0xa2],
+  div: [0xa3],
+  notBelow: [0x66],
+  /** @param {number} value */
+  constant: (value) => [0x44, ...new Uint8Array(Float64Array.of(value).buffer)],
+};
+export const bitsOfF64 = [0xbd];
+export const bitsToF64 = [0xbf];
+export const select = [0x1b];
+export const store8 = [0x3a, 0, 0];
+export const load16 = [0x2f, 1, 0];
+export const store16 = [0x3b, 1, 0];
+export const store32 = [0x36, 2, 0];
+/** @param {number} value a number of 64 bits */
+export const constant64 = (value) => [0x42, ...signed(value)];
+/** Run code while a condition, which it leaves on the stack, holds. @param {Code[]} body */
+export const loop = (body) => [0x03, 0x40, ...body.flat(), 0x0d, 0, 0x0b];
+/** Run code if a condition holds. @param {Code} condition @param {Code[]} body */
+export const when = (condition, body) => [...condition, 0x04, 0x40, ...body.flat(), 0x0b];
 export const toInt32x4 = vector(0xf8);
 export const shiftLeft32x4 = vector(0xab);
+export const and = vector(0x4e);
 export const xor = vector(0x51);
-export const add = [0x6a];
 
 /** @param {number} local */
 export const get = (local) => [0x20, ...unsigned(local)];
@@ -102,7 +156,7 @@ export function splatF64(value) {
  * @param {number} local
  * @param {Code} value
  */
-export const increase = (local, value) => [...get(local), ...value, ...add, ...set(local)];
+export const increase = (local, value) => [...get(local), ...value, ...I.add, ...set(local)];
 
 /**
  * Run code while `left` is below `end`, both locals, at least once.
@@ -118,7 +172,7 @@ export const repeat = (left, end, body) => [0x03, 0x40, ...body.flat(), ...get(l
  * @param {number} high
  * @param {Code[]} body
  */
-export const ifBelow = (low, high, body) => [...get(low), ...get(high), 0x49, 0x04, 0x40, ...body.flat(), 0x0b];
+export const ifBelow = (low, high, body) => when([...get(low), ...get(high), 0x49], body);
 
 /**
  * A function.

@@ -14,6 +14,7 @@ import { MEDIUM, readNumbers } from "./tokens.js";
 /** @typedef {import("./octree.js").Box} Box */
 
 const MAX_DEGREE = 8; // Polynomials of higher degree are refused.
+const HEAD_BYTES = 16; // Of kind, degree, lengths and step.
 const CROPPED = 128; // Added to the degree where what is behind is of a part of the box.
 const UNIT = 32; // Numbers behind a background are of a part from a multiple of so many voxels.
 
@@ -55,6 +56,16 @@ export function readBackground(bytes, shape, dtype) {
   const scaled = new Map(exponents.map((powers, at) => [powers.join(), numbers[at] * step]));
   const values = polynomial(scaled, degree, shape, dtype);
   return { values, hidden, isWhole: !maskBytes, isCropped, rest: cursor.rest() };
+}
+
+/**
+ * Bytes that the background takes with which bytes begin; all of them if they are too few for one.
+ * @param {Uint8Array} bytes
+ */
+export function bytesOfBackground(bytes) {
+  if (bytes.length < HEAD_BYTES) return bytes.length;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return HEAD_BYTES + view.getUint16(2, true) + view.getUint32(4, true);
 }
 
 /**

@@ -1,5 +1,6 @@
 /** Coarse samplings of a volume: what is seen first. */
 
+import { forEach } from "./contents.js";
 import { toNumbers } from "./dtypes.js";
 import { gridOf } from "./neighbours.js";
 import { placeIn } from "./network_box.js";
@@ -38,15 +39,16 @@ export async function sampleCoarsely(contents, volume, factor, box) {
     return { shape, values: floatsOf(overview, scaled, contents) };
   }
   const values = new Float32Array(shape[0] * shape[1] * shape[2]);
-  for (const [number, of] of boxes.entries()) {
+  const met = boxes.flatMap((of, number) => {
     const ends = axes.map((axis, at) => [placeIn(axis, of[at]), placeIn(axis, of[at + 3])]);
-    if (ends.some(([first, end]) => first >= end)) continue;
+    return ends.every(([first, end]) => first < end) ? [{ number, of, ends }] : [];
+  });
+  await forEach(met, async ({ number, of, ends }) => {
     const local = /** @type {Axes} */ (
       axes.map((axis, at) => axis.subarray(...ends[at]).map((point) => point - of[at]))
     );
-    const found = await sampleBlock(contents, volume, number, factor, local);
-    copyRows(found, local, values, shape, ends);
-  }
+    copyRows(await sampleBlock(contents, volume, number, factor, local), local, values, shape, ends);
+  });
   for (const region of await contents.regions(volume, box)) {
     const ends = axes.map((axis, at) => [placeIn(axis, region.box[at]), placeIn(axis, region.box[at + 3])]);
     if (ends.some(([first, end]) => first >= end)) continue;

@@ -1,11 +1,11 @@
 /** What a file holds, for both kinds of files: boxes of voxels of each volume. */
 
 import { LeastRecentlyUsed } from "./cache.js";
-import { checked, QUALITY } from "./chunks.js";
+import { BLOCK, checked, QUALITY } from "./chunks.js";
 import { TincError } from "./errors.js";
-import { networkErrors, networkPart, readErrors, readNetworkBox, residualPart } from "./parts.js";
+import { hasCalibration, networkErrors, networkPart, readErrors, readNetworkBox, residualPart } from "./parts.js";
 import { decodeRegion } from "./regions.js";
-import { sketchResidual } from "./residual.js";
+import { sketchResidual } from "./sketch.js";
 
 /** @typedef {import("./blocks_file.js").BlocksHead} BlocksHead */
 /** @typedef {import("./chunks.js").Chunk} Chunk */
@@ -19,6 +19,7 @@ import { sketchResidual } from "./residual.js";
 /** @typedef {import("./sources.js").Source} Source */
 
 const CACHE_BYTES = 2 ** 27; // Decoded boxes are kept up to so many bytes.
+const MOST_PEEKED = 2 ** 17; // A larger first block, in bytes, is not read just to see whether it has gains.
 
 /**
  * Read the payload of a chunk, and compare its CRC-32.
@@ -29,8 +30,23 @@ async function readPayload(source, chunk) {
   return checked(chunk, await source.read(chunk.start, chunk.start + chunk.length));
 }
 
+const AT_ONCE = 8; // So many blocks are read at a time: a server is asked for all of them, and few fill the memory.
+
+/**
+ * Do some work for each of some items, a few at a time.
+ * @template T
+ * @param {T[]} items
+ * @param {(item: T) => Promise<void>} work
+ */
+export async function forEach(items, work) {
+  for (let at = 0; at < items.length; at += AT_ONCE) await Promise.all(items.slice(at, at + AT_ONCE).map(work));
+}
+
 /** A file of one tree of networks: one box. */
 export class TreeContents {
+  /** @type {"networks"} */
+  kind = "networks";
+
   /**
    * @param {Source} source
    * @param {NetworksHead} head
@@ -67,7 +83,12 @@ export class TreeContents {
 
   /** @returns {Promise<Part>} */
   part() {
-    this._part ??= this._read();
+    if (!this._part) {
+      this._part = this._read();
+      this._part.catch(() => {
+        this._part = null; // so that it is read again: a server may have failed
+      });
+    }
     return this._part;
   }
 
@@ -104,6 +125,9 @@ export class TreeContents {
 
 /** A file of blocks. */
 export class BlockContents {
+  /** @type {"blocks"} */
+  kind = "blocks";
+
   /**
    * @param {Source} source
    * @param {BlocksHead} head
@@ -118,7 +142,7 @@ export class BlockContents {
     this.ancillary = head.ancillary;
     this.boxes = [...head.tree.leaves].map((leaf) => head.tree.box(leaf));
     this.isLossless = head.facts.errorBound === 0;
-    /** Whether a filter, or gains and offsets of a block that was read, change values. */
+    /** Whether a filter, or gains and offsets of the first block or one that was decoded, change values. */
     this.isCalibrated = head.filter !== null;
     /** @type {Map<Chunk, number>} CRC-32 of the values of each residual */
     this._checksums = new Map();
@@ -134,18 +158,30 @@ export class BlockContents {
 
   /** Read checksums of values and errors; and whether a block has gains and offsets. */
   async prepare() {
-    const { verify, residuals, blocks, ancillary } = this.head;
-    if (verify) {
-      const payload = await readPayload(this.source, verify);
-      const checksums = new Uint32Array(payload.slice().buffer);
-      for (const [at, chunk] of residuals.entries()) this._checksums.set(chunk, checksums[at]);
-    }
-    const quality = ancillary.find((chunk) => chunk.kind === QUALITY);
-    if (quality) {
-      const rounded = blocks.filter((chunk) => chunk.level === 1);
-      const errors = readErrors(await readPayload(this.source, quality), rounded.length, this.facts);
-      for (const [at, chunk] of rounded.entries()) this.errors.set(chunk, errors[at]);
-    }
+    await Promise.all([this._readChecksums(), this._readErrors(), this._peek()]);
+  }
+
+  async _readChecksums() {
+    const { verify, residuals } = this.head;
+    if (!verify) return;
+    const payload = await readPayload(this.source, verify);
+    const checksums = new Uint32Array(payload.slice().buffer);
+    for (const [at, chunk] of residuals.entries()) this._checksums.set(chunk, checksums[at]);
+  }
+
+  async _readErrors() {
+    const quality = this.ancillary.find((chunk) => chunk.kind === QUALITY);
+    if (!quality) return;
+    const rounded = this.head.blocks.filter((chunk) => chunk.level === 1);
+    const errors = readErrors(await readPayload(this.source, quality), rounded.length, this.facts);
+    for (const [at, chunk] of rounded.entries()) this.errors.set(chunk, errors[at]);
+  }
+
+  async _peek() {
+    const first = this.head.blocks.find((chunk) => chunk.level !== 1);
+    if (!first || first.length > MOST_PEEKED) return;
+    const payload = await this.source.read(first.start, first.start + first.length);
+    this.isCalibrated ||= hasCalibration(payload, first.level);
   }
 
   /**
@@ -221,12 +257,12 @@ export class BlockContents {
   async _read(chunk, shape) {
     const payload = await readPayload(this.source, chunk);
     if (chunk.level !== 1) return networkPart(payload, chunk.level, shape, this.facts.dtype, this.head.hasLattice);
-    const isBlock = this.head.blocks.includes(chunk);
-    return residualPart(payload, shape, this._checksums.get(chunk) ?? 0, isBlock ? this.head.filter : null, this.facts);
+    const filter = chunk.kind === BLOCK ? this.head.filter : null;
+    return residualPart(payload, shape, this._checksums.get(chunk) ?? 0, filter, this.facts);
   }
 
   /**
-   * About every 2^level-th voxel of a block without networks; null for one with networks.
+   * About every 2^level-th voxel of a block without networks; null for one with networks, or that is decoded whole.
    * @param {number} volume
    * @param {number} box
    * @param {number} level
@@ -241,7 +277,7 @@ export class BlockContents {
     const [z0, y0, x0, z1, y1, x1] = this.boxes[box];
     const payload = await readPayload(this.source, chunk);
     const values = sketchResidual(payload, [z1 - z0, y1 - y0, x1 - x0], this.facts.dtype, level);
-    this._sketches.put(key, values, values.byteLength);
+    if (values) this._sketches.put(key, values, values.byteLength);
     return values;
   }
 

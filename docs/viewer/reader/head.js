@@ -19,6 +19,7 @@ export const REGIONS = 64; // Feature of files with regions.
 export const BACKGROUND = 128; // Feature of files with backgrounds.
 
 export const PREFIX = 16; // Bytes before HEAD.
+const MAGIC = [0x89, 0x54, 0x4e, 0x43]; // Files with other first bytes are refused.
 const [SPACING, ORIGIN, ERROR_BOUND, AFFINE] = [1, 2, 4, 8]; // Flags of facts that are stored.
 
 /**
@@ -43,9 +44,12 @@ const [SPACING, ORIGIN, ERROR_BOUND, AFFINE] = [1, 2, 4, 8]; // Flags of facts t
  */
 export function readPrefix(prefix, size) {
   const cursor = new Cursor(prefix, "prefix");
-  const magic = cursor.u32("magic");
-  if (magic !== 0x434e5489)
-    throw new TincError(`file begins with ${hex(magic)}, expected 434e5489, that of a .tinc file`);
+  const magic = [...cursor.take("magic", MAGIC.length)];
+  if (magic.join() !== MAGIC.join()) {
+    throw new TincError(
+      `this is not a .tinc file: it begins with the bytes ${magic.join(" ")}, expected ${MAGIC.join(" ")}`,
+    );
+  }
   const version = cursor.u8("version");
   const features = cursor.u8("features");
   const length = cursor.u32("head length");

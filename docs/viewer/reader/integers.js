@@ -6,9 +6,9 @@
  */
 
 import * as kernels from "./kernels.js";
-import { newArrays } from "./kernels.js";
 import { bitLength, FAR, gridOf, indexOf, knownOrbits, Layout, mirrored, NEAR, ORDER, SHELLS } from "./neighbours.js";
 import { FLAT, MEDIUM, numbersOf, readNumber, readNumbers, STEEP, Tables } from "./tokens.js";
+import { workspace } from "./workspace.js";
 
 /** @typedef {import("./head.js").Triple} Triple */
 /** @typedef {import("./kernels.js").Taps} Taps */
@@ -47,7 +47,7 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
   const top = bitLength(Math.max(...shape) - 1) - 1;
   /** @type {{layout: Layout, values: Float64Array, errors: Float64Array} | null} */
   let above = null;
-  const arrays = arraysOf(shape, last);
+  const arrays = workspace(stack, shape, last);
   for (let level = top; level >= last; level--) {
     const layout = new Layout(gridOf(shape, level));
     const [values, errors] = arrays.levels[(level - last) & 1];
@@ -66,44 +66,18 @@ export function decodeIntegers(stack, shape, range, hidden, last) {
       if (layout.grid.some((n, axis) => n <= parity[axis])) continue;
       const stage = new Stage(layout, values, errors, arrays, parity, known, range, level);
       const seen = hidden ? seenVoxels(hidden, shape, parity, level, layout.shape(parity)) : null;
-      stage.decode(stack, { background, tables, flags, stored, seen });
+      stage.decode(arrays.stack, { background, tables, flags, stored, seen });
       layout.repeatFaces(values, parity);
       layout.repeatFaces(errors, parity);
       known[indexOf(parity)] = true;
     }
     above = { layout, values, errors };
   }
+  arrays.finish();
   const [nz, ny, nx] = gridOf(shape, last);
   const out = new Float64Array(nz * ny * nx).fill(first);
   if (above) above.layout.gather(above.values, out, { origin: 0, plane: ny * nx, row: nx });
   return out;
-}
-
-/**
- * Arrays for two levels at a time, and for predictions.
- * @param {Triple} shape
- * @param {number} last
- */
-function arraysOf(shape, last) {
-  const finest = new Layout(gridOf(shape, last));
-  const coarser = new Layout(gridOf(shape, last + 1));
-  const [one, two] = [8 * finest.size, 8 * coarser.size];
-  const [values, errors, ofCoarser, errorsOfCoarser, prediction, activities] = newArrays([
-    one,
-    one,
-    two,
-    two,
-    finest.size,
-    finest.plane,
-  ]);
-  return {
-    levels: [
-      [values, errors],
-      [ofCoarser, errorsOfCoarser],
-    ],
-    prediction,
-    activities,
-  };
 }
 
 /**
@@ -134,15 +108,16 @@ class Stage {
    * @param {Layout} layout
    * @param {Float64Array} values
    * @param {Float64Array} errors
-   * @param {{prediction: Float64Array, activities: Float64Array}} arrays
+   * @param {import("./workspace.js").Workspace} arrays
    * @param {Triple} parity
    * @param {boolean[]} known
    * @param {Range} range
    * @param {number} level
    */
-  constructor(layout, values, errors, { prediction, activities }, parity, known, range, level) {
+  constructor(layout, values, errors, { prediction, activities, classes }, parity, known, range, level) {
     this.prediction = prediction;
     this.activities = activities;
+    this.classes = classes;
     this.layout = layout;
     this.values = values;
     this.errors = errors;
@@ -170,8 +145,8 @@ class Stage {
    */
   decode(stack, { background, tables, flags, stored, seen }) {
     const { weights, activity } = this._weights(stack, stored);
-    const classes = new Uint8Array(this.size);
-    this._foresee(weights, activity, classes);
+    const { classes } = this;
+    this._foresee(weights, activity);
     const empty = flags ? this._flags(stack, flags, background, seen) : null;
     let coded = null;
     if (seen || empty) {
@@ -182,7 +157,7 @@ class Stage {
     }
     const count = coded ? coded.length : this.size;
     const ofCoded = coded ? Uint8Array.from(coded, (at) => classes[at]) : classes;
-    const numbers = numbersOf(stack, tables.tokens(stack, ofCoded, count), count);
+    const numbers = numbersOf(stack, tables.tokens(stack, ofCoded, count), count, stack.numbers(count));
     let steps = numbers;
     if (coded) {
       steps = new Float64Array(this.size);
@@ -221,9 +196,8 @@ class Stage {
    * Predictions, in eighths, over the padded places of the stage; and the class of each voxel.
    * @param {number[]} weights
    * @param {number[]} activity
-   * @param {Uint8Array} classes
    */
-  _foresee(weights, activity, classes) {
+  _foresee(weights, activity) {
     const { near, far, high } = this;
     const values = new kernels.TapList();
     const errors = new kernels.TapList();
@@ -260,7 +234,7 @@ class Stage {
       pairs: line ? this._pairs() : [],
       prediction: this.prediction,
       activities: this.activities,
-      classes,
+      classes: this.classes,
     };
     if (most < 2 ** 53 && mostActivity < 2 ** 53) kernels.foresee(work);
     else kernels.foreseeExactly(work);
@@ -322,18 +296,18 @@ class Stage {
   _place(steps, empty, background) {
     const { prediction, values, errors, shape, step, high, start } = this;
     const { plane, row } = this.layout;
-    let voxel = 0;
+    const place = kernels.placeRows({
+      prediction,
+      values,
+      errors,
+      steps,
+      step,
+      high,
+      isPadded: this.layout.pads[2] > 0,
+    });
     for (let z = 0; z < shape[0]; z++) {
       for (let y = 0; y < shape[1]; y++) {
-        const from = z * plane + y * row;
-        for (let x = 0; x < shape[2]; x++, voxel++) {
-          const predicted = prediction[from + x];
-          const centre = Math.floor((predicted + 4) / 8);
-          const moved = steps[voxel] * step;
-          const value = Math.min(Math.max(predicted < 8 * centre ? centre - moved : centre + moved, 0), high);
-          values[start + from + x] = value;
-          errors[start + from + x] = 8 * value - predicted;
-        }
+        place(z * plane + y * row, start, (z * shape[1] + y) * shape[2], shape[2]);
       }
     }
     if (!empty) return;

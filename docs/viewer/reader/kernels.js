@@ -1,6 +1,6 @@
 /** The arithmetic of a stage of a residual: predictions and classes of its voxels. */
 
-import { arraysInMemory, KERNELS, stageOf } from "./simd_stage.js";
+import { KERNELS, stageOf } from "./simd_stage.js";
 
 /** @typedef {import("./head.js").Triple} Triple */
 
@@ -68,14 +68,6 @@ const TOTAL = new Float64Array(CHUNK);
 const ABOVE = new Float64Array(CHUNK);
 const BELOW = new Float64Array(CHUNK);
 const CENTRE = new Float64Array(CHUNK);
-
-/**
- * Arrays of a stage; they are used again by the next.
- * @param {number[]} sizes
- */
-export function newArrays(sizes) {
-  return KERNELS ? arraysInMemory(KERNELS, sizes) : sizes.map((size) => new Float64Array(size));
-}
 
 /**
  * Predictions and classes, where all sums are below 2^53.
@@ -235,6 +227,15 @@ const POWERS = Float64Array.from({ length: 64 }, (_, exponent) => 2 ** exponent)
 function classify({ shape, row, plane, step, prediction, activities, classes }, z) {
   const unit = 128 * step;
   const isFine = step === 1;
+  if (KERNELS) {
+    for (let y = 0; y < shape[1]; y++) {
+      const first = classes.byteOffset + (z * shape[1] + y) * shape[2];
+      const activity = activities.byteOffset + 8 * y * row;
+      const predicted = prediction.byteOffset + 8 * (z * plane + y * row);
+      KERNELS.classes(activity, predicted, first, first + shape[2], +isFine, step);
+    }
+    return;
+  }
   for (let y = 0; y < shape[1]; y++) {
     const first = (z * shape[1] + y) * shape[2];
     for (let x = 0; x < shape[2]; x++) {
@@ -253,6 +254,33 @@ function classify({ shape, row, plane, step, prediction, activities, classes }, 
       classes[first + x] = found;
     }
   }
+}
+
+/**
+ * What puts the values and errors of a row of voxels where they belong.
+ * @param {{prediction: Float64Array, values: Float64Array, errors: Float64Array, steps: Float64Array, step: number,
+ *   high: number, isPadded: boolean}} stage steps are k of each voxel; a row that is padded has room behind it
+ * @returns {(from: number, start: number, voxel: number, count: number) => void} from the place of the first voxel in
+ *   `prediction`, how much further it is in `values`, and its number
+ */
+export function placeRows({ prediction, values, errors, steps, step, high, isPadded }) {
+  const kernels = KERNELS && isPadded && steps.buffer === values.buffer ? KERNELS : null;
+  return (from, start, voxel, count) => {
+    if (kernels) {
+      const [p, k] = [prediction.byteOffset + 8 * from, steps.byteOffset + 8 * voxel];
+      const at = 8 * (start + from);
+      kernels.place(p, k, values.byteOffset + at, errors.byteOffset + at, 8 * count, step, high);
+      return;
+    }
+    for (let x = 0; x < count; x++) {
+      const predicted = prediction[from + x];
+      const centre = Math.floor((predicted + 4) / 8);
+      const moved = steps[voxel + x] * step;
+      const value = Math.min(Math.max(predicted < 8 * centre ? centre - moved : centre + moved, 0), high);
+      values[start + from + x] = value;
+      errors[start + from + x] = 8 * value - predicted;
+    }
+  };
 }
 
 /**

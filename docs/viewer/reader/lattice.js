@@ -82,20 +82,25 @@ export function stencil(points, start, stop, stride) {
 }
 
 /**
- * Add up rows of numbers: out = sum of weight * row, over four taps of one point.
+ * Interpolate rows of numbers: each point becomes the sum of at most four rows times their weights.
  * @param {Stencil} one
- * @param {number} point
- * @param {(tap: number) => Float64Array} rowOf the row of a lattice point
- * @param {Float64Array} out
+ * @param {(tap: number) => Float64Array} arrayOf the array that has the row of a lattice point
+ * @param {(tap: number) => number} placeOf where it begins there
+ * @param {number} width of a row
+ * @param {Float64Array} out takes a row for each point, one after the other
+ * @param {number} start where in `out`
  */
-export function mixRows(one, point, rowOf, out) {
-  let isFirst = true;
-  for (let tap = 4 * point; tap < 4 * point + 4; tap++) {
-    const weight = one.weights[tap];
-    if (!weight) continue;
-    const row = rowOf(one.taps[tap]);
-    if (isFirst) for (let i = 0; i < out.length; i++) out[i] = weight * row[i];
-    else for (let i = 0; i < out.length; i++) out[i] += weight * row[i];
-    isFirst = false;
+export function mixRows(one, arrayOf, placeOf, width, out, start) {
+  const points = one.taps.length / 4;
+  for (let point = 0; point < points; point++) {
+    const at = start + point * width;
+    out.fill(0, at, at + width);
+    for (let tap = 4 * point; tap < 4 * point + 4; tap++) {
+      const weight = one.weights[tap];
+      if (!weight) continue;
+      const row = arrayOf(one.taps[tap]);
+      const first = placeOf(one.taps[tap]);
+      for (let i = 0; i < width; i++) out[at + i] += weight * row[first + i];
+    }
   }
 }

@@ -1,5 +1,7 @@
 /** The leaves of a volume: their boxes, how they are coded, and the errors that the file states. */
 
+import { forEach } from "./contents.js";
+
 /** @typedef {import("./contents.js").BlockContents} BlockContents */
 /** @typedef {import("./contents.js").TreeContents} TreeContents */
 /** @typedef {import("./networks_file.js").NetworksHead} NetworksHead */
@@ -68,7 +70,7 @@ function boxesAround(part, box) {
  * @returns {Leaf[]}
  */
 export function leavesOf(contents, volume) {
-  if (!("chunk" in contents)) return leavesOfTree(contents.head, contents.errors, [0, 0, 0], 0);
+  if (contents.kind === "networks") return leavesOfTree(contents.head, contents.errors, [0, 0, 0], 0);
   const { tree } = contents.head;
   return contents.boxes.flatMap((box, number) => {
     const chunk = contents.chunk(volume, number);
@@ -98,10 +100,11 @@ export function leavesOf(contents, volume) {
  * @returns {Promise<Leaf[]>}
  */
 export async function allLeavesOf(contents, volume) {
-  if ("chunk" in contents) {
-    for (const number of contents.boxes.keys()) {
-      if (contents.chunk(volume, number).level !== 1) await contents.part(volume, number);
-    }
+  if (contents.kind === "blocks") {
+    const withNetworks = [...contents.boxes.keys()].filter((number) => contents.chunk(volume, number).level !== 1);
+    await forEach(withNetworks, async (number) => {
+      await contents.part(volume, number);
+    });
   }
   return leavesOf(contents, volume);
 }

@@ -1,11 +1,11 @@
 /** The boxes of which a volume consists: their payloads, read and checked when they are first needed. */
 
-import { partLeft, readBackground } from "./background.js";
+import { bytesOfBackground, partLeft, readBackground } from "./background.js";
 import { LeastRecentlyUsed } from "./cache.js";
 import { crc32, hex } from "./checksums.js";
 import { checked, QUALITY } from "./chunks.js";
 import { bytesOf, zeros } from "./dtypes.js";
-import { checkRange, require } from "./errors.js";
+import { checkRange, require, TincError } from "./errors.js";
 import { applyFilter } from "./filter.js";
 import { headOf, LATTICE } from "./head.js";
 import { NetworkBox } from "./network_box.js";
@@ -40,6 +40,22 @@ export function readNetworkBox(bytes) {
   const at = parsed.table.findIndex((chunk) => chunk.kind === QUALITY);
   const errors = at < 0 ? null : networkErrors(parsed, payloads[at]);
   return { box: new NetworkBox(parsed, weights, `box ${names++}`, PLANES), errors, features };
+}
+
+/**
+ * Whether the networks of a block have gains and offsets. Damage is no matter here: it is reported when it is decoded.
+ * @param {Uint8Array} payload
+ * @param {number} level
+ */
+export function hasCalibration(payload, level) {
+  try {
+    const bytes = level ? payload.subarray(bytesOfBackground(payload)) : payload;
+    const { features, head } = headOf(bytes);
+    return readNetworksHead(features, head, bytes.length).calibration > 0;
+  } catch (error) {
+    if (error instanceof TincError) return false;
+    throw error;
+  }
 }
 
 /**

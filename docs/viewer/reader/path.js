@@ -238,20 +238,34 @@ export class Path {
     });
     const width = ofColumns.points.length * outputs;
     const mixed = new Float64Array(ofRows.points.length * width);
-    mixRows(ofPlane, 0, (tap) => planes[tap], mixed);
-    const line = new Float64Array(width);
+    mixRows(
+      ofPlane,
+      (tap) => planes[tap],
+      () => 0,
+      mixed.length,
+      mixed,
+      0,
+    );
+    const lines = new Float64Array(rows.length * width);
+    mixRows(
+      ofRows,
+      () => mixed,
+      (tap) => tap * width,
+      width,
+      lines,
+      0,
+    );
     const out = new Float64Array(rows.length * columns.length * outputs);
     for (let r = 0; r < rows.length; r++) {
-      mixRows(ofRows, r, (tap) => mixed.subarray(tap * width, (tap + 1) * width), line);
-      for (let c = 0; c < columns.length; c++) {
-        const at = (r * columns.length + c) * outputs;
-        mixRows(
-          ofColumns,
-          c,
-          (tap) => line.subarray(tap * outputs, (tap + 1) * outputs),
-          out.subarray(at, at + outputs),
-        );
-      }
+      const place = r * width;
+      mixRows(
+        ofColumns,
+        () => lines,
+        (tap) => place + tap * outputs,
+        outputs,
+        out,
+        r * columns.length * outputs,
+      );
     }
     return out;
   }

@@ -1,12 +1,11 @@
 /** Residuals (residual-format.md): boxes of voxels within a bound of the original, or bit for bit. */
 
-import { partLeft, readBackground } from "./background.js";
+import { bytesOfBackground, partLeft, readBackground } from "./background.js";
 import { Cursor } from "./cursor.js";
 import { bytesOf, zeros } from "./dtypes.js";
 import { checkRange, require, TincError } from "./errors.js";
 import { decodeLabels } from "./labels.js";
 import { MAX_BACKGROUND_BOX, MAX_BOX, MAX_BOX_EDGE } from "./limits.js";
-import { gridOf } from "./neighbours.js";
 import { decodeNumbers } from "./ranks.js";
 import { Stack } from "./stream.js";
 import { decodeXz } from "./xz.js";
@@ -16,7 +15,7 @@ import { decodeXz } from "./xz.js";
 /** @typedef {import("./head.js").Triple} Triple */
 /** @typedef {import("./octree.js").Box} Box */
 
-const [CONSTANT, ORDERED, GRID, REPEATS, LABELS, MASKED, BACKGROUND] = [0, 1, 2, 3, 4, 5, 6];
+export const [CONSTANT, ORDERED, GRID, REPEATS, LABELS, MASKED, BACKGROUND] = [0, 1, 2, 3, 4, 5, 6];
 
 /**
  * The values of a box.
@@ -40,52 +39,11 @@ export function decodeResidual(bytes, shape, dtype) {
 }
 
 /**
- * About every 2^level-th voxel along each axis, in a fraction of the time; what is damaged may not be noticed.
- * @param {Uint8Array} bytes
- * @param {Triple} shape
- * @param {Dtype} dtype
- * @param {number} level
- * @returns {TypedArray} of the grid of the level
- */
-export function sketchResidual(bytes, shape, dtype, level) {
-  if (bytes[0] === ORDERED || bytes[0] === GRID) {
-    checkBox(shape, MAX_BOX);
-    return decodeNumbers(bytes, shape, dtype, null, level);
-  }
-  return sampled(decodeResidual(bytes, shape, dtype), shape, dtype, level);
-}
-
-/**
- * Every 2^level-th voxel along each axis.
- * @param {TypedArray} values
- * @param {Triple} shape
- * @param {Dtype} dtype
- * @param {number} level
- */
-function sampled(values, shape, dtype, level) {
-  const grid = gridOf(shape, level);
-  const out = zeros(dtype, grid[0] * grid[1] * grid[2]);
-  const step = 2 ** level;
-  let at = 0;
-  for (let z = 0; z < shape[0]; z += step) {
-    for (let y = 0; y < shape[1]; y += step) {
-      for (let x = 0; x < shape[2]; x += step) out[at++] = values[(z * shape[1] + y) * shape[2] + x];
-    }
-  }
-  return out;
-}
-
-/**
  * Whether a filter changes the values: those of numbers that were rounded.
  * @param {Uint8Array} bytes
  */
 export function isRounded(bytes) {
-  let rest = bytes;
-  if (bytes[0] === BACKGROUND) {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    rest =
-      bytes.length < 16 ? new Uint8Array() : bytes.subarray(16 + view.getUint16(2, true) + view.getUint32(4, true));
-  }
+  const rest = bytes[0] === BACKGROUND ? bytes.subarray(bytesOfBackground(bytes)) : bytes;
   return (rest[0] === ORDERED || rest[0] === GRID) && rest.subarray(20, 28).some(Boolean);
 }
 
@@ -93,7 +51,7 @@ export function isRounded(bytes) {
  * @param {Triple} shape
  * @param {number} most
  */
-function checkBox(shape, most) {
+export function checkBox(shape, most) {
   for (const n of shape) checkRange("axis of a box", n, 1, MAX_BOX_EDGE);
   checkRange("voxels of a box", shape[0] * shape[1] * shape[2], 1, most);
 }
@@ -118,7 +76,7 @@ function constant(bytes, size, dtype) {
  * @param {Triple} shape
  * @param {Dtype} dtype
  */
-function labelValues(bytes, shape, dtype) {
+export function labelValues(bytes, shape, dtype) {
   const { names, indices } = decodeLabels(new Stack(bytes, "labels"), shape, 8 * dtype.bytes);
   const values = zeros(dtype, indices.length);
   const { buffer } = values;
@@ -135,17 +93,26 @@ function labelValues(bytes, shape, dtype) {
 }
 
 /**
+ * The parts of a masked residual: the bytes of its labels, and those of the residual of the other voxels.
+ * @param {Uint8Array} bytes
+ */
+export function splitMasked(bytes) {
+  const cursor = new Cursor(bytes, "masked residual");
+  cursor.u8("kind");
+  const mask = cursor.take("labels", cursor.u32("bytes of the labels"));
+  const rest = cursor.rest();
+  require(rest.length && rest[0] <= GRID, `behind a mask is a residual of kind ${rest[0]}, expected 0 to ${GRID}`);
+  return { mask, rest };
+}
+
+/**
  * Special values, and a residual of the others.
  * @param {Uint8Array} bytes
  * @param {Triple} shape
  * @param {Dtype} dtype
  */
 function decodeMasked(bytes, shape, dtype) {
-  const cursor = new Cursor(bytes, "masked residual");
-  cursor.u8("kind");
-  const mask = cursor.take("labels", cursor.u32("bytes of the labels"));
-  const rest = cursor.rest();
-  require(rest.length && rest[0] <= GRID, `behind a mask is a residual of kind ${rest[0]}, expected 0 to ${GRID}`);
+  const { mask, rest } = splitMasked(bytes);
   const { values, indices, hasZero } = labelValues(mask, shape, dtype);
   const others = decodeResidual(rest, shape, dtype);
   // Label 0 is the first of all, where there is one.

@@ -4,11 +4,11 @@
  */
 
 import {
-  add,
   constant,
   F32,
   F32X4,
   get,
+  I,
   I32,
   increase,
   instantiate,
@@ -29,9 +29,12 @@ import {
 
 /**
  * Sums of a layer, for 4 points and 8 outputs at a time; inputs are a multiple of 4.
+ * @param {boolean} isFused whether a product and a sum are one instruction, which not all engines have
  * @returns {Definition}
  */
-function layerCode() {
+function layerCode(isFused) {
+  /** @param {number} sum */
+  const addProduct = (sum) => (isFused ? [...get(sum), ...F32X4.fused] : [...F32X4.mul, ...get(sum), ...F32X4.add]);
   const [x, xStride, w, bias, inputs, wStride, y, yStride, count] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
   const [o, p, wp, xp, yp, i] = [9, 10, 11, 12, 13, 14];
   const rows = [15, 16, 17, 18];
@@ -44,8 +47,8 @@ function layerCode() {
         [...get(wp), ...load(16), ...set(w1)],
         ...rows.map((row, at) => [
           ...[...get(row), ...loadSplat32(4 * step), ...set(t)],
-          ...[...get(sums[2 * at]), ...get(t), ...get(w0), ...F32X4.mul, ...F32X4.add, ...set(sums[2 * at])],
-          ...[...get(sums[2 * at + 1]), ...get(t), ...get(w1), ...F32X4.mul, ...F32X4.add, ...set(sums[2 * at + 1])],
+          ...[...get(t), ...get(w0), ...addProduct(sums[2 * at]), ...set(sums[2 * at])],
+          ...[...get(t), ...get(w1), ...addProduct(sums[2 * at + 1]), ...set(sums[2 * at + 1])],
         ]),
         increase(wp, get(wStride)),
       ].flat(),
@@ -55,21 +58,21 @@ function layerCode() {
   ]);
   const points = repeat(p, count, [
     ...sums.map((sum, at) => [...get(at % 2 ? b1 : b0), ...set(sum)]),
-    ...rows.map((row, at) => [...get(at ? rows[at - 1] : xp), ...(at ? [...get(xStride), 0x6a] : []), ...set(row)]),
-    [...get(w), ...get(o), ...add, ...set(wp), ...constant(0), ...set(i)],
+    ...rows.map((row, at) => [...get(at ? rows[at - 1] : xp), ...(at ? [...get(xStride), ...I.add] : []), ...set(row)]),
+    [...get(w), ...get(o), ...I.add, ...set(wp), ...constant(0), ...set(i)],
     inner,
     ...rows.map((_, at) => [
       ...[...get(yp), ...get(sums[2 * at]), ...store()],
       ...[...get(yp), ...get(sums[2 * at + 1]), ...store(16)],
       ...increase(yp, get(yStride)),
     ]),
-    increase(xp, [...get(xStride), ...constant(4), 0x6c]),
+    increase(xp, [...get(xStride), ...constant(4), ...I.mul]),
     increase(p, constant(4)),
   ]);
   const outputs = repeat(o, wStride, [
-    [...get(bias), ...get(o), ...add, ...load(), ...set(b0)],
-    [...get(bias), ...get(o), ...add, ...load(16), ...set(b1)],
-    [...get(x), ...set(xp), ...get(y), ...get(o), ...add, ...set(yp), ...constant(0), ...set(p)],
+    [...get(bias), ...get(o), ...I.add, ...load(), ...set(b0)],
+    [...get(bias), ...get(o), ...I.add, ...load(16), ...set(b1)],
+    [...get(x), ...set(xp), ...get(y), ...get(o), ...I.add, ...set(yp), ...constant(0), ...set(p)],
     points,
     increase(o, constant(32)),
   ]);
@@ -148,7 +151,9 @@ function sineCode() {
  * @property {WebAssembly.Memory} memory
  */
 
-export const KERNELS = /** @type {Kernels | null} */ (instantiate([layerCode(), largestCode(), sineCode()]));
+/** @param {boolean} isFused */
+const kernelsOf = (isFused) => instantiate([layerCode(isFused), largestCode(), sineCode()]);
+export const KERNELS = /** @type {Kernels | null} */ (kernelsOf(true) ?? kernelsOf(false));
 
 const PAGE = 2 ** 16;
 export const TILE = 64; // Points whose features of two layers fit into the first cache of a core.

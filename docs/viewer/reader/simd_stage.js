@@ -1,24 +1,36 @@
 /** Predictions of a stage of a residual in WebAssembly, two f64 at a time: what `foresee` of kernels.js does. */
 
 import {
-  add,
+  and,
+  bitsOfF64,
+  bitsToF64,
   constant,
+  constant64,
+  F,
   F64,
   F64X2,
   get,
+  I,
   I32,
   ifBelow,
   increase,
   instantiate,
+  L,
   load,
   load32,
   loadSplat64,
   repeat,
+  select,
   set,
   splatF64,
   store,
+  store8,
   V128,
+  when,
+  xor,
 } from "./assembler.js";
+
+import { furtherCode, symbolsCode } from "./simd_stream.js";
 
 /** @typedef {import("./assembler.js").Code} Code */
 /** @typedef {import("./kernels.js").Taps} Taps */
@@ -46,10 +58,10 @@ function stageCode() {
   const place = (offset, into) => [
     ...get(source),
     ...get(i),
-    ...add,
+    ...I.add,
     ...get(p),
     ...load32(offset),
-    ...add,
+    ...I.add,
     ...set(into),
   ];
   /** @param {number} first @param {number} stop @param {(vector: number) => Code} term */
@@ -106,13 +118,13 @@ function stageCode() {
     ...sums.map((sum, vector) => [
       ...[...get(sum), ...splatF64(1 / 256), ...F64X2.mul, ...F64X2.floor],
       ...[...splatF64(0), ...F64X2.max, ...get(most), ...F64X2.min, ...set(u)],
-      ...[...get(prediction), ...get(i), ...add, ...get(u), ...store(16 * vector)],
+      ...[...get(prediction), ...get(i), ...I.add, ...get(u), ...store(16 * vector)],
       ...[...get(u), ...splatF64(4), ...F64X2.add, ...splatF64(1 / 8), ...F64X2.mul, ...F64X2.floor],
       ...[...set(centres[vector]), ...splatF64(0), ...set(sum)],
     ]),
     overTaps(spread, sizes, (vector) => [...fromTap(vector), ...get(centres[vector]), ...F64X2.sub, ...F64X2.abs]),
     overTaps(sizes, end, (vector) => [...fromTap(vector), ...F64X2.abs]),
-    ...sums.map((sum, vector) => [...get(activity), ...get(i), ...add, ...get(sum), ...store(16 * vector)]),
+    ...sums.map((sum, vector) => [...get(activity), ...get(i), ...I.add, ...get(sum), ...store(16 * vector)]),
     increase(i, constant(16 * VECTORS)),
   ];
   return {
@@ -130,32 +142,113 @@ function stageCode() {
 }
 
 /**
+ * Values and errors of a row of voxels, from predictions and steps; one number behind an odd row is overwritten.
+ * @returns {import("./assembler.js").Definition}
+ */
+function placeCode() {
+  const [prediction, steps, values, errors, size, stepOne, highOne] = [0, 1, 2, 3, 4, 5, 6];
+  const [i, step, high, p, centre, value] = [7, 8, 9, 10, 11, 12];
+  /** @param {number} array */
+  const at = (array) => [...get(array), ...get(i), ...I.add];
+  return {
+    name: "place",
+    parameters: [...new Array(5).fill(I32), F64, F64],
+    results: [],
+    locals: [I32, ...new Array(5).fill(V128)],
+    body: [
+      [...get(stepOne), ...F64X2.splat, ...set(step)],
+      [...get(highOne), ...F64X2.splat, ...set(high)],
+      repeat(i, size, [
+        [...at(prediction), ...load(), ...set(p)],
+        [...get(p), ...splatF64(4), ...F64X2.add, ...splatF64(1 / 8), ...F64X2.mul, ...F64X2.floor, ...set(centre)],
+        // The sign of prediction - 8 centre turns that of the step.
+        [...get(p), ...get(centre), ...splatF64(8), ...F64X2.mul, ...F64X2.sub, ...splatF64(-0), ...and],
+        [...at(steps), ...load(), ...get(step), ...F64X2.mul, ...xor, ...get(centre), ...F64X2.add],
+        [...splatF64(0), ...F64X2.max, ...get(high), ...F64X2.min, ...set(value)],
+        [...at(values), ...get(value), ...store()],
+        [...at(errors), ...get(value), ...splatF64(8), ...F64X2.mul, ...get(p), ...F64X2.sub, ...store()],
+        increase(i, constant(16)),
+      ]),
+    ],
+  };
+}
+
+/**
+ * Classes of a row of voxels, as `classify` of kernels.js finds them.
+ * @returns {import("./assembler.js").Definition}
+ */
+function classesCode() {
+  const [activity, prediction, classes, end, isFine, step] = [0, 1, 2, 3, 4, 5];
+  const [exponent, found, a, p] = [6, 7, 8, 9];
+  return {
+    name: "classes",
+    parameters: [...new Array(5).fill(I32), F64],
+    results: [],
+    locals: [I32, I32, F64, F64],
+    body: [
+      repeat(classes, end, [
+        [...get(activity), ...F.load, ...set(a), ...get(a), ...get(step), ...F.constant(128), ...F.mul, ...F.div],
+        [...bitsOfF64, ...constant64(52), ...L.shiftRight, ...L.wrap, ...set(exponent)],
+        [...get(a), ...get(step), ...F.constant(181), ...F.mul],
+        [...get(exponent), ...I.extend, ...constant64(52), ...L.shiftLeft, ...bitsToF64, ...F.mul, ...F.notBelow],
+        [...get(exponent), ...constant(1023), ...I.sub, ...constant(1), ...I.shiftLeft, ...I.add],
+        [...constant(1), ...I.add, ...set(found)],
+        [...get(found), ...constant(0), ...get(found), ...constant(0), ...I.isGreater, ...select, ...set(found)],
+        [...get(found), ...constant(99), ...get(found), ...constant(99), ...I.isLess, ...select],
+        [...constant(1), ...I.shiftLeft, ...set(found)],
+        when(get(isFine), [
+          [...get(prediction), ...F.load, ...set(p)],
+          [...get(p), ...get(p), ...F.constant(4), ...F.add, ...F.constant(1 / 8), ...F.mul, ...F.floor],
+          [...F.constant(8), ...F.mul, ...F.sub, ...F.abs, ...F.constant(2), ...F.notBelow],
+          [...get(found), ...I.add, ...set(found)],
+        ]),
+        [...get(classes), ...get(found), ...store8],
+        increase(activity, constant(8)),
+        increase(prediction, constant(8)),
+        increase(classes, constant(1)),
+      ]),
+    ],
+  };
+}
+
+/**
  * @typedef {object} Kernels
  * @property {(source: number, size: number, prediction: number, activity: number, taps: number, pairs: number,
  *   spread: number, sizes: number, end: number, line: number, most: number, noise: number) => void} stage
+ * @property {(prediction: number, steps: number, values: number, errors: number, size: number, step: number,
+ *   high: number) => void} place
+ * @property {(activity: number, prediction: number, classes: number, end: number, isFine: number,
+ *   step: number) => void} classes
+ * @property {(head: number, words: number, c: number, lookup: number, order: number, end: number,
+ *   out: number) => void} symbols
+ * @property {(head: number, words: number, octave: number, order: number, end: number, tokens: number,
+ *   numbers: number) => void} further
  * @property {WebAssembly.Memory} memory
  */
 
-export const KERNELS = /** @type {Kernels | null} */ (instantiate([stageCode()]));
+export const KERNELS = /** @type {Kernels | null} */ (
+  instantiate([stageCode(), placeCode(), classesCode(), symbolsCode(), furtherCode()])
+);
 
 const PAGE = 2 ** 16;
 const TABLES = 2 ** 15; // Bytes at the begin of the memory: records of at most 7 orbits of 8, 9 of 8, and 28 pairs.
 
 /**
- * Arrays of numbers in the memory of the kernels; those that were given out before are overwritten.
+ * Arrays in the memory of the kernels; those that were given out before are overwritten.
  * @param {Kernels} kernels
- * @param {number[]} sizes
+ * @param {number[]} sizes bytes of each
+ * @returns {number[]} where each begins
  */
-export function arraysInMemory({ memory }, sizes) {
-  const ends = sizes.map(() => 0);
+export function placesInMemory({ memory }, sizes) {
   let at = TABLES;
-  for (const [number, size] of sizes.entries()) {
-    ends[number] = at;
-    at += 8 * (size + SLACK);
-  }
+  const places = sizes.map((size) => {
+    const place = at;
+    at = Math.ceil((at + size) / 8 + SLACK) * 8;
+    return place;
+  });
   const missing = Math.ceil((at - memory.buffer.byteLength) / PAGE);
   if (missing > 0) memory.grow(missing);
-  return sizes.map((size, number) => new Float64Array(memory.buffer, ends[number], size));
+  return places;
 }
 
 /**

@@ -79,6 +79,38 @@ export class Stack {
     }
   }
 
+  /** An array of so many tokens. @param {number} count @returns {Uint16Array} */
+  tokens(count) {
+    return new Uint16Array(count);
+  }
+
+  /** An array of so many places. @param {number} count @returns {Int32Array} */
+  order(count) {
+    return new Int32Array(count);
+  }
+
+  /** An array of so many numbers. @param {number} count @returns {Float64Array} */
+  numbers(count) {
+    return new Float64Array(count);
+  }
+
+  /**
+   * Read the further bits of tokens of one octave, and put the numbers in their places.
+   * @param {number} octave
+   * @param {Int32Array} order places of the tokens
+   * @param {Uint16Array} tokens
+   * @param {Float64Array} numbers
+   */
+  further(octave, order, tokens, numbers) {
+    const bits = this.plain(order.length, octave - 1);
+    const first = 15 + 4 * (octave - 3);
+    for (const [at, place] of order.entries()) {
+      const r = bits[at];
+      const size = 2 ** octave + (tokens[place] - first) * 2 ** (octave - 2) + Math.floor(r / 2);
+      numbers[place] = r % 2 ? -size : size;
+    }
+  }
+
   /**
    * Read symbols under a model; the k-th goes to `out[order[k]]`, or to `out[k]` without an order.
    * @param {Model} model

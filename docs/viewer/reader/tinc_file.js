@@ -1,6 +1,7 @@
 /** A file that was opened: what it says about its volumes, and their voxels. */
 
 import { sampleCoarsely } from "./coarse.js";
+import { forEach } from "./contents.js";
 import { toNumbers, zeros } from "./dtypes.js";
 import { TincError } from "./errors.js";
 import { allLeavesOf, leavesOf } from "./leaves.js";
@@ -44,8 +45,7 @@ export class TincFile {
     this.unit = facts.unit || null;
     this.origin = facts.origin;
     this.errorBound = facts.errorBound;
-    /** @type {"blocks" | "networks"} */
-    this.kind = "head" in contents && "blocks" in contents.head ? "blocks" : "networks";
+    this.kind = contents.kind;
     this.lossless = facts.errorBound === 0;
     this.labels = meta.isLabels;
     this.bool = meta.isBool;
@@ -59,7 +59,7 @@ export class TincFile {
     this.overviewCell = contents.edge;
   }
 
-  /** Whether gains, offsets or a filter change values: of blocks with networks only those that were read are known. */
+  /** Whether gains, offsets or a filter change values; of networks in blocks the first, and those decoded, are looked at. */
   get calibrated() {
     return this._contents.isCalibrated;
   }
@@ -76,16 +76,18 @@ export class TincFile {
     const { facts, boxes } = this._contents;
     const size = sizeOf(box);
     const out = zeros(facts.dtype, size[0] * size[1] * size[2]);
-    for (const [number, of] of boxes.entries()) {
-      const met = /** @type {Box} */ (
+    const met = boxes.flatMap((of, number) => {
+      const both = /** @type {Box} */ (
         box.map((at, side) => (side < 3 ? Math.max(at, of[side]) : Math.min(at, of[side])))
       );
-      if (sizeOf(met).some((n) => n <= 0)) continue;
+      return sizeOf(both).every((n) => n > 0) ? [{ number, of, both }] : [];
+    });
+    await forEach(met, async ({ number, of, both }) => {
       const part = await this._contents.part(volume, number);
-      const local = /** @type {Box} */ (met.map((at, side) => at - of[side % 3]));
+      const local = /** @type {Box} */ (both.map((at, side) => at - of[side % 3]));
       const values = part.values(voxelPoints(local), calibration);
-      copyPart(out, size, values, /** @type {Box} */ (met.map((at, side) => at - box[side % 3])), true);
-    }
+      copyPart(out, size, values, /** @type {Box} */ (both.map((at, side) => at - box[side % 3])), true);
+    });
     for (const region of await this._contents.regions(volume, box)) putRegion(region, out, box, facts.dtype);
     return toNumbers(facts.dtype, out);
   }

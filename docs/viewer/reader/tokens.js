@@ -28,31 +28,35 @@ export const STEEP = ofCosts(TOKENS.map((token) => Math.min(2 * token, 80)));
  * @param {Stack} stack
  * @param {Uint16Array} tokens
  * @param {number} count
+ * @param {Float64Array} numbers takes them
  * @returns {Float64Array}
  */
-export function numbersOf(stack, tokens, count) {
-  const numbers = new Float64Array(count);
-  let most = 0;
+export function numbersOf(stack, tokens, count, numbers = new Float64Array(count)) {
+  const ends = new Int32Array(N_TOKENS + 5);
   for (let at = 0; at < count; at++) {
     const token = tokens[at];
     numbers[at] = token & 1 ? (token + 1) >> 1 : -(token >> 1);
-    if (token > most) most = token;
+    ends[token + 1]++;
   }
-  if (most < LEAST_LARGE) return numbers;
-  const counts = new Int32Array(N_TOKENS + 1);
-  for (let at = 0; at < count; at++) counts[tokens[at]]++;
-  for (let token = LEAST_LARGE; token <= most; token += 4) {
-    const inOctave = counts[token] + counts[token + 1] + counts[token + 2] + counts[token + 3];
-    if (!inOctave) continue;
-    const octave = 3 + (token - LEAST_LARGE) / 4;
-    const bits = stack.plain(inOctave, octave - 1);
-    for (let at = 0, next = 0; next < inOctave; at++) {
-      const quarter = tokens[at] - token;
-      if (quarter < 0 || quarter > 3) continue;
-      const r = bits[next++];
-      const size = 2 ** octave + quarter * 2 ** (octave - 2) + Math.floor(r / 2);
-      numbers[at] = r % 2 ? -size : size;
-    }
+  let large = 0;
+  for (let token = LEAST_LARGE; token < N_TOKENS; token++) large += ends[token + 1];
+  if (!large) return numbers;
+  // Places of large tokens, by octave.
+  const order = stack.order(large);
+  const place = new Int32Array(N_TOKENS);
+  let first = 0;
+  for (let token = LEAST_LARGE; token < N_TOKENS; token += 4) {
+    place[token] = first;
+    first += ends[token + 1] + ends[token + 2] + ends[token + 3] + ends[token + 4];
+  }
+  for (let at = 0; at < count; at++) {
+    const token = tokens[at];
+    if (token >= LEAST_LARGE) order[place[token - ((token - LEAST_LARGE) & 3)]++] = at;
+  }
+  for (let token = LEAST_LARGE, start = 0; token < N_TOKENS; token += 4) {
+    const end = place[token];
+    if (end > start) stack.further(3 + (token - LEAST_LARGE) / 4, order.subarray(start, end), tokens, numbers);
+    start = end;
   }
   return numbers;
 }
@@ -111,7 +115,7 @@ export class Tables {
    * @param {number} count
    */
   tokens(stack, classes, count) {
-    const tokens = new Uint16Array(count);
+    const tokens = stack.tokens(count).fill(0);
     const { ofClass, models } = this;
     const ends = new Int32Array(models.length + 1);
     let largest = 0;
@@ -124,7 +128,7 @@ export class Tables {
       throw new TincError(`class of a voxel is ${largest}, expected one below ${this.classes}`);
     }
     for (let table = 0; table < models.length; table++) ends[table + 1] += ends[table];
-    const order = new Int32Array(count);
+    const order = stack.order(count);
     const place = ends.slice();
     for (let at = 0; at < count; at++) order[place[ofClass[classes[at]]]++] = at;
     for (const [table, model] of models.entries()) {
