@@ -21,11 +21,12 @@ MODULES = {
         "/**\n * Says it.\n * @param {string} word\n */\n"
         "export async function say(word) {\n  return `// ${word}\n  kept`;\n}\n"
         "const secret = 5; // as it is\n"
-        "said.push(shown(double(2)), halved(secret), all.renamed, typeof document, say.name);\n"
+        "said.push(shown(double(2)), halved(secret), all.renamed, all.SECOND, typeof document, say.name);\n"
     ),
     "app/view.js": (
         "import { double } from '../reader/numbers.js';\n"
         "export const shown = (n) => double(n) + 1;\nconst secret = 1;\nexport { secret as renamed };\n"
+        "export const [FIRST, SECOND] = [8, 9];\n"
     ),
     "app/page-only.js": "said.push('page');",
     "reader/numbers.js": "export { half } from './half.js';\nexport function double(n) { return 2 * n; }\n",
@@ -45,7 +46,7 @@ def run(script: str, before: str) -> list[object]:
 
 def test_a_page_and_a_worker_each_run_their_own() -> None:
     script = bundle(MODULES, "app/main.js", "worker.js")
-    assert run(script, "globalThis.document = {};") == ["once", "page", 9, 2.5, 1, "object", "say"]
+    assert run(script, "globalThis.document = {};") == ["once", "page", 9, 2.5, 1, 9, "object", "say"]
     assert run(script, "") == ["once", "worker", 6]
 
 

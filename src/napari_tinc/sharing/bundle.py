@@ -18,6 +18,7 @@ _IMPORT = re.compile(
 _PASSED_ON = re.compile(rf"^export\s+{_NAMES}{_FROM}", re.MULTILINE)
 _LIST = re.compile(rf"^export\s+{_NAMES};?[ \t]*$", re.MULTILINE)
 _EXPORTED = re.compile(r"^export\s+(?=(?:async\s+)?(?:function\b\*?|class|const)\s+(\w+))", re.MULTILINE)
+_TAKEN_APART = re.compile(r"^export\s+(?=const\s+\[([\w\s,]+)\]\s*=)", re.MULTILINE)
 _UNKNOWN = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -87,7 +88,9 @@ def _as_function(text: str, path: str, names: Mapping[str, str]) -> str:
         exported.append(match[1])
         return ""
 
-    for pattern, change in ((_IMPORT, imported), (_PASSED_ON, passed_on), (_LIST, listed), (_EXPORTED, declared)):
+    for pattern, change in (
+        (_IMPORT, imported), (_PASSED_ON, passed_on), (_LIST, listed), (_EXPORTED, declared), (_TAKEN_APART, listed),
+    ):  # fmt: skip
         text = pattern.sub(change, text)
     if left := _UNKNOWN.search(text):
         raise ValueError(f"{path} has {left[0]!r}, which cannot be joined with other modules")
