@@ -59,6 +59,7 @@ export const F64X2 = {
   max: vector(0xf7),
   floor: vector(0x75),
   nearest: vector(0x94),
+  equal: vector(0x47),
   splat: vector(0x14),
 };
 /** Of numbers of 64 bits, and of whole numbers of 32 and 64. */

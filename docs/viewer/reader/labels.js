@@ -2,10 +2,13 @@
 
 import { checkRange, TincError } from "./errors.js";
 import { bitLength, gridOf, indexOf, knownOrbits, Layout, mirrored, NEAR, ORDER } from "./neighbours.js";
+import { equalRows, KERNELS } from "./simd_stage.js";
 import { FLAT, MEDIUM, readNumber, readNumbers, STEEP, Tables } from "./tokens.js";
+import { workspace } from "./workspace.js";
 
 /** @typedef {import("./head.js").Triple} Triple */
 /** @typedef {import("./stream.js").Stack} Stack */
+/** @typedef {import("./workspace.js").Workspace} Workspace */
 
 /** Votes of a neighbour, by its offset sorted; others have none. @type {Record<string, number>} */
 const VOTES = { "0,0,1": 16, "0,1,1": 9, "1,1,1": 3, "0,1,2": 4, "1,2,2": 1, "0,0,3": -3 };
@@ -92,19 +95,21 @@ function readWideNames(stack, count) {
  */
 function decodeIndices(stack, shape, count, out) {
   const width = bitLength(count - 1);
-  /** @param {number} n */
-  const readIndices = (n) => {
-    const indices = stack.plain(n, width);
+  /** @param {Stack} from @param {number} n */
+  const readIndices = (from, n) => {
+    const indices = from.plain(n, width);
     for (const index of indices) checkRange("index of a label", index, 0, count - 1);
     return indices;
   };
-  const [first] = readIndices(1);
+  const [first] = readIndices(stack, 1);
   const tables = new Tables(stack);
+  const arrays = workspace(stack, shape, 0);
+  const candidates = [0, 1, 2].map(() => new Float64Array(arrays.classes.length));
   /** @type {{layout: Layout, values: Float64Array} | null} */
   let above = null;
   for (let level = bitLength(Math.max(...shape) - 1) - 1; level >= 0; level--) {
     const layout = new Layout(gridOf(shape, level));
-    const values = new Float64Array(8 * layout.size);
+    const [values] = arrays.levels[level & 1];
     if (above) above.layout.gather(above.values, values, layout);
     else values[layout.origin] = first;
     layout.repeatFaces(values, [0, 0, 0]);
@@ -112,15 +117,17 @@ function decodeIndices(stack, shape, count, out) {
     known[0] = true;
     for (const [place, parity] of ORDER.entries()) {
       if (layout.grid.some((n, axis) => n <= parity[axis])) continue;
-      const vote = new Vote(layout, values, parity, place, known);
-      const tokens = tables.tokens(stack, vote.classes, vote.size);
-      const others = tokens.reduce((sum, token) => sum + +(token === OTHER), 0);
-      vote.place(tokens, readIndices(others));
+      const vote = new Vote(layout, values, parity, place, known, candidates, arrays);
+      const tokens = tables.tokens(arrays.stack, vote.classes, vote.size);
+      let others = 0;
+      for (let at = 0; at < vote.size; at++) if (tokens[at] === OTHER) others++;
+      vote.place(tokens, readIndices(arrays.stack, others));
       layout.repeatFaces(values, parity);
       known[indexOf(parity)] = true;
     }
     above = { layout, values };
   }
+  arrays.finish();
   const box = { origin: 0, plane: shape[1] * shape[2], row: shape[2] };
   if (!above) return;
   const whole = new Float64Array(out.length);
@@ -136,8 +143,10 @@ class Vote {
    * @param {Triple} parity
    * @param {number} number of the parity, in the order of stages
    * @param {boolean[]} known
+   * @param {Float64Array[]} candidates taken for those of this stage
+   * @param {Workspace} arrays
    */
-  constructor(layout, values, parity, number, known) {
+  constructor(layout, values, parity, number, known, candidates, arrays) {
     this.layout = layout;
     this.values = values;
     this.shape = layout.shape(parity);
@@ -155,33 +164,33 @@ class Vote {
     );
     this.distances = Int32Array.from(taps, (tap) => tap.distance);
     this.votes = Int32Array.from(taps, (tap) => tap.votes);
-    this.candidates = [0, 1, 2].map(() => new Float64Array(this.size));
-    this.classes = new Uint8Array(this.size);
-    this._count();
+    this.candidates = candidates;
+    this.classes = arrays.classes;
+    const positive = taps.filter((tap) => tap.votes > 0).map((tap) => tap.distance);
+    this._findEqual = KERNELS
+      ? equalRows(KERNELS, values, positive, arrays.activities)
+      : equalRowsInJavaScript(values, positive, arrays.activities);
+    this._count(arrays.activities);
   }
 
-  /** Rank the labels around every voxel by their votes: the earlier one first in a tie. */
-  _count() {
-    const { values, distances, votes, shape, layout } = this;
+  /**
+   * Rank the labels around every voxel by their votes: the earlier one first in a tie.
+   * @param {Float64Array} equal a NaN where all neighbours with positive votes are equal, of a row
+   */
+  _count(equal) {
+    const { values, distances, votes, shape, layout, classes, number } = this;
     const [one, two, three] = this.candidates;
     let voxel = 0;
     for (let z = 0; z < shape[0]; z++) {
       for (let y = 0; y < shape[1]; y++) {
         const row = this.start + z * layout.plane + y * layout.row;
+        this._findEqual(row, shape[2]);
         for (let x = 0; x < shape[2]; x++, voxel++) {
           const at = row + x;
           let first = values[at + distances[0]];
-          let differs = false;
-          for (let tap = 1; tap < distances.length; tap++) {
-            if (votes[tap] > 0 && values[at + distances[tap]] !== first) {
-              differs = true;
-              break;
-            }
-          }
-          if (!differs) {
+          if (Number.isNaN(equal[x])) {
             one[voxel] = first;
-            two[voxel] = three[voxel] = -1;
-            this.classes[voxel] = this.number;
+            classes[voxel] = number;
             continue;
           }
           let second = -1;
@@ -209,7 +218,7 @@ class Vote {
           one[voxel] = first;
           two[voxel] = second;
           three[voxel] = third;
-          this.classes[voxel] = 7 * (1 + Math.min((a - b) >> 3, MOST_LEADS)) + this.number;
+          classes[voxel] = 7 * (1 + Math.min((a - b) >> 3, MOST_LEADS)) + number;
         }
       }
     }
@@ -221,7 +230,8 @@ class Vote {
    * @param {Float64Array} others labels of the voxels with the token OTHER
    */
   place(tokens, others) {
-    const { values, shape, layout, candidates } = this;
+    const { values, shape, layout, candidates, classes } = this;
+    const [one] = candidates;
     let voxel = 0;
     let next = 0;
     for (let z = 0; z < shape[0]; z++) {
@@ -229,12 +239,33 @@ class Vote {
         const row = this.start + z * layout.plane + y * layout.row;
         for (let x = 0; x < shape[2]; x++, voxel++) {
           const token = tokens[voxel];
-          const label = token === OTHER ? others[next++] : token < OTHER ? candidates[token][voxel] : -1;
-          if (label < 0)
+          let label = one[voxel];
+          if (token === OTHER) label = others[next++];
+          else if (token) label = token < OTHER && classes[voxel] >= 7 ? candidates[token][voxel] : -1;
+          if (label < 0) {
             throw new TincError(`token of a label is ${token}, expected a candidate that there is, or ${OTHER}`);
+          }
           values[row + x] = label;
         }
       }
     }
   }
+}
+
+/**
+ * The same as equalRows, where there are no kernels.
+ * @param {Float64Array} values
+ * @param {number[]} distances
+ * @param {Float64Array} out
+ * @returns {(at: number, count: number) => void}
+ */
+function equalRowsInJavaScript(values, distances, out) {
+  return (at, count) => {
+    for (let x = 0; x < count; x++) {
+      const first = values[at + x + distances[0]];
+      let tap = 1;
+      while (tap < distances.length && values[at + x + distances[tap]] === first) tap++;
+      out[x] = tap === distances.length ? Number.NaN : 0;
+    }
+  };
 }

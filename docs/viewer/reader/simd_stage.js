@@ -212,6 +212,34 @@ function classesCode() {
 }
 
 /**
+ * Whether all neighbours of each voxel of a row are equal to the first one: a number all of whose bits are 1 (a NaN), or 0.
+ * @returns {import("./assembler.js").Definition}
+ */
+function equalCode() {
+  const [source, size, taps, end, out] = [0, 1, 2, 3, 4];
+  const [i, p, first, all] = [5, 6, 7, 8];
+  const neighbour = [...get(source), ...get(i), ...I.add, ...get(p), ...load32(), ...I.add, ...load()];
+  return {
+    name: "equal",
+    parameters: new Array(5).fill(I32),
+    results: [],
+    locals: [I32, I32, V128, V128],
+    body: [
+      repeat(i, size, [
+        [...get(taps), ...set(p), ...neighbour, ...set(first)],
+        [...get(first), ...get(first), ...F64X2.equal, ...set(all)],
+        repeat(p, end, [
+          [...get(all), ...neighbour, ...get(first), ...F64X2.equal, ...and, ...set(all)],
+          increase(p, constant(4)),
+        ]),
+        [...get(out), ...get(i), ...I.add, ...get(all), ...store()],
+        increase(i, constant(16)),
+      ]),
+    ],
+  };
+}
+
+/**
  * @typedef {object} Kernels
  * @property {(source: number, size: number, prediction: number, activity: number, taps: number, pairs: number,
  *   spread: number, sizes: number, end: number, line: number, most: number, noise: number) => void} stage
@@ -219,6 +247,7 @@ function classesCode() {
  *   high: number) => void} place
  * @property {(activity: number, prediction: number, classes: number, end: number, isFine: number,
  *   step: number) => void} classes
+ * @property {(source: number, size: number, taps: number, end: number, out: number) => void} equal
  * @property {(head: number, words: number, c: number, lookup: number, order: number, end: number,
  *   out: number) => void} symbols
  * @property {(head: number, words: number, octave: number, order: number, end: number, tokens: number,
@@ -227,7 +256,7 @@ function classesCode() {
  */
 
 export const KERNELS = /** @type {Kernels | null} */ (
-  instantiate([stageCode(), placeCode(), classesCode(), symbolsCode(), furtherCode()])
+  instantiate([stageCode(), placeCode(), classesCode(), equalCode(), symbolsCode(), furtherCode()])
 );
 
 const PAGE = 2 ** 16;
@@ -305,4 +334,18 @@ export function stageOf(kernels, work, activities) {
       noise,
     );
   };
+}
+
+/**
+ * What finds, of a row of voxels of an array in the memory, which have neighbours that are all equal.
+ * @param {Kernels} kernels
+ * @param {Float64Array} values
+ * @param {number[]} distances of the neighbours
+ * @param {Float64Array} out takes a NaN for such voxels, 0 for others
+ * @returns {(at: number, count: number) => void} from the place of the first voxel
+ */
+export function equalRows(kernels, values, distances, out) {
+  const taps = new Int32Array(kernels.memory.buffer, 0, distances.length);
+  for (const [tap, distance] of distances.entries()) taps[tap] = 8 * distance;
+  return (at, count) => kernels.equal(values.byteOffset + 8 * at, 8 * count, 0, taps.byteLength, out.byteOffset);
 }
