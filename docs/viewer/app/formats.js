@@ -30,8 +30,7 @@ function wholeVoxels(file) {
  */
 function describeTinc(file) {
   const { shape, leading, axes, dtype, nbytes, volumes, lo, hi, spacing, unit, errorBound, kind, lossless } = file;
-  const { labels, bool, fill, overviewCell, channels, provenance, details } = file;
-  const { regions = null } = /** @type {TincFile & Pick<Meta, 'regions'>} */ (file);
+  const { labels, bool, fill, overviewCell, regions, channels, provenance, details } = file;
   const whole = wholeVoxels(file);
   const calibrated = file.calibrated || (kind === "blocks" && whole === 0); // Blocks of networks are not read yet.
   return {

@@ -30,7 +30,7 @@ import { readTree } from "./octree.js";
  * @property {Octree} tree its leaves are the blocks
  * @property {number} edge voxels along a cell of the overviews, 0 for none
  * @property {Filter | null} filter
- * @property {{voxels: number, places: RegionPlace[]}} regions
+ * @property {{bound: number, voxels: number, places: RegionPlace[]}} regions
  * @property {boolean} hasLattice whether networks of blocks may have a lattice
  * @property {Chunk[]} overviews one for each volume, or none
  * @property {Chunk[]} regional one for each region
@@ -70,7 +70,7 @@ export function readBlocksHead(features, head, size) {
     features & FILTER
       ? readFilter(cursor.take("filter", cursor.uv("length of the filter", 1, limits.MAX_FILTER)))
       : null;
-  const regions = features & REGIONS ? readRegions(cursor, facts.shape, volumes) : { voxels: 0, places: [] };
+  const regions = features & REGIONS ? readRegions(cursor, facts.shape, volumes) : { bound: 0, voxels: 0, places: [] };
   const count = volumes * tree.leaves.length;
   checkRange("number of blocks", count, 1, limits.MAX_CHUNKS);
   const table = readTable(cursor, [OVERVIEW, REGION, BLOCK, VERIFY]);
@@ -139,7 +139,7 @@ function checkCritical(critical, features) {
  * @param {number} volumes
  */
 function readRegions(cursor, shape, volumes) {
-  cursor.f64("bound of the regions", 0);
+  const bound = cursor.f64("bound of the regions", 0);
   const voxels = cursor.uv("voxels of the regions", 1, limits.MAX_VOXELS);
   const count = cursor.uv("number of regions", 1, limits.MAX_CHUNKS);
   /** @type {RegionPlace[]} */
@@ -156,5 +156,5 @@ function readRegions(cursor, shape, volumes) {
     total += inside;
   }
   checkRange("voxels in the boxes of regions", total, voxels, volumes * shape[0] * shape[1] * shape[2]);
-  return { voxels, places };
+  return { bound, voxels, places };
 }

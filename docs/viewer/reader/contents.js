@@ -68,6 +68,8 @@ export class TreeContents {
     this.errors = null;
     /** @type {Promise<Part> | null} */
     this._part = null;
+    /** @type {null} */
+    this.regionFacts = null;
   }
 
   /** @returns {Part | null} */
@@ -152,6 +154,9 @@ export class BlockContents {
     this._parts = new LeastRecentlyUsed(CACHE_BYTES);
     /** @type {LeastRecentlyUsed<TypedArray>} */
     this._sketches = new LeastRecentlyUsed(CACHE_BYTES / 4);
+    const { bound, voxels, places } = head.regions;
+    /** @type {{bound: number, voxels: number} | null} */
+    this.regionFacts = places.length ? { bound, voxels } : null;
     /** @type {LeastRecentlyUsed<Promise<Region>>} */
     this._regions = new LeastRecentlyUsed(CACHE_BYTES / 2);
   }

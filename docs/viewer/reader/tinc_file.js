@@ -57,6 +57,8 @@ export class TincFile {
     this.volumes = contents.volumes;
     /** Voxels along a cell of the overviews, 0 for none. */
     this.overviewCell = contents.edge;
+    /** How many voxels regions keep, and how well (0: bit for bit); null where there are none. */
+    this.regions = contents.regionFacts;
   }
 
   /** Whether gains, offsets or a filter change values; of networks in blocks the first, and those decoded, are looked at. */
@@ -95,16 +97,17 @@ export class TincFile {
   /**
    * @param {number} volume
    * @param {Box} box
+   * @param {number} [factor]  voxels along a cell of which one value is wanted
    */
-  _checkBox(volume, box) {
+  _checkBox(volume, box, factor = 1) {
     const size = sizeOf(box);
     const isInside = size.every((n, axis) => n > 0 && box[axis] >= 0 && box[axis + 3] <= this.shape[axis]);
     if (!(volume >= 0 && volume < this.volumes && isInside && box.every(Number.isInteger))) {
       throw new RangeError(`box ${box} of volume ${volume} is outside ${this.volumes} volumes of ${this.shape}`);
     }
-    if (size[0] * size[1] * size[2] > MAX_AT_ONCE) {
-      throw new TincError(`${size.join(" x ")} voxels are asked for at once, expected at most ${MAX_AT_ONCE}`);
-    }
+    const count = size.reduce((product, n) => product * Math.ceil(n / factor), 1);
+    if (count > MAX_AT_ONCE)
+      throw new TincError(`${count} values are asked for at once, expected at most ${MAX_AT_ONCE}`);
   }
 
   /**
@@ -116,7 +119,7 @@ export class TincFile {
    * @returns {Promise<{shape: Triple, values: Float32Array}>}
    */
   async coarse(volume, factor, box = [0, 0, 0, ...this.shape]) {
-    this._checkBox(volume, box);
+    this._checkBox(volume, box, factor);
     return sampleCoarsely(this._contents, volume, factor, box);
   }
 
