@@ -68,7 +68,7 @@ export class TreeContents {
     this.errors = null;
     /** @type {Promise<Part> | null} */
     this._part = null;
-    /** @type {null} */
+    /** @type {{bound: number, voxels: number} | null} */
     this.regionFacts = null;
   }
 
