@@ -21,6 +21,7 @@ from .architecture import Architecture, Array
 from .lattice import PlaneCache, runs_of
 from .path import TILE, Path
 
+BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no more points than these at a time.
 THIN = 4  # Requests of at most so many points along an axis keep planes of lattices.
 
 
@@ -79,7 +80,7 @@ class Network:
         -------
         float32, or ``dtype``, of shape (len(z), len(y), len(x)).
         """
-        octree, served = self.architecture.octree, self.architecture.network_of_node
+        octree = self.architecture.octree
         out = np.empty([len(axis) for axis in axes], dtype)
         if not out.size:
             return out
@@ -87,34 +88,74 @@ class Network:
         first, last = np.stack(
             [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
         )
-        jobs = np.flatnonzero((last > first).all(axis=1)).tolist()
         thinnest = int(np.argmin(out.shape))
         thin = out.shape[thinnest] <= THIN
-
-        def work(leaves: Sequence[int]) -> None:
-            """Evaluate some leaves."""
-            for leaf in leaves:
-                where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
-                gain, offset = self.gain[leaf], self.offset[leaf]
-                if head < 0:
-                    out[where] = finish(np.full(1, offset, np.float32))
-                    continue
-                path = self._path(head, thinnest if thin else 0, planes if thin else None, lattice)
-                for tile, values in path.tiles(axes, where):
-                    check()
-                    if (gain, offset) != (1, 0):
-                        values = (values * gain + offset).astype(np.float32)
-                    out[tile] = finish(values)
-
         threads = threads or cpu_count()
+
+        def work(leaves: list[int]) -> None:
+            """Evaluate leaves that are alike."""
+            head, gain, offset = self._head(leaves[0]), self.gain[leaves], self.offset[leaves]
+            if head < 0:
+                for leaf in leaves:
+                    out[box_slices(first[leaf], last[leaf])] = finish(np.full(1, self.offset[leaf], np.float32))
+                return
+            corrected = (gain != 1).any() or offset.any()
+            corners = first[leaves].tolist()
+            path = self._path(leaves, thinnest if thin else 0, planes if thin else None, lattice)
+            for tile, values in path.tiles(self._local(axes, first[leaves[0]], last[leaves[0]], head)):
+                check()
+                if corrected:
+                    values = (values * gain[:, None, None, None] + offset[:, None, None, None]).astype(np.float32)
+                for corner, part in zip(corners, finish(values), strict=True):
+                    out[tuple([slice(at + t.start, at + t.stop) for at, t in zip(corner, tile, strict=True)])] = part
+
+        batches = self._batches(axes, first, last, threads)
         if threads == 1 or out.size <= 4 * TILE:
-            work(jobs)
+            for leaves in batches:
+                work(leaves)
         else:
             from concurrent.futures import ThreadPoolExecutor  # not needed for a slice, and slow to import
 
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, [jobs[i::threads] for i in range(threads)]))
+                list(pool.map(work, batches))
         return out
+
+    def _head(self, leaf: int) -> int:
+        """Return the node whose head gives the values of a leaf, below 0 for a scalar."""
+        return int(self.architecture.network_of_node[self.architecture.octree.leaves[leaf]])
+
+    def _local(
+        self, axes: Sequence[NDArray[np.float64]], first: NDArray[np.int64], last: NDArray[np.int64], head: int
+    ) -> list[NDArray[np.float64]]:
+        """Return a part of a grid, counted from the corner of the box of a node."""
+        corner = self.architecture.octree.start[head].tolist()
+        ends = zip(axes, first.tolist(), last.tolist(), corner, strict=True)
+        return [axis[low:high] - at for axis, low, high, at in ends]
+
+    def _batches(
+        self, axes: Sequence[NDArray[np.float64]], first: NDArray[np.int64], last: NDArray[np.int64], threads: int
+    ) -> list[list[int]]:
+        """Return the leaves that a grid meets, in batches that are evaluated in the same arrays.
+
+        Leaves of a batch have networks of the same widths, whose boxes are of one size and meet the same part of the
+        grid, counted from their corners.
+        """
+        octree, group_of = self.architecture.octree, self.architecture.group_of
+        alike: dict[Any, list[int]] = {}
+        for leaf in np.flatnonzero((last > first).all(axis=1)).tolist():
+            head = self._head(leaf)
+            key: Any = None
+            if head >= 0:
+                size = (octree.stop[head] - octree.start[head]).tobytes()
+                local = self._local(axes, first[leaf], last[leaf], head)
+                key = (int(group_of[head]), size, *(along.tobytes() for along in local))
+            alike.setdefault(key, []).append(leaf)
+        batches = []
+        for leaves in alike.values():
+            n_points = int((last[leaves[0]] - first[leaves[0]]).prod())
+            most = max(1, min(BATCH // n_points, -(-len(leaves) // threads)))
+            batches += [leaves[at : at + most] for at in range(0, len(leaves), most)]
+        return batches
 
     def calibrate(self, outputs: NDArray[np.float32]) -> None:
         """Apply this network's calibration in place to outputs of all voxels that were computed without it."""
@@ -124,13 +165,16 @@ class Network:
             if self.architecture.network_of_node[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
-    def _path(self, head: int, plane_axis: int, planes: PlaneCache | None, lattice: tuple[int, ...] | None) -> Path:
-        """Return the layers from the root to a node with a head."""
+    def _path(
+        self, leaves: list[int], plane_axis: int, planes: PlaneCache | None, lattice: tuple[int, ...] | None
+    ) -> Path:
+        """Return the layers from the root to the nodes with the heads of leaves that are alike."""
         architecture = self.architecture
-        nodes, layers = architecture.octree.path(head), []
-        for node in nodes:
-            index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
-            layers += [layer[row] for layer in self._layers[index]]
-        layers.append(self._heads[index][int(architecture.groups[index].head_rows.searchsorted(row))])
+        nodes = np.array([architecture.octree.path(self._head(leaf)) for leaf in leaves]).T
+        layers = []
+        for level, at_level in enumerate(nodes):
+            index, rows = int(architecture.group_of[at_level[0]]), architecture.row_of[at_level]
+            layers += [layer[rows if level else [0]] for layer in self._layers[index]]
+        layers.append(self._heads[index][architecture.groups[index].head_rows.searchsorted(rows)])
         runs = runs_of(architecture.lattice if lattice is None else lattice, len(layers) - 1)
-        return Path(architecture, layers, nodes, runs, plane_axis, planes)
+        return Path(architecture, layers, list(nodes), runs, plane_axis, planes)
