@@ -6,10 +6,11 @@ evaluated, each along its path from the root, in tiles that stay in cache; leave
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,6 +24,32 @@ from .path import TILE, Path
 
 BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no more points than these at a time.
 THIN = 4  # Requests of at most so many points along an axis keep planes of lattices.
+
+
+class Batch(NamedTuple):
+    """Leaves that are evaluated in the same arrays.
+
+    Attributes
+    ----------
+    leaves : their indices.
+    heads : the nodes whose heads give their values, below 0 for scalars.
+    places : the parts of a grid that they cover.
+    local : these parts, counted from the corners of the boxes of the heads; None for scalars.
+    """
+
+    leaves: list[int]
+    heads: list[int]
+    places: list[tuple[slice, ...]]
+    local: list[NDArray[np.float64]] | None
+
+    def cut(self, threads: int) -> list[Batch]:
+        """Return batches of as many leaves as have :data:`BATCH` points, and enough of them for some threads."""
+        n_points = 0 if self.local is None else math.prod(len(along) for along in self.local)
+        most = max(1, min(BATCH // max(1, n_points), -(-len(self.leaves) // threads)))
+        return [
+            Batch(self.leaves[at : at + most], self.heads[at : at + most], self.places[at : at + most], self.local)
+            for at in range(0, len(self.leaves), most)
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,39 +107,33 @@ class Network:
         -------
         float32, or ``dtype``, of shape (len(z), len(y), len(x)).
         """
-        octree = self.architecture.octree
         out = np.empty([len(axis) for axis in axes], dtype)
         if not out.size:
             return out
-        start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
-        first, last = np.stack(
-            [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
-        )
         thinnest = int(np.argmin(out.shape))
         thin = out.shape[thinnest] <= THIN
         threads = threads or cpu_count()
 
-        def work(leaves: list[int]) -> None:
+        def work(batch: Batch) -> None:
             """Evaluate leaves that are alike."""
-            head, gain, offset = self._head(leaves[0]), self.gain[leaves], self.offset[leaves]
-            if head < 0:
-                for leaf in leaves:
-                    out[box_slices(first[leaf], last[leaf])] = finish(np.full(1, self.offset[leaf], np.float32))
+            gain, offset = self.gain[batch.leaves], self.offset[batch.leaves]
+            if batch.local is None:
+                for place, constant in zip(batch.places, offset, strict=True):
+                    out[place] = finish(np.full(1, constant, np.float32))
                 return
             corrected = (gain != 1).any() or offset.any()
-            corners = first[leaves].tolist()
-            path = self._path(leaves, thinnest if thin else 0, planes if thin else None, lattice)
-            for tile, values in path.tiles(self._local(axes, first[leaves[0]], last[leaves[0]], head)):
+            path = self._path(batch.heads, thinnest if thin else 0, planes if thin else None, lattice)
+            for tile, values in path.tiles(batch.local):
                 check()
                 if corrected:
                     values = (values * gain[:, None, None, None] + offset[:, None, None, None]).astype(np.float32)
-                for corner, part in zip(corners, finish(values), strict=True):
-                    out[tuple([slice(at + t.start, at + t.stop) for at, t in zip(corner, tile, strict=True)])] = part
+                for place, part in zip(batch.places, finish(values), strict=True):
+                    out[place][tile] = part
 
-        batches = self._batches(axes, first, last, threads)
+        batches = self._batches(axes, threads)
         if threads == 1 or out.size <= 4 * TILE:
-            for leaves in batches:
-                work(leaves)
+            for batch in batches:
+                work(batch)
         else:
             from concurrent.futures import ThreadPoolExecutor  # not needed for a slice, and slow to import
 
@@ -120,42 +141,37 @@ class Network:
                 list(pool.map(work, batches))
         return out
 
-    def _head(self, leaf: int) -> int:
-        """Return the node whose head gives the values of a leaf, below 0 for a scalar."""
-        return int(self.architecture.network_of_node[self.architecture.octree.leaves[leaf]])
-
-    def _local(
-        self, axes: Sequence[NDArray[np.float64]], first: NDArray[np.int64], last: NDArray[np.int64], head: int
-    ) -> list[NDArray[np.float64]]:
-        """Return a part of a grid, counted from the corner of the box of a node."""
-        corner = self.architecture.octree.start[head].tolist()
-        ends = zip(axes, first.tolist(), last.tolist(), corner, strict=True)
-        return [axis[low:high] - at for axis, low, high, at in ends]
-
-    def _batches(
-        self, axes: Sequence[NDArray[np.float64]], first: NDArray[np.int64], last: NDArray[np.int64], threads: int
-    ) -> list[list[int]]:
+    def _batches(self, axes: Sequence[NDArray[np.float64]], threads: int) -> list[Batch]:
         """Return the leaves that a grid meets, in batches that are evaluated in the same arrays.
 
         Leaves of a batch have networks of the same widths, whose boxes are of one size and meet the same part of the
         grid, counted from their corners.
         """
-        octree, group_of = self.architecture.octree, self.architecture.group_of
-        alike: dict[Any, list[int]] = {}
-        for leaf in np.flatnonzero((last > first).all(axis=1)).tolist():
-            head = self._head(leaf)
-            key: Any = None
-            if head >= 0:
-                size = (octree.stop[head] - octree.start[head]).tobytes()
-                local = self._local(axes, first[leaf], last[leaf], head)
-                key = (int(group_of[head]), size, *(along.tobytes() for along in local))
-            alike.setdefault(key, []).append(leaf)
-        batches = []
-        for leaves in alike.values():
-            n_points = int((last[leaves[0]] - first[leaves[0]]).prod())
-            most = max(1, min(BATCH // n_points, -(-len(leaves) // threads)))
-            batches += [leaves[at : at + most] for at in range(0, len(leaves), most)]
-        return batches
+        octree, architecture = self.architecture.octree, self.architecture
+        start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
+        first, last = np.stack(
+            [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
+        )
+        leaves = np.flatnonzero((last > first).all(axis=1))
+        heads = architecture.network_of_node[octree.leaves[leaves]]
+        columns = (leaves, heads, architecture.group_of[heads], first[leaves], last[leaves], octree.start[heads],
+                   octree.stop[heads])  # fmt: skip
+        sides: dict[Any, tuple[int, bytes, NDArray[np.float64]]] = {}  # Of many leaves one side is the same.
+        batches: dict[Any, Batch] = {}
+        for leaf, head, group, *ends in zip(*[column.tolist() for column in columns], strict=True):
+            along = list(zip(range(3), *ends, strict=True))
+            for side in along:
+                if side not in sides:
+                    axis, low, high, corner, end = side
+                    local = axes[axis][low:high] - corner
+                    sides[side] = end - corner, local.tobytes(), local
+            key = (group, *[sides[side][:2] for side in along]) if head >= 0 else None
+            if key not in batches:
+                batches[key] = Batch([], [], [], [sides[side][2] for side in along] if key else None)
+            batches[key].leaves.append(leaf)
+            batches[key].heads.append(head)
+            batches[key].places.append(tuple([slice(low, high) for _, low, high, *_ in along]))
+        return [part for batch in batches.values() for part in batch.cut(threads)]
 
     def calibrate(self, outputs: NDArray[np.float32]) -> None:
         """Apply this network's calibration in place to outputs of all voxels that were computed without it."""
@@ -166,15 +182,15 @@ class Network:
                 outputs[box] = outputs[box] * gain + offset
 
     def _path(
-        self, leaves: list[int], plane_axis: int, planes: PlaneCache | None, lattice: tuple[int, ...] | None
+        self, heads: list[int], plane_axis: int, planes: PlaneCache | None, lattice: tuple[int, ...] | None
     ) -> Path:
-        """Return the layers from the root to the nodes with the heads of leaves that are alike."""
-        architecture = self.architecture
-        nodes = np.array([architecture.octree.path(self._head(leaf)) for leaf in leaves]).T
-        layers = []
-        for level, at_level in enumerate(nodes):
+        """Return the layers from the root to some heads, which have networks of the same widths above them."""
+        architecture, layers = self.architecture, []
+        nodes = list(np.array([architecture.octree.path(head) for head in heads]).T)
+        for at_level in nodes:
             index, rows = int(architecture.group_of[at_level[0]]), architecture.row_of[at_level]
-            layers += [layer[rows if level else [0]] for layer in self._layers[index]]
+            alike = slice(rows[0], rows[0] + 1) if (at_level == at_level[0]).all() else rows
+            layers += [layer[alike] for layer in self._layers[index]]
         layers.append(self._heads[index][architecture.groups[index].head_rows.searchsorted(rows)])
         runs = runs_of(architecture.lattice if lattice is None else lattice, len(layers) - 1)
-        return Path(architecture, layers, list(nodes), runs, plane_axis, planes)
+        return Path(architecture, layers, nodes, runs, plane_axis, planes)

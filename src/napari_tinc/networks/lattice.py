@@ -24,13 +24,13 @@ SHARPENING = 1 / 16  # Far smaller or larger, a lattice costs two to ten times t
 
 
 class PlaneCache(Protocol):
-    """Keeps planes of lattices for later requests, by key."""
+    """Keeps planes of lattices for later requests, by key, those of the finest apart from the coarser."""
 
-    def get(self, key: Any) -> Any:
-        """Return what is kept, None if it is not."""
+    def get(self, finest: bool, key: Any) -> Any:
+        """Return a plane, None if it is not kept."""
 
-    def put(self, key: Any, value: Any, nbytes: int) -> None:
-        """Keep a value of ``nbytes``."""
+    def put(self, finest: bool, key: Any, plane: Any, nbytes: int) -> None:
+        """Keep a plane of ``nbytes``."""
 
 
 class Run(NamedTuple):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .architecture import Architecture, Array
 from .lattice import MARGIN, PlaneCache, Run, Stencil, stencil
-from .tile_buffers import BLOCK_PRODUCTS, BUFFERS
+from .tile_buffers import BLOCK_PRODUCTS, BUFFERS, equal_parts
 
 TILE = 4096  # Points whose features of two layers fit into a core's cache,
 TILE_FEATURES = 2**17  # and as many more points as have no more features in the widest layer than these.
@@ -61,7 +61,7 @@ class Path:
             local = [axis[along] for axis, along in zip(axes, patch, strict=True)]
             for tile, values in self._tiles(len(self._runs) - 1, local):
                 place = [slice(t.start + p.start, t.stop + p.start) for t, p in zip(tile, patch, strict=True)]
-                yield tuple(place), values[0]
+                yield tuple(place), values
 
     def _patches(self, axes: Axes) -> Iterator[Tile]:
         """Cut a grid across the axis of planes, so that products of interpolation are small."""
@@ -72,8 +72,11 @@ class Path:
             edges[axis] = min(edges[axis], SPARSE_EDGE if sparse else EDGE)
         yield from itertools.product(*map(_cut_slice, [slice(0, len(along)) for along in axes], edges))
 
-    def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, Array]]:
-        """Evaluate a run at a grid; yield tiles and their sums, (outputs, heads, z, y, x), valid until the next."""
+    def _tiles(self, index: int, axes: Axes, keep: bool = True) -> Iterator[tuple[Tile, Array]]:
+        """Evaluate a run at a grid; yield tiles and their sums, (outputs x heads, z, y, x), valid until the next.
+
+        With ``keep`` the planes of the lattice that they are interpolated from are kept, if any are.
+        """
         run, stencils = self._runs[index], self._stencils(index, axes)
         layers = self._layers[run.first : run.last + 1]
         if stencils:
@@ -94,7 +97,7 @@ class Path:
             rest //= edges[axis]
         if stencils:
             edges = [len(axes[axis]) if axis != self._order[0] else edges[axis] for axis in range(3)]
-        for slab, fill in self._slabs(index, axes, stencils):
+        for slab, fill in self._slabs(index, axes, stencils, keep):
             for tile in itertools.product(*map(_cut_slice, slab, edges)):
                 sums = self._evaluate_tile(run, layers, sizes, positions, tile, fill)
                 yield tile, in_order(sums, stencils) if stencils else sums
@@ -118,12 +121,12 @@ class Path:
             return []
         stride, plane_axis = self._runs[index - 1].stride, self._order[0]
         return [
-            stencil(along, size, stride, ordered=axis != plane_axis and index == len(self._runs) - 1)
+            stencil(along, size, stride, ordered=axis != plane_axis)
             for axis, (along, size) in enumerate(zip(axes, self._size, strict=True))
         ]
 
     def _slabs(
-        self, index: int, axes: Axes, stencils: list[Stencil]
+        self, index: int, axes: Axes, stencils: list[Stencil], keep: bool
     ) -> Iterator[tuple[Tile, Callable[[Tile, Array], None] | None]]:
         """Cut a grid into slabs; yield each with what fills a tile of it with sums of the run before, None for none."""
         slab = [slice(0, len(axis)) for axis in axes]
@@ -132,58 +135,68 @@ class Path:
             return
         before = self._runs[index - 1]
         planes, rows, columns = (stencils[axis] for axis in self._order)
-        n_outputs = self._layers[before.last].shape[1]
-        size = len(self._start) * n_outputs * len(rows.places) * len(columns.places)
+        size = self._n_sums(before) * len(rows.places) * len(columns.places)
         n_planes = max(1, max(1, SLAB // size) * before.stride // self._runs[index].stride)
         for along in _cut_slice(slab[self._order[0]], n_planes):
             needed, _ = planes.part(along)
-            sums = self._sums(index - 1, [planes.places[needed], rows.places, columns.places])
+            sums = self._sums(index - 1, [planes.places[needed], rows.places, columns.places], keep)
             slab[self._order[0]] = along
 
             def fill(tile: Tile, into: Array, sums: Array = sums, first: int = needed.start) -> None:
                 which, weights = planes.part(tile[self._order[0]])
-                order = (2 + self._order[0], 1, 0, 2 + self._order[1], 2 + self._order[2])
+                order = (1 + self._order[0], 0, 1 + self._order[1], 1 + self._order[2])
                 interpolate(
                     sums[which.start - first : which.stop - first], weights, rows, columns, into.transpose(order)
                 )
 
             yield tuple(slab), fill
 
-    def _sums(self, index: int, places: list[NDArray[np.int64]]) -> Array:
-        """Return the sums that end a run at points of its lattice: (planes, heads, outputs, rows, columns)."""
-        if self._planes is None or index != len(self._runs) - 2:
-            return self._evaluate(index, places)  # to keep those of coarser lattices costs a cold slice too much
-        across = b"-".join((self._nodes[-1].tobytes(), places[1].tobytes(), places[2].tobytes()))
-        keys = [(self._order[0], plane, across) for plane in places[0].tolist()]
-        planes = [self._planes.get(key) for key in keys]
-        missing = [at for at, plane in enumerate(planes) if plane is None]
-        if not missing:
-            return np.stack(planes)
-        evaluated = self._evaluate(index, [places[0][missing], *places[1:]])
-        for at, plane in zip(missing, evaluated, strict=True):
-            planes[at] = plane
-            self._planes.put(keys[at], plane, plane.nbytes)
-        return evaluated if len(missing) == len(planes) else np.stack(planes)
+    def _n_sums(self, run: Run) -> int:
+        """Return how many sums a run has at a point, those of all heads."""
+        return len(self._start) * int(self._layers[run.last].shape[1])
 
-    def _evaluate(self, index: int, places: list[NDArray[np.int64]]) -> Array:
-        """Evaluate a run at points of its lattice: (planes, heads, outputs, rows, columns)."""
+    def _sums(self, index: int, places: list[NDArray[np.int64]], keep: bool) -> Array:
+        """Return the sums that end a run at points of its lattice: (planes, outputs x heads, rows, columns).
+
+        Planes of coarser lattices have many more outputs: they are kept from when the second of neighbouring slices is
+        asked for, as a cold slice would take a third longer by it.
+        """
+        if self._planes is None:
+            return self._evaluate(index, places, False)
+        across = b"-".join((self._nodes[-1].tobytes(), places[1].tobytes(), places[2].tobytes()))
+        keys = [(index, self._order[0], plane, across) for plane in places[0].tolist()]
+        finest = index == len(self._runs) - 2
+        planes = [self._planes.get(finest, key) for key in keys]
+        missing = [at for at, plane in enumerate(planes) if plane is None]
+        if missing:
+            some = len(missing) < len(planes)
+            evaluated = self._evaluate(index, [places[0][missing], *places[1:]], keep and some)
+            for at, plane in zip(missing, evaluated, strict=True):
+                planes[at] = plane
+                if keep:
+                    self._planes.put(finest, keys[at], plane, plane.nbytes)
+            if not some:
+                return evaluated
+        return planes[0][None] if len(planes) == 1 else np.stack(planes)
+
+    def _evaluate(self, index: int, places: list[NDArray[np.int64]], keep: bool) -> Array:
+        """Evaluate a run at points of its lattice: (planes, outputs x heads, rows, columns)."""
         run, order = self._runs[index], self._order
         axes: list[Any] = [None, None, None]
         for axis, along in zip(order, places, strict=True):
             axes[axis] = 0.5 + run.stride * (along - MARGIN[run.stride])
         n_planes, n_rows, n_columns = (len(along) for along in places)
-        n_outputs = self._layers[run.last].shape[1]
-        out = np.empty((n_planes, len(self._start), n_outputs, n_rows, n_columns), np.float32)
-        view = out.transpose(2, 1, *((0, 3, 4)[order.index(axis)] for axis in range(3)))
-        for (z, y, x), values in self._tiles(index, axes):
-            view[:, :, z, y, x] = values
+        out = np.empty((n_planes, self._n_sums(run), n_rows, n_columns), np.float32)
+        view = out.transpose(1, *((0, 2, 3)[order.index(axis)] for axis in range(3)))
+        for (z, y, x), values in self._tiles(index, axes, keep):
+            view[:, z, y, x] = values
         return out
 
     def _evaluate_tile(
         self, run: Run, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...],
         positions: dict[int, list[Array]], tile: Tile, fill: Callable[[Tile, Array], None] | None,
     ) -> Array:  # fmt: skip
-        """Evaluate a run at the points of a tile, with the positions in the nodes: (outputs, heads, z, y, x)."""
+        """Evaluate a run at the points of a tile, with the positions in the nodes: (outputs x heads, z, y, x)."""
         shape = (len(self._start), *[part.stop - part.start for part in tile])
         steps = BUFFERS.steps(sizes, shape)
         below: Array = None
@@ -216,61 +229,59 @@ def interpolate(sums: Array, weights: Array, rows: Stencil, columns: Stencil, ou
 
     Parameters
     ----------
-    sums : (planes, heads, outputs, rows, columns) of the lattice.
+    sums : (planes, sums, rows, columns) of the lattice.
     weights : (points, planes) of the points along the axis of planes.
     rows, columns : stencils of the other axes.
-    out : takes the result, (points, heads, outputs, rows, columns).
+    out : takes the result, (points, sums, rows, columns).
     """
-    n_planes, n_heads, n_outputs, n_rows, n_columns = sums.shape
-    n_outputs *= n_heads
-    mixed = sums = sums.reshape(n_planes, n_outputs, n_rows, n_columns)
+    n_planes, n_sums, n_rows, n_columns = sums.shape
+    mixed, n_points = sums, len(weights)
     if weights.shape != (1, 1):  # else the plane is one of the lattice
-        mixed = BUFFERS(2, len(weights), n_outputs, n_rows, n_columns)
-        group = max(1, BLOCK_PRODUCTS // (weights.size * n_rows * n_columns))
-        for at in range(0, n_outputs, group):
-            part = sums[:, at : at + group].reshape(n_planes, -1)
-            np.matmul(weights, part, out=mixed[:, at : at + group].reshape(len(weights), -1))
-    half = BUFFERS(3, len(weights), n_outputs, len(rows.order), n_columns)
-    n, first = rows.n_copied, rows.first_copied
-    half[:, :, :n] = mixed[:, :, first : first + n]
-    np.matmul(rows.matrix[n:], mixed, out=half[:, :, n:])
-    half = half.reshape(len(weights), n_heads, -1, *half.shape[2:])
+        mixed = BUFFERS(2, n_points, n_sums, n_rows, n_columns)
+        flat, into = sums.reshape(n_planes, -1), mixed.reshape(n_points, -1)
+        for part in _cut_slice(slice(0, flat.shape[1]), BLOCK_PRODUCTS // weights.size):
+            np.matmul(weights, flat[:, part], out=into[:, part])
+    half = BUFFERS(3, n_points, n_sums, n_rows, len(columns.order))
     n, first = columns.n_copied, columns.first_copied
-    out[..., :n] = half[..., first : first + n]
-    np.matmul(half, columns.matrix[n:].T, out=out[..., n:])
+    n_parts = equal_parts(n_sums * n_rows, columns.matrix[n:].size)
+    lines, into = mixed.reshape(n_points, n_parts, -1, n_columns), half.reshape(n_points, n_parts, -1, half.shape[-1])
+    into[..., :n] = lines[..., first : first + n]
+    np.matmul(lines, columns.matrix[n:].T, out=into[..., n:])
+    n, first = rows.n_copied, rows.first_copied
+    out[:, :, :n] = half[:, :, first : first + n]
+    np.matmul(rows.matrix[n:], half, out=out[:, :, n:])
 
 
 def in_order(sums: Array, stencils: list[Stencil]) -> Array:
-    """Return sums (outputs, heads, z, y, x) whose points are in the order of stencils, in the order of their axes."""
+    """Return sums (sums, z, y, x) whose points are in the order of stencils, in the order of their axes."""
     if all(not one.n_copied for one in stencils):
         return sums
     out = np.empty(sums.shape, np.float32)
     for (to_z, z), (to_y, y), (to_x, x) in itertools.product(*(one.parts for one in stencils)):
-        out[:, :, to_z, to_y, to_x] = sums[:, :, z, y, x]
+        out[:, to_z, to_y, to_x] = sums[:, z, y, x]
     return out
 
 
 def first_sines(layer: Array, positions: list[Array], out: Array) -> None:
-    """Evaluate the root's first layer on grids, (outputs, grids, z, y, x), with sines of two sides of a grid only.
+    """Evaluate the root's first layer on grids, (outputs x grids, z, y, x), with sines of two sides of a grid only.
 
     sin(a + b) = sin a cos b + cos a sin b, where a are the angles that the axes of one side give, and b the others.
     """
-    z, y, x = (layer[:, i, None] * along[:, None] for i, along in enumerate(positions))
-    z += layer[:, 3, None]
-    n_outputs, n_grids, nz, ny, nx = out.shape
+    z, y, x = ((layer[:, i, None, None] * along).reshape(len(out), -1) for i, along in enumerate(positions))
+    z += np.repeat(layer[:, 3], len(positions[0]))[:, None]
+    nz, ny, nx = out.shape[1:]
     if nz * ny + nx <= nz + ny * nx:
-        a, b = (z[..., None] + y[..., None, :]).reshape(n_grids, n_outputs, -1), x
+        a, b = (z[:, :, None] + y[:, None, :]).reshape(len(out), -1), x
     else:
-        a, b = z, (y[..., None] + x[..., None, :]).reshape(n_grids, n_outputs, -1)
-    shape = n_grids, n_outputs, a.shape[2], b.shape[2]
-    factors_a, factors_b = BUFFERS(2, *shape[:3], 2), BUFFERS(3, *shape[:2], 2, shape[3])
+        a, b = z, (y[:, :, None] + x[:, None, :]).reshape(len(out), -1)
+    factors_a, factors_b = BUFFERS(2, *a.shape, 2), BUFFERS(3, len(b), 2, b.shape[1])
     for angles, sines, cosines in (
-        (a, factors_a[..., 0], factors_a[..., 1]),
-        (b, factors_b[..., 1, :], factors_b[..., 0, :]),
+        (a, factors_a[:, :, 0], factors_a[:, :, 1]),
+        (b, factors_b[:, 1], factors_b[:, 0]),
     ):
         np.sin(angles, out=sines)
         np.cos(angles, out=cosines)
-    np.matmul(factors_a, factors_b, out=out.swapaxes(0, 1).reshape(shape))
+    np.matmul(factors_a, factors_b, out=out.reshape(len(out), a.shape[1], b.shape[1]))
 
 
 def _cut_slice(along: slice, size: int) -> list[slice]:

@@ -27,7 +27,7 @@ class LayerStep(NamedTuple):
     ----------
     next_input : what the next layer takes: (grids, parts, outputs and what follows them, points).
     outputs : (outputs, grids, parts, points).
-    on_grid : the same without what fills the last part: (outputs, grids, z, y, x).
+    on_grid : the same without what fills the last part: (outputs x grids, z, y, x).
     pieces : rows of the layer's matrix, and the view that takes their products.
     positions : z, y, x that the node below takes, each (grids, z, y, x); empty if none is below.
     ones : factors of the next layer's bias.
@@ -75,11 +75,10 @@ class TileBuffers(threading.local):
             array = self(index % 2, rows + (4 if below else 1), n_grids, -(-count // block), block)
             next_input, most = array.transpose(1, 2, 0, 3), rows_at_once(rows, columns, block)
             cuts = [slice(at, min(at + most, rows)) for at in range(0, rows, most)]
-            on_grid = array.reshape(len(array), n_grids, -1)[..., :count].reshape(-1, *shape)
+            grids = array.reshape(len(array), n_grids, -1)[..., :count].reshape(-1, *shape)
+            on_grid = grids[:rows].reshape(-1, *shape[1:])
             pieces = [(cut, next_input[..., cut, :]) for cut in cuts]
-            steps.append(
-                LayerStep(next_input, array[:rows], on_grid[:rows], pieces, list(on_grid[rows:-1]), array[-1])
-            )
+            steps.append(LayerStep(next_input, array[:rows], on_grid, pieces, list(grids[rows:-1]), array[-1]))
         if len(self._steps) >= MOST_STEPS:
             self._steps.clear()
         self._steps[sizes, shape] = steps
@@ -106,3 +105,14 @@ def points_at_once(count: int, products: int) -> int:
 def rows_at_once(rows: int, columns: int, points: int) -> int:
     """Return how many rows of a matrix one product takes, so that the products are few and about equal."""
     return -(-rows // -(-rows * columns * points // BLOCK_PRODUCTS))
+
+
+@lru_cache(maxsize=256)
+def equal_parts(count: int, products: int) -> int:
+    """Return the least number of equal parts of a matrix whose ``count`` rows have ``products`` multiplications each.
+
+    Each part has at most :data:`BLOCK_PRODUCTS`, or is a row.
+    """
+    return next(
+        n for n in range(1, count + 1) if count % n == 0 and (count // n * products <= BLOCK_PRODUCTS or n == count)
+    )
