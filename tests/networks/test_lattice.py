@@ -81,18 +81,17 @@ def test_the_next_slices_evaluate_a_plane_of_each_lattice_or_none(
     evaluated: dict[int, list[int]] = {}
     evaluate = path.Path._evaluate
 
-    def counting(self: path.Path, index: int, places: list[np.ndarray], keep: bool) -> np.ndarray:
+    def counting(self: path.Path, index: int, places: list[np.ndarray]) -> np.ndarray:
         evaluated.setdefault(self._runs[index].stride, []).append(len(places[0]))
-        return evaluate(self, index, places, keep)
+        return evaluate(self, index, places)
 
     monkeypatch.setattr(path.Path, "_evaluate", counting)
     for at in range(11, 20):
         grid = voxels((64, 64, 64))
         grid[axis] = np.array([at + 0.5])
         network.on_grid(grid, planes=planes)
-    # Of stride 2 at slices 11, 13, 15, 17 and 19; those between are planes of the lattice. Of stride 4, those that the
-    # first slice takes are evaluated again for a neighbour, and kept from then on.
-    assert evaluated == {2: [4, 1, 1, 1, 1], 4: [5, 1, 3, 1]}
+    # Of stride 2 at slices 11, 13, 15, 17 and 19, as those between are its planes; of stride 4 at 11, 15 and 19.
+    assert evaluated == {2: [4, 1, 1, 1, 1], 4: [5, 1, 1]}
 
 
 @pytest.mark.parametrize("of", [(1, 0, 0), (3, 2, 0), (3, 2, 1), (9, 0, 0)])

@@ -148,10 +148,8 @@ class Network:
         grid, counted from their corners.
         """
         octree, architecture = self.architecture.octree, self.architecture
-        start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
-        first, last = np.stack(
-            [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
-        )
+        ends = zip(axes, octree.leaf_ends.transpose(2, 0, 1), strict=True)
+        first, last = np.array([axis.searchsorted(pair) for axis, pair in ends]).transpose(1, 2, 0)
         leaves = np.flatnonzero((last > first).all(axis=1))
         heads = architecture.network_of_node[octree.leaves[leaves]]
         columns = (leaves, heads, architecture.group_of[heads], first[leaves], last[leaves], octree.start[heads],

@@ -72,11 +72,8 @@ class Path:
             edges[axis] = min(edges[axis], SPARSE_EDGE if sparse else EDGE)
         yield from itertools.product(*map(_cut_slice, [slice(0, len(along)) for along in axes], edges))
 
-    def _tiles(self, index: int, axes: Axes, keep: bool = True) -> Iterator[tuple[Tile, Array]]:
-        """Evaluate a run at a grid; yield tiles and their sums, (outputs x heads, z, y, x), valid until the next.
-
-        With ``keep`` the planes of the lattice that they are interpolated from are kept, if any are.
-        """
+    def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, Array]]:
+        """Evaluate a run at a grid; yield tiles and their sums, (outputs x heads, z, y, x), valid until the next."""
         run, stencils = self._runs[index], self._stencils(index, axes)
         layers = self._layers[run.first : run.last + 1]
         if stencils:
@@ -97,7 +94,7 @@ class Path:
             rest //= edges[axis]
         if stencils:
             edges = [len(axes[axis]) if axis != self._order[0] else edges[axis] for axis in range(3)]
-        for slab, fill in self._slabs(index, axes, stencils, keep):
+        for slab, fill in self._slabs(index, axes, stencils):
             for tile in itertools.product(*map(_cut_slice, slab, edges)):
                 sums = self._evaluate_tile(run, layers, sizes, positions, tile, fill)
                 yield tile, in_order(sums, stencils) if stencils else sums
@@ -126,7 +123,7 @@ class Path:
         ]
 
     def _slabs(
-        self, index: int, axes: Axes, stencils: list[Stencil], keep: bool
+        self, index: int, axes: Axes, stencils: list[Stencil]
     ) -> Iterator[tuple[Tile, Callable[[Tile, Array], None] | None]]:
         """Cut a grid into slabs; yield each with what fills a tile of it with sums of the run before, None for none."""
         slab = [slice(0, len(axis)) for axis in axes]
@@ -139,7 +136,7 @@ class Path:
         n_planes = max(1, max(1, SLAB // size) * before.stride // self._runs[index].stride)
         for along in _cut_slice(slab[self._order[0]], n_planes):
             needed, _ = planes.part(along)
-            sums = self._sums(index - 1, [planes.places[needed], rows.places, columns.places], keep)
+            sums = self._sums(index - 1, [planes.places[needed], rows.places, columns.places])
             slab[self._order[0]] = along
 
             def fill(tile: Tile, into: Array, sums: Array = sums, first: int = needed.start) -> None:
@@ -155,31 +152,25 @@ class Path:
         """Return how many sums a run has at a point, those of all heads."""
         return len(self._start) * int(self._layers[run.last].shape[1])
 
-    def _sums(self, index: int, places: list[NDArray[np.int64]], keep: bool) -> Array:
-        """Return the sums that end a run at points of its lattice: (planes, outputs x heads, rows, columns).
-
-        Planes of coarser lattices have many more outputs: they are kept from when the second of neighbouring slices is
-        asked for, as a cold slice would take a third longer by it.
-        """
+    def _sums(self, index: int, places: list[NDArray[np.int64]]) -> Array:
+        """Return the sums that end a run at points of its lattice: (planes, outputs x heads, rows, columns)."""
         if self._planes is None:
-            return self._evaluate(index, places, False)
+            return self._evaluate(index, places)
+        finest = index == len(self._runs) - 2
         across = b"-".join((self._nodes[-1].tobytes(), places[1].tobytes(), places[2].tobytes()))
         keys = [(index, self._order[0], plane, across) for plane in places[0].tolist()]
-        finest = index == len(self._runs) - 2
         planes = [self._planes.get(finest, key) for key in keys]
         missing = [at for at, plane in enumerate(planes) if plane is None]
         if missing:
-            some = len(missing) < len(planes)
-            evaluated = self._evaluate(index, [places[0][missing], *places[1:]], keep and some)
+            evaluated = self._evaluate(index, [places[0][missing], *places[1:]])
             for at, plane in zip(missing, evaluated, strict=True):
                 planes[at] = plane
-                if keep:
-                    self._planes.put(finest, keys[at], plane, plane.nbytes)
-            if not some:
+                self._planes.put(finest, keys[at], plane, plane.nbytes)
+            if len(missing) == len(planes):
                 return evaluated
         return planes[0][None] if len(planes) == 1 else np.stack(planes)
 
-    def _evaluate(self, index: int, places: list[NDArray[np.int64]], keep: bool) -> Array:
+    def _evaluate(self, index: int, places: list[NDArray[np.int64]]) -> Array:
         """Evaluate a run at points of its lattice: (planes, outputs x heads, rows, columns)."""
         run, order = self._runs[index], self._order
         axes: list[Any] = [None, None, None]
@@ -188,7 +179,7 @@ class Path:
         n_planes, n_rows, n_columns = (len(along) for along in places)
         out = np.empty((n_planes, self._n_sums(run), n_rows, n_columns), np.float32)
         view = out.transpose(1, *((0, 2, 3)[order.index(axis)] for axis in range(3)))
-        for (z, y, x), values in self._tiles(index, axes, keep):
+        for (z, y, x), values in self._tiles(index, axes):
             view[:, z, y, x] = values
         return out
 
