@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_tinc.decoding.cache import LatticePlanes
-from napari_tinc.networks import lattice, path
+from napari_tinc.networks import evaluate, lattice, path
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.networks.lattice import Run, runs_of
@@ -73,17 +73,29 @@ def test_slices_from_kept_planes_have_the_values_of_the_whole(of: tuple[int, ...
         )
 
 
+@pytest.mark.parametrize("most", [1, 500, 2**14])
+def test_slices_in_batches_of_any_size_have_the_values_of_the_whole(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    network = smooth((2, 1, 0), depth=2)
+    values = network.on_grid(voxels())
+    monkeypatch.setattr(evaluate, "BATCH", most)
+    for axis, at in ((0, 7), (0, 8), (0, 12), (1, 5), (2, 20), (0, 7)):
+        grid = voxels()
+        grid[axis] = grid[axis][at : at + 1]
+        found = network.on_grid(grid)
+        np.testing.assert_allclose(found, np.take(values, [at], axis), rtol=0, atol=1e-6 * np.ptp(values))
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_next_slices_evaluate_a_plane_of_each_lattice_or_none(
     monkeypatch: pytest.MonkeyPatch, axis: int
 ) -> None:  # fmt: skip
     network, planes = smooth((4, 2, 0), (64, 64, 64), depth=1), LatticePlanes(2**24).of("box")
     evaluated: dict[int, list[int]] = {}
-    evaluate = path.Path._evaluate
+    original = path.Path._evaluate
 
     def counting(self: path.Path, index: int, places: list[np.ndarray]) -> np.ndarray:
         evaluated.setdefault(self._runs[index].stride, []).append(len(places[0]))
-        return evaluate(self, index, places)
+        return original(self, index, places)
 
     monkeypatch.setattr(path.Path, "_evaluate", counting)
     for at in range(11, 20):

@@ -249,7 +249,7 @@ class BlockContents:
             raise TincError("a block needs the feature 'lattice', expected the file to say so")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
         n_background = 0 if tree.background is None else math.prod(shape) * (1 + dtype.itemsize)
-        n_bytes = TREE_BYTES + entry.length + 8 * n_weights + n_background  # as they were and as stacked
+        n_bytes = TREE_BYTES + entry.length + 16 * n_weights + n_background  # as they were, stacked, and for slices
         self._cache.put(entry.start, tree, n_bytes)
         return tree
 

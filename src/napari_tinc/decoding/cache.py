@@ -7,9 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-FINEST_SHARE = (
-    1.25  # Planes of the finest lattices take at most so many times the bytes of a volume's cache, beside it,
-)
+FINEST_SHARE = 1.25  # Planes of the finest lattices take at most so many times the bytes of a volume's cache beside it,
 COARSER_SHARE = 1.25  # and those of coarser lattices, which have more features, so many times.
 
 
