@@ -124,6 +124,11 @@ class Octree:
         """Node numbers of the leaves: coarse levels first, Morton order within a level. int32 (n_leaves,)."""
         return np.flatnonzero(~self.split).astype(np.int32)
 
+    @cached_property
+    def leaf_ends(self) -> NDArray[np.int64]:
+        """First voxel of every leaf's box, and one past its last, int64 (2, n_leaves, 3)."""
+        return np.stack([self.start[self.leaves], self.stop[self.leaves]])
+
     @property
     def n_leaves(self) -> int:
         """Number of leaves."""

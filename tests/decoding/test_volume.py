@@ -73,7 +73,7 @@ def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monk
 
     def counting(self: Path, run: Run, *arguments: Any) -> Any:
         if run.stride == 1:
-            points.append(int(np.prod([part.stop - part.start for part in arguments[3]])))
+            points.append(len(self._start) * int(np.prod([part.stop - part.start for part in arguments[3]])))
         return original(self, run, *arguments)
 
     monkeypatch.setattr(Path, "_evaluate_tile", counting)

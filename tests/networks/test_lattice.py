@@ -10,8 +10,8 @@ from architectures import mixed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_tinc.decoding.cache import LeastRecentlyUsed
-from napari_tinc.networks import lattice, path
+from napari_tinc.decoding.cache import LatticePlanes
+from napari_tinc.networks import evaluate, lattice, path
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.networks.lattice import Run, runs_of
@@ -63,7 +63,7 @@ def test_any_access_has_the_values_of_the_whole(of: tuple[int, ...], index: tupl
 @pytest.mark.parametrize("of", LATTICES)
 def test_slices_from_kept_planes_have_the_values_of_the_whole(of: tuple[int, ...], axis: int) -> None:
     network, values = whole(of)
-    planes = LeastRecentlyUsed(2**24)
+    planes = LatticePlanes(2**24).of("box")
     for at in (7, 8, 9, 3, 8):
         grid = voxels()
         grid[axis] = grid[axis][at : at + 1]
@@ -71,21 +71,39 @@ def test_slices_from_kept_planes_have_the_values_of_the_whole(of: tuple[int, ...
         np.testing.assert_allclose(
             found, np.take(values, [at], axis), rtol=0, atol=1e-6 * np.ptp(values), err_msg=str(at)
         )
-    assert planes.nbytes > 0
 
 
-def test_the_next_slice_evaluates_a_plane_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    network, planes, evaluated = smooth((3, 0, 0), (64, 64, 64), depth=0), LeastRecentlyUsed(2**24), []
-    evaluate = path.Path._evaluate
+@pytest.mark.parametrize("most", [1, 500, 2**14])
+def test_slices_in_batches_of_any_size_have_the_values_of_the_whole(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    network = smooth((2, 1, 0), depth=2)
+    values = network.on_grid(voxels())
+    monkeypatch.setattr(evaluate, "BATCH", most)
+    for axis, at in ((0, 7), (0, 8), (0, 12), (1, 5), (2, 20), (0, 7)):
+        grid = voxels()
+        grid[axis] = grid[axis][at : at + 1]
+        found = network.on_grid(grid)
+        np.testing.assert_allclose(found, np.take(values, [at], axis), rtol=0, atol=1e-6 * np.ptp(values))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_next_slices_evaluate_a_plane_of_each_lattice_or_none(
+    monkeypatch: pytest.MonkeyPatch, axis: int
+) -> None:  # fmt: skip
+    network, planes = smooth((4, 2, 0), (64, 64, 64), depth=1), LatticePlanes(2**24).of("box")
+    evaluated: dict[int, list[int]] = {}
+    original = path.Path._evaluate
 
     def counting(self: path.Path, index: int, places: list[np.ndarray]) -> np.ndarray:
-        evaluated.append(len(places[0]))
-        return evaluate(self, index, places)
+        evaluated.setdefault(self._runs[index].stride, []).append(len(places[0]))
+        return original(self, index, places)
 
     monkeypatch.setattr(path.Path, "_evaluate", counting)
-    for z in (31, 32, 33, 34, 35):
-        network.on_grid([np.array([z + 0.5]), *voxels((64, 64))], planes=planes)
-    assert evaluated == [4, 1, 1]  # slices 31, 33, 35; those between them are planes of the lattice
+    for at in range(11, 20):
+        grid = voxels((64, 64, 64))
+        grid[axis] = np.array([at + 0.5])
+        network.on_grid(grid, planes=planes)
+    # Of stride 2 at slices 11, 13, 15, 17 and 19, as those between are its planes; of stride 4 at 11, 15 and 19.
+    assert evaluated == {2: [4, 1, 1, 1, 1], 4: [5, 1, 1]}
 
 
 @pytest.mark.parametrize("of", [(1, 0, 0), (3, 2, 0), (3, 2, 1), (9, 0, 0)])

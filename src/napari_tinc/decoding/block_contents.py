@@ -24,7 +24,7 @@ from ..format.quality import unpack_errors
 from ..storage.stores import Memory, Store
 from .bounded_box import BoundedBox
 from .boxes import Part
-from .cache import LATTICE_SHARE, BoxPlanes, LeastRecentlyUsed
+from .cache import BoxPlanes, LatticePlanes, LeastRecentlyUsed
 from .network_box import NetworkBox
 from .regions import Regions
 
@@ -38,12 +38,12 @@ class BlockContents:
     def __init__(
         self, store: Store, header: BlocksHeader, layout: BlockLayout, cache: LeastRecentlyUsed, head_crc: int, *,
         ancillary: list[Chunk] | None = None, nbytes: int | None = None, calibrated: bool = True,
-        planes: LeastRecentlyUsed | None = None,
+        planes: LatticePlanes | None = None,
     ) -> None:  # fmt: skip
         self.header = header
         self.leading, self.edge = header.leading, header.edge
         self._store, self._layout, self._cache, self._head_crc = store, layout, cache, head_crc
-        self._planes = LeastRecentlyUsed(int(LATTICE_SHARE * cache.most)) if planes is None else planes
+        self._planes = LatticePlanes(cache.most) if planes is None else planes
         self._ancillary = ancillary  # in place of those of the file
         self._nbytes = store.size if nbytes is None else nbytes
         self.shows_calibration = calibrated
@@ -241,7 +241,7 @@ class BlockContents:
             part = BoundedBox(data, shape, dtype, self._checksums.get(entry.start), finish)
             self._cache.put(entry.start, part, len(data) + math.prod(shape) * dtype.itemsize)
             return part
-        planes = BoxPlanes(self._planes, entry.start)
+        planes = self._planes.of(entry.start)
         tree = self._network_box(data, shape, planes) if entry.level else NetworkBox(data, planes=planes)
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
@@ -249,7 +249,7 @@ class BlockContents:
             raise TincError("a block needs the feature 'lattice', expected the file to say so")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
         n_background = 0 if tree.background is None else math.prod(shape) * (1 + dtype.itemsize)
-        n_bytes = TREE_BYTES + entry.length + 8 * n_weights + n_background  # as they were and as stacked
+        n_bytes = TREE_BYTES + entry.length + 16 * n_weights + n_background  # as they were, stacked, and for slices
         self._cache.put(entry.start, tree, n_bytes)
         return tree
 

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
-LATTICE_SHARE = 1.25  # Planes of lattices take at most so many times the bytes of a volume's cache, beside it.
+FINEST_SHARE = 1.25  # Planes of the finest lattices take at most so many times the bytes of a volume's cache beside it,
+COARSER_SHARE = 1.25  # and those of coarser lattices, which have more features, so many times.
 
 
 class LeastRecentlyUsed:
@@ -46,16 +47,33 @@ class LeastRecentlyUsed:
                 self.nbytes -= self._items.popitem(last=False)[1][1]
 
 
+class LatticePlanes:
+    """Planes of the lattices of a volume's boxes, for the next slices.
+
+    Those of the finest lattices are apart from the coarser. In one cache that is too small for both, none would be left
+    when the next slice needs them.
+    """
+
+    def __init__(self, cache_bytes: int) -> None:
+        self._finest, self._coarser = (
+            LeastRecentlyUsed(int(share * cache_bytes)) for share in (FINEST_SHARE, COARSER_SHARE)
+        )
+
+    def of(self, box: Hashable) -> BoxPlanes:
+        """Return the planes of a box."""
+        return BoxPlanes(self._finest, self._coarser, box)
+
+
 class BoxPlanes:
-    """Planes of the lattices of a box, in a cache for all boxes of a volume."""
+    """Planes of the lattices of a box, in caches for all boxes of a volume."""
 
-    def __init__(self, cache: LeastRecentlyUsed, box: Hashable) -> None:
-        self._cache, self._box = cache, box
+    def __init__(self, finest: LeastRecentlyUsed, coarser: LeastRecentlyUsed, box: Hashable) -> None:
+        self._finest, self._coarser, self._box = finest, coarser, box
 
-    def get(self, key: Hashable) -> Any:
+    def get(self, finest: bool, key: Hashable) -> Any:
         """Return a plane, None if it is not kept."""
-        return self._cache.get((self._box, key))
+        return (self._finest if finest else self._coarser).get((self._box, key))
 
-    def put(self, key: Hashable, plane: Any, nbytes: int) -> None:
+    def put(self, finest: bool, key: Hashable, plane: Any, nbytes: int) -> None:
         """Keep a plane of ``nbytes``."""
-        self._cache.put((self._box, key), plane, nbytes)
+        (self._finest if finest else self._coarser).put((self._box, key), plane, nbytes)

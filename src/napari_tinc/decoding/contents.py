@@ -19,7 +19,7 @@ from ..format.head import Feature, read_head
 from ..storage.stores import Store
 from .block_contents import BlockContents
 from .boxes import Contents
-from .cache import LATTICE_SHARE, BoxPlanes, LeastRecentlyUsed
+from .cache import LatticePlanes, LeastRecentlyUsed
 from .network_box import NetworkBox
 from .regions import Regions
 
@@ -101,5 +101,5 @@ def read_contents(store: Store, cache: LeastRecentlyUsed, *, partial: bool) -> C
         )
         _ = contents.filter  # A file whose filter cannot be read is refused now, not when it is looked at.
         return contents
-    planes = BoxPlanes(LeastRecentlyUsed(int(LATTICE_SHARE * cache.most)), "tree")
+    planes = LatticePlanes(cache.most).of("tree")
     return SingleTree(NetworkBox(store.read(0, store.size), partial=partial, planes=planes))

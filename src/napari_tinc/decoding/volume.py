@@ -39,7 +39,7 @@ class TincVolume(LazyBase):
     """A compressed volume, decoded lazily. Made by :func:`napari_tinc.open` and :func:`napari_tinc.compress`.
 
     It behaves as a read-only array, and states what the file says about the volume. Any number of threads may read it.
-    ``cache_bytes`` bounds the memory for what it has decoded; lattices of networks may take 1.25 times as much besides.
+    ``cache_bytes`` bounds the memory for what it has decoded; lattices of networks may take 2.5 times as much besides.
 
     Examples
     --------

@@ -6,10 +6,11 @@ evaluated, each along its path from the root, in tiles that stay in cache; leave
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -21,7 +22,37 @@ from .architecture import Architecture, Array
 from .lattice import PlaneCache, runs_of
 from .path import TILE, Path
 
+BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no more points than these at a time,
+MOST_LEAVES = 8  # and no more leaves: of few points far from each other, lattices have 64 times as many.
+MOST_PLANS = 16  # The layers of so many kinds of slices are kept at a time.
 THIN = 4  # Requests of at most so many points along an axis keep planes of lattices.
+
+
+Layers = tuple[list[NDArray[np.int64]], list[Array]]  # Nodes and layers as a path takes them.
+
+
+class Batch(NamedTuple):
+    """Leaves that are evaluated in the same arrays.
+
+    Attributes
+    ----------
+    leaves : their indices.
+    heads : the nodes whose heads give their values, below 0 for scalars.
+    places : the parts of a grid that they cover.
+    corners : the first voxels of the boxes of the heads.
+    """
+
+    leaves: list[int]
+    heads: list[int]
+    places: list[tuple[slice, ...]]
+    corners: list[list[int]]
+
+    def cut(self, threads: int) -> list[Batch]:
+        """Return batches of as many leaves as have :data:`BATCH` points, and enough of them for some threads."""
+        n_points = math.prod(along.stop - along.start for along in self.places[0])
+        most = max(1, min(MOST_LEAVES, BATCH // n_points, -(-len(self.leaves) // threads)))
+        cuts = [slice(at, at + most) for at in range(0, len(self.leaves), most)]
+        return [Batch(self.leaves[cut], self.heads[cut], self.places[cut], self.corners[cut]) for cut in cuts]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +71,7 @@ class Network:
     offset: NDArray[np.float64]
     _layers: list[list[Array]] = field(init=False)  # for every group: sine layers, (n, outputs, inputs and bias)
     _heads: list[Array] = field(init=False)  # for every group: heads, likewise
+    _plans: dict[Any, list[tuple[Batch, Layers]]] = field(init=False)  # of slices
 
     def __post_init__(self) -> None:
         """Stack weights and biases, so that a layer is one matrix product."""
@@ -52,6 +84,7 @@ class Network:
             heads.append(stacked[-1])
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
+        object.__setattr__(self, "_plans", {})
 
     def with_corrections(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Network:
         """The same network, sharing its weights in memory, with other gains and offsets of the leaves."""
@@ -79,42 +112,90 @@ class Network:
         -------
         float32, or ``dtype``, of shape (len(z), len(y), len(x)).
         """
-        octree, served = self.architecture.octree, self.architecture.network_of_node
         out = np.empty([len(axis) for axis in axes], dtype)
         if not out.size:
             return out
-        start, stop = octree.start[octree.leaves], octree.stop[octree.leaves]
-        first, last = np.stack(
-            [np.searchsorted(axis, (low, high)) for axis, low, high in zip(axes, start.T, stop.T, strict=True)], axis=-1
-        )
-        jobs = np.flatnonzero((last > first).all(axis=1)).tolist()
         thinnest = int(np.argmin(out.shape))
         thin = out.shape[thinnest] <= THIN
+        threads = 1 if out.size <= 4 * TILE else threads or cpu_count()
 
-        def work(leaves: Sequence[int]) -> None:
-            """Evaluate some leaves."""
-            for leaf in leaves:
-                where, head = box_slices(first[leaf], last[leaf]), int(served[octree.leaves[leaf]])
-                gain, offset = self.gain[leaf], self.offset[leaf]
-                if head < 0:
-                    out[where] = finish(np.full(1, offset, np.float32))
-                    continue
-                path = self._path(head, thinnest if thin else 0, planes if thin else None, lattice)
-                for tile, values in path.tiles(axes, where):
-                    check()
-                    if (gain, offset) != (1, 0):
-                        values = (values * gain + offset).astype(np.float32)
-                    out[tile] = finish(values)
+        def work(job: tuple[Batch, Layers]) -> None:
+            """Evaluate leaves that are alike."""
+            batch, (nodes, layers) = job
+            gain, offset = self.gain[batch.leaves], self.offset[batch.leaves]
+            if batch.heads[0] < 0:
+                for place, constant in zip(batch.places, offset, strict=True):
+                    out[place] = finish(np.full(1, constant, np.float32))
+                return
+            corrected = (gain != 1).any() or offset.any()
+            runs = runs_of(self.architecture.lattice if lattice is None else lattice, len(layers) - 1)
+            plane_axis, kept = (thinnest, planes) if thin else (0, None)
+            path = Path(self.architecture, layers, nodes, runs, plane_axis, kept)
+            local = [axis[along] - at for axis, along, at in zip(axes, batch.places[0], batch.corners[0], strict=True)]
+            for tile, values in path.tiles(local):
+                check()
+                if corrected:
+                    values = (values * gain[:, None, None, None] + offset[:, None, None, None]).astype(np.float32)
+                for place, part in zip(batch.places, finish(values), strict=True):
+                    out[place][tile] = part
 
-        threads = threads or cpu_count()
-        if threads == 1 or out.size <= 4 * TILE:
-            work(jobs)
+        plan = self._plan(axes, threads)
+        if threads == 1:
+            for job in plan:
+                work(job)
         else:
             from concurrent.futures import ThreadPoolExecutor  # not needed for a slice, and slow to import
 
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(work, [jobs[i::threads] for i in range(threads)]))
+                list(pool.map(work, plan))
         return out
+
+    def _plan(self, axes: Sequence[NDArray[np.float64]], threads: int) -> list[tuple[Batch, Layers]]:
+        """Return the batches of a grid, and their layers. Those of a slice are kept for the slices beside it."""
+        octree = self.architecture.octree
+        ends = zip(axes, octree.leaf_ends.transpose(2, 0, 1), strict=True)
+        first, last = np.array([axis.searchsorted(pair) for axis, pair in ends]).transpose(1, 2, 0)
+        leaves = np.flatnonzero((last > first).all(axis=1))
+        key = None
+        if min(map(len, axes)) == 1:
+            key = threads, leaves.tobytes(), *[b"" if len(axis) == 1 else axis.tobytes() for axis in axes]
+            if key in self._plans:
+                return self._plans[key]
+        batches = self._batches(axes, leaves, first[leaves], last[leaves])
+        plan = [(part, self._layers_of(part.heads)) for batch in batches for part in batch.cut(threads)]
+        if key:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def _batches(
+        self, axes: Sequence[NDArray[np.float64]], leaves: NDArray[np.int64], first: NDArray[np.int64],
+        last: NDArray[np.int64],
+    ) -> list[Batch]:  # fmt: skip
+        """Return leaves, which cover the points ``first`` to ``last`` of a grid, in batches that are alike.
+
+        Leaves of a batch have networks of the same widths, whose boxes are of one size and meet the same part of the
+        grid, counted from their corners.
+        """
+        octree, architecture = self.architecture.octree, self.architecture
+        heads = architecture.network_of_node[octree.leaves[leaves]]
+        columns = (leaves, heads, architecture.group_of[heads], first, last, octree.start[heads], octree.stop[heads])
+        sides: dict[Any, tuple[int, bytes]] = {}  # Of many leaves one side is the same.
+        batches: dict[Any, Batch] = {}
+        for leaf, head, group, *ends in zip(*[column.tolist() for column in columns], strict=True):
+            along = list(zip(range(3), *ends, strict=True))
+            for side in along:
+                if side not in sides:
+                    axis, low, high, corner, end = side
+                    sides[side] = end - corner, (axes[axis][low:high] - corner).tobytes()
+            key = (group, *[sides[side] for side in along]) if head >= 0 else None
+            batch = batches.setdefault(key, Batch([], [], [], []))
+            batch.leaves.append(leaf)
+            batch.heads.append(head)
+            batch.places.append(tuple([slice(low, high) for _, low, high, *_ in along]))
+            batch.corners.append(ends[2])
+        return list(batches.values())
 
     def calibrate(self, outputs: NDArray[np.float32]) -> None:
         """Apply this network's calibration in place to outputs of all voxels that were computed without it."""
@@ -124,13 +205,15 @@ class Network:
             if self.architecture.network_of_node[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
-    def _path(self, head: int, plane_axis: int, planes: PlaneCache | None, lattice: tuple[int, ...] | None) -> Path:
-        """Return the layers from the root to a node with a head."""
-        architecture = self.architecture
-        nodes, layers = architecture.octree.path(head), []
-        for node in nodes:
-            index, row = int(architecture.group_of[node]), int(architecture.row_of[node])
-            layers += [layer[row] for layer in self._layers[index]]
-        layers.append(self._heads[index][int(architecture.groups[index].head_rows.searchsorted(row))])
-        runs = runs_of(architecture.lattice if lattice is None else lattice, len(layers) - 1)
-        return Path(architecture, layers, nodes, runs, plane_axis, planes)
+    def _layers_of(self, heads: list[int]) -> Layers:
+        """Return the nodes and layers from the root to some heads, whose networks have the same widths."""
+        if heads[0] < 0:
+            return [], []
+        architecture, layers = self.architecture, []
+        nodes = list(np.array([architecture.octree.path(head) for head in heads]).T)
+        for at_level in nodes:
+            index, rows = int(architecture.group_of[at_level[0]]), architecture.row_of[at_level]
+            alike = slice(rows[0], rows[0] + 1) if (at_level == at_level[0]).all() else rows
+            layers += [layer[alike] for layer in self._layers[index]]
+        layers.append(self._heads[index][architecture.groups[index].head_rows.searchsorted(rows)])
+        return nodes, layers

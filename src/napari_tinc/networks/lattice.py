@@ -24,13 +24,13 @@ SHARPENING = 1 / 16  # Far smaller or larger, a lattice costs two to ten times t
 
 
 class PlaneCache(Protocol):
-    """Keeps planes of lattices for later requests, by key."""
+    """Keeps planes of lattices for later requests, by key, those of the finest apart from the coarser."""
 
-    def get(self, key: Any) -> Any:
-        """Return what is kept, None if it is not."""
+    def get(self, finest: bool, key: Any) -> Any:
+        """Return a plane, None if it is not kept."""
 
-    def put(self, key: Any, value: Any, nbytes: int) -> None:
-        """Keep a value of ``nbytes``."""
+    def put(self, finest: bool, key: Any, plane: Any, nbytes: int) -> None:
+        """Keep a plane of ``nbytes``."""
 
 
 class Run(NamedTuple):
@@ -116,12 +116,12 @@ class Stencil:
         return columns, self.matrix[points, columns]
 
 
-def stencil(points: NDArray[np.float64], start: int, stop: int, stride: int, *, ordered: bool = False) -> Stencil:
-    """Return the weights of points in a lattice over the voxels ``start`` to ``stop`` of an axis.
+def stencil(points: NDArray[np.float64], n_voxels: int, stride: int, *, ordered: bool = False) -> Stencil:
+    """Return the weights of points, counted from the corner of a box, in a lattice over its voxels along an axis.
 
     They are those of :func:`tap_weights`. With ``ordered`` the points of the lattice may come first.
     """
-    return _stencil((points - (start + 0.5)).tobytes(), stop - start, stride, ordered)
+    return _stencil((points - 0.5).tobytes(), n_voxels, stride, ordered)
 
 
 @lru_cache(maxsize=256)

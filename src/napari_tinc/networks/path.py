@@ -1,4 +1,4 @@
-"""Evaluate the layers from the root to one head, at any grid inside the box of the head.
+"""Evaluate the layers from the root to some heads, at the same grid inside the box of each.
 
 Points are columns here, not rows as in training: a layer is then one product of matrices with its bias among them, and
 what NumPy does to a row is long enough to be worth its call.
@@ -10,7 +10,6 @@ are interpolated to the points of the next run: along the axis of planes first, 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from .architecture import Architecture, Array
 from .lattice import MARGIN, PlaneCache, Run, Stencil, stencil
-from .tile_buffers import BLOCK_PRODUCTS, BUFFERS
+from .tile_buffers import BLOCK_PRODUCTS, BUFFERS, equal_parts
 
 TILE = 4096  # Points whose features of two layers fit into a core's cache,
 TILE_FEATURES = 2**17  # and as many more points as have no more features in the widest layer than these.
@@ -31,60 +30,65 @@ Axes = Sequence[NDArray[np.float64]]
 
 
 class Path:
-    """The layers from the root to a head.
+    """The layers from the root to some heads, whose boxes are of one size and which have matrices of the same shapes.
 
     Parameters
     ----------
-    layers : matrices of the sine layers, (outputs, inputs and bias), and of the head.
-    nodes : the nodes that they belong to, from the root to that with the head.
+    layers : matrices of the sine layers, (heads or 1 for all, outputs, inputs and bias), and of the heads.
+    nodes : of every level the nodes that they belong to, int (heads,), from the root to those with the heads.
     runs : as :func:`~.lattice.runs_of` gives them.
     plane_axis : the axis along which lattices consist of planes.
     planes : keeps planes; None to forget them.
     """
 
     def __init__(
-        self, architecture: Architecture, layers: list[Array], nodes: list[int], runs: list[Run], plane_axis: int = 0,
-        planes: PlaneCache | None = None,
+        self, architecture: Architecture, layers: list[Array], nodes: list[NDArray[np.int64]], runs: list[Run],
+        plane_axis: int = 0, planes: PlaneCache | None = None,
     ) -> None:  # fmt: skip
         self._architecture, self._layers, self._nodes, self._runs = architecture, layers, nodes, runs
         self._order = [plane_axis, *(axis for axis in range(3) if axis != plane_axis)]
         self._planes = planes
         octree = architecture.octree
-        self._box = list(zip(octree.start[nodes[-1]].tolist(), octree.stop[nodes[-1]].tolist(), strict=True))
+        self._start = octree.start[nodes[-1]]
+        self._size: list[int] = (octree.stop[nodes[-1][0]] - self._start[0]).tolist()
 
-    def tiles(self, axes: Axes, where: Tile) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        """Evaluate a part of a grid; yield tiles and their outputs, not calibrated."""
-        for patch in self._patches(axes, where):
+    def tiles(self, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+        """Evaluate a grid, counted from the corner of each box; yield tiles and their outputs, not calibrated.
+
+        The outputs are of shape (heads, z, y, x), and valid until the next.
+        """
+        for patch in self._patches(axes):
             local = [axis[along] for axis, along in zip(axes, patch, strict=True)]
             for tile, values in self._tiles(len(self._runs) - 1, local):
                 place = [slice(t.start + p.start, t.stop + p.start) for t, p in zip(tile, patch, strict=True)]
-                yield tuple(place), values[0]
+                yield tuple(place), values
 
-    def _patches(self, axes: Axes, where: Tile) -> Iterator[Tile]:
-        """Cut a part of a grid across the axis of planes, so that products of interpolation are small."""
-        edges = [part.stop - part.start for part in where]
+    def _patches(self, axes: Axes) -> Iterator[Tile]:
+        """Cut a grid across the axis of planes, so that products of interpolation are small."""
+        edges = [len(along) for along in axes]
         for axis in self._order[1:] if len(self._runs) > 1 else ():
-            along = axes[axis][where[axis]]
+            along = axes[axis]
             sparse = along[-1] - along[0] > self._runs[-2].stride * len(along)
             edges[axis] = min(edges[axis], SPARSE_EDGE if sparse else EDGE)
-        yield from itertools.product(*map(_cut_slice, where, edges))
+        yield from itertools.product(*map(_cut_slice, [slice(0, len(along)) for along in axes], edges))
 
     def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, Array]]:
-        """Evaluate a run at a grid; yield tiles and their sums, (outputs, z, y, x), valid until the next."""
+        """Evaluate a run at a grid; yield tiles and their sums, (outputs x heads, z, y, x), valid until the next."""
         run, stencils = self._runs[index], self._stencils(index, axes)
         layers = self._layers[run.first : run.last + 1]
         if stencils:
             axes = [axis[one.order] for axis, one in zip(axes, stencils, strict=True)]
         n_per_node = self._architecture.layers
-        grid = Grid(axes)
-        positions = {  # of the nodes that take them, by the first layer of the node
-            at: grid.positions(self._architecture, node)
-            for at, node in zip(itertools.count(0, n_per_node), self._nodes, strict=False)
+        levels = {  # whose nodes take positions, by the first layer of these
+            at: level
+            for level, at in enumerate(range(0, n_per_node * len(self._nodes), n_per_node))
             if run.first <= at <= run.last and not (stencils and at == run.first)
-        }  # fmt: skip
-        sizes = tuple([(*layer.shape, at in positions) for at, layer in enumerate(layers, run.first + 1)])
+        }
+        positions = self._positions(axes, levels)
+        sizes = tuple([(*layer.shape[1:], at in positions) for at, layer in enumerate(layers, run.first + 1)])
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
-        edges, rest = [0, 0, 0], max(TILE, TILE_FEATURES // max(map(len, layers)))
+        edges, widest = [0, 0, 0], max(layer.shape[1] for layer in layers)
+        rest = max(TILE, TILE_FEATURES // widest) // len(self._start)
         for axis in self._order[::-1] if stencils else (2, 1, 0):
             edges[axis] = max(1, min(rest, len(axes[axis])))
             rest //= edges[axis]
@@ -95,14 +99,27 @@ class Path:
                 sums = self._evaluate_tile(run, layers, sizes, positions, tile, fill)
                 yield tile, in_order(sums, stencils) if stencils else sums
 
+    def _positions(self, axes: Axes, levels: dict[int, int]) -> dict[int, list[Array]]:
+        """Return the positions in the nodes of some levels along each axis, float32 (heads, points)."""
+        if not levels:
+            return {}
+        all_points, ends = np.concatenate(axes), np.cumsum([len(along) for along in axes])[:-1]
+        axis = np.repeat(np.arange(3), [len(along) for along in axes])
+        positions = {}
+        for at, level in levels.items():
+            corner = self._start - self._architecture.centre(self._nodes[level])  # the longest edge spans [-1, 1]
+            in_box = ((all_points + corner[:, axis]) * self._architecture.scale[level]).astype(np.float32)
+            positions[at] = np.split(in_box, ends, axis=1)
+        return positions
+
     def _stencils(self, index: int, axes: Axes) -> list[Stencil]:
         """Return how each axis of a grid is interpolated from the lattice of the run before; empty for the first."""
         if not index:
             return []
         stride, plane_axis = self._runs[index - 1].stride, self._order[0]
         return [
-            stencil(along, *box, stride, ordered=axis != plane_axis and index == len(self._runs) - 1)
-            for axis, (along, box) in enumerate(zip(axes, self._box, strict=True))
+            stencil(along, size, stride, ordered=axis != plane_axis)
+            for axis, (along, size) in enumerate(zip(axes, self._size, strict=True))
         ]
 
     def _slabs(
@@ -115,7 +132,7 @@ class Path:
             return
         before = self._runs[index - 1]
         planes, rows, columns = (stencils[axis] for axis in self._order)
-        size = len(self._layers[before.last]) * len(rows.places) * len(columns.places)
+        size = self._n_sums(before) * len(rows.places) * len(columns.places)
         n_planes = max(1, max(1, SLAB // size) * before.stride // self._runs[index].stride)
         for along in _cut_slice(slab[self._order[0]], n_planes):
             needed, _ = planes.part(along)
@@ -131,30 +148,36 @@ class Path:
 
             yield tuple(slab), fill
 
+    def _n_sums(self, run: Run) -> int:
+        """Return how many sums a run has at a point, those of all heads."""
+        return len(self._start) * int(self._layers[run.last].shape[1])
+
     def _sums(self, index: int, places: list[NDArray[np.int64]]) -> Array:
-        """Return the sums that end a run at points of its lattice: (planes, outputs, rows, columns)."""
-        if self._planes is None or index != len(self._runs) - 2:
-            return self._evaluate(index, places)  # to keep those of coarser lattices costs a cold slice too much
-        across = places[1].tobytes() + b"-" + places[2].tobytes()
-        keys = [(self._nodes[-1], self._order[0], plane, across) for plane in places[0].tolist()]
-        planes = [self._planes.get(key) for key in keys]
+        """Return the sums that end a run at points of its lattice: (planes, outputs x heads, rows, columns)."""
+        if self._planes is None:
+            return self._evaluate(index, places)
+        finest = index == len(self._runs) - 2
+        across = b"-".join((self._nodes[-1].tobytes(), places[1].tobytes(), places[2].tobytes()))
+        keys = [(index, self._order[0], plane, across) for plane in places[0].tolist()]
+        planes = [self._planes.get(finest, key) for key in keys]
         missing = [at for at, plane in enumerate(planes) if plane is None]
-        if not missing:
-            return np.stack(planes)
-        evaluated = self._evaluate(index, [places[0][missing], *places[1:]])
-        for at, plane in zip(missing, evaluated, strict=True):
-            planes[at] = plane
-            self._planes.put(keys[at], plane, plane.nbytes)
-        return evaluated if len(missing) == len(planes) else np.stack(planes)
+        if missing:
+            evaluated = self._evaluate(index, [places[0][missing], *places[1:]])
+            for at, plane in zip(missing, evaluated, strict=True):
+                planes[at] = plane
+                self._planes.put(finest, keys[at], plane, plane.nbytes)
+            if len(missing) == len(planes):
+                return evaluated
+        return planes[0][None] if len(planes) == 1 else np.stack(planes)
 
     def _evaluate(self, index: int, places: list[NDArray[np.int64]]) -> Array:
-        """Evaluate a run at points of its lattice: (planes, outputs, rows, columns)."""
+        """Evaluate a run at points of its lattice: (planes, outputs x heads, rows, columns)."""
         run, order = self._runs[index], self._order
         axes: list[Any] = [None, None, None]
         for axis, along in zip(order, places, strict=True):
-            axes[axis] = self._box[axis][0] + 0.5 + run.stride * (along - MARGIN[run.stride])
+            axes[axis] = 0.5 + run.stride * (along - MARGIN[run.stride])
         n_planes, n_rows, n_columns = (len(along) for along in places)
-        out = np.empty((n_planes, len(self._layers[run.last]), n_rows, n_columns), np.float32)
+        out = np.empty((n_planes, self._n_sums(run), n_rows, n_columns), np.float32)
         view = out.transpose(1, *((0, 2, 3)[order.index(axis)] for axis in range(3)))
         for (z, y, x), values in self._tiles(index, axes):
             view[:, z, y, x] = values
@@ -164,33 +187,32 @@ class Path:
         self, run: Run, layers: list[Array], sizes: tuple[tuple[int, int, bool], ...],
         positions: dict[int, list[Array]], tile: Tile, fill: Callable[[Tile, Array], None] | None,
     ) -> Array:  # fmt: skip
-        """Evaluate a run at the points of a tile, with the positions of each node: (outputs, z, y, x)."""
-        shape = tuple([part.stop - part.start for part in tile])
-        count = math.prod(shape)
+        """Evaluate a run at the points of a tile, with the positions in the nodes: (outputs x heads, z, y, x)."""
+        shape = (len(self._start), *[part.stop - part.start for part in tile])
         steps = BUFFERS.steps(sizes, shape)
         below: Array = None
         for at, (layer, step) in enumerate(zip(layers, steps, strict=True), run.first):
             if below is not None:
                 for rows, out in step.pieces:
-                    np.matmul(layer[rows], below, out=out)
+                    np.matmul(layer[:, None, rows], below, out=out)
+            elif fill is None:
+                in_tile = [along[:, part] for along, part in zip(positions[0], tile, strict=True)]
+                first_sines(layer[0], in_tile, step.on_grid)
             else:
-                flat = step.outputs.reshape(len(layer), -1)[:, :count]
-                if fill is None:
-                    in_tile = [along[part] for along, part in zip(positions[0], tile, strict=True)]
-                    first_sines(layer, in_tile, flat)
-                else:
-                    fill(tile, flat.reshape(-1, *shape))
+                fill(tile, step.on_grid)
             if at == run.last:
                 break
             if below is not None or fill is not None:
                 np.sin(step.outputs, out=step.outputs)
             if step.positions:
-                z, y, x = (along[part] for along, part in zip(positions[at + 1], tile, strict=True))
-                for into, along in zip(step.positions, (z[:, None, None], y[:, None], x), strict=True):
+                z, y, x = (along[:, part] for along, part in zip(positions[at + 1], tile, strict=True))
+                for into, along in zip(
+                    step.positions, (z[:, :, None, None], y[:, None, :, None], x[:, None, None]), strict=True
+                ):
                     into[:] = along
             step.ones[:] = 1
             below = step.next_input
-        return step.outputs.reshape(len(layer), -1)[:, :count].reshape(-1, *shape)
+        return step.on_grid
 
 
 def interpolate(sums: Array, weights: Array, rows: Stencil, columns: Stencil, out: Array) -> None:
@@ -198,30 +220,31 @@ def interpolate(sums: Array, weights: Array, rows: Stencil, columns: Stencil, ou
 
     Parameters
     ----------
-    sums : (planes, outputs, rows, columns) of the lattice.
+    sums : (planes, sums, rows, columns) of the lattice.
     weights : (points, planes) of the points along the axis of planes.
     rows, columns : stencils of the other axes.
-    out : takes the result, (points, outputs, rows, columns).
+    out : takes the result, (points, sums, rows, columns).
     """
-    n_planes, n_outputs, n_rows, n_columns = sums.shape
-    mixed = sums
+    n_planes, n_sums, n_rows, n_columns = sums.shape
+    mixed, n_points = sums, len(weights)
     if weights.shape != (1, 1):  # else the plane is one of the lattice
-        mixed = BUFFERS(2, len(weights), n_outputs, n_rows, n_columns)
-        group = max(1, BLOCK_PRODUCTS // (weights.size * n_rows * n_columns))
-        for at in range(0, n_outputs, group):
-            part = sums[:, at : at + group].reshape(n_planes, -1)
-            np.matmul(weights, part, out=mixed[:, at : at + group].reshape(len(weights), -1))
-    half = BUFFERS(3, len(weights), n_outputs, len(rows.order), n_columns)
-    n, first = rows.n_copied, rows.first_copied
-    half[:, :, :n] = mixed[:, :, first : first + n]
-    np.matmul(rows.matrix[n:], mixed, out=half[:, :, n:])
+        mixed = BUFFERS(2, n_points, n_sums, n_rows, n_columns)
+        flat, into = sums.reshape(n_planes, -1), mixed.reshape(n_points, -1)
+        for part in _cut_slice(slice(0, flat.shape[1]), BLOCK_PRODUCTS // weights.size):
+            np.matmul(weights, flat[:, part], out=into[:, part])
+    half = BUFFERS(3, n_points, n_sums, n_rows, len(columns.order))
     n, first = columns.n_copied, columns.first_copied
-    out[..., :n] = half[..., first : first + n]
-    np.matmul(half, columns.matrix[n:].T, out=out[..., n:])
+    n_parts = equal_parts(n_sums * n_rows, columns.matrix[n:].size)
+    lines, into = mixed.reshape(n_points, n_parts, -1, n_columns), half.reshape(n_points, n_parts, -1, half.shape[-1])
+    into[..., :n] = lines[..., first : first + n]
+    np.matmul(lines, columns.matrix[n:].T, out=into[..., n:])
+    n, first = rows.n_copied, rows.first_copied
+    out[:, :, :n] = half[:, :, first : first + n]
+    np.matmul(rows.matrix[n:], half, out=out[:, :, n:])
 
 
 def in_order(sums: Array, stencils: list[Stencil]) -> Array:
-    """Return sums (outputs, z, y, x) whose points are in the order of stencils, in the order of their axes."""
+    """Return sums (sums, z, y, x) whose points are in the order of stencils, in the order of their axes."""
     if all(not one.n_copied for one in stencils):
         return sums
     out = np.empty(sums.shape, np.float32)
@@ -231,41 +254,25 @@ def in_order(sums: Array, stencils: list[Stencil]) -> Array:
 
 
 def first_sines(layer: Array, positions: list[Array], out: Array) -> None:
-    """Evaluate the root's first layer on a grid, (width, points), with sines of two sides of the grid only.
+    """Evaluate the root's first layer on grids, (outputs x grids, z, y, x), with sines of two sides of a grid only.
 
     sin(a + b) = sin a cos b + cos a sin b, where a are the angles that the axes of one side give, and b the others.
     """
-    z, y, x = (layer[:, i, None] * along for i, along in enumerate(positions))
-    z += layer[:, 3, None]
-    width, (nz, ny, nx) = len(layer), (len(along) for along in positions)
+    z, y, x = ((layer[:, i, None, None] * along).reshape(len(out), -1) for i, along in enumerate(positions))
+    z += np.repeat(layer[:, 3], len(positions[0]))[:, None]
+    nz, ny, nx = out.shape[1:]
     if nz * ny + nx <= nz + ny * nx:
-        a, b = (z[:, :, None] + y[:, None, :]).reshape(width, -1), x
+        a, b = (z[:, :, None] + y[:, None, :]).reshape(len(out), -1), x
     else:
-        a, b = z, (y[:, :, None] + x[:, None, :]).reshape(width, -1)
-    factors_a, factors_b = BUFFERS(2, width, a.shape[1], 2), BUFFERS(3, width, 2, b.shape[1])
+        a, b = z, (y[:, :, None] + x[:, None, :]).reshape(len(out), -1)
+    factors_a, factors_b = BUFFERS(2, *a.shape, 2), BUFFERS(3, len(b), 2, b.shape[1])
     for angles, sines, cosines in (
         (a, factors_a[:, :, 0], factors_a[:, :, 1]),
         (b, factors_b[:, 1], factors_b[:, 0]),
     ):
         np.sin(angles, out=sines)
         np.cos(angles, out=cosines)
-    np.matmul(factors_a, factors_b, out=out.reshape(width, a.shape[1], b.shape[1]))
-
-
-class Grid:
-    """Coordinates along z, y, x, and the positions that follow from them in the box of a node."""
-
-    def __init__(self, axes: Axes) -> None:
-        self._all = np.concatenate(axes)
-        self._axis = np.repeat(np.arange(3), [len(along) for along in axes])
-        self._ends = np.cumsum([len(along) for along in axes])[:-1].tolist()
-
-    def positions(self, architecture: Architecture, node: int) -> list[NDArray[np.float32]]:
-        """Return the positions along each axis; the longest edge of the box spans [-1, 1]."""
-        scale = architecture.scale[int(architecture.octree.level[node])]
-        in_box = ((self._all - architecture.centre(node)[self._axis]) * scale).astype(np.float32)
-        first, second = self._ends
-        return [in_box[:first], in_box[first:second], in_box[second:]]
+    np.matmul(factors_a, factors_b, out=out.reshape(len(out), a.shape[1], b.shape[1]))
 
 
 def _cut_slice(along: slice, size: int) -> list[slice]:

@@ -25,15 +25,17 @@ class LayerStep(NamedTuple):
 
     Attributes
     ----------
-    next_input : what the next layer takes: (parts, outputs and what follows them, points).
-    outputs : (outputs, parts, points).
+    next_input : what the next layer takes: (grids, parts, outputs and what follows them, points).
+    outputs : (outputs, grids, parts, points).
+    on_grid : the same without what fills the last part: (outputs x grids, z, y, x).
     pieces : rows of the layer's matrix, and the view that takes their products.
-    positions : z, y, x that the node below takes, each of the grid's shape; empty if none is below.
+    positions : z, y, x that the node below takes, each (grids, z, y, x); empty if none is below.
     ones : factors of the next layer's bias.
     """
 
     next_input: Array
     outputs: Array
+    on_grid: Array
     pieces: list[tuple[slice, Array]]
     positions: list[Array]
     ones: Array
@@ -57,26 +59,26 @@ class TileBuffers(threading.local):
         return self._flat[slot][:size].reshape(shape)
 
     def steps(self, sizes: tuple[tuple[int, int, bool], ...], shape: tuple[int, ...]) -> list[LayerStep]:
-        """Return the views for each layer at the points of a grid.
+        """Return the views for each layer at the points of some grids.
 
         Parameters
         ----------
         sizes : outputs and inputs of each layer, and whether another node is below it.
-        shape : points along z, y, x.
+        shape : grids, and points along z, y, x.
         """
         if (sizes, shape) in self._steps:
             return self._steps[sizes, shape]
-        count = math.prod(shape)
+        n_grids, count = shape[0], math.prod(shape[1:])
         block = points_at_once(count, max(rows * columns for rows, columns, _ in sizes))
         steps = []
         for index, (rows, columns, below) in enumerate(sizes):
-            array = self(index % 2, rows + (4 if below else 1), -(-count // block), block)
-            next_input, most = array.swapaxes(0, 1), rows_at_once(rows, columns, block)
+            array = self(index % 2, rows + (4 if below else 1), n_grids, -(-count // block), block)
+            next_input, most = array.transpose(1, 2, 0, 3), rows_at_once(rows, columns, block)
             cuts = [slice(at, min(at + most, rows)) for at in range(0, rows, most)]
-            positions = [row.reshape(-1)[:count].reshape(shape) for row in array[rows:-1]]
-            steps.append(
-                LayerStep(next_input, array[:rows], [(cut, next_input[:, cut]) for cut in cuts], positions, array[-1])
-            )
+            grids = array.reshape(len(array), n_grids, -1)[..., :count].reshape(-1, *shape)
+            on_grid = grids[:rows].reshape(-1, *shape[1:])
+            pieces = [(cut, next_input[..., cut, :]) for cut in cuts]
+            steps.append(LayerStep(next_input, array[:rows], on_grid, pieces, list(grids[rows:-1]), array[-1]))
         if len(self._steps) >= MOST_STEPS:
             self._steps.clear()
         self._steps[sizes, shape] = steps
@@ -103,3 +105,14 @@ def points_at_once(count: int, products: int) -> int:
 def rows_at_once(rows: int, columns: int, points: int) -> int:
     """Return how many rows of a matrix one product takes, so that the products are few and about equal."""
     return -(-rows // -(-rows * columns * points // BLOCK_PRODUCTS))
+
+
+@lru_cache(maxsize=256)
+def equal_parts(count: int, products: int) -> int:
+    """Return the least number of equal parts of a matrix whose ``count`` rows have ``products`` multiplications each.
+
+    Each part has at most :data:`BLOCK_PRODUCTS`, or is a row.
+    """
+    return next(
+        n for n in range(1, count + 1) if count % n == 0 and (count // n * products <= BLOCK_PRODUCTS or n == count)
+    )
