@@ -95,9 +95,10 @@ def test_an_error_in_one_of_several_threads_is_raised() -> None:
 def test_fits_of_any_terms_give_numbers(scale: float, spread: float) -> None:
     rng = np.random.default_rng(0)
     for terms in (scale * rng.normal(size=(5, 10)), np.full((7, 300), scale), scale * np.eye(6, 12)):
-        target, weights = rng.choice([-1.0, 1.0], terms.shape[1]) * 2.0**39, np.zeros(len(terms))
-        around = np.where(rng.random(len(target)) < 0.5, 0.0, spread)
-        fit_kernels.fit_prediction(terms, target, around, 8.0, 3, weights)
+        terms, weights = terms.astype(np.float32), np.zeros(len(terms))
+        target = rng.choice(np.array([-1, 1], np.float32), terms.shape[1]) * np.float32(2.0**39)
+        around = np.where(rng.random(len(target)) < 0.5, 0.0, spread).astype(np.float32)
+        assert fit_kernels.fit_prediction(terms, target, around, np.ones(len(target), bool), 8.0, 3, 0.0, weights)
         assert np.isfinite(weights).all()
         fit_kernels.fit_activity(np.abs(terms), np.abs(target), 8.0, 3, weights)
         assert np.isfinite(weights).all() and (weights >= 0).all()

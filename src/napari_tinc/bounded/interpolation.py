@@ -204,7 +204,7 @@ def encode_integers(
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = fit_weights(stage, wanted, None if left_out is None else np.flatnonzero(~left_out), weights, check)
+            fitted = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
             if fitted is not None:
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)

@@ -42,6 +42,7 @@ class Neighbours(NamedTuple):
     Attributes
     ----------
     terms : kinds and offsets of the terms that a prediction adds, weighted, to the mean of the nearest neighbours.
+    n_values : how many of these are of values: the first ones. Then come those of errors, and the mean along lines.
     values, values_of, scales : neighbours whose values count, the number of the term of each (-1 for the mean), and
         its weight in that term, in eighths.
     errors, errors_of : neighbours whose errors count, and the number of the term of each.
@@ -52,6 +53,7 @@ class Neighbours(NamedTuple):
     """
 
     terms: list[tuple[str, Parity]]
+    n_values: int
     values: NDArray[np.int64]
     values_of: NDArray[np.int64]
     scales: NDArray[np.int64]
@@ -118,7 +120,7 @@ def neighbours_of(parity: Parity, known: tuple[bool, ...]) -> Neighbours:
         map(np.array, zip(*taps, strict=True)) for taps in (spread, sizes)
     )
     return Neighbours(
-        terms, value_taps, values_of, scales, error_taps, errors_of, np.array(pairs), np.array(norms),
+        terms, sum(kind == "values" for kind, _ in terms), value_taps, values_of, scales, error_taps, errors_of, np.array(pairs), np.array(norms),
         shells, spread_taps, spread_of, size_taps, sizes_of, np.array(votes),
     )  # fmt: skip
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fit_kernels, kernels
+from . import kernels
 from .entropy import MAX_CLASSES
 from .kernels import WEIGHT_BITS
-from .neighbours import ORBITS, ORDER, Neighbours, Parity, index_of, neighbour, neighbours_of, offsets_of
+from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
 from .workers import Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
@@ -85,7 +85,7 @@ class ParityStage:
     def __init__(self, known: Level, parity: Parity, shape: tuple[int, int, int]) -> None:
         self.known, self.parity, self.shape = known, parity, shape
         self.size = math.prod(shape)
-        self._near = neighbours_of(parity, tuple(known.known))
+        self.near = neighbours_of(parity, tuple(known.known))
         self.offsets = offsets_of(parity, tuple(known.known), tuple(known.strides.tolist()))
         self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
         _, self._plane, self._row, _ = known.strides.tolist()
@@ -94,12 +94,12 @@ class ParityStage:
     @property
     def terms(self) -> list[tuple[str, Parity]]:
         """Terms that the prediction adds, weighted, to the mean of the nearest neighbours: kind and offset of each."""
-        return self._near.terms
+        return self.near.terms
 
     @property
     def shells(self) -> list[tuple[str, list[Parity]]]:
         """Terms whose weighted sum is the activity: kind and offsets of each."""
-        return self._near.shells
+        return self.near.shells
 
     def is_known(self, offset: Parity) -> bool:
         """Return whether the neighbours at an offset are known."""
@@ -143,7 +143,7 @@ class ParityStage:
 
     def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
         """Return the array of a prediction, and what fills some planes of it."""
-        near, known, offsets = self._near, self.known, self.offsets
+        near, known, offsets = self.near, self.known, self.offsets
         sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in near.terms]
         most = 8 * known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
@@ -166,7 +166,7 @@ class ParityStage:
 
         In eighths and units of 2^-ACTIVITY_BITS, over the span.
         """
-        near, known = self._near, self.known
+        near, known = self.near, self.known
         sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in near.shells]
         most = 8 * known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
@@ -219,7 +219,7 @@ class ParityStage:
             flat, origin, shape = self._part(planes)
             kernels.emptiness(
                 self.known.values.reshape(-1), self.known.background, origin, self._plane, self._row, shape, taps,
-                self._near.votes, out[flat],
+                self.near.votes, out[flat],
             )  # fmt: skip
 
         self.known.workers.share(self.shape, work)
@@ -264,71 +264,6 @@ class ParityStage:
             kernels.repeat_faces(known.values[number], *self.shape, PAD)
             kernels.repeat_faces(known.errors[number], *self.shape, PAD)
             known.known[number] = True
-
-    def sampled(self, voxels: NDArray[np.int64], wanted: Ints) -> SampledStage:
-        """Return the terms of some voxels, which are numbers of the flat stage, of which ``wanted`` is (z, y, x)."""
-        places, values = np.empty(len(voxels), np.int64), np.empty(len(voxels), np.int64)
-        fit_kernels.places_and_values(voxels, wanted, self._origin, self._plane, self._row, places, values)
-        return SampledStage(self, self._near, places, values)
-
-
-class SampledStage:
-    """Some voxels of a stage, of which all terms of the prediction and the activity are wanted one by one.
-
-    Attributes
-    ----------
-    wanted : the integers of these voxels, (n,).
-    base : mean of their nearest neighbours, in eighths.
-    """
-
-    def __init__(
-        self, stage: ParityStage, near: Neighbours, places: NDArray[np.int64], wanted: NDArray[np.int64]
-    ) -> None:  # fmt: skip
-        self.wanted, self._stage, self._near, self._places = wanted, stage, near, places
-        self._values, self._errors = stage.known.values.reshape(-1), stage.known.errors.reshape(-1)
-        self._sums = np.zeros((len(near.terms) + 1, len(places)))
-        rows = near.values_of % len(self._sums)  # the mean, which has the number -1, is in the last row
-        fit_kernels.add_neighbours(self._values, places, stage.offsets.values, rows, near.scales, self._sums)
-        self.base = self._sums[-1].astype(np.int64)
-
-    def terms(self) -> NDArray[np.float64]:
-        """Compute all terms of the prediction, (n_terms, n)."""
-        near, stage, out = self._near, self._stage, self._sums[:-1]
-        out[: sum(kind == "values" for kind, _ in near.terms)] -= self._sums[-1]
-        ones = np.ones(len(near.errors), np.int64)
-        fit_kernels.add_neighbours(self._errors, self._places, stage.offsets.errors, near.errors_of, ones, out)
-        most = 8 * stage.known.high
-        pairs = stage.offsets.pairs
-        fit_kernels.means_along_lines(self._values, self._places, pairs, near.norms, stage.noise, most, out[-1])
-        out[-1] -= self._sums[-1]
-        return out
-
-    def shells(self, centres: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Compute all terms of the activity around predictions, in whole integers, (n_shells, n)."""
-        near, out = self._near, np.zeros((len(self._near.shells), len(self._places)))
-        offsets = self._stage.offsets
-        self._add_distances(self._values, centres, offsets.spread, near.spread_of, 8.0, out)
-        self._add_distances(self._errors, np.zeros_like(centres), offsets.sizes, near.sizes_of, 1.0, out)
-        return out
-
-    def spread(self) -> NDArray[np.float64]:
-        """Return how far the nearest kind of neighbours are from their mean, on average, in eighths, (n,)."""
-        near, out = self._near, np.zeros((1, len(self._places)))
-        taps = self._stage.offsets.spread[near.spread_of == 0]
-        rows = np.zeros(len(taps), np.int64)
-        self._add_distances(self._values, (self.base + 4) >> 3, taps, rows, 8 / len(taps), out)
-        return out[0]
-
-    def _add_distances(
-        self, flat: Ints, centres: NDArray[np.int64], taps: NDArray[np.int64], rows: NDArray[np.int64], scale: float,
-        out: NDArray[np.float64],
-    ) -> None:  # fmt: skip
-        """Add how far neighbours at offsets are from ``centres``, multiplied, to their rows."""
-        fit_kernels.add_distances(flat, self._places, centres, taps, rows, scale, out)
-
-    def at(self, prediction: Ints) -> NDArray[np.int64]:
-        """Return what a prediction over the span has for the voxels."""
-        return prediction[self._places].astype(np.int64)
 
 
 Place = tuple[slice, ...]
