@@ -141,9 +141,9 @@ def _set_rest_to_zero(values: Floats, is_counted: NDArray[np.bool_]) -> None:
 @compiled_fast
 def sample_terms(
     values: Ints, errors: Ints, places: NDArray[np.int64], wanted: Ints, is_counted: NDArray[np.bool_],
-    taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], n_values: int, error_taps: NDArray[np.int64],
-    error_rows: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64], noise: float,
-    nearest: NDArray[np.int64], terms: Floats, target: Floats, spread: Floats,
+    taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], n_values: int,
+    error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64],
+    noise: float, nearest: NDArray[np.int64], terms: Floats, target: Floats, spread: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of a prediction at the places of runs, in eighths, less the mean of the nearest neighbours.
 
@@ -372,9 +372,7 @@ def fit_prediction(
 
 
 @compiled_fast
-def fit_activity(
-    shells: Floats, foreseen: Floats, unit: float, rounds: int, weights: NDArray[np.float64]
-) -> None:
+def fit_activity(shells: Floats, foreseen: Floats, unit: float, rounds: int, weights: NDArray[np.float64]) -> None:
     """Fit weights, 0 or above, of terms of the activity, (n_shells, n), to sizes of errors, by relative squares."""
     count, n = shells.shape
     right, weighted = np.empty(count), np.empty(BLOCK, np.float32)

@@ -120,8 +120,8 @@ def neighbours_of(parity: Parity, known: tuple[bool, ...]) -> Neighbours:
         map(np.array, zip(*taps, strict=True)) for taps in (spread, sizes)
     )
     return Neighbours(
-        terms, sum(kind == "values" for kind, _ in terms), value_taps, values_of, scales, error_taps, errors_of, np.array(pairs), np.array(norms),
-        shells, spread_taps, spread_of, size_taps, sizes_of, np.array(votes),
+        terms, sum(kind == "values" for kind, _ in terms), value_taps, values_of, scales, error_taps, errors_of,
+        np.array(pairs), np.array(norms), shells, spread_taps, spread_of, size_taps, sizes_of, np.array(votes),
     )  # fmt: skip
 
 
