@@ -27,7 +27,7 @@ def structural_similarity(original: Floats, other: Floats, window: tuple[int, in
     """
     wz, wy, wx = window
     nz, ny, nx = original.shape
-    _, my, mx = out.shape
+    mx = out.shape[2]
     count = wz * wy * wx
     unbiased = count / (count - 1)
     # Of both, of the sum of their squares and of their product: sums over windows along z, then y, then x.
