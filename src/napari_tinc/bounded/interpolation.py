@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .neighbours import ORBITS, Parity
+from .neighbours import Parity
 from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, stages
 from .shaping import Aims, dead_zones, level_of
 from .workers import Workers
@@ -102,9 +102,9 @@ class _WeightsByParity:
         terms, weights, activity = self._of.get(stage.parity, ([], [], []))
         if terms == stage.terms:
             return weights, activity
-        counts = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in stage.shells]
-        first = 2**ACTIVITY_BITS // 2 // counts[0]
-        return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
+        sizes = stage.near.sizes_of_shells
+        first = 2**ACTIVITY_BITS // 2 // sizes[0]
+        return [0] * len(stage.terms), [first] + [0] * (len(sizes) - 1)
 
     def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
         """Take over other weights, from this stage on."""

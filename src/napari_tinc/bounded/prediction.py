@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from operator import mul
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,13 +68,35 @@ class Level:
         self.known[number] = True
 
 
+class Edges(NamedTuple):
+    """The activities at which a class ends, in a table of the steps in which a float64 without its low bits grows.
+
+    Attributes
+    ----------
+    first : the number of the first step. The first and the last one have what is below and above, too.
+    before : uint8 (n,), how many edges are in steps before each one.
+    edge_in : int64 (n,), the edge in each step; an unreachable one if there is none.
+    """
+
+    first: int
+    before: NDArray[np.uint8]
+    edge_in: NDArray[np.int64]
+
+
 @lru_cache(maxsize=64)
-def _edges(step: int, most: int) -> list[int]:
-    """Return the activities at which a class ends, for a distance of the integers that can be coded, up to ``most``."""
+def edges_of(step: int, most: int) -> Edges:
+    """Return the edges up to ``most`` for a distance of the integers that can be coded."""
     unit = step << (3 + ACTIVITY_BITS)
-    edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
+    edges = [unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2 for i in range(12)]
     edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
-    return [edge for edge in edges if edge <= most]
+    edges = [edge for edge in edges if edge <= most]
+    steps = np.array([int(np.float64(edge & ~2047 if edge >= 2**53 else edge).view(np.int64)) for edge in edges])
+    steps >>= kernels.EDGE_SHIFT
+    first = int(steps[0]) - 1
+    numbers = np.arange(first, int(steps[-1]) + 2)
+    edge_in = np.full(len(numbers), np.iinfo(np.int64).max)
+    edge_in[steps - first] = edges
+    return Edges(first, np.searchsorted(steps, numbers).astype(np.uint8), edge_in)
 
 
 class ParityStage:
@@ -95,11 +118,6 @@ class ParityStage:
     def terms(self) -> list[tuple[str, Parity]]:
         """Terms that the prediction adds, weighted, to the mean of the nearest neighbours: kind and offset of each."""
         return self.near.terms
-
-    @property
-    def shells(self) -> list[tuple[str, list[Parity]]]:
-        """Terms whose weighted sum is the activity: kind and offsets of each."""
-        return self.near.shells
 
     def is_known(self, offset: Parity) -> bool:
         """Return whether the neighbours at an offset are known."""
@@ -144,10 +162,9 @@ class ParityStage:
     def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
         """Return the array of a prediction, and what fills some planes of it."""
         near, known, offsets = self.near, self.known, self.offsets
-        sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in near.terms]
-        most = 8 * known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
+        most = 8 * known.high * (2**WEIGHT_BITS + sum(map(mul, map(abs, weights), near.sizes_of_terms)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
-        of_mean = 2**WEIGHT_BITS - sum(w for w, (name, _) in zip(weights, near.terms, strict=True) if name != "errors")
+        of_mean = 2**WEIGHT_BITS - sum(weights[: near.n_values]) - weights[-1]
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
         prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
 
@@ -167,8 +184,7 @@ class ParityStage:
         In eighths and units of 2^-ACTIVITY_BITS, over the span.
         """
         near, known = self.near, self.known
-        sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in near.shells]
-        most = 8 * known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
+        most = 8 * known.high * sum(map(mul, weights, near.sizes_of_shells))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
         out, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
 
@@ -183,13 +199,13 @@ class ParityStage:
 
     def _classes(self, prediction: Ints, activities: Ints) -> tuple[NDArray[np.uint8], Work]:
         """Return the array of the classes of all voxels, (n,), and what fills some planes of it."""
-        within = np.array(_edges(self.known.step, int(np.iinfo(activities.dtype).max)), activities.dtype)
+        edges = edges_of(self.known.step, int(np.iinfo(activities.dtype).max))
         out, is_fine = np.empty(self.size, np.uint8), self.known.step == 1
 
         def work(planes: slice) -> None:
             """Classify some planes."""
             flat, origin, shape = self._part(planes)
-            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, within, is_fine, out[flat])
+            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, *edges, is_fine, out[flat])
 
         return out, work
 
