@@ -171,7 +171,7 @@ def _may_be_smaller_without_loss(values: NDArray[Any], nbytes: int) -> bool:
     They take more than a byte for every value that occurs, and about what its bytes take if each place has a code.
     """
     sample = values.ravel()[:: max(1, values.size // SAMPLE_VOXELS)]
-    if len(np.unique(sample)) > sample.size // 2:
+    if len(distinct(sample)) > sample.size // 2:
         return False
     occurring = distinct(values.view(f"u{values.dtype.itemsize}"))
     bits = 0.0
