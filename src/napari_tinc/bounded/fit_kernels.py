@@ -353,7 +353,7 @@ def fit_prediction(
             some = np.float32(0.0)
             for i in range(size):
                 some += abs(part[i])
-            total += some
+            total += float(some)
             if round_:
                 around = spread[first : first + size]
                 for i in range(size):

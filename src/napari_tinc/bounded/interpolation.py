@@ -52,7 +52,8 @@ def _code_stages(
     """
     size = tuple(-(-n // 2**last) for n in shape)
     dtype = dtype_of(high)
-    box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
+    box = np.full(size, first, dtype)
+    errors = np.zeros([(n + 1) // 2 for n in size], dtype)  # of every second voxel along each axis: no others are used
 
     with Workers() as workers:
 
@@ -60,14 +61,20 @@ def _code_stages(
             """Begin a level, with the voxels of the coarser levels."""
             step = 2 * bounds(level + last) + 1
             known = Level(high, step, box[place].shape, dtype, background, workers=workers)
-            known.add((0, 0, 0), box[place], errors[place])
+            known.add((0, 0, 0), box[place], errors[_halved(place)])
             return known
 
         for stage, place in stages(size, new_level):
             check()
             coded = code_stage(stage, place)
-            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], errors[place])
+            kept = errors[_halved(place)] if level_of(place) else None
+            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], kept)
     return box
+
+
+def _halved(place: Place) -> Place:
+    """Return the place of voxels in an array that has every second one along each axis."""
+    return tuple(slice(side.start // 2 if side.start else None, None, side.step // 2) for side in place)
 
 
 class Coded(NamedTuple):

@@ -219,7 +219,8 @@ def quantize(
 @compiled
 def place(
     prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_], background: int, origin: int,
-    plane: int, row: int, step: int, high: int, box: Ints, box_errors: Ints, values: Ints, errors: Ints,
+    plane: int, row: int, step: int, high: int, keeps_errors: bool, box: Ints, box_errors: Ints, values: Ints,
+    errors: Ints,
 ) -> None:  # fmt: skip
     """Put the values of a stage, and the errors of their prediction in eighths, where they belong.
 
@@ -227,7 +228,7 @@ def place(
     ----------
     coded : steps from the prediction, see :func:`quantize`.
     is_background : which voxels are background, which counts as predicted without an error; empty if none is.
-    box, box_errors : the places of the voxels in the box, (z, y, x).
+    box, box_errors : the places of the voxels in the box, (z, y, x); errors are put there if ``keeps_errors``.
     values, errors : the padded arrays of the parity, flat.
     """
     nz, ny, nx = box.shape
@@ -250,7 +251,9 @@ def place(
                 into_errors[i] = error
             for i in range(nx):
                 box[z, y, i] = into[i]
-                box_errors[z, y, i] = into_errors[i]
+            if keeps_errors:
+                for i in range(nx):
+                    box_errors[z, y, i] = into_errors[i]
 
 
 @compiled

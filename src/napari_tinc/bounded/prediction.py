@@ -260,9 +260,12 @@ class ParityStage:
 
     def place(
         self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
-        errors: Ints,
+        errors: Ints | None,
     ) -> None:  # fmt: skip
-        """Add the voxels to what is known, and put them and their errors into their places, (z, y, x)."""
+        """Add the voxels to what is known, and put them and their errors into their places, (z, y, x).
+
+        No errors are kept if there are no places for them.
+        """
         known, number = self.known, index_of(self.parity)
         masked = np.zeros(0, np.bool_) if is_background is None else is_background
 
@@ -271,7 +274,8 @@ class ParityStage:
             flat, origin, _ = self._part(planes)
             kernels.place(
                 prediction, coded[flat], masked[flat] if len(masked) else masked, known.background, origin, self._plane,
-                self._row, known.step, known.high, box[planes], errors[planes], known.values[number].reshape(-1),
+                self._row, known.step, known.high, errors is not None, box[planes],
+                (box if errors is None else errors)[planes], known.values[number].reshape(-1),
                 known.errors[number].reshape(-1),
             )  # fmt: skip
 

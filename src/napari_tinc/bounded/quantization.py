@@ -193,8 +193,7 @@ def _to_ranks(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, I
     shift, low, ulp, low_bits = 0, 0, 1.0, None
     if original.dtype.kind != "f":
         lowest, highest = int(original.min()), int(original.max())
-        integers = original.astype(np.int32 if original.itemsize < 4 else np.int64)
-        integers -= lowest
+        integers = original.astype(np.int32 if original.itemsize < 4 else np.int64) - lowest
     else:
         magnitudes = _magnitudes(original)
         union = int(np.bitwise_or.reduce(magnitudes, axis=None))

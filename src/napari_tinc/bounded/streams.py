@@ -194,7 +194,7 @@ def join_tables(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
     for table in range(n - 1):
         gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
     while n > 1:
-        best = np.argmax(gains[: n - 1])
+        best = int(np.argmax(gains[: n - 1]))
         if gains[best] < 0:
             break
         counts[best + 1] += counts[best]
