@@ -27,50 +27,54 @@ def structural_similarity(original: Floats, other: Floats, window: tuple[int, in
     """
     wz, wy, wx = window
     nz, ny, nx = original.shape
-    _, my, mx = out.shape
+    mx = out.shape[2]
     count = wz * wy * wx
     unbiased = count / (count - 1)
-    # Both, their squares and their product: of the voxels of a row, and summed over windows of a row and of a plane.
-    terms, rows, planes = np.empty((5, nx)), np.empty((5, ny, mx)), np.empty((wz, 5, my, mx))
-    sums = np.empty((5, mx))
+    # Of both, of the sum of their squares and of their product: sums over windows along z, then y, then x.
+    along_z, along_y, sums = np.zeros((4, ny, nx)), np.empty((4, nx)), np.empty((4, mx))
     for z in range(nz):
         for y in range(ny):
-            for x in range(nx):
-                a, b = original[z, y, x], other[z, y, x]
-                terms[0, x] = a
-                terms[1, x] = b
-                terms[2, x] = a * a
-                terms[3, x] = b * b
-                terms[4, x] = a * b
-            for k in range(5):
-                into = rows[k, y]
-                into[:] = terms[k, :mx]
-                for d in range(1, wx):
-                    term = terms[k, d : d + mx]
-                    for x in range(mx):
-                        into[x] += term[x]
-        for k in range(5):
-            for y in range(my):
-                total = planes[z % wz, k, y]
-                total[:] = rows[k, y]
-                for d in range(1, wy):
-                    row = rows[k, y + d]
-                    for x in range(mx):
-                        total[x] += row[x]
+            _add_terms(original[z, y], other[z, y], 1.0, along_z[:, y])
+            if z >= wz:
+                _add_terms(original[z - wz, y], other[z - wz, y], -1.0, along_z[:, y])
         if z < wz - 1:
             continue
-        for y in range(my):
-            for k in range(5):
+        along_y[:] = 0.0
+        for y in range(ny):
+            for k in range(4):
+                total, row = along_y[k], along_z[k, y]
+                for x in range(nx):
+                    total[x] += row[x]
+                if y >= wy:
+                    row = along_z[k, y - wy]
+                    for x in range(nx):
+                        total[x] -= row[x]
+            if y < wy - 1:
+                continue
+            for k in range(4):
                 total = sums[k]
-                total[:] = planes[0, k, y]
-                for plane in range(1, wz):
-                    row = planes[plane, k, y]
+                total[:] = along_y[k, :mx]
+                for d in range(1, wx - 1, 2):
+                    one, two = along_y[k, d : d + mx], along_y[k, d + 1 : d + 1 + mx]
                     for x in range(mx):
-                        total[x] += row[x]
-            into = out[z - wz + 1, y]
+                        total[x] += one[x] + two[x]
+            into = out[z - wz + 1, y - wy + 1]
             for x in range(mx):
                 a, b = sums[0, x] / count, sums[1, x] / count
-                of_a, of_b = unbiased * (sums[2, x] / count - a * a), unbiased * (sums[3, x] / count - b * b)
-                of_both = unbiased * (sums[4, x] / count - a * b)
-                above = (2 * a * b + LUMINANCE) * (2 * of_both + CONTRAST)
-                into[x] = above / ((a * a + b * b + LUMINANCE) * (of_a + of_b + CONTRAST))
+                squares, product = a * a + b * b, a * b
+                of_each = unbiased * (sums[2, x] / count - squares)
+                of_both = unbiased * (sums[3, x] / count - product)
+                above = (2 * product + LUMINANCE) * (2 * of_both + CONTRAST)
+                into[x] = above / ((squares + LUMINANCE) * (of_each + CONTRAST))
+
+
+@compiled_fast
+def _add_terms(one: Floats, other: Floats, sign: float, sums: Floats) -> None:
+    """Add a row of both, of the sum of their squares and of their product to ``sums``, (4, n); or subtract them."""
+    first, second, squares, products = sums[0], sums[1], sums[2], sums[3]
+    for x in range(len(one)):
+        a, b = one[x], other[x]
+        first[x] += sign * a
+        second[x] += sign * b
+        squares[x] += sign * (a * a + b * b)
+        products[x] += sign * (a * b)

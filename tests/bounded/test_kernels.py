@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from napari_tinc import compiled
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import fit_kernels
+from napari_tinc.bounded import fit_kernels, kernels
 from napari_tinc.bounded.entropy import POWERS, Reader, Writer, categorical
+from napari_tinc.bounded.prediction import edges_of
 from napari_tinc.bounded.workers import LEAST_VOXELS, in_threads, side_by_side
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
@@ -95,12 +96,27 @@ def test_an_error_in_one_of_several_threads_is_raised() -> None:
 def test_fits_of_any_terms_give_numbers(scale: float, spread: float) -> None:
     rng = np.random.default_rng(0)
     for terms in (scale * rng.normal(size=(5, 10)), np.full((7, 300), scale), scale * np.eye(6, 12)):
-        target, weights = rng.choice([-1.0, 1.0], terms.shape[1]) * 2.0**39, np.zeros(len(terms))
-        around = np.where(rng.random(len(target)) < 0.5, 0.0, spread)
-        fit_kernels.fit_prediction(terms, target, around, 8.0, 3, weights)
+        terms, weights = terms.astype(np.float32), np.zeros(len(terms))
+        target = rng.choice(np.array([-1, 1], np.float32), terms.shape[1]) * np.float32(2.0**39)
+        around = np.where(rng.random(len(target)) < 0.5, 0.0, spread).astype(np.float32)
+        assert fit_kernels.fit_prediction(terms, target, around, np.ones(len(target), bool), 8.0, 3, 0.0, weights)
         assert np.isfinite(weights).all()
         fit_kernels.fit_activity(np.abs(terms), np.abs(target), 8.0, 3, weights)
         assert np.isfinite(weights).all() and (weights >= 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("step", [1, 3, 999, 2**17 + 1])
+def test_a_class_counts_the_edges_up_to_an_activity(step: int, dtype: Any) -> None:
+    rng, most = np.random.default_rng(0), int(np.iinfo(dtype).max)
+    table = edges_of(step, most)
+    edges = table.edge_in[table.edge_in < np.iinfo(np.int64).max]
+    assert edges[0] == step * 128 and edges[1] == step * 181 and (np.diff(edges) > 0).all()
+    drawn = (2.0 ** rng.uniform(0, np.log2(float(most)) - 0.01, 4000)).astype(np.int64)
+    activities = np.concatenate([[0, 1, most - 1], edges - 1, edges, drawn]).astype(dtype)
+    n, classes = len(activities), np.empty(len(activities), np.uint8)
+    kernels.classify(np.zeros(n, dtype), activities, 0, n, n, (1, 1, n), *table, False, classes)
+    assert (classes == 2 * np.searchsorted(edges, activities, side="right")).all()
 
 
 SHOW_CODE = """

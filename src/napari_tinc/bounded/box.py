@@ -22,7 +22,9 @@ from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, distinct, en
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
 
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
-LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; preset 3 takes 5 MiB.
+LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; this dictionary takes 5 MiB:
+LZMA_DICTIONARY = 2**22  # floats are found again at most this many bytes away.
+LZMA_DEPTH = 2  # A search for what repeats looks at so many places; more take longer and find next to nothing.
 LZMA_PIECE = 2**18  # Bytes that are compressed between two calls of check.
 
 
@@ -74,7 +76,7 @@ def encode_and_decode(
         candidates.append(masked_box)
     if not bound and dtype.kind == "f" and len(distinct(bits)) <= bits.size / 2:
         # Symmetric maps and resampled volumes repeat floats exactly, but far away, where no prediction looks.
-        candidates.append((bytes([BoxKind.REPEATS]) + _compress(original.tobytes(), check), original))
+        candidates.append((bytes([BoxKind.REPEATS]) + _compress(original, check), original))
     if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # under any bound, as the values may be labels
         check()
         label_values, indices = np.unique(bits, return_inverse=True)
@@ -166,9 +168,14 @@ def _decode_masked(data: bytes, shape: tuple[int, ...], dtype: np.dtype[Any], ch
     return np.where(mask == 0, decode_box(data[end:], shape, dtype, check), mask.view(dtype))
 
 
-def _compress(data: bytes, check: Check) -> bytes:
-    """Compress bytes as an .xz stream."""
-    compressor = lzma.LZMACompressor(preset=3)
+def _compress(values: NDArray[Any], check: Check) -> bytes:
+    """Compress the bytes of values as an .xz stream that tells the bytes of a value apart."""
+    data, position = values.tobytes(), values.itemsize.bit_length() - 1
+    chain: dict[str, Any] = {
+        "id": lzma.FILTER_LZMA2, "dict_size": LZMA_DICTIONARY, "lc": 0, "lp": position, "pb": position,
+        "mode": lzma.MODE_FAST, "mf": lzma.MF_HC4, "depth": LZMA_DEPTH, "nice_len": 128,
+    }  # fmt: skip
+    compressor = lzma.LZMACompressor(filters=[chain])
     parts = []
     for first in range(0, len(data), LZMA_PIECE):
         check()

@@ -61,18 +61,10 @@ class Tables:
         counts = np.zeros((MAX_CLASSES, MAX_TOKEN + 1), np.int64)
         for classes, tokens in stages:
             streams.count_tokens(counts, classes, tokens)
-        runs = counts.astype(np.float64)
-        ends = np.flatnonzero(runs.any(axis=1))
-        runs = runs[ends]
-        while len(runs) > 1:
-            bits = _bits_of_tables(runs)
-            gains = bits[:-1] + bits[1:] - _bits_of_tables(runs[:-1] + runs[1:])
-            best = int(np.argmax(gains))
-            if gains[best] < 0:
-                break
-            runs[best + 1] += runs[best]
-            runs, ends = np.delete(runs, best, axis=0), np.delete(ends, best)
-        return cls((ends + 1).tolist(), [_costs_of_tokens(run) for run in runs])
+        ends = np.flatnonzero(counts.any(axis=1))
+        runs = counts[ends].astype(np.float64)
+        n = streams.join_tables(runs, ends)
+        return cls((ends[:n] + 1).tolist(), [_costs_of_tokens(run) for run in runs[:n]])
 
     def write(self, writer: Writer) -> None:
         """Write the tables: how many, and for each its classes, its number of tokens and their costs."""
@@ -118,14 +110,6 @@ def _check_classes(models: Models, classes: NDArray[np.uint8]) -> None:
     """Raise ValueError if a class is beyond all tables."""
     if classes.size and classes.max() >= len(models.table_of):
         raise ValueError(f"class of a voxel is {classes.max()}, expected one below {len(models.table_of)}")
-
-
-def _bits_of_tables(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Estimate the bits of the tokens that each row counts, and of a table for them, (n,)."""
-    totals = counts.sum(axis=1)
-    logarithms = np.log2(np.maximum(counts, 1))
-    n_tokens = counts.shape[1] - np.argmax(counts[:, ::-1] > 0, axis=1)
-    return totals * np.log2(totals) - (counts * logarithms).sum(axis=1) + 4 * n_tokens + 8
 
 
 def _costs_of_tokens(counts: NDArray[np.float64]) -> NDArray[np.int64]:

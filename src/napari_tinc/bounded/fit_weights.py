@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,62 +18,60 @@ MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by 
 FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
 FIT_SAMPLES = 24000  # This many voxels of a stage are fitted to, at most,
 FIT_SHARE = 3  # and one of this many,
-LEAST_SAMPLES = 8000  # but at least this many if there are as many.
+LEAST_SAMPLES = 12000  # but at least this many if there are as many.
 FIT_ROUNDS = 3  # Rounds of weighted least squares.
 
 
 def fit_weights(
-    stage: ParityStage, wanted: Ints, voxels: NDArray[np.int64] | None, before: list[int], check: Check
+    stage: ParityStage, wanted: Ints, counted: NDArray[np.bool_] | None, before: list[int], check: Check
 ) -> tuple[list[int], list[int]] | None:
     """Fit weights that make the errors of a stage small, and weights of the activity that foresee their size.
 
     Parameters
     ----------
     wanted : the integers of the stage, (z, y, x).
-    voxels : indices of the voxels that count, into the flat stage; None for all.
+    counted : which voxels of the flat stage count; None for all.
     before : weights that hold if nothing is stored.
 
     Returns
     -------
     Both lists of weights as stored integers; None if new weights hardly pay.
     """
-    count = stage.size if voxels is None else len(voxels)
-    if count < len(stage.terms):
+    known, near, offsets, step = stage.known, stage.near, stage.offsets, stage.known.step
+    n_terms, n_shells = len(near.terms), len(near.shells)
+    count = stage.size if counted is None else int(np.count_nonzero(counted))
+    if count < n_terms:
         return None
-    sampled = stage.sampled(_sample(count) if voxels is None else voxels[_sample(count)], wanted)
-    terms = sampled.terms()
+    n_samples = min(FIT_SAMPLES, max(LEAST_SAMPLES, count // FIT_SHARE))
+    places, of_runs, is_counted = fit_kernels.choose_runs(
+        wanted, np.zeros(0, np.bool_) if counted is None else counted, *stage.layout, n_samples, _random()
+    )
+    values, errors = known.values.reshape(-1), known.errors.reshape(-1)
+    samples = np.empty((n_terms + n_shells, len(of_runs)), np.float32)
+    target, spread = np.empty((2, len(of_runs)), np.float32)
+    terms, shells = samples[:n_terms], samples[n_terms:]
+    fit_kernels.sample_terms(
+        values, errors, places, of_runs, is_counted, offsets.values, near.values_of % (n_terms + 1), near.scales,
+        near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
+        offsets.spread[near.spread_of == 0], terms, target, spread,
+    )  # fmt: skip
     check()
-    target = ((sampled.wanted << 3) - sampled.base).astype(np.float64)
-    unit = 8.0 * stage.known.step
-    weights = np.array(before) / 2**WEIGHT_BITS
-    few = np.abs(target[::8] - weights @ terms[:, ::8])
-    if float(np.log2(1 + 2 * few / unit).mean()) * count < 20 * len(weights):  # bits of all errors
+    unit, weights = 8.0 * step, np.array(before) / 2**WEIGHT_BITS
+    few_bits = 20 * n_terms / count
+    if not fit_kernels.fit_prediction(terms, target, spread, is_counted, unit, FIT_ROUNDS, few_bits, weights):
         return None
-    fit_kernels.fit_prediction(terms, target, sampled.spread(), unit, FIT_ROUNDS, weights)
     check()
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
-    centres = (sampled.at(stage.predict(stored)) + 4) >> 3
-    shells = sampled.shells(centres)
-    check()
-    step = stage.known.step  # only whole steps are coded
-    foreseen = 8.0 * step * ((np.abs(sampled.wanted - centres) + step // 2) // step)
-    activity = np.empty(len(shells))
-    fit_kernels.fit_activity(shells, foreseen, unit, FIT_ROUNDS, activity)
-    quantized = np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64)
-    return stored, quantized.tolist()
+    activity = np.empty(n_shells)
+    fit_kernels.sample_shells(
+        values, errors, stage.predict(stored), places, of_runs, is_counted, offsets.spread, near.spread_of,
+        offsets.sizes, near.sizes_of, step, shells, target,
+    )  # fmt: skip
+    fit_kernels.fit_activity(shells, target, unit, FIT_ROUNDS, activity)
+    return stored, np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
 
 
-@lru_cache(maxsize=64)
-def _sample(count: int) -> NDArray[np.int64]:
-    """Return the numbers of the voxels that are fitted to, of so many: one at random in each of as many equal parts.
-
-    Every second one is in the first half.
-    """
-    n_samples = min(FIT_SAMPLES, max(LEAST_SAMPLES, count // FIT_SHARE), count)
-    chosen = np.arange(count)
-    if n_samples < count:
-        within = np.random.default_rng(0).random(n_samples)
-        chosen = ((np.arange(n_samples) + within) * (count / n_samples)).astype(np.int64)
-    chosen = np.concatenate([chosen[::2], chosen[1::2]])
-    chosen.flags.writeable = False
-    return chosen
+@cache
+def _random() -> NDArray[np.float64]:
+    """Return the same random numbers from 0 to 1 for all fits: one for each run, which may be of one voxel only."""
+    return np.random.default_rng(0).random(FIT_SAMPLES)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..control import Check, never
 from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
-from .neighbours import ORBITS, Parity
+from .neighbours import Parity
 from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, stages
 from .shaping import Aims, dead_zones, level_of
 from .workers import Workers
@@ -52,7 +52,8 @@ def _code_stages(
     """
     size = tuple(-(-n // 2**last) for n in shape)
     dtype = dtype_of(high)
-    box, errors = np.full(size, first, dtype), np.zeros(size, dtype)
+    box = np.full(size, first, dtype)
+    errors = np.zeros([(n + 1) // 2 for n in size], dtype)  # of every second voxel along each axis: no others are used
 
     with Workers() as workers:
 
@@ -60,14 +61,20 @@ def _code_stages(
             """Begin a level, with the voxels of the coarser levels."""
             step = 2 * bounds(level + last) + 1
             known = Level(high, step, box[place].shape, dtype, background, workers=workers)
-            known.add((0, 0, 0), box[place], errors[place])
+            known.add((0, 0, 0), box[place], errors[_halved(place)])
             return known
 
         for stage, place in stages(size, new_level):
             check()
             coded = code_stage(stage, place)
-            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], errors[place])
+            kept = errors[_halved(place)] if level_of(place) else None
+            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], kept)
     return box
+
+
+def _halved(place: Place) -> Place:
+    """Return the place of voxels in an array that has every second one along each axis."""
+    return tuple(slice(side.start // 2 if side.start else None, None, side.step // 2) for side in place)
 
 
 class Coded(NamedTuple):
@@ -102,9 +109,9 @@ class _WeightsByParity:
         terms, weights, activity = self._of.get(stage.parity, ([], [], []))
         if terms == stage.terms:
             return weights, activity
-        counts = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in stage.shells]
-        first = 2**ACTIVITY_BITS // 2 // counts[0]
-        return [0] * len(stage.terms), [first] + [0] * (len(counts) - 1)
+        sizes = stage.near.sizes_of_shells
+        first = 2**ACTIVITY_BITS // 2 // sizes[0]
+        return [0] * len(stage.terms), [first] + [0] * (len(sizes) - 1)
 
     def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
         """Take over other weights, from this stage on."""
@@ -204,7 +211,7 @@ def encode_integers(
         weights, activity_weights = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = fit_weights(stage, wanted, None if left_out is None else np.flatnonzero(~left_out), weights, check)
+            fitted = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
             if fitted is not None:
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)

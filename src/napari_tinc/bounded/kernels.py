@@ -17,6 +17,9 @@ from ..compiled import compiled
 
 CHUNK = 1024  # Places that are worked on at a time, so that sums stay in the cache.
 TAPS = 4  # Neighbours that are added at a time; lists of them are filled up with weights of 0.
+EDGE_SHIFT = (
+    50  # Without these low bits a float64 tells its power of two, and the quarter of it: at most one edge each.
+)
 WEIGHT_BITS = 8  # A stored weight of a prediction is in units of 2^-8.
 
 Ints = NDArray[Any]  # int32 or int64
@@ -155,23 +158,31 @@ def activity(
 
 @compiled
 def classify(
-    prediction: Ints, activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], edges: Ints,
-    is_fine: bool, classes: NDArray[np.uint8],
+    prediction: Ints, activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], first: int,
+    before: NDArray[np.uint8], edge_in: NDArray[np.int64], is_fine: bool, classes: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Put the class of every voxel of a stage into ``classes``: twice the number of edges up to its activity.
 
     One more if ``is_fine`` and the prediction is a quarter or more from the nearest integer.
+
+    Parameters
+    ----------
+    first, before, edge_in : a table of edges, see :class:`.prediction.Edges`.
     """
-    n = shape[2]
+    n, last = shape[2], len(before) - 1
+    numbers = np.empty(n)
+    bits = numbers.view(np.int64)
     for z in range(shape[0]):
         for y in range(shape[1]):
             at = origin + z * plane + y * row
             out = classes[(z * shape[1] + y) * n :][:n]
             values, predicted = activities[at : at + n], prediction[at : at + n]
-            out[:] = 0
-            for edge in edges:
-                for i in range(n):
-                    out[i] += np.uint8(2) * np.uint8(values[i] >= edge)
+            for i in range(n):
+                value = np.int64(values[i])
+                numbers[i] = np.float64(value & ~2047 if value >= 2**53 else value)  # exact
+            for i in range(n):
+                step = min(max((bits[i] >> EDGE_SHIFT) - first, 0), last)
+                out[i] = 2 * (before[step] + np.uint8(values[i] >= edge_in[step]))
             if is_fine:
                 for i in range(n):
                     out[i] += np.uint8(abs(predicted[i] - (((predicted[i] + 4) >> 3) << 3)) >= 2)
@@ -208,7 +219,8 @@ def quantize(
 @compiled
 def place(
     prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_], background: int, origin: int,
-    plane: int, row: int, step: int, high: int, box: Ints, box_errors: Ints, values: Ints, errors: Ints,
+    plane: int, row: int, step: int, high: int, keeps_errors: bool, box: Ints, box_errors: Ints, values: Ints,
+    errors: Ints,
 ) -> None:  # fmt: skip
     """Put the values of a stage, and the errors of their prediction in eighths, where they belong.
 
@@ -216,7 +228,7 @@ def place(
     ----------
     coded : steps from the prediction, see :func:`quantize`.
     is_background : which voxels are background, which counts as predicted without an error; empty if none is.
-    box, box_errors : the places of the voxels in the box, (z, y, x).
+    box, box_errors : the places of the voxels in the box, (z, y, x); errors are put there if ``keeps_errors``.
     values, errors : the padded arrays of the parity, flat.
     """
     nz, ny, nx = box.shape
@@ -239,7 +251,9 @@ def place(
                 into_errors[i] = error
             for i in range(nx):
                 box[z, y, i] = into[i]
-                box_errors[z, y, i] = into_errors[i]
+            if keeps_errors:
+                for i in range(nx):
+                    box_errors[z, y, i] = into_errors[i]
 
 
 @compiled

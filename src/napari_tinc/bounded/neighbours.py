@@ -42,16 +42,21 @@ class Neighbours(NamedTuple):
     Attributes
     ----------
     terms : kinds and offsets of the terms that a prediction adds, weighted, to the mean of the nearest neighbours.
+    n_values : how many of these are of values: the first ones. Then come those of errors, and the mean along lines.
+    sizes_of_terms : by how much the weight of each term counts in the largest sum.
     values, values_of, scales : neighbours whose values count, the number of the term of each (-1 for the mean), and
         its weight in that term, in eighths.
     errors, errors_of : neighbours whose errors count, and the number of the term of each.
     pairs, norms : opposite neighbours, (n, 2, 4), and their squared distances.
     shells : kinds and offsets of the terms of the activity.
+    sizes_of_shells : how many neighbours each has.
     spread, spread_of, sizes, sizes_of : neighbours of these, and the number of the term of each.
     votes : weight of each neighbour of ``spread`` where background is counted.
     """
 
     terms: list[tuple[str, Parity]]
+    n_values: int
+    sizes_of_terms: list[int]
     values: NDArray[np.int64]
     values_of: NDArray[np.int64]
     scales: NDArray[np.int64]
@@ -60,6 +65,7 @@ class Neighbours(NamedTuple):
     pairs: NDArray[np.int64]
     norms: NDArray[np.float64]
     shells: list[tuple[str, list[Parity]]]
+    sizes_of_shells: list[int]
     spread: NDArray[np.int64]
     spread_of: NDArray[np.int64]
     sizes: NDArray[np.int64]
@@ -118,8 +124,11 @@ def neighbours_of(parity: Parity, known: tuple[bool, ...]) -> Neighbours:
         map(np.array, zip(*taps, strict=True)) for taps in (spread, sizes)
     )
     return Neighbours(
-        terms, value_taps, values_of, scales, error_taps, errors_of, np.array(pairs), np.array(norms),
-        shells, spread_taps, spread_of, size_taps, sizes_of, np.array(votes),
+        terms, sum(kind == "values" for kind, _ in terms),
+        [len(ORBITS[offset]) if kind == "errors" else 1 for kind, offset in terms],
+        value_taps, values_of, scales, error_taps, errors_of, np.array(pairs), np.array(norms),
+        shells, [sum(len(ORBITS[offset]) for offset in shell) for _, shell in shells],
+        spread_taps, spread_of, size_taps, sizes_of, np.array(votes),
     )  # fmt: skip
 
 

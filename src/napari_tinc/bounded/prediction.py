@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from operator import mul
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import fit_kernels, kernels
+from . import kernels
 from .entropy import MAX_CLASSES
 from .kernels import WEIGHT_BITS
-from .neighbours import ORBITS, ORDER, Neighbours, Parity, index_of, neighbour, neighbours_of, offsets_of
+from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
 from .workers import Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
@@ -67,13 +68,35 @@ class Level:
         self.known[number] = True
 
 
+class Edges(NamedTuple):
+    """The activities at which a class ends, in a table of the steps in which a float64 without its low bits grows.
+
+    Attributes
+    ----------
+    first : the number of the first step. The first and the last one have what is below and above, too.
+    before : uint8 (n,), how many edges are in steps before each one.
+    edge_in : int64 (n,), the edge in each step; an unreachable one if there is none.
+    """
+
+    first: int
+    before: NDArray[np.uint8]
+    edge_in: NDArray[np.int64]
+
+
 @lru_cache(maxsize=64)
-def _edges(step: int, most: int) -> list[int]:
-    """Return the activities at which a class ends, for a distance of the integers that can be coded, up to ``most``."""
+def edges_of(step: int, most: int) -> Edges:
+    """Return the edges up to ``most`` for a distance of the integers that can be coded."""
     unit = step << (3 + ACTIVITY_BITS)
-    edges = [max(1, unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2) for i in range(12)]
+    edges = [unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2 for i in range(12)]
     edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
-    return [edge for edge in edges if edge <= most]
+    edges = [edge for edge in edges if edge <= most]
+    steps = np.array([int(np.float64(edge & ~2047 if edge >= 2**53 else edge).view(np.int64)) for edge in edges])
+    steps >>= kernels.EDGE_SHIFT
+    first = int(steps[0]) - 1
+    numbers = np.arange(first, int(steps[-1]) + 2)
+    edge_in = np.full(len(numbers), np.iinfo(np.int64).max)
+    edge_in[steps - first] = edges
+    return Edges(first, np.searchsorted(steps, numbers).astype(np.uint8), edge_in)
 
 
 class ParityStage:
@@ -85,7 +108,7 @@ class ParityStage:
     def __init__(self, known: Level, parity: Parity, shape: tuple[int, int, int]) -> None:
         self.known, self.parity, self.shape = known, parity, shape
         self.size = math.prod(shape)
-        self._near = neighbours_of(parity, tuple(known.known))
+        self.near = neighbours_of(parity, tuple(known.known))
         self.offsets = offsets_of(parity, tuple(known.known), tuple(known.strides.tolist()))
         self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
         _, self._plane, self._row, _ = known.strides.tolist()
@@ -94,12 +117,7 @@ class ParityStage:
     @property
     def terms(self) -> list[tuple[str, Parity]]:
         """Terms that the prediction adds, weighted, to the mean of the nearest neighbours: kind and offset of each."""
-        return self._near.terms
-
-    @property
-    def shells(self) -> list[tuple[str, list[Parity]]]:
-        """Terms whose weighted sum is the activity: kind and offsets of each."""
-        return self._near.shells
+        return self.near.terms
 
     def is_known(self, offset: Parity) -> bool:
         """Return whether the neighbours at an offset are known."""
@@ -143,11 +161,10 @@ class ParityStage:
 
     def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
         """Return the array of a prediction, and what fills some planes of it."""
-        near, known, offsets = self._near, self.known, self.offsets
-        sizes = [len(ORBITS[offset]) if name == "errors" else 1 for name, offset in near.terms]
-        most = 8 * known.high * (2**WEIGHT_BITS + sum(abs(w) * n for w, n in zip(weights, sizes, strict=True)))
+        near, known, offsets = self.near, self.known, self.offsets
+        most = 8 * known.high * (2**WEIGHT_BITS + sum(map(mul, map(abs, weights), near.sizes_of_terms)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
-        of_mean = 2**WEIGHT_BITS - sum(w for w, (name, _) in zip(weights, near.terms, strict=True) if name != "errors")
+        of_mean = 2**WEIGHT_BITS - sum(weights[: near.n_values]) - weights[-1]
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
         prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
 
@@ -166,9 +183,8 @@ class ParityStage:
 
         In eighths and units of 2^-ACTIVITY_BITS, over the span.
         """
-        near, known = self._near, self.known
-        sizes = [sum(len(ORBITS[offset]) for offset in offsets) for _, offsets in near.shells]
-        most = 8 * known.high * sum(w * n for w, n in zip(weights, sizes, strict=True))
+        near, known = self.near, self.known
+        most = 8 * known.high * sum(map(mul, weights, near.sizes_of_shells))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
         out, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
 
@@ -183,13 +199,13 @@ class ParityStage:
 
     def _classes(self, prediction: Ints, activities: Ints) -> tuple[NDArray[np.uint8], Work]:
         """Return the array of the classes of all voxels, (n,), and what fills some planes of it."""
-        within = np.array(_edges(self.known.step, int(np.iinfo(activities.dtype).max)), activities.dtype)
+        edges = edges_of(self.known.step, int(np.iinfo(activities.dtype).max))
         out, is_fine = np.empty(self.size, np.uint8), self.known.step == 1
 
         def work(planes: slice) -> None:
             """Classify some planes."""
             flat, origin, shape = self._part(planes)
-            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, within, is_fine, out[flat])
+            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, *edges, is_fine, out[flat])
 
         return out, work
 
@@ -219,7 +235,7 @@ class ParityStage:
             flat, origin, shape = self._part(planes)
             kernels.emptiness(
                 self.known.values.reshape(-1), self.known.background, origin, self._plane, self._row, shape, taps,
-                self._near.votes, out[flat],
+                self.near.votes, out[flat],
             )  # fmt: skip
 
         self.known.workers.share(self.shape, work)
@@ -244,9 +260,12 @@ class ParityStage:
 
     def place(
         self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
-        errors: Ints,
+        errors: Ints | None,
     ) -> None:  # fmt: skip
-        """Add the voxels to what is known, and put them and their errors into their places, (z, y, x)."""
+        """Add the voxels to what is known, and put them and their errors into their places, (z, y, x).
+
+        No errors are kept if there are no places for them.
+        """
         known, number = self.known, index_of(self.parity)
         masked = np.zeros(0, np.bool_) if is_background is None else is_background
 
@@ -255,7 +274,8 @@ class ParityStage:
             flat, origin, _ = self._part(planes)
             kernels.place(
                 prediction, coded[flat], masked[flat] if len(masked) else masked, known.background, origin, self._plane,
-                self._row, known.step, known.high, box[planes], errors[planes], known.values[number].reshape(-1),
+                self._row, known.step, known.high, errors is not None, box[planes],
+                (box if errors is None else errors)[planes], known.values[number].reshape(-1),
                 known.errors[number].reshape(-1),
             )  # fmt: skip
 
@@ -264,71 +284,6 @@ class ParityStage:
             kernels.repeat_faces(known.values[number], *self.shape, PAD)
             kernels.repeat_faces(known.errors[number], *self.shape, PAD)
             known.known[number] = True
-
-    def sampled(self, voxels: NDArray[np.int64], wanted: Ints) -> SampledStage:
-        """Return the terms of some voxels, which are numbers of the flat stage, of which ``wanted`` is (z, y, x)."""
-        places, values = np.empty(len(voxels), np.int64), np.empty(len(voxels), np.int64)
-        fit_kernels.places_and_values(voxels, wanted, self._origin, self._plane, self._row, places, values)
-        return SampledStage(self, self._near, places, values)
-
-
-class SampledStage:
-    """Some voxels of a stage, of which all terms of the prediction and the activity are wanted one by one.
-
-    Attributes
-    ----------
-    wanted : the integers of these voxels, (n,).
-    base : mean of their nearest neighbours, in eighths.
-    """
-
-    def __init__(
-        self, stage: ParityStage, near: Neighbours, places: NDArray[np.int64], wanted: NDArray[np.int64]
-    ) -> None:  # fmt: skip
-        self.wanted, self._stage, self._near, self._places = wanted, stage, near, places
-        self._values, self._errors = stage.known.values.reshape(-1), stage.known.errors.reshape(-1)
-        self._sums = np.zeros((len(near.terms) + 1, len(places)))
-        rows = near.values_of % len(self._sums)  # the mean, which has the number -1, is in the last row
-        fit_kernels.add_neighbours(self._values, places, stage.offsets.values, rows, near.scales, self._sums)
-        self.base = self._sums[-1].astype(np.int64)
-
-    def terms(self) -> NDArray[np.float64]:
-        """Compute all terms of the prediction, (n_terms, n)."""
-        near, stage, out = self._near, self._stage, self._sums[:-1]
-        out[: sum(kind == "values" for kind, _ in near.terms)] -= self._sums[-1]
-        ones = np.ones(len(near.errors), np.int64)
-        fit_kernels.add_neighbours(self._errors, self._places, stage.offsets.errors, near.errors_of, ones, out)
-        most = 8 * stage.known.high
-        pairs = stage.offsets.pairs
-        fit_kernels.means_along_lines(self._values, self._places, pairs, near.norms, stage.noise, most, out[-1])
-        out[-1] -= self._sums[-1]
-        return out
-
-    def shells(self, centres: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Compute all terms of the activity around predictions, in whole integers, (n_shells, n)."""
-        near, out = self._near, np.zeros((len(self._near.shells), len(self._places)))
-        offsets = self._stage.offsets
-        self._add_distances(self._values, centres, offsets.spread, near.spread_of, 8.0, out)
-        self._add_distances(self._errors, np.zeros_like(centres), offsets.sizes, near.sizes_of, 1.0, out)
-        return out
-
-    def spread(self) -> NDArray[np.float64]:
-        """Return how far the nearest kind of neighbours are from their mean, on average, in eighths, (n,)."""
-        near, out = self._near, np.zeros((1, len(self._places)))
-        taps = self._stage.offsets.spread[near.spread_of == 0]
-        rows = np.zeros(len(taps), np.int64)
-        self._add_distances(self._values, (self.base + 4) >> 3, taps, rows, 8 / len(taps), out)
-        return out[0]
-
-    def _add_distances(
-        self, flat: Ints, centres: NDArray[np.int64], taps: NDArray[np.int64], rows: NDArray[np.int64], scale: float,
-        out: NDArray[np.float64],
-    ) -> None:  # fmt: skip
-        """Add how far neighbours at offsets are from ``centres``, multiplied, to their rows."""
-        fit_kernels.add_distances(flat, self._places, centres, taps, rows, scale, out)
-
-    def at(self, prediction: Ints) -> NDArray[np.int64]:
-        """Return what a prediction over the span has for the voxels."""
-        return prediction[self._places].astype(np.int64)
 
 
 Place = tuple[slice, ...]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..control import Check
 from . import interpolation
 from .entropy import Reader, Tables, Writer, categorical, tokens_of
+from .prediction import Ints
 from .shaping import reach
 
 # The fields of Head but for the table; bytes of the table and of the low bits; number of corrections.
@@ -187,23 +188,24 @@ def _to_grid(
     return Head(BoxKind.GRID, taper, 0, 0, lowest, high, min(fineness, high), step), integers, None
 
 
-def _to_ranks(
-    original: NDArray[Any], bound: float, taper: int
-) -> tuple[Head, NDArray[np.int64], NDArray[np.int64] | None]:
+def _to_ranks(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, Ints, NDArray[np.int64] | None]:
     """Turn values into ranks: integers themselves, or the bits of floats, which have the same order."""
-    shift, ulp = 0, 1.0
-    if original.dtype.kind == "f":
+    shift, low, ulp, low_bits = 0, 0, 1.0, None
+    if original.dtype.kind != "f":
+        lowest, highest = int(original.min()), int(original.max())
+        integers = original.astype(np.int32 if original.itemsize < 4 else np.int64) - lowest
+    else:
         magnitudes = _magnitudes(original)
         union = int(np.bitwise_or.reduce(magnitudes, axis=None))
         with np.errstate(all="ignore"):
             ulp = float(np.spacing(np.abs(original).max()).astype(np.float64))
         shift = 0 if bound >= ulp else (union & -union).bit_length() - 1 if union else 0
-    ranks = _ranks_of(original, shift)
-    lowest, highest = int(ranks.min()), int(ranks.max())
-    low = max(0, (highest - lowest).bit_length() - (interpolation.MAX_HIGH - 1).bit_length())
-    offsets = ranks.view(np.uint64) - np.uint64(lowest & (2**64 - 1))
-    low_bits = (offsets & np.uint64(2**low - 1)).astype(np.int64) if low else None
-    integers = (offsets >> np.uint64(low)).astype(np.int64)
+        ranks = _ranks_of(original, shift)
+        lowest, highest = int(ranks.min()), int(ranks.max())
+        low = max(0, (highest - lowest).bit_length() - (interpolation.MAX_HIGH - 1).bit_length())
+        offsets = ranks.view(np.uint64) - np.uint64(lowest & (2**64 - 1))
+        low_bits = (offsets & np.uint64(2**low - 1)).astype(np.int64) if low else None
+        integers = (offsets >> np.uint64(low)).astype(np.int64)
     high = (highest - lowest) >> low
     steps = 0 if low or not np.isfinite(ulp) else min(high, int(bound / ulp)) if bound < high * ulp else high
     head = Head(BoxKind.ORDERED, taper, shift, low, lowest, high, steps, 0.0)
@@ -216,7 +218,7 @@ def _to_ranks(
     return head, integers, None
 
 
-def _integers_that_occur(integers: NDArray[np.int64], high: int) -> NDArray[np.int64]:
+def _integers_that_occur(integers: Ints, high: int) -> NDArray[np.int64]:
     """Return the integers that occur, ascending; nothing if a quarter of them tells that a list of them cannot pay."""
     if high < integers.size:
         return np.flatnonzero(np.bincount(integers.ravel(), minlength=1))
@@ -226,14 +228,14 @@ def _integers_that_occur(integers: NDArray[np.int64], high: int) -> NDArray[np.i
 
 
 def distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the integers that occur, ascending. Sorting is faster than the hashes of np.unique where many differ."""
+    """Return the values that occur, ascending. Sorting is faster than the hashes of np.unique where many differ."""
     ordered = np.sort(values, axis=None)
     is_first = np.ones(ordered.size, np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
     return np.asarray(ordered[is_first])
 
 
-def _indices_in(table: NDArray[np.int64], integers: NDArray[np.int64], high: int) -> NDArray[np.int64]:
+def _indices_in(table: NDArray[np.int64], integers: Ints, high: int) -> NDArray[np.int64]:
     """Return the place of every integer in a table of all that occur."""
     if high >= integers.size:
         return np.searchsorted(table, integers)
@@ -256,20 +258,13 @@ def _magnitudes(values: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _ranks_of(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
-    """Return integers in the order of the values; -0 is just below 0.
-
-    Floats leave out the bits that are shifted out.
-    """
-    if values.dtype.kind != "f":
-        return values.astype(np.int64)
+    """Return integers in the order of floats, without the bits that are shifted out; -0 is just below 0."""
     magnitudes = _magnitudes(values) >> shift
     return np.where(values.view(f"i{values.dtype.itemsize}") < 0, -1 - magnitudes, magnitudes)
 
 
 def _values_of_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the values of ranks."""
-    if dtype.kind != "f":
-        return ranks.astype(dtype)
+    """Return the floats of ranks."""
     sign = np.int64(-(2 ** (8 * dtype.itemsize - 1)))
     bits = np.where(ranks < 0, ((-1 - ranks) << shift) | sign, ranks << shift)
     return bits.astype(f"<i{dtype.itemsize}").view(dtype)
@@ -284,7 +279,14 @@ def to_values(
             largest = float(np.finfo(dtype).max)
             values = np.clip(integers * np.float64(head.step) + np.float64(head.lowest), -largest, largest)
             return values.astype(dtype)
-        offsets = integers.astype(np.int64) if head.table is None else head.table[integers]
+        offsets = integers if head.table is None else head.table[integers]
+        if dtype.kind != "f":
+            values = offsets.astype(dtype)
+            values += np.array(head.lowest).astype(
+                dtype
+            )  # A sum beyond the range of the dtype comes round to the value.
+            return values
+        offsets = offsets.astype(np.int64)
         if low_bits is not None:
             offsets = (offsets << head.n_low_bits) | low_bits
         return _values_of_ranks(offsets + np.int64(head.lowest), head.shift, dtype)

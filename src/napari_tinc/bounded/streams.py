@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
+from ..compiled import compiled, compiled_fast
 
 PRECISION = 24  # Probabilities are multiples of 2^-24.
 LOOKUP_BITS = 8  # A search for a symbol begins at a place that these highest bits of a probability give.
@@ -166,6 +166,46 @@ def count_tokens(counts: NDArray[np.int64], classes: NDArray[np.uint8], tokens: 
     """Add the voxels of every class and token to ``counts``, (classes, tokens)."""
     for index in range(len(classes)):
         counts[classes[index], tokens[index]] += 1
+
+
+@compiled_fast
+def _bits_of_table(counts: NDArray[np.float64]) -> float:
+    """Estimate the bits of the tokens that are counted, and of a table for them."""
+    total, bits, n_tokens = 0.0, 8.0, 0
+    for token in range(len(counts)):
+        count = counts[token]
+        if count > 0:
+            total += count
+            bits -= count * np.log2(count)
+            n_tokens = token + 1
+    return bits + total * np.log2(max(total, 1.0)) + 4 * n_tokens
+
+
+@compiled_fast
+def join_tables(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
+    """Join the neighbours among tables of counted tokens, (tables, tokens), as long as that saves bits.
+
+    Return how many are left, which are the first of ``counts``; and of ``ends``, the last class of each.
+    """
+    n = len(counts)
+    bits, gains = np.empty(n), np.zeros(n)  # gains of joining a table with the next one
+    for table in range(n):
+        bits[table] = _bits_of_table(counts[table])
+    for table in range(n - 1):
+        gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
+    while n > 1:
+        best = int(np.argmax(gains[: n - 1]))
+        if gains[best] < 0:
+            break
+        counts[best + 1] += counts[best]
+        for table in range(best, n - 1):
+            counts[table], ends[table] = counts[table + 1], ends[table + 1]
+            bits[table], gains[table] = bits[table + 1], gains[table + 1]
+        n -= 1
+        bits[best] = _bits_of_table(counts[best])
+        for table in range(max(best - 1, 0), min(best + 1, n - 1)):
+            gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
+    return n
 
 
 @compiled

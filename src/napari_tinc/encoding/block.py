@@ -168,11 +168,18 @@ def code_block(values: NDArray[Any], bound: float, span: float | None, check: Ch
 def _may_be_smaller_without_loss(values: NDArray[Any], nbytes: int) -> bool:
     """Return whether floats may take fewer bytes without loss, since most values occur more than once.
 
-    They take more than a byte for every value that occurs.
+    They take more than a byte for every value that occurs, and about what its bytes take if each place has a code.
     """
     sample = values.ravel()[:: max(1, values.size // SAMPLE_VOXELS)]
-    is_repeated = len(np.unique(sample)) <= sample.size // 2
-    return is_repeated and len(distinct(values.view(f"u{values.dtype.itemsize}"))) < nbytes
+    if len(distinct(sample)) > sample.size // 2:
+        return False
+    occurring = distinct(values.view(f"u{values.dtype.itemsize}"))
+    bits = 0.0
+    for place in occurring.view(np.uint8).reshape(len(occurring), -1).T:
+        counts = np.bincount(place)
+        shares = counts[counts > 0] / len(occurring)
+        bits -= float((shares * np.log2(shares)).sum())
+    return len(occurring) * max(8.0, bits) / 8 < nbytes
 
 
 def coded_block(

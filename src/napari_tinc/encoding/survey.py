@@ -50,7 +50,14 @@ class Survey:
 
 
 def survey(
-    source: VolumeSource, tree: Octree, edge: int, control: Control, *, finite: bool = True, labels: bool = False
+    source: VolumeSource,
+    tree: Octree,
+    edge: int,
+    control: Control,
+    *,
+    finite: bool = True,
+    detailed: bool = True,
+    labels: bool = False,
 ) -> Iterator[Progress | Survey]:
     """Read every block once. No :class:`Survey` comes if it is cancelled.
 
@@ -59,6 +66,7 @@ def survey(
     tree : its leaves are the blocks.
     edge : voxels along a cell of the overview; 0 for none.
     finite : whether a value that is not finite is refused.
+    detailed : whether the details of blocks are wanted, which bytes are shared by; else they are 0.
     labels : whether values are labels. The overview then has the label in the middle of each cell, instead of a mean.
 
     Raises
@@ -83,8 +91,9 @@ def survey(
             empty[volume, index] = not known.any()
             values = np.where(known, values, _mean(values[known])).astype(source.dtype)
         low[volume, index], high[volume, index] = values.min(), values.max()
-        scale = span_of((low[volume, index], high[volume, index])) or 1.0
-        detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
+        if detailed:
+            scale = span_of((low[volume, index], high[volume, index])) or 1.0
+            detail[volume, index] = min(math.sqrt(detail_of(values, scale)) * scale, 1e300)
         if edge and labels:
             middles = [
                 (cell, np.minimum(cell * edge + edge // 2, n - 1))

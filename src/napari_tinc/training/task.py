@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of th
 # With other names, jobs that earlier versions have kept would not be recognised.
 OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
+
+version = cache(metadata.version)  # It takes milliseconds to read.
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...bounded.quantization import distinct
 from ...format.fill import MOST_VALUES, Fill, fits, is_fill
 from ...io.read_options import say
 from ..sources import VolumeSource, masked_numbers
@@ -165,8 +166,8 @@ def _look(source: VolumeSource, without: Sequence[float]) -> _Look:
                 values = values[~here] if n else values
             if values.size:
                 low, high = min(low, values.min().item()), max(high, values.max().item())
-                samples.append(np.unique(values[::stride]))
-    sample = np.unique(np.concatenate(samples)) if samples else np.zeros(0, source.dtype)
+                samples.append(distinct(values[::stride]))
+    sample = distinct(np.concatenate(samples)) if samples else np.zeros(0, source.dtype)
     return _Look(low, high, counts, n_not_finite, sample)
 
 
