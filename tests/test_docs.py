@@ -26,7 +26,7 @@ sys.path.insert(0, str(DOCS / "_tools"))
 
 import links  # noqa: E402
 
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md"))
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md") if "node_modules" not in path.parts)
 WITH_CODE = ["README.md", *(page for page in PAGES if re.match("docs/(index|tutorials|how-to)", page))]
 EDGE = 48  # voxels of the sample's corner on which the code runs, with few steps: seconds instead of minutes
 SMALLER = {
