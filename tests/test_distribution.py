@@ -58,7 +58,10 @@ def test_the_wheel_is_the_package_and_nothing_else(wheel: Path) -> None:
         files = {name: archive.read(name) for name in archive.namelist()}
     about = next(name for name in files if name.endswith("/METADATA")).rpartition("/")[0]
     modules = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
-    expected = {f"napari_tinc/{name}" for name in modules | DATA}
+    page = ["index.html", "style.css", "worker.js", "app/*.js", "reader/*.js"]
+    viewer = ROOT / "docs" / "viewer"
+    shared = {f"data/viewer/{path.relative_to(viewer).as_posix()}" for name in page for path in viewer.glob(name)}
+    expected = {f"napari_tinc/{name}" for name in modules | DATA | shared}
     expected |= {f"{about}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert set(files) == expected
     assert re.search(b"^Root-Is-Purelib: true$", files[f"{about}/WHEEL"], re.M)

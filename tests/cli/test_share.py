@@ -26,7 +26,7 @@ def test_a_link_until_ctrl_c(tmp_path: Path) -> None:
             assert process.stdout is not None and process.stderr is not None
             name, link = process.stdout.readline().split()
             assert (
-                name == "link" and link.startswith("http://127.0.0.1:") and link.endswith("?url=files/a%20brain.tinc")
+                name == "link" and link.startswith("http://127.0.0.1:") and link.endswith("?url=files/a%2520brain.tinc")
             )
             url = link.partition("index.html")[0] + "files/a%20brain.tinc"
             with urllib.request.urlopen(url, timeout=20) as response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from compressed_layers import add, notified
@@ -17,11 +19,11 @@ from napari_tinc.plugin import dialogs, sharing
 
 def fetched(link: str) -> bytes:
     base, _, query = link.partition("index.html?url=")
-    with urllib.request.urlopen(base + query, timeout=20) as response:
+    with urllib.request.urlopen(base + unquote(query), timeout=20) as response:
         return bytes(response.read())
 
 
-def test_a_layer_has_one_link_until_it_is_gone(viewer: ViewerModel, opened_links: list[str]) -> None:
+def test_a_layer_has_one_link_until_it_is_gone(viewer: ViewerModel, opened_links: list[str], qtbot: Any) -> None:
     volume = small_volume()
     viewer.layers.selection.active = add(viewer, volume, "b (tinc 9x)")
     sharing.open_in_browser(viewer)
@@ -31,6 +33,7 @@ def test_a_layer_has_one_link_until_it_is_gone(viewer: ViewerModel, opened_links
     assert fetched(link) == volume.parts.data()
     assert f"b (tinc 9x) is open in your browser: {link}" in notified()[0]
     viewer.layers.remove("b (tinc 9x)")
+    qtbot.waitUntil(lambda: not [each for each in threading.enumerate() if "napari-tinc" in each.name], timeout=30_000)
     with pytest.raises(urllib.error.URLError, match="refused"):
         fetched(link)
 

@@ -7,7 +7,7 @@ import http.client
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,7 +16,7 @@ from napari_tinc.sharing.server import FileServer
 from napari_tinc.storage.stores import Memory
 
 DATA = bytes(range(256)) * 20
-NAME = "a brain & <b>.tinc"
+NAME = "a brain & <b> (1)#?%.tinc"
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def ask(
 
 
 def file_of(server: FileServer) -> str:
-    return f"/{server.secret}/files/a%20brain%20%26%20%3Cb%3E.tinc"
+    return f"/{server.secret}/files/a%20brain%20%26%20%3Cb%3E%20(1)%23%3F%25.tinc"
 
 
 def test_the_link_leads_to_the_page_and_the_file(server: FileServer) -> None:
     link = urlsplit(server.link)
     assert (link.hostname, link.port) == ("127.0.0.1", server.server_port)
-    assert link.query == "url=files/a%20brain%20%26%20%3Cb%3E.tinc"
+    assert parse_qs(link.query) == {"url": ["files/a%20brain%20%26%20%3Cb%3E%20%281%29%23%3F%25.tinc"]}
     response, body = ask(server, f"{link.path}?{link.query}")
     assert (response.status, body) == (200, page_files()["index.html"])
     for name, content in page_files().items():

@@ -109,10 +109,10 @@ def test_a_dropped_file_is_shown_and_scrolled_to_its_last_voxel(empty: Page, tmp
 
 
 def test_a_link_shows_leaves_and_calibration(browser: Browser) -> None:
-    with Shared("filtered.tinc", (GOLDEN / "filtered-i2.tinc").read_bytes()) as shared:
+    with Shared("filtered (1) #2 50%?+&.tinc", (GOLDEN / "filtered-i2.tinc").read_bytes()) as shared:
         page = browser.page(shared.link, dark=True)
         page.wait(FINE)
-        assert state(page)["theme"] == "dark"
+        assert (state(page)["theme"], state(page)["name"]) == ("dark", "filtered (1) #2 50%?+&.tinc")
         plain = json.dumps(page.evaluate(PIXELS), separators=(",", ":"))
         page.key("l", 76)
         page.wait(f"tincViewer.state().overlay && JSON.stringify({PIXELS}) !== '{plain}'")

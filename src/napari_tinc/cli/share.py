@@ -46,7 +46,7 @@ def _write_page(args: argparse.Namespace, name: str, data: bytes) -> None:
 
 def _who_can_open(host: str) -> str:
     """Tell who can open the link, and how long."""
-    from ..sharing.server import THIS_MACHINE
+    from ..sharing.server import LOOPBACK
 
-    who = "on this machine" if host == THIS_MACHINE else f"on every machine that reaches {host}"
+    who = "on this machine" if host in LOOPBACK else "on every machine that reaches this one"
     return f"Whoever has the link can open it {who}, until Ctrl-C ends this command."

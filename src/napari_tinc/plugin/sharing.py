@@ -78,6 +78,7 @@ def _serve(viewer: Any, layer: Image | Labels) -> FileServer:
     server = _servers[layer] = FileServer(name, Memory(data))
     threading.Thread(target=server.serve_forever, name=f"napari-tinc shares {name}", daemon=True).start()
     end = weakref.finalize(layer, _end, server)
+    end.atexit = False  # The server's threads end with the process.
 
     def on_removed(event: Any) -> None:
         if _servers.get(event.value) is server:
@@ -90,16 +91,19 @@ def _serve(viewer: Any, layer: Image | Labels) -> FileServer:
 
 
 def _end(server: FileServer) -> None:
-    """End a server, and close its port."""
-    server.shutdown()
-    server.server_close()
+    """End a server, and close its port: in a thread, as the garbage collector may call this in the server's own."""
+
+    def end() -> None:
+        server.shutdown()
+        server.server_close()
+
+    threading.Thread(target=end, name="napari-tinc ends a share", daemon=True).start()
 
 
 def _write_page(layer: Image | Labels, path: str) -> None:
     """Write the page of a layer, or say why that is not possible."""
-    name, data = _file_of(layer)
     try:
-        atomic.save(path, single_page(name, data))
+        atomic.save(path, single_page(*_file_of(layer)))
     except (TincError, OSError, ValueError) as error:
         show_error(f"{layer.name} was not saved as a web page: {error}")
         return

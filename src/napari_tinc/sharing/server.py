@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ..errors import TincError
 from ..storage.stores import Store
 from .page import media_type, page_files
 
 THIS_MACHINE = "127.0.0.1"
+LOOPBACK = (THIS_MACHINE, "localhost")  # At these addresses, no other machine reaches a server.
+EVERYWHERE = ("", "0.0.0.0")  # At these, every machine does that reaches this one.
+HTTP_PORT = 80
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 _AT_ONCE = 2**20  # bytes that are read and sent at a time
 
@@ -43,12 +47,15 @@ class FileServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, name: str, store: Store, port: int = 0, host: str = THIS_MACHINE) -> None:
-        self.store, self.secret, self.file = store, secrets.token_urlsafe(12), quote(name, safe="")
+        self.store, self.secret, self.file = store, secrets.token_urlsafe(12), name
         self.pages = page_files()
         super().__init__((host, port), _Handler)
-        self.names = {f"{each}:{self.server_port}" for each in (host, "localhost")} if host == THIS_MACHINE else None
-        shown = THIS_MACHINE if host == "0.0.0.0" else host
-        self.link = f"http://{shown}:{self.server_port}/{self.secret}/index.html?url=files/{self.file}"
+        self.names = None if host not in LOOPBACK else {f"{each}:{self.server_port}" for each in LOOPBACK}
+        if self.names and self.server_port == HTTP_PORT:  # which browsers leave out
+            self.names |= set(LOOPBACK)
+        shown = _own_address() if host in EVERYWHERE else host
+        asked = quote(quote(name, safe=""), safe="")  # once as a part of an address, once as that of a query
+        self.link = f"http://{shown}:{self.server_port}/{self.secret}/index.html?url=files/{asked}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a browser went away amid an answer, one line where the file cannot be read any more."""
@@ -57,6 +64,16 @@ class FileServer(ThreadingHTTPServer):
             print(f"napari-tinc: {error}", file=sys.stderr)
         elif not isinstance(error, ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
+
+
+def _own_address() -> str:
+    """Return an address of this machine that others reach, or its name. Nothing is sent for that."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for examples: only the way there is looked up
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -79,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = self.path.partition("?")[0]
         root = f"/{self.server.secret}/"
-        if path == f"{root}files/{self.server.file}":
+        if path.startswith(f"{root}files/") and unquote(path.removeprefix(f"{root}files/")) == self.server.file:
             self._send_file(write)
         elif path.startswith(root) and (content := self.server.pages.get(path.removeprefix(root))) is not None:
             self._begin(HTTPStatus.OK, media_type(path), len(content))
