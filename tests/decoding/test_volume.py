@@ -177,6 +177,16 @@ def exact(array: np.ndarray) -> tinc.TincVolume:
     return tinc.TincVolume(blocks_file.pack(header, [], [payload], []))
 
 
+def test_a_bound_that_blocks_of_networks_cannot_keep_is_refused(compressed: tinc.TincVolume) -> None:
+    data = compressed.parts.data()
+    header = BlocksHeader(
+        tree=Octree.full(compressed.shape, 0), dtype=compressed.dtype, value_range=compressed.value_range,
+        error_bound=1.0,
+    )  # fmt: skip
+    with pytest.raises(tinc.TincError, match="has an error bound and a block with networks"):
+        tinc.TincVolume(blocks_file.pack(header, [], [Payload(data)], []))
+
+
 def test_means_of_the_largest_numbers_are_finite_and_those_of_infinite_ones_no_warning() -> None:
     array = np.linspace(-8e307, 8e307, 40 * 6 * 6).reshape(40, 6, 6)
     means = np.asarray(exact(array).levels[1])

@@ -177,6 +177,8 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     n_regions = len(regions.table) if regions else 0
     check_range("number of REGION chunks", len(regional), n_regions, n_regions)
     check_range("number of BLOCK chunks", len(blocks), n_blocks, n_blocks)
+    if header.error_bound is not None and (blocks.code & 15 != 1).any():
+        raise TincError("has an error bound and a block with networks, expected blocks within the bound only")
     n_overviews = n_volumes if edge else 0
     check_range("number of OVERVIEW chunks", len(overviews), n_overviews, n_overviews)
     residuals = critical.start[levels == 1]
