@@ -121,7 +121,7 @@ export class Panel {
     for (const show of this.checks) show();
     byId("looks", HTMLElement).hidden = labels;
     byId("display", HTMLElement).hidden = labels && first.meta.volumes < 2;
-    setText(byId("caption", HTMLElement), labels ? "Labels in front, coarse" : "Maximum projection, coarse");
+    setText(byId("caption", HTMLElement), labels ? "Labels in front, coarse" : "Maximum projection, coarse, z upwards");
     if (
       !COLORMAP_NAMES.includes(channel.colormap) &&
       ![...this.colormap.options].some(({ value }) => value === channel.colormap)

@@ -20,7 +20,7 @@ import { WorkerPool } from "./workers.js";
  */
 
 const DECODED_BYTES = 256 * 2 ** 20; // Decoded values beyond this are forgotten, the least recently drawn first.
-const SMALLEST_SCALE = 2 ** -16; // The longest axis that a file can have is then 256 pixels.
+const SMALLEST_PICTURE = 64; // Pixels along the longest axis of a volume, below which nothing is made smaller.
 const MOST_CHANNELS = 32; // Of an axis of more channels one at a time is shown, with a slider.
 const SETTLE_MS = 120; // So long after the crosshair moved one worker is at work only: drawing comes first.
 const MOST_SHOWN = 6; // More channels than this are not shown together at first.
@@ -315,7 +315,8 @@ export class Viewer extends EventTarget {
    */
   zoom(plane, factor, dx = 0, dy = 0) {
     const before = this.scale;
-    this.scale = clamp(this.scale * factor, SMALLEST_SCALE, 64);
+    const longest = Math.max(...(this.first?.shape ?? [1, 1, 1]).map((n, axis) => n * this.spacing[axis]));
+    this.scale = clamp(this.scale * factor, Math.min(SMALLEST_PICTURE / longest, 1), 64);
     const { right, down } = VIEW_PLANES[plane];
     const gain = 1 / before - 1 / this.scale;
     this.center[right] += (dx * gain) / this.spacing[right];
