@@ -67,7 +67,7 @@ def main() -> int:
     rows = []
     with FileServer("none.tinc", Memory(b"")) as server, tempfile.TemporaryDirectory() as profile:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Browser(Path(profile)) as browser:
+        with Browser(Path(profile), seconds=300) as browser:
             for path in arguments.files:
                 runs = [measure(browser, server.link.partition("?")[0], path.resolve()) for _ in range(arguments.runs)]
                 something, fine = (statistics.median(run[0][i] for run in runs) for i in (0, 1))
