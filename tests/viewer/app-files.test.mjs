@@ -224,6 +224,14 @@ test("files: slices go by their numbers, and addresses of other kinds are refuse
   await assert.rejects(() => addressInput("javascript:alert(1)", () => {}), /begins with javascript:; expected https/);
 });
 
+test("files: the name of an address is decoded, and as it is where it cannot be", async (context) => {
+  globalThis.location = { href: "https://a.example/viewer/" };
+  context.mock.method(globalThis, "fetch", async () => new Response(new Uint8Array(20)));
+  const name = async (address) => (await addressInput(address, () => {})).name;
+  assert.equal(await name("/a%20b.tinc"), "a b.tinc");
+  assert.equal(await name("/100%.tinc"), "100%.tinc");
+});
+
 test("sharedSource: no range is read twice, and bytes are counted once", async () => {
   let count = 0;
   const source = sharedSource(sourceOf(new Uint8Array(100)), (bytes) => {

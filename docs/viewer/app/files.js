@@ -39,8 +39,21 @@ export async function addressInput(address, count) {
     );
   });
   const source = sharedSource(await opening, count);
-  const name = decodeURIComponent(url.pathname.split("/").pop() || "") || url.host;
+  const name = decoded(url.pathname.split("/").pop() || "") || url.host;
   return { name, parts: [{ size: source.size }], source };
+}
+
+/**
+ * Text of an address; as it is where a % begins no letter.
+ * @param {string} text
+ */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
 }
 
 /**
