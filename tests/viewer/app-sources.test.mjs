@@ -34,3 +34,13 @@ test("a part whose place cannot be read is not taken for the file", async () => 
   const stubborn = async () => new Response(DATA.slice(0, 9), { status: 206 });
   await assert.rejects(urlSource("https://a.example/a.tinc", stubborn), TincError);
 });
+
+test("a server that gives more than was asked for is not read on", async () => {
+  const { fetch } = server(stated, 100);
+  await assert.rejects(urlSource("https://a.example/a.tinc", fetch), /more than 2048 bytes/);
+});
+
+test("bytes in memory are given out without the rest of their buffer", async () => {
+  const part = await bytesSource(DATA).read(10, 20);
+  assert.deepEqual([part.byteLength, part.buffer.byteLength, part[0]], [10, 10, 10]);
+});

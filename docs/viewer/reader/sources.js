@@ -13,11 +13,12 @@ const FIRST = 2 ** 11; // Bytes that are read at once: prefix and HEAD of most f
 const MOST_WHOLE = 256 * 2 ** 20; // Larger files, in bytes, are not read whole from a server without ranges.
 
 /**
+ * Bytes in memory, given out as copies: a message with a view would take the whole buffer with it.
  * @param {Uint8Array} bytes
  * @returns {Source}
  */
 export function bytesSource(bytes) {
-  return { size: bytes.length, read: async (start, end) => exactly(bytes.subarray(start, end), end - start) };
+  return { size: bytes.length, read: async (start, end) => exactly(bytes.slice(start, end), end - start) };
 }
 
 /**
