@@ -322,6 +322,18 @@ export class Dataset {
 }
 
 /**
+ * Throw if a file does not fit beside the first.
+ * @param {Dataset} first
+ * @param {Dataset} other
+ */
+export function checkBeside(first, other) {
+  const text = (/** @type {Dataset} */ { meta }) => [...meta.leading, ...meta.shape].join(" × ");
+  if (text(first) === text(other)) return;
+  if (other.meta.volumes !== first.meta.volumes || String(first.shape) !== String(other.shape))
+    throw new Error(`it has ${text(other)} voxels; expected ${text(first)}, as ${first.name} has`);
+}
+
+/**
  * Voxels of a brick: what is decoded at once anyway, or what takes some hundredths of a second.
  * @param {FileMeta} meta
  */

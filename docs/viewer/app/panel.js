@@ -13,6 +13,7 @@ export class Panel {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
+    this.checking = /** @type {import('./dataset.js').Dataset | null} */ (null);
     this.colormap = byId("colormap", HTMLSelectElement);
     this.low = byId("low", HTMLInputElement);
     this.high = byId("high", HTMLInputElement);
@@ -58,8 +59,10 @@ export class Panel {
       ...factLines(meta).flatMap(([label, value]) => [make("dt", label), make("dd", value)]),
     );
     byId("file", HTMLElement).hidden = false;
-    byId("verify", HTMLButtonElement).hidden = meta.flavour !== "tinc";
-    setText(byId("verdict", HTMLElement), "");
+    const check = byId("verify", HTMLButtonElement);
+    check.hidden = meta.flavour !== "tinc";
+    check.disabled = this.checking === first;
+    if (!check.disabled) setText(byId("verdict", HTMLElement), "");
     byId("calibration", HTMLInputElement).disabled = !meta.calibrated;
     byId("leaves", HTMLInputElement).disabled = meta.flavour !== "tinc";
     this.buildChannels();
@@ -188,8 +191,14 @@ export class Panel {
     const { first, pool } = this.viewer;
     if (!first) return;
     const verdict = byId("verdict", HTMLElement);
+    const button = byId("verify", HTMLButtonElement);
+    this.checking = first;
+    button.disabled = true;
     setText(verdict, "Checking…");
     const message = await pool.verify(first.id);
-    if (first === this.viewer.first) setText(verdict, message || "All checksums are right.");
+    if (this.checking === first) this.checking = null;
+    if (first !== this.viewer.first) return;
+    button.disabled = false;
+    setText(verdict, message || "All checksums are right.");
   }
 }
