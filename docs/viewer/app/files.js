@@ -64,7 +64,8 @@ export function embeddedInput() {
   const element = document.getElementById("tinc-file");
   if (!element) return null;
   const text = atob((element.textContent ?? "").trim());
-  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at);
   return { name: element.dataset.name || "volume.tinc", parts: [{ blob: new Blob([bytes]) }] };
 }
 
