@@ -25,7 +25,12 @@ export class Panel {
       viewer.set({});
     });
     for (const input of [this.low, this.high]) {
-      input.addEventListener("change", () => viewer.setWindow(Number(this.low.value), Number(this.high.value)));
+      input.addEventListener("change", () => {
+        const { low, high } = viewer.channel;
+        const value = input.value.trim() ? Number(input.value) : Number.NaN;
+        viewer.setWindow(input === this.low ? value : low, input === this.high ? value : high);
+        input.value = numberText(input === this.low ? viewer.channel.low : viewer.channel.high);
+      });
     }
     byId("auto", HTMLButtonElement).addEventListener("click", () => viewer.autoWindow());
     const bind = (/** @type {string} */ id, /** @type {'leaves' | 'calibrated' | 'smooth'} */ key) => {
