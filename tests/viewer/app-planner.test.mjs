@@ -168,6 +168,8 @@ test("words: promises and sizes", () => {
     inside,
     "12,345 voxels of chosen regions are bit for bit what they were. Elsewhere: No voxel is off by more than 5.",
   );
+  const regions = { voxels: 9, bound: 0 };
+  assert.equal(promiseText({ ...meta, errorBound: 0, regions }), "Lossless: every voxel is bit for bit what it was.");
   const lines = Object.fromEntries(factLines(meta));
   assert.deepEqual(
     [lines.PSNR, lines.Size, lines.Values, lines.Array],
