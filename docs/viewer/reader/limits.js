@@ -13,6 +13,7 @@ export const MAX_UNIT = 32; // Longer names of a unit, in bytes, are refused.
 export const MAX_CHUNKS = 2 ** 16; // Tables of more chunks are refused.
 export const MAX_CHUNK_NODES = 2 ** 20; // Larger counts of nodes are refused.
 export const MAX_META = 2 ** 16; // A longer META, in bytes, is refused.
+export const MAX_PROVENANCE = 2 ** 20; // A longer PROVENANCE, in bytes, is not read: nothing needs it.
 export const MAX_DETAILS = 2 ** 16; // A longer DETAILS, in bytes, is refused.
 export const MAX_FILTER = 2 ** 12; // A longer filter, in bytes, is refused.
 export const MAX_REGION = 2 ** 24; // Larger boxes of a region, in voxels, are refused.
