@@ -219,6 +219,35 @@ test("leaves tile the volume, and coarse samplings lie in its range", async () =
   }
 });
 
+test("planes that are kept are those of other points, too, that begin and count alike", async () => {
+  const file = await open(bytesSource(new Uint8Array(readFileSync(`${GOLDEN}lattice-u2.tinc`))));
+  const [, ny, nx] = file.shape;
+  const part = await file._contents.part(0, 0);
+  const plane = await file.decode(0, [3, 0, 0, 4, ny, nx]);
+  const last = (n) => [0.5, n - 0.5];
+  for (const columns of [[0.5, 9.5], last(nx)]) {
+    const axes = [[3.5], [0.5, 1.5], columns].map((axis) => Float64Array.from(axis));
+    const expected = [0, 1].flatMap((y) => columns.map((x) => plane[y * nx + Math.floor(x)]));
+    for (const [at, value] of part.values(axes, true).entries()) assert.ok(Math.abs(value - expected[at]) <= 1);
+  }
+});
+
+test("a region that could not be read is read again", async () => {
+  const data = new Uint8Array(readFileSync(`${GOLDEN}region-exact-in-networks.tinc`));
+  const inner = bytesSource(data);
+  let isDown = false;
+  const read = async (start, end) => {
+    if (isDown) throw new TincError("down");
+    return inner.read(start, end);
+  };
+  const file = await open({ size: data.length, read });
+  const contents = file._contents;
+  isDown = true;
+  await assert.rejects(contents._region(0), /down/);
+  isDown = false;
+  await contents._region(0);
+});
+
 test("beyond a number of leaves a block with networks is one leaf", async () => {
   const file = await open(bytesSource(new Uint8Array(readFileSync(`${GOLDEN}trained-blocks.tinc`))));
   const [all, few, none] = [
