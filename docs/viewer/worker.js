@@ -10,6 +10,9 @@ import { blobSource } from "./reader/sources.js";
  * @typedef {{ resolve: (bytes: Uint8Array) => void, reject: (error: Error) => void }} Waiting
  */
 
+/** Thrown where the page could not read: a server may give next time what it did not give now. */
+class ReadFailure extends TincError {}
+
 /** @type {Map<number, Promise<AnyFile>>} */
 const openFiles = new Map();
 /** @type {Map<number, Waiting>} */
@@ -114,7 +117,7 @@ async function doJob({ number, id, task, volume, box, factor, calibration }) {
       send({ type: "done", number, result: null });
     }
   } catch (error) {
-    send({ type: "failed", number, message: sentence(error) });
+    send({ type: "failed", number, message: sentence(error), again: error instanceof ReadFailure });
   }
 }
 
@@ -129,6 +132,6 @@ globalThis.addEventListener("message", (event) => {
     const waiting = waitingReads.get(message.number);
     waitingReads.delete(message.number);
     if (message.bytes) waiting?.resolve(message.bytes);
-    else waiting?.reject(new TincError(message.message ?? "the file could not be read"));
+    else waiting?.reject(new ReadFailure(message.message ?? "the file could not be read"));
   }
 });

@@ -26,6 +26,7 @@ const BRICK = 2 ** 15;
 const ARRAY_BRICK = 2 ** 18; // Voxels of a brick of a file that is no .tinc.
 const LARGEST_BRICK = 2 ** 21; // A block of more voxels comes in parts.
 const LARGEST_OVERVIEW = 2 ** 21; // An overview of more cells is no quick look.
+const RETRY_MS = 10_000; // What could not be read from a server is asked for again after so long.
 const EAGER_BYTES = 250_000; // A larger file on a server is read only where it is on the screen.
 
 export class Dataset {
@@ -266,6 +267,20 @@ export class Dataset {
    */
   setWhole(volume, calibrated) {
     this.whole.set(this.prefix(volume, calibrated), this.cache.forgotten);
+  }
+
+  /**
+   * Do not ask for what failed, or not for a while.
+   * @param {string} key
+   * @param {(() => void) | null} retry  is called when it may be asked for again; null for never
+   */
+  setFailed(key, retry) {
+    this.failed.add(key);
+    if (!retry) return;
+    setTimeout(() => {
+      this.failed.delete(key);
+      retry();
+    }, RETRY_MS);
   }
 
   /**

@@ -325,6 +325,7 @@ export async function openTiff(sources) {
       const page = cache.get(number) ?? readPage(pages[number]);
       cache.delete(number);
       cache.set(number, page);
+      page.catch(() => cache.delete(number)); // so that it is read again: a server may have failed
       for (const key of cache.keys()) if (cache.size > most) cache.delete(key);
       return (await page).subarray(y0 * width, y1 * width);
     },

@@ -34,7 +34,7 @@ export class Viewer extends EventTarget {
     this.pool = new WorkerPool(
       (running) => (this.first ? nextJob(this.scene(), running) : null),
       (job) => this.finished(job),
-      (job, message) => this.failed(job, message),
+      (job, message, again) => this.failed(job, message, again),
     );
     this.ids = 0;
     this.first = /** @type {Dataset | null} */ (null);
@@ -246,14 +246,15 @@ export class Viewer extends EventTarget {
   }
 
   /**
-   * A job failed: it is not asked for again.
+   * A job failed: it is not asked for again, or not at once.
    * @param {Job} job
    * @param {string} message
+   * @param {boolean} again
    */
-  failed(job, message) {
+  failed(job, message, again) {
     const dataset = [this.first, this.second].find((known) => known?.id === job.id);
     if (!dataset) return;
-    dataset.failed.add(job.key);
+    dataset.setFailed(job.key, again ? () => this.changed() : null);
     this.tell("trouble", `${dataset.name}: ${message}`);
   }
 

@@ -30,7 +30,7 @@ export class WorkerPool {
   /**
    * @param {(running: Set<string>) => Job | null} next  the job to do now, of those that no worker is at
    * @param {(job: Job) => void} finished  is called after a job's own `done`
-   * @param {(job: Job, message: string) => void} failed
+   * @param {(job: Job, message: string, again: boolean) => void} failed  again: it may work later
    */
   constructor(next, finished, failed) {
     this.next = next;
@@ -153,11 +153,12 @@ export class WorkerPool {
    * Take the job from a worker that could not do it.
    * @param {Hand} hand
    * @param {string} text
+   * @param {boolean} [again]  whether it may work later
    */
-  fail(hand, text) {
+  fail(hand, text, again = false) {
     const job = this.release(hand);
     if (job?.failed) job.failed(text);
-    else if (job) this.failed(job, text);
+    else if (job) this.failed(job, text, again);
     this.pump();
   }
 
@@ -175,7 +176,7 @@ export class WorkerPool {
       if (message.type === "opened") waiting?.resolve(message.meta);
       else waiting?.reject(new Error(message.message));
     } else if (hand.job && hand.number === message.number) {
-      if (message.type === "failed") return this.fail(hand, message.message);
+      if (message.type === "failed") return this.fail(hand, message.message, message.again);
       if (!this.ids.has(hand.job.id)) return this.fail(hand, CLOSED); // Its result would be kept for good.
       const job = this.release(hand);
       job?.done(message.result);
