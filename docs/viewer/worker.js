@@ -10,10 +10,15 @@ import { blobSource } from "./reader/sources.js";
  * @typedef {{ resolve: (bytes: Uint8Array) => void, reject: (error: Error) => void }} Waiting
  */
 
+/** Thrown where the page could not read: a server may give next time what it did not give now. */
+class ReadFailure extends TincError {}
+
 /** @type {Map<number, Promise<AnyFile>>} */
 const openFiles = new Map();
 /** @type {Map<number, Waiting>} */
 const waitingReads = new Map();
+/** Files that the page did not close. @type {Set<number>} */
+const wanted = new Set();
 let lastRead = 0;
 
 /**
@@ -47,6 +52,22 @@ function pageSource(id, size) {
 }
 
 /**
+ * A source that gives nothing once its file is closed, so that a long job on it ends.
+ * @param {number} id
+ * @param {import('./app/array-file.js').Source} source
+ * @returns {import('./app/array-file.js').Source}
+ */
+function whileWanted(id, { size, read }) {
+  return {
+    size,
+    read: async (start, end) => {
+      if (!wanted.has(id)) throw new TincError("the file was closed");
+      return read(start, end);
+    },
+  };
+}
+
+/**
  * What went wrong, for the page: of a bad file its own sentence.
  * @param {unknown} error
  */
@@ -60,7 +81,9 @@ function sentence(error) {
  * @param {Extract<ToWorker, { type: 'open' }>} message
  */
 async function openFile({ id, parts, tell }) {
-  const opening = openAny(parts.map((part) => ("blob" in part ? blobSource(part.blob) : pageSource(id, part.size))));
+  wanted.add(id);
+  const sources = parts.map((part) => ("blob" in part ? blobSource(part.blob) : pageSource(id, part.size)));
+  const opening = openAny(sources.map((source) => whileWanted(id, source)));
   const file = opening.then((opened) => opened.file);
   openFiles.set(id, file);
   file.catch(() => undefined); // A job on it fails with the same error.
@@ -94,7 +117,7 @@ async function doJob({ number, id, task, volume, box, factor, calibration }) {
       send({ type: "done", number, result: null });
     }
   } catch (error) {
-    send({ type: "failed", number, message: sentence(error) });
+    send({ type: "failed", number, message: sentence(error), again: error instanceof ReadFailure });
   }
 }
 
@@ -102,11 +125,13 @@ globalThis.addEventListener("message", (event) => {
   const message = /** @type {ToWorker} */ (event.data);
   if (message.type === "open") openFile(message);
   else if (message.type === "job") doJob(message);
-  else if (message.type === "close") openFiles.delete(message.id);
-  else {
+  else if (message.type === "close") {
+    wanted.delete(message.id);
+    openFiles.delete(message.id);
+  } else {
     const waiting = waitingReads.get(message.number);
     waitingReads.delete(message.number);
     if (message.bytes) waiting?.resolve(message.bytes);
-    else waiting?.reject(new TincError(message.message ?? "the file could not be read"));
+    else waiting?.reject(new ReadFailure(message.message ?? "the file could not be read"));
   }
 });

@@ -207,6 +207,15 @@ test("TIFF: refused with a sentence", async () => {
   await refused(tiffBytes([slice], { ...plain, width: 2 ** 31 - 1, height: 2 ** 30 }), /pixels; expected/);
   await refused(tiffBytes([slice], { ...plain, more: [[322, 3, 1, 16]] }), /tiles; expected strips/);
   await refused(tiffBytes([slice], plain).slice(0, -9), /expected within its/);
+  await refused(
+    tiffBytes([deflateSync(Buffer.alloc(32))], { ...plain, bits: 64, format: 2, compression: 8, predictor: 2 }),
+    /predictor 2/,
+  );
+  await refused(tiffBytes([slice], { ...plain, more: [[273, 1, 2 ** 22 + 1, 8]] }), /values; expected at most/);
+  const noPredictor = await openTiff([sourceOf(tiffBytes([slice], { ...plain, predictor: 2 }))]);
+  assert.deepEqual([...(await noPredictor.decode(0, [0, 0, 0, 1, 2, 2]))], [...slice]);
+  const other = [[700, 1, 2 ** 22 + 1, 8]]; // A tag that is not read may be of any size.
+  await openTiff([sourceOf(tiffBytes([slice], { ...plain, more: other }))]);
   const circle = tiffBytes([slice], plain);
   circle.set(circle.slice(4, 8), circle.length - 4);
   await refused(circle, /circle of slices/);
@@ -222,6 +231,14 @@ test("files: slices go by their numbers, and addresses of other kinds are refuse
   );
   globalThis.location = { href: "https://a.example/viewer/" };
   await assert.rejects(() => addressInput("javascript:alert(1)", () => {}), /begins with javascript:; expected https/);
+});
+
+test("files: the name of an address is decoded, and as it is where it cannot be", async (context) => {
+  globalThis.location = { href: "https://a.example/viewer/" };
+  context.mock.method(globalThis, "fetch", async () => new Response(new Uint8Array(20)));
+  const name = async (address) => (await addressInput(address, () => {})).name;
+  assert.equal(await name("/a%20b.tinc"), "a b.tinc");
+  assert.equal(await name("/100%.tinc"), "100%.tinc");
 });
 
 test("sharedSource: no range is read twice, and bytes are counted once", async () => {

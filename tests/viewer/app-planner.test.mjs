@@ -140,6 +140,17 @@ test("planner: slices that do not fit into the cache together are not decoded", 
   assert.deepEqual(work(scene, 50).slice(1), ["decode 32,0,0,33,64,64", "decode 0,0,32,64,64,33"]);
 });
 
+test("planner: a job whose read failed is asked for again after a while", (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const { dataset } = sceneOf({});
+  let asked = 0;
+  dataset.setFailed("a", () => asked++);
+  dataset.setFailed("b", null);
+  assert.deepEqual([...dataset.failed], ["a", "b"]);
+  context.mock.timers.tick(10_000);
+  assert.deepEqual([[...dataset.failed], asked], [["b"], 1]);
+});
+
 test("planner: a job that failed is not asked for again", () => {
   const { dataset, scene } = sceneOf({});
   const first = nextJob(scene, new Set());
@@ -168,6 +179,8 @@ test("words: promises and sizes", () => {
     inside,
     "12,345 voxels of chosen regions are bit for bit what they were. Elsewhere: No voxel is off by more than 5.",
   );
+  const regions = { voxels: 9, bound: 0 };
+  assert.equal(promiseText({ ...meta, errorBound: 0, regions }), "Lossless: every voxel is bit for bit what it was.");
   const lines = Object.fromEntries(factLines(meta));
   assert.deepEqual(
     [lines.PSNR, lines.Size, lines.Values, lines.Array],

@@ -11,6 +11,9 @@ const { WebAssembly: engine } = globalThis;
 if (process.env.NO_WEBASSEMBLY) delete globalThis.WebAssembly;
 const { decodeAll, open, TincError } = await import("../../docs/viewer/reader/open.js");
 const { bytesSource, urlSource } = await import("../../docs/viewer/reader/sources.js");
+const { allLeavesOf } = await import("../../docs/viewer/reader/leaves.js");
+const { readBackground } = await import("../../docs/viewer/reader/background.js");
+const { DTYPES } = await import("../../docs/viewer/reader/dtypes.js");
 const { crc32 } = await import("../../docs/viewer/reader/checksums.js");
 globalThis.WebAssembly = engine;
 
@@ -214,6 +217,57 @@ test("leaves tile the volume, and coarse samplings lie in its range", async () =
     );
     assert.ok(values.every((value) => value >= file.lo - 1e-3 && value <= file.hi + 1e-3));
   }
+});
+
+test("planes that are kept are those of other points, too, that begin and count alike", async () => {
+  const file = await open(bytesSource(new Uint8Array(readFileSync(`${GOLDEN}lattice-u2.tinc`))));
+  const [, ny, nx] = file.shape;
+  const part = await file._contents.part(0, 0);
+  const plane = await file.decode(0, [3, 0, 0, 4, ny, nx]);
+  const last = (n) => [0.5, n - 0.5];
+  for (const columns of [[0.5, 9.5], last(nx)]) {
+    const axes = [[3.5], [0.5, 1.5], columns].map((axis) => Float64Array.from(axis));
+    const expected = [0, 1].flatMap((y) => columns.map((x) => plane[y * nx + Math.floor(x)]));
+    for (const [at, value] of part.values(axes, true).entries()) assert.ok(Math.abs(value - expected[at]) <= 1);
+  }
+});
+
+test("a region that could not be read is read again", async () => {
+  const data = new Uint8Array(readFileSync(`${GOLDEN}region-exact-in-networks.tinc`));
+  const inner = bytesSource(data);
+  let isDown = false;
+  const read = async (start, end) => {
+    if (isDown) throw new TincError("down");
+    return inner.read(start, end);
+  };
+  const file = await open({ size: data.length, read });
+  const contents = file._contents;
+  isDown = true;
+  await assert.rejects(contents._region(0), /down/);
+  isDown = false;
+  await contents._region(0);
+});
+
+test("beyond a number of leaves a block with networks is one leaf", async () => {
+  const file = await open(bytesSource(new Uint8Array(readFileSync(`${GOLDEN}trained-blocks.tinc`))));
+  const [all, few, none] = [
+    await file.allLeaves(0),
+    await allLeavesOf(file._contents, 0, 1),
+    await allLeavesOf(file._contents, 0, 0),
+  ];
+  assert.ok(all.length > few.length && few.length > none.length);
+  assert.equal(none.length, file._contents.boxes.length);
+});
+
+test("a box that is too large for a background is refused before it takes memory", () => {
+  const bytes = new Uint8Array(40);
+  bytes[0] = 6;
+  const u1 = DTYPES.find(({ name }) => name === "u1");
+  for (const shape of [
+    [1, 1, 5000],
+    [4096, 4096, 4096],
+  ])
+    assert.throws(() => readBackground(bytes, shape, u1), /of a box is/);
 });
 
 test("hostile files are refused, or decoded as napari-tinc does", { skip: !has("hostile.bin") }, async (context) => {

@@ -26,6 +26,7 @@ const BRICK = 2 ** 15;
 const ARRAY_BRICK = 2 ** 18; // Voxels of a brick of a file that is no .tinc.
 const LARGEST_BRICK = 2 ** 21; // A block of more voxels comes in parts.
 const LARGEST_OVERVIEW = 2 ** 21; // An overview of more cells is no quick look.
+const RETRY_MS = 10_000; // What could not be read from a server is asked for again after so long.
 const EAGER_BYTES = 250_000; // A larger file on a server is read only where it is on the screen.
 
 export class Dataset {
@@ -269,6 +270,20 @@ export class Dataset {
   }
 
   /**
+   * Do not ask for what failed, or not for a while.
+   * @param {string} key
+   * @param {(() => void) | null} retry  is called when it may be asked for again; null for never
+   */
+  setFailed(key, retry) {
+    this.failed.add(key);
+    if (!retry) return;
+    setTimeout(() => {
+      this.failed.delete(key);
+      retry();
+    }, RETRY_MS);
+  }
+
+  /**
    * Keep the values of a tile of a slice.
    * @param {string} key
    * @param {Values} values
@@ -319,6 +334,18 @@ export class Dataset {
     this.previews.set(volume, preview);
     return preview;
   }
+}
+
+/**
+ * Throw if a file does not fit beside the first.
+ * @param {Dataset} first
+ * @param {Dataset} other
+ */
+export function checkBeside(first, other) {
+  const text = (/** @type {Dataset} */ { meta }) => [...meta.leading, ...meta.shape].join(" × ");
+  if (text(first) === text(other)) return;
+  if (other.meta.volumes !== first.meta.volumes || String(first.shape) !== String(other.shape))
+    throw new Error(`it has ${text(other)} voxels; expected ${text(first)}, as ${first.name} has`);
 }
 
 /**

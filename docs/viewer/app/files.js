@@ -39,8 +39,21 @@ export async function addressInput(address, count) {
     );
   });
   const source = sharedSource(await opening, count);
-  const name = decodeURIComponent(url.pathname.split("/").pop() || "") || url.host;
+  const name = decoded(url.pathname.split("/").pop() || "") || url.host;
   return { name, parts: [{ size: source.size }], source };
+}
+
+/**
+ * Text of an address; as it is where a % begins no letter.
+ * @param {string} text
+ */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
 }
 
 /**
@@ -51,7 +64,8 @@ export function embeddedInput() {
   const element = document.getElementById("tinc-file");
   if (!element) return null;
   const text = atob((element.textContent ?? "").trim());
-  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at);
   return { name: element.dataset.name || "volume.tinc", parts: [{ blob: new Blob([bytes]) }] };
 }
 

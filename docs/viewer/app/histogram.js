@@ -27,9 +27,10 @@ export class HistogramView {
     canvas.addEventListener("pointermove", (event) => {
       if (end) this.drag(end, this.valueOf(event.offsetX));
     });
-    canvas.addEventListener("pointerup", () => {
-      end = "";
-    });
+    for (const type of ["pointerup", "pointercancel"])
+      canvas.addEventListener(type, () => {
+        end = "";
+      });
   }
 
   /** @param {number} x */

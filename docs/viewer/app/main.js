@@ -28,7 +28,7 @@ const projection = new Projection(viewer, byId("projection", HTMLCanvasElement))
 const panel = new Panel(viewer);
 const statusLine = byId("status", HTMLElement);
 const chooser = byId("chooser", HTMLInputElement);
-const facts = { bytesRead: 0, frames: 0, error: "", openedAt: 0, drawnAt: 0, firstPlanesAt: 0 };
+const facts = { read: { bytes: 0 }, frames: 0, error: "", openedAt: 0, drawnAt: 0, firstPlanesAt: 0 };
 let drawWanted = true;
 let sizeChanged = true;
 let besideWanted = false;
@@ -50,8 +50,9 @@ function say(text, bad = false) {
  * Open a file; if it is bad, say what is wrong and leave everything as it is.
  * @param {Promise<Input> | Input} input
  * @param {boolean} beside
+ * @param {{ bytes: number }} [read]  what was read of it from a server
  */
-async function openInput(input, beside) {
+async function openInput(input, beside, read = { bytes: 0 }) {
   opening += 1;
   const mine = opening;
   const start = performance.now();
@@ -59,8 +60,11 @@ async function openInput(input, beside) {
   let name = "";
   try {
     const ready = await input;
+    if (mine !== opening) return; // Another file was chosen meanwhile.
     name = `${ready.name}: `;
-    await viewer.open(ready, beside);
+    if (!(await viewer.open(ready, beside))) return;
+    if (!viewer.second) facts.read = read; // That of the first file.
+    showProgress();
     if (mine !== opening) return;
     say(`${ready.name} is open.`);
     if (!beside) [facts.openedAt, facts.firstPlanesAt] = [start, 0];
@@ -74,13 +78,11 @@ async function openInput(input, beside) {
  * @param {boolean} [beside]
  */
 function openAddress(address, beside = false) {
-  if (!beside) facts.bytesRead = 0;
-  return openInput(
-    addressInput(address, (bytes) => {
-      facts.bytesRead += bytes;
-    }),
-    beside,
-  );
+  const read = { bytes: 0 };
+  const input = addressInput(address, (bytes) => {
+    read.bytes += bytes;
+  });
+  return openInput(input, beside, read);
 }
 
 /**
@@ -176,7 +178,7 @@ function labelled(value) {
 /** Show how much of the volume is decoded. */
 function showProgress() {
   const { first, cache } = viewer;
-  const read = first && !first.eager ? `${sizeText(facts.bytesRead)} of ${sizeText(first.meta.nbytes)} read` : "";
+  const read = first && !first.eager ? `${sizeText(facts.read.bytes)} of ${sizeText(first.meta.nbytes)} read` : "";
   setText(byId("progress", HTMLElement), first ? read || `${sizeText(cache.bytes)} decoded` : "");
 }
 
@@ -355,7 +357,7 @@ function state() {
     whole: Boolean(first?.isWhole(viewer.volume, calibrated)),
     projectionFrames: projection.frames,
     turning: projection.turning,
-    bytesRead: facts.bytesRead,
+    bytesRead: facts.read.bytes,
     cacheBytes: cache.bytes,
     jobsDone: pool.jobsDone,
     jobsRunning: pool.running.size,

@@ -13,6 +13,7 @@ export class Panel {
   /** @param {Viewer} viewer */
   constructor(viewer) {
     this.viewer = viewer;
+    this.checking = /** @type {import('./dataset.js').Dataset | null} */ (null);
     this.colormap = byId("colormap", HTMLSelectElement);
     this.low = byId("low", HTMLInputElement);
     this.high = byId("high", HTMLInputElement);
@@ -24,7 +25,12 @@ export class Panel {
       viewer.set({});
     });
     for (const input of [this.low, this.high]) {
-      input.addEventListener("change", () => viewer.setWindow(Number(this.low.value), Number(this.high.value)));
+      input.addEventListener("change", () => {
+        const { low, high } = viewer.channel;
+        const value = input.value.trim() ? Number(input.value) : Number.NaN;
+        viewer.setWindow(input === this.low ? value : low, input === this.high ? value : high);
+        input.value = numberText(input === this.low ? viewer.channel.low : viewer.channel.high);
+      });
     }
     byId("auto", HTMLButtonElement).addEventListener("click", () => viewer.autoWindow());
     const bind = (/** @type {string} */ id, /** @type {'leaves' | 'calibrated' | 'smooth'} */ key) => {
@@ -58,8 +64,10 @@ export class Panel {
       ...factLines(meta).flatMap(([label, value]) => [make("dt", label), make("dd", value)]),
     );
     byId("file", HTMLElement).hidden = false;
-    byId("verify", HTMLButtonElement).hidden = meta.flavour !== "tinc";
-    setText(byId("verdict", HTMLElement), "");
+    const check = byId("verify", HTMLButtonElement);
+    check.hidden = meta.flavour !== "tinc";
+    check.disabled = this.checking === first;
+    if (!check.disabled) setText(byId("verdict", HTMLElement), "");
     byId("calibration", HTMLInputElement).disabled = !meta.calibrated;
     byId("leaves", HTMLInputElement).disabled = meta.flavour !== "tinc";
     this.buildChannels();
@@ -188,8 +196,14 @@ export class Panel {
     const { first, pool } = this.viewer;
     if (!first) return;
     const verdict = byId("verdict", HTMLElement);
+    const button = byId("verify", HTMLButtonElement);
+    this.checking = first;
+    button.disabled = true;
     setText(verdict, "Checking…");
     const message = await pool.verify(first.id);
-    if (first === this.viewer.first) setText(verdict, message || "All checksums are right.");
+    if (this.checking === first) this.checking = null;
+    if (first !== this.viewer.first) return;
+    button.disabled = false;
+    setText(verdict, message || "All checksums are right.");
   }
 }

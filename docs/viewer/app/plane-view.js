@@ -157,7 +157,7 @@ export class PlaneView {
     const { px, py } = this.frame;
     if (rect.r0 >= rect.r1 || rect.d0 >= rect.d1) return 2;
     const { rights, downs, step } = dataset.tilesOn(seen, side.calibrated);
-    const [stepRight, stepDown] = [px, py].map((size) => (step > 1 ? step : this.stepOf(size)));
+    const [stepRight, stepDown] = [px, py].map((size) => Math.max(step, this.stepOf(size)));
     const raster = makeRaster(rect, stepRight, stepDown);
     const prefixes = volumes.map((volume) => dataset.prefix(volume, side.calibrated));
     let [fine, some] = [rights.length * downs.length <= MOST_TILES, false];

@@ -101,9 +101,10 @@ export class Projection {
       turn((event.clientX - from.x) / 120, (event.clientY - from.y) / 120);
       from = { x: event.clientX, y: event.clientY };
     });
-    this.canvas.addEventListener("pointerup", () => {
-      from = null;
-    });
+    for (const type of ["pointerup", "pointercancel"])
+      this.canvas.addEventListener(type, () => {
+        from = null;
+      });
     this.canvas.addEventListener("keydown", (event) => {
       const by = /** @type {Record<string, [number, number]>} */ ({
         ArrowLeft: [-0.15, 0],

@@ -7,6 +7,9 @@ import { elementSize, elementsOf } from "./elements.js";
 const MOST_PAGES = 65536; // A file with more slices is refused.
 const LARGEST_PAGE = 2 ** 28; // A slice of more bytes is refused.
 const PAGE_CACHE = 2 ** 26; // Decoded slices beyond so many bytes are forgotten, the oldest first.
+const MOST_VALUES = 2 ** 22; // Tags of all slices of a file with more values together are refused.
+/** Tags that are read: sizes, type, compression, strips, description; and that of tiles, which are refused. */
+const TAGS = [256, 257, 258, 259, 270, 273, 277, 278, 279, 317, 322, 339];
 /** Bytes of a value, by the type of its tag. */
 const TIFF_SIZES = [0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8];
 const COMPRESSIONS = /** @type {Record<number, string>} */ ({
@@ -36,6 +39,8 @@ class TiffCursor {
     this.bytes = new Uint8Array(0);
     this.little = true;
     this.big = false;
+    /** Values of tags that were read. */
+    this.values = 0;
   }
 
   /**
@@ -98,7 +103,10 @@ async function readDirectory(cursor, at) {
   const next = cursor.number(body, count * entrySize, wide);
   const tags = new Map();
   for (const entry of entries) {
-    if (![1, 2, 4, 8].includes(entry.size) || entry.values > 2 ** 22) continue;
+    if (![1, 2, 4, 8].includes(entry.size) || !TAGS.includes(entry.tag)) continue;
+    cursor.values += entry.values;
+    if (cursor.values > MOST_VALUES)
+      throw new TincError(`tags of the TIFF file have ${cursor.values} values; expected at most ${MOST_VALUES}`);
     const view = await cursor.view(entry.at, entry.size * entry.values);
     tags.set(
       entry.tag,
@@ -134,8 +142,8 @@ function pageOf(source, cursor, tags) {
     );
   }
   const predictor = tag(317, 1);
-  if (predictor > 2 || (predictor === 2 && code[0] === "f"))
-    throw new TincError(`the TIFF file has predictor ${predictor}; expected 1, or 2 of integers`);
+  if (compression !== 1 && (predictor > 2 || (predictor === 2 && (code[0] === "f" || size === 8))))
+    throw new TincError(`the TIFF file has predictor ${predictor} of ${code}; expected 1, or 2 of integers up to u4`);
   const rows = Math.min(height, tag(278, height));
   const [offsets, counts] = [tags.get(273) ?? [], tags.get(279) ?? []];
   const strips = Math.ceil(height / Math.max(rows, 1));
@@ -150,7 +158,7 @@ function pageOf(source, cursor, tags) {
     height,
     code,
     deflated: compression !== 1,
-    predictor,
+    predictor: compression === 1 ? 1 : predictor, // It is of compressed strips only.
     rows,
     offsets,
     counts,
@@ -317,6 +325,7 @@ export async function openTiff(sources) {
       const page = cache.get(number) ?? readPage(pages[number]);
       cache.delete(number);
       cache.set(number, page);
+      page.catch(() => cache.delete(number)); // so that it is read again: a server may have failed
       for (const key of cache.keys()) if (cache.size > most) cache.delete(key);
       return (await page).subarray(y0 * width, y1 * width);
     },

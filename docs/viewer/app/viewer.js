@@ -3,7 +3,7 @@
 import { ByteCache } from "./cache.js";
 import { firstChannel } from "./channels.js";
 import { colorsOfLabels, labelTable, tableOf } from "./colors.js";
-import { Dataset } from "./dataset.js";
+import { checkBeside, Dataset } from "./dataset.js";
 import { clamp, directionsOf, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
 import { autoWindow, makeLook } from "./paint.js";
 import { nextJob } from "./planner.js";
@@ -34,7 +34,7 @@ export class Viewer extends EventTarget {
     this.pool = new WorkerPool(
       (running) => (this.first ? nextJob(this.scene(), running) : null),
       (job) => this.finished(job),
-      (job, message) => this.failed(job, message),
+      (job, message, again) => this.failed(job, message, again),
     );
     this.ids = 0;
     this.first = /** @type {Dataset | null} */ (null);
@@ -84,6 +84,7 @@ export class Viewer extends EventTarget {
    * Open files as the volume, or beside it.
    * @param {{ name: string, parts: import('./workers.js').Part[], source?: import('./array-file.js').Source }} input
    * @param {boolean} beside
+   * @returns {Promise<boolean>} whether it was taken; not if another one was opened meanwhile
    * @throws the reader's sentence for a bad file, or one that does not fit beside the first
    */
   async open(input, beside) {
@@ -91,7 +92,10 @@ export class Viewer extends EventTarget {
     const id = this.ids;
     try {
       const meta = await this.pool.open(id, input.parts, input.source);
-      if (id !== this.ids) return this.pool.close(id); // Another file was opened meanwhile.
+      if (id !== this.ids) {
+        this.pool.close(id);
+        return false;
+      }
       const dataset = new Dataset(id, input.name, meta, Boolean(input.source), this.cache);
       if (beside && this.first) this.setSecond(dataset);
       else this.setFirst(dataset);
@@ -101,6 +105,7 @@ export class Viewer extends EventTarget {
     }
     this.tell("opened");
     this.changed();
+    return true;
   }
 
   /** @param {Dataset} dataset */
@@ -129,14 +134,7 @@ export class Viewer extends EventTarget {
 
   /** @param {Dataset} dataset */
   setSecond(dataset) {
-    const first = /** @type {Dataset} */ (this.first);
-    const text = (/** @type {Dataset} */ { meta }) => [...meta.leading, ...meta.shape].join(" × ");
-    if (
-      text(first) !== text(dataset) &&
-      (dataset.meta.volumes !== first.meta.volumes || String(first.shape) !== String(dataset.shape))
-    ) {
-      throw new Error(`it has ${text(dataset)} voxels; expected ${text(first)}, as ${first.name} has`);
-    }
+    checkBeside(/** @type {Dataset} */ (this.first), dataset);
     this.removeSecond();
     this.second = dataset;
     this.curtain = 0.5;
@@ -248,14 +246,15 @@ export class Viewer extends EventTarget {
   }
 
   /**
-   * A job failed: it is not asked for again.
+   * A job failed: it is not asked for again, or not at once.
    * @param {Job} job
    * @param {string} message
+   * @param {boolean} again
    */
-  failed(job, message) {
+  failed(job, message, again) {
     const dataset = [this.first, this.second].find((known) => known?.id === job.id);
     if (!dataset) return;
-    dataset.failed.add(job.key);
+    dataset.setFailed(job.key, again ? () => this.changed() : null);
     this.tell("trouble", `${dataset.name}: ${message}`);
   }
 

@@ -82,10 +82,8 @@ export function promiseText(meta) {
   let everywhere = "";
   if (meta.lossless || bound === 0) everywhere = "Lossless: every voxel is bit for bit what it was.";
   else if (bound !== null && bound !== undefined) everywhere = `No voxel is off by more than ${numberText(bound)}.`;
-  if (inside)
-    return everywhere && !meta.lossless
-      ? `${inside}. Elsewhere: ${everywhere}`
-      : `${inside}. Elsewhere the file gives no bound.`;
+  if (inside && !meta.lossless && bound !== 0)
+    return everywhere ? `${inside}. Elsewhere: ${everywhere}` : `${inside}. Elsewhere the file gives no bound.`;
   if (everywhere) return everywhere;
   const psnr = storedNumber(meta.provenance?.psnr);
   return `No bound on single voxels${psnr === null ? "" : `; in all, ${psnr.toFixed(1)} dB (PSNR) when written`}.`;

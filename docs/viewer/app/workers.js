@@ -10,9 +10,11 @@
  * @typedef {{ key: string, id: number, task: string, volume: number, box?: Box, factor?: number,
  *   calibration?: boolean, done: (result: any) => void, failed?: (message: string) => void }} Job
  * @typedef {import('./array-file.js').Source} Source
- * @typedef {{ worker: Worker, job: Job | null, number: number }} Hand  a worker and what it is at
+ * @typedef {{ worker: Worker, job: Job | null, number: number, heard: boolean, dead: boolean }} Hand  a worker, what it
+ *   is at, whether it ever said something, and whether it could not even be loaded
  */
 
+const CLOSED = "the file was closed";
 const MOST_WORKERS = 4; // More would compete with the page for memory.
 
 /**
@@ -28,7 +30,7 @@ export class WorkerPool {
   /**
    * @param {(running: Set<string>) => Job | null} next  the job to do now, of those that no worker is at
    * @param {(job: Job) => void} finished  is called after a job's own `done`
-   * @param {(job: Job, message: string) => void} failed
+   * @param {(job: Job, message: string, again: boolean) => void} failed  again: it may work later
    */
   constructor(next, finished, failed) {
     this.next = next;
@@ -36,7 +38,9 @@ export class WorkerPool {
     this.failed = failed;
     /** @type {Map<number, Source>} */
     this.sources = new Map();
-    /** @type {Map<number, { resolve: (meta: any) => void, reject: (error: Error) => void }>} */
+    /** Files that are open, or being opened. @type {Set<number>} */
+    this.ids = new Set();
+    /** @type {Map<number, { hand: Hand, resolve: (meta: any) => void, reject: (error: Error) => void }>} */
     this.opening = new Map();
     /** Jobs before all others. @type {Job[]} */
     this.urgent = [];
@@ -48,14 +52,19 @@ export class WorkerPool {
     this.jobsDone = 0;
     const count = Math.max(1, Math.min(MOST_WORKERS, navigator.hardwareConcurrency || 2));
     this.hands = Array.from({ length: count }, () => {
-      const hand = { worker: startWorker(), job: /** @type {Job | null} */ (null), number: 0 };
+      /** @type {Hand} */
+      const hand = { worker: startWorker(), job: null, number: 0, heard: false, dead: false };
       hand.worker.addEventListener("message", (event) => this.receive(hand, event.data));
       hand.worker.addEventListener("error", (event) => {
         event.preventDefault();
-        for (const waiting of this.opening.values())
-          waiting.reject(new Error(`a worker stopped (${event.message ?? "it could not be loaded"})`));
-        this.opening.clear();
-        this.fail(hand, `a worker stopped (${event.message ?? "no reason given"})`);
+        hand.dead = !hand.heard;
+        const text = `a worker stopped (${event.message ?? "it could not be loaded"})`;
+        for (const [id, waiting] of this.opening) {
+          if (waiting.hand !== hand) continue;
+          this.opening.delete(id);
+          waiting.reject(new Error(text));
+        }
+        this.fail(hand, text);
       });
       return hand;
     });
@@ -69,14 +78,14 @@ export class WorkerPool {
    * @returns {Promise<any>} rejected with the reader's sentence for a bad file
    */
   open(id, parts, source) {
+    const hand = this.hands.find(({ dead }) => !dead);
+    if (!hand) return Promise.reject(new Error("no worker could be loaded, and nothing is decoded without one"));
+    this.ids.add(id);
     if (source) this.sources.set(id, source);
-    this.hands.forEach(({ worker }, i) => {
-      if (i === 0) worker.postMessage({ type: "open", id, parts, tell: true });
-    });
-    return new Promise((resolve, reject) => this.opening.set(id, { resolve, reject })).then((meta) => {
-      this.hands.forEach(({ worker }, i) => {
-        if (i > 0) worker.postMessage({ type: "open", id, parts, tell: false });
-      });
+    hand.worker.postMessage({ type: "open", id, parts, tell: true });
+    return new Promise((resolve, reject) => this.opening.set(id, { hand, resolve, reject })).then((meta) => {
+      for (const other of this.hands)
+        if (other !== hand) other.worker.postMessage({ type: "open", id, parts, tell: false });
       return meta;
     });
   }
@@ -86,7 +95,10 @@ export class WorkerPool {
    * @param {number} id
    */
   close(id) {
+    this.ids.delete(id);
     this.sources.delete(id);
+    for (const job of this.urgent) if (job.id === id) job.failed?.(CLOSED);
+    this.urgent = this.urgent.filter((job) => job.id !== id);
     for (const { worker } of this.hands) worker.postMessage({ type: "close", id });
   }
 
@@ -112,7 +124,7 @@ export class WorkerPool {
   /** Give a job to each worker that has none. */
   pump() {
     for (const hand of this.hands) {
-      if (hand.job) continue;
+      if (hand.job || hand.dead) continue;
       if (this.running.size >= this.most) return;
       const job = this.urgent.shift() ?? this.next(this.running);
       if (!job) return;
@@ -141,11 +153,12 @@ export class WorkerPool {
    * Take the job from a worker that could not do it.
    * @param {Hand} hand
    * @param {string} text
+   * @param {boolean} [again]  whether it may work later
    */
-  fail(hand, text) {
+  fail(hand, text, again = false) {
     const job = this.release(hand);
     if (job?.failed) job.failed(text);
-    else if (job) this.failed(job, text);
+    else if (job) this.failed(job, text, again);
     this.pump();
   }
 
@@ -154,6 +167,7 @@ export class WorkerPool {
    * @param {any} message
    */
   receive(hand, message) {
+    hand.heard = true;
     if (message.type === "read") {
       this.readFor(hand.worker, message);
     } else if (message.type === "opened" || message.type === "refused") {
@@ -162,7 +176,8 @@ export class WorkerPool {
       if (message.type === "opened") waiting?.resolve(message.meta);
       else waiting?.reject(new Error(message.message));
     } else if (hand.job && hand.number === message.number) {
-      if (message.type === "failed") return this.fail(hand, message.message);
+      if (message.type === "failed") return this.fail(hand, message.message, message.again);
+      if (!this.ids.has(hand.job.id)) return this.fail(hand, CLOSED); // Its result would be kept for good.
       const job = this.release(hand);
       job?.done(message.result);
       if (job) this.finished(job);
@@ -177,7 +192,7 @@ export class WorkerPool {
   async readFor(worker, { number, id, start, end }) {
     try {
       const bytes = await this.sources.get(id)?.read(start, end);
-      if (!bytes) throw new Error("the file was closed");
+      if (!bytes) throw new Error(CLOSED);
       worker.postMessage({ type: "bytes", number, bytes });
     } catch (error) {
       worker.postMessage({ type: "bytes", number, message: error instanceof Error ? error.message : String(error) });
@@ -207,7 +222,11 @@ export function sharedSource(source, count) {
         count(bytes.length);
         return bytes;
       });
-      reading.catch(() => ranges.delete(key));
+      reading.catch(() => {
+        if (ranges.get(key) !== reading) return;
+        ranges.delete(key);
+        kept -= end - start;
+      });
       ranges.set(key, reading);
       kept += end - start;
       for (const old of ranges.keys()) {

@@ -4,7 +4,7 @@ import { Cursor } from "./cursor.js";
 import { rint, toHalf, zeros } from "./dtypes.js";
 import { checkRange, require } from "./errors.js";
 import { decodeLabels } from "./labels.js";
-import { MAX_BOX } from "./limits.js";
+import { checkBox, MAX_BACKGROUND_BOX, MAX_BOX } from "./limits.js";
 import { Stack } from "./stream.js";
 import { MEDIUM, readNumbers } from "./tokens.js";
 
@@ -35,6 +35,7 @@ const UNIT = 32; // Numbers behind a background are of a part from a multiple of
  * @returns {Background}
  */
 export function readBackground(bytes, shape, dtype) {
+  checkBox(shape, MAX_BACKGROUND_BOX);
   const cursor = new Cursor(bytes, "background");
   cursor.u8("kind of the background", 6, 6);
   const form = cursor.u8("degree");

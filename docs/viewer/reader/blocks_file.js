@@ -88,6 +88,8 @@ export function readBlocksHead(features, head, size) {
   const overviews = ofKind(OVERVIEW, edge ? volumes : 0, "OVERVIEW");
   const regional = ofKind(REGION, regions.places.length, "REGION");
   const blocks = ofKind(BLOCK, count, "BLOCK");
+  if (facts.errorBound !== null && blocks.some((chunk) => chunk.level !== 1))
+    throw new TincError("file has an error bound and a BLOCK of networks, expected every BLOCK to be of level 1");
   const [verify = null] = ofKind(VERIFY, residuals.length ? 1 : 0, "VERIFY");
   checkFeature(features, RESIDUAL, residuals.length > 0, "residuals");
   if (filter && !residuals.length)

@@ -54,6 +54,7 @@ export function readTable(cursor, known) {
       throw new TincError(`file needs the chunk kind ${NAMES[kind]}, which such a file cannot have`);
     }
     if (kind === META) checkRange("length of META", length, 0, limits.MAX_META);
+    if (kind === DETAILS && !(code & 15)) checkRange("bytes of DETAILS", length, 0, limits.MAX_DETAILS);
     table.push({ kind, level: code & 15, nodes, start, length, crc });
     start += length;
   }

@@ -312,6 +312,7 @@ export class BlockContents {
     );
     const voxels = (box[3] - box[0]) * (box[4] - box[1]) * (box[5] - box[2]);
     this._regions.put(String(number), region, voxels * (1 + this.facts.dtype.bytes));
+    region.catch(() => this._regions.drop(String(number))); // so that it is read again: a server may have failed
     return region;
   }
 

@@ -7,6 +7,8 @@ import { forEach } from "./contents.js";
 /** @typedef {import("./networks_file.js").NetworksHead} NetworksHead */
 /** @typedef {import("./octree.js").Box} Box */
 
+const MOST_LEAVES = 2 ** 18; // Beyond so many leaves of blocks with networks, such a block is one leaf.
+
 /**
  * A leaf.
  * @typedef {object} Leaf
@@ -67,16 +69,19 @@ function boxesAround(part, box) {
  * What is known without reading more.
  * @param {BlockContents | TreeContents} contents
  * @param {number} volume
+ * @param {number} [most]  leaves of blocks with networks
  * @returns {Leaf[]}
  */
-export function leavesOf(contents, volume) {
+export function leavesOf(contents, volume, most = MOST_LEAVES) {
   if (contents.kind === "networks") return leavesOfTree(contents.head, contents.errors, [0, 0, 0], 0);
   const { tree } = contents.head;
+  let inside = 0;
   return contents.boxes.flatMap((box, number) => {
     const chunk = contents.chunk(volume, number);
     const level = tree.level[tree.leaves[number]];
     const part = contents.atHand(volume, number);
-    if (part?.networks) {
+    if (part?.networks && inside < most) {
+      inside += part.networks.boxes.length;
       const corner = [0, 1, 2].map((axis) => box[axis] + (part.core?.[axis] ?? 0));
       const around = part.core ? boxesAround(part.core, box) : [];
       /** @type {Leaf[]} What a background alone stands for. */
@@ -97,14 +102,16 @@ export function leavesOf(contents, volume) {
  * All leaves; blocks with networks are read.
  * @param {BlockContents | TreeContents} contents
  * @param {number} volume
+ * @param {number} [most]  leaves of blocks with networks
  * @returns {Promise<Leaf[]>}
  */
-export async function allLeavesOf(contents, volume) {
+export async function allLeavesOf(contents, volume, most = MOST_LEAVES) {
   if (contents.kind === "blocks") {
     const withNetworks = [...contents.boxes.keys()].filter((number) => contents.chunk(volume, number).level !== 1);
+    let inside = 0;
     await forEach(withNetworks, async (number) => {
-      await contents.part(volume, number);
+      if (inside < most) inside += (await contents.part(volume, number)).networks?.boxes.length ?? 0;
     });
   }
-  return leavesOf(contents, volume);
+  return leavesOf(contents, volume, most);
 }

@@ -1,5 +1,7 @@
 /** Limits of what a reader accepts (format.md, *What a reader checks*): what is beyond is refused. */
 
+import { checkRange } from "./errors.js";
+
 export const MIN_FILE = 16; // Smaller files, in bytes, are refused: a prefix alone takes this many.
 export const MAX_FILE = 2 ** 31; // Larger files, in bytes, are refused.
 export const MAX_HEAD = 2 ** 20; // A longer HEAD, in bytes, is refused.
@@ -11,6 +13,7 @@ export const MAX_UNIT = 32; // Longer names of a unit, in bytes, are refused.
 export const MAX_CHUNKS = 2 ** 16; // Tables of more chunks are refused.
 export const MAX_CHUNK_NODES = 2 ** 20; // Larger counts of nodes are refused.
 export const MAX_META = 2 ** 16; // A longer META, in bytes, is refused.
+export const MAX_PROVENANCE = 2 ** 20; // A longer PROVENANCE, in bytes, is not read: nothing needs it.
 export const MAX_DETAILS = 2 ** 16; // A longer DETAILS, in bytes, is refused.
 export const MAX_FILTER = 2 ** 12; // A longer filter, in bytes, is refused.
 export const MAX_REGION = 2 ** 24; // Larger boxes of a region, in voxels, are refused.
@@ -37,3 +40,12 @@ export const MAX_HIGH = 2 ** 36; // Residuals of larger integers are refused.
 export const MAX_BOX_EDGE = 2 ** 12; // Residuals of longer boxes, in voxels, are refused.
 export const MAX_BOX = 2 ** 22; // Residuals of larger boxes, in voxels, are refused.
 export const MAX_BACKGROUND_BOX = 2 ** 23; // Larger boxes with a background, in voxels, are refused.
+
+/**
+ * @param {readonly number[]} shape
+ * @param {number} most voxels
+ */
+export function checkBox(shape, most) {
+  for (const n of shape) checkRange("axis of a box", n, 1, MAX_BOX_EDGE);
+  checkRange("voxels of a box", shape[0] * shape[1] * shape[2], 1, most);
+}

@@ -6,6 +6,7 @@ import { BlockContents, TreeContents } from "./contents.js";
 import { detailsOfHead, readDetails } from "./details.js";
 import { TincError } from "./errors.js";
 import { BLOCKS, checkHead, checkSize, PREFIX, readPrefix } from "./head.js";
+import { MAX_PROVENANCE } from "./limits.js";
 import { readJson, readMeta } from "./metadata.js";
 import { readNetworksHead } from "./networks_file.js";
 import { bytesSource } from "./sources.js";
@@ -37,7 +38,7 @@ export async function open(source) {
   /** @param {number} kind @param {string} name */
   const json = async (kind, name) => {
     const chunk = ancillary.find((one) => one.kind === kind);
-    if (!chunk) return null;
+    if (!chunk || chunk.length > MAX_PROVENANCE) return null;
     return readJson(checked(chunk, await source.read(chunk.start, chunk.start + chunk.length)), name);
   };
   const meta = readMeta((await json(META, "META")) ?? {}, contents.leading, facts.dtype);

@@ -23,6 +23,8 @@ import { readWeights } from "./weights.js";
 /** @typedef {import("./path.js").Axes} Axes */
 
 const PLANE_BYTES = 2 ** 26; // Planes of lattices are kept for the next slices, up to so many bytes.
+const WEIGHT_BYTES = 16; // Of a weight as it is read, and of its copies that networks are evaluated with.
+const NODE_BYTES = 300; // Of a node without its weights: places in arrays, and objects.
 
 /** @type {LeastRecentlyUsed<Float64Array>} */
 export const PLANES = new LeastRecentlyUsed(PLANE_BYTES);
@@ -111,15 +113,19 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
   /** @type {Box} */
   const core = background ? partLeft(background, shape, false) : [0, 0, 0, ...shape];
   const { box, errors, features } = readNetworkBox(background ? background.rest : payload);
-  const { facts, calibration, table } = box.head;
+  const { facts, calibration } = box.head;
   const size = sizeOf(core);
   const isSame = facts.dtype === dtype && size.every((n, axis) => n === facts.shape[axis]);
   const found = `${facts.shape.join(" x ")} of ${facts.dtype.name}`;
   require(isSame, `a block is ${found}, expected ${size.join(" x ")} of ${dtype.name}`);
   require(hasLattice || !(features & LATTICE), "a block has a lattice, expected the file to say so");
-  const weights = box.weights.nodes.reduce((sum, node) => sum + (node.position?.length ?? 0), 0);
+  let weights = 0;
+  for (const node of box.weights.nodes) for (const one of Object.values(node)) weights += one.length;
   const bytes =
-    payload.length + 100 * table.length + 64 * weights + (background ? background.values.byteLength * 2 : 0);
+    payload.length +
+    WEIGHT_BYTES * weights +
+    NODE_BYTES * box.weights.nodes.length +
+    (background ? background.values.byteLength + background.hidden.length : 0);
   const isCalibrated = calibration > 0;
   if (!background) {
     return {

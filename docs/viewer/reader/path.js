@@ -98,6 +98,15 @@ export function makeNetwork(head, weights, node) {
   };
 }
 
+/**
+ * Ascending whole numbers as a text that no others have: its ends where there are no gaps.
+ * @param {Int32Array} numbers
+ */
+function textOfNumbers(numbers) {
+  const [first, last] = [numbers[0], numbers[numbers.length - 1]];
+  return last - first === numbers.length - 1 ? `${first}-${last}` : numbers.join();
+}
+
 export class Path {
   /**
    * @param {Network[]} networks from the root to the one with the head
@@ -227,7 +236,7 @@ export class Path {
     const ofPlane = stencilAlong(along, plane);
     const ofRows = stencilAlong(row, rows);
     const ofColumns = stencilAlong(column, columns);
-    const across = [ofRows.numbers[0], ofRows.numbers.length, ofColumns.numbers[0], ofColumns.numbers.length].join();
+    const across = [ofRows.numbers, ofColumns.numbers].map(textOfNumbers).join("/");
     const planes = [...ofPlane.points].map((point, at) => {
       const key = `${this.name} ${number} ${along} ${ofPlane.numbers[at]} ${across}`;
       const known = this.cache.get(key);

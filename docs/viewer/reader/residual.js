@@ -5,7 +5,7 @@ import { Cursor } from "./cursor.js";
 import { bytesOf, zeros } from "./dtypes.js";
 import { checkRange, require, TincError } from "./errors.js";
 import { decodeLabels } from "./labels.js";
-import { MAX_BACKGROUND_BOX, MAX_BOX, MAX_BOX_EDGE } from "./limits.js";
+import { checkBox, MAX_BACKGROUND_BOX, MAX_BOX } from "./limits.js";
 import { decodeNumbers } from "./ranks.js";
 import { Stack } from "./stream.js";
 import { decodeXz } from "./xz.js";
@@ -45,15 +45,6 @@ export function decodeResidual(bytes, shape, dtype) {
 export function isRounded(bytes) {
   const rest = bytes[0] === BACKGROUND ? bytes.subarray(bytesOfBackground(bytes)) : bytes;
   return (rest[0] === ORDERED || rest[0] === GRID) && rest.subarray(20, 28).some(Boolean);
-}
-
-/**
- * @param {Triple} shape
- * @param {number} most
- */
-export function checkBox(shape, most) {
-  for (const n of shape) checkRange("axis of a box", n, 1, MAX_BOX_EDGE);
-  checkRange("voxels of a box", shape[0] * shape[1] * shape[2], 1, most);
 }
 
 /**

@@ -2,21 +2,10 @@
 
 import { partLeft, readBackground } from "./background.js";
 import { U1, zeros } from "./dtypes.js";
-import { MAX_BACKGROUND_BOX, MAX_BOX } from "./limits.js";
+import { checkBox, MAX_BACKGROUND_BOX, MAX_BOX } from "./limits.js";
 import { gridOf } from "./neighbours.js";
 import { decodeNumbers } from "./ranks.js";
-import {
-  BACKGROUND,
-  checkBox,
-  copyPart,
-  GRID,
-  labelValues,
-  MASKED,
-  merged,
-  ORDERED,
-  sizeOf,
-  splitMasked,
-} from "./residual.js";
+import { BACKGROUND, copyPart, GRID, labelValues, MASKED, merged, ORDERED, sizeOf, splitMasked } from "./residual.js";
 
 /** @typedef {import("./dtypes.js").Dtype} Dtype */
 /** @typedef {import("./dtypes.js").TypedArray} TypedArray */

@@ -13,11 +13,12 @@ const FIRST = 2 ** 11; // Bytes that are read at once: prefix and HEAD of most f
 const MOST_WHOLE = 256 * 2 ** 20; // Larger files, in bytes, are not read whole from a server without ranges.
 
 /**
+ * Bytes in memory, given out as copies: a message with a view would take the whole buffer with it.
  * @param {Uint8Array} bytes
  * @returns {Source}
  */
 export function bytesSource(bytes) {
-  return { size: bytes.length, read: async (start, end) => exactly(bytes.subarray(start, end), end - start) };
+  return { size: bytes.length, read: async (start, end) => exactly(bytes.slice(start, end), end - start) };
 }
 
 /**
@@ -43,7 +44,7 @@ export async function urlSource(url, fetch = globalThis.fetch) {
   const first = await ask(0, FIRST);
   const total = /^bytes 0-\d+\/(\d+)$/.exec(first.headers.get("Content-Range") ?? "");
   if (first.status === 206 && total) {
-    const begin = new Uint8Array(await first.arrayBuffer());
+    const begin = await readBody(first, FIRST, "a part of a file");
     const size = Number(total[1]);
     if (size > MAX_FILE) throw new TincError(`file is ${size} bytes, expected at most ${MAX_FILE}`);
     return {
@@ -52,16 +53,23 @@ export async function urlSource(url, fetch = globalThis.fetch) {
         if (start === end || end <= begin.length) return begin.slice(start, end); // No server gives an empty range.
         const response = await ask(start, end);
         if (response.status !== 206) throw new TincError(`server answers ${response.status}, expected 206, a part`);
-        return exactly(new Uint8Array(await response.arrayBuffer()), end - start);
+        return exactly(await readBody(response, end - start, "a part of a file"), end - start);
       },
     };
   }
-  if (!first.ok) throw new TincError(`server answers ${first.status}, expected a file`);
-  return bytesSource(await readWhole(first));
+  // A part of a file whose size other pages may not read (no Access-Control-Expose-Headers) is of no use.
+  if (first.status === 206) await first.body?.cancel();
+  const whole = first.status === 206 ? await fetch(url) : first;
+  if (!whole.ok || whole.status === 206) throw new TincError(`server answers ${whole.status}, expected a file`);
+  return bytesSource(await readBody(whole, MOST_WHOLE, "a file from a server without ranges"));
 }
 
-/** @param {Response} response */
-async function readWhole(response) {
+/**
+ * @param {Response} response
+ * @param {number} most bytes
+ * @param {string} what it is, for the error
+ */
+async function readBody(response, most, what) {
   if (!response.body) return new Uint8Array(await response.arrayBuffer());
   const reader = response.body.getReader();
   /** @type {Uint8Array[]} */
@@ -69,9 +77,9 @@ async function readWhole(response) {
   let size = 0;
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     size += part.value.length;
-    if (size > MOST_WHOLE) {
+    if (size > most) {
       await reader.cancel();
-      throw new TincError(`file is more than ${MOST_WHOLE} bytes, expected at most these from a server without ranges`);
+      throw new TincError(`server gives more than ${most} bytes, expected at most these of ${what}`);
     }
     parts.push(part.value);
   }
