@@ -39,7 +39,7 @@ def compare(original: ArrayLike, volume: ArrayLike) -> Quality:
     >>> quality.max_error
     2.0
     >>> print(f"{quality.psnr:.1f} dB, {quality.bits_per_voxel:.1f} bits a voxel")
-    40.2 dB, 4.5 bits a voxel
+    40.1 dB, 4.5 bits a voxel
     """
     from ..metrics import measure
 
