@@ -47,10 +47,10 @@ class Batch(NamedTuple):
     places: list[tuple[slice, ...]]
     corners: list[list[int]]
 
-    def cut(self, threads: int) -> list[Batch]:
-        """Return batches of as many leaves as have :data:`BATCH` points, and enough of them for some threads."""
+    def cut(self, n_parts: int) -> list[Batch]:
+        """Return batches of as many leaves as have :data:`BATCH` points, ``n_parts`` or more where there are leaves."""
         n_points = math.prod(along.stop - along.start for along in self.places[0])
-        most = max(1, min(MOST_LEAVES, BATCH // n_points, -(-len(self.leaves) // threads)))
+        most = max(1, min(MOST_LEAVES, BATCH // n_points, -(-len(self.leaves) // n_parts)))
         cuts = [slice(at, at + most) for at in range(0, len(self.leaves), most)]
         return [Batch(self.leaves[cut], self.heads[cut], self.places[cut], self.corners[cut]) for cut in cuts]
 
@@ -159,10 +159,11 @@ class Network:
         key = None
         if min(map(len, axes)) == 1:
             key = threads, leaves.tobytes(), *[b"" if len(axis) == 1 else axis.tobytes() for axis in axes]
-            if key in self._plans:
-                return self._plans[key]
+            if (kept := self._plans.get(key)) is not None:  # another thread may drop all at any time
+                return kept
         batches = self._batches(axes, leaves, first[leaves], last[leaves])
-        plan = [(part, self._layers_of(part.heads)) for batch in batches for part in batch.cut(threads)]
+        n_parts = min(threads, -(-2 * threads // len(batches)))  # many batches keep all threads busy as they are
+        plan = [(part, self._layers_of(part.heads)) for batch in batches for part in batch.cut(n_parts)]
         if key:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
