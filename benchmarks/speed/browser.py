@@ -48,8 +48,8 @@ def measure(browser: Browser, link: str, path: Path) -> tuple[list[float], tuple
     seconds = [page.wait(SOMETHING, 120), 0.0]
     seconds[1] = seconds[0] + page.wait(FINE, 120)
     at_once = scroll(page)
-    known = page.wait("tincViewer.state().whole || tincViewer.state().jobsRunning === 0", 600) >= 0
-    again = scroll(page) if known else ""
+    page.wait("tincViewer.state().whole || tincViewer.state().jobsRunning === 0", 600)
+    again = scroll(page)
     page.close()
     return seconds, (at_once, again)
 

@@ -282,9 +282,7 @@ def to_values(
         offsets = integers if head.table is None else head.table[integers]
         if dtype.kind != "f":
             values = offsets.astype(dtype)
-            values += np.array(head.lowest).astype(
-                dtype
-            )  # A sum beyond the range of the dtype comes round to the value.
+            values += np.array(head.lowest).astype(dtype)  # a sum beyond the dtype's range comes round to the value
             return values
         offsets = offsets.astype(np.int64)
         if low_bits is not None:

@@ -12,7 +12,7 @@ from napari.viewer import Viewer
 from ..errors import TincError
 from . import dialogs
 from .compare.original import is_calibrated
-from .layers.compressed import compressed_image, why_not_comparable
+from .layers.compressed import NONE_SELECTED, compressed_image, why_not_comparable
 from .leaves.calibration import start_calibration_toggle
 from .leaves.overlays import LeafView, leaf_view
 from .proxies import unproxied
@@ -57,7 +57,7 @@ def _active_image(viewer: Any) -> Image | Labels | None:
     image = compressed_image(viewer, viewer.layers.selection.active)
     if image is None:
         why = why_not_comparable(viewer.layers.selection.active)
-        notify(why or "Select a layer that was opened from a .tinc file, or made by Compress.")
+        notify(why or NONE_SELECTED)
     return image
 
 

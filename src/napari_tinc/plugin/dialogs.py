@@ -14,6 +14,7 @@ from .layers.origin import base_name
 
 FILTER = "TINC compressed volume (*.tinc)"  # The only type of file that the dialogs for volumes list.
 PAGE_FILTER = "Web page (*.html)"
+SAVE_TITLE = "Save a compressed volume"
 
 
 def open_files(viewer: Any) -> None:
@@ -30,14 +31,15 @@ def ask_url(viewer: Any) -> str:
     return text.strip() if accepted else ""
 
 
-def save_dialog(parent: QWidget, name: str) -> QFileDialog:
-    """Make the dialog that asks for a file for a layer of that name. It asks before a file is replaced."""
-    dialog = QFileDialog(parent, "Save a compressed volume", get_save_history()[0])
+def save_dialog(parent: QWidget, name: str, page: bool = False) -> QFileDialog:
+    """Make the dialog that asks for a file, or a web page, for a layer. It asks before a file is replaced."""
+    title, file_type, suffix = ("Save as a web page", PAGE_FILTER, "html") if page else (SAVE_TITLE, FILTER, "tinc")
+    dialog = QFileDialog(parent, title, get_save_history()[0])
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setNameFilter(FILTER)
-    dialog.setDefaultSuffix("tinc")
-    dialog.selectFile(f"{file_name(base_name(name))}.tinc")
+    dialog.setNameFilter(file_type)
+    dialog.setDefaultSuffix(suffix)
+    dialog.selectFile(f"{file_name(base_name(name))}.{suffix}")
     return dialog
 
 
@@ -51,12 +53,7 @@ def folder_dialog(parent: QWidget, count: int) -> QFileDialog:
 
 def ask_where_to_save(viewer: Any, name: str, save: Callable[[str], None], page: bool = False) -> None:
     """Ask for a file for a layer of that name, or for a web page, and call ``save`` with its path."""
-    dialog = save_dialog(_window(viewer), name)
-    if page:
-        dialog.setWindowTitle("Save as a web page")
-        dialog.setNameFilter(PAGE_FILTER)
-        dialog.setDefaultSuffix("html")
-        dialog.selectFile(f"{file_name(base_name(name))}.html")
+    dialog = save_dialog(_window(viewer), name, page)
     dialog.fileSelected.connect(save)
     dialog.open()
 

@@ -20,7 +20,7 @@ from ..sharing.server import FileServer
 from ..storage import atomic
 from ..storage.stores import Memory
 from . import dialogs
-from .layers.compressed import OVERLAY
+from .layers.compressed import NONE_SELECTED, compressed_layer
 from .layers.file_names import file_name
 from .layers.origin import VOLUME, base_name, edited_message
 from .proxies import unproxied
@@ -55,13 +55,9 @@ def save_web_page(viewer: Viewer) -> None:
 
 def _sharable(viewer: Any) -> Image | Labels | None:
     """Return the active compressed layer, or the one of the active overlay; None, after an error, if neither."""
-    layer = viewer.layers.selection.active
-    if layer is not None and OVERLAY in layer.metadata:
-        layer = layer.metadata[OVERLAY]()
-    if not (isinstance(layer, Image | Labels) and VOLUME in layer.metadata):
-        show_error("Select a layer that was opened from a .tinc file, or made by Compress.")
-        return None
-    if why := edited_message(layer):
+    layer = compressed_layer(viewer, viewer.layers.selection.active)
+    why = NONE_SELECTED if layer is None else edited_message(layer)
+    if why:
         show_error(why)
         return None
     return layer

@@ -10,9 +10,10 @@ import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -59,11 +60,13 @@ class FileServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a browser went away amid an answer, one line where the file cannot be read any more."""
-        error = sys.exception()
-        if isinstance(error, TincError | OSError) and not isinstance(error, ConnectionError | TimeoutError):
-            print(f"napari-tinc: {error}", file=sys.stderr)
-        elif not isinstance(error, ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
+        match sys.exception():
+            case ConnectionError() | TimeoutError():
+                pass
+            case TincError() | OSError() as error:
+                print(f"napari-tinc: {error}", file=sys.stderr)
+            case _:
+                super().handle_error(request, client_address)
 
 
 def _own_address() -> str:
@@ -82,14 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a word, after which a connection is closed
     server_version, sys_version = "napari-tinc", ""
 
-    def do_GET(self) -> None:
-        self._answer(self.wfile.write)
-
     def do_HEAD(self) -> None:
-        self._answer(lambda _: 0)
+        self.do_GET()
 
-    def _answer(self, write: Callable[[bytes], Any]) -> None:
-        """Send a file of the page, or a part of the ``.tinc`` file."""
+    def do_GET(self) -> None:
+        """Send a file of the page, or a part of the ``.tinc`` file; for HEAD, what would be said before it."""
         # A page of another site that makes its name lead here (DNS rebinding) still says its own name.
         if self.server.names is not None and self.headers.get("Host") not in self.server.names:
             self._refuse(HTTPStatus.FORBIDDEN)
@@ -97,48 +97,50 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         root = f"/{self.server.secret}/"
         if path.startswith(f"{root}files/") and unquote(path.removeprefix(f"{root}files/")) == self.server.file:
-            self._send_file(write)
+            self._send_file()
         elif path.startswith(root) and (content := self.server.pages.get(path.removeprefix(root))) is not None:
-            self._begin(HTTPStatus.OK, media_type(path), len(content))
-            write(content)
+            self._send(HTTPStatus.OK, media_type(path), len(content), [content])
         else:
             self._refuse(HTTPStatus.NOT_FOUND)
 
-    def _send_file(self, write: Callable[[bytes], Any]) -> None:
+    def _send_file(self) -> None:
         """Send the bytes that are asked for, or all."""
         size = self.server.store.size
         start, stop, status, headers = 0, size, HTTPStatus.OK, {"Accept-Ranges": "bytes"}
         asked = _RANGE.fullmatch(self.headers.get("Range", "").strip())
         if asked and any(asked.groups()):
             first, last = asked.groups()
-            start, stop = (
-                (int(first), min(int(last) + 1, size) if last else size) if first else (max(size - int(last), 0), size)
-            )
+            if not first:  # the last so many bytes
+                start = max(size - int(last), 0)
+            else:
+                start, stop = int(first), min(int(last) + 1, size) if last else size
             if not start < stop:
                 self._refuse(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
                 return
-            status, headers = (
-                HTTPStatus.PARTIAL_CONTENT,
-                headers | {"Content-Range": f"bytes {start}-{stop - 1}/{size}"},
-            )
-        self._begin(status, "application/octet-stream", stop - start, headers)
-        if self.command == "GET":
-            for at in range(start, stop, _AT_ONCE):
-                write(self.server.store.read(at, min(at + _AT_ONCE, stop)))
+            status, headers["Content-Range"] = HTTPStatus.PARTIAL_CONTENT, f"bytes {start}-{stop - 1}/{size}"
+        parts = (self.server.store.read(at, min(at + _AT_ONCE, stop)) for at in range(start, stop, _AT_ONCE))
+        self._send(status, "application/octet-stream", stop - start, parts, headers)
 
-    def _refuse(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
-        self._begin(status, "text/plain; charset=utf-8", 0, headers or {})
+    def _refuse(self, status: HTTPStatus, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._send(status, "text/plain; charset=utf-8", 0, [], headers)
 
-    def _begin(self, status: HTTPStatus, kind: str, length: int, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self, status: HTTPStatus, kind: str, length: int, parts: Iterable[bytes],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """Send an answer; ``parts`` are read and sent only if the content is asked for."""
         self.send_response(status)
         fixed = {
             "Content-Type": kind, "Content-Length": str(length), "Cache-Control": "no-store",
             "Content-Security-Policy": "frame-ancestors 'none'", "Cross-Origin-Resource-Policy": "same-origin",
             "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
         }  # fmt: skip
-        for name, value in (fixed | (headers or {})).items():
+        for name, value in (fixed | dict(headers)).items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "GET":
+            for part in parts:
+                self.wfile.write(part)
 
     def log_message(self, *_: Any) -> None:
         """Keep quiet: the terminal is for the link."""

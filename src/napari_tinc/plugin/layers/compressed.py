@@ -9,16 +9,23 @@ from napari.layers import Image, Labels, Layer
 
 from .origin import VOLUME, finest_level
 
+NONE_SELECTED = "Select a layer that was opened from a .tinc file, or made by Compress."
 OVERLAY = "tinc_overlay_of"  # Key in the metadata of an overlay: a weak reference to its compressed layer.
 
 
-def compressed_image(viewer: Any, layer: Layer | None) -> Image | Labels | None:
-    """Return a layer that shows a compressed 3D volume: ``layer``, or the one that it is an overlay of; else None."""
+def compressed_layer(viewer: Any, layer: Layer | None) -> Image | Labels | None:
+    """Return a layer that shows a compressed volume: ``layer``, or the one that it is an overlay of; else None."""
     if layer is not None and OVERLAY in layer.metadata:
         layer = layer.metadata[OVERLAY]()
-    if not (isinstance(layer, Image | Labels) and VOLUME in layer.metadata and layer in viewer.layers):
-        return None
-    return layer if layer.metadata[VOLUME].ndim == 3 and not why_not_comparable(layer) else None
+    is_compressed = isinstance(layer, Image | Labels) and VOLUME in layer.metadata and layer in viewer.layers
+    return layer if is_compressed else None
+
+
+def compressed_image(viewer: Any, layer: Layer | None) -> Image | Labels | None:
+    """Return what :func:`compressed_layer` does if its volume is 3D and has leaves; else None."""
+    found = compressed_layer(viewer, layer)
+    is_single = found is not None and found.metadata[VOLUME].ndim == 3 and not why_not_comparable(found)
+    return found if is_single else None
 
 
 def why_not_comparable(layer: Layer | None) -> str:
