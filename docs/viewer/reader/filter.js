@@ -4,6 +4,7 @@ import { Cursor } from "./cursor.js";
 import { rint, toHalf, toNumbers, zeros } from "./dtypes.js";
 import { checkRange, require } from "./errors.js";
 import { MAX_FILTER, MAX_LARGEST } from "./limits.js";
+import { NEAR } from "./neighbours.js";
 import { geometric, Stack } from "./stream.js";
 
 /** @typedef {import("./dtypes.js").TypedArray} TypedArray */
@@ -11,21 +12,7 @@ import { geometric, Stack } from "./stream.js";
 /** @typedef {import("./head.js").Triple} Triple */
 
 /** @type {Triple[]} */
-const ORBITS = [
-  [1, 0, 0],
-  [0, 1, 0],
-  [0, 0, 1],
-  [0, 1, 1],
-  [1, 0, 1],
-  [1, 1, 0],
-  [1, 1, 1],
-  [2, 0, 0],
-  [0, 2, 0],
-  [0, 0, 2],
-  [3, 0, 0],
-  [0, 3, 0],
-  [0, 0, 3],
-];
+const ORBITS = [...NEAR, [2, 0, 0], [0, 2, 0], [0, 0, 2], [3, 0, 0], [0, 3, 0], [0, 0, 3]];
 
 /** The class of a voxel, from the number of classes and its coordinates modulo 2. */
 const CLASS_OF = {

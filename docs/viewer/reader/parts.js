@@ -10,7 +10,7 @@ import { applyFilter } from "./filter.js";
 import { headOf, LATTICE } from "./head.js";
 import { NetworkBox } from "./network_box.js";
 import { readNetworksHead } from "./networks_file.js";
-import { copyPart, decodeResidual, isRounded, merged, sizeOf } from "./residual.js";
+import { copyPart, decodeResidual, isRounded, merged, putShown, sizeOf } from "./residual.js";
 import { readWeights } from "./weights.js";
 
 /** @typedef {import("./dtypes.js").Dtype} Dtype */
@@ -147,17 +147,10 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
       const first = axes.map((axis, at) => axis.findIndex((p) => p >= core[at]));
       const part = /** @type {Box} */ ([...first, ...first.map((at, axis) => at + inside[axis].length)]);
       const n = inside.reduce((product, axis) => product * axis.length, 1);
-      const [own, ownMask] = [zeros(dtype, n), new Uint8Array(n)];
-      copyPart(out, grid, own, part, false);
+      const ownMask = new Uint8Array(n);
       copyPart(mask, grid, ownMask, part, false);
       const networks = box.values(/** @type {Axes} */ (inside), calibrated);
-      copyPart(
-        out,
-        grid,
-        merged(own, networks, dtype, (voxel) => ownMask[voxel] > 0),
-        part,
-        true,
-      );
+      putShown(out, grid, networks, part, dtype, ownMask);
       return out;
     },
     floats: () => null,

@@ -129,16 +129,24 @@ function decodeBackground(bytes, shape, dtype) {
   const hiddenPart = new Uint8Array(size[0] * size[1] * size[2]);
   copyPart(hidden, shape, hiddenPart, part, false);
   const numbers = decodeNumbers(rest, size, dtype, hiddenPart, 0);
-  const inPart = zeros(dtype, numbers.length);
-  copyPart(values, shape, inPart, part, false);
-  copyPart(
-    values,
-    shape,
-    merged(inPart, numbers, dtype, (voxel) => hiddenPart[voxel] > 0),
-    part,
-    true,
-  );
+  putShown(values, shape, numbers, part, dtype, hiddenPart);
   return values;
+}
+
+/**
+ * Put values into a part of a box, but for those that its background hides.
+ * @param {TypedArray} whole
+ * @param {Triple} shape  of the box
+ * @param {TypedArray} piece
+ * @param {Box} part
+ * @param {Dtype} dtype
+ * @param {TypedArray} hidden  of the part: 1 where the background is
+ */
+export function putShown(whole, shape, piece, part, dtype, hidden) {
+  const own = zeros(dtype, piece.length);
+  copyPart(whole, shape, own, part, false);
+  const both = merged(own, piece, dtype, (voxel) => hidden[voxel] > 0);
+  copyPart(whole, shape, both, part, true);
 }
 
 /**

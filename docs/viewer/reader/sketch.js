@@ -5,7 +5,18 @@ import { U1, zeros } from "./dtypes.js";
 import { checkBox, MAX_BACKGROUND_BOX, MAX_BOX } from "./limits.js";
 import { gridOf } from "./neighbours.js";
 import { decodeNumbers } from "./ranks.js";
-import { BACKGROUND, copyPart, GRID, labelValues, MASKED, merged, ORDERED, sizeOf, splitMasked } from "./residual.js";
+import {
+  BACKGROUND,
+  copyPart,
+  GRID,
+  labelValues,
+  MASKED,
+  merged,
+  ORDERED,
+  putShown,
+  sizeOf,
+  splitMasked,
+} from "./residual.js";
 
 /** @typedef {import("./dtypes.js").Dtype} Dtype */
 /** @typedef {import("./dtypes.js").TypedArray} TypedArray */
@@ -67,15 +78,7 @@ function sketchBackground(bytes, shape, dtype, level) {
     const first = part.slice(0, 3).map((at) => at / 2 ** fine);
     const end = gridOf(size, fine).map((n, axis) => first[axis] + n);
     const place = /** @type {import("./octree.js").Box} */ ([...first, ...end]);
-    const inPart = zeros(dtype, numbers.length);
-    copyPart(values, grid, inPart, place, false);
-    copyPart(
-      values,
-      grid,
-      merged(inPart, numbers, dtype, (voxel) => isHidden[voxel] > 0),
-      place,
-      true,
-    );
+    putShown(values, grid, numbers, place, dtype, isHidden);
   }
   return sampled(values, grid, dtype, level - fine);
 }

@@ -34,43 +34,36 @@ export function workspace(stack, shape, last) {
   const [one, two] = [8 * finest.size, 8 * new Layout(gridOf(shape, last + 1)).size];
   const sizes = [one, one, two, two, finest.size, finest.plane];
   if (!KERNELS) {
-    const [a, b, c, d, prediction, activities] = sizes.map((size) => new Float64Array(size));
-    const classes = new Uint8Array(finest.size);
-    return {
-      stack,
-      levels: [
-        [a, b],
-        [c, d],
-      ],
-      prediction,
-      activities,
-      classes,
-      finish: () => {},
-    };
+    const arrays = sizes.map((size) => new Float64Array(size));
+    return arranged(stack, arrays, new Uint8Array(finest.size), () => {});
   }
   const most = finest.size; // No stage has more voxels.
   const ofStream = [8 * most, 4 * most, 2 * most, 4 * stack.left, MOST_MODELS * MODEL_BYTES, 16, most];
   const places = placesInMemory(KERNELS, [...sizes.map((size) => 8 * size), ...ofStream]);
   const { buffer } = KERNELS.memory;
-  const [a, b, c, d, prediction, activities] = sizes.map((size, at) => new Float64Array(buffer, places[at], size));
+  const arrays = sizes.map((size, at) => new Float64Array(buffer, places[at], size));
   const inMemory = new MemoryStack(KERNELS, stack, places.slice(sizes.length));
-  const classes = new Uint8Array(buffer, places[places.length - 1], most);
   const finish = () => {
     stack.high = inMemory.high;
     stack.low = inMemory.low;
     stack.left = inMemory.left;
   };
-  return {
-    stack: inMemory,
-    levels: [
-      [a, b],
-      [c, d],
-    ],
-    prediction,
-    activities,
-    classes,
-    finish,
-  };
+  return arranged(inMemory, arrays, new Uint8Array(buffer, places[places.length - 1], most), finish);
+}
+
+/**
+ * @param {Stack} stack
+ * @param {Float64Array[]} arrays  those of two levels, predictions, activities
+ * @param {Uint8Array} classes
+ * @param {() => void} finish
+ * @returns {Workspace}
+ */
+function arranged(stack, [a, b, c, d, prediction, activities], classes, finish) {
+  const levels = /** @type {Workspace["levels"]} */ ([
+    [a, b],
+    [c, d],
+  ]);
+  return { stack, levels, prediction, activities, classes, finish };
 }
 
 /** A stream in the memory of the kernels. The arrays that it gives out are the same each time. */
