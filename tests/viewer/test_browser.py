@@ -95,9 +95,8 @@ def test_a_dropped_file_is_shown_and_scrolled_to_its_last_voxel(empty: Page, tmp
     assert (state(empty)["name"], state(empty)["shape"]) == (SAMPLE.name, [128, 128, 128])
     empty.wait("tincViewer.state().whole", 60)
     empty.click(".view[data-plane='0'] > canvas")
-    empty.key("Home", 36)
-    for number in range(1, 128):
-        empty.key("PageDown", 34)
+    for number in range(128):
+        empty.key("PageDown", 34) if number else empty.key("Home", 36)
         empty.wait(f"tincViewer.state().planes.xy.slice === {number}")
     assert state(empty)["planes"]["xy"]["slicesFine"] == 128
     volume = np.asarray(tinc.open(SAMPLE))
