@@ -2,6 +2,7 @@
 
 import { openAny, packLeaves } from "./app/formats.js";
 import { TincError } from "./reader/errors.js";
+import { allowGpu, gpuFacts } from "./reader/processors.js";
 import { blobSource } from "./reader/sources.js";
 
 /**
@@ -72,7 +73,10 @@ function whileWanted(id, { size, read }) {
  * @param {unknown} error
  */
 function sentence(error) {
-  if (error instanceof TincError) return error.message;
+  if (error instanceof TincError) {
+    const isDamage = / CRC-|^file size is |^source gives /.test(error.message);
+    return isDamage ? `the file is damaged or not complete (${error.message})` : error.message;
+  }
   return `this file could not be decoded (${error instanceof Error ? error.message : String(error)})`;
 }
 
@@ -106,7 +110,7 @@ async function doJob({ number, id, task, volume, box, factor, calibration }) {
     if (task === "decode") {
       const values = await file.decode(volume, box, { calibration });
       const exact = values.byteLength === values.buffer.byteLength ? values : values.slice();
-      send({ type: "done", number, result: exact }, [exact.buffer]);
+      send({ type: "done", number, result: exact, gpu: gpuFacts() }, [exact.buffer]);
     } else if (task === "coarse") {
       send({ type: "done", number, result: await file.coarse(volume, factor, box) });
     } else if (task === "leaves" || task === "allLeaves") {
@@ -135,3 +139,5 @@ globalThis.addEventListener("message", (event) => {
     else waiting?.reject(new ReadFailure(message.message ?? "the file could not be read"));
   }
 });
+
+allowGpu(self.name); // What the page was called with.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -69,6 +70,24 @@ def test_what_cannot_be_shared_is_one_line(
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["note.tinc"]
+
+
+def test_a_damaged_file_becomes_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = bytearray((GOLDEN / "trained.tinc").read_bytes())
+    data[len(data) // 2] ^= 4
+    path, page = tmp_path / "damaged.tinc", tmp_path / "damaged.html"
+    path.write_bytes(data)
+    assert main(["share", str(path), "--html", str(page)]) == 1
+    assert "CRC-32" in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["share", str(GOLDEN / "trained.tinc"), "--port", port]) == 1
+    error = capsys.readouterr().err
+    assert f"--port {port}" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x", "1.5"])

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 import { halfFloat } from "../../docs/viewer/app/elements.js";
-import { addressInput, filesInput } from "../../docs/viewer/app/files.js";
+import { addressInput, filesInputs } from "../../docs/viewer/app/files.js";
+import { openAny } from "../../docs/viewer/app/formats.js";
 import { openNpy } from "../../docs/viewer/app/npy.js";
 import { openTiff } from "../../docs/viewer/app/tiff.js";
 import { sharedSource } from "../../docs/viewer/app/workers.js";
@@ -223,13 +224,20 @@ test("TIFF: refused with a sentence", async () => {
 
 test("files: slices go by their numbers, and addresses of other kinds are refused", async () => {
   const files = ["s10.tif", "s9.tif", "s1.tif"].map((name) => ({ name }));
-  const input = filesInput(files);
+  const [input, ...others] = filesInputs(files);
+  assert.deepEqual(others, []);
   assert.equal(input.name, "s1.tif and 2 more");
   assert.deepEqual(
     input.parts.map(({ blob }) => blob.name),
     ["s1.tif", "s9.tif", "s10.tif"],
   );
+  const two = filesInputs([{ name: "original.npy" }, { name: "Volume.TINC" }]);
+  assert.deepEqual(
+    two.map(({ name }) => name),
+    ["Volume.TINC", "original.npy"],
+  );
   globalThis.location = { href: "https://a.example/viewer/" };
+  await assert.rejects(() => addressInput("http://", () => {}), /no address of a file/);
   await assert.rejects(() => addressInput("javascript:alert(1)", () => {}), /begins with javascript:; expected https/);
 });
 
@@ -248,4 +256,12 @@ test("sharedSource: no range is read twice, and bytes are counted once", async (
   });
   await Promise.all([source.read(0, 10), source.read(0, 10), source.read(10, 30)]);
   assert.equal(count, 30);
+});
+
+test("files of other kinds are named", async () => {
+  const refused = (text, message) =>
+    assert.rejects(openAny([sourceOf(Buffer.from(text.padEnd(40), "latin1"))]), { name: "TincError", message });
+  await refused("\x89PNG", /begins as a PNG picture does/);
+  await refused("<!doctype html>", /begins as a web page does/);
+  await refused("hello", /^it is no \.tinc, \.npy or TIFF file$/);
 });

@@ -66,7 +66,7 @@ test("leaves: the one at a voxel, and the largest error", () => {
   const nan = Number.NaN;
   const leaves = Float64Array.of(0, 0, 0, 4, 8, 8, 1, 0, 120, 1.5, 9, 4, 0, 0, 8, 8, 8, 2, 3, nan, nan, nan);
   assert.equal(worstError(leaves), 1.5);
-  assert.equal(leafText(leafAt(leaves, [3, 7, 7])), "network leaf, level 1, 120 bytes, RMSE 1.5, largest error 9");
+  assert.equal(leafText(leafAt(leaves, [3, 7, 7])), "network leaf, level 1, 120 bytes, typical error (RMSE) 1.5, largest error 9");
   assert.equal(leafText(leafAt(leaves, [4, 0, 0])), "bounded leaf, level 2");
   assert.equal(leafAt(leaves, [8, 0, 0]), null);
 });

@@ -27,11 +27,11 @@ SECONDS = 20.0  # Tests fail if the browser takes longer for anything, beside ot
 class Browser:
     """A browser with a profile of its own, which ends with the ``with`` block."""
 
-    def __init__(self, profile: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, profile: Path, seconds: float = SECONDS, flags: str = "") -> None:
         self.seconds = seconds  # for any answer
         to_child, self._write = os.pipe()
         self._read, from_child = os.pipe()
-        command = f'exec "$0" {FLAGS} "--user-data-dir=$1" about:blank 3<&{to_child} 4>&{from_child}'
+        command = f'exec "$0" {FLAGS} {flags} "--user-data-dir=$1" about:blank 3<&{to_child} 4>&{from_child}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, CHROMIUM, str(profile)], pass_fds=(to_child, from_child),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -114,9 +114,9 @@ class Page:
             time.sleep(0.02)
         return time.monotonic() - began
 
-    def drop(self, path: Path, beside: bool = False) -> None:
-        """Drag a file from a folder onto the viewer, or onto the half that opens it beside the first; let it fall."""
-        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    def drop(self, *paths: Path, beside: bool = False) -> None:
+        """Drag files from a folder onto the viewer, or onto the half that opens beside the first; let them fall."""
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
         x, y = self.middle("body")
         self.call("Input.dispatchDragEvent", type="dragEnter", x=x, y=y, data=data)
         self.call("Input.dispatchDragEvent", type="dragOver", x=x, y=y, data=data)

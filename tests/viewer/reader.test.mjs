@@ -228,7 +228,7 @@ test("planes that are kept are those of other points, too, that begin and count 
   for (const columns of [[0.5, 9.5], last(nx)]) {
     const axes = [[3.5], [0.5, 1.5], columns].map((axis) => Float64Array.from(axis));
     const expected = [0, 1].flatMap((y) => columns.map((x) => plane[y * nx + Math.floor(x)]));
-    for (const [at, value] of part.values(axes, true).entries()) assert.ok(Math.abs(value - expected[at]) <= 1);
+    for (const [at, value] of (await part.values(axes, true)).entries()) assert.ok(Math.abs(value - expected[at]) <= 1);
   }
 });
 

@@ -23,7 +23,10 @@ from napari_tinc.storage.stores import Memory
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 SAMPLE = ROOT / "src" / "napari_tinc" / "data" / "mri_mni152_crop.tinc"
-FINE = "Object.values(tincViewer.state().planes).every((plane) => plane.quality === 'fine')"
+FINE = (  # A page that is still being loaded has no viewer yet.
+    "globalThis.tincViewer !== undefined && "
+    "Object.values(tincViewer.state().planes).every((plane) => plane.quality === 'fine')"
+)
 PIXELS = """Array.from(document.querySelectorAll('.view[data-plane] > canvas')).map((canvas) => canvas.getContext('2d')
   .getImageData(0, 0, canvas.width, canvas.height).data.reduce((sum, value) => sum + value, 0))"""
 
@@ -136,6 +139,23 @@ def test_an_original_lies_beside_it_behind_a_curtain(empty: Page, tmp_path: Path
     assert state(empty)["name"] == "bounded-u2.tinc"
 
 
+def test_a_file_and_its_original_are_dropped_together_a_folder_is_refused(empty: Page, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.asarray(tinc.open(GOLDEN / "bounded-u2.tinc")))
+    empty.drop(tmp_path / "a.npy", GOLDEN / "bounded-u2.tinc")
+    empty.wait("tincViewer.state().second === 'a.npy'")
+    assert state(empty)["name"] == "bounded-u2.tinc"
+    empty.drop(tmp_path)
+    empty.wait("tincViewer.state().error.includes('folder')")
+
+
+def test_what_is_moved_to_is_said(empty: Page) -> None:
+    empty.drop(SAMPLE)
+    empty.wait(FINE)
+    empty.click(".view[data-plane='0'] > canvas")
+    empty.key("Home", 36)
+    empty.wait(r"/^x \d+ +y \d+ +z 0 +=/.test(document.getElementById('spoken').textContent)")
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -202,6 +222,12 @@ def test_a_page_with_a_file_inside_opens_from_a_disk(browser: Browser, tmp_path:
     assert state(page)["name"] == "a brain.tinc"
     width = page.evaluate("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
     assert width <= 390
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # One finger moves the crosshair.
+    page.click("#panel-button")
+    box = "document.getElementById('promise').getBoundingClientRect()"
+    page.evaluate("document.getElementById('promise').scrollIntoView()")
+    assert page.evaluate(f"{box}.height > 0 && {box}.top >= 0 && {box}.bottom <= innerHeight")
+    page.wait("tincViewer.state().projectionFrames > 0")
     assert page.problems() == []
     page.close()
 

@@ -11,12 +11,24 @@ import { sharedSource } from "./workers.js";
  */
 
 /**
- * Files of this machine, as one input: one file, or the slices of a TIFF stack in the order of their names.
+ * Files of this machine: one, the slices of a TIFF stack in the order of their names, or two of which one is a .tinc: these
+ * are to lie beside each other, the .tinc first.
  * @param {FileList | File[]} files
+ * @returns {Input[]}
+ */
+export function filesInputs(files) {
+  const list = [...files].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const tinc = list.filter(({ name }) => /\.tinc$/i.test(name));
+  if (list.length === 2 && tinc.length)
+    return [tinc[0], ...list.filter((one) => one !== tinc[0])].map((one) => input([one]));
+  return [input(list)];
+}
+
+/**
+ * @param {File[]} list
  * @returns {Input}
  */
-export function filesInput(files) {
-  const list = [...files].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+function input(list) {
   const [first] = list;
   const name = list.length > 1 ? `${first.name} and ${list.length - 1} more` : first.name;
   return { name, parts: list.map((blob) => ({ blob })) };
@@ -29,6 +41,8 @@ export function filesInput(files) {
  * @returns {Promise<Input>}
  */
 export async function addressInput(address, count) {
+  if (!URL.canParse(address, location.href))
+    throw new Error("this is no address of a file; expected one such as https://example.org/volume.tinc");
   const url = new URL(address, location.href);
   if (!/^https?:$/.test(url.protocol))
     throw new Error(`the address begins with ${url.protocol}; expected https: or http:`);
@@ -80,9 +94,10 @@ export function askedFor(key) {
 /**
  * Let files be dropped on the page. While one is above it, the halves tell where it would go.
  * @param {() => boolean} canBeside
- * @param {(input: Input, beside: boolean) => void} take
+ * @param {(inputs: Input[], beside: boolean) => void} take
+ * @param {(text: string) => void} refuse
  */
-export function attachDrop(canBeside, take) {
+export function attachDrop(canBeside, take, refuse) {
   const zone = byId("drop", HTMLElement);
   const [, right] = /** @type {HTMLElement[]} */ ([...zone.children]);
   const isBeside = (/** @type {DragEvent} */ event) => canBeside() && event.clientX > innerWidth / 2;
@@ -101,7 +116,9 @@ export function attachDrop(canBeside, take) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     zone.hidden = true;
-    const files = event.dataTransfer?.files;
-    if (files?.length) take(filesInput(files), isBeside(event));
+    const { files, items = [] } = event.dataTransfer ?? {};
+    if ([...items].some((item) => item.webkitGetAsEntry()?.isDirectory))
+      refuse("a folder was dropped; expected a file");
+    else if (files?.length) take(filesInputs(files), isBeside(event));
   });
 }

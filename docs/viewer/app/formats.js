@@ -62,6 +62,17 @@ function describeTinc(file) {
   };
 }
 
+/** How files that people mistake for one of ours begin. @type {[string, string][]} */
+const OTHERS = [
+  ["\x1f\x8b", "a gzipped file"],
+  ["PK", "a ZIP archive"],
+  ["\x89PNG", "a PNG picture"],
+  ["\xff\xd8", "a JPEG picture"],
+  ["<", "a web page"],
+  ["\x89HDF", "an HDF5 file"],
+  ["\x5c\x01\0\0", "a NIfTI volume"],
+];
+
 /**
  * Open a file by its first bytes.
  * @param {Source[]} sources  one, or the slices of a TIFF stack
@@ -79,8 +90,10 @@ export async function openAny(sources) {
     const file = tiff ? await openTiff(sources) : await openNpy(source);
     return { file, meta: { ...file.describe(), whole: 0, networks: false } };
   }
-  if (start.startsWith("\x1f\x8b"))
-    throw new TincError("the file is gzipped; expected a .tinc, .npy or TIFF file as it is");
+  if (!start.startsWith("\x89TNC")) {
+    const [, like] = OTHERS.find(([begin]) => start.startsWith(begin)) ?? ["", ""];
+    throw new TincError(`it is no .tinc, .npy or TIFF file${like && `, but begins as ${like} does`}`);
+  }
   const file = await open(source);
   return { file, meta: describeTinc(file) };
 }

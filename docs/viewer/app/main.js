@@ -3,7 +3,7 @@
  * shown.
  */
 
-import { addressInput, askedFor, attachDrop, embeddedInput, filesInput } from "./files.js";
+import { addressInput, askedFor, attachDrop, embeddedInput, filesInputs } from "./files.js";
 import { VIEW_PLANES } from "./geometry.js";
 import { pressKey } from "./keyboard.js";
 import { byId, setText } from "./page.js";
@@ -17,9 +17,10 @@ import { numberText, sizeText } from "./words.js";
 /** @typedef {import('./files.js').Input} Input */
 
 const AXES = ["z", "y", "x"];
+const SPEAK_MS = 400; // A screen reader says the position once it did not change for so long.
 const STALE_PROJECTION_MS = 300; // While bricks arrive, the projection at rest is drawn again after so long.
 
-const viewer = new Viewer();
+const viewer = new Viewer(askedFor("gpu"));
 const sections = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".view[data-plane]")]);
 const planeViews = sections.map(
   (section, i) => new PlaneView(viewer, i, /** @type {HTMLCanvasElement} */ (section.querySelector("canvas"))),
@@ -71,6 +72,16 @@ async function openInput(input, beside, read = { bytes: 0 }) {
   } catch (error) {
     if (mine === opening) say(name + (error instanceof Error ? error.message : String(error)), true);
   }
+}
+
+/**
+ * Open one file, or two that are to lie beside each other.
+ * @param {Input[]} inputs
+ * @param {boolean} beside  whether the first goes beside the one that is open
+ */
+async function openInputs([input, other], beside) {
+  await openInput(input, beside && !other);
+  if (other && !facts.error) await openInput(other, true);
 }
 
 /**
@@ -225,6 +236,7 @@ function frame(now) {
   projection.tick(now, facts.drawnAt);
 }
 let projectionVersion = 0;
+let speaking = 0;
 
 const draw = () => {
   drawWanted = true;
@@ -234,7 +246,14 @@ viewer.addEventListener("looks", () => {
   projection.stale = true;
   showControls();
 });
-viewer.addEventListener("moved", showPosition);
+viewer.addEventListener("moved", () => {
+  showPosition();
+  clearTimeout(speaking);
+  speaking = setTimeout(
+    () => setText(byId("spoken", HTMLElement), byId("readout", HTMLElement).textContent ?? ""),
+    SPEAK_MS,
+  );
+});
 viewer.addEventListener("progress", showProgress);
 viewer.addEventListener("trouble", (event) => say(String(/** @type {CustomEvent} */ (event).detail), true));
 viewer.addEventListener("turning", () =>
@@ -286,14 +305,18 @@ const buttons = [
 ];
 for (const [id, act] of buttons) byId(id, HTMLButtonElement).addEventListener("click", act);
 chooser.addEventListener("change", () => {
-  if (chooser.files?.length) openInput(filesInput(chooser.files), besideWanted);
+  if (chooser.files?.length) openInputs(filesInputs(chooser.files), besideWanted);
 });
 byId("address-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   const address = byId("address", HTMLInputElement).value.trim();
   if (address) openAddress(address);
 });
-attachDrop(() => viewer.first !== null, openInput);
+attachDrop(
+  () => viewer.first !== null,
+  openInputs,
+  (text) => say(text, true),
+);
 const keyActs = {
   o: () => choose(false),
   b: () => choose(true),
@@ -310,7 +333,7 @@ addEventListener("hashchange", () => askedFor("url") && openAtStart());
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 darkQuery.addEventListener("change", () => setTheme(darkQuery.matches ? "dark" : "light"));
 setTheme(darkQuery.matches ? "dark" : "light");
-togglePanel(!matchMedia("(min-width: 761px) and (max-width: 980px)").matches);
+togglePanel(!matchMedia("(max-width: 980px)").matches);
 showControls();
 byId("turn", HTMLElement).setAttribute("aria-pressed", String(projection.turning));
 requestAnimationFrame(frame);
@@ -361,6 +384,7 @@ function state() {
     cacheBytes: cache.bytes,
     jobsDone: pool.jobsDone,
     jobsRunning: pool.running.size,
+    gpu: pool.gpu,
     msToPlanes: facts.firstPlanesAt ? facts.firstPlanesAt - facts.openedAt : null,
     window: viewer.channel ? [viewer.channel.low, viewer.channel.high] : [],
     channels: viewer.channels.map(({ name, visible }) => ({ name, visible })),

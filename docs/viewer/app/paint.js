@@ -177,3 +177,17 @@ export function autoWindow(values, fill, share = 0.003) {
     ? [low, high]
     : [sorted[0], Math.max(sorted[sorted.length - 1], sorted[0] + Math.abs(sorted[0]) * 1e-6 + 1e-30)];
 }
+
+const FILLED_ENOUGH = 0.05; // With a smaller share of its cells known, a preview tells nothing of a window.
+
+/**
+ * The window of a channel by what is known of its values; null if that is too little.
+ * @param {import('./preview.js').Preview | undefined} preview
+ * @param {import('./words.js').Meta} meta
+ * @returns {[number, number] | null}
+ */
+export function windowOf(preview, { fill, dtype }) {
+  if (!preview || preview.filled < FILLED_ENOUGH * preview.values.length) return null;
+  const [low, high] = autoWindow(preview.values, fill ?? []);
+  return dtype[0] !== "f" && Math.round(low) < Math.round(high) ? [Math.round(low), Math.round(high)] : [low, high];
+}

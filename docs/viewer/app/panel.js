@@ -188,7 +188,7 @@ export class Panel {
       }
     }
     legend.hidden = !worst;
-    setText(byId("legend-text", HTMLElement), `RMSE 0 to ${numberText(worst)}`);
+    setText(byId("legend-text", HTMLElement), `typical error (RMSE): 0 to ${numberText(worst)}`);
   }
 
   /** Check all checksums of the file. */

@@ -30,6 +30,8 @@ export class Projection {
     this.tilt = 0.35;
     this.turning = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.frames = 0;
+    /** The file that it shows. @type {import('./dataset.js').Dataset | null} */
+    this.shown = null;
     this.turnedFor = 0;
     this.last = 0;
     this.stale = true;
@@ -48,7 +50,7 @@ export class Projection {
   tick(now, planesDrawn) {
     const { first } = this.viewer;
     if (!first || !this.onScreen || document.hidden) return;
-    if (this.frames && now - planesDrawn < PAUSE_MS) return;
+    if (this.shown === first && now - planesDrawn < PAUSE_MS) return;
     const elapsed = now - this.last;
     if (elapsed < FRAME_MS * (this.viewer.pool.running.size ? 2 : 1) || (!this.turning && !this.stale)) return;
     if (!this.canvas.clientWidth) return;
@@ -65,6 +67,8 @@ export class Projection {
     const { first, spacing } = this.viewer;
     if (!first) return;
     const { volumes, looks } = this.viewer.side(first);
+    if (!volumes.some((volume) => first.previews.get(volume)?.filled)) return;
+    this.shown = first;
     const pixels = new Uint32Array(edge * edge);
     volumes.forEach((volume, i) => {
       const preview = first.previews.get(volume);

@@ -5,7 +5,7 @@ import { firstChannel } from "./channels.js";
 import { colorsOfLabels, labelTable, tableOf } from "./colors.js";
 import { checkBeside, Dataset } from "./dataset.js";
 import { clamp, directionsOf, relativeSpacing, VIEW_PLANES, volumeNumber } from "./geometry.js";
-import { autoWindow, makeLook } from "./paint.js";
+import { makeLook, windowOf } from "./paint.js";
 import { nextJob } from "./planner.js";
 import { WorkerPool } from "./workers.js";
 
@@ -24,10 +24,10 @@ const SMALLEST_PICTURE = 64; // Pixels along the longest axis of a volume, below
 const MOST_CHANNELS = 32; // Of an axis of more channels one at a time is shown, with a slider.
 const SETTLE_MS = 120; // So long after the crosshair moved one worker is at work only: drawing comes first.
 const MOST_SHOWN = 6; // More channels than this are not shown together at first.
-const FILLED_ENOUGH = 0.05; // Share of the projection's cells that the automatic window needs.
 
 export class Viewer extends EventTarget {
-  constructor() {
+  /** @param {string} [gpu] which GPU may decode networks: "" for one of the machine, "off" for none, "any" for an imitated one */
+  constructor(gpu = "") {
     super();
     /** @type {ByteCache<import('./elements.js').Values>} */
     this.cache = new ByteCache(DECODED_BYTES);
@@ -35,6 +35,7 @@ export class Viewer extends EventTarget {
       (running) => (this.first ? nextJob(this.scene(), running) : null),
       (job) => this.finished(job),
       (job, message, again) => this.failed(job, message, again),
+      gpu,
     );
     this.ids = 0;
     this.first = /** @type {Dataset | null} */ (null);
@@ -234,12 +235,10 @@ export class Viewer extends EventTarget {
         dataset.meta.leading,
         this.index.map((k, axis) => (axis === this.channelAxis ? i : k)),
       );
-      const preview = dataset.previews.get(volume);
-      if (!preview || preview.filled < FILLED_ENOUGH * preview.values.length) continue;
+      const window = windowOf(dataset.previews.get(volume), dataset.meta);
+      if (!window) continue;
       channel.touched = true;
-      const window = autoWindow(preview.values, dataset.meta.fill ?? []);
-      const whole = dataset.meta.dtype[0] !== "f" && Math.round(window[0]) < Math.round(window[1]);
-      [channel.low, channel.high] = whole ? window.map(Math.round) : window;
+      [channel.low, channel.high] = window;
       this.tell("looks");
       this.tell("draw");
     }

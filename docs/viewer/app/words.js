@@ -42,7 +42,7 @@ export function sizeText(bytes) {
  * @param {number} value
  */
 export function numberText(value) {
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
+  if (Number.isInteger(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return String(value);
   const short = Number(value.toPrecision(5));
   return String(Number.isFinite(short) ? short : value);
 }
@@ -136,7 +136,7 @@ export function factLines(meta) {
 export function leafText(leaf) {
   const parts = [`${leaf.kind} leaf, level ${leaf.level}`];
   if (leaf.bytes !== null) parts.push(sizeText(leaf.bytes));
-  if (leaf.rmse !== null) parts.push(`RMSE ${numberText(leaf.rmse)}`);
+  if (leaf.rmse !== null) parts.push(`typical error (RMSE) ${numberText(leaf.rmse)}`);
   if (leaf.maxError !== null) parts.push(`largest error ${numberText(leaf.maxError)}`);
   return parts.join(", ");
 }

@@ -19,11 +19,14 @@ const MOST_WORKERS = 4; // More would compete with the page for memory.
 
 /**
  * Start a worker: from the text that a self-contained page holds, or from its file.
+ * @param {string} gpu  which GPU it may use
  * @returns {Worker}
  */
-export function startWorker() {
+function startWorker(gpu) {
   const source = /** @type {{ TINC_WORKER_SOURCE?: string }} */ (globalThis).TINC_WORKER_SOURCE;
-  return source ? new Worker(source) : new Worker(new URL("worker.js", document.baseURI), { type: "module" });
+  return source
+    ? new Worker(source, { name: gpu })
+    : new Worker(new URL("worker.js", document.baseURI), { type: "module", name: gpu });
 }
 
 export class WorkerPool {
@@ -31,8 +34,9 @@ export class WorkerPool {
    * @param {(running: Set<string>) => Job | null} next  the job to do now, of those that no worker is at
    * @param {(job: Job) => void} finished  is called after a job's own `done`
    * @param {(job: Job, message: string, again: boolean) => void} failed  again: it may work later
+   * @param {string} [gpu]  which GPU workers may use: "" for one of the machine, "off" for none, "any" for an imitated one
    */
-  constructor(next, finished, failed) {
+  constructor(next, finished, failed, gpu = "") {
     this.next = next;
     this.finished = finished;
     this.failed = failed;
@@ -50,10 +54,12 @@ export class WorkerPool {
     this.most = Number.POSITIVE_INFINITY;
     this.jobNumber = 0;
     this.jobsDone = 0;
+    /** What a worker said last of its GPU. */
+    this.gpu = { inUse: false, pieces: 0, trouble: "" };
     const count = Math.max(1, Math.min(MOST_WORKERS, navigator.hardwareConcurrency || 2));
     this.hands = Array.from({ length: count }, () => {
       /** @type {Hand} */
-      const hand = { worker: startWorker(), job: null, number: 0, heard: false, dead: false };
+      const hand = { worker: startWorker(gpu), job: null, number: 0, heard: false, dead: false };
       hand.worker.addEventListener("message", (event) => this.receive(hand, event.data));
       hand.worker.addEventListener("error", (event) => {
         event.preventDefault();
@@ -179,6 +185,7 @@ export class WorkerPool {
       if (message.type === "failed") return this.fail(hand, message.message, message.again);
       if (!this.ids.has(hand.job.id)) return this.fail(hand, CLOSED); // Its result would be kept for good.
       const job = this.release(hand);
+      if (message.gpu) this.gpu = message.gpu;
       job?.done(message.result);
       if (job) this.finished(job);
       this.pump();

@@ -36,7 +36,7 @@ export async function sampleCoarsely(contents, volume, factor, box) {
   const overview = edge && factor >= edge ? await contents.overview(volume) : null;
   if (overview) {
     const scaled = /** @type {Axes} */ (axes.map((axis) => axis.map((point) => point / edge)));
-    return { shape, values: floatsOf(overview, scaled, contents) };
+    return { shape, values: await floatsOf(overview, scaled, contents) };
   }
   const values = new Float32Array(shape[0] * shape[1] * shape[2]);
   const met = boxes.flatMap((of, number) => {
@@ -86,8 +86,8 @@ async function sampleBlock(contents, volume, number, factor, local) {
  * @param {Axes} axes
  * @param {BlockContents | TreeContents} contents
  */
-function floatsOf(part, axes, { facts }) {
-  return part.floats(axes, true) ?? Float32Array.from(toNumbers(facts.dtype, part.values(axes, true)));
+async function floatsOf(part, axes, { facts }) {
+  return part.floats(axes, true) ?? Float32Array.from(toNumbers(facts.dtype, await part.values(axes, true)));
 }
 
 /**

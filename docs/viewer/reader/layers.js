@@ -11,7 +11,8 @@
  * @property {Float64Array} matrix outputs times inputs, row by row
  * @property {Float64Array} bias
  * @property {boolean} hasPosition whether the last three inputs are the position z, y, x in the node
- * @property {number} most no sum is larger: inputs are sines, and positions are at most 64
+ * @property {number} ofFeatures no sum is larger than this, as features are sines,
+ * @property {number} ofPositions and this times the largest coordinate of a position
  */
 
 /**
@@ -31,17 +32,16 @@ export function makeLayer(parts, bias, hasPosition) {
       for (let o = 0; o < outputs; o++) matrix[o * inputs + input] = part[at + o];
     }
   }
-  let most = 0;
+  let [ofFeatures, ofPositions] = [0, 0];
+  const features = hasPosition ? inputs - 3 : inputs;
   for (let o = 0; o < outputs; o++) {
-    let sum = Math.abs(bias[o]);
-    for (let i = 0; i < inputs; i++) {
-      // A point of a lattice is at most 32 voxels outside of a cell, and those are at most 64 halves of its edge.
-      const largest = hasPosition && i >= inputs - 3 ? 64 : 1;
-      sum += largest * Math.abs(matrix[o * inputs + i]);
-    }
-    most = Math.max(most, sum);
+    const row = matrix.subarray(o * inputs, (o + 1) * inputs);
+    /** @param {number} sum @param {number} weight */
+    const add = (sum, weight) => sum + Math.abs(weight);
+    ofFeatures = Math.max(ofFeatures, row.subarray(0, features).reduce(add, Math.abs(bias[o])));
+    ofPositions = Math.max(ofPositions, row.subarray(features).reduce(add, 0));
   }
-  return { inputs, outputs, matrix, bias: Float64Array.from(bias), hasPosition, most };
+  return { inputs, outputs, matrix, bias: Float64Array.from(bias), hasPosition, ofFeatures, ofPositions };
 }
 
 /**

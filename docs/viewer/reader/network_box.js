@@ -2,6 +2,7 @@
 
 import { rint, toHalf, zeros } from "./dtypes.js";
 import { makeNetwork, Path } from "./path.js";
+import { hasGpu, outputsOf } from "./processors.js";
 
 /** @typedef {import("./dtypes.js").TypedArray} TypedArray */
 /** @typedef {import("./networks_file.js").NetworksHead} NetworksHead */
@@ -11,7 +12,10 @@ import { makeNetwork, Path } from "./path.js";
 /** @typedef {import("./path.js").PlaneCache} PlaneCache */
 /** @typedef {import("./weights.js").Weights} Weights */
 
-const PATCH = 128; // Grids are evaluated in patches of at most so many rows and columns, for the memory's sake.
+const PATCH = 128; // Grids are evaluated in patches of at most so many rows and columns, for the memory's sake;
+const GPU_PATCH = 32; // those for a GPU in smaller ones,
+const GPU_PATCHES = 16; // so many at a time.
+const CLOSE = 1e-6; // A share of the range by which a GPU may be off.
 
 /** The points of the voxels of a box. @param {Box} box @returns {Axes} */
 export function voxelPoints(box) {
@@ -44,16 +48,23 @@ export class NetworkBox {
    * @param {Axes} axes ascending coordinates
    * @param {boolean} isCalibrated
    */
-  values(axes, isCalibrated) {
+  async values(axes, isCalibrated) {
     const { dtype, lo, hi } = this.head.facts;
     const { mean, std } = this.head;
     const out = zeros(dtype, axes[0].length * axes[1].length * axes[2].length);
     const isInteger = !dtype.isFloat;
     const isHalf = dtype.name === "f2";
-    this._evaluate(axes, true, isCalibrated, (at, y) => {
+    /** @param {number} at @param {number} y */
+    const put = (at, y) => {
       const value = Math.min(Math.max(mean + std * Math.fround(y), lo), hi);
       out[at] = isInteger ? rint(value) : isHalf ? toHalf(value) : value;
-    });
+    };
+    const [edge, count] = hasGpu() ? [GPU_PATCH, GPU_PATCHES] : [PATCH, 1];
+    for (const pieces of inGroups(this._pieces(axes, true, isCalibrated, edge, put), count)) {
+      const outputs = await outputsOf(pieces);
+      for (const [number, { patch, gain, offset }] of pieces.entries())
+        eachPlace(axes, patch, (at, from) => put(at, gain * outputs[number][from] + offset));
+    }
     return out;
   }
 
@@ -66,21 +77,27 @@ export class NetworkBox {
     const { lo, hi } = this.head.facts;
     const { mean, std } = this.head;
     const out = new Float32Array(axes[0].length * axes[1].length * axes[2].length);
-    this._evaluate(axes, false, isCalibrated, (at, y) => {
+    /** @param {number} at @param {number} y */
+    const put = (at, y) => {
       out[at] = Math.min(Math.max(mean + std * y, lo), hi);
-    });
+    };
+    for (const { path, axes: local, patch, gain, offset } of this._pieces(axes, false, isCalibrated, PATCH, put)) {
+      const outputs = path.outputs(local);
+      eachPlace(axes, patch, (at, from) => put(at, gain * outputs[from] + offset));
+    }
     return out;
   }
 
   /**
-   * Call `put` with the output of each point of a grid.
+   * The parts of a grid that each are of one network; scalars are put at once.
    * @param {Axes} axes
    * @param {boolean} onLattice
    * @param {boolean} isCalibrated
-   * @param {(at: number, y: number) => void} put
+   * @param {number} edge no part has more points along an axis
+   * @param {(at: number, y: number) => void} put takes the output of a point
    */
-  _evaluate(axes, onLattice, isCalibrated, put) {
-    const { tree, giver } = this.head;
+  *_pieces(axes, onLattice, isCalibrated, edge, put) {
+    const { tree, giver, facts, std } = this.head;
     for (const [number, box] of this.boxes.entries()) {
       const leaf = tree.leaves[number];
       /** @type {[number, number][]} */
@@ -95,10 +112,11 @@ export class NetworkBox {
       const gain = isCalibrated ? this.weights.gain[node] : 1;
       const offset = isCalibrated ? this.weights.offset[node] : 0;
       const path = this._path(node, onLattice);
-      for (const patch of patches(met)) {
+      const scale = std * Math.abs(gain);
+      const tolerance = scale ? (CLOSE * (facts.hi - facts.lo)) / scale : Number.POSITIVE_INFINITY;
+      for (const patch of patches(met, edge)) {
         const local = /** @type {Axes} */ (axes.map((axis, at) => axis.subarray(...patch[at])));
-        const outputs = path.outputs(local);
-        eachPlace(axes, patch, (at, from) => put(at, gain * outputs[from] + offset));
+        yield { path, axes: local, patch, gain, offset, tolerance };
       }
     }
   }
@@ -159,13 +177,32 @@ function eachPlace(axes, part, visit) {
 /**
  * Cut a part of a grid into patches.
  * @param {[number, number][]} part
+ * @param {number} edge of a patch, at most
  */
-function* patches(part) {
+function* patches(part, edge) {
   const [zs, ys, xs] = part.map(([first, end]) => {
     /** @type {[number, number][]} */
     const pieces = [];
-    for (let at = first; at < end; at += PATCH) pieces.push([at, Math.min(at + PATCH, end)]);
+    for (let at = first; at < end; at += edge) pieces.push([at, Math.min(at + edge, end)]);
     return pieces;
   });
   for (const z of zs) for (const y of ys) for (const x of xs) yield [z, y, x];
+}
+
+/**
+ * Gather items, at most `count` at a time.
+ * @template T
+ * @param {Iterable<T>} items
+ * @param {number} count
+ */
+function* inGroups(items, count) {
+  /** @type {T[]} */
+  let group = [];
+  for (const item of items) {
+    group.push(item);
+    if (group.length < count) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length) yield group;
 }

@@ -89,7 +89,7 @@ export function readErrors(payload, parts, { lo, hi }) {
 /**
  * A box of voxels, decoded from its payload.
  * @typedef {object} Part
- * @property {(axes: Axes, isCalibrated: boolean) => TypedArray} values at a grid of points counted from its corner
+ * @property {(axes: Axes, isCalibrated: boolean) => Promise<TypedArray>} values at a grid of points counted from its corner
  * @property {(axes: Axes, isCalibrated: boolean) => Float32Array | null} floats at a grid of points; null where values say all
  * @property {number} bytes that it takes in memory
  * @property {boolean} isCalibrated whether gains, offsets or a filter change its values
@@ -136,7 +136,7 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
   }
   const { values, hidden } = background;
   return {
-    values: (axes, calibrated) => {
+    values: async (axes, calibrated) => {
       const out = picked(values, shape, dtype, axes);
       const mask = picked(hidden, shape, null, axes);
       const inside = axes.map((axis, at) =>
@@ -149,7 +149,7 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
       const n = inside.reduce((product, axis) => product * axis.length, 1);
       const ownMask = new Uint8Array(n);
       copyPart(mask, grid, ownMask, part, false);
-      const networks = box.values(/** @type {Axes} */ (inside), calibrated);
+      const networks = await box.values(/** @type {Axes} */ (inside), calibrated);
       putShown(out, grid, networks, part, dtype, ownMask);
       return out;
     },
@@ -175,7 +175,7 @@ export function residualPart(payload, shape, crc, filter, facts) {
   const isCalibrated = filter !== null && isRounded(payload);
   const filtered = filter && isCalibrated ? filteredValues(payload, values, shape, filter, facts) : values;
   return {
-    values: (axes, calibrated) => picked(calibrated ? filtered : values, shape, dtype, axes),
+    values: async (axes, calibrated) => picked(calibrated ? filtered : values, shape, dtype, axes),
     floats: () => null,
     bytes: values.byteLength * (isCalibrated ? 2 : 1),
     ...{ isCalibrated, networks: null, errors: null, core: null, isConstant: payload[0] === 0 },

@@ -112,6 +112,8 @@ const [P3, P5, P7, P9] = [-0.16666657096436416, 0.008333017290247607, -0.0001980
 // Three parts of pi: products of the first two with integers below 2^12 are exact.
 const PARTS = [3.140625, 0.0009675025939941406, 1.5099580252808664e-7];
 const LARGEST = 2 ** 13; // Sines of larger angles are left to Math.sin.
+// A point of a lattice is at most 32 voxels outside of a cell, and those are at most 64 halves of its edge.
+const LARGEST_POSITION = 64;
 
 /**
  * Sines of the numbers of an array, in place.
@@ -246,7 +248,7 @@ export class Simd {
       const { weights, bias } = places[at];
       const row = roundUp(layer.outputs, 8) * 4;
       kernels.layer(x, stride * 4, weights, bias, roundUp(layer.inputs, 4), row, y, next * 4, points);
-      if (!isLast) this._sine(y, y + points * next * 4, layer.most);
+      if (!isLast) this._sine(y, y + points * next * 4, layer.ofFeatures + LARGEST_POSITION * layer.ofPositions);
       [x, y, stride] = [y, x, next];
     }
     const { outputs } = layers[layers.length - 1];

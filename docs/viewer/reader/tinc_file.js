@@ -87,7 +87,7 @@ export class TincFile {
     await forEach(met, async ({ number, of, both }) => {
       const part = await this._contents.part(volume, number);
       const local = /** @type {Box} */ (both.map((at, side) => at - of[side % 3]));
-      const values = part.values(voxelPoints(local), calibration);
+      const values = await part.values(voxelPoints(local), calibration);
       copyPart(out, size, values, /** @type {Box} */ (both.map((at, side) => at - box[side % 3])), true);
     });
     for (const region of await this._contents.regions(volume, box)) putRegion(region, out, box, facts.dtype);

@@ -16,14 +16,22 @@ def run_share(args: argparse.Namespace) -> None:
     from ..storage.stores import open_store
 
     store = open_store(args.file)
-    TincVolume(store)  # A file that is none is refused here, not in the browser.
+    volume = TincVolume(store)  # A file that is none is refused here, not in the browser.
     name = Path(args.file).name
     if args.html is not None:
+        volume.verify()  # What is sent away is not to turn out to be damaged when it is there.
         _write_page(args, name, store.read(0, store.size))
         return
     from ..sharing.server import FileServer
 
-    with FileServer(name, store, args.port, args.host) as server:
+    try:
+        server = FileServer(name, store, args.port, args.host)
+    except OSError as error:
+        raise ValueError(
+            f"cannot listen at --host {args.host}, --port {args.port} ({error.strerror}). "
+            "Without them, this machine and a port that is free are taken"
+        ) from error
+    with server:
         print_result(args, {"file": args.file, "link": server.link}, {"link": server.link}, _who_can_open(args.host))
         try:
             server.serve_forever()
