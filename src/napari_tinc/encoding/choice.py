@@ -174,6 +174,8 @@ def _coder_first(job: EncodingJob, budget: int, remaining: _RemainingTime, is_sm
         return None
     if predictive is None:
         return (yield from _networks_alone(job, budget, remaining))
+    if predictive.quality.rmse == 0:
+        return replace(predictive, reason="it keeps every voxel as it was")
     # A bound at which the busy part would become background, too, leaves bytes that networks can use.
     is_full = predictive.volume.nbytes_compressed >= FULL_SHARE * budget and is_candidate(
         job, job.source.nbytes / budget
