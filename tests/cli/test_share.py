@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,6 +82,22 @@ def test_a_damaged_file_becomes_no_page(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["share", str(path), "--html", str(page)]) == 1
     assert "CRC-32" in capsys.readouterr().err
     assert not page.exists()
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path, page = tmp_path / os.fsdecode(b"bad\xff.tinc"), tmp_path / "page.html"
+    try:
+        shutil.copy(GOLDEN / "trained.tinc", path)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert main(["share", str(path), "--html", str(page)]) == 0
+    assert "bad\ufffd.tinc" in page.read_text()
+
+
+def test_a_page_is_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    assert main(["share", str(GOLDEN / "trained.tinc"), "--html", str(page), "--port", "8000"]) == 1
+    assert "leave out --port" in capsys.readouterr().err and not page.exists()
 
 
 def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:

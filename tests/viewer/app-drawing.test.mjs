@@ -176,8 +176,13 @@ test("paint: window and histogram by finite values", () => {
   assert.deepEqual(finiteRange([Number.NaN]), [0, 1]);
   assert.deepEqual([...histogram([0, 1, 2, 3, 4, Number.NaN], 0, 4, 2)], [2, 3]);
   assert.deepEqual(autoWindow([-32768, 0, 5, 10], [-32768]), [0, 10]);
-  const [low, high] = autoWindow([7, 7, 7], []);
-  assert.ok(low === 7 && high > 7);
+  for (const [value, window] of [
+    [7, [0, 7]],
+    [-3, [-3, 0]],
+    [0, [0, 1]],
+  ])
+    assert.deepEqual(autoWindow([value, value], []), window);
+  assert.deepEqual(autoWindow([...new Array(1000).fill(0), 9], []), [0, 9]);
 });
 
 test("rays: the maximum along a ray, and the first label", () => {

@@ -236,6 +236,11 @@ test("files: slices go by their numbers, and addresses of other kinds are refuse
     two.map(({ name }) => name),
     ["Volume.TINC", "original.npy"],
   );
+  const stack = filesInputs([{ name: "s1.tif" }, { name: "v.tinc" }, { name: "s0.tif" }]);
+  assert.deepEqual(
+    stack.map(({ parts }) => parts.map(({ blob }) => blob.name)),
+    [["v.tinc"], ["s0.tif", "s1.tif"]],
+  );
   globalThis.location = { href: "https://a.example/viewer/" };
   await assert.rejects(() => addressInput("http://", () => {}), /no address of a file/);
   await assert.rejects(() => addressInput("javascript:alert(1)", () => {}), /begins with javascript:; expected https/);
@@ -256,6 +261,21 @@ test("sharedSource: no range is read twice, and bytes are counted once", async (
   });
   await Promise.all([source.read(0, 10), source.read(0, 10), source.read(10, 30)]);
   assert.equal(count, 30);
+});
+
+test("TIFF: the axes of OME", async () => {
+  const slices = Array.from({ length: 6 }, (_, i) => new Uint8Array([i, i]));
+  const xml = (order) =>
+    `<?xml version="1.0"?><OME><Image><Pixels DimensionOrder="${order}" SizeC="2" SizeT="1" SizeZ="3"/></Image></OME>`;
+  for (const [order, second] of [
+    ["XYZCT", [3, 3, 4, 4, 5, 5]],
+    ["XYCZT", [1, 1, 3, 3, 5, 5]],
+  ]) {
+    const file = await openTiff([sourceOf(tiffBytes(slices, { width: 2, height: 1, bits: 8, description: xml(order) }))]);
+    const { shape, leading, axes } = file.describe();
+    assert.deepEqual([shape, leading, axes], [[3, 1, 2], [2], ["c", "z", "y", "x"]]);
+    assert.deepEqual([...(await file.decode(1, [0, 0, 0, 3, 1, 2]))], second);
+  }
 });
 
 test("files of other kinds are named", async () => {

@@ -200,6 +200,34 @@ def test_bad_files_are_one_line_and_change_nothing(empty: Page, tmp_path: Path) 
     assert all(plane["quality"] == "fine" for plane in state(empty)["planes"].values())
 
 
+def test_damage_stays_said_and_nothing_of_another_file_stays_shown(empty: Page, tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 9, (24, 30, 40), np.uint8)
+    data = bytearray(tinc.compress(volume, max_error=0).parts.data())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "damaged.tinc").write_bytes(data)
+    np.save(tmp_path / "good.npy", volume)
+    empty.drop(SAMPLE)
+    empty.wait("globalThis.tincViewer !== undefined && tincViewer.state().projectionFrames > 0")
+    empty.drop(tmp_path / "damaged.tinc", tmp_path / "good.npy")
+    empty.wait("tincViewer.state().second === 'good.npy' && tincViewer.state().jobsRunning === 0")
+    empty.wait("tincViewer.state().error.startsWith('damaged.tinc: the file is damaged')")
+    drawn = "document.getElementById('projection').getContext('2d').getImageData(0, 0, 200, 200).data.some(Boolean)"
+    assert empty.evaluate(drawn) is False
+
+
+def test_a_thin_volume_is_seen(empty: Page, tmp_path: Path) -> None:
+    np.save(tmp_path / "thin.npy", np.full((3, 4, 5000), 200, np.uint8))
+    empty.drop(tmp_path / "thin.npy")
+    empty.wait(FINE)
+    empty.wait("tincViewer.state().window[1] === 200")
+    white = "data.reduce((n, value, at) => n + (at % 4 === 3 && data[at - 1] > 240 && data[at - 3] > 240 ? 1 : 0), 0)"
+    for canvas in (".view[data-plane='0'] > canvas", "#projection"):
+        empty.wait(
+            f"(() => {{ const canvas = document.querySelector({canvas!r}); const data = canvas.getContext('2d')"
+            f".getImageData(0, 0, canvas.width, canvas.height).data; return {white} > 200; }})()"
+        )
+
+
 def test_nothing_of_a_file_becomes_a_part_of_the_page(empty: Page, tmp_path: Path) -> None:
     evil = "<img src=x onerror='document.title=1'><script>document.title = 1</script>"
     volume = np.arange(2 * 6 * 7 * 8, dtype=np.uint8).reshape(2, 6, 7, 8)

@@ -64,6 +64,8 @@ export class Dataset {
     this.failed = new Set();
     /** @type {Map<string, number>} */
     this.whole = new Map();
+    /** What could not be decoded of it, for good. */
+    this.trouble = "";
     this.version = 0;
     this.hasBricks = false;
   }

@@ -11,16 +11,17 @@ import { sharedSource } from "./workers.js";
  */
 
 /**
- * Files of this machine: one, the slices of a TIFF stack in the order of their names, or two of which one is a .tinc: these
- * are to lie beside each other, the .tinc first.
+ * Files of this machine: one, the slices of a TIFF stack in the order of their names, two .tinc files, or one and its
+ * original, which are to lie beside each other, the .tinc first.
  * @param {FileList | File[]} files
  * @returns {Input[]}
  */
 export function filesInputs(files) {
   const list = [...files].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const tinc = list.filter(({ name }) => /\.tinc$/i.test(name));
-  if (list.length === 2 && tinc.length)
-    return [tinc[0], ...list.filter((one) => one !== tinc[0])].map((one) => input([one]));
+  const others = list.filter((one) => !tinc.includes(one));
+  if (tinc.length === 1 && others.length) return [input(tinc), input(others)];
+  if (tinc.length === 2 && !others.length) return tinc.map((one) => input([one]));
   return [input(list)];
 }
 
@@ -41,7 +42,7 @@ function input(list) {
  * @returns {Promise<Input>}
  */
 export async function addressInput(address, count) {
-  if (!URL.canParse(address, location.href))
+  if (!address || !URL.canParse(address, location.href))
     throw new Error("this is no address of a file; expected one such as https://example.org/volume.tinc");
   const url = new URL(address, location.href);
   if (!/^https?:$/.test(url.protocol))

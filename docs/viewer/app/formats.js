@@ -85,7 +85,9 @@ export async function openAny(sources) {
   const start = String.fromCharCode(...head);
   const tiff = /^(II[*+]\0|MM\0[*+])/.test(start);
   if (sources.length > 1 && !tiff)
-    throw new TincError("several files were chosen together, and they are not TIFF slices; expected one file");
+    throw new TincError(
+      "these files do not belong together; expected one, two .tinc files, one and its original, or TIFF slices",
+    );
   if (tiff || start.startsWith("\x93NUMPY")) {
     const file = tiff ? await openTiff(sources) : await openNpy(source);
     return { file, meta: { ...file.describe(), whole: 0, networks: false } };

@@ -17,6 +17,7 @@ import { numberText, sizeText } from "./words.js";
 /** @typedef {import('./files.js').Input} Input */
 
 const AXES = ["z", "y", "x"];
+const LONGEST_SHOWN = 80; // Longer addresses are cut in messages.
 const SPEAK_MS = 400; // A screen reader says the position once it did not change for so long.
 const STALE_PROJECTION_MS = 300; // While bricks arrive, the projection at rest is drawn again after so long.
 
@@ -52,25 +53,27 @@ function say(text, bad = false) {
  * @param {Promise<Input> | Input} input
  * @param {boolean} beside
  * @param {{ bytes: number }} [read]  what was read of it from a server
+ * @param {string} [name]  of an input that is not there yet
  */
-async function openInput(input, beside, read = { bytes: 0 }) {
+async function openInput(input, beside, read = { bytes: 0 }, name = "") {
   opening += 1;
   const mine = opening;
   const start = performance.now();
   say("Opening…");
-  let name = "";
+  let what = name;
   try {
     const ready = await input;
     if (mine !== opening) return; // Another file was chosen meanwhile.
-    name = `${ready.name}: `;
+    what = ready.name;
     if (!(await viewer.open(ready, beside))) return;
     if (!viewer.second) facts.read = read; // That of the first file.
     showProgress();
     if (mine !== opening) return;
-    say(`${ready.name} is open.`);
+    const bad = [viewer.first, viewer.second].find((dataset) => dataset?.trouble);
+    say(bad ? `${bad.name}: ${bad.trouble}` : `${ready.name} is open.`, bad !== undefined);
     if (!beside) [facts.openedAt, facts.firstPlanesAt] = [start, 0];
   } catch (error) {
-    if (mine === opening) say(name + (error instanceof Error ? error.message : String(error)), true);
+    if (mine === opening) say(`${what}: ${error instanceof Error ? error.message : String(error)}`, true);
   }
 }
 
@@ -93,7 +96,7 @@ function openAddress(address, beside = false) {
   const input = addressInput(address, (bytes) => {
     read.bytes += bytes;
   });
-  return openInput(input, beside, read);
+  return openInput(input, beside, read, address.slice(0, LONGEST_SHOWN));
 }
 
 /**
@@ -255,6 +258,7 @@ viewer.addEventListener("moved", () => {
   );
 });
 viewer.addEventListener("progress", showProgress);
+viewer.addEventListener("removed", () => say(""));
 viewer.addEventListener("trouble", (event) => say(String(/** @type {CustomEvent} */ (event).detail), true));
 viewer.addEventListener("turning", () =>
   byId("turn", HTMLElement).setAttribute("aria-pressed", String(projection.turning)),
@@ -309,8 +313,7 @@ chooser.addEventListener("change", () => {
 });
 byId("address-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
-  const address = byId("address", HTMLInputElement).value.trim();
-  if (address) openAddress(address);
+  openAddress(byId("address", HTMLInputElement).value.trim());
 });
 attachDrop(
   () => viewer.first !== null,
@@ -345,7 +348,7 @@ async function openAtStart() {
   const plane = VIEW_PLANES.findIndex(({ name }) => name === askedFor("view"));
   if (plane >= 0) viewer.set({ solo: plane, plane });
   if (askedFor("url")) await openAddress(askedFor("url"));
-  if (viewer.first && askedFor("beside")) await openAddress(askedFor("beside"), true);
+  if (askedFor("beside") && !facts.error) await openAddress(askedFor("beside"), true);
 }
 openAtStart();
 

@@ -36,7 +36,8 @@ export async function openNpy(source) {
   const size = elementSize(kind[2], "the .npy file");
   const total = all.reduce((product, n) => product * n, size);
   const body = begin + length;
-  if (!total || body + total !== source.size) {
+  if (!total) throw new TincError(`the .npy file holds no values: its shape is ${all.join(" x ")}`);
+  if (body + total !== source.size) {
     throw new TincError(
       `the .npy file has ${source.size - body} bytes of values; expected ${total}: ${all.join(" x ")} ${kind[2]}`,
     );

@@ -173,9 +173,9 @@ export function autoWindow(values, fill, share = 0.003) {
   const sorted = Float64Array.from(finite).sort();
   const low = sorted[Math.floor(share * (sorted.length - 1))];
   const high = sorted[Math.ceil((1 - share) * (sorted.length - 1))];
-  return low < high
-    ? [low, high]
-    : [sorted[0], Math.max(sorted[sorted.length - 1], sorted[0] + Math.abs(sorted[0]) * 1e-6 + 1e-30)];
+  if (low < high) return [low, high];
+  const [least, most] = [sorted[0], sorted[sorted.length - 1]];
+  return least < most ? [least, most] : [Math.min(least, 0), least > 0 ? least : least < 0 ? 0 : 1]; // Black is 0, or less.
 }
 
 const FILLED_ENOUGH = 0.05; // With a smaller share of its cells known, a preview tells nothing of a window.

@@ -46,6 +46,7 @@ export class Panel {
     byId("remove-second", HTMLButtonElement).addEventListener("click", () => {
       viewer.removeSecond();
       viewer.set({});
+      viewer.tell("removed");
     });
     byId("verify", HTMLButtonElement).addEventListener("click", () => this.verify());
     viewer.addEventListener("opened", () => this.describe());

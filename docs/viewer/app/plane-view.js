@@ -15,6 +15,7 @@ import { makeRaster, paintPiece, paintRect } from "./paint.js";
 const MOST_TILES = 2 ** 14; // Of a slice of more tiles on the screen only the coarse look is drawn.
 const QUALITIES = ["empty", "coarse", "fine"]; // Nothing, part or a coarse look, and every voxel is drawn.
 const AXIS_COLORS = ["#4f86f7", "#3fa45b", "#e0544a"]; // Lines of constant z, y, x.
+const NARROWEST = 3; // Pixels that a picture is high and wide at least: a thinner one would lie under the crosshair.
 const SMOOTH_BELOW = 1; // Voxels of fewer pixels than this are always drawn smooth: they would flicker.
 
 /**
@@ -242,13 +243,10 @@ export class PlaneView {
     const { x0, y0, px, py } = this.frame;
     context.imageSmoothingEnabled = smooth;
     context.imageSmoothingQuality = right * px < 1 ? "high" : "low"; // Only what is made smaller needs more.
-    context.drawImage(
-      scratch,
-      x0 + raster.r0 * px,
-      y0 + raster.d0 * py,
-      raster.columns * right * px,
-      raster.rows * down * py,
-    );
+    const [wide, high] = [raster.columns * right * px, raster.rows * down * py];
+    const [wider, higher] = [wide, high].map((size) => Math.max(0, NARROWEST - size));
+    const [x, y] = [x0 + raster.r0 * px - wider / 2, y0 + raster.d0 * py - higher / 2];
+    context.drawImage(scratch, x, y, wide + wider, high + higher);
   }
 
   /**

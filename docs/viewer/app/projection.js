@@ -67,7 +67,10 @@ export class Projection {
     const { first, spacing } = this.viewer;
     if (!first) return;
     const { volumes, looks } = this.viewer.side(first);
-    if (!volumes.some((volume) => first.previews.get(volume)?.filled)) return;
+    if (!volumes.some((volume) => first.previews.get(volume)?.filled)) {
+      this.canvas.width = 1; // Nothing of another file, or of channels that are hidden now, stays.
+      return;
+    }
     this.shown = first;
     const pixels = new Uint32Array(edge * edge);
     volumes.forEach((volume, i) => {

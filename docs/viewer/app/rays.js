@@ -7,6 +7,7 @@ import { addColors, labelColor } from "./paint.js";
  * @typedef {import('./preview.js').Coarse} Coarse
  */
 
+const THINNEST = 48; // A volume is drawn as thick as this part of its longest edge, at least: rays would miss it.
 const RAY_STEP = 0.8; // Distance of samples along a ray, in cells.
 
 /**
@@ -23,7 +24,9 @@ const RAY_STEP = 0.8; // Distance of samples along a ray, in cells.
 export function castRays(pixels, edge, coarse, spacing, look, angle, tilt, add) {
   const { shape, values, factors } = coarse;
   const [nz, ny, nx] = shape;
-  const cell = factors.map((factor, axis) => factor * spacing[axis]);
+  const sizes = factors.map((factor, axis) => factor * spacing[axis]);
+  const least = Math.max(...sizes.map((size, axis) => size * shape[axis])) / THINNEST;
+  const cell = sizes.map((size, axis) => Math.max(size, least / shape[axis]));
   const around = Math.hypot(ny * cell[1], nx * cell[2]) / 2;
   const [ca, sa, ct, st] = [Math.cos(angle), Math.sin(angle), Math.cos(tilt), Math.sin(tilt)];
   const half = Math.max(around, (nz * cell[0] * ct) / 2 + around * Math.abs(st));

@@ -6,6 +6,7 @@ import { elementSize, elementsOf } from "./elements.js";
 
 const MOST_PAGES = 65536; // A file with more slices is refused.
 const LARGEST_PAGE = 2 ** 28; // A slice of more bytes is refused.
+const LONGEST_DESCRIPTION = 2 ** 15; // Characters behind so many of a description are not looked at.
 const PAGE_CACHE = 2 ** 26; // Decoded slices beyond so many bytes are forgotten, the oldest first.
 const MOST_VALUES = 2 ** 22; // Tags of all slices of a file with more values together are refused.
 /** Tags that are read: sizes, type, compression, strips, description; and that of tiles, which are refused. */
@@ -150,7 +151,7 @@ function pageOf(source, cursor, tags) {
   if (rows < 1 || offsets.length !== strips || counts.length !== strips) {
     throw new TincError(`a slice of the TIFF file has ${offsets.length} strips; expected ${strips}`);
   }
-  const description = String.fromCharCode(...(tags.get(270) ?? []).slice(0, 4096));
+  const description = String.fromCharCode(...(tags.get(270) ?? []).slice(0, LONGEST_DESCRIPTION));
   return {
     source,
     little: cursor.little,
@@ -266,7 +267,7 @@ async function readPage(page) {
 }
 
 /**
- * Sizes of the axes in front of y and x, and their letters, as ImageJ or tifffile wrote them.
+ * Sizes of the axes in front of y and x, and their letters, as ImageJ, OME or tifffile wrote them.
  * @param {Page[]} pages
  * @returns {{ sizes: number[], axes: string }}
  */
@@ -277,6 +278,10 @@ function stackAxes(pages) {
   const count = (/** @type {string} */ key) => Number(new RegExp(`^${key}=(\\d+)$`, "m").exec(text)?.[1] ?? 1);
   const imagej = /^ImageJ=/.test(text) ? [count("frames"), count("slices"), count("channels")] : [];
   if (imagej.length && fits(imagej)) return { sizes: imagej, axes: "tzc" };
+  const pixels = /<Pixels\b[^>]*>/.exec(text)?.[0] ?? "";
+  const order = /\bDimensionOrder="XY([CTZ]{3})"/.exec(pixels)?.[1].split("").reverse() ?? []; // The first goes fastest.
+  const ome = order.map((axis) => Number(new RegExp(`\\bSize${axis}="(\\d+)"`).exec(pixels)?.[1] ?? 1));
+  if (ome.length && fits(ome)) return { sizes: ome, axes: order.join("").toLowerCase() };
   const shaped = /^\{"shape": \[([\d, ]+)\]/.exec(text)?.[1].split(",").map(Number).slice(0, -2) ?? [];
   if (shaped.length > 1 && shaped.length <= 4 && fits(shaped))
     return { sizes: shaped, axes: "qtcz".slice(-shaped.length) };

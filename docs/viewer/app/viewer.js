@@ -254,6 +254,7 @@ export class Viewer extends EventTarget {
     const dataset = [this.first, this.second].find((known) => known?.id === job.id);
     if (!dataset) return;
     dataset.setFailed(job.key, again ? () => this.changed() : null);
+    if (!again) dataset.trouble = message;
     this.tell("trouble", `${dataset.name}: ${message}`);
   }
 

@@ -31,7 +31,10 @@ export const axisName = (letter) => AXIS_NAMES[letter] ?? `axis ${letter}`;
 export function sizeText(bytes) {
   let count = bytes;
   for (const unit of ["bytes", "kB", "MB", "GB"]) {
-    if (count < 999.5) return unit === "bytes" ? `${count} bytes` : `${count.toFixed(count < 99.95 ? 1 : 0)} ${unit}`;
+    if (count < 999.5)
+      return unit === "bytes"
+        ? `${count} ${count === 1 ? "byte" : "bytes"}`
+        : `${count.toFixed(count < 99.95 ? 1 : 0)} ${unit}`;
     count /= 1000;
   }
   return `${count.toFixed(1)} TB`;
@@ -42,7 +45,8 @@ export function sizeText(bytes) {
  * @param {number} value
  */
 export function numberText(value) {
-  if (Number.isInteger(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return String(value);
+  if (Number.isInteger(value))
+    return Math.abs(value) <= Number.MAX_SAFE_INTEGER ? String(value) : value.toExponential(4);
   const short = Number(value.toPrecision(5));
   return String(Number.isFinite(short) ? short : value);
 }

@@ -51,7 +51,9 @@ export async function urlSource(url, fetch = globalThis.fetch) {
       size,
       read: async (start, end) => {
         if (start === end || end <= begin.length) return begin.slice(start, end); // No server gives an empty range.
-        const response = await ask(start, end);
+        const response = await ask(start, end).catch((error) => {
+          throw new TincError(`the server cannot be reached any more (${error.message})`);
+        });
         if (response.status !== 206) throw new TincError(`server answers ${response.status}, expected 206, a part`);
         return exactly(await readBody(response, end - start, "a part of a file"), end - start);
       },

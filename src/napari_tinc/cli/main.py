@@ -249,9 +249,9 @@ def _parser() -> argparse.ArgumentParser:
     share = command(run_share, "Show a file in a browser: by a link, or as one page to send.", file="FILE.tinc")
     help = "write one page with the file inside, which opens without a server, instead of serving it"
     share.add_argument("--html", metavar="OUT.html", help=help)
-    share.add_argument("--port", type=_port, default=0, metavar="N", help="serve at this port (any that is free)")
+    share.add_argument("--port", type=_port, metavar="N", help="serve at this port (any that is free)")
     help = "serve at this address; 0.0.0.0: to every machine that reaches this one (127.0.0.1: to none but this)"
-    share.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=help)
+    share.add_argument("--host", metavar="ADDRESS", help=help)
 
     demo = command(run_demo, "Compress the bundled MRI sample, reopen it, and show both where there is a screen.")
     demo.add_argument("--out", metavar="PATH", help="keep the .tinc file there")

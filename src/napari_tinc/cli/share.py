@@ -17,22 +17,25 @@ def run_share(args: argparse.Namespace) -> None:
 
     store = open_store(args.file)
     volume = TincVolume(store)  # A file that is none is refused here, not in the browser.
-    name = Path(args.file).name
+    name = os.fsencode(Path(args.file).name).decode(errors="replace")
     if args.html is not None:
+        if (args.port, args.host) != (None, None):
+            raise ValueError("--html writes a page and serves nothing: leave out --port and --host")
         volume.verify()  # What is sent away is not to turn out to be damaged when it is there.
         _write_page(args, name, store.read(0, store.size))
         return
-    from ..sharing.server import FileServer
+    from ..sharing.server import THIS_MACHINE, FileServer
 
+    host, port = THIS_MACHINE if args.host is None else args.host, args.port or 0
     try:
-        server = FileServer(name, store, args.port, args.host)
+        server = FileServer(name, store, port, host)
     except OSError as error:
         raise ValueError(
-            f"cannot listen at --host {args.host}, --port {args.port} ({error.strerror}). "
+            f"cannot listen at --host {host}, --port {port} ({error.strerror}). "
             "Without them, this machine and a port that is free are taken"
         ) from error
     with server:
-        print_result(args, {"file": args.file, "link": server.link}, {"link": server.link}, _who_can_open(args.host))
+        print_result(args, {"file": args.file, "link": server.link}, {"link": server.link}, _who_can_open(host))
         try:
             server.serve_forever()
         except KeyboardInterrupt:
