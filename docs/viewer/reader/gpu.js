@@ -16,6 +16,8 @@ const MODE_READ = 1; // A buffer is mapped to be read.
 const WIDTHS = [16, 32, 66]; // Features, in fours, that the programs have room for: narrow ones need fewer registers.
 const GROUP = 64; // Threads that run together.
 const MOST_GROUPS = 65535; // Groups along an axis of a dispatch.
+// More products at once would keep a slow GPU from drawing the screen; a tenth of a second of 100 GFLOP/s.
+export const MOST_PRODUCTS = 2 ** 33;
 const MOST_SUMS = 2 ** 26; // Larger arrays, in bytes, are left to the processor: a device need not allow them.
 const LARGEST = 2 ** 13; // Of larger angles sines would not be exact.
 const MARGIN = 32; // Voxels by which points of a lattice may be outside of a box, at most.
@@ -177,10 +179,21 @@ function isSoftware({ info }) {
 }
 
 /**
+ * Products that a piece takes.
+ * @param {Piece} piece
+ */
+export function productsOf({ path, axes }) {
+  const each = path.layers.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0);
+  return each * axes[0].length * axes[1].length * axes[2].length;
+}
+
+/**
  * Whether the programs can do a piece: angles are small enough, and arrays.
  * @param {Piece} piece
  */
-export function isFit({ path, axes }) {
+export function isFit(piece) {
+  const { path, axes } = piece;
+  if (productsOf(piece) > MOST_PRODUCTS) return false;
   return path.runs.every(({ first, end, stride }) => {
     const layers = path.layers.slice(first, end);
     const points = axes.reduce((product, axis) => product * (axis.length + 4), 1); // Interpolation needs up to 4 more.

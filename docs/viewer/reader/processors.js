@@ -1,6 +1,6 @@
 /** Who evaluates networks: a GPU if the browser has one that computes the same as the processor, else the processor. */
 
-import { Gpu, GpuError, isFit } from "./gpu.js";
+import { Gpu, GpuError, isFit, MOST_PRODUCTS, productsOf } from "./gpu.js";
 
 /** @typedef {import("./gpu.js").Piece & { tolerance: number }} Piece  outputs may be off by so much */
 
@@ -59,10 +59,12 @@ export async function outputsOf(pieces) {
   const fit = gpu ? pieces.filter((piece) => isLarge(piece) && isFit(piece)) : [];
   if (gpu && fit.length) {
     try {
-      for (const [at, outputs] of (await gpu.outputs(fit)).entries()) {
-        found.pieces++;
-        if (found.pieces <= SURELY_CHECKED || found.pieces % CHECKED === 0) check(fit[at], outputs);
-        known.set(fit[at], outputs);
+      for (const some of inParts(fit)) {
+        for (const [at, outputs] of (await gpu.outputs(some)).entries()) {
+          found.pieces++;
+          if (found.pieces <= SURELY_CHECKED || found.pieces % CHECKED === 0) check(some[at], outputs);
+          known.set(some[at], outputs);
+        }
       }
     } catch (error) {
       if (!(error instanceof GpuError)) throw error;
@@ -71,6 +73,25 @@ export async function outputsOf(pieces) {
     }
   }
   return pieces.map((piece) => known.get(piece) ?? piece.path.outputs(piece.axes));
+}
+
+/**
+ * Pieces in parts that a GPU does at once.
+ * @param {Piece[]} pieces
+ */
+function* inParts(pieces) {
+  /** @type {Piece[]} */
+  let part = [];
+  let products = 0;
+  for (const piece of pieces) {
+    products += productsOf(piece);
+    if (part.length && products > MOST_PRODUCTS) {
+      yield part;
+      [part, products] = [[], productsOf(piece)];
+    }
+    part.push(piece);
+  }
+  yield part;
 }
 
 /** @param {Piece} piece */
