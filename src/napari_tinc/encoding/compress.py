@@ -290,7 +290,7 @@ def _job_events(
                 if isinstance(event, Finished):  # the caller has had the event, and may have saved the file
                     job.journal.remove()
     finally:
-        resources.give_back_memory()
+        resources.give_back_memory(job.source, job.settings)
 
 
 def _compiled_functions(settings: Settings) -> list[Callable[..., object]]:
