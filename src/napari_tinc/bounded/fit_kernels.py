@@ -143,7 +143,7 @@ def sample_terms(
     values: Ints, errors: Ints, places: NDArray[np.int64], wanted: Ints, is_counted: NDArray[np.bool_],
     taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], n_values: int,
     error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64],
-    noise: float, nearest: NDArray[np.int64], terms: Floats, target: Floats, spread: Floats,
+    noise: float, nearest: NDArray[np.int64], begin: int, end: int, terms: Floats, target: Floats, spread: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of a prediction at the places of runs, in eighths, less the mean of the nearest neighbours.
 
@@ -155,6 +155,7 @@ def sample_terms(
     places, wanted, is_counted : see :func:`choose_runs`.
     n_values : terms that values count in; then come those of errors, and the mean along lines.
     nearest : offsets of the nearest kind of neighbours.
+    begin, end : voxels that are computed, a multiple of BLOCK from the first but for the last end.
     terms : (n_terms, voxels); overwritten.
     target : what is wanted, in eighths, less the mean; overwritten.
     spread : how far the nearest neighbours are from their mean, on average, in eighths; overwritten.
@@ -164,8 +165,8 @@ def sample_terms(
     distances, all_zero = np.empty((1, BLOCK), values.dtype), np.zeros(len(nearest), np.int64)
     above, below, ones = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.ones_like(error_taps)
     base, of_each = sums[n_terms], np.float32(8.0 / len(nearest))
-    for first in range(0, len(wanted), BLOCK):
-        n = min(BLOCK, len(wanted) - first)
+    for first in range(begin, end, BLOCK):
+        n = min(BLOCK, end - first)
         here = places[first // run : (first + n) // run]
         sums[:] = 0
         _add_neighbours(values, here, run, taps, rows, scales, sums)
@@ -190,15 +191,15 @@ def sample_terms(
         _add_distances(values, here, run, centres, nearest, all_zero, distances)
         for i in range(n):
             spread[first + i] = of_each * np.float32(distances[0, i])
-    _set_rest_to_zero(target, is_counted)
-    _set_rest_to_zero(spread, is_counted)
+    _set_rest_to_zero(target[begin:end], is_counted[begin:end])
+    _set_rest_to_zero(spread[begin:end], is_counted[begin:end])
 
 
 @compiled_fast
 def sample_shells(
     values: Ints, errors: Ints, prediction: Ints, places: NDArray[np.int64], wanted: Ints,
     is_counted: NDArray[np.bool_], taps: NDArray[np.int64], rows: NDArray[np.int64], error_taps: NDArray[np.int64],
-    error_rows: NDArray[np.int64], step: int, shells: Floats, sizes: Floats,
+    error_rows: NDArray[np.int64], step: int, begin: int, end: int, shells: Floats, sizes: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of the activity at the places of runs, and the sizes of errors in whole steps.
 
@@ -207,6 +208,7 @@ def sample_shells(
     Parameters
     ----------
     places, wanted, is_counted : see :func:`choose_runs`.
+    begin, end : see :func:`sample_terms`.
     values to prediction, taps to error_rows : see :func:`.kernels.activity`.
     shells : (n_shells, voxels), in eighths; overwritten.
     sizes : in eighths; overwritten.
@@ -215,8 +217,8 @@ def sample_shells(
     sums, centres = np.empty((n_shells, BLOCK), values.dtype), np.empty(BLOCK, values.dtype)
     error_sums, none = np.empty((n_shells, BLOCK), values.dtype), np.zeros(BLOCK, values.dtype)
     unit = np.float32(8.0 * step)
-    for first in range(0, len(wanted), BLOCK):
-        n = min(BLOCK, len(wanted) - first)
+    for first in range(begin, end, BLOCK):
+        n = min(BLOCK, end - first)
         here = places[first // run : (first + n) // run]
         for number in range(len(here)):
             for i in range(run):
@@ -233,7 +235,7 @@ def sample_shells(
         for i in range(n):
             off = np.float32(abs(wanted[first + i] - centres[i])) + np.float32(step // 2)
             sizes[first + i] = unit * np.floor(off / np.float32(step))
-    _set_rest_to_zero(sizes, is_counted)
+    _set_rest_to_zero(sizes[begin:end], is_counted[begin:end])
 
 
 @compiled_fast

@@ -50,11 +50,17 @@ def fit_weights(
     samples = np.empty((n_terms + n_shells, len(of_runs)), np.float32)
     target, spread = np.empty((2, len(of_runs)), np.float32)
     terms, shells = samples[:n_terms], samples[n_terms:]
-    fit_kernels.sample_terms(
-        values, errors, places, of_runs, is_counted, offsets.values, near.values_of % (n_terms + 1), near.scales,
-        near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
-        offsets.spread[near.spread_of == 0], terms, target, spread,
-    )  # fmt: skip
+    blocks = -(-len(of_runs) // fit_kernels.BLOCK), fit_kernels.BLOCK
+
+    def sample_terms(some: slice) -> None:
+        """Compute the terms of the prediction in some blocks of runs."""
+        fit_kernels.sample_terms(
+            values, errors, places, of_runs, is_counted, offsets.values, near.values_of % (n_terms + 1), near.scales,
+            near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
+            offsets.spread[near.spread_of == 0], *_voxels_of(some, len(of_runs)), terms, target, spread,
+        )  # fmt: skip
+
+    known.workers.share(blocks, sample_terms)
     check()
     unit, weights = 8.0 * step, np.array(before) / 2**WEIGHT_BITS
     few_bits = 20 * n_terms / count
@@ -63,12 +69,23 @@ def fit_weights(
     check()
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
     activity = np.empty(n_shells)
-    fit_kernels.sample_shells(
-        values, errors, stage.predict(stored), places, of_runs, is_counted, offsets.spread, near.spread_of,
-        offsets.sizes, near.sizes_of, step, shells, target,
-    )  # fmt: skip
+    prediction = stage.predict(stored)
+
+    def sample_shells(some: slice) -> None:
+        """Compute the terms of the activity in some blocks of runs."""
+        fit_kernels.sample_shells(
+            values, errors, prediction, places, of_runs, is_counted, offsets.spread, near.spread_of,
+            offsets.sizes, near.sizes_of, step, *_voxels_of(some, len(of_runs)), shells, target,
+        )  # fmt: skip
+
+    known.workers.share(blocks, sample_shells)
     fit_kernels.fit_activity(shells, target, unit, FIT_ROUNDS, activity)
     return stored, np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
+
+
+def _voxels_of(blocks: slice, count: int) -> tuple[int, int]:
+    """Return the first voxel of some blocks, and the first one beyond them."""
+    return blocks.start * fit_kernels.BLOCK, min(count, blocks.stop * fit_kernels.BLOCK)
 
 
 @cache

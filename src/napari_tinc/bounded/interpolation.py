@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
+from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import Parity
-from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, stages
+from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, StageCode, stages
 from .shaping import Aims, dead_zones, level_of
 from .workers import Workers
 
@@ -37,7 +37,7 @@ def check_shape(shape: tuple[int, ...], most: int = MAX_VOXELS) -> None:
 
 def _code_stages(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code_stage: Callable[[ParityStage, Place], Coded], check: Check, last: int = 0,
+    code_stage: Callable[[ParityStage, Place, Ints, Ints | None], None], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
     """Encode or decode a box, stage by stage.
 
@@ -47,7 +47,8 @@ def _code_stages(
     bounds : from the number of a level to its bound.
     first : the integer of the first voxel.
     background : integer of the background, -1 if there is none.
-    code_stage : encodes or decodes a stage, whose voxels are at the slices.
+    code_stage : encodes or decodes a stage, whose voxels are at the slices; puts these, and the errors of their
+        prediction if there is place for them, into their places.
     last : level to end with. Above 0 only every 2^last-th voxel along each axis is decoded.
     """
     size = tuple(-(-n // 2**last) for n in shape)
@@ -66,23 +67,13 @@ def _code_stages(
 
         for stage, place in stages(size, new_level):
             check()
-            coded = code_stage(stage, place)
-            kept = errors[_halved(place)] if level_of(place) else None
-            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], kept)
+            code_stage(stage, place, box[place], errors[_halved(place)] if level_of(place) else None)
     return box
 
 
 def _halved(place: Place) -> Place:
     """Return the place of voxels in an array that has every second one along each axis."""
     return tuple(slice(side.start // 2 if side.start else None, None, side.step // 2) for side in place)
-
-
-class Coded(NamedTuple):
-    """A stage that was encoded or decoded: its prediction, the steps from it, and which voxels are background."""
-
-    prediction: Ints
-    integers: NDArray[np.int64]
-    is_background: NDArray[np.bool_] | None
 
 
 def dtype_of(high: int) -> Any:
@@ -140,7 +131,7 @@ def decode_integers(
     if hidden is not None:
         hidden = hidden[(slice(None, None, 2**last),) * 3]
 
-    def code_stage(stage: ParityStage, place: Place) -> Coded:
+    def code_stage(stage: ParityStage, place: Place, into: Ints, into_errors: Ints | None) -> None:
         """Decode a stage."""
         weights, activity_weights = known_weights.get(stage)
         count = stage.size
@@ -164,7 +155,7 @@ def decode_integers(
             others = np.flatnonzero(is_coded)
             integers = np.zeros(count, np.int64)
             integers[others] = reader.integers_of(reader.tokens(models, classes[others]))
-        return Coded(prediction, integers, empty)
+        stage.place(prediction, integers, empty, into, into_errors)
 
     def bounds(level: int) -> int:
         """Return the bound of a level."""
@@ -200,7 +191,7 @@ def encode_integers(
     box = box.astype(dtype_of(high), copy=False)
     aims = Aims(box, bounds, background, hidden) if dead_zone and bound else None
 
-    def code_stage(stage: ParityStage, place: Place) -> Coded:
+    def code_stage(stage: ParityStage, place: Place, into: Ints, into_errors: Ints | None) -> None:
         """Choose the weights of a stage, and note its tokens."""
         wanted = box[place] if aims is None else aims.at(place).astype(box.dtype, copy=False)
         emptiness, empty = np.zeros(0, np.uint8), None
@@ -216,26 +207,20 @@ def encode_integers(
                 weights, activity_weights = fitted
                 known_weights.set(stage, weights, activity_weights)
         check()
-        prediction, classes = stage.foresee(weights, activity_weights)
-        check()
         zones = np.zeros(MAX_CLASSES, np.int64)
         if dead_zone:
             shares = dead_zones(level_of(place), stage.parity, dead_zone)
             zones = (2 * shares * (stage.known.step // 2)).astype(np.int64)
-        integers = stage.quantize(prediction, wanted, classes, zones)
-        if hidden is not None:
-            integers[left_out] = 0
-        coded = classes, *tokens_of(integers)
-        if left_out is not None:
-            coded = coded[0][~left_out], coded[1][~left_out], coded[2][~left_out], coded[3][~left_out]
+        coded = stage.encode(
+            weights, activity_weights, wanted, zones, left_out, hidden is None, into, into_errors
+        )  # fmt: skip
         near = emptiness > 0
         flags = np.zeros(0, np.int32) if empty is None else empty[near].astype(np.int32)
-        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, *coded))
-        return Coded(prediction, integers, empty)
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, coded))
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
-    tables = Tables.of((s.classes, s.tokens) for s in stage_tokens)
+    tables = Tables.of((s.coded.classes, s.coded.tokens) for s in stage_tokens)
     empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens)
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
@@ -251,8 +236,8 @@ def encode_integers(
         for weights in stage.fitted or ():
             writer.integers(weights, MEDIUM)
         writer.tokens(empty_models, stage.emptiness, stage.empty)
-        writer.tokens(models, stage.classes, stage.tokens)
-        writer.further_bits(stage.n_bits, stage.rest)
+        writer.tokens(models, stage.coded.classes, stage.coded.tokens)
+        writer.further_bits(stage.coded.n_bits, stage.coded.rest)
     return writer.to_bytes(), values
 
 
@@ -265,17 +250,14 @@ class _StageTokens:
     may_be_fitted : whether the stage is large enough for weights of its own to be stored.
     fitted : weights of prediction and activity that are stored; None if those that hold stay.
     emptiness, empty : classes of the voxels near background, and whether each is background.
-    classes, tokens, n_bits, rest : classes of the other voxels, their tokens, and number and values of further bits.
+    coded : what is stored of the other voxels.
     """
 
     may_be_fitted: bool
     fitted: tuple[list[int], list[int]] | None
-    emptiness: NDArray[np.uint8]  # of voxels near background
+    emptiness: NDArray[np.uint8]
     empty: NDArray[np.int32]
-    classes: NDArray[np.uint8]  # of the other voxels
-    tokens: NDArray[np.int32]
-    n_bits: NDArray[np.uint8]
-    rest: NDArray[np.int64]
+    coded: StageCode
 
 
 def _background(box: Ints, bound: int) -> int:

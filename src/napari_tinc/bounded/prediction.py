@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels
-from .entropy import MAX_CLASSES
+from . import kernels, streams
+from .entropy import MAX_CLASSES, tokens_of
 from .kernels import WEIGHT_BITS
 from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
 from .workers import Workers
@@ -99,6 +99,19 @@ def edges_of(step: int, most: int) -> Edges:
     return Edges(first, np.searchsorted(steps, numbers).astype(np.uint8), edge_in)
 
 
+class StageCode(NamedTuple):
+    """What is stored of the voxels of a stage: their classes and tokens, and the further bits of large integers."""
+
+    classes: NDArray[np.uint8]
+    tokens: NDArray[np.int32]
+    n_bits: NDArray[np.uint8]
+    rest: NDArray[np.int64]
+
+
+def _nothing(planes: slice) -> None:
+    """Leave planes as they are, which have been worked on."""
+
+
 class ParityStage:
     """All voxels of one parity of a level, about to be predicted. Predictions are in eighths of the integers.
 
@@ -142,17 +155,13 @@ class ParityStage:
 
     def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
         """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
-        if self._predicted is not None and self._predicted[0] == weights:
-            prediction, predict = self._predicted[1], None
-        else:
-            prediction, predict = self._prediction(weights)
+        prediction, predict = self._prediction(weights)
         activities, measure = self._activity(prediction, activity_weights)
         classes, classify = self._classes(prediction, activities)
 
         def work(planes: slice) -> None:
             """Work on some planes."""
-            if predict is not None:
-                predict(planes)
+            predict(planes)
             measure(planes)
             classify(planes)
 
@@ -241,22 +250,54 @@ class ParityStage:
         self.known.workers.share(self.shape, work)
         return out
 
-    def quantize(
-        self, prediction: Ints, wanted: Ints, classes: NDArray[np.uint8], zones: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Turn what is wanted, (z, y, x), into the steps that are coded, (n,); see :func:`.kernels.quantize`."""
-        coded = np.empty(self.size, np.int64)
+    def encode(
+        self, weights: Sequence[int], activity_weights: Sequence[int], wanted: Ints, zones: NDArray[np.int64],
+        left_out: NDArray[np.bool_] | None, is_background: bool, box: Ints, errors: Ints | None,
+    ) -> StageCode:  # fmt: skip
+        """Predict all voxels, turn what is wanted, (z, y, x), into steps from that, and add the voxels; see
+        :meth:`place`.
+
+        Parameters
+        ----------
+        zones : see :func:`.kernels.quantize`.
+        left_out : voxels that are not coded, (n,); None for none.
+        is_background : whether these are background; else they become what is predicted.
+        """
+        if self._predicted is not None and self._predicted[0] == weights:
+            prediction, predict = self._predicted[1], _nothing
+        else:
+            prediction, predict = self._prediction(weights)
+        activities, measure = self._activity(prediction, activity_weights)
+        classes, classify = self._classes(prediction, activities)
+        coded, tokens = np.empty(self.size, np.int64), np.empty(self.size, np.int32)
+        n_bits, rest = np.empty(self.size, np.uint8), np.empty(self.size, np.int64)
+        put = self._placing(prediction, coded, left_out if is_background else None, box, errors)
+        split: dict[int, int] = {}  # where each part of the stage begins, and how many large integers it has
 
         def work(planes: slice) -> None:
-            """Quantize some planes."""
+            """Work on some planes."""
+            predict(planes)
+            measure(planes)
+            classify(planes)
             flat, origin, _ = self._part(planes)
             kernels.quantize(
                 prediction, wanted[planes], origin, self._plane, self._row, classes[flat], zones, self.known.step,
                 coded[flat],
             )  # fmt: skip
+            if left_out is not None and not is_background:
+                coded[flat][left_out[flat]] = 0
+            put(planes)
+            if left_out is None:
+                split[flat.start] = streams.split_integers(coded[flat], tokens[flat], n_bits[flat], rest[flat])
 
         self.known.workers.share(self.shape, work)
-        return coded
+        self._add_placed()
+        if left_out is not None:
+            return StageCode(classes[~left_out], *tokens_of(coded[~left_out]))
+        large = [slice(first, first + split[first]) for first in sorted(split)]
+        return StageCode(
+            classes, tokens, np.concatenate([n_bits[part] for part in large]), np.concatenate([rest[part] for part in large])
+        )
 
     def place(
         self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
@@ -266,6 +307,14 @@ class ParityStage:
 
         No errors are kept if there are no places for them.
         """
+        self.known.workers.share(self.shape, self._placing(prediction, coded, is_background, box, errors))
+        self._add_placed()
+
+    def _placing(
+        self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
+        errors: Ints | None,
+    ) -> Work:  # fmt: skip
+        """Return what puts some planes into their places."""
         known, number = self.known, index_of(self.parity)
         masked = np.zeros(0, np.bool_) if is_background is None else is_background
 
@@ -279,7 +328,11 @@ class ParityStage:
                 known.errors[number].reshape(-1),
             )  # fmt: skip
 
-        known.workers.share(self.shape, work)
+        return work
+
+    def _add_placed(self) -> None:
+        """Count the voxels, which are in their places, among those that are known."""
+        known, number = self.known, index_of(self.parity)
         if self.parity != ORDER[-1]:  # the last parity predicts no other of the level
             kernels.repeat_faces(known.values[number], *self.shape, PAD)
             kernels.repeat_faces(known.errors[number], *self.shape, PAD)

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from ..devices import cpu_count
 
+S = TypeVar("S")
 T = TypeVar("T")
 _THREADS = ContextVar("threads", default=1)  # of the boxes that the calling thread codes
-LEAST_VOXELS = 2**14  # Fewer are not shared: to begin and to end takes as long as their work.
+LEAST_VOXELS = 2**12  # Fewer are not shared: to begin and to end takes as long as their work.
 
 
 @contextmanager
@@ -46,6 +47,18 @@ def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
         return [one(number) for number in range(count)]
     with ThreadPoolExecutor(min(count, cpu_count())) as pool:
         return list(pool.map(one, range(count)))
+
+
+def at_the_same_time(one: Callable[[], T], other: Callable[[], S]) -> tuple[T, S]:
+    """Call two functions and return the results of both: the other in a thread, if one may be used.
+
+    What :func:`in_threads` says holds for the first; the other shares its boxes with no thread.
+    """
+    if _THREADS.get() <= 1:
+        return one(), other()
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(other)
+        return one(), later.result()
 
 
 class Workers:
