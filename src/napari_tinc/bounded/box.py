@@ -86,7 +86,7 @@ def encode_and_decode(
 def _other_candidates(
     original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
 ) -> list[tuple[bytes, NDArray[Any]]]:
-    """Encode a box in all other ways that may take fewer bytes than numbers; return the bytes, and what they decode to."""
+    """Encode a box in all other ways that may take fewer bytes; return these, and what they decode to."""
     candidates = []
     bits = original.view(f"u{original.itemsize}")
     if original.dtype.kind == "f":

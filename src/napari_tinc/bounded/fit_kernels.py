@@ -199,7 +199,7 @@ def sample_terms(
 def sample_shells(
     values: Ints, errors: Ints, prediction: Ints, places: NDArray[np.int64], wanted: Ints,
     is_counted: NDArray[np.bool_], taps: NDArray[np.int64], rows: NDArray[np.int64], error_taps: NDArray[np.int64],
-    error_rows: NDArray[np.int64], step: int, begin: int, end: int, shells: Floats, sizes: Floats,
+    error_rows: NDArray[np.int64], step: int, shells: Floats, sizes: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of the activity at the places of runs, and the sizes of errors in whole steps.
 
@@ -208,7 +208,6 @@ def sample_shells(
     Parameters
     ----------
     places, wanted, is_counted : see :func:`choose_runs`.
-    begin, end : see :func:`sample_terms`.
     values to prediction, taps to error_rows : see :func:`.kernels.activity`.
     shells : (n_shells, voxels), in eighths; overwritten.
     sizes : in eighths; overwritten.
@@ -217,8 +216,8 @@ def sample_shells(
     sums, centres = np.empty((n_shells, BLOCK), values.dtype), np.empty(BLOCK, values.dtype)
     error_sums, none = np.empty((n_shells, BLOCK), values.dtype), np.zeros(BLOCK, values.dtype)
     unit = np.float32(8.0 * step)
-    for first in range(begin, end, BLOCK):
-        n = min(BLOCK, end - first)
+    for first in range(0, len(wanted), BLOCK):
+        n = min(BLOCK, len(wanted) - first)
         here = places[first // run : (first + n) // run]
         for number in range(len(here)):
             for i in range(run):
@@ -235,7 +234,7 @@ def sample_shells(
         for i in range(n):
             off = np.float32(abs(wanted[first + i] - centres[i])) + np.float32(step // 2)
             sizes[first + i] = unit * np.floor(off / np.float32(step))
-    _set_rest_to_zero(sizes[begin:end], is_counted[begin:end])
+    _set_rest_to_zero(sizes, is_counted)
 
 
 @compiled_fast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -24,7 +25,7 @@ FIT_ROUNDS = 3  # Rounds of weighted least squares.
 
 def fit_weights(
     stage: ParityStage, wanted: Ints, counted: NDArray[np.bool_] | None, before: list[int], check: Check
-) -> tuple[list[int], list[int]] | None:
+) -> tuple[list[int], Callable[[], list[int]]] | None:
     """Fit weights that make the errors of a stage small, and weights of the activity that foresee their size.
 
     Parameters
@@ -35,7 +36,8 @@ def fit_weights(
 
     Returns
     -------
-    Both lists of weights as stored integers; None if new weights hardly pay.
+    The weights of the prediction as stored integers, and what fits those of the activity, whenever it is called; None
+    if new weights hardly pay.
     """
     known, near, offsets, step = stage.known, stage.near, stage.offsets, stage.known.step
     n_terms, n_shells = len(near.terms), len(near.shells)
@@ -68,19 +70,19 @@ def fit_weights(
         return None
     check()
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
-    activity = np.empty(n_shells)
     prediction = stage.predict(stored)
 
-    def sample_shells(some: slice) -> None:
-        """Compute the terms of the activity in some blocks of runs."""
+    def fit_activity() -> list[int]:
+        """Fit the weights of the activity."""
         fit_kernels.sample_shells(
-            values, errors, prediction, places, of_runs, is_counted, offsets.spread, near.spread_of,
-            offsets.sizes, near.sizes_of, step, *_voxels_of(some, len(of_runs)), shells, target,
+            values, errors, prediction, places, of_runs, is_counted, offsets.spread, near.spread_of, offsets.sizes,
+            near.sizes_of, step, shells, target,
         )  # fmt: skip
+        activity = np.empty(n_shells)
+        fit_kernels.fit_activity(shells, target, unit, FIT_ROUNDS, activity)
+        return np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
 
-    known.workers.share(blocks, sample_shells)
-    fit_kernels.fit_activity(shells, target, unit, FIT_ROUNDS, activity)
-    return stored, np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
+    return stored, fit_activity
 
 
 def _voxels_of(blocks: slice, count: int) -> tuple[int, int]:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer
+from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import Parity
 from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, StageCode, stages
 from .shaping import Aims, dead_zones, level_of
-from .workers import Workers
+from .workers import Later, Workers
 
 MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
 MAX_EDGE = 2**12  # Longer boxes are refused.
@@ -89,22 +89,26 @@ def bound_of_level(bound: int, taper: int, level: int) -> int:
     return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
 
 
+Activity = Callable[[], list[int]]  # returns weights of the activity, which may be fitted meanwhile
+
+
 class _WeightsByParity:
     """The weights of prediction and activity for each parity. Those of a coarser level hold until others are stored."""
 
     def __init__(self) -> None:
-        self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
+        self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], Activity]] = {}
 
-    def get(self, stage: ParityStage) -> tuple[list[int], list[int]]:
+    def get(self, stage: ParityStage) -> tuple[list[int], Activity]:
         """Return the weights that hold for a stage; the first ones predict the mean of the nearest neighbours."""
-        terms, weights, activity = self._of.get(stage.parity, ([], [], []))
-        if terms == stage.terms:
-            return weights, activity
+        if stage.parity in self._of:
+            terms, weights, activity = self._of[stage.parity]
+            if terms == stage.terms:
+                return weights, activity
         sizes = stage.near.sizes_of_shells
         first = 2**ACTIVITY_BITS // 2 // sizes[0]
-        return [0] * len(stage.terms), [first] + [0] * (len(sizes) - 1)
+        return [0] * len(stage.terms), lambda: [first] + [0] * (len(sizes) - 1)
 
-    def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
+    def set(self, stage: ParityStage, weights: list[int], activity: Activity) -> None:
         """Take over other weights, from this stage on."""
         self._of[stage.parity] = (stage.terms, weights, activity)
 
@@ -133,12 +137,13 @@ def decode_integers(
 
     def code_stage(stage: ParityStage, place: Place, into: Ints, into_errors: Ints | None) -> None:
         """Decode a stage."""
-        weights, activity_weights = known_weights.get(stage)
-        count = stage.size
+        weights, activity = known_weights.get(stage)
+        activity_weights, count = activity(), stage.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
             weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
             activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
-            known_weights.set(stage, weights, activity_weights)
+            stored = activity_weights
+            known_weights.set(stage, weights, lambda: stored)
         prediction, classes = stage.foresee(weights, activity_weights)
         check()
         empty = None
@@ -199,20 +204,21 @@ def encode_integers(
             emptiness = stage.emptiness()
             empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
         left_out = empty if hidden is None else hidden[place].ravel()
-        weights, activity_weights = known_weights.get(stage)
+        weights, activity = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
-            if fitted is not None:
-                weights, activity_weights = fitted
-                known_weights.set(stage, weights, activity_weights)
+            fits = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
+            if fits is not None:
+                weights, activity = fits[0], stage.known.workers.later(stage.size, fits[1]).result
+                fitted = weights, activity
+                known_weights.set(stage, weights, activity)
         check()
-        zones = np.zeros(MAX_CLASSES, np.int64)
+        zones = None
         if dead_zone:
             shares = dead_zones(level_of(place), stage.parity, dead_zone)
             zones = (2 * shares * (stage.known.step // 2)).astype(np.int64)
         coded = stage.encode(
-            weights, activity_weights, wanted, zones, left_out, hidden is None, into, into_errors
+            weights, activity, wanted, zones, left_out, hidden is None, into, into_errors
         )  # fmt: skip
         near = emptiness > 0
         flags = np.zeros(0, np.int32) if empty is None else empty[near].astype(np.int32)
@@ -220,7 +226,8 @@ def encode_integers(
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
-    tables = Tables.of((s.coded.classes, s.coded.tokens) for s in stage_tokens)
+    coded = [stage.coded.result() for stage in stage_tokens]
+    tables = Tables.of((one.classes, one.tokens) for one in coded)
     empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens)
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
@@ -229,15 +236,16 @@ def encode_integers(
     tables.write(writer)
     if background >= 0:
         empty_tables.write(writer)
-    for stage in stage_tokens:
+    for stage, one in zip(stage_tokens, coded, strict=True):
         check()
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)
-        for weights in stage.fitted or ():
-            writer.integers(weights, MEDIUM)
+        if stage.fitted is not None:
+            writer.integers(stage.fitted[0], MEDIUM)
+            writer.integers(stage.fitted[1](), MEDIUM)
         writer.tokens(empty_models, stage.emptiness, stage.empty)
-        writer.tokens(models, stage.coded.classes, stage.coded.tokens)
-        writer.further_bits(stage.coded.n_bits, stage.coded.rest)
+        writer.tokens(models, one.classes, one.tokens)
+        writer.further_bits(one.n_bits, one.rest)
     return writer.to_bytes(), values
 
 
@@ -254,10 +262,10 @@ class _StageTokens:
     """
 
     may_be_fitted: bool
-    fitted: tuple[list[int], list[int]] | None
+    fitted: tuple[list[int], Activity] | None
     emptiness: NDArray[np.uint8]
     empty: NDArray[np.int32]
-    coded: StageCode
+    coded: Later[StageCode]
 
 
 def _background(box: Ints, bound: int) -> int:

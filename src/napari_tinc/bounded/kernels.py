@@ -189,6 +189,22 @@ def classify(
 
 
 @compiled
+def foresee(
+    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64],
+    rows: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], weights: NDArray[np.int64],
+    activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], first_edge: int,
+    before: NDArray[np.uint8], edge_in: NDArray[np.int64], is_fine: bool, classes: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Compute :func:`activity`, and :func:`classify` voxels by it."""
+    activity(
+        values, errors, prediction, first, last, taps, rows, error_taps, error_rows, weights, activities
+    )  # fmt: skip
+    classify(
+        prediction, activities, origin, plane, row, shape, first_edge, before, edge_in, is_fine, classes
+    )  # fmt: skip
+
+
+@compiled
 def quantize(
     prediction: Ints, wanted: Ints, origin: int, plane: int, row: int, classes: NDArray[np.uint8],
     zones: NDArray[np.int64], step: int, coded: NDArray[np.int64],

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels, streams
+from . import kernels
 from .entropy import MAX_CLASSES, tokens_of
 from .kernels import WEIGHT_BITS
 from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
-from .workers import Workers
+from .workers import Later, Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Work = Callable[[slice], None]  # fills some planes of an array
@@ -108,10 +108,6 @@ class StageCode(NamedTuple):
     rest: NDArray[np.int64]
 
 
-def _nothing(planes: slice) -> None:
-    """Leave planes as they are, which have been worked on."""
-
-
 class ParityStage:
     """All voxels of one parity of a level, about to be predicted. Predictions are in eighths of the integers.
 
@@ -156,13 +152,11 @@ class ParityStage:
     def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
         """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
         prediction, predict = self._prediction(weights)
-        activities, measure = self._activity(prediction, activity_weights)
-        classes, classify = self._classes(prediction, activities)
+        classes, classify = self._classes(prediction, activity_weights)
 
         def work(planes: slice) -> None:
             """Work on some planes."""
             predict(planes)
-            measure(planes)
             classify(planes)
 
         self.known.workers.share(self.shape, work)
@@ -187,34 +181,26 @@ class ParityStage:
 
         return prediction, work
 
-    def _activity(self, prediction: Ints, weights: Sequence[int]) -> tuple[Ints, Work]:
-        """Return an array of how large errors are to be expected, and what fills some planes of it.
+    def _classes(self, prediction: Ints, weights: Sequence[int]) -> tuple[NDArray[np.uint8], Work]:
+        """Return the array of the classes of all voxels, (n,), and what fills some planes of it.
 
-        In eighths and units of 2^-ACTIVITY_BITS, over the span.
+        They tell how large errors are to be expected. Activities are in eighths and units of 2^-ACTIVITY_BITS.
         """
-        near, known = self.near, self.known
+        near, known, offsets = self.near, self.known, self.offsets
         most = 8 * known.high * sum(map(mul, weights, near.sizes_of_shells))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
-        out, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
-
-        def work(planes: slice) -> None:
-            """Measure some planes."""
-            kernels.activity(
-                known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes),
-                self.offsets.spread, near.spread_of, self.offsets.sizes, near.sizes_of, all_weights, out,
-            )  # fmt: skip
-
-        return out, work
-
-    def _classes(self, prediction: Ints, activities: Ints) -> tuple[NDArray[np.uint8], Work]:
-        """Return the array of the classes of all voxels, (n,), and what fills some planes of it."""
-        edges = edges_of(self.known.step, int(np.iinfo(activities.dtype).max))
-        out, is_fine = np.empty(self.size, np.uint8), self.known.step == 1
+        activities, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
+        edges = edges_of(known.step, int(np.iinfo(dtype).max))
+        out, is_fine = np.empty(self.size, np.uint8), known.step == 1
 
         def work(planes: slice) -> None:
             """Classify some planes."""
             flat, origin, shape = self._part(planes)
-            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, *edges, is_fine, out[flat])
+            kernels.foresee(
+                known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes), offsets.spread,
+                near.spread_of, offsets.sizes, near.sizes_of, all_weights, activities, origin, self._plane, self._row,
+                shape, *edges, is_fine, out[flat],
+            )  # fmt: skip
 
         return out, work
 
@@ -251,53 +237,56 @@ class ParityStage:
         return out
 
     def encode(
-        self, weights: Sequence[int], activity_weights: Sequence[int], wanted: Ints, zones: NDArray[np.int64],
-        left_out: NDArray[np.bool_] | None, is_background: bool, box: Ints, errors: Ints | None,
-    ) -> StageCode:  # fmt: skip
+        self, weights: Sequence[int], activity_weights: Callable[[], Sequence[int]], wanted: Ints,
+        zones: NDArray[np.int64] | None, left_out: NDArray[np.bool_] | None, is_background: bool, box: Ints,
+        errors: Ints | None,
+    ) -> Later[StageCode]:  # fmt: skip
         """Predict all voxels, turn what is wanted, (z, y, x), into steps from that, and add the voxels; see
         :meth:`place`.
 
         Parameters
         ----------
-        zones : see :func:`.kernels.quantize`.
+        activity_weights : returns the weights of the activity, when the classes of voxels are computed: while the next
+            stage is encoded, but for zones, which depend on them.
+        zones : see :func:`.kernels.quantize`; None if there are none.
         left_out : voxels that are not coded, (n,); None for none.
         is_background : whether these are background; else they become what is predicted.
         """
-        if self._predicted is not None and self._predicted[0] == weights:
-            prediction, predict = self._predicted[1], _nothing
-        else:
-            prediction, predict = self._prediction(weights)
-        activities, measure = self._activity(prediction, activity_weights)
-        classes, classify = self._classes(prediction, activities)
-        coded, tokens = np.empty(self.size, np.int64), np.empty(self.size, np.int32)
-        n_bits, rest = np.empty(self.size, np.uint8), np.empty(self.size, np.int64)
+        workers, prediction = self.known.workers, self.predict(weights)
+        coded = np.empty(self.size, np.int64)
         put = self._placing(prediction, coded, left_out if is_background else None, box, errors)
-        split: dict[int, int] = {}  # where each part of the stage begins, and how many large integers it has
+
+        def classify() -> NDArray[np.uint8]:
+            """Compute the classes of all voxels."""
+            classes, classify_planes = self._classes(prediction, activity_weights())
+            classify_planes(slice(0, self.shape[0]))
+            return classes
+
+        def code() -> StageCode:
+            """Return what is stored."""
+            classes, integers = classes_later.result(), coded
+            if left_out is not None:
+                classes, integers = classes[~left_out], coded[~left_out]
+            return StageCode(classes, *tokens_of(integers))
+
+        classes_later = workers.later(self.size, classify)
+        all_zones = np.zeros(MAX_CLASSES, np.int64) if zones is None else zones
+        classes = np.zeros(self.size, np.uint8) if zones is None else classes_later.result()
 
         def work(planes: slice) -> None:
             """Work on some planes."""
-            predict(planes)
-            measure(planes)
-            classify(planes)
             flat, origin, _ = self._part(planes)
             kernels.quantize(
-                prediction, wanted[planes], origin, self._plane, self._row, classes[flat], zones, self.known.step,
+                prediction, wanted[planes], origin, self._plane, self._row, classes[flat], all_zones, self.known.step,
                 coded[flat],
             )  # fmt: skip
             if left_out is not None and not is_background:
                 coded[flat][left_out[flat]] = 0
             put(planes)
-            if left_out is None:
-                split[flat.start] = streams.split_integers(coded[flat], tokens[flat], n_bits[flat], rest[flat])
 
-        self.known.workers.share(self.shape, work)
+        workers.share(self.shape, work)
         self._add_placed()
-        if left_out is not None:
-            return StageCode(classes[~left_out], *tokens_of(coded[~left_out]))
-        large = [slice(first, first + split[first]) for first in sorted(split)]
-        return StageCode(
-            classes, tokens, np.concatenate([n_bits[part] for part in large]), np.concatenate([rest[part] for part in large])
-        )
+        return workers.later(self.size, code)
 
     def place(
         self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,

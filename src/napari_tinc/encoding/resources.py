@@ -34,8 +34,8 @@ FILE_BYTES_PER_WEIGHT = 5 / 8  # A weight takes this much of a file.
 STATE_BYTES_PER_WEIGHT = 5 * 4  # A state of the training on disk takes this much for each weight.
 USUAL_SHARE = 0.5  # A file within a bound takes about this share of the raw bytes.
 MOST_ENCODINGS = 6  # A search without networks keeps this many encodings.
-# A job within a bound on a volume of fewer voxels gives no memory back: tens of MB, which the next job would have to ask
-# the system for again. That takes a fifth of the time of a small volume.
+# A job within a bound on a volume of fewer voxels gives no memory back: tens of MB, which the next job would ask the
+# system for again. That takes a fifth of the time of a small volume.
 LEAST_GIVEN_BACK = 2**23
 
 
