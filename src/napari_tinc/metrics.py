@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import differences
 from .array_like import computed
 from .control import Check, never
 from .devices import cpu_count
@@ -22,7 +23,7 @@ from .octree import box_slices
 from .similarity import structural_similarity
 
 T = TypeVar("T")
-SLAB = 32  # Rows of the first axis that are compared at a time, on one CPU.
+SLAB = 32  # At most so many rows of the first axis are compared at a time, on one CPU.
 # Values further from 0 than this many ranges are moved nearer: SSIM no longer depends on how far they are.
 FAR_RANGES = 1000
 
@@ -128,11 +129,14 @@ def map_ssim(
     missing = 3 - original.ndim  # axes of length one, which are put in front
     depth, height, width = [1] * missing + [window] * original.ndim
     n_rows = len(original) - window + 1
+    n_slabs = 2 * math.ceil(n_rows / (2 * SLAB))  # an even number, so that two CPUs have as much to do
+    cuts = [n_rows * number // n_slabs for number in range(n_slabs + 1)]
 
-    def slab(first: int) -> T:
+    def slab(number: int) -> T:
         """Reduce the similarity of a slab."""
         check()
-        rows = slice(first, min(first + SLAB, n_rows) + window - 1)
+        first = cuts[number]
+        rows = slice(first, cuts[number + 1] + window - 1)
         pair = [(a[rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction)]
         similarity = np.empty([n - window + 1 for n in pair[0].shape])
         in_space = [np.reshape(a, (1,) * missing + a.shape) for a in (*pair, similarity)]
@@ -140,14 +144,18 @@ def map_ssim(
         return reduce(first, similarity)
 
     with ThreadPoolExecutor(cpu_count()) as pool:
-        return list(pool.map(slab, range(0, n_rows, SLAB)))
+        return list(pool.map(slab, [number for number in range(n_slabs) if cuts[number + 1] > cuts[number]]))
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
-    """Compute the root mean squared and the largest absolute difference, in float64, plane by plane.
+    """Compute the root mean squared and the largest absolute difference, in float64.
 
     Only voxels that are finite in the original count. Both results are inf if another voxel has changed.
     """
+    if differences.can_be_compared(original, reconstruction):
+        sizes = differences.rmse_and_largest(original, reconstruction)
+        if sizes is not None:
+            return sizes
     total, largest, count = 0.0, 0.0, 0
     for plane, other in zip(original, reconstruction, strict=True):
         with np.errstate(invalid="ignore"):  # infinite values differ by nan

@@ -7,7 +7,7 @@ coded under one of a few tables (entropy.py), chosen by how well the neighbourho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,6 +178,19 @@ def encode_integers(
 ) -> tuple[bytes, Ints]:  # fmt: skip
     """Encode integers within ``bound``; return the bytes, and what :func:`decode_integers` will return.
 
+    Parameters are those of :func:`code_integers`.
+    """
+    values, payload = code_integers(box, high, bound, taper, dead_zone, check, hidden)
+    return payload(), values
+
+
+def code_integers(
+    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never,
+    hidden: NDArray[np.bool_] | None = None,
+) -> tuple[Ints, Callable[[], bytes]]:  # fmt: skip
+    """Choose how to encode integers within ``bound``; return what :func:`decode_integers` will return, and what makes
+    the bytes.
+
     Parameters
     ----------
     box : (z, y, x) of 0 to ``high`` < 2^36.
@@ -226,6 +239,11 @@ def encode_integers(
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
+    return values, lambda: _pack(first, background, stage_tokens, check)
+
+
+def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], check: Check) -> bytes:
+    """Return the bytes of a box: the first voxel, the background, and what is stored of all stages."""
     coded = [stage.coded.result() for stage in stage_tokens]
     tables = Tables.of((one.classes, one.tokens) for one in coded)
     empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens)
@@ -246,7 +264,7 @@ def encode_integers(
         writer.tokens(empty_models, stage.emptiness, stage.empty)
         writer.tokens(models, one.classes, one.tokens)
         writer.further_bits(one.n_bits, one.rest)
-    return writer.to_bytes(), values
+    return writer.to_bytes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

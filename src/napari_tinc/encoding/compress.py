@@ -268,10 +268,12 @@ def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
         )
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
     memory, disk = needed(job.edge), resources.disk_needed(tree, source, max(sizes), settings)
-    smaller = next(
-        (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= resources.available_memory()), None
-    )
-    resources.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
+    if memory > resources.available_memory():
+        smaller = next(
+            (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= resources.available_memory()),
+            None,
+        )
+        resources.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
     method = settled_method(job, source.nbytes / max(1, *sizes))
     return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk, method=method)
 
