@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
+from . import kernels
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import Parity
@@ -215,7 +216,8 @@ def code_integers(
         emptiness, empty = np.zeros(0, np.uint8), None
         if background >= 0:
             emptiness = stage.emptiness()
-            empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
+            empty = np.empty(stage.size, np.bool_)
+            kernels.find_empty(emptiness, wanted, background, stage.known.step // 2, empty)
         left_out = empty if hidden is None else hidden[place].ravel()
         weights, activity = known_weights.get(stage)
         fitted = None
@@ -233,9 +235,11 @@ def code_integers(
         coded = stage.encode(
             weights, activity, wanted, zones, left_out, hidden is None, into, into_errors
         )  # fmt: skip
-        near = emptiness > 0
-        flags = np.zeros(0, np.int32) if empty is None else empty[near].astype(np.int32)
-        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, coded))
+        near, flags, n_near = np.empty(len(emptiness), np.uint8), np.empty(len(emptiness), np.int32), 0
+        if empty is not None:
+            n_near = kernels.near_empty(emptiness, empty, near, flags)
+        flags = flags[:n_near].copy()
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, near[:n_near].copy(), flags, coded))
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)

@@ -310,18 +310,55 @@ def emptiness(
     """Compute for every voxel of a stage which share of its weighted neighbours is background: 0 for none, 15 for all,
     rounded up."""
     most, n = weights.sum(), shape[2]
-    total = np.empty(n, np.int32)
+    shares = ((np.arange(most + 1) * 15 + most - 1) // most).astype(np.uint8)
+    in_plane = (shape[1] - 1) * row + n
+    total = np.empty(in_plane, np.int32)
     for z in range(shape[0]):
+        at = origin + z * plane
+        total[:] = 0
+        for tap in range(0, len(taps), 2):  # neighbours have a mirror image each
+            one, other = values[at + taps[tap] :][:in_plane], values[at + taps[tap + 1] :][:in_plane]
+            weight, other_weight = np.int32(weights[tap]), np.int32(weights[tap + 1])
+            for i in range(in_plane):
+                total[i] += weight * np.int32(one[i] == background) + other_weight * np.int32(other[i] == background)
         for y in range(shape[1]):
-            at = origin + z * plane + y * row
-            total[:] = 0
-            for tap in range(len(taps)):
-                around, weight = values[at + taps[tap] :][:n], np.int32(weights[tap])
-                for i in range(n):
-                    total[i] += weight * np.int32(around[i] == background)
-            into = out[(z * shape[1] + y) * n :][:n]
+            into, sums = out[(z * shape[1] + y) * n :][:n], total[y * row :][:n]
             for i in range(n):
-                into[i] = (total[i] * 15 + most - 1) // most
+                into[i] = shares[sums[i]]
+
+
+@compiled
+def find_empty(around: NDArray[np.uint8], wanted: Ints, background: int, most: int, empty: NDArray[np.bool_]) -> None:
+    """Find the voxels of a stage that are background: within ``most`` of it, and some neighbour is background."""
+    at = 0
+    for z in range(wanted.shape[0]):
+        for y in range(wanted.shape[1]):
+            for x in range(wanted.shape[2]):
+                empty[at] = (around[at] > 0) & (abs(wanted[z, y, x] - background) <= most)
+                at += 1
+
+
+@compiled
+def without(left_out: NDArray[np.bool_], classes: NDArray[np.uint8], coded: NDArray[np.int64]) -> int:
+    """Move classes and integers of voxels that are not left out to the front; return how many there are."""
+    n = 0
+    for i in range(len(left_out)):
+        classes[n], coded[n] = classes[i], coded[i]
+        n += not left_out[i]
+    return n
+
+
+@compiled
+def near_empty(
+    around: NDArray[np.uint8], empty: NDArray[np.bool_], near: NDArray[np.uint8], flags: NDArray[np.int32]
+) -> int:
+    """Put what voxels with some background around have around, and whether they are background, at the front; return
+    how many there are."""
+    n = 0
+    for i in range(len(around)):
+        near[n], flags[n] = around[i], empty[i]
+        n += around[i] > 0
+    return n
 
 
 @compiled
@@ -350,39 +387,3 @@ def good_cells(
                             count += 1
                 squares[cz, cy, cx] = total
                 good[cz, cy, cx] = total <= count * mean_square and worst <= largest
-
-
-@compiled
-def steps_of(values: NDArray[Any], lowest: float, step: float, out: Ints) -> None:
-    """Turn values, flat, into whole steps from the lowest."""
-    for i in range(len(values)):
-        out[i] = np.int64(np.rint((np.float64(values[i]) - lowest) / step))
-
-
-@compiled
-def values_of_steps(integers: Ints, lowest: float, step: float, largest: float, out: NDArray[Any]) -> None:
-    """Turn steps, flat, into values, of which none is beyond the largest."""
-    for i in range(len(integers)):
-        out[i] = min(max(integers[i] * step + lowest, -largest), largest)
-
-
-@compiled
-def ranks_of(bits: Ints, magnitude: int, shift: int, ranks: NDArray[np.int64]) -> None:
-    """Turn the bits of floats, flat, into integers in the order of the floats; -0 is just below 0.
-
-    Parameters
-    ----------
-    magnitude : the bits of a float without its sign.
-    shift : bits that are shifted out.
-    """
-    for i in range(len(bits)):
-        size = (np.int64(bits[i]) & magnitude) >> shift
-        ranks[i] = -1 - size if bits[i] < 0 else size
-
-
-@compiled
-def bits_of_ranks(integers: Ints, lowest: int, shift: int, sign: int, bits: Ints) -> None:
-    """Turn integers, flat, which ``lowest`` is added to, into the bits of floats, as :func:`ranks_of` had them."""
-    for i in range(len(integers)):
-        rank = np.int64(integers[i]) + lowest
-        bits[i] = ((-1 - rank) << shift) | sign if rank < 0 else rank << shift

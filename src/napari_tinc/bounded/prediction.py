@@ -199,7 +199,7 @@ class ParityStage:
             kernels.foresee(
                 known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes), offsets.spread,
                 near.spread_of, offsets.sizes, near.sizes_of, all_weights, activities, origin, self._plane, self._row,
-                shape, *edges, is_fine, out[flat],
+                shape, edges.first, edges.before, edges.edge_in, is_fine, out[flat],
             )  # fmt: skip
 
         return out, work
@@ -266,7 +266,8 @@ class ParityStage:
             """Return what is stored."""
             classes, integers = classes_later.result(), coded
             if left_out is not None:
-                classes, integers = classes[~left_out], coded[~left_out]
+                n = kernels.without(left_out, classes, integers)
+                classes, integers = classes[:n].copy(), integers[:n]
             return StageCode(classes, *tokens_of(integers))
 
         classes_later = workers.later(self.size, classify)

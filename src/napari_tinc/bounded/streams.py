@@ -361,6 +361,6 @@ def split_integers(
 def parts_of_bits(n_bits: NDArray[np.uint8]) -> int:
     """Return in how many symbols :func:`push_further_bits` writes the bits."""
     total = 0
-    for index in range(len(n_bits)):
-        total += (np.int64(n_bits[index]) + MOST_BITS - 1) // MOST_BITS
+    for n in n_bits:
+        total += (int(n) + MOST_BITS - 1) // MOST_BITS
     return total
