@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from . import kernels
+from . import label_kernels
 from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import Parity
@@ -217,7 +217,7 @@ def code_integers(
         if background >= 0:
             emptiness = stage.emptiness()
             empty = np.empty(stage.size, np.bool_)
-            kernels.find_empty(emptiness, wanted, background, stage.known.step // 2, empty)
+            label_kernels.find_empty(emptiness, wanted, background, stage.known.step // 2, empty)
         left_out = empty if hidden is None else hidden[place].ravel()
         weights, activity = known_weights.get(stage)
         fitted = None
@@ -237,7 +237,7 @@ def code_integers(
         )  # fmt: skip
         near, flags, n_near = np.empty(len(emptiness), np.uint8), np.empty(len(emptiness), np.int32), 0
         if empty is not None:
-            n_near = kernels.near_empty(emptiness, empty, near, flags)
+            n_near = label_kernels.near_empty(emptiness, empty, near, flags)
         flags = flags[:n_near].copy()
         stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, near[:n_near].copy(), flags, coded))
 

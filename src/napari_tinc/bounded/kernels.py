@@ -303,87 +303,36 @@ def repeat_faces(padded: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
 
 
 @compiled
-def emptiness(
-    values: Ints, background: int, origin: int, plane: int, row: int, shape: tuple[int, int, int],
-    taps: NDArray[np.int64], weights: NDArray[np.int64], out: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Compute for every voxel of a stage which share of its weighted neighbours is background: 0 for none, 15 for all,
-    rounded up."""
-    most, n = weights.sum(), shape[2]
-    shares = ((np.arange(most + 1) * 15 + most - 1) // most).astype(np.uint8)
-    in_plane = (shape[1] - 1) * row + n
-    total = np.empty(in_plane, np.int32)
-    for z in range(shape[0]):
-        at = origin + z * plane
-        total[:] = 0
-        for tap in range(0, len(taps), 2):  # neighbours have a mirror image each
-            one, other = values[at + taps[tap] :][:in_plane], values[at + taps[tap + 1] :][:in_plane]
-            weight, other_weight = np.int32(weights[tap]), np.int32(weights[tap + 1])
-            for i in range(in_plane):
-                total[i] += weight * np.int32(one[i] == background) + other_weight * np.int32(other[i] == background)
-        for y in range(shape[1]):
-            into, sums = out[(z * shape[1] + y) * n :][:n], total[y * row :][:n]
-            for i in range(n):
-                into[i] = shares[sums[i]]
+def steps_of(values: NDArray[Any], lowest: float, step: float, out: Ints) -> None:
+    """Turn values into whole steps from the lowest."""
+    for i in range(len(values)):
+        out[i] = np.int64(np.rint((np.float64(values[i]) - lowest) / step))
 
 
 @compiled
-def find_empty(around: NDArray[np.uint8], wanted: Ints, background: int, most: int, empty: NDArray[np.bool_]) -> None:
-    """Find the voxels of a stage that are background: within ``most`` of it, and some neighbour is background."""
-    at = 0
-    for z in range(wanted.shape[0]):
-        for y in range(wanted.shape[1]):
-            for x in range(wanted.shape[2]):
-                empty[at] = (around[at] > 0) & (abs(wanted[z, y, x] - background) <= most)
-                at += 1
+def values_of_steps(integers: Ints, lowest: float, step: float, largest: float, out: NDArray[Any]) -> None:
+    """Turn steps into values, of which none is beyond the largest."""
+    for i in range(len(integers)):
+        out[i] = min(max(integers[i] * step + lowest, -largest), largest)
 
 
 @compiled
-def without(left_out: NDArray[np.bool_], classes: NDArray[np.uint8], coded: NDArray[np.int64]) -> int:
-    """Move classes and integers of voxels that are not left out to the front; return how many there are."""
-    n = 0
-    for i in range(len(left_out)):
-        classes[n], coded[n] = classes[i], coded[i]
-        n += not left_out[i]
-    return n
-
-
-@compiled
-def near_empty(
-    around: NDArray[np.uint8], empty: NDArray[np.bool_], near: NDArray[np.uint8], flags: NDArray[np.int32]
-) -> int:
-    """Put what voxels with some background around have around, and whether they are background, at the front; return
-    how many there are."""
-    n = 0
-    for i in range(len(around)):
-        near[n], flags[n] = around[i], empty[i]
-        n += around[i] > 0
-    return n
-
-
-@compiled
-def good_cells(
-    errors: NDArray[np.float64], edge: int, mean_square: float, largest: float, good: NDArray[np.bool_],
-    squares: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Find the cells of a box, (z, y, x) of ``edge`` voxels, in which errors are small, and sum the squares of each.
+def ranks_of(bits: Ints, magnitude: int, shift: int, ranks: NDArray[np.int64]) -> None:
+    """Turn the bits of floats into integers in the order of the floats; -0 is just below 0.
 
     Parameters
     ----------
-    mean_square : largest mean square of the errors of a good cell.
-    largest : largest error of one.
+    magnitude : the bits of a float without its sign.
+    shift : bits that are shifted out.
     """
-    nz, ny, nx = errors.shape
-    for cz in range(good.shape[0]):
-        for cy in range(good.shape[1]):
-            for cx in range(good.shape[2]):
-                total, worst, count = 0.0, 0.0, 0
-                for z in range(cz * edge, min(cz * edge + edge, nz)):
-                    for y in range(cy * edge, min(cy * edge + edge, ny)):
-                        for x in range(cx * edge, min(cx * edge + edge, nx)):
-                            error = errors[z, y, x]
-                            total += error * error
-                            worst = max(worst, abs(error))
-                            count += 1
-                squares[cz, cy, cx] = total
-                good[cz, cy, cx] = total <= count * mean_square and worst <= largest
+    for i in range(len(bits)):
+        size = (np.int64(bits[i]) & magnitude) >> shift
+        ranks[i] = -1 - size if bits[i] < 0 else size
+
+
+@compiled
+def bits_of_ranks(integers: Ints, lowest: int, shift: int, sign: int, bits: Ints) -> None:
+    """Turn integers which ``lowest`` is added to, into the bits of floats, as :func:`ranks_of` had them."""
+    for i in range(len(integers)):
+        rank = np.int64(integers[i]) + lowest
+        bits[i] = ((-1 - rank) << shift) | sign if rank < 0 else rank << shift

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels
+from . import kernels, label_kernels
 from .entropy import MAX_CLASSES, tokens_of
 from .kernels import WEIGHT_BITS
 from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
@@ -228,7 +228,7 @@ class ParityStage:
         def work(planes: slice) -> None:
             """Compute some planes."""
             flat, origin, shape = self._part(planes)
-            kernels.emptiness(
+            label_kernels.emptiness(
                 self.known.values.reshape(-1), self.known.background, origin, self._plane, self._row, shape, taps,
                 self.near.votes, out[flat],
             )  # fmt: skip
@@ -266,7 +266,7 @@ class ParityStage:
             """Return what is stored."""
             classes, integers = classes_later.result(), coded
             if left_out is not None:
-                n = kernels.without(left_out, classes, integers)
+                n = label_kernels.without(left_out, classes, integers)
                 classes, integers = classes[:n].copy(), integers[:n]
             return StageCode(classes, *tokens_of(integers))
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import float_bits
 from ..control import Check
-from . import interpolation
+from . import interpolation, kernels
 from .check import violations
 from .entropy import Reader, Tables, Writer, categorical, tokens_of
 from .prediction import Ints
@@ -202,7 +201,7 @@ def _to_grid(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, In
             return None
     high = max(1, int(np.rint(extent / step)))
     integers = np.empty(original.shape, interpolation.dtype_of(high))
-    float_bits.steps_of(_at_least_float32(values).reshape(-1), lowest, step, integers.reshape(-1))
+    kernels.steps_of(_at_least_float32(values).reshape(-1), lowest, step, integers.reshape(-1))
     return Head(BoxKind.GRID, taper, 0, 0, lowest, high, min(fineness, high), step), integers, None
 
 
@@ -285,7 +284,7 @@ def _ranks_of(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
     """Return integers in the order of floats, without the bits that are shifted out; -0 is just below 0."""
     ranks = np.empty(values.shape, np.int64)
     bits = values.view(f"i{values.dtype.itemsize}")
-    float_bits.ranks_of(bits.reshape(-1), _magnitude(values.dtype), shift, ranks.reshape(-1))
+    kernels.ranks_of(bits.reshape(-1), _magnitude(values.dtype), shift, ranks.reshape(-1))
     return ranks
 
 
@@ -293,7 +292,7 @@ def _values_of_ranks(integers: Ints, lowest: int, shift: int, dtype: np.dtype[An
     """Return the floats of ranks, which are integers from the lowest one on."""
     bits = np.empty(integers.shape, f"i{dtype.itemsize}")
     sign = -(2 ** (8 * dtype.itemsize - 1))
-    float_bits.bits_of_ranks(np.ascontiguousarray(integers).reshape(-1), lowest, shift, sign, bits.reshape(-1))
+    kernels.bits_of_ranks(np.ascontiguousarray(integers).reshape(-1), lowest, shift, sign, bits.reshape(-1))
     return bits.view(dtype)
 
 
@@ -306,7 +305,7 @@ def to_values(
             largest = float(np.finfo(dtype).max)
             wide = np.empty(integers.shape, np.float64 if dtype == np.float16 else dtype)  # rounded once
             flat = np.ascontiguousarray(integers).reshape(-1)
-            float_bits.values_of_steps(flat, float(head.lowest), head.step, largest, wide.reshape(-1))
+            kernels.values_of_steps(flat, float(head.lowest), head.step, largest, wide.reshape(-1))
             return wide.astype(dtype, copy=False)
         offsets = integers if head.table is None else head.table[integers]
         if dtype.kind != "f":

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import partial
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -17,6 +17,7 @@ from ..devices import cpu_count
 S = TypeVar("S")
 T = TypeVar("T")
 _THREADS = ContextVar("threads", default=1)  # of the boxes that the calling thread codes
+_POOL: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)  # of the context around
 LEAST_VOXELS = 2**12  # Fewer are not shared: to begin and to end takes as long as their work.
 PARTS = 1  # Work is shared in so many parts for each thread: one that has other work to do takes fewer.
 
@@ -52,18 +53,6 @@ def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count)))
 
 
-def at_the_same_time(one: Callable[[], T], other: Callable[[], S]) -> tuple[T, S]:
-    """Call two functions and return the results of both: the other in a thread, if one may be used.
-
-    What :func:`in_threads` says holds for the first; the other shares its boxes with no thread.
-    """
-    if _THREADS.get() <= 1:
-        return one(), other()
-    with ThreadPoolExecutor(1) as pool:
-        later = pool.submit(other)
-        return one(), later.result()
-
-
 class Later(Generic[T]):
     """A call that is made once: by a thread that has time, or by whoever needs the result before."""
 
@@ -87,20 +76,30 @@ class Workers:
     def __init__(self) -> None:
         self._threads = _THREADS.get()
         self._pool: ThreadPoolExecutor | None = None
+        self._token: Token[ThreadPoolExecutor | None] | None = None
 
     def __enter__(self) -> Workers:
-        """Start the other threads."""
+        """Start the other threads, but for those of a context around this one, which do its work too."""
         if self._threads > 1:
-            self._pool = ThreadPoolExecutor(self._threads - 1)
+            self._pool = _POOL.get()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads - 1)
+                self._token = _POOL.set(self._pool)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:  # fmt: skip
         """End the other threads, and leave what they have not begun to who asks for its result."""
-        if self._pool is not None:
+        if self._pool is not None and self._token is not None:
+            _POOL.reset(self._token)
             self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._pool = self._token = None
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there are other threads than the caller's."""
+        return self._pool is not None
 
     def share(self, shape: Sequence[int], work: Callable[[slice], None]) -> None:
         """Call ``work`` for all planes of a shape along its first axis, in parts at the same time if it is large.
@@ -132,3 +131,13 @@ class Workers:
         else:
             self._pool.submit(call.result)
         return call
+
+
+def at_the_same_time(one: Callable[[], T], other: Callable[[], S]) -> tuple[T, S]:
+    """Call two functions and return the results of both: the other in a thread, if one may be used (:func:`in_threads`)
+    and has time. It shares its own boxes with no thread."""
+    with Workers() as workers:
+        if not workers.are_several:
+            return one(), other()
+        later = workers.later(LEAST_VOXELS, other)
+        return one(), later.result()

@@ -166,7 +166,7 @@ def code_block(values: NDArray[Any], bound: float, span: float | None, check: Ch
 
     (decoded, crc), measured = at_the_same_time(
         lambda: _proved(data, values, bound, check),
-        lambda: _measured(values, values if bound == 0 else expected, span, check),
+        lambda: _measured(values, values if bound == 0 else expected, span, check, threads=1),
     )
     if not np.array_equal(decoded.view(f"u{decoded.itemsize}"), expected.view(f"u{decoded.itemsize}")):
         raise AssertionError("voxels decode to others than the encoder measured: nothing is written")
@@ -184,11 +184,11 @@ def _proved(data: bytes, values: NDArray[Any], bound: float, check: Check) -> tu
 
 
 def _measured(
-    values: NDArray[Any], decoded: NDArray[Any], span: float | None, check: Check
+    values: NDArray[Any], decoded: NDArray[Any], span: float | None, check: Check, threads: int | None
 ) -> tuple[float, float, float, int]:
     """Return the errors of a block: RMSE, the largest, SSIM, and how many voxels they are of."""
     rmse, largest = (0.0, 0.0) if decoded is values else metrics.rmse_and_largest(values, decoded)
-    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check)
+    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check, threads)
     return rmse, largest, similarity, int(np.isfinite(values).sum())
 
 
@@ -220,4 +220,4 @@ def coded_block(
         is_left = is_left_by_background(data, values.shape, values.dtype)
         decoded = filtered if is_left is None else np.where(is_left, filtered, decoded)
     check()
-    return Block(data, *_measured(values, decoded, span, check), crc)
+    return Block(data, *_measured(values, decoded, span, check, threads=None), crc)
