@@ -19,8 +19,9 @@ MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by 
 FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
 FIT_SAMPLES = 24000  # This many voxels of a stage are fitted to, at most,
 FIT_SHARE = 3  # and one of this many,
-LEAST_SAMPLES = 12000  # but at least this many if there are as many.
-FIT_ROUNDS = 3  # Rounds of weighted least squares.
+LEAST_SAMPLES = 8000  # but at least this many if there are as many.
+FIT_ROUNDS = 3  # Rounds of weighted least squares for the prediction,
+ACTIVITY_ROUNDS = 2  # and for the activity; a third one makes files no smaller.
 
 
 def fit_weights(
@@ -79,7 +80,7 @@ def fit_weights(
             near.sizes_of, step, shells, target,
         )  # fmt: skip
         activity = np.empty(n_shells)
-        fit_kernels.fit_activity(shells, target, unit, FIT_ROUNDS, activity)
+        fit_kernels.fit_activity(shells, target, unit, ACTIVITY_ROUNDS, activity)
         return np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
 
     return stored, fit_activity
