@@ -283,6 +283,7 @@ def _job_events(
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """Yield the plan and the events of a job; remove its journal when the file is finished."""
     yield planned
+    resources.keep_freed_memory()
     if not all(map(is_kept, _compiled_functions(job.settings))):
         yield Progress("preparing", 0, 1, 0.0, math.nan, math.nan, math.nan, None)
     try:
