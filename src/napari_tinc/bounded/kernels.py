@@ -273,6 +273,13 @@ def place(
 
 
 @compiled
+def repeat_faces_of_both(values: Ints, errors: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
+    """Repeat the voxels at the faces of two padded arrays: one call from Python takes Python's lock once."""
+    repeat_faces(values, nz, ny, nx, pad)
+    repeat_faces(errors, nz, ny, nx, pad)
+
+
+@compiled
 def fill(inner: Ints, padded: Ints, pad: int) -> None:
     """Copy (z, y, x) into the middle of a padded array, which may be larger than needed, and repeat its faces."""
     nz, ny, nx = inner.shape

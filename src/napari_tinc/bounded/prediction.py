@@ -264,22 +264,21 @@ class ParityStage:
 
         def code() -> StageCode:
             """Return what is stored."""
-            classes, integers = classes_later.result(), coded
+            classes, integers = classify() if zones is None else classes_before, coded
             if left_out is not None:
                 n = label_kernels.without(left_out, classes, integers)
                 classes, integers = classes[:n].copy(), integers[:n]
             return StageCode(classes, *tokens_of(integers))
 
-        classes_later = workers.later(self.size, classify)
         all_zones = np.zeros(MAX_CLASSES, np.int64) if zones is None else zones
-        classes = np.zeros(self.size, np.uint8) if zones is None else classes_later.result()
+        classes_before = np.zeros(self.size, np.uint8) if zones is None else classify()
 
         def work(planes: slice) -> None:
             """Work on some planes."""
             flat, origin, _ = self._part(planes)
             kernels.quantize(
-                prediction, wanted[planes], origin, self._plane, self._row, classes[flat], all_zones, self.known.step,
-                coded[flat],
+                prediction, wanted[planes], origin, self._plane, self._row, classes_before[flat], all_zones,
+                self.known.step, coded[flat],
             )  # fmt: skip
             if left_out is not None and not is_background:
                 coded[flat][left_out[flat]] = 0
@@ -324,8 +323,7 @@ class ParityStage:
         """Count the voxels, which are in their places, among those that are known."""
         known, number = self.known, index_of(self.parity)
         if self.parity != ORDER[-1]:  # the last parity predicts no other of the level
-            kernels.repeat_faces(known.values[number], *self.shape, PAD)
-            kernels.repeat_faces(known.errors[number], *self.shape, PAD)
+            kernels.repeat_faces_of_both(known.values[number], known.errors[number], *self.shape, PAD)
             known.known[number] = True
 
 

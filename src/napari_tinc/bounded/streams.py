@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled, compiled_fast
+from ..compiled import compiled, compiled_fast, high_product
 
 PRECISION = 24  # Probabilities are multiples of 2^-24.
 LOOKUP_BITS = 8  # A search for a symbol begins at a place that these highest bits of a probability give.
@@ -213,18 +213,31 @@ def _push_chosen(
     words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], symbols: NDArray[np.int32],
     order: NDArray[np.int32],
 ) -> None:  # fmt: skip
-    """Write some symbols, the last one of an order first, as :func:`push` does."""
+    """Write some symbols, the last one of an order first, as :func:`push` does.
+
+    The state is divided by multiplying it by 2^64 over the share, which takes half the time: the quotient is right, or
+    less by 1.
+    """
+    n_symbols = 1
+    while cumulative[n_symbols] <= _LOW_24:
+        n_symbols += 1
+    shares, inverses = np.empty(n_symbols, np.uint64), np.empty(n_symbols, np.uint64)
+    for symbol in range(n_symbols):
+        shares[symbol] = cumulative[symbol + 1] - cumulative[symbol]
+        inverses[symbol] = np.uint64(2**64 - 1) // shares[symbol]
     state, n = head[0], head[1]
     for index in range(len(order) - 1, -1, -1):
         symbol = symbols[order[index]]
-        left = cumulative[symbol]
-        share = cumulative[symbol + 1] - left
+        share = shares[symbol]
         if (state >> _FULL) >= share:
             words[n] = np.uint32(state & np.uint64(0xFFFFFFFF))
             n += np.uint64(1)
             state >>= _WORD
-        quotient = state // share
-        state = (quotient << _PRECISION) + (state - quotient * share + left)
+        quotient = high_product(state, inverses[symbol])
+        rest = state - quotient * share
+        state = (quotient << _PRECISION) + rest + cumulative[symbol]
+        if rest >= share:
+            state += (np.uint64(1) << _PRECISION) - share
     head[0], head[1] = state, n
 
 
