@@ -140,7 +140,10 @@ ORDER = (
         "texts",
         "compiled",
     ),
-    ("similarity",),
+    (
+        "differences",
+        "similarity",
+    ),
     (
         "control",
         "format",
@@ -175,8 +178,8 @@ ORDER = (
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Beside the rooms lies only what several of them need.
 GROUND_FLOOR = {
-    "array_like", "compiled", "control", "correlation", "devices", "errors", "events", "metrics", "octree",
-    "region_quality", "samples", "similarity", "texts",
+    "array_like", "compiled", "control", "correlation", "devices", "differences", "errors", "events", "metrics",
+    "octree", "region_quality", "samples", "similarity", "texts",
 }  # fmt: skip
 MOST_LINES = 400
 MOST_FILES = 20  # of a room, without those of its panels

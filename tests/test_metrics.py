@@ -9,6 +9,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_tinc as tinc
+from napari_tinc.bounded.check import violations
 from napari_tinc.metrics import box_errors, measure, psnr, rmse_and_largest, ssim
 from napari_tinc.octree import Octree
 
@@ -120,3 +121,30 @@ def test_masked_voxels_are_left_out(dtype: str) -> None:
     if dtype == "float32":
         kept = tinc.compress(original, max_error=0.5)
         assert tinc.compare(original, kept).max_error <= 0.5
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4", "f8"])
+def test_errors_in_one_pass_are_those_plane_by_plane(rng: np.random.Generator, dtype: str) -> None:
+    original = rng.integers(0, 100, (5, 6, 7)).astype(dtype)
+    other = (original + rng.integers(0, 9, original.shape)).astype(dtype)
+    apart = np.abs(original.astype(float) - other)
+    for one, two in ((original, other), (original[:, ::-1], other[:, ::-1])):  # the second pair is not contiguous
+        rmse, largest = rmse_and_largest(one, two)
+        assert largest == apart.max() and rmse == pytest.approx(np.sqrt(np.square(apart).mean()), rel=1e-12)
+        for bound in (0, 1, 8):
+            assert violations(one, two, bound) == (apart > bound).sum()
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e-3, 1e170])
+def test_errors_whose_squares_overflow_or_vanish(scale: float) -> None:
+    original = np.zeros((2, 3, 4))
+    other = original + scale
+    other[0, 0, 0] = -3 * scale
+    rmse, largest = rmse_and_largest(original, other)
+    assert largest == 3 * scale and rmse == pytest.approx(scale * np.sqrt((23 + 9) / 24), rel=1e-12)
+
+
+def test_special_values_are_violations_unless_they_stay() -> None:
+    special = np.array([np.nan, np.inf, -np.inf, 1.0], np.float32).reshape(1, 2, 2)
+    assert violations(special, special.copy(), 1.0) == violations(special, special.copy(), 0) == 0
+    assert violations(special, special[:, ::-1, ::-1].copy(), 1.0) == 4

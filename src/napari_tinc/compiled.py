@@ -66,6 +66,38 @@ class _Compiled:
             return made
 
 
+class _HighProduct(_Compiled):
+    """A function that compiled ones may call, for the upper half of a product: one instruction of a processor."""
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What numba makes of the function."""
+        from llvmlite import ir
+        from numba import types
+        from numba.extending import intrinsic
+
+        def typed(context: Any, one: Any, other: Any) -> Any:
+            """Return the types, and what writes the code."""
+
+            def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+                """Write the code."""
+                wide = ir.IntType(128)
+                a, b = (builder.zext(argument, wide) for argument in arguments)
+                return builder.trunc(builder.lshr(builder.mul(a, b), ir.Constant(wide, 64)), ir.IntType(64))
+
+            return types.uint64(types.uint64, types.uint64), write
+
+        return intrinsic(typed)
+
+
+def _product_over_2_64(one: int, other: int) -> int:
+    """Return the upper 64 bits of the product of two integers below 2^64, which are uint64 in compiled functions."""
+    return (one * other) >> 64
+
+
+high_product: Callable[[Any, Any], Any] = _HighProduct(_product_over_2_64, fastmath=False)
+
+
 class _LenientCache:
     """A cache of numba that is left aside where it is damaged or the disk is full: code is then compiled anew."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import differences
 from .array_like import computed
 from .control import Check, never
 from .devices import cpu_count
@@ -22,7 +23,7 @@ from .octree import box_slices
 from .similarity import structural_similarity
 
 T = TypeVar("T")
-SLAB = 32  # Rows of the first axis that are compared at a time, on one CPU.
+SLAB = 32  # At most so many rows of the first axis are compared at a time, on one CPU.
 # Values further from 0 than this many ranges are moved nearer: SSIM no longer depends on how far they are.
 FAR_RANGES = 1000
 
@@ -53,13 +54,17 @@ def psnr(rmse: float, value_range: float) -> float:
     return math.inf if rmse == 0 or value_range == 0 else 20 * (math.log10(value_range) - math.log10(rmse))
 
 
-def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: float, check: Check = never) -> float:
+def ssim(
+    original: NDArray[Any], reconstruction: NDArray[Any], value_range: float, check: Check = never,
+    threads: int | None = None,
+) -> float:  # fmt: skip
     """Compute the mean structural similarity, 0 to 1, as scikit-image does.
 
     Volumes under 7 voxels an axis have smaller windows. Windows around a voxel that is not finite are left out; such a
     voxel counts as some other one where it is in another window. It is 1 if no window is left.
 
-    Slabs along the first axis are computed on one CPU each. Their mean is the same, and memory stays bounded.
+    Slabs along the first axis are computed by ``threads``, one on each CPU for None. Their mean is the same, and memory
+    stays bounded.
 
     Raises
     ------
@@ -68,12 +73,12 @@ def ssim(original: NDArray[Any], reconstruction: NDArray[Any], value_range: floa
     """
     known = np.isfinite(original) if original.dtype.kind == "f" else np.ones((), bool)
     original, reconstruction = replace_special_values(original, reconstruction)
-    return _mean_ssim(original, reconstruction, None if known.all() else known, value_range, check)
+    return _mean_ssim(original, reconstruction, None if known.all() else known, value_range, check, threads)
 
 
 def _mean_ssim(
     original: NDArray[Any], reconstruction: NDArray[Any], known: NDArray[np.bool_] | None, value_range: float,
-    check: Check,
+    check: Check, threads: int | None,
 ) -> float:  # fmt: skip
     """Compute the mean structural similarity of the windows around known voxels, or of all for None."""
     if value_range == 0:
@@ -82,7 +87,7 @@ def _mean_ssim(
     known = None if known is None else np.squeeze(known)
     if original.ndim > 3:  # each channel and point in time has separate windows
         channels = zip(original, reconstruction, [None] * len(original) if known is None else known, strict=True)
-        return float(np.mean([_mean_ssim(*channel, value_range, check) for channel in channels]))
+        return float(np.mean([_mean_ssim(*channel, value_range, check, threads) for channel in channels]))
     if (window := ssim_window(original.shape)) < 3:
         return math.nan
     n_rows = len(original) - window + 1  # rows whose windows lie inside; the mean is over these
@@ -94,7 +99,7 @@ def _mean_ssim(
         chosen = similarity[inner[first : first + len(similarity)]]
         return float(chosen.sum()), chosen.size
 
-    sums = map_ssim(original, reconstruction, value_range, row_sum, check)
+    sums = map_ssim(original, reconstruction, value_range, row_sum, check, threads)
     if inner is None:
         return sum(total for total, _ in sums) / n_rows
     count = sum(n for _, n in sums)
@@ -111,7 +116,7 @@ def ssim_window(shape: tuple[int, ...]) -> int:
 
 def map_ssim(
     original: NDArray[Any], reconstruction: NDArray[Any], value_range: float,
-    reduce: Callable[[int, NDArray[np.float64]], T], check: Check = never,
+    reduce: Callable[[int, NDArray[np.float64]], T], check: Check = never, threads: int | None = None,
 ) -> list[T]:  # fmt: skip
     """Compute the structural similarity of each voxel, and return what ``reduce`` makes of each slab.
 
@@ -128,26 +133,36 @@ def map_ssim(
     missing = 3 - original.ndim  # axes of length one, which are put in front
     depth, height, width = [1] * missing + [window] * original.ndim
     n_rows = len(original) - window + 1
+    n_slabs = 2 * math.ceil(n_rows / (2 * SLAB))  # an even number, so that two CPUs have as much to do
+    cuts = [n_rows * number // n_slabs for number in range(n_slabs + 1)]
 
-    def slab(first: int) -> T:
+    def slab(number: int) -> T:
         """Reduce the similarity of a slab."""
         check()
-        rows = slice(first, min(first + SLAB, n_rows) + window - 1)
+        first = cuts[number]
+        rows = slice(first, cuts[number + 1] + window - 1)
         pair = [(a[rows].astype(np.float64) - offset) / value_range for a in (original, reconstruction)]
         similarity = np.empty([n - window + 1 for n in pair[0].shape])
         in_space = [np.reshape(a, (1,) * missing + a.shape) for a in (*pair, similarity)]
         structural_similarity(in_space[0], in_space[1], (depth, height, width), in_space[2])
         return reduce(first, similarity)
 
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        return list(pool.map(slab, range(0, n_rows, SLAB)))
+    numbers = [number for number in range(n_slabs) if cuts[number + 1] > cuts[number]]
+    if threads == 1:
+        return list(map(slab, numbers))
+    with ThreadPoolExecutor(threads or cpu_count()) as pool:
+        return list(pool.map(slab, numbers))
 
 
 def rmse_and_largest(original: NDArray[Any], reconstruction: NDArray[Any]) -> tuple[float, float]:
-    """Compute the root mean squared and the largest absolute difference, in float64, plane by plane.
+    """Compute the root mean squared and the largest absolute difference, in float64.
 
     Only voxels that are finite in the original count. Both results are inf if another voxel has changed.
     """
+    if differences.can_be_compared(original, reconstruction):
+        sizes = differences.rmse_and_largest(original, reconstruction)
+        if sizes is not None:
+            return sizes
     total, largest, count = 0.0, 0.0, 0
     for plane, other in zip(original, reconstruction, strict=True):
         with np.errstate(invalid="ignore"):  # infinite values differ by nan

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_tinc import compiled
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import fit_kernels, kernels
-from napari_tinc.bounded.entropy import POWERS, Reader, Writer, categorical
+from napari_tinc.bounded.entropy import POWERS, Reader, Tables, Writer, categorical
 from napari_tinc.bounded.prediction import edges_of
 from napari_tinc.bounded.workers import LEAST_VOXELS, in_threads, side_by_side
 
@@ -60,6 +60,20 @@ def test_a_stack_of_symbols_is_that_of_constriction(data: st.DataObject) -> None
         )
         assert (same == symbols).all()
     reader.end()
+
+
+def test_tokens_of_likely_and_rare_symbols_are_those_of_single_symbols() -> None:
+    """Division by multiplication is exact, for the smallest and the largest shares, too."""
+    rng = np.random.default_rng(0)
+    costs = np.concatenate([[0, 1, 2], rng.integers(3, 128, 150)])
+    models = Tables([1], [costs]).models()
+    symbols = np.concatenate([rng.integers(0, len(costs), 5000), np.zeros(5000, np.int64)]).astype(np.int32)
+    rng.shuffle(symbols)
+    one, other = Writer(), Writer()
+    one.tokens(models, np.zeros(len(symbols), np.uint8), symbols)
+    other.put(symbols, categorical(costs))
+    assert one.to_bytes() == other.to_bytes()
+    assert (Reader(one.to_bytes()).tokens(models, np.zeros(len(symbols), np.uint8)) == symbols).all()
 
 
 def waves(shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
@@ -126,6 +140,7 @@ rng = np.random.default_rng(0)
 for dtype in ("u2", "f4"):
     values = rng.integers(0, 500, (9, 9, 9)).astype(dtype)
     box.decode_box(box.encode_box(values, 0), values.shape, values.dtype)
+    box.decode_box(box.encode_box(values, 2), values.shape, values.dtype)
 for name, function in vars(kernels).items():
     if hasattr(function, "overloads"):
         assert not function.targetoptions["fastmath"]

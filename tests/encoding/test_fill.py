@@ -12,7 +12,7 @@ import pytest
 
 import napari_tinc as tinc
 from napari_tinc.cli.main import main
-from napari_tinc.encoding.regions.fill_search import find_no_measurements
+from napari_tinc.encoding.regions.fill_search import N_ENDS, _ends_of, find_no_measurements
 from napari_tinc.encoding.sources import VolumeSource
 from napari_tinc.encoding.verify import verify_against
 from napari_tinc.errors import ReadWarning
@@ -248,3 +248,13 @@ def test_what_a_file_declares_is_taken(tmp_path: Path, kind: str) -> None:
     assert volume.fill.values == values and volume.fill.n_voxels == outside().sum()
     assert main(["compress", str(file), str(tmp_path / "v.tinc"), "--max-error", "2", "--fill", "none"]) == 0
     assert tinc.open(tmp_path / "v.tinc").fill.values == ()
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u4", "f2", "f4", "f8"])
+@pytest.mark.parametrize("n", [1, 37, 39, 5000])
+def test_the_ends_of_a_sample_are_those_of_its_different_values(dtype: str, n: int) -> None:
+    values = np.random.default_rng(n).integers(0, 200, n).astype(dtype)
+    different = np.unique(values)
+    ends = _ends_of(values)
+    expected = different if len(different) <= 2 * N_ENDS else np.append(different[:N_ENDS], different[-N_ENDS:])
+    assert ends.dtype == values.dtype and np.array_equal(ends, expected)

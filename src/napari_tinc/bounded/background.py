@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from . import interpolation, kernels, labels
+from . import interpolation, label_kernels, labels
 from .entropy import MEDIUM, Reader, Writer
 from .quantization import BoxKind, decode_numbers, encode_numbers
 from .shaping import reach
@@ -354,7 +354,7 @@ def _background_cells(errors: NDArray[np.float64], bound: float, largest: float)
     """
     good = np.empty([-(-n // CELL) for n in errors.shape], np.bool_)
     squares = np.empty(good.shape)
-    kernels.good_cells(errors, CELL, (GOOD_SHARE * bound) ** 2, largest, good, squares)
+    label_kernels.good_cells(errors, CELL, (GOOD_SHARE * bound) ** 2, largest, good, squares)
     cells = good
     for _ in range(2):
         around, present = cells.astype(np.int64), np.ones(cells.shape, np.int64)

@@ -20,6 +20,7 @@ from . import interpolation, labels
 from .background import MAX_VOXELS, PRICE, NoBackground, behind_background, decode_background, encode_background
 from .quantization import HEAD, MAX_TAPER, BoxKind, decode_numbers, distinct, encode_numbers
 from .special_values import MASK, VOXELS_PER_LABEL, mask_special
+from .workers import at_the_same_time
 
 LEAST_EQUAL_SHARE = 0.75  # With a smaller share of equal neighbours an image is not tried as labels.
 LZMA_MEMORY = 2**23  # A stream that needs more memory to decode is refused; this dictionary takes 5 MiB:
@@ -70,13 +71,30 @@ def encode_and_decode(
     if original.size > interpolation.MAX_VOXELS:
         raise NoBackground(f"shape is {original.shape}, expected at most {interpolation.MAX_VOXELS} voxels")
     check()
-    candidates = [encode_numbers(original, bound, taper, dead_zone, check)]
-    check()
-    if bound and dtype.kind == "f" and (masked_box := mask_special(original, bound, taper, dead_zone, check)):
-        candidates.append(masked_box)
-    if not bound and dtype.kind == "f" and len(distinct(bits)) <= bits.size / 2:
-        # Symmetric maps and resampled volumes repeat floats exactly, but far away, where no prediction looks.
-        candidates.append((bytes([BoxKind.REPEATS]) + _compress(original, check), original))
+    numbers, others = at_the_same_time(
+        lambda: encode_numbers(original, bound, taper, dead_zone, check),
+        lambda: _other_candidates(original, bound, taper, dead_zone, check),
+    )
+    candidates = [numbers, *others]
+    if not (bound and dead_zone):
+        return min(candidates, key=lambda one: len(one[0]))
+    if with_background is not None:
+        candidates.append(with_background[:2])
+    return min(candidates, key=lambda one: _cost(one[0], one[1], original, bound))
+
+
+def _other_candidates(
+    original: NDArray[Any], bound: float, taper: int, dead_zone: float, check: Check
+) -> list[tuple[bytes, NDArray[Any]]]:
+    """Encode a box in all other ways that may take fewer bytes; return these, and what they decode to."""
+    candidates = []
+    bits = original.view(f"u{original.itemsize}")
+    if original.dtype.kind == "f":
+        if bound and (masked_box := mask_special(original, bound, taper, dead_zone, check)):
+            candidates.append(masked_box)
+        if not bound and len(distinct(bits)) <= bits.size / 2:
+            # Symmetric maps and resampled volumes repeat floats exactly, but far away, where no prediction looks.
+            candidates.append((bytes([BoxKind.REPEATS]) + _compress(original, check), original))
     if _share_of_equal_neighbours(bits) >= LEAST_EQUAL_SHARE:  # under any bound, as the values may be labels
         check()
         label_values, indices = np.unique(bits, return_inverse=True)
@@ -84,11 +102,7 @@ def encode_and_decode(
         if len(label_values) <= bits.size / VOXELS_PER_LABEL:
             label_bytes = labels.encode_labels(label_values, indices.reshape(bits.shape), check)
             candidates.append((bytes([BoxKind.LABELS]) + label_bytes, original))
-    if not (bound and dead_zone):
-        return min(candidates, key=lambda one: len(one[0]))
-    if with_background is not None:
-        candidates.append(with_background[:2])
-    return min(candidates, key=lambda one: _cost(one[0], one[1], original, bound))
+    return candidates
 
 
 def _cost(data: bytes, decoded: NDArray[Any], original: NDArray[Any], bound: float) -> float:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..differences import can_be_compared, count_beyond
+
 
 def checksum(values: NDArray[Any]) -> int:
     """Return the CRC-32 of the values in little-endian order."""
@@ -20,6 +22,11 @@ def violations(original: NDArray[Any], values: NDArray[Any], bound: float) -> in
     For a bound of 0, voxels with other bits are counted. NaN must stay NaN, and infinite values must stay what they
     are.
     """
+    if can_be_compared(original, values):
+        if bound > 0:
+            return count_beyond(original, values, bound)
+        bits = f"u{original.itemsize}"
+        return int(np.count_nonzero(original.view(bits) != values.view(bits)))
     count = 0
     for plane, other in zip(original, values, strict=True):
         with np.errstate(all="ignore"):

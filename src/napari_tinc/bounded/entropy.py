@@ -137,11 +137,12 @@ def _continued_costs(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.i
 
 
 def tokens_of(integers: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]:
-    """Split integers into tokens, the number of further bits, and these bits (the lowest is the sign)."""
+    """Split integers into tokens, and the further bits of the large ones: how many, and these (the lowest is the
+    sign)."""
     n = len(integers)
     tokens, n_bits, rest = np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.int64)
-    streams.split_integers(integers, tokens, n_bits, rest)
-    return tokens, n_bits, rest
+    n = streams.split_integers(integers, tokens, n_bits, rest)
+    return tokens, n_bits[:n].copy(), rest[:n].copy()
 
 
 class Writer:
@@ -174,8 +175,7 @@ class Writer:
 
     def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
         """Append the further bits of integers, those with the fewest bits first."""
-        parts = int(((n_bits.astype(np.int64) + MOST_BITS - 1) // MOST_BITS).sum())
-        self._append(streams.push_further_bits, parts, n_bits, rest)
+        self._append(streams.push_further_bits, streams.parts_of_bits(n_bits), n_bits, rest)
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""

@@ -143,7 +143,7 @@ def sample_terms(
     values: Ints, errors: Ints, places: NDArray[np.int64], wanted: Ints, is_counted: NDArray[np.bool_],
     taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], n_values: int,
     error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64],
-    noise: float, nearest: NDArray[np.int64], terms: Floats, target: Floats, spread: Floats,
+    noise: float, nearest: NDArray[np.int64], begin: int, end: int, terms: Floats, target: Floats, spread: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of a prediction at the places of runs, in eighths, less the mean of the nearest neighbours.
 
@@ -155,6 +155,7 @@ def sample_terms(
     places, wanted, is_counted : see :func:`choose_runs`.
     n_values : terms that values count in; then come those of errors, and the mean along lines.
     nearest : offsets of the nearest kind of neighbours.
+    begin, end : voxels that are computed, a multiple of BLOCK from the first but for the last end.
     terms : (n_terms, voxels); overwritten.
     target : what is wanted, in eighths, less the mean; overwritten.
     spread : how far the nearest neighbours are from their mean, on average, in eighths; overwritten.
@@ -164,8 +165,8 @@ def sample_terms(
     distances, all_zero = np.empty((1, BLOCK), values.dtype), np.zeros(len(nearest), np.int64)
     above, below, ones = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.ones_like(error_taps)
     base, of_each = sums[n_terms], np.float32(8.0 / len(nearest))
-    for first in range(0, len(wanted), BLOCK):
-        n = min(BLOCK, len(wanted) - first)
+    for first in range(begin, end, BLOCK):
+        n = min(BLOCK, end - first)
         here = places[first // run : (first + n) // run]
         sums[:] = 0
         _add_neighbours(values, here, run, taps, rows, scales, sums)
@@ -190,8 +191,8 @@ def sample_terms(
         _add_distances(values, here, run, centres, nearest, all_zero, distances)
         for i in range(n):
             spread[first + i] = of_each * np.float32(distances[0, i])
-    _set_rest_to_zero(target, is_counted)
-    _set_rest_to_zero(spread, is_counted)
+    _set_rest_to_zero(target[begin:end], is_counted[begin:end])
+    _set_rest_to_zero(spread[begin:end], is_counted[begin:end])
 
 
 @compiled_fast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -18,13 +19,14 @@ MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by 
 FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
 FIT_SAMPLES = 24000  # This many voxels of a stage are fitted to, at most,
 FIT_SHARE = 3  # and one of this many,
-LEAST_SAMPLES = 12000  # but at least this many if there are as many.
-FIT_ROUNDS = 3  # Rounds of weighted least squares.
+LEAST_SAMPLES = 8000  # but at least this many if there are as many.
+FIT_ROUNDS = 3  # Rounds of weighted least squares for the prediction,
+ACTIVITY_ROUNDS = 2  # and for the activity; a third one makes files no smaller.
 
 
 def fit_weights(
     stage: ParityStage, wanted: Ints, counted: NDArray[np.bool_] | None, before: list[int], check: Check
-) -> tuple[list[int], list[int]] | None:
+) -> tuple[list[int], Callable[[], list[int]]] | None:
     """Fit weights that make the errors of a stage small, and weights of the activity that foresee their size.
 
     Parameters
@@ -35,7 +37,8 @@ def fit_weights(
 
     Returns
     -------
-    Both lists of weights as stored integers; None if new weights hardly pay.
+    The weights of the prediction as stored integers, and what fits those of the activity, whenever it is called; None
+    if new weights hardly pay.
     """
     known, near, offsets, step = stage.known, stage.near, stage.offsets, stage.known.step
     n_terms, n_shells = len(near.terms), len(near.shells)
@@ -50,11 +53,17 @@ def fit_weights(
     samples = np.empty((n_terms + n_shells, len(of_runs)), np.float32)
     target, spread = np.empty((2, len(of_runs)), np.float32)
     terms, shells = samples[:n_terms], samples[n_terms:]
-    fit_kernels.sample_terms(
-        values, errors, places, of_runs, is_counted, offsets.values, near.values_of % (n_terms + 1), near.scales,
-        near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
-        offsets.spread[near.spread_of == 0], terms, target, spread,
-    )  # fmt: skip
+    blocks = -(-len(of_runs) // fit_kernels.BLOCK), fit_kernels.BLOCK
+
+    def sample_terms(some: slice) -> None:
+        """Compute the terms of the prediction in some blocks of runs."""
+        fit_kernels.sample_terms(
+            values, errors, places, of_runs, is_counted, offsets.values, near.values_of % (n_terms + 1), near.scales,
+            near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
+            offsets.spread[near.spread_of == 0], *_voxels_of(some, len(of_runs)), terms, target, spread,
+        )  # fmt: skip
+
+    known.workers.share(blocks, sample_terms)
     check()
     unit, weights = 8.0 * step, np.array(before) / 2**WEIGHT_BITS
     few_bits = 20 * n_terms / count
@@ -62,13 +71,24 @@ def fit_weights(
         return None
     check()
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
-    activity = np.empty(n_shells)
-    fit_kernels.sample_shells(
-        values, errors, stage.predict(stored), places, of_runs, is_counted, offsets.spread, near.spread_of,
-        offsets.sizes, near.sizes_of, step, shells, target,
-    )  # fmt: skip
-    fit_kernels.fit_activity(shells, target, unit, FIT_ROUNDS, activity)
-    return stored, np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
+    prediction = stage.predict(stored)
+
+    def fit_activity() -> list[int]:
+        """Fit the weights of the activity."""
+        fit_kernels.sample_shells(
+            values, errors, prediction, places, of_runs, is_counted, offsets.spread, near.spread_of, offsets.sizes,
+            near.sizes_of, step, shells, target,
+        )  # fmt: skip
+        activity = np.empty(n_shells)
+        fit_kernels.fit_activity(shells, target, unit, ACTIVITY_ROUNDS, activity)
+        return np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
+
+    return stored, fit_activity
+
+
+def _voxels_of(blocks: slice, count: int) -> tuple[int, int]:
+    """Return the first voxel of some blocks, and the first one beyond them."""
+    return blocks.start * fit_kernels.BLOCK, min(count, blocks.stop * fit_kernels.BLOCK)
 
 
 @cache

@@ -7,20 +7,21 @@ coded under one of a few tables (entropy.py), chosen by how well the neighbourho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check, never
-from .entropy import FLAT, MAX_CLASSES, MEDIUM, STEEP, Reader, Tables, Writer, tokens_of
+from . import label_kernels
+from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import Parity
-from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, stages
+from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, StageCode, stages
 from .shaping import Aims, dead_zones, level_of
-from .workers import Workers
+from .workers import Later, Workers
 
 MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
 MAX_EDGE = 2**12  # Longer boxes are refused.
@@ -37,7 +38,7 @@ def check_shape(shape: tuple[int, ...], most: int = MAX_VOXELS) -> None:
 
 def _code_stages(
     shape: tuple[int, ...], high: int, bounds: Callable[[int], int], first: int, background: int,
-    code_stage: Callable[[ParityStage, Place], Coded], check: Check, last: int = 0,
+    code_stage: Callable[[ParityStage, Place, Ints, Ints | None], None], check: Check, last: int = 0,
 ) -> Ints:  # fmt: skip
     """Encode or decode a box, stage by stage.
 
@@ -47,7 +48,8 @@ def _code_stages(
     bounds : from the number of a level to its bound.
     first : the integer of the first voxel.
     background : integer of the background, -1 if there is none.
-    code_stage : encodes or decodes a stage, whose voxels are at the slices.
+    code_stage : encodes or decodes a stage, whose voxels are at the slices; puts these, and the errors of their
+        prediction if there is place for them, into their places.
     last : level to end with. Above 0 only every 2^last-th voxel along each axis is decoded.
     """
     size = tuple(-(-n // 2**last) for n in shape)
@@ -66,23 +68,13 @@ def _code_stages(
 
         for stage, place in stages(size, new_level):
             check()
-            coded = code_stage(stage, place)
-            kept = errors[_halved(place)] if level_of(place) else None
-            stage.place(coded.prediction, coded.integers, coded.is_background, box[place], kept)
+            code_stage(stage, place, box[place], errors[_halved(place)] if level_of(place) else None)
     return box
 
 
 def _halved(place: Place) -> Place:
     """Return the place of voxels in an array that has every second one along each axis."""
     return tuple(slice(side.start // 2 if side.start else None, None, side.step // 2) for side in place)
-
-
-class Coded(NamedTuple):
-    """A stage that was encoded or decoded: its prediction, the steps from it, and which voxels are background."""
-
-    prediction: Ints
-    integers: NDArray[np.int64]
-    is_background: NDArray[np.bool_] | None
 
 
 def dtype_of(high: int) -> Any:
@@ -98,22 +90,26 @@ def bound_of_level(bound: int, taper: int, level: int) -> int:
     return max(bound // 4, bound * 4**level // (4 + taper) ** level) if level < 64 else bound // 4
 
 
+Activity = Callable[[], list[int]]  # returns weights of the activity, which may be fitted meanwhile
+
+
 class _WeightsByParity:
     """The weights of prediction and activity for each parity. Those of a coarser level hold until others are stored."""
 
     def __init__(self) -> None:
-        self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], list[int]]] = {}
+        self._of: dict[Parity, tuple[list[tuple[str, Parity]], list[int], Activity]] = {}
 
-    def get(self, stage: ParityStage) -> tuple[list[int], list[int]]:
+    def get(self, stage: ParityStage) -> tuple[list[int], Activity]:
         """Return the weights that hold for a stage; the first ones predict the mean of the nearest neighbours."""
-        terms, weights, activity = self._of.get(stage.parity, ([], [], []))
-        if terms == stage.terms:
-            return weights, activity
+        if stage.parity in self._of:
+            terms, weights, activity = self._of[stage.parity]
+            if terms == stage.terms:
+                return weights, activity
         sizes = stage.near.sizes_of_shells
         first = 2**ACTIVITY_BITS // 2 // sizes[0]
-        return [0] * len(stage.terms), [first] + [0] * (len(sizes) - 1)
+        return [0] * len(stage.terms), lambda: [first] + [0] * (len(sizes) - 1)
 
-    def set(self, stage: ParityStage, weights: list[int], activity: list[int]) -> None:
+    def set(self, stage: ParityStage, weights: list[int], activity: Activity) -> None:
         """Take over other weights, from this stage on."""
         self._of[stage.parity] = (stage.terms, weights, activity)
 
@@ -140,14 +136,15 @@ def decode_integers(
     if hidden is not None:
         hidden = hidden[(slice(None, None, 2**last),) * 3]
 
-    def code_stage(stage: ParityStage, place: Place) -> Coded:
+    def code_stage(stage: ParityStage, place: Place, into: Ints, into_errors: Ints | None) -> None:
         """Decode a stage."""
-        weights, activity_weights = known_weights.get(stage)
-        count = stage.size
+        weights, activity = known_weights.get(stage)
+        activity_weights, count = activity(), stage.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
             weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
             activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
-            known_weights.set(stage, weights, activity_weights)
+            stored = activity_weights
+            known_weights.set(stage, weights, lambda: stored)
         prediction, classes = stage.foresee(weights, activity_weights)
         check()
         empty = None
@@ -164,7 +161,7 @@ def decode_integers(
             others = np.flatnonzero(is_coded)
             integers = np.zeros(count, np.int64)
             integers[others] = reader.integers_of(reader.tokens(models, classes[others]))
-        return Coded(prediction, integers, empty)
+        stage.place(prediction, integers, empty, into, into_errors)
 
     def bounds(level: int) -> int:
         """Return the bound of a level."""
@@ -181,6 +178,19 @@ def encode_integers(
     hidden: NDArray[np.bool_] | None = None,
 ) -> tuple[bytes, Ints]:  # fmt: skip
     """Encode integers within ``bound``; return the bytes, and what :func:`decode_integers` will return.
+
+    Parameters are those of :func:`code_integers`.
+    """
+    values, payload = code_integers(box, high, bound, taper, dead_zone, check, hidden)
+    return payload(), values
+
+
+def code_integers(
+    box: Ints, high: int, bound: int, taper: int = 0, dead_zone: float = 0, check: Check = never,
+    hidden: NDArray[np.bool_] | None = None,
+) -> tuple[Ints, Callable[[], bytes]]:  # fmt: skip
+    """Choose how to encode integers within ``bound``; return what :func:`decode_integers` will return, and what makes
+    the bytes.
 
     Parameters
     ----------
@@ -200,42 +210,46 @@ def encode_integers(
     box = box.astype(dtype_of(high), copy=False)
     aims = Aims(box, bounds, background, hidden) if dead_zone and bound else None
 
-    def code_stage(stage: ParityStage, place: Place) -> Coded:
+    def code_stage(stage: ParityStage, place: Place, into: Ints, into_errors: Ints | None) -> None:
         """Choose the weights of a stage, and note its tokens."""
         wanted = box[place] if aims is None else aims.at(place).astype(box.dtype, copy=False)
         emptiness, empty = np.zeros(0, np.uint8), None
         if background >= 0:
             emptiness = stage.emptiness()
-            empty = (emptiness > 0) & (np.abs(wanted - background).ravel() <= stage.known.step // 2)
+            empty = np.empty(stage.size, np.bool_)
+            label_kernels.find_empty(emptiness, wanted, background, stage.known.step // 2, empty)
         left_out = empty if hidden is None else hidden[place].ravel()
-        weights, activity_weights = known_weights.get(stage)
+        weights, activity = known_weights.get(stage)
         fitted = None
         if wanted.size >= FIT_VOXELS:
-            fitted = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
-            if fitted is not None:
-                weights, activity_weights = fitted
-                known_weights.set(stage, weights, activity_weights)
+            fits = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
+            if fits is not None:
+                weights, activity = fits[0], stage.known.workers.later(stage.size, fits[1]).result
+                fitted = weights, activity
+                known_weights.set(stage, weights, activity)
         check()
-        prediction, classes = stage.foresee(weights, activity_weights)
-        check()
-        zones = np.zeros(MAX_CLASSES, np.int64)
+        zones = None
         if dead_zone:
             shares = dead_zones(level_of(place), stage.parity, dead_zone)
             zones = (2 * shares * (stage.known.step // 2)).astype(np.int64)
-        integers = stage.quantize(prediction, wanted, classes, zones)
-        if hidden is not None:
-            integers[left_out] = 0
-        coded = classes, *tokens_of(integers)
-        if left_out is not None:
-            coded = coded[0][~left_out], coded[1][~left_out], coded[2][~left_out], coded[3][~left_out]
-        near = emptiness > 0
-        flags = np.zeros(0, np.int32) if empty is None else empty[near].astype(np.int32)
-        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, emptiness[near], flags, *coded))
-        return Coded(prediction, integers, empty)
+        coded = stage.encode(
+            weights, activity, wanted, zones, left_out, hidden is None, into, into_errors
+        )  # fmt: skip
+        near, flags, n_near = np.empty(len(emptiness), np.uint8), np.empty(len(emptiness), np.int32), 0
+        if empty is not None:
+            n_near = label_kernels.near_empty(emptiness, empty, near, flags)
+        flags = flags[:n_near].copy()
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, near[:n_near].copy(), flags, coded))
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
-    tables = Tables.of((s.classes, s.tokens) for s in stage_tokens)
+    return values, lambda: _pack(first, background, stage_tokens, check)
+
+
+def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], check: Check) -> bytes:
+    """Return the bytes of a box: the first voxel, the background, and what is stored of all stages."""
+    coded = [stage.coded.result() for stage in stage_tokens]
+    tables = Tables.of((one.classes, one.tokens) for one in coded)
     empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens)
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
@@ -244,16 +258,17 @@ def encode_integers(
     tables.write(writer)
     if background >= 0:
         empty_tables.write(writer)
-    for stage in stage_tokens:
+    for stage, one in zip(stage_tokens, coded, strict=True):
         check()
         if stage.may_be_fitted:
             writer.integers([int(stage.fitted is not None)], STEEP)
-        for weights in stage.fitted or ():
-            writer.integers(weights, MEDIUM)
+        if stage.fitted is not None:
+            writer.integers(stage.fitted[0], MEDIUM)
+            writer.integers(stage.fitted[1](), MEDIUM)
         writer.tokens(empty_models, stage.emptiness, stage.empty)
-        writer.tokens(models, stage.classes, stage.tokens)
-        writer.further_bits(stage.n_bits, stage.rest)
-    return writer.to_bytes(), values
+        writer.tokens(models, one.classes, one.tokens)
+        writer.further_bits(one.n_bits, one.rest)
+    return writer.to_bytes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,17 +280,14 @@ class _StageTokens:
     may_be_fitted : whether the stage is large enough for weights of its own to be stored.
     fitted : weights of prediction and activity that are stored; None if those that hold stay.
     emptiness, empty : classes of the voxels near background, and whether each is background.
-    classes, tokens, n_bits, rest : classes of the other voxels, their tokens, and number and values of further bits.
+    coded : what is stored of the other voxels.
     """
 
     may_be_fitted: bool
-    fitted: tuple[list[int], list[int]] | None
-    emptiness: NDArray[np.uint8]  # of voxels near background
+    fitted: tuple[list[int], Activity] | None
+    emptiness: NDArray[np.uint8]
     empty: NDArray[np.int32]
-    classes: NDArray[np.uint8]  # of the other voxels
-    tokens: NDArray[np.int32]
-    n_bits: NDArray[np.uint8]
-    rest: NDArray[np.int64]
+    coded: Later[StageCode]
 
 
 def _background(box: Ints, bound: int) -> int:

@@ -189,6 +189,22 @@ def classify(
 
 
 @compiled
+def foresee(
+    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64],
+    rows: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], weights: NDArray[np.int64],
+    activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], first_edge: int,
+    before: NDArray[np.uint8], edge_in: NDArray[np.int64], is_fine: bool, classes: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Compute :func:`activity`, and :func:`classify` voxels by it."""
+    activity(
+        values, errors, prediction, first, last, taps, rows, error_taps, error_rows, weights, activities
+    )  # fmt: skip
+    classify(
+        prediction, activities, origin, plane, row, shape, first_edge, before, edge_in, is_fine, classes
+    )  # fmt: skip
+
+
+@compiled
 def quantize(
     prediction: Ints, wanted: Ints, origin: int, plane: int, row: int, classes: NDArray[np.uint8],
     zones: NDArray[np.int64], step: int, coded: NDArray[np.int64],
@@ -257,6 +273,13 @@ def place(
 
 
 @compiled
+def repeat_faces_of_both(values: Ints, errors: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
+    """Repeat the voxels at the faces of two padded arrays: one call from Python takes Python's lock once."""
+    repeat_faces(values, nz, ny, nx, pad)
+    repeat_faces(errors, nz, ny, nx, pad)
+
+
+@compiled
 def fill(inner: Ints, padded: Ints, pad: int) -> None:
     """Copy (z, y, x) into the middle of a padded array, which may be larger than needed, and repeat its faces."""
     nz, ny, nx = inner.shape
@@ -287,50 +310,36 @@ def repeat_faces(padded: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
 
 
 @compiled
-def emptiness(
-    values: Ints, background: int, origin: int, plane: int, row: int, shape: tuple[int, int, int],
-    taps: NDArray[np.int64], weights: NDArray[np.int64], out: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Compute for every voxel of a stage which share of its weighted neighbours is background: 0 for none, 15 for all,
-    rounded up."""
-    most, n = weights.sum(), shape[2]
-    total = np.empty(n, np.int32)
-    for z in range(shape[0]):
-        for y in range(shape[1]):
-            at = origin + z * plane + y * row
-            total[:] = 0
-            for tap in range(len(taps)):
-                around, weight = values[at + taps[tap] :][:n], np.int32(weights[tap])
-                for i in range(n):
-                    total[i] += weight * np.int32(around[i] == background)
-            into = out[(z * shape[1] + y) * n :][:n]
-            for i in range(n):
-                into[i] = (total[i] * 15 + most - 1) // most
+def steps_of(values: NDArray[Any], lowest: float, step: float, out: Ints) -> None:
+    """Turn values into whole steps from the lowest."""
+    for i in range(len(values)):
+        out[i] = np.int64(np.rint((np.float64(values[i]) - lowest) / step))
 
 
 @compiled
-def good_cells(
-    errors: NDArray[np.float64], edge: int, mean_square: float, largest: float, good: NDArray[np.bool_],
-    squares: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Find the cells of a box, (z, y, x) of ``edge`` voxels, in which errors are small, and sum the squares of each.
+def values_of_steps(integers: Ints, lowest: float, step: float, largest: float, out: NDArray[Any]) -> None:
+    """Turn steps into values, of which none is beyond the largest."""
+    for i in range(len(integers)):
+        out[i] = min(max(integers[i] * step + lowest, -largest), largest)
+
+
+@compiled
+def ranks_of(bits: Ints, magnitude: int, shift: int, ranks: NDArray[np.int64]) -> None:
+    """Turn the bits of floats into integers in the order of the floats; -0 is just below 0.
 
     Parameters
     ----------
-    mean_square : largest mean square of the errors of a good cell.
-    largest : largest error of one.
+    magnitude : the bits of a float without its sign.
+    shift : bits that are shifted out.
     """
-    nz, ny, nx = errors.shape
-    for cz in range(good.shape[0]):
-        for cy in range(good.shape[1]):
-            for cx in range(good.shape[2]):
-                total, worst, count = 0.0, 0.0, 0
-                for z in range(cz * edge, min(cz * edge + edge, nz)):
-                    for y in range(cy * edge, min(cy * edge + edge, ny)):
-                        for x in range(cx * edge, min(cx * edge + edge, nx)):
-                            error = errors[z, y, x]
-                            total += error * error
-                            worst = max(worst, abs(error))
-                            count += 1
-                squares[cz, cy, cx] = total
-                good[cz, cy, cx] = total <= count * mean_square and worst <= largest
+    for i in range(len(bits)):
+        size = (np.int64(bits[i]) & magnitude) >> shift
+        ranks[i] = -1 - size if bits[i] < 0 else size
+
+
+@compiled
+def bits_of_ranks(integers: Ints, lowest: int, shift: int, sign: int, bits: Ints) -> None:
+    """Turn integers which ``lowest`` is added to, into the bits of floats, as :func:`ranks_of` had them."""
+    for i in range(len(integers)):
+        rank = np.int64(integers[i]) + lowest
+        bits[i] = ((-1 - rank) << shift) | sign if rank < 0 else rank << shift

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels
-from .entropy import MAX_CLASSES
+from . import kernels, label_kernels
+from .entropy import MAX_CLASSES, tokens_of
 from .kernels import WEIGHT_BITS
 from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
-from .workers import Workers
+from .workers import Later, Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Work = Callable[[slice], None]  # fills some planes of an array
@@ -99,6 +99,15 @@ def edges_of(step: int, most: int) -> Edges:
     return Edges(first, np.searchsorted(steps, numbers).astype(np.uint8), edge_in)
 
 
+class StageCode(NamedTuple):
+    """What is stored of the voxels of a stage: their classes and tokens, and the further bits of large integers."""
+
+    classes: NDArray[np.uint8]
+    tokens: NDArray[np.int32]
+    n_bits: NDArray[np.uint8]
+    rest: NDArray[np.int64]
+
+
 class ParityStage:
     """All voxels of one parity of a level, about to be predicted. Predictions are in eighths of the integers.
 
@@ -142,18 +151,12 @@ class ParityStage:
 
     def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
         """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
-        if self._predicted is not None and self._predicted[0] == weights:
-            prediction, predict = self._predicted[1], None
-        else:
-            prediction, predict = self._prediction(weights)
-        activities, measure = self._activity(prediction, activity_weights)
-        classes, classify = self._classes(prediction, activities)
+        prediction, predict = self._prediction(weights)
+        classes, classify = self._classes(prediction, activity_weights)
 
         def work(planes: slice) -> None:
             """Work on some planes."""
-            if predict is not None:
-                predict(planes)
-            measure(planes)
+            predict(planes)
             classify(planes)
 
         self.known.workers.share(self.shape, work)
@@ -178,34 +181,26 @@ class ParityStage:
 
         return prediction, work
 
-    def _activity(self, prediction: Ints, weights: Sequence[int]) -> tuple[Ints, Work]:
-        """Return an array of how large errors are to be expected, and what fills some planes of it.
+    def _classes(self, prediction: Ints, weights: Sequence[int]) -> tuple[NDArray[np.uint8], Work]:
+        """Return the array of the classes of all voxels, (n,), and what fills some planes of it.
 
-        In eighths and units of 2^-ACTIVITY_BITS, over the span.
+        They tell how large errors are to be expected. Activities are in eighths and units of 2^-ACTIVITY_BITS.
         """
-        near, known = self.near, self.known
+        near, known, offsets = self.near, self.known, self.offsets
         most = 8 * known.high * sum(map(mul, weights, near.sizes_of_shells))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
-        out, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
-
-        def work(planes: slice) -> None:
-            """Measure some planes."""
-            kernels.activity(
-                known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes),
-                self.offsets.spread, near.spread_of, self.offsets.sizes, near.sizes_of, all_weights, out,
-            )  # fmt: skip
-
-        return out, work
-
-    def _classes(self, prediction: Ints, activities: Ints) -> tuple[NDArray[np.uint8], Work]:
-        """Return the array of the classes of all voxels, (n,), and what fills some planes of it."""
-        edges = edges_of(self.known.step, int(np.iinfo(activities.dtype).max))
-        out, is_fine = np.empty(self.size, np.uint8), self.known.step == 1
+        activities, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
+        edges = edges_of(known.step, int(np.iinfo(dtype).max))
+        out, is_fine = np.empty(self.size, np.uint8), known.step == 1
 
         def work(planes: slice) -> None:
             """Classify some planes."""
             flat, origin, shape = self._part(planes)
-            kernels.classify(prediction, activities, origin, self._plane, self._row, shape, *edges, is_fine, out[flat])
+            kernels.foresee(
+                known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes), offsets.spread,
+                near.spread_of, offsets.sizes, near.sizes_of, all_weights, activities, origin, self._plane, self._row,
+                shape, edges.first, edges.before, edges.edge_in, is_fine, out[flat],
+            )  # fmt: skip
 
         return out, work
 
@@ -233,7 +228,7 @@ class ParityStage:
         def work(planes: slice) -> None:
             """Compute some planes."""
             flat, origin, shape = self._part(planes)
-            kernels.emptiness(
+            label_kernels.emptiness(
                 self.known.values.reshape(-1), self.known.background, origin, self._plane, self._row, shape, taps,
                 self.near.votes, out[flat],
             )  # fmt: skip
@@ -241,22 +236,57 @@ class ParityStage:
         self.known.workers.share(self.shape, work)
         return out
 
-    def quantize(
-        self, prediction: Ints, wanted: Ints, classes: NDArray[np.uint8], zones: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Turn what is wanted, (z, y, x), into the steps that are coded, (n,); see :func:`.kernels.quantize`."""
+    def encode(
+        self, weights: Sequence[int], activity_weights: Callable[[], Sequence[int]], wanted: Ints,
+        zones: NDArray[np.int64] | None, left_out: NDArray[np.bool_] | None, is_background: bool, box: Ints,
+        errors: Ints | None,
+    ) -> Later[StageCode]:  # fmt: skip
+        """Predict all voxels, turn what is wanted, (z, y, x), into steps from that, and add the voxels; see
+        :meth:`place`.
+
+        Parameters
+        ----------
+        activity_weights : returns the weights of the activity, when the classes of voxels are computed: while the next
+            stage is encoded, but for zones, which depend on them.
+        zones : see :func:`.kernels.quantize`; None if there are none.
+        left_out : voxels that are not coded, (n,); None for none.
+        is_background : whether these are background; else they become what is predicted.
+        """
+        workers, prediction = self.known.workers, self.predict(weights)
         coded = np.empty(self.size, np.int64)
+        put = self._placing(prediction, coded, left_out if is_background else None, box, errors)
+
+        def classify() -> NDArray[np.uint8]:
+            """Compute the classes of all voxels."""
+            classes, classify_planes = self._classes(prediction, activity_weights())
+            classify_planes(slice(0, self.shape[0]))
+            return classes
+
+        def code() -> StageCode:
+            """Return what is stored."""
+            classes, integers = classify() if zones is None else classes_before, coded
+            if left_out is not None:
+                n = label_kernels.without(left_out, classes, integers)
+                classes, integers = classes[:n].copy(), integers[:n]
+            return StageCode(classes, *tokens_of(integers))
+
+        all_zones = np.zeros(MAX_CLASSES, np.int64) if zones is None else zones
+        classes_before = np.zeros(self.size, np.uint8) if zones is None else classify()
 
         def work(planes: slice) -> None:
-            """Quantize some planes."""
+            """Work on some planes."""
             flat, origin, _ = self._part(planes)
             kernels.quantize(
-                prediction, wanted[planes], origin, self._plane, self._row, classes[flat], zones, self.known.step,
-                coded[flat],
+                prediction, wanted[planes], origin, self._plane, self._row, classes_before[flat], all_zones,
+                self.known.step, coded[flat],
             )  # fmt: skip
+            if left_out is not None and not is_background:
+                coded[flat][left_out[flat]] = 0
+            put(planes)
 
-        self.known.workers.share(self.shape, work)
-        return coded
+        workers.share(self.shape, work)
+        self._add_placed()
+        return workers.later(self.size, code)
 
     def place(
         self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
@@ -266,6 +296,14 @@ class ParityStage:
 
         No errors are kept if there are no places for them.
         """
+        self.known.workers.share(self.shape, self._placing(prediction, coded, is_background, box, errors))
+        self._add_placed()
+
+    def _placing(
+        self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
+        errors: Ints | None,
+    ) -> Work:  # fmt: skip
+        """Return what puts some planes into their places."""
         known, number = self.known, index_of(self.parity)
         masked = np.zeros(0, np.bool_) if is_background is None else is_background
 
@@ -279,10 +317,13 @@ class ParityStage:
                 known.errors[number].reshape(-1),
             )  # fmt: skip
 
-        known.workers.share(self.shape, work)
+        return work
+
+    def _add_placed(self) -> None:
+        """Count the voxels, which are in their places, among those that are known."""
+        known, number = self.known, index_of(self.parity)
         if self.parity != ORDER[-1]:  # the last parity predicts no other of the level
-            kernels.repeat_faces(known.values[number], *self.shape, PAD)
-            kernels.repeat_faces(known.errors[number], *self.shape, PAD)
+            kernels.repeat_faces_of_both(known.values[number], known.errors[number], *self.shape, PAD)
             known.known[number] = True
 
 

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check
-from . import interpolation
+from . import interpolation, kernels
+from .check import violations
 from .entropy import Reader, Tables, Writer, categorical, tokens_of
 from .prediction import Ints
 from .shaping import reach
+from .workers import at_the_same_time
 
 # The fields of Head but for the table; bytes of the table and of the low bits; number of corrections.
 HEAD = struct.Struct("<4B8sQQdIII")
@@ -79,21 +81,15 @@ def encode_numbers(
 
     Return the bytes, and what they decode to. ``hidden`` voxels take no bytes, and decode to anything.
     """
-    dtype = original.dtype
-    bits = original.view(f"u{dtype.itemsize}")
     head, integers, low_bits = _to_grid(original, bound, taper) or _to_ranks(original, bound, taper)
     check()
-    payload, integers = interpolation.encode_integers(
+    integers, payload = interpolation.code_integers(
         integers, head.high, head.bound, head.taper, dead_zone, check, hidden
     )
     check()
-    decoded = to_values(integers, low_bits, head, dtype)
-    differs = decoded.view(bits.dtype) != bits
-    if bound:
-        with np.errstate(all="ignore"):
-            errors = np.abs(decoded.astype(np.float64) - original.astype(np.float64))
-            differs &= ~(errors <= reach(bound, dead_zone))
-    wrong = np.flatnonzero(differs if hidden is None else differs & ~hidden)
+    payload_bytes, (decoded, wrong) = at_the_same_time(
+        payload, lambda: _decoded_and_wrong(original, integers, low_bits, head, reach(bound, dead_zone), hidden)
+    )
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
     packed_low = b"" if low_bits is None else _pack_low_bits(low_bits, head.n_low_bits)
@@ -101,7 +97,23 @@ def encode_numbers(
     fields = (head.kind, head.taper, head.shift, head.n_low_bits, lowest, head.high, head.bound, head.step)
     packed = HEAD.pack(*fields, len(table), len(packed_low), len(wrong))
     decoded.reshape(-1)[wrong] = original.ravel()[wrong]
-    return b"".join([packed, table, packed_low, corrections, payload]), decoded
+    return b"".join([packed, table, packed_low, corrections, payload_bytes]), decoded
+
+
+def _decoded_and_wrong(
+    original: NDArray[Any], integers: Ints, low_bits: NDArray[np.int64] | None, head: Head, most: float,
+    hidden: NDArray[np.bool_] | None,
+) -> tuple[NDArray[Any], NDArray[np.int64]]:  # fmt: skip
+    """Return the values of integers, and the places of voxels that are further than ``most`` from the original."""
+    decoded = to_values(integers, low_bits, head, original.dtype)
+    if hidden is None and not violations(original, decoded, most):
+        return decoded, np.zeros(0, np.int64)
+    bits = f"u{original.itemsize}"
+    differs = decoded.view(bits) != original.view(bits)
+    if most:
+        with np.errstate(all="ignore"):
+            differs &= ~(np.abs(decoded.astype(np.float64) - original.astype(np.float64)) <= most)
+    return decoded, np.flatnonzero(differs if hidden is None else differs & ~hidden)
 
 
 def decode_numbers(
@@ -163,15 +175,19 @@ def parse_box(data: bytes, dtype: np.dtype[Any]) -> tuple[Head, bytes, bytes, by
     return head, parts[0], parts[1], parts[2], parts[3]
 
 
-def _to_grid(
-    original: NDArray[Any], bound: float, taper: int
-) -> tuple[Head, NDArray[np.int64], NDArray[np.int64] | None] | None:
+def _to_grid(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, Ints, NDArray[np.int64] | None] | None:
     """Turn floats into steps of a little less than the bound. None if that is impossible, or ranks are better."""
-    finite = np.isfinite(original)
-    if original.dtype.kind != "f" or not bound or finite.mean() < 0.9:
+    if original.dtype.kind != "f" or not bound:
         return None
-    values = np.where(finite, original, original[finite][0]).astype(np.float64)
-    lowest, highest = float(values.min()), float(values.max())
+    values = original
+    with np.errstate(invalid="ignore"):
+        lowest, highest = float(original.min()), float(original.max())
+    if not (np.isfinite(lowest) and np.isfinite(highest)):  # NaN is the smallest and the largest of all
+        finite = np.isfinite(original)
+        if finite.mean() < 0.9:
+            return None
+        values = np.where(finite, original, original[finite][0])
+        lowest, highest = float(values.min()), float(values.max())
     largest = max(abs(lowest), abs(highest))
     fineness = FINENESS
     with np.errstate(all="ignore"):
@@ -183,9 +199,15 @@ def _to_grid(
         step = room / (fineness + 0.5)
         if not (room > bound / 2 and extent / step < interpolation.MAX_HIGH / 2 and step > 1e-300):
             return None
-    integers = np.rint((values - lowest) / step).astype(np.int64)
-    high = max(1, int(integers.max()))
+    high = max(1, int(np.rint(extent / step)))
+    integers = np.empty(original.shape, interpolation.dtype_of(high))
+    kernels.steps_of(_at_least_float32(values).reshape(-1), lowest, step, integers.reshape(-1))
     return Head(BoxKind.GRID, taper, 0, 0, lowest, high, min(fineness, high), step), integers, None
+
+
+def _at_least_float32(values: NDArray[Any]) -> NDArray[Any]:
+    """Return floats as compiled functions know them."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _to_ranks(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, Ints, NDArray[np.int64] | None]:
@@ -195,17 +217,18 @@ def _to_ranks(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, I
         lowest, highest = int(original.min()), int(original.max())
         integers = original.astype(np.int32 if original.itemsize < 4 else np.int64) - lowest
     else:
-        magnitudes = _magnitudes(original)
-        union = int(np.bitwise_or.reduce(magnitudes, axis=None))
+        bits = original.view(f"i{original.itemsize}")
+        union = int(np.bitwise_or.reduce(bits, axis=None)) & _magnitude(original.dtype)
         with np.errstate(all="ignore"):
             ulp = float(np.spacing(np.abs(original).max()).astype(np.float64))
         shift = 0 if bound >= ulp else (union & -union).bit_length() - 1 if union else 0
         ranks = _ranks_of(original, shift)
         lowest, highest = int(ranks.min()), int(ranks.max())
         low = max(0, (highest - lowest).bit_length() - (interpolation.MAX_HIGH - 1).bit_length())
-        offsets = ranks.view(np.uint64) - np.uint64(lowest & (2**64 - 1))
+        offsets = ranks.view(np.uint64)
+        offsets -= np.uint64(lowest & (2**64 - 1))
         low_bits = (offsets & np.uint64(2**low - 1)).astype(np.int64) if low else None
-        integers = (offsets >> np.uint64(low)).astype(np.int64)
+        integers = (offsets >> np.uint64(low)).view(np.int64) if low else ranks
     high = (highest - lowest) >> low
     steps = 0 if low or not np.isfinite(ulp) else min(high, int(bound / ulp)) if bound < high * ulp else high
     head = Head(BoxKind.ORDERED, taper, shift, low, lowest, high, steps, 0.0)
@@ -222,7 +245,8 @@ def _integers_that_occur(integers: Ints, high: int) -> NDArray[np.int64]:
     """Return the integers that occur, ascending; nothing if a quarter of them tells that a list of them cannot pay."""
     if high < integers.size:
         return np.flatnonzero(np.bincount(integers.ravel(), minlength=1))
-    if len(distinct(integers.ravel()[::4])) > integers.size * LARGEST_TABLE:
+    sample = integers.ravel()[::4]
+    if len(distinct(sample.astype(np.uint32) if high < 2**32 else sample)) > integers.size * LARGEST_TABLE:
         return np.zeros(0, np.int64)
     return distinct(integers)
 
@@ -251,23 +275,25 @@ def _table_pays(table: NDArray[np.int64], n_voxels: int, bound: int) -> bool:
     return bool(len(table) <= n_voxels * LARGEST_TABLE and saved > 2 * (np.log2(gaps) + 2).sum())
 
 
-def _magnitudes(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the bits of floats without the sign."""
-    signed = values.view(f"i{values.dtype.itemsize}").astype(np.int64)
-    return signed & (2 ** (8 * values.dtype.itemsize - 1) - 1)
+def _magnitude(dtype: np.dtype[Any]) -> int:
+    """Return the bits of a float without the sign."""
+    return int(2 ** (8 * dtype.itemsize - 1) - 1)
 
 
 def _ranks_of(values: NDArray[Any], shift: int) -> NDArray[np.int64]:
     """Return integers in the order of floats, without the bits that are shifted out; -0 is just below 0."""
-    magnitudes = _magnitudes(values) >> shift
-    return np.where(values.view(f"i{values.dtype.itemsize}") < 0, -1 - magnitudes, magnitudes)
+    ranks = np.empty(values.shape, np.int64)
+    bits = values.view(f"i{values.dtype.itemsize}")
+    kernels.ranks_of(bits.reshape(-1), _magnitude(values.dtype), shift, ranks.reshape(-1))
+    return ranks
 
 
-def _values_of_ranks(ranks: NDArray[np.int64], shift: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the floats of ranks."""
-    sign = np.int64(-(2 ** (8 * dtype.itemsize - 1)))
-    bits = np.where(ranks < 0, ((-1 - ranks) << shift) | sign, ranks << shift)
-    return bits.astype(f"<i{dtype.itemsize}").view(dtype)
+def _values_of_ranks(integers: Ints, lowest: int, shift: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the floats of ranks, which are integers from the lowest one on."""
+    bits = np.empty(integers.shape, f"i{dtype.itemsize}")
+    sign = -(2 ** (8 * dtype.itemsize - 1))
+    kernels.bits_of_ranks(np.ascontiguousarray(integers).reshape(-1), lowest, shift, sign, bits.reshape(-1))
+    return bits.view(dtype)
 
 
 def to_values(
@@ -277,17 +303,18 @@ def to_values(
     with np.errstate(all="ignore"):
         if head.kind is BoxKind.GRID:
             largest = float(np.finfo(dtype).max)
-            values = np.clip(integers * np.float64(head.step) + np.float64(head.lowest), -largest, largest)
-            return values.astype(dtype)
+            wide = np.empty(integers.shape, np.float64 if dtype == np.float16 else dtype)  # rounded once
+            flat = np.ascontiguousarray(integers).reshape(-1)
+            kernels.values_of_steps(flat, float(head.lowest), head.step, largest, wide.reshape(-1))
+            return wide.astype(dtype, copy=False)
         offsets = integers if head.table is None else head.table[integers]
         if dtype.kind != "f":
             values = offsets.astype(dtype)
             values += np.array(head.lowest).astype(dtype)  # a sum beyond the dtype's range comes round to the value
             return values
-        offsets = offsets.astype(np.int64)
         if low_bits is not None:
-            offsets = (offsets << head.n_low_bits) | low_bits
-        return _values_of_ranks(offsets + np.int64(head.lowest), head.shift, dtype)
+            offsets = (offsets.astype(np.int64) << head.n_low_bits) | low_bits
+        return _values_of_ranks(offsets, int(head.lowest), head.shift, dtype)
 
 
 def check_ranks(head: Head, dtype: np.dtype[Any]) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from ..devices import cpu_count
 
+S = TypeVar("S")
 T = TypeVar("T")
 _THREADS = ContextVar("threads", default=1)  # of the boxes that the calling thread codes
-LEAST_VOXELS = 2**14  # Fewer are not shared: to begin and to end takes as long as their work.
+_POOL: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)  # of the context around
+LEAST_VOXELS = 2**12  # Fewer are not shared: to begin and to end takes as long as their work.
+PARTS = 1  # Work is shared in so many parts for each thread: one that has other work to do takes fewer.
 
 
 @contextmanager
@@ -48,35 +53,91 @@ def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(one, range(count)))
 
 
+class Later(Generic[T]):
+    """A call that is made once: by a thread that has time, or by whoever needs the result before."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work: Callable[[], T] | None = work
+        self._lock = threading.Lock()
+        self._results: list[T] = []
+
+    def result(self) -> T:
+        """Make the call, unless it was made; return its result. If it is being made, wait for that."""
+        with self._lock:
+            if self._work is not None:
+                self._results.append(self._work())
+                self._work = None  # and all that it refers to
+            return self._results[0]
+
+
 class Workers:
     """Threads that share work while the context is entered: the caller's, and others (:func:`in_threads`)."""
 
     def __init__(self) -> None:
         self._threads = _THREADS.get()
         self._pool: ThreadPoolExecutor | None = None
+        self._token: Token[ThreadPoolExecutor | None] | None = None
 
     def __enter__(self) -> Workers:
-        """Start the other threads."""
+        """Start the other threads, but for those of a context around this one, which do its work too."""
         if self._threads > 1:
-            self._pool = ThreadPoolExecutor(self._threads - 1)
+            self._pool = _POOL.get()
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads - 1)
+                self._token = _POOL.set(self._pool)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:  # fmt: skip
-        """End the other threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        """End the other threads, and leave what they have not begun to who asks for its result."""
+        if self._pool is not None and self._token is not None:
+            _POOL.reset(self._token)
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = self._token = None
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there are other threads than the caller's."""
+        return self._pool is not None
 
     def share(self, shape: Sequence[int], work: Callable[[slice], None]) -> None:
-        """Call ``work`` for all planes of a shape along its first axis, in parts at the same time if it is large."""
+        """Call ``work`` for all planes of a shape along its first axis, in parts at the same time if it is large.
+
+        The caller makes the calls that no other thread has begun with.
+        """
         n = shape[0]
-        parts = min(n, self._threads) if self._pool is not None and math.prod(shape) >= LEAST_VOXELS else 1
-        cuts = [slice(n * part // parts, n * (part + 1) // parts) for part in range(parts)]
-        others = [self._pool.submit(work, cut) for cut in cuts[1:]] if self._pool is not None else []
-        try:
-            work(cuts[0])
-        finally:
-            for other in others:
-                other.result()
+        is_shared = self._pool is not None and math.prod(shape) >= LEAST_VOXELS
+        n_parts = min(n, PARTS * self._threads) if is_shared else 1
+        if n_parts == 1:
+            work(slice(0, n))
+            return
+        cuts = [slice(n * part // n_parts, n * (part + 1) // n_parts) for part in range(n_parts)]
+        parts = [Later(partial(work, cut)) for cut in cuts]
+        if self._pool is not None:
+            for part in parts[:0:-1]:  # the others begin at the end
+                self._pool.submit(part.result)
+        for part in parts:
+            part.result()
+
+    def later(self, size: int, work: Callable[[], T]) -> Later[T]:
+        """Let another thread make a call, in the order in which they are given.
+
+        It is made at once if there is no other thread, or its work is on few voxels.
+        """
+        call = Later(work)
+        if self._pool is None or size < LEAST_VOXELS:
+            call.result()
+        else:
+            self._pool.submit(call.result)
+        return call
+
+
+def at_the_same_time(one: Callable[[], T], other: Callable[[], S]) -> tuple[T, S]:
+    """Call two functions and return the results of both: the other in a thread, if one may be used (:func:`in_threads`)
+    and has time. It shares its own boxes with no thread."""
+    with Workers() as workers:
+        if not workers.are_several:
+            return one(), other()
+        later = workers.later(LEAST_VOXELS, other)
+        return one(), later.result()

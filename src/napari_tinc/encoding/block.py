@@ -14,7 +14,7 @@ from ..bounded import box as bounded_box
 from ..bounded.background import Background, is_left_by_background
 from ..bounded.check import checksum, violations
 from ..bounded.quantization import distinct
-from ..bounded.workers import in_threads
+from ..bounded.workers import at_the_same_time, in_threads
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
 from ..decoding.network_box import NetworkBox
@@ -159,10 +159,37 @@ def code_block(values: NDArray[Any], bound: float, span: float | None, check: Ch
 
     AssertionError if a reader would decode others.
     """
-    data = bounded_box.encode_box(values, bound, check=check)
+    data, expected = bounded_box.encode_and_decode(values, bound, check=check)
     if bound and values.dtype.kind == "f" and _may_be_smaller_without_loss(values, len(data)):
-        data = min(data, bounded_box.encode_box(values, 0, check=check), key=len)
-    return coded_block(data, values, bound, span, check)
+        without_loss = bounded_box.encode_and_decode(values, 0, check=check)
+        data, expected = min((data, expected), without_loss, key=lambda one: len(one[0]))
+
+    (decoded, crc), measured = at_the_same_time(
+        lambda: _proved(data, values, bound, check),
+        lambda: _measured(values, values if bound == 0 else expected, span, check, threads=1),
+    )
+    if not np.array_equal(decoded.view(f"u{decoded.itemsize}"), expected.view(f"u{decoded.itemsize}")):
+        raise AssertionError("voxels decode to others than the encoder measured: nothing is written")
+    return Block(data, *measured, crc)
+
+
+def _proved(data: bytes, values: NDArray[Any], bound: float, check: Check) -> tuple[NDArray[Any], int]:
+    """Decode a block as a reader will; return the voxels, and their CRC-32. AssertionError if one is out of bounds."""
+    decoded = bounded_box.decode_box(data, values.shape, values.dtype, check)
+    check()
+    wrong = violations(values, decoded, bound)
+    if wrong:
+        raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
+    return decoded, checksum(decoded)
+
+
+def _measured(
+    values: NDArray[Any], decoded: NDArray[Any], span: float | None, check: Check, threads: int | None
+) -> tuple[float, float, float, int]:
+    """Return the errors of a block: RMSE, the largest, SSIM, and how many voxels they are of."""
+    rmse, largest = (0.0, 0.0) if decoded is values else metrics.rmse_and_largest(values, decoded)
+    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check, threads)
+    return rmse, largest, similarity, int(np.isfinite(values).sum())
 
 
 def _may_be_smaller_without_loss(values: NDArray[Any], nbytes: int) -> bool:
@@ -187,17 +214,10 @@ def coded_block(
     finish: Finish | None = None,
 ) -> Block:  # fmt: skip
     """Decode and check the bytes that bounded/box.py made of a block; filter the values, and measure them."""
-    decoded = bounded_box.decode_box(data, values.shape, values.dtype, check)
-    check()
-    wrong = violations(values, decoded, bound)
-    if wrong:
-        raise AssertionError(f"{wrong} voxels are further than {bound} from the original: nothing is written")
-    crc = checksum(decoded)
+    decoded, crc = _proved(data, values, bound, check)
     if finish is not None and bounded_box.is_rounded(data):
         filtered = finish(decoded, check)
         is_left = is_left_by_background(data, values.shape, values.dtype)
         decoded = filtered if is_left is None else np.where(is_left, filtered, decoded)
     check()
-    rmse, largest = metrics.rmse_and_largest(values, decoded)
-    similarity = 1.0 if rmse == 0 or not span else metrics.ssim(values, decoded, span, check)
-    return Block(data, rmse, largest, similarity, int(np.isfinite(values).sum()), crc)
+    return Block(data, *_measured(values, decoded, span, check, threads=None), crc)

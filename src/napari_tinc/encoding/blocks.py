@@ -71,7 +71,10 @@ def run_blocks(
     edge = overview_edge(source, n_volumes * n_blocks, budget)
     exact = job.settings.bound is not None
     if (n_blocks, edge) not in job.surveys:
-        for event in survey(source, tree, edge, control, finite=not exact, detailed=not exact, labels=job.labels):
+        for event in survey(
+            source, tree, edge, control, finite=not exact, detailed=not exact, labels=job.labels,
+            hashed=job.journal.folder is not None,
+        ):  # fmt: skip
             if isinstance(event, Survey):
                 job.surveys[n_blocks, edge] = event
             elif isinstance(event, Progress):

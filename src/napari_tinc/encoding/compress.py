@@ -268,10 +268,12 @@ def _plan(job: EncodingJob, sizes: Sequence[int]) -> Planned:
         )
     z, y, x = (tree.stop - tree.start)[tree.leaves].max(axis=0).tolist()
     memory, disk = needed(job.edge), resources.disk_needed(tree, source, max(sizes), settings)
-    smaller = next(
-        (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= resources.available_memory()), None
-    )
-    resources.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
+    if memory > resources.available_memory():
+        smaller = next(
+            (edge for edge in SMALLER_EDGES if edge < max(z, y, x) and needed(edge) <= resources.available_memory()),
+            None,
+        )
+        resources.check_memory(memory, "" if smaller is None else f"ask for smaller blocks (--block {smaller}), or ")
     method = settled_method(job, source.nbytes / max(1, *sizes))
     return Planned(source.n_volumes * len(tree.leaves), (z, y, x), memory, disk, method=method)
 
@@ -281,6 +283,7 @@ def _job_events(
 ) -> Iterator[Progress | Preview | Planned | Finished]:  # fmt: skip
     """Yield the plan and the events of a job; remove its journal when the file is finished."""
     yield planned
+    resources.keep_freed_memory()
     if not all(map(is_kept, _compiled_functions(job.settings))):
         yield Progress("preparing", 0, 1, 0.0, math.nan, math.nan, math.nan, None)
     try:
@@ -290,7 +293,7 @@ def _job_events(
                 if isinstance(event, Finished):  # the caller has had the event, and may have saved the file
                     job.journal.remove()
     finally:
-        resources.give_back_memory()
+        resources.give_back_memory(job.source, job.settings)
 
 
 def _compiled_functions(settings: Settings) -> list[Callable[..., object]]:

@@ -35,7 +35,7 @@ class Survey:
         smallest of all.
     detail : root of the sum of squared differences from the means of small cells, for every block.
     overview : mean of every cell, float64 (n_volumes, z, y, x); None if there is no overview.
-    digest : a hash of all values.
+    digest : a hash of all values, if it was asked for.
     """
 
     low: NDArray[Any]
@@ -58,6 +58,7 @@ def survey(
     finite: bool = True,
     detailed: bool = True,
     labels: bool = False,
+    hashed: bool = True,
 ) -> Iterator[Progress | Survey]:
     """Read every block once. No :class:`Survey` comes if it is cancelled.
 
@@ -68,6 +69,7 @@ def survey(
     finite : whether a value that is not finite is refused.
     detailed : whether the details of blocks are wanted, which bytes are shared by; else they are 0.
     labels : whether values are labels. The overview then has the label in the middle of each cell, instead of a mean.
+    hashed : whether the hash of all values is wanted; else it is the same for all volumes.
 
     Raises
     ------
@@ -85,7 +87,8 @@ def survey(
             return
         start, stop = tree.start[tree.leaves[index]], tree.stop[tree.leaves[index]]
         values = source.read(volume, box_slices(start, stop), finite=finite)
-        digest.update(values.reshape(-1).view(np.uint8).data)
+        if hashed:
+            digest.update(values.reshape(-1).view(np.uint8).data)
         known = np.isfinite(values)
         if not known.all():
             empty[volume, index] = not known.any()

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bounded.quantization import distinct
 from ...format.fill import MOST_VALUES, Fill, fits, is_fill
 from ...io.read_options import say
 from ..sources import VolumeSource, masked_numbers
 from .fields import slabs
+from .value_ends import smallest_and_largest
 
 AUTO = "auto"  # Look for such values.
 DECLARED = "declared"  # Look for others, too, and take the values beside it, a file's, only if they are as far apart.
@@ -29,6 +29,7 @@ LEAST_OTHERS = 16  # With fewer different values besides, none is found: they ma
 ZERO_FACTOR = 4  # 0 is often a measurement; it must be so many times as far from the others.
 DECLARED_SHARE = 1 / 16  # A value that a file declares must be apart by this share of the range of the others.
 N_SAMPLES = 2**18  # About so many voxels tell which values there are.
+N_ENDS = LEAST_OTHERS + MOST_FOUND  # So many different values at either end are kept: enough to see what is apart.
 
 
 def parse_fill(fill: Any) -> tuple[Any, ...]:
@@ -136,7 +137,7 @@ class _Look:
     low, high : smallest and largest finite value that is not in ``without``; low > high if there is none.
     counts : voxels that have one of the values of ``without``, for each.
     n_not_finite : voxels that are NaN or infinite.
-    sample : different values of some voxels, ascending, without those of ``without``.
+    sample : different values of some voxels, ascending, without those of ``without``: the smallest, and the largest.
     """
 
     low: float
@@ -166,9 +167,16 @@ def _look(source: VolumeSource, without: Sequence[float]) -> _Look:
                 values = values[~here] if n else values
             if values.size:
                 low, high = min(low, values.min().item()), max(high, values.max().item())
-                samples.append(distinct(values[::stride]))
-    sample = distinct(np.concatenate(samples)) if samples else np.zeros(0, source.dtype)
+                samples.append(_ends_of(values[::stride]))
+    sample = _ends_of(np.concatenate(samples)) if samples else np.zeros(0, source.dtype)
     return _Look(low, high, counts, n_not_finite, sample)
+
+
+def _ends_of(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the smallest and the largest of different values, ascending; those between tell nothing here."""
+    ends = np.empty(2 * N_ENDS)
+    n = smallest_and_largest(np.ascontiguousarray(values, np.float64), ends)  # float64 has all values exactly
+    return ends[:n].astype(values.dtype)
 
 
 def find_no_measurements(source: VolumeSource, fill: Sequence[Any], *, not_finite: bool) -> NoMeasurements | None:
