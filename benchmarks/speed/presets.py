@@ -26,7 +26,8 @@ def fit(corpus: str, name: str, ratio: float, preset: str) -> Answer:
     clock, processor = time.perf_counter(), time.process_time()
     *_, finished = tinc.fit(volume, ratio=ratio, preset=preset, device="cpu")
     return {
-        "wall": time.perf_counter() - clock, "cpu": time.process_time() - processor, "method": finished.method,
+        "wall": time.perf_counter() - clock, "cpu": time.process_time() - processor,
+        "method": getattr(finished, "method", ""),  # earlier versions do not say it
         "psnr": finished.quality.psnr, "bytes": finished.volume.nbytes_compressed,
     }  # fmt: skip
 
@@ -40,6 +41,7 @@ def main() -> int:
     parser.add_argument("old", type=Path, help="checkout of an earlier state")
     parser.add_argument("--volumes", nargs="+", default=["mri_mni152_crop"])
     parser.add_argument("--ratios", nargs="+", type=float, default=[64.0, 256.0])
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS)
     options = parser.parse_args()
     table = []
     with ExitStack() as stack:
@@ -50,7 +52,7 @@ def main() -> int:
         print(f"{machine()}; old: {options.old}\n", flush=True)
         for name in options.volumes:
             for ratio in options.ratios:
-                for preset in PRESETS:
+                for preset in options.presets:
                     request = {"do": "fit", "corpus": options.corpus, "name": name, "ratio": ratio, "preset": preset}
                     before, after = old(**request), new(**request)
                     table.append([f"{name}, {ratio:g}, {preset}", *cells(before), *cells(after)])
