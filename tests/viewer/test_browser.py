@@ -211,8 +211,16 @@ def test_damage_stays_said_and_nothing_of_another_file_stays_shown(empty: Page, 
     empty.drop(tmp_path / "damaged.tinc", tmp_path / "good.npy")
     empty.wait("tincViewer.state().second === 'good.npy' && tincViewer.state().jobsRunning === 0")
     empty.wait("tincViewer.state().error.startsWith('damaged.tinc: the file is damaged')")
+    empty.wait("tincViewer.state().window[0] === 0 && tincViewer.state().window[1] === 8")  # of the good one
     drawn = "document.getElementById('projection').getContext('2d').getImageData(0, 0, 200, 200).data.some(Boolean)"
     assert empty.evaluate(drawn) is False
+
+
+def test_the_first_window_is_that_of_voxels_not_of_means(empty: Page, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 250, (40, 128, 128), np.uint8)
+    tinc.compress(noise, max_error=0).save(tmp_path / "noise.tinc")
+    empty.drop(tmp_path / "noise.tinc")
+    empty.wait("tincViewer.state().window[0] < 5 && tincViewer.state().window[1] > 244")
 
 
 def test_a_thin_volume_is_seen(empty: Page, tmp_path: Path) -> None:
@@ -252,6 +260,7 @@ def test_a_page_with_a_file_inside_opens_from_a_disk(browser: Browser, tmp_path:
     assert width <= 390
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")  # One finger moves the crosshair.
     page.click("#panel-button")
+    page.wait("document.getElementById('histogram').width > 100")
     box = "document.getElementById('promise').getBoundingClientRect()"
     page.evaluate("document.getElementById('promise').scrollIntoView()")
     assert page.evaluate(f"{box}.height > 0 && {box}.top >= 0 && {box}.bottom <= innerHeight")

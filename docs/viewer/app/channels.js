@@ -3,8 +3,9 @@
 import { CHANNEL_COLORS, isColormap } from "./colors.js";
 
 /**
- * A channel, or the only volume of a file that has none. `touched` is set once its window is.
- * @typedef {{ name: string, colormap: string, low: number, high: number, visible: boolean, touched: boolean }} Channel
+ * A channel, or the only volume of a file that has none. `touched` is set once its window is, `guessed` if by means.
+ * @typedef {{ name: string, colormap: string, low: number, high: number, visible: boolean, touched: boolean,
+ *   guessed: boolean }} Channel
  */
 
 /**
@@ -26,5 +27,6 @@ export function firstChannel(meta, i, count) {
     high,
     visible: true,
     touched: Boolean(window) || Boolean(meta.bool),
+    guessed: false,
   };
 }

@@ -12,7 +12,7 @@ import { matchSize, PlaneView } from "./plane-view.js";
 import { attachPointer } from "./pointer.js";
 import { Projection } from "./projection.js";
 import { Viewer } from "./viewer.js";
-import { numberText, sizeText } from "./words.js";
+import { sizeText, valueText } from "./words.js";
 
 /** @typedef {import('./files.js').Input} Input */
 
@@ -70,7 +70,10 @@ async function openInput(input, beside, read = { bytes: 0 }, name = "") {
     showProgress();
     if (mine !== opening) return;
     const bad = [viewer.first, viewer.second].find((dataset) => dataset?.trouble);
-    say(bad ? `${bad.name}: ${bad.trouble}` : `${ready.name} is open.`, bad !== undefined);
+    say(
+      bad ? `${bad.name}: ${bad.trouble}` : `${ready.name} ${ready.parts.length > 1 ? "are" : "is"} open.`,
+      bad !== undefined,
+    );
     if (!beside) [facts.openedAt, facts.firstPlanesAt] = [start, 0];
   } catch (error) {
     if (mine === opening) say(`${what}: ${error instanceof Error ? error.message : String(error)}`, true);
@@ -126,6 +129,7 @@ function setTheme(theme) {
 function togglePanel(shown = document.body.classList.contains("no-panel")) {
   document.body.classList.toggle("no-panel", !shown);
   byId("panel-button", HTMLElement).setAttribute("aria-expanded", String(shown));
+  panel.refresh();
 }
 
 /** Show the state of the controls around the views. */
@@ -170,23 +174,13 @@ function showReadout() {
     const numbers = volumes.map((volume) =>
       dataset.valueAt(dataset.prefix(volume, calibrated), VIEW_PLANES[plane], at),
     );
-    return numbers.map((value) => (value === null ? "…" : labelled(value))).join(", ");
+    return numbers.map((value) => (value === null ? "…" : valueText(value, first.meta))).join(", ");
   });
   const place = at
     .map((position, axis) => `${AXES[axis]} ${position}`)
     .reverse()
     .join("  ");
   setText(byId("readout", HTMLElement), `${place}  =  ${values.join("  |  ")}`);
-}
-
-/**
- * A value, with its name if it is a label that has one.
- * @param {number} value
- */
-function labelled(value) {
-  const names = viewer.first?.meta.labels ? viewer.first.meta.details?.labelNames : undefined;
-  const name = names && Object.hasOwn(names, String(value)) ? names[String(value)][0] : "";
-  return name ? `${numberText(value)} (${name})` : numberText(value);
 }
 
 /** Show how much of the volume is decoded. */
@@ -251,12 +245,18 @@ viewer.addEventListener("looks", () => {
 });
 viewer.addEventListener("moved", () => {
   showPosition();
-  clearTimeout(speaking);
-  speaking = setTimeout(
-    () => setText(byId("spoken", HTMLElement), byId("readout", HTMLElement).textContent ?? ""),
-    SPEAK_MS,
-  );
+  speak();
 });
+
+/** Say the position and its value to a screen reader, once both are known and rest. */
+function speak() {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => {
+    const text = byId("readout", HTMLElement).textContent ?? "";
+    if (text.includes("…") && viewer.pool.running.size) speak();
+    else setText(byId("spoken", HTMLElement), text);
+  }, SPEAK_MS);
+}
 viewer.addEventListener("progress", showProgress);
 viewer.addEventListener("removed", () => say(""));
 viewer.addEventListener("trouble", (event) => say(String(/** @type {CustomEvent} */ (event).detail), true));

@@ -178,16 +178,22 @@ export function autoWindow(values, fill, share = 0.003) {
   return least < most ? [least, most] : [Math.min(least, 0), least > 0 ? least : least < 0 ? 0 : 1]; // Black is 0, or less.
 }
 
-const FILLED_ENOUGH = 0.05; // With a smaller share of its cells known, a preview tells nothing of a window.
+const ENOUGH = 0.04; // With a smaller share of its cells known, a preview tells nothing of a window: three planes are 0.047.
 
 /**
- * The window of a channel by what is known of its values; null if that is too little.
+ * The window of a channel by what is known of its values: by those of voxels, or at first by means of many, which lie closer
+ * together; null if too few are known, or no more than before.
  * @param {import('./preview.js').Preview | undefined} preview
  * @param {import('./words.js').Meta} meta
- * @returns {[number, number] | null}
+ * @param {boolean} isGuessed whether a window by means is set already
+ * @returns {{ low: number, high: number, touched: boolean, guessed: boolean } | null}
  */
-export function windowOf(preview, { fill, dtype }) {
-  if (!preview || preview.filled < FILLED_ENOUGH * preview.values.length) return null;
-  const [low, high] = autoWindow(preview.values, fill ?? []);
-  return dtype[0] !== "f" && Math.round(low) < Math.round(high) ? [Math.round(low), Math.round(high)] : [low, high];
+export function windowOf(preview, { fill, dtype }, isGuessed) {
+  const least = ENOUGH * (preview?.values.length ?? 1);
+  if (!preview || preview.filled < least || (isGuessed && preview.voxels < least)) return null;
+  const touched = preview.voxels >= least;
+  const values = touched ? preview.values.filter((_, at) => preview.isVoxel[at]) : preview.values;
+  const [low, high] = autoWindow(values, fill ?? []);
+  const isWhole = dtype[0] !== "f" && Math.round(low) < Math.round(high);
+  return { low: isWhole ? Math.round(low) : low, high: isWhole ? Math.round(high) : high, touched, guessed: true };
 }

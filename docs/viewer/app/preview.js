@@ -19,8 +19,9 @@ export class Preview {
     const cells = this.shape[0] * this.shape[1] * this.shape[2];
     this.values = new Float64Array(cells).fill(Number.NaN);
     this.isVoxel = new Uint8Array(cells);
-    /** Number of cells that have a value. */
+    /** Number of cells that have a value, and of those that have the value of a voxel. */
     this.filled = 0;
+    this.voxels = 0;
   }
 
   /**
@@ -85,6 +86,7 @@ export class Preview {
           const at = (z * this.shape[1] + y) * this.shape[2] + x;
           if (!this.isVoxel[at] && Number.isNaN(this.values[at])) this.filled += 1;
           this.values[at] = valueIn(values, box, [vz, vy, vx]);
+          if (!this.isVoxel[at]) this.voxels += 1;
           this.isVoxel[at] = 1;
         }
       }

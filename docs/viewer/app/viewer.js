@@ -215,7 +215,7 @@ export class Viewer extends EventTarget {
   finished(job) {
     const dataset = [this.first, this.second].find((known) => known?.id === job.id);
     if (!dataset) return;
-    if (dataset === this.first) this.setWindows(dataset);
+    this.setWindows();
     const box = job.box;
     const onScreen =
       !box || this.seen().some(({ plane, slice }) => slice >= box[plane.normal] && slice < box[plane.normal + 3]);
@@ -224,21 +224,21 @@ export class Viewer extends EventTarget {
     this.tell("progress");
   }
 
-  /**
-   * Set windows that neither the file nor the user has set, once there are values to set them by.
-   * @param {Dataset} dataset
-   */
-  setWindows(dataset) {
+  /** Set windows that neither the file nor the user has set, once there are values to set them by. */
+  setWindows() {
+    const { meta } = /** @type {Dataset} */ (this.first);
     for (const { channel, i } of this.shown) {
       if (channel.touched) continue;
-      const volume = volumeNumber(
-        dataset.meta.leading,
-        this.index.map((k, axis) => (axis === this.channelAxis ? i : k)),
+      const index = this.index.map((k, axis) => (axis === this.channelAxis ? i : k));
+      const volume = volumeNumber(meta.leading, index);
+      const previews = [this.first, this.second].map((dataset) => dataset?.previews.get(volume));
+      const window = windowOf(
+        previews.find((one) => one?.filled),
+        meta,
+        channel.guessed,
       );
-      const window = windowOf(dataset.previews.get(volume), dataset.meta);
       if (!window) continue;
-      channel.touched = true;
-      [channel.low, channel.high] = window;
+      Object.assign(channel, window);
       this.tell("looks");
       this.tell("draw");
     }
@@ -358,8 +358,8 @@ export class Viewer extends EventTarget {
   /** Set the window by the values. */
   autoWindow() {
     if (!this.first || !this.channel) return;
-    for (const { channel } of this.shown) channel.touched = channel !== this.channel && channel.touched;
-    this.setWindows(this.first);
+    Object.assign(this.channel, { touched: false, guessed: false });
+    this.setWindows();
     this.changed();
   }
 

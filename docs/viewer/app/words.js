@@ -52,6 +52,17 @@ export function numberText(value) {
 }
 
 /**
+ * A value, with its name if it is a label that has one.
+ * @param {number} value
+ * @param {Meta} meta
+ */
+export function valueText(value, { labels, details }) {
+  const names = labels ? (details?.labelNames ?? {}) : {};
+  const name = Object.hasOwn(names, String(value)) ? names[String(value)][0] : "";
+  return name ? `${numberText(value)} (${name})` : numberText(value);
+}
+
+/**
  * Many things, with separators: 2,097,152.
  * @param {number} count
  */
