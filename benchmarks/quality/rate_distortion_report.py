@@ -53,8 +53,8 @@ TABLES = f"""## The volumes
 
 PSNR in dB and, in brackets, SSIM. `-`: the codec does not reach the ratio, or only with a picture that is no better
 than the mean value. `*`: its stream is more than {100 - 100 * NEAR:.0f} % smaller than the target. Seconds: median over
-the ratios, for the final stream, not the search. Ours were taken while the machine did other work, some rows with pauses
-between: read them as upper limits. The page [Speed](speed.md#whole-files) has seconds of an idle machine.
+the ratios, for the final stream, not the search. Ours were taken while the machine did other work, some rows with
+pauses between: read them as upper limits. The page [Speed](speed.md#whole-files) has seconds of an idle machine.
 """
 ENGINES = """## Measured on
 
