@@ -4,6 +4,7 @@
  */
 
 import { stencil } from "./lattice.js";
+import { LARGEST, P3, P5, P7, P9, PARTS } from "./simd.js";
 
 /** @typedef {import("./layers.js").Layer} Layer */
 /** @typedef {import("./path.js").Axes} Axes */
@@ -19,16 +20,15 @@ const MOST_GROUPS = 65535; // Groups along an axis of a dispatch.
 // More products at once would keep a slow GPU from drawing the screen; a tenth of a second of 100 GFLOP/s.
 export const MOST_PRODUCTS = 2 ** 33;
 const MOST_SUMS = 2 ** 26; // Larger arrays, in bytes, are left to the processor: a device need not allow them.
-const LARGEST = 2 ** 13; // Of larger angles sines would not be exact.
 const MARGIN = 32; // Voxels by which points of a lattice may be outside of a box, at most.
 const MIXED = 5; // Sums between points of a lattice are at most this many times as large as those at them.
 
 const SINE = `
 fn sine(angle: vec4f) -> vec4f {
   let k = round(angle * 0.3183098861837907);
-  let r = angle - k * 3.140625 - k * 0.0009675025939941406 - k * 1.5099580252808664e-7;
+  let r = angle - k * ${PARTS[0]} - k * ${PARTS[1]} - k * ${PARTS[2]};
   let s = r * r;
-  let tail = -0.16666657096436416 + s * (0.008333017290247607 + s * (-0.0001980661512286548 + s * 2.600054619676141e-6));
+  let tail = ${P3} + s * (${P5} + s * (${P7} + s * ${P9}));
   return (r + r * (s * tail)) * (1 - 2 * vec4f(vec4i(k) & vec4i(1)));
 }`;
 

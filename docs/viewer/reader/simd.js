@@ -108,10 +108,12 @@ function largestCode() {
 }
 
 // Coefficients of r^3 to r^9 of a sine on [-pi/2, pi/2], whose largest error is 5e-9.
-const [P3, P5, P7, P9] = [-0.16666657096436416, 0.008333017290247607, -0.0001980661512286548, 2.600054619676141e-6];
+export const [P3, P5, P7, P9] = [
+  -0.16666657096436416, 0.008333017290247607, -0.0001980661512286548, 2.600054619676141e-6,
+];
 // Three parts of pi: products of the first two with integers below 2^12 are exact.
-const PARTS = [3.140625, 0.0009675025939941406, 1.5099580252808664e-7];
-const LARGEST = 2 ** 13; // Sines of larger angles are left to Math.sin.
+export const PARTS = [3.140625, 0.0009675025939941406, 1.5099580252808664e-7];
+export const LARGEST = 2 ** 13; // Of larger angles sines would not be exact: they are left to Math.sin.
 // A point of a lattice is at most 32 voxels outside of a cell, and those are at most 64 halves of its edge.
 const LARGEST_POSITION = 64;
 
