@@ -160,7 +160,7 @@ class Writer:
 
     def put(self, symbols: NDArray[np.int32], model: Model) -> None:
         """Append symbols under one model."""
-        self._append(streams.push, len(symbols), model.cumulative, symbols)
+        self._append(streams.push, len(symbols), model.cumulative, symbols, np.arange(len(symbols), dtype=np.int32))
 
     def tokens(self, models: Models, classes: NDArray[np.uint8], tokens: NDArray[np.int32]) -> None:
         """Append the tokens of voxels, sorted by the table of their class. ValueError if a class has none."""
@@ -211,7 +211,8 @@ class Reader:
     def get(self, model: Model, count: int) -> NDArray[np.int32]:
         """Read symbols under one model."""
         symbols = np.empty(count, np.int32)
-        streams.pop(self._words, self._head, model.cumulative, model.lookup, symbols)
+        order = np.arange(len(symbols), dtype=np.int32)
+        streams.pop(self._words, self._head, model.cumulative, model.lookup, order, symbols)
         return symbols
 
     def tokens(self, models: Models, classes: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -67,18 +67,34 @@ class Models(NamedTuple):
 
 @compiled
 def push(
-    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], symbols: NDArray[np.int32]
-) -> None:
-    """Write symbols, the last one first. ``head`` is the state and the number of words."""
+    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], symbols: NDArray[np.int32],
+    order: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Write some symbols, the last one of an order first. ``head`` is the state and the number of words.
+
+    The state is divided by multiplying it by 2^64 over the share, which takes half the time: the quotient is right, or
+    less by 1.
+    """
+    n_symbols = 1
+    while cumulative[n_symbols] <= _LOW_24:
+        n_symbols += 1
+    shares, inverses = np.empty(n_symbols, np.uint64), np.empty(n_symbols, np.uint64)
+    for symbol in range(n_symbols):
+        shares[symbol] = cumulative[symbol + 1] - cumulative[symbol]
+        inverses[symbol] = np.uint64(2**64 - 1) // shares[symbol]
     state, n = head[0], head[1]
-    for index in range(len(symbols) - 1, -1, -1):
-        left = cumulative[symbols[index]]
-        share = cumulative[symbols[index] + 1] - left
+    for index in range(len(order) - 1, -1, -1):
+        symbol = symbols[order[index]]
+        share = shares[symbol]
         if (state >> _FULL) >= share:
             words[n] = np.uint32(state & np.uint64(0xFFFFFFFF))
             n += np.uint64(1)
             state >>= _WORD
-        state = ((state // share) << _PRECISION) | (state % share + left)
+        quotient = high_product(state, inverses[symbol])
+        rest = state - quotient * share
+        state = (quotient << _PRECISION) + rest + cumulative[symbol]
+        if rest >= share:
+            state += (np.uint64(1) << _PRECISION) - share
     head[0], head[1] = state, n
 
 
@@ -103,16 +119,16 @@ def push_bits(
 @compiled
 def pop(
     words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8],
-    symbols: NDArray[np.int32],
+    order: NDArray[np.int32], symbols: NDArray[np.int32],
 ) -> None:  # fmt: skip
-    """Read symbols in the order in which :func:`push` had them."""
+    """Read symbols into their places, in the order in which :func:`push` had them."""
     state, n = head[0], head[1]
-    for index in range(len(symbols)):
+    for index in range(len(order)):
         place = state & _LOW_24
         symbol = np.int64(lookup[place >> np.uint64(PRECISION - LOOKUP_BITS)])
         while cumulative[symbol + 1] <= place:
             symbol += 1
-        symbols[index] = symbol
+        symbols[order[index]] = symbol
         left = cumulative[symbol]
         state = (state >> _PRECISION) * (cumulative[symbol + 1] - left) + (place - left)
         if state < _LEAST and n:
@@ -209,60 +225,6 @@ def join_tables(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
 
 
 @compiled
-def _push_chosen(
-    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], symbols: NDArray[np.int32],
-    order: NDArray[np.int32],
-) -> None:  # fmt: skip
-    """Write some symbols, the last one of an order first, as :func:`push` does.
-
-    The state is divided by multiplying it by 2^64 over the share, which takes half the time: the quotient is right, or
-    less by 1.
-    """
-    n_symbols = 1
-    while cumulative[n_symbols] <= _LOW_24:
-        n_symbols += 1
-    shares, inverses = np.empty(n_symbols, np.uint64), np.empty(n_symbols, np.uint64)
-    for symbol in range(n_symbols):
-        shares[symbol] = cumulative[symbol + 1] - cumulative[symbol]
-        inverses[symbol] = np.uint64(2**64 - 1) // shares[symbol]
-    state, n = head[0], head[1]
-    for index in range(len(order) - 1, -1, -1):
-        symbol = symbols[order[index]]
-        share = shares[symbol]
-        if (state >> _FULL) >= share:
-            words[n] = np.uint32(state & np.uint64(0xFFFFFFFF))
-            n += np.uint64(1)
-            state >>= _WORD
-        quotient = high_product(state, inverses[symbol])
-        rest = state - quotient * share
-        state = (quotient << _PRECISION) + rest + cumulative[symbol]
-        if rest >= share:
-            state += (np.uint64(1) << _PRECISION) - share
-    head[0], head[1] = state, n
-
-
-@compiled
-def _pop_chosen(
-    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8],
-    order: NDArray[np.int32], symbols: NDArray[np.int32],
-) -> None:  # fmt: skip
-    """Read symbols into their places, in an order, as :func:`pop` does."""
-    state, n = head[0], head[1]
-    for index in range(len(order)):
-        place = state & _LOW_24
-        symbol = np.int64(lookup[place >> np.uint64(PRECISION - LOOKUP_BITS)])
-        while cumulative[symbol + 1] <= place:
-            symbol += 1
-        symbols[order[index]] = symbol
-        left = cumulative[symbol]
-        state = (state >> _PRECISION) * (cumulative[symbol + 1] - left) + (place - left)
-        if state < _LEAST and n:
-            n -= np.uint64(1)
-            state = (state << _WORD) | np.uint64(words[n])
-    head[0], head[1] = state, n
-
-
-@compiled
 def push_tokens(
     words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
     cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
@@ -273,7 +235,7 @@ def push_tokens(
     last = len(order)
     for table in range(len(counts) - 1, -1, -1):
         if is_coded[table]:
-            _push_chosen(words, head, cumulative[table], tokens, order[last - counts[table] : last])
+            push(words, head, cumulative[table], tokens, order[last - counts[table] : last])
         last -= counts[table]
 
 
@@ -289,7 +251,7 @@ def pop_tokens(
     first = 0
     for table in range(len(counts)):
         if is_coded[table]:
-            _pop_chosen(words, head, cumulative[table], lookup[table], order[first : first + counts[table]], tokens)
+            pop(words, head, cumulative[table], lookup[table], order[first : first + counts[table]], tokens)
         first += counts[table]
 
 

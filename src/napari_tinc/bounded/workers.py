@@ -19,7 +19,6 @@ T = TypeVar("T")
 _THREADS = ContextVar("threads", default=1)  # of the boxes that the calling thread codes
 _POOL: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)  # of the context around
 LEAST_VOXELS = 2**12  # Fewer are not shared: to begin and to end takes as long as their work.
-PARTS = 1  # Work is shared in so many parts for each thread: one that has other work to do takes fewer.
 
 
 @contextmanager
@@ -108,7 +107,7 @@ class Workers:
         """
         n = shape[0]
         is_shared = self._pool is not None and math.prod(shape) >= LEAST_VOXELS
-        n_parts = min(n, PARTS * self._threads) if is_shared else 1
+        n_parts = min(n, self._threads) if is_shared else 1
         if n_parts == 1:
             work(slice(0, n))
             return
