@@ -16,10 +16,11 @@ import napari_tinc as tinc
 from napari_tinc.encoding import without_networks
 from napari_tinc.storage import atomic, checkpoint
 from napari_tinc.storage.checkpoint import Journal, Pieces, pack, unpack
-from napari_tinc.training import trainer
+from napari_tinc.training import task, trainer
 
 JOBS: dict[str, dict[str, Any]] = {
     "tree": {"ratio": 12},
+    "starts": {"ratio": 12, "starts": 3},
     "float16": {"ratio": 8, "weights": "float16"},
     "psnr": {"psnr": 23},
     "blocks": {"ratio": 8, "block": 24},
@@ -38,6 +39,8 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is kept as often as can be."""
     shorten(monkeypatch, n_steps=50)
     monkeypatch.setattr(trainer, "LEARNING_STEPS", 10)
+    monkeypatch.setattr(task, "START_SHARE", 0.2)
+    monkeypatch.setattr(task, "LEAST_START", 10)
     for module in (checkpoint, trainer):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
         monkeypatch.setattr(module, "RESULT_SECONDS", 0.0)
@@ -55,6 +58,7 @@ def fit(
 ) -> Iterator[Any]:
     options = dict(JOBS[name])
     monkeypatch.setattr(without_networks, "MOST_RATIO", 300 if options.pop("plain", False) else 0)
+    monkeypatch.setitem(task.STARTS, "fast", options.pop("starts", 1))
     return tinc.fit(volume() if array is None else array, **options, preset="fast", device="cpu", resume=folder)
 
 

@@ -1,15 +1,15 @@
 """Fit one tree, from a volume and a number of bytes to a file: the order of the steps.
 
-array --normalise--> pilot --errors--> partition --> training --steps--> rounding --integers--> chunks --> TincVolume
-          |            ^                  |             ^                   |
-       budget -> octree, widths <---------+      where the error is      calibration where it pays
+array --normalise--> starts --the best--> pilot --errors--> partition --> training --rounding--> chunks --> TincVolume
+          |             ^                                    |              ^             |
+       budget -> octree, widths <----------------------------+      where the error is    calibration where it pays
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from .allocation import allocate
 from .optimizer import muon_rate
 from .packing import allowance_of, pack_tree
 from .partition import partition
-from .task import BATCH, Task, count_steps, products_per_point
+from .task import BATCH, Task, count_starts, count_steps, products_per_point, start_steps
 from .trainer import Fitted, Schedule, Snapshot, train
 
 PILOT_SHARE = 0.3  # After this share of the schedule, boxes may become scalars, and rounding begins.
@@ -41,7 +41,10 @@ LATE_ERROR_SHARE = 0.25  # The squared error at the end is assumed to be this sh
 SCALAR_STEP = 0.25  # Scalars are rounded to this share of the expected root mean squared error.
 AIMED_SHARE = 0.99  # Training aims at this share of the bytes, since a larger file would have to be rounded anew.
 PREVIEW_VOXELS = 2**18  # A preview has at most this many voxels, so that it takes a tenth of a second.
+NEXT_SEED = 2**64  # Between the seeds of two starts: larger than the seeds that users choose.
 NO_ROUNDING = 2.0  # A share of the schedule that never comes.
+
+Training = Generator[Progress | Mark | Preview, None, Fitted | None]  # Returns the parameters; None if it is cancelled.
 
 
 def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Preview | Finished]:
@@ -73,54 +76,80 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     packing = _packing_time(task, header)
     scalars = Scalars.none()
 
-    def fitting(
-        nbytes: float, schedule: Schedule, fixed: float, start: Fitted | None, journal: Journal
-    ) -> Iterator[Progress | Mark | Preview | Fitted]:
-        """Train, with snapshots turned into previews."""
-        architecture = architecture_of(header)
-        for event in train(
-            normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device,
-            seed=task.settings.seed, control=task.control, start=start, fixed=fixed,
-            journal=journal, importance=task.importance, threads=task.threads,
-        ):  # fmt: skip
-            yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
+    n_starts = count_starts(task.settings.preset, steps)
+    last: Progress | None = None
 
-    fitted = last = None
-    journals = [task.journal.under(phase) for phase in ("pilot", "whole")]
-    if (kept := journals[0].load("result.done")) is not None:
-        fitted = Fitted(**kept)
-    pilot = replace(schedule, end=PILOT_SHARE)
-    for event in () if fitted else fitting(allowance, pilot, beneath, None, journals[0]):
-        if isinstance(event, Fitted):
-            fitted = event
-            if not task.control.stop.is_set():
-                journals[0].save_result(event.state())
-        elif isinstance(event, Progress):
-            yield replace(event, seconds_left=packing.seconds_left(event))
-        else:
-            yield event
+    def fitting(
+        schedule: Schedule, nbytes: float, fixed: float, start: Fitted | None, journal: Journal, nth: int = n_starts - 1
+    ) -> Training:
+        """Train and return the parameters, None if that is cancelled; ``nth`` starts were tried before."""
+        nonlocal last
+        architecture, offset, fitted = architecture_of(header), time.perf_counter() - began, None
+        seed = task.settings.seed + (0 if start else nth * NEXT_SEED)
+        for event in train(
+            normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device, seed=seed,
+            control=task.control, start=start, fixed=fixed, journal=journal, importance=task.importance,
+            threads=task.threads,
+        ):  # fmt: skip
+            if isinstance(event, Fitted):
+                fitted = event
+            elif isinstance(event, Progress):
+                last = _among_starts(event, nth, n_starts, start_steps(steps))
+                last = replace(last, seconds=offset + event.seconds, seconds_left=packing.seconds_left(last))
+                yield last
+            else:
+                yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
+        return fitted
+
+    def kept(journal: Journal, training: Training) -> Training:
+        """Return what the journal has kept of a training, or train and keep the result."""
+        if (result := journal.load("result.done")) is not None:
+            return Fitted(**result)
+        fitted = yield from training
+        if fitted and not task.control.stop.is_set():
+            journal.save_result(fitted.state())
+        return fitted
+
+    def piloting(schedule: Schedule, journal: Journal) -> Training:
+        """Train the best of several random parameters, unless the journal has a state to go on from."""
+        best = None
+        if n_starts > 1 and journal.load("training.state") is None:
+            short = replace(schedule, end=start_steps(steps) / steps)
+            for nth in range(n_starts):
+                part = task.journal.under(f"start{nth}")
+                one = yield from kept(part, fitting(short, allowance, beneath, None, part, nth))
+                if one and (best is None or math.isnan(best.loss) or one.loss < best.loss):
+                    best = one
+                if task.control.stop.is_set():
+                    break
+            if best is None:
+                return None  # cancelled
+            schedule = replace(schedule, begin=best.updates / steps)
+        return (yield from fitting(schedule, allowance, beneath, best, journal))
+
+    pilot, whole = (task.journal.under(phase) for phase in ("pilot", "whole"))
+    fitted = yield from kept(pilot, piloting(replace(schedule, end=PILOT_SHARE), pilot))
     if fitted is None:
         return
-    is_cut_short = task.control.stop.is_set() and journals[1].load("training.state") is None
+    is_cut_short = task.control.stop.is_set() and whole.load("training.state") is None
     if is_cut_short:
-        journals[1] = Journal()
+        whole = Journal()
     header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, is_cut_short)
     allowance = allowance_of(task, header, scalars)
-    piloted = time.perf_counter() - began
     begin = fitted.updates / steps  # less than PILOT_SHARE if stopped
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
-    for event in fitting(AIMED_SHARE * allowance, schedule, fixed + beneath, fitted, journals[1]):
-        if isinstance(event, Fitted):
-            fitted = event
-        elif isinstance(event, Progress):
-            last = replace(event, seconds=piloted + event.seconds, seconds_left=packing.seconds_left(event))
-            yield last
-        else:
-            yield event
-    if last is None or task.control.cancel.is_set():
+    fitted = yield from fitting(schedule, AIMED_SHARE * allowance, fixed + beneath, fitted, whole)
+    if fitted is None or last is None:
         return
     yield replace(last, phase="packing", seconds=time.perf_counter() - began)
     yield from pack_tree(task, header, scalars, fitted, normalised, began)
+
+
+def _among_starts(event: Progress, nth: int, n_starts: int, each: int) -> Progress:
+    """Count the steps of all starts, ``nth`` of which were tried before, to those of a training."""
+    step, steps = event.step + nth * each, event.steps + (n_starts - 1) * each
+    left = event.seconds_left * (steps - step) / (event.steps - event.step) if event.step < event.steps else 0.0
+    return replace(event, step=step, steps=steps, seconds_left=left)
 
 
 def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:

@@ -33,6 +33,10 @@ MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of th
 # With other names, jobs that earlier versions have kept would not be recognised.
 OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
+# Random parameters that are tried: the best after START_SHARE of the steps is trained on. One of six can be far worse.
+STARTS = {"fast": 1, "balanced": 4, "best": 6}
+START_SHARE = 0.03  # At a share of 0.3, the order of fits is hardly nearer to that at their ends.
+LEAST_START = 100  # A start of fewer steps does not tell how good it will be, and only one is tried.
 
 version = cache(metadata.version)  # It takes milliseconds to read.
 
@@ -125,7 +129,7 @@ class Estimate:
 
     Attributes
     ----------
-    steps : optimiser steps.
+    steps : optimiser steps, those of all starts among them.
     widths : features of the nodes of every level.
     n_leaves : leaves of all octrees.
     n_parameters : weights of all networks.
@@ -158,9 +162,10 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
     steps = count_steps(settings.preset, math.prod(shape), share)
     per_level = _first_node_of_levels(octree)
     products = products_per_point(octree, counts)
-    seconds = steps * costs.step_seconds(products, BATCH[settings.preset])
+    trained = steps + (count_starts(settings.preset, steps) - 1) * start_steps(steps)
+    seconds = trained * costs.step_seconds(products, BATCH[settings.preset])
     seconds += costs.packing_seconds(math.prod(shape), products)
-    return Estimate(steps, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
+    return Estimate(trained, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
 
 
 def products_per_point(octree: Octree, counts: NDArray[np.int32]) -> int:
@@ -177,6 +182,16 @@ def count_steps(preset: str, n_voxels: int, share: float = 1.0) -> int:
     """Return the optimiser steps of a preset for a volume of so many voxels."""
     few, many = min(1.0, n_voxels / FEW_VOXELS), max(1.0, n_voxels / MANY_VOXELS)
     return max(LEAST_STEPS, round(share * STEPS[preset] * max(0.25, few**0.5) * min(2.0, many**0.5)))
+
+
+def start_steps(steps: int) -> int:
+    """Return the optimiser steps that each of several starts of a fit of so many steps takes."""
+    return round(START_SHARE * steps)
+
+
+def count_starts(preset: str, steps: int) -> int:
+    """Return the number of random parameters that a fit of so many steps tries."""
+    return STARTS[preset] if start_steps(steps) >= LEAST_START else 1
 
 
 def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: Any) -> NetworksHeader:

@@ -1,0 +1,88 @@
+"""Several random parameters are tried for a while, and the best are trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from short_fits import shorten
+
+import napari_tinc as tinc
+from napari_tinc.training import task, trainer
+
+STARTS = 3
+EACH = 20  # steps of a start
+
+
+@pytest.fixture(autouse=True)
+def several(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch, n_steps=100)
+    monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
+    monkeypatch.setitem(task.STARTS, "fast", STARTS)
+    monkeypatch.setattr(task, "START_SHARE", EACH / 100)
+    monkeypatch.setattr(task, "LEAST_START", EACH)
+
+
+def volume() -> np.ndarray:
+    z, y, x = np.meshgrid(*[np.linspace(0, 6, 24)] * 3, indexing="ij")
+    return (100 + 80 * np.sin(z + 2 * y) * np.cos(3 * x)).astype(np.uint8)
+
+
+def fit(control: tinc.Control | None = None) -> list[object]:
+    return list(tinc.fit(volume(), ratio=12, method="networks", preset="fast", device="cpu", control=control))
+
+
+def training(events: list[object]) -> list[tinc.Progress]:
+    return [event for event in events if isinstance(event, tinc.Progress) and event.phase == "training"]
+
+
+def test_the_best_start_is_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of three seeds begins near the mean, the others far from it."""
+    initial, seeds = trainer.Fitted.initial, []
+
+    def far_but_for_one(architecture: trainer.Architecture, seed: int) -> trainer.Fitted:
+        seeds.append(seed)
+        first = initial(architecture, seed)
+        if len(seeds) != 2:
+            first.vector[:] *= 4
+        return first
+
+    *_, alone = fit()
+    monkeypatch.setattr(trainer.Fitted, "initial", far_but_for_one)
+    *_, finished = fit()
+    assert len(set(seeds)) == STARTS
+    assert isinstance(alone, tinc.Finished) and isinstance(finished, tinc.Finished)
+    assert finished.quality.psnr > alone.quality.psnr - 3
+
+
+def test_progress_counts_the_steps_of_all_starts() -> None:
+    progress = training(fit())
+    steps = [event.step for event in progress]
+    assert steps == sorted(steps) and {event.steps for event in progress} == {100 + (STARTS - 1) * EACH}
+    assert steps[-1] == progress[-1].steps and progress[-1].seconds_left >= 0
+    seconds = [event.seconds for event in progress]
+    assert seconds == sorted(seconds)
+    assert task.estimate((24, 24, 24), 1152, task.Settings("fast")).steps == steps[-1]
+
+
+def test_a_stop_amid_the_starts_ends_with_a_file() -> None:
+    control = tinc.Control()
+    for event in tinc.fit(volume(), ratio=12, method="networks", preset="fast", device="cpu", control=control):
+        if isinstance(event, tinc.Progress) and event.phase == "training" and event.step > EACH:
+            control.stop.set()
+    assert isinstance(event, tinc.Finished)
+
+
+def test_a_cancel_amid_the_starts_ends_at_once() -> None:
+    control = tinc.Control()
+    for event in tinc.fit(volume(), ratio=12, method="networks", preset="fast", device="cpu", control=control):
+        if isinstance(event, tinc.Progress) and event.phase == "training" and event.step > EACH:
+            control.cancel.set()
+    assert not isinstance(event, tinc.Finished)
+
+
+@pytest.mark.parametrize(
+    ("preset", "n_steps", "starts"), [("fast", 1200, 1), ("balanced", 8000, 4), ("balanced", 1200, 1)]
+)
+def test_short_fits_have_one_start(preset: str, n_steps: int, starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert task.count_starts(preset, n_steps) == starts
