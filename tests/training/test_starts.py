@@ -1,13 +1,17 @@
-"""Several random parameters are tried for a while, and the best are trained on."""
+"""Several random parameters are tried and the best trained on; a fit that learns nothing more is shortened."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from short_fits import shorten
 
 import napari_tinc as tinc
-from napari_tinc.training import task, trainer
+from napari_tinc.storage import checkpoint
+from napari_tinc.training import fit_tree, task, trainer
 
 STARTS = 3
 EACH = 20  # steps of a start
@@ -86,3 +90,33 @@ def test_a_cancel_amid_the_starts_ends_at_once() -> None:
 def test_short_fits_have_one_start(preset: str, n_steps: int, starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     assert task.count_starts(preset, n_steps) == starts
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_noise_takes_fewer_steps_than_a_picture(
+    resume: bool, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, tmp_path: Path
+) -> None:
+    shorten(monkeypatch, n_steps=400)
+    monkeypatch.setitem(task.STARTS, "fast", 1)
+    monkeypatch.setitem(task.BATCH, "fast", 8192)
+    monkeypatch.setattr(fit_tree, "LEAST_COMPARED", 400)
+    monkeypatch.setattr(fit_tree, "LEAST_REST", 20)
+    monkeypatch.setattr(fit_tree, "SATURATED_DB", 0.2)  # so short a fit still learns some noise
+    monkeypatch.setattr(trainer, "LEARNING_STEPS", 10)
+    noise = (1000 + rng.normal(0, 30, (40, 40, 40))).astype(np.uint16)
+
+    def steps(array: np.ndarray, ratio: float = 256, **options: Any) -> int:
+        events = tinc.fit(array, ratio=ratio, method="networks", preset="fast", device="cpu", **options)
+        return training(list(events))[-1].step
+
+    assert steps(volume(), ratio=12) == 400
+    options: dict[str, Any] = {}
+    if resume:
+        for module in (checkpoint, trainer):
+            monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+            monkeypatch.setattr(module, "RESULT_SECONDS", 0.0)
+        options = {"resume": tmp_path / "parts"}
+        for event in tinc.fit(noise, ratio=256, method="networks", preset="fast", device="cpu", **options):
+            if isinstance(event, tinc.Progress) and event.step == 90:
+                break
+    assert steps(noise, **options) == 120 + round(0.2 * 280)

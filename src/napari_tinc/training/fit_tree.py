@@ -42,6 +42,11 @@ SCALAR_STEP = 0.25  # Scalars are rounded to this share of the expected root mea
 AIMED_SHARE = 0.99  # Training aims at this share of the bytes, since a larger file would have to be rounded anew.
 PREVIEW_VOXELS = 2**18  # A preview has at most this many voxels, so that it takes a tenth of a second.
 NEXT_SEED = 2**64  # Between the seeds of two starts: larger than the seeds that users choose.
+EARLY, LATE = 2, 5  # Of the twentieths of the schedule, two in the pilot, after the first steep rise.
+SATURATED_DB = 0.02  # A fit that gains less than this between them has learnt what its bytes can hold, as of noise.
+LEAST_COMPARED = 1000  # In schedules of fewer steps, chance decides whether a twentieth is better than another.
+SATURATED_SHARE = 0.2  # What is left of such a schedule then has this share of its steps,
+LEAST_REST = 400  # but at least this many, in which weights learn to be rounded.
 NO_ROUNDING = 2.0  # A share of the schedule that never comes.
 
 Training = Generator[Progress | Mark | Preview, None, Fitted | None]  # Returns the parameters; None if it is cancelled.
@@ -75,17 +80,18 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     peak = (header.value_range[1] - header.value_range[0]) / header.std
     packing = _packing_time(task, header)
     scalars = Scalars.none()
-
-    n_starts = count_starts(task.settings.preset, steps)
+    n_starts, each = count_starts(task.settings.preset, steps), start_steps(steps)
     last: Progress | None = None
 
     def fitting(
-        schedule: Schedule, nbytes: float, fixed: float, start: Fitted | None, journal: Journal, nth: int = n_starts - 1
+        schedule: Schedule, nbytes: float, fixed: float, start: Fitted | None, journal: Journal, nth: int | None = None
     ) -> Training:
-        """Train and return the parameters, None if that is cancelled; ``nth`` starts were tried before."""
+        """Train ``start``, or the nth random parameters; return what becomes of them, None if that is cancelled."""
         nonlocal last
         architecture, offset, fitted = architecture_of(header), time.perf_counter() - began, None
-        seed = task.settings.seed + (0 if start else nth * NEXT_SEED)
+        extra = (n_starts - 1) * each + (start.updates - round(schedule.begin * schedule.steps) if start else 0)
+        ahead = extra if nth is None else nth * each
+        seed = task.settings.seed + (nth or 0) * NEXT_SEED
         for event in train(
             normalised, architecture, schedule, nbytes=nbytes, peak=peak, device=task.settings.device, seed=seed,
             control=task.control, start=start, fixed=fixed, journal=journal, importance=task.importance,
@@ -94,7 +100,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
             if isinstance(event, Fitted):
                 fitted = event
             elif isinstance(event, Progress):
-                last = _among_starts(event, nth, n_starts, start_steps(steps))
+                last = _with_other_steps(event, ahead, extra)
                 last = replace(last, seconds=offset + event.seconds, seconds_left=packing.seconds_left(last))
                 yield last
             else:
@@ -114,7 +120,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
         """Train the best of several random parameters, unless the journal has a state to go on from."""
         best = None
         if n_starts > 1 and journal.load("training.state") is None:
-            short = replace(schedule, end=start_steps(steps) / steps)
+            short = replace(schedule, end=each / steps)
             for nth in range(n_starts):
                 part = task.journal.under(f"start{nth}")
                 one = yield from kept(part, fitting(short, allowance, beneath, None, part, nth))
@@ -137,6 +143,9 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     header, fitted, scalars, fixed = _partition(task, header, fitted, normalised, is_cut_short)
     allowance = allowance_of(task, header, scalars)
     begin = fitted.updates / steps  # less than PILOT_SHARE if stopped
+    if steps >= LEAST_COMPARED and _is_saturated(fitted.losses):
+        rest = max(SATURATED_SHARE * (1 - begin) * steps, LEAST_REST)
+        schedule = replace(schedule, steps=min(steps, round(rest / (1 - begin))))
     schedule = replace(schedule, begin=begin, rounding_from=begin if rounded else NO_ROUNDING)
     fitted = yield from fitting(schedule, AIMED_SHARE * allowance, fixed + beneath, fitted, whole)
     if fitted is None or last is None:
@@ -145,11 +154,17 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     yield from pack_tree(task, header, scalars, fitted, normalised, began)
 
 
-def _among_starts(event: Progress, nth: int, n_starts: int, each: int) -> Progress:
-    """Count the steps of all starts, ``nth`` of which were tried before, to those of a training."""
-    step, steps = event.step + nth * each, event.steps + (n_starts - 1) * each
+def _with_other_steps(event: Progress, ahead: int, extra: int) -> Progress:
+    """Count the ``extra`` steps of other trainings to those of this one; ``ahead`` of them were before it."""
+    step, steps = event.step + ahead, event.steps + extra
     left = event.seconds_left * (steps - step) / (event.steps - event.step) if event.step < event.steps else 0.0
     return replace(event, step=step, steps=steps, seconds_left=left)
+
+
+def _is_saturated(losses: NDArray[np.float64]) -> bool:
+    """Tell whether the pilot has hardly learnt anything since its first third."""
+    early, late = losses[EARLY], losses[LATE]
+    return bool(late > 0 and early < late * 10 ** (SATURATED_DB / 10))
 
 
 def _packing_time(task: Task, header: NetworksHeader) -> costs.PackingTime:

@@ -38,7 +38,7 @@ LEARNING_STEPS = 100
 REPORT_SECONDS = 0.2  # Time between two events of progress.
 # The numbers in the state of a training, besides its arrays.
 STATE_NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")
-MARKS = 20  # A whole schedule has this many marks, see Mark.
+MARKS = 20  # A whole schedule has this many marks, see Mark, and mean losses.
 LEAST_SHARDS = 2  # Even one CPU has this many shards, so that it learns the same as two; it costs no time.
 MOST_SHARDS = 8  # More CPUs do not help.
 
@@ -83,6 +83,7 @@ class Fitted:
     updates : optimiser steps so far.
     loss : mean squared error over recent batches.
     steps : the rounding step of every tensor of the architecture.
+    losses : mean squared error in every twentieth of the schedule, 0 in those that were not trained.
     """
 
     vector: NDArray[np.float32]
@@ -91,6 +92,7 @@ class Fitted:
     updates: int
     loss: float
     steps: NDArray[np.float64]
+    losses: NDArray[np.float64]
 
     def state(self) -> State:
         """Return what a journal keeps."""
@@ -100,7 +102,8 @@ class Fitted:
     def initial(cls, architecture: Architecture, seed: int) -> Fitted:
         """Return random parameters, before the first step."""
         nothing = np.zeros(architecture.n_parameters, np.float32)
-        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, np.ones(len(architecture.tensors)))
+        steps = np.ones(len(architecture.tensors))
+        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, steps, np.zeros(MARKS))
 
 
 def train(
@@ -170,6 +173,7 @@ class _Trainer:
         self.rounding = LearnedRounding(architecture)
         self.step, self.done, self.seconds = round(schedule.begin * schedule.steps), schedule.begin, 0.0
         self.rounding_since: float | None = None  # share of the schedule
+        self.sums, self.counts = np.zeros((2, MARKS))  # of the losses of every twentieth
 
     def make_shards(self) -> Shards | TorchShards:
         """Make the shards for the current batch size."""
@@ -251,6 +255,9 @@ class _Trainer:
             self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_BITS - 1) * opening), rate)
         self.optimizer.update(self.vector, gradient, rate)
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
+        twentieth = min(MARKS - 1, int(self.done * MARKS))
+        self.sums[twentieth] += loss
+        self.counts[twentieth] += 1
 
     def progress(self, steps: int, seconds_left: float) -> Progress:
         """Return the progress at the current step."""
@@ -265,7 +272,7 @@ class _Trainer:
         return {
             "vector": self.vector, "optimizer": self.optimizer.state(), "rounding": self.rounding.state(),
             "sampler": self.sampler.state(), "random": [draws.rng.bit_generator.state for draws in self.shards.draws],
-            **{name: getattr(self, name) for name in STATE_NUMBERS},
+            "sums": self.sums, "counts": self.counts, **{name: getattr(self, name) for name in STATE_NUMBERS},
         }  # fmt: skip
 
     def restore(self, state: State) -> None:
@@ -274,6 +281,7 @@ class _Trainer:
         self.optimizer.restore(state["optimizer"])
         self.rounding.restore(state["rounding"])
         self.sampler.restore(state["sampler"])
+        self.sums[:], self.counts[:] = state["sums"], state["counts"]
         for draws, random in zip(self.shards.draws, state["random"], strict=True):
             draws.rng.bit_generator.state = random
         for name in STATE_NUMBERS:
@@ -284,5 +292,5 @@ class _Trainer:
         optimizer = self.optimizer
         return Fitted(
             self.vector.copy(), optimizer.momentum.copy(), optimizer.square.copy(), optimizer.steps, self.loss,
-            self.rounding.steps(),
+            self.rounding.steps(), self.sums / np.maximum(1, self.counts),
         )  # fmt: skip
