@@ -40,6 +40,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(monkeypatch, n_steps=50)
     monkeypatch.setattr(trainer, "LEARNING_STEPS", 10)
     monkeypatch.setattr(task, "START_SHARE", 0.2)
+    monkeypatch.setattr(task, "SMALL_ROOT", 100)
     monkeypatch.setattr(task, "LEAST_START", 10)
     for module in (checkpoint, trainer):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
@@ -58,7 +59,7 @@ def fit(
 ) -> Iterator[Any]:
     options = dict(JOBS[name])
     monkeypatch.setattr(without_networks, "MOST_RATIO", 300 if options.pop("plain", False) else 0)
-    monkeypatch.setitem(task.STARTS, "fast", options.pop("starts", 1))
+    monkeypatch.setattr(task, "STARTS", options.pop("starts", 1))
     return tinc.fit(volume() if array is None else array, **options, preset="fast", device="cpu", resume=folder)
 
 

@@ -21,7 +21,8 @@ EACH = 20  # steps of a start
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     shorten(monkeypatch, n_steps=100)
     monkeypatch.setattr(trainer, "REPORT_SECONDS", 0.0)
-    monkeypatch.setitem(task.STARTS, "fast", STARTS)
+    monkeypatch.setattr(task, "STARTS", STARTS)
+    monkeypatch.setattr(task, "SMALL_ROOT", 100)
     monkeypatch.setattr(task, "START_SHARE", EACH / 100)
     monkeypatch.setattr(task, "LEAST_START", EACH)
 
@@ -84,12 +85,12 @@ def test_a_cancel_amid_the_starts_ends_at_once() -> None:
     assert not isinstance(event, tinc.Finished)
 
 
-@pytest.mark.parametrize(
-    ("preset", "n_steps", "starts"), [("fast", 1200, 1), ("balanced", 8000, 4), ("balanced", 1200, 1)]
-)
-def test_short_fits_have_one_start(preset: str, n_steps: int, starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("widest", "n_steps", "starts"), [(9, 2000, 4), (9, 8000, 4), (9, 1200, 1), (48, 8000, 1)])
+def test_short_fits_and_wide_networks_have_one_start(
+    widest: int, n_steps: int, starts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()
-    assert task.count_starts(preset, n_steps) == starts
+    assert task.count_starts(widest, n_steps) == starts
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -97,7 +98,7 @@ def test_noise_takes_fewer_steps_than_a_picture(
     resume: bool, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator, tmp_path: Path
 ) -> None:
     shorten(monkeypatch, n_steps=400)
-    monkeypatch.setitem(task.STARTS, "fast", 1)
+    monkeypatch.setattr(task, "STARTS", 1)
     monkeypatch.setitem(task.BATCH, "fast", 8192)
     monkeypatch.setattr(fit_tree, "LEAST_COMPARED", 400)
     monkeypatch.setattr(fit_tree, "LEAST_REST", 20)

@@ -80,7 +80,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     peak = (header.value_range[1] - header.value_range[0]) / header.std
     packing = _packing_time(task, header)
     scalars = Scalars.none()
-    n_starts, each = count_starts(task.settings.preset, steps), start_steps(steps)
+    n_starts, each = count_starts(int(header.widths.max()), steps), start_steps(steps)
     last: Progress | None = None
 
     def fitting(

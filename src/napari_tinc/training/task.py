@@ -33,10 +33,12 @@ MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of th
 # With other names, jobs that earlier versions have kept would not be recognised.
 OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
-# Random parameters that are tried: the best after START_SHARE of the steps is trained on. One of six can be far worse.
-STARTS = {"fast": 1, "balanced": 4, "best": 6}
-START_SHARE = 0.03  # At a share of 0.3, the order of fits is hardly nearer to that at their ends.
-LEAST_START = 100  # A start of fewer steps does not tell how good it will be, and only one is tried.
+STARTS = (
+    4  # Random parameters that are tried for a small network: the best is trained on. One of six can be 3 dB worse.
+)
+SMALL_ROOT = 16  # Wider roots are as good with any random parameters, to 0.1 dB, which a start does not tell.
+START_SHARE = 0.05  # A start has this share of the steps.
+LEAST_START = 100  # Fewer steps, as those of `fast`, do not tell how good it will be, and only one is tried.
 
 version = cache(metadata.version)  # It takes milliseconds to read.
 
@@ -162,7 +164,7 @@ def estimate(shape: tuple[int, int, int], nbytes: int, settings: Settings, share
     steps = count_steps(settings.preset, math.prod(shape), share)
     per_level = _first_node_of_levels(octree)
     products = products_per_point(octree, counts)
-    trained = steps + (count_starts(settings.preset, steps) - 1) * start_steps(steps)
+    trained = steps + (count_starts(int(widths.max()), steps) - 1) * start_steps(steps)
     seconds = trained * costs.step_seconds(products, BATCH[settings.preset])
     seconds += costs.packing_seconds(math.prod(shape), products)
     return Estimate(trained, tuple(widths[per_level].tolist()), len(octree.leaves), int(counts.sum()), seconds)
@@ -189,9 +191,9 @@ def start_steps(steps: int) -> int:
     return round(START_SHARE * steps)
 
 
-def count_starts(preset: str, steps: int) -> int:
-    """Return the number of random parameters that a fit of so many steps tries."""
-    return STARTS[preset] if start_steps(steps) >= LEAST_START else 1
+def count_starts(widest: int, steps: int) -> int:
+    """Return the number of random parameters that a fit tries, by its widest node and its steps."""
+    return STARTS if widest <= SMALL_ROOT and start_steps(steps) >= LEAST_START else 1
 
 
 def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: Any) -> NetworksHeader:
