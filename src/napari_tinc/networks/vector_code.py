@@ -17,8 +17,9 @@ from typing import Any
 import numba
 from llvmlite import binding, ir
 from numba import extending, types
+from numba.core import cgutils
 
-from .layout import LANES
+from ..compiled import LANES
 
 _FLOAT, _INDEX, _PLACE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, LANES)
@@ -76,8 +77,11 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_PLACE, LANES), [0] * LANES))
 
 
-def _product(adds: bool) -> Any:
-    """Return what compiled functions call for a product of two matrices, which is added to ``out`` or replaces it."""
+def _product(kind: str) -> Any:
+    """Return what compiled functions call for a product of two matrices.
+
+    It, or its "sine", replaces what is in ``out``, or it is added ("add").
+    """
 
     @_emitted
     def product(
@@ -94,11 +98,11 @@ def _product(adds: bool) -> Any:
             out = _pointer(context, builder, signature.args[3], out, out_at)
             a = _pointer(context, builder, signature.args[6], a, a_at)
             b = _pointer(context, builder, signature.args[10], b, b_at)
-            name = f"napari_tinc.{'add' if adds else 'set'}.{is_one[0]:d}{is_one[1]:d}"
+            name = f"napari_tinc.{kind}.{is_one[0]:d}{is_one[1]:d}"
 
             def emit_once(inside: Any, values: Sequence[Any]) -> None:
                 steps = [one if known else step for known, step in zip(is_one, values[6:8], strict=True)]
-                _emit_blocks(inside, adds, *values[:6], *steps, *values[8:])
+                _emit_blocks(inside, kind, *values[:6], *steps, *values[8:])
 
             one = ir.Constant(_INDEX, 1)
             _call_once_emitted(builder, name, emit_once, [rows, columns, n, out, out_row, a, a_row, a_next, b, b_row])
@@ -109,14 +113,16 @@ def _product(adds: bool) -> Any:
     return product
 
 
-multiply = _product(adds=False)
+multiply = _product("set")
 """Compute ``out[r, c] = sum over k < n of a[r, k] b[k, c]``.
 
 Called with rows, columns (whole vectors) and n (at least 1), and of each matrix the flat float32 array, the place of
 the first number, and the distance of rows; of ``a`` then the distance of columns.
 """
-add_product = _product(adds=True)
+add_product = _product("add")
 """Add to ``out`` what :data:`multiply` would set it to."""
+multiply_sines = _product("sine")
+"""Set ``out`` to the sines of what :data:`multiply` would set it to."""
 
 
 def _call_once_emitted(
@@ -150,7 +156,7 @@ def _loop(builder: Any, stop: Any, step: int) -> Iterator[Any]:
 
 
 def _emit_blocks(
-    builder: Any, adds: bool, rows: Any, columns: Any, n: Any, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
+    builder: Any, kind: str, rows: Any, columns: Any, n: Any, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
     b: Any, b_row: Any,
 ) -> None:  # fmt: skip
     """Emit loops over blocks of a product: columns outside, as those of ``b`` then stay in the nearest cache."""
@@ -168,13 +174,13 @@ def _emit_blocks(
                 block = builder.append_basic_block(f"block.{case}.{vectors}")
                 chosen.add_case(ir.Constant(_INDEX, case + first), block)
                 builder.position_at_end(block)
-                _emit_product(builder, case, vectors, adds, into, out_row, left, a_row, a_next, right, b_row, n)
+                _emit_product(builder, case, vectors, kind, into, out_row, left, a_row, a_next, right, b_row, n)
                 builder.branch(after)
         builder.position_at_end(after)
 
 
 def _emit_product(
-    builder: Any, rows: int, vectors: int, adds: bool, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
+    builder: Any, rows: int, vectors: int, kind: str, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
     b: Any, b_row: Any, n: Any,
 ) -> None:  # fmt: skip
     """Emit a loop over k that keeps all sums of a block in registers."""
@@ -183,7 +189,7 @@ def _emit_product(
     from_row = [builder.gep(a, [builder.mul(a_row, number[r])]) for r in range(rows)]
     places = [(r, v) for r in range(rows) for v in range(vectors)]
     nothing = ir.Constant(_VECTOR, [0.0] * LANES)
-    begin = [_load(builder, into[r], number[v * LANES]) if adds else nothing for r, v in places]
+    begin = [_load(builder, into[r], number[v * LANES]) if kind == "add" else nothing for r, v in places]
     before = builder.block
     loop, after = builder.append_basic_block("k"), builder.append_basic_block("k.end")
     builder.branch(loop)
@@ -206,6 +212,9 @@ def _emit_product(
     builder.cbranch(builder.icmp_signed("<", following, n), loop, after)
     builder.position_at_end(after)
     for (r, v), value in zip(places, grown, strict=True):
+        if kind == "sine":
+            sign, angle, square = _reduced(builder, value)
+            value = builder.fmul(sign, _sine(builder, angle, square))
         _store(builder, value, into[r], number[v * LANES])
 
 
@@ -257,40 +266,128 @@ COSINE = (-2.619248391511064e-07, 2.4769240553723648e-05, -0.0013888567918911576
 PI = (3.140625, 0.0009676535846665502)  # Its first digits, of which multiples are exact, and the rest.
 
 
-@_emitted
-def sine_and_slope(typing: Any, x: Any, x_at: Any, slope: Any, slope_at: Any) -> Any:
-    """Compute ``slope = cos(x)`` and ``x = sin(x)`` for the vectors at a place of each flat float32 array.
+def _number(value: float) -> Any:
+    """Return a vector all of whose floats are a number."""
+    return ir.Constant(_VECTOR, [value] * LANES)
+
+
+def _polynomial(builder: Any, coefficients: tuple[float, ...], q: Any) -> Any:
+    """Emit the value of a polynomial."""
+    total = _number(coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = _call(builder, "fmuladd", total, q, _number(coefficient))
+    return total
+
+
+def _reduced(builder: Any, angle: Any) -> tuple[Any, Any, Any]:
+    """Emit the sign of an angle's sine and cosine, with the angle that differs by a multiple of pi, and its square.
 
     An angle is brought to [-pi / 2, pi / 2] by a whole multiple of pi, the sign of which follows from its last bit.
     """
+    k = _call(builder, "floor", _call(builder, "fmuladd", angle, _number(1 / math.pi), _number(0.5)))
+    r = _call(builder, "fmuladd", k, _number(-PI[0]), angle)
+    r = _call(builder, "fmuladd", k, _number(-PI[1]), r)
+    half = builder.fmul(k, _number(0.5))
+    odd = builder.fsub(half, _call(builder, "floor", half))
+    return _call(builder, "fmuladd", odd, _number(-4.0), _number(1.0)), r, builder.fmul(r, r)
+
+
+def _sine(builder: Any, r: Any, q: Any) -> Any:
+    """Emit the sine of an angle that is reduced, and has a square ``q``."""
+    return _call(builder, "fmuladd", builder.fmul(r, q), _polynomial(builder, SINE, q), r)
+
+
+@_emitted
+def sine_and_slope(typing: Any, x: Any, x_at: Any, slope: Any, slope_at: Any) -> Any:
+    """Compute ``slope = cos(x)`` and ``x = sin(x)`` for the vectors at a place of each flat float32 array."""
     signature = types.void(x, types.intp, slope, types.intp)
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        def number(value: float) -> Any:
-            return ir.Constant(_VECTOR, [value] * LANES)
-
-        def polynomial(coefficients: tuple[float, ...], q: Any) -> Any:
-            total = number(coefficients[0])
-            for coefficient in coefficients[1:]:
-                total = _call(builder, "fmuladd", total, q, number(coefficient))
-            return total
-
         x, x_at, slope, slope_at = values
         x = _pointer(context, builder, signature.args[0], x, x_at)
         slope = _pointer(context, builder, signature.args[2], slope, slope_at)
         none = ir.Constant(_INDEX, 0)
-        angle = _load(builder, x, none)
-        k = _call(builder, "floor", _call(builder, "fmuladd", angle, number(1 / math.pi), number(0.5)))
-        r = _call(builder, "fmuladd", k, number(-PI[0]), angle)
-        r = _call(builder, "fmuladd", k, number(-PI[1]), r)
-        half = builder.fmul(k, number(0.5))
-        sign = _call(builder, "fmuladd", builder.fsub(half, _call(builder, "floor", half)), number(-4.0), number(1.0))
-        q = builder.fmul(r, r)
-        sine = _call(builder, "fmuladd", builder.fmul(r, q), polynomial(SINE, q), r)
-        cosine = _call(builder, "fmuladd", q, number(-0.5), number(1.0))
-        cosine = _call(builder, "fmuladd", builder.fmul(q, q), polynomial(COSINE, q), cosine)
-        _store(builder, builder.fmul(sign, sine), x, none)
+        sign, r, q = _reduced(builder, _load(builder, x, none))
+        cosine = _call(builder, "fmuladd", q, _number(-0.5), _number(1.0))
+        cosine = _call(builder, "fmuladd", builder.fmul(q, q), _polynomial(builder, COSINE, q), cosine)
+        _store(builder, builder.fmul(sign, _sine(builder, r, q)), x, none)
         _store(builder, builder.fmul(sign, cosine), slope, none)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+def _combination(taps: int, sines: bool) -> Any:
+    """Return what compiled functions call for the sum of ``taps`` lines times their weights, or its sines."""
+
+    @_emitted
+    def combination(
+        typing: Any, count: Any, out: Any, out_at: Any, weights: Any, first: Any, lines: Any, at: Any, line: Any
+    ) -> Any:
+        index = types.intp
+        signature = types.void(index, out, index, weights, index, lines, index, index)
+
+        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            count, out, out_at, weights, first, lines, at, line = values
+            out = _pointer(context, builder, signature.args[1], out, out_at)
+            weights = _pointer(context, builder, signature.args[3], weights, first)
+            lines = _pointer(context, builder, signature.args[5], lines, at)
+            number = [ir.Constant(_INDEX, i) for i in range(taps)]
+            factors = [_splat(builder, builder.load(builder.gep(weights, [i]))) for i in number]
+            with _loop(builder, count, LANES) as c:
+                vectors = [_load(builder, lines, builder.add(c, builder.mul(line, i))) for i in number]
+                total = builder.fmul(factors[0], vectors[0])
+                for factor, vector in zip(factors[1:], vectors[1:], strict=True):
+                    total = _call(builder, "fmuladd", factor, vector, total)
+                if sines:
+                    sign, r, q = _reduced(builder, total)
+                    total = builder.fmul(sign, _sine(builder, r, q))
+                _store(builder, total, out, c)
+            return context.get_dummy_value()
+
+        return signature, emit
+
+    return combination
+
+
+combine_4 = _combination(4, sines=False)
+"""Set ``out`` to the sum of 4 lines of numbers times their weights.
+
+Called with the count of numbers, which is rounded up to whole vectors, and of each flat float32 array the place of the
+first number; of the lines then their distance.
+"""
+combine_4_sines = _combination(4, sines=True)
+"""Set ``out`` to the sines of what :data:`combine_4` would set it to."""
+combine_1_sines = _combination(1, sines=True)
+"""Likewise, of one line."""
+
+
+@_emitted
+def fill_vectors(typing: Any, count: Any, out: Any, at: Any, value: Any) -> Any:
+    """Set a count of floats, rounded up to whole vectors, to a value."""
+    signature = types.void(types.intp, out, types.intp, types.float32)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        count, out, at, value = values
+        out, vector = _pointer(context, builder, signature.args[1], out, at), _splat(builder, value)
+        with _loop(builder, count, LANES) as c:
+            _store(builder, vector, out, c)
+        return context.get_dummy_value()
+
+    return signature, emit
+
+
+@_emitted
+def copy_floats(typing: Any, count: Any, out: Any, out_at: Any, source: Any, at: Any) -> Any:
+    """Copy a count of floats."""
+    signature = types.void(types.intp, out, types.intp, source, types.intp)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        count, out, out_at, source, at = values
+        out = _pointer(context, builder, signature.args[1], out, out_at)
+        source = _pointer(context, builder, signature.args[3], source, at)
+        copy: Any = cgutils.raw_memcpy
+        copy(builder, out, source, count, ir.Constant(_INDEX, 4))
         return context.get_dummy_value()
 
     return signature, emit
