@@ -2,7 +2,8 @@
 
 A process with this checkout and one with the old one each fit the middle 128^3 voxels of the volumes with networks
 (`fast`), which makes files of the same size. Then they open and decode all of their own file, in turns: seconds by the
-clock and of the processor, medians of --runs turns. Last, `opening` and the first slice in fresh processes, in turns.
+clock and of the processor, medians of --runs turns. What is decoded before, to load compiled code, does not count; it
+does in the last table: fresh processes, in turns, that open a file and show a slice, or decode all.
 One core (`OMP_NUM_THREADS=1 taskset -c 0`) makes the figures steadier on a busy machine. Needs a quarter of an hour;
 with --folder the files are kept, and are not fitted again.
 """
@@ -29,7 +30,9 @@ from benchmarks.speed.pairs import Answer, answer, start
 
 EDGE = 128  # Voxels along an edge of the middle that is fitted.
 TURN_SECONDS = 0.5  # A turn decodes a file as often as takes about so long.
+LOADING = 2**22  # So many voxels are decoded before the first turn, for which compiled code is loaded.
 OPENINGS = 15  # Fresh processes of each kind.
+ALL = f"{NUMPY}\nimport sys\nimport napari_tinc as tinc\nnp.asarray(tinc.open(sys.argv[1]))\n"
 
 
 def middle(corpus: str, name: str) -> NDArray[Any]:
@@ -65,7 +68,9 @@ def about(corpus: str, name: str, path: str) -> Answer:
     widths = [] if header is None else np.unique(header.widths[header.widths > 0])[::-1].tolist()
     return {
         "widths": "/".join(map(str, widths)), "lattice": ", ".join(map(str, getattr(header, "lattice", ()))) or "none",
-        "psnr": 20 * float(np.log10(float(np.ptp(volume)) / np.sqrt(errors))), "bytes": Path(path).stat().st_size,
+        "voxels": volume.size,
+        "psnr": 20 * float(np.log10(float(np.ptp(volume)) / np.sqrt(errors))),
+        "bytes": Path(path).stat().st_size,
     }  # fmt: skip
 
 
@@ -97,23 +102,23 @@ def decoding_row(label: str, facts: list[Answer], turns: list[tuple[Answer, Answ
     ], ratios  # fmt: skip
 
 
-def opening_row(label: str, checkouts: list[Path], paths: list[Path]) -> list[str]:
-    """Milliseconds that opening and a slice take beyond NumPy in fresh processes, and whether they import Numba."""
+def fresh_row(label: str, work: str, checkouts: list[Path], paths: list[Path]) -> list[str]:
+    """Milliseconds that work on a file takes in fresh processes, beyond importing NumPy; whether Numba is imported."""
     seconds: list[list[float]] = [[], []]
     imports = []
     for turn in range(OPENINGS + 1):  # The first fills the caches of bytecode and disk.
         for engine, (checkout, path) in enumerate(zip(checkouts, paths, strict=True)):
             environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
             began, difference = time.perf_counter(), 0.0
-            for code in (NUMPY, f"{SLICE}print('numba' in sys.modules)"):
-                answered = subprocess.run(
+            for code in (NUMPY, f"{work}print('numba' in sys.modules)"):
+                printed = subprocess.run(
                     [sys.executable, "-c", code, str(path)], check=True, capture_output=True, env=environment, text=True
                 ).stdout  # fmt: skip
                 difference, began = time.perf_counter() - began - difference, time.perf_counter()
             if turn:
                 seconds[engine].append(difference)
             else:
-                imports.append(answered.strip())
+                imports.append(printed.strip())
     before, after = (1000 * statistics.median(one) for one in seconds)
     return [label, f"{before:.0f} / {after:.0f}", f"{before / after:.2f}", ", ".join(imports)]
 
@@ -146,8 +151,9 @@ def main() -> int:
                         ask(do="fit", corpus=options.corpus, name=name, ratio=ratio, path=str(path))
                     facts.append(ask(do="about", corpus=options.corpus, name=name, path=str(path)))
                 pairs = list(zip(engines, paths, strict=True))
+                loading = 1 if table else -(-LOADING // facts[0]["voxels"])
                 times = [
-                    max(1, round(TURN_SECONDS / ask(do="decode", path=str(path), times=1)["cpu"]))
+                    max(1, round(TURN_SECONDS / ask(do="decode", path=str(path), times=loading)["cpu"]))
                     for ask, path in pairs
                 ]
                 turns = []
@@ -165,10 +171,13 @@ def main() -> int:
             table.append([label, "", "", "", "", "", f"{wall:.2f}", "", f"{cpu:.2f}"])
         columns = ["volume, ratio", "widths", "lattice", "dB", "bytes", "ms", "old / new", "CPU ms", "old / new"]
         print(markdown(columns, table))
-        opened = opening_row(f"{options.volumes[0]} {options.ratios[0]:g}", checkouts, [
-            folder / f"{options.volumes[0]}-{options.ratios[0]:g}-{which}.tinc" for which in ("old", "new")
-        ])  # fmt: skip
-        print(f"\n{markdown(['opening and first slice', 'ms beyond NumPy', 'old / new', 'imports Numba'], [opened])}")
+        paths = [folder / f"{options.volumes[0]}-{options.ratios[0]:g}-{which}.tinc" for which in ("old", "new")]
+        fresh = [
+            fresh_row(label, work, checkouts, paths)
+            for label, work in (("opening and first slice", SLICE), ("all", ALL))
+        ]
+        head = [f"{options.volumes[0]} {options.ratios[0]:g}", "ms beyond NumPy", "old / new", "imports Numba"]
+        print(f"\n{markdown(head, fresh)}")
     return 0
 
 

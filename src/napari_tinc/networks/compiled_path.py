@@ -7,9 +7,11 @@ looks at a slice.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +19,15 @@ from numpy.typing import NDArray
 from ..compiled import LANES, is_kept
 from .architecture import Array
 from .lattice import MARGIN, Stencil, stencil
-from .path import Axes, Path, Tile
+from .path import Axes, Path, Tile, cut_slice
 
 LOADING_POINTS = 2**22  # A process that has evaluated so many points without it loads compiled code,
 COMPILING_POINTS = 2**26  # but only after so many if it has to be compiled first, which takes seconds.
 TILE_POINTS = 512  # A tile has about so many points.
-GROUP_FLOATS = 2**16  # Sums that are interpolated for some tiles at a time: a quarter of a core's cache.
+GROUP_FLOATS = 2**17  # Sums that are interpolated for some tiles at a time: half of a core's cache.
 SLAB = 2**22  # About so many sums of a lattice are held at a time, unless a plane has more,
 SLAB_POINTS = 2**18  # and so many points are evaluated between two checks for an end.
+TILE_VALUES = 2**16  # So many outputs are turned into values at a time.
 NO_FLOATS, NO_TABLE = np.zeros(0, np.float32), np.zeros((0, 3), np.int64)
 
 
@@ -51,93 +54,146 @@ class CompiledCode:
 COMPILED_CODE = CompiledCode()
 
 
-class Work(threading.local):
-    """The memory that a thread works in."""
+class Memory(threading.local):
+    """Arrays that a thread evaluates leaf after leaf in: new memory for each would cost a tenth of the time."""
 
     def __init__(self) -> None:
-        self._floats = NO_FLOATS
+        self._floats: dict[int, NDArray[np.float32]] = {}
 
-    def __call__(self, size: int) -> NDArray[np.float32]:
-        """Return so many floats, or more."""
-        if len(self._floats) < size:
-            self._floats = np.zeros(size, np.float32)
-        return self._floats
+    def __call__(self, slot: int, size: int) -> NDArray[np.float32]:
+        """Return so many floats, and a vector more, in a slot; they hold what was there before."""
+        if slot not in self._floats or len(self._floats[slot]) < size + LANES:
+            self._floats[slot] = np.zeros(size + LANES, np.float32)
+        return self._floats[slot][: size + LANES]
 
 
-WORK = Work()
+MEMORY = Memory()
 
 
 class CompiledPath(Path):
     """The layers from the root to one head."""
 
     def tiles(self, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        """Evaluate a grid, counted from the corner of the box; yield slabs and their outputs, (1, z, y, x)."""
+        """Evaluate a grid, counted from the corner of the box; yield tiles and their outputs, (1, z, y, x).
+
+        These are valid until the next.
+        """
         last, n_planes = len(self._runs) - 1, len(axes[0])
         n_slabs = -(-n_planes * len(axes[1]) * len(axes[2]) // SLAB_POINTS)
         if last:
-            places = [one.places for one in self._all_stencils(last, axes)]
-            n_sums = self._n_sums(self._runs[last - 1]) * len(places[0]) * len(places[1]) * len(places[2])
+            stencils = self._stencils(last, axes)
+            n_sums = self._n_sums(self._runs[last - 1]) * math.prod(len(one.places) for one in stencils)
             n_slabs = max(n_slabs, -(-n_sums // SLAB))
         n_planes = -(-n_planes // n_slabs)
         for first in range(0, len(axes[0]), n_planes):
             slab = slice(first, min(first + n_planes, len(axes[0])))
-            values = self._grid(last, [axes[0][slab], axes[1], axes[2]])
-            yield (slab, slice(None), slice(None)), values.swapaxes(0, 1)
+            values = self._grid(last, [axes[0][slab], axes[1], axes[2]]).swapaxes(0, 1)
+            for tile in cut_slice(slab, max(1, TILE_VALUES // (len(axes[1]) * len(axes[2])))):
+                yield (tile, slice(None), slice(None)), values[:, tile.start - first : tile.stop - first]
 
-    def _all_stencils(self, index: int, axes: Axes) -> list[Stencil]:
-        """Return how each axis of a grid is interpolated, its points in their order."""
-        stride = self._runs[index - 1].stride
-        return [stencil(along, size, stride) for along, size in zip(axes, self._size, strict=True)]
+    @staticmethod
+    def corrected(values: NDArray[np.float32], gain: Array, offset: Array) -> NDArray[np.float32]:
+        """Return outputs times the gain of the head, plus its offset."""
+        from .run_kernel import correct
+
+        flat = values.reshape(-1)
+        correct(flat, float(gain[0]), float(offset[0]))
+        return flat.reshape(values.shape)
 
     def _grid(self, index: int, axes: Axes) -> Array:
         """Evaluate a run at a grid: (z, outputs, y, x)."""
         from .run_kernel import evaluate_run
 
-        run, step = self._runs[index], max(len(axes[2]), LANES)
-        shape = len(axes[0]), self._layers[run.last].shape[1], len(axes[1]), len(axes[2])
-        tile_rows = group_rows = min(len(axes[1]), max(1, TILE_POINTS // step))
-        sums, lattice, lines = NO_FLOATS, np.zeros(4, np.int64), 0
-        stencils: list[Array] = [NO_FLOATS, NO_TABLE] * 3
-        if index:
-            z, y, x = self._all_stencils(index, axes)
-            stride = self._runs[index - 1].stride
-            points: Any = [0.5 + stride * (along.places - MARGIN[stride]) for along in (z, y, x)]
-            before = self._grid(index - 1, points)
-            sums, lattice = before.reshape(-1), np.array(before.shape)
-            ends_z, ends_y = (np.stack([along.low, along.high], axis=1) for along in (z, y))
-            stencils = [z.matrix.reshape(-1), ends_z, y.matrix.reshape(-1), ends_y, *_in_vectors(x)]
-            share = GROUP_FLOATS // (before.shape[1] * step) / len(y.places)
-            group_rows = max(1, int(share * len(axes[1])) // tile_rows) * tile_rows
-            groups = [slice(at, at + group_rows) for at in range(0, len(axes[1]), group_rows)]
-            lines = max(int(y.high[group].max() - y.low[group].min()) for group in groups)
-        weights, layers, positions = self._tables(range(run.first + (index > 0), run.last + 1), axes)
-        n_rows = max([*layers[:, 1:3].flat, int(lattice[1])])  # of the inputs or outputs of a layer
-        layer = n_rows * -(-tile_rows * step // LANES) * LANES
-        sizes = layer, layer, lines * int(lattice[1] * lattice[3]), lines * int(lattice[1]) * step
-        places = np.cumsum([0, *(size + LANES for size in sizes)])  # as the last vector may end behind
-        out = np.empty(int(np.prod(shape)) + LANES, np.float32)
+        run, n_per_node, n_nodes = self._runs[index], self._architecture.layers, len(self._nodes)
+        numbers = range(run.first + (index > 0), run.last + 1)
+        levels = {at: at // n_per_node for at in numbers if at % n_per_node == 0 and at < n_per_node * n_nodes}
+        n_outputs = int(self._layers[run.last].shape[1])
+        stride, n_sums = (self._runs[index - 1].stride, self._n_sums(self._runs[index - 1])) if index else (0, 0)
+        sizes = tuple([(*self._layers[at].shape[1:], at in levels) for at in numbers])
+        plan = _plan(tuple([axis.tobytes() for axis in axes]), tuple(self._size), stride, n_sums, sizes, n_outputs)
+        sums = self._grid(index - 1, plan.points).reshape(-1) if index else NO_FLOATS
+        matrices = [self._layers[at][0].T.reshape(-1) for at in numbers]
+        positions = [one[0] for one in self._in_boxes(np.concatenate(axes), plan.axis, levels).values()]
+        out = MEMORY(index, plan.n_out)
         evaluate_run(
-            out, np.array(shape), weights, layers, positions, sums, lattice, stencils[0], stencils[1], stencils[2],
-            stencils[3], stencils[4], stencils[5], tile_rows, group_rows, WORK(int(places[-1])), places,
+            out, plan.shape, np.concatenate([NO_FLOATS, *matrices]), plan.layers,
+            np.concatenate([NO_FLOATS, *positions]), sums, plan.lattice, *plan.stencils[0], *plan.stencils[1],
+            *plan.stencils[2], plan.tile_rows, plan.group_rows, MEMORY(-1, plan.n_work), plan.places,
         )  # fmt: skip
-        return out[:-LANES].reshape(shape)
+        return out[: plan.n_out].reshape(plan.shape)
 
-    def _tables(self, numbers: range, axes: Axes) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-        """Return weights, layers and positions of some layers as the compiled code takes them."""
-        n_per_node = self._architecture.layers
-        levels = {
-            at: at // n_per_node for at in numbers if at % n_per_node == 0 and at // n_per_node < len(self._nodes)
-        }
-        positions = [np.concatenate(along, axis=1)[0] for along in self._positions(axes, levels).values()]
-        place_of = {at: i * sum(map(len, axes)) for i, at in enumerate(levels)}
-        layers, weights, place = [], [], 0
-        for at in numbers:
-            matrix = self._layers[at][0]
-            layers.append((place, *matrix.T.shape, place_of.get(at, -1)))
-            weights.append(matrix.T.reshape(-1))
-            place += matrix.size
-        table = np.array(layers, np.int64).reshape(-1, 4)
-        return np.concatenate([NO_FLOATS, *weights]), table, np.concatenate([NO_FLOATS, *positions])
+
+class Plan(NamedTuple):
+    """What a grid in boxes of a size is evaluated with, whatever the weights and the boxes.
+
+    Attributes
+    ----------
+    points : the grid at which the run before is evaluated.
+    axis : of all coordinates of the grid, z first, their axis.
+    shape, layers, lattice, tile_rows, group_rows, places : as the compiled code takes them.
+    stencils : its weights and ends, or blocks, of z, y and x.
+    n_out, n_work : floats of the result, and of the work.
+    """
+
+    points: list[Array]
+    axis: NDArray[np.int64]
+    shape: NDArray[np.int64]
+    layers: NDArray[np.int64]
+    lattice: NDArray[np.int64]
+    tile_rows: int
+    group_rows: int
+    places: NDArray[np.int64]
+    stencils: list[tuple[NDArray[np.float32], NDArray[np.int64]]]
+    n_out: int
+    n_work: int
+
+
+@lru_cache(maxsize=256)
+def _plan(
+    coordinates: tuple[bytes, ...], box: tuple[int, ...], stride: int, n_sums: int,
+    sizes: tuple[tuple[int, int, bool], ...], n_outputs: int,
+) -> Plan:  # fmt: skip
+    """Plan a run at a grid.
+
+    Parameters
+    ----------
+    coordinates : of the grid along z, y and x, float64, counted from the corner of the box.
+    box : voxels along each axis.
+    stride, n_sums : of the lattice of the run before; 0 for the first run.
+    sizes : outputs and inputs of each layer, and whether it takes positions.
+    n_outputs : of the run.
+    """
+    axes = [np.frombuffer(along) for along in coordinates]
+    counts = [len(axis) for axis in axes]
+    shape = counts[0], n_outputs, counts[1], counts[2]
+    step = max(counts[2], LANES)
+    tile_rows = group_rows = min(counts[1], max(1, TILE_POINTS // step))
+    lattice, lines = np.zeros(4, np.int64), 0
+    points: list[Array] = []
+    stencils = [(NO_FLOATS, NO_TABLE)] * 3
+    if stride:
+        z, y, x = (stencil(along, size, stride) for along, size in zip(axes, box, strict=True))
+        points = [(along.places - MARGIN[stride]) * float(stride) + 0.5 for along in (z, y, x)]
+        lattice = np.array([len(z.places), n_sums, len(y.places), len(x.places)])
+        stencils = [(one.matrix.reshape(-1), np.stack([one.low, one.high], axis=1)) for one in (z, y)]
+        stencils.append(_in_vectors(x))
+        share = GROUP_FLOATS // (n_sums * step) / len(y.places)
+        group_rows = max(1, int(share * counts[1])) // tile_rows * tile_rows or tile_rows
+        groups = [slice(at, at + group_rows) for at in range(0, counts[1], group_rows)]
+        lines = max(int(y.high[group].max() - y.low[group].min()) for group in groups)
+    layers, weight, position = [], 0, 0
+    for outputs, inputs, takes_positions in sizes:
+        layers.append((weight, inputs, outputs, position if takes_positions else -1))
+        weight += inputs * outputs
+        position += sum(counts) * takes_positions
+    widest = max([n_sums, *(max(size[:2]) for size in sizes)])
+    layer = widest * (tile_rows * step + 3 * LANES)
+    work = layer, layer, lines * n_sums * int(lattice[3]), lines * n_sums * step
+    places = np.cumsum([0, *(size + LANES for size in work)])  # as the last vector may end behind
+    return Plan(
+        points, np.repeat(np.arange(3), counts), np.array(shape), np.array(layers, np.int64).reshape(-1, 4), lattice,
+        tile_rows, group_rows, places, stencils, math.prod(shape), int(places[-1]),
+    )  # fmt: skip
 
 
 def _in_vectors(along: Stencil) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

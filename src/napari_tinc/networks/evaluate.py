@@ -134,10 +134,11 @@ class Network:
             plane_axis, kept = (thinnest, planes) if thin else (0, None)
             local = [axis[along] - at for axis, along, at in zip(axes, batch.places[0], batch.corners[0], strict=True)]
             kind = kinds[len(batch.leaves) == 1 and math.prod(map(len, local)) >= LEAST_COMPILED]
-            for tile, values in kind(self.architecture, layers, nodes, runs, plane_axis, kept).tiles(local):
+            path = kind(self.architecture, layers, nodes, runs, plane_axis, kept)
+            for tile, values in path.tiles(local):
                 check()
                 if corrected:
-                    values = (values * gain[:, None, None, None] + offset[:, None, None, None]).astype(np.float32)
+                    values = path.corrected(values, gain, offset)
                 for place, part in zip(batch.places, finish(values), strict=True):
                     out[place][tile] = part
 

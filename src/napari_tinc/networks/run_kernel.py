@@ -9,15 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import LANES, compiled
-from .vector_code import (
-    combine_1_sines,
-    combine_4,
-    combine_4_sines,
-    copy_floats,
-    fill_vectors,
-    multiply,
-    multiply_sines,
-)
+from .line_code import combine_1_sines, combine_4, combine_4_sines, copy_floats, fill_vectors
+from .vector_code import multiply, multiply_sines
 
 Numbers = NDArray[np.float32]
 Table = NDArray[np.int64]
@@ -71,7 +64,8 @@ def evaluate_run(
                     )  # fmt: skip
             for y in range(group, group_end, tile_rows):
                 n_rows = min(tile_rows, group_end - y)
-                row = (n_rows * step + LANES - 1) // LANES * LANES
+                count = ((n_rows - 1) * step + LANES - 1) // LANES * LANES + (step + LANES - 1) // LANES * LANES
+                row = count // LANES // 2 * 2 * LANES + LANES  # an odd number of vectors: all rows fit into a cache
                 x, n = places[0], n_sums
                 if n_sums:
                     _mix_rows(
@@ -80,12 +74,12 @@ def evaluate_run(
                     )  # fmt: skip
                 for layer in range(n_layers):
                     at, n_inputs, width, place = layers[layer]
-                    _add_inputs(work, x + n * row, row, step, size, positions, place, z, y, n_rows)
+                    _add_inputs(work, x + n * row, row, count, step, size, positions, place, z, y, n_rows)
                     into = places[(layer + 1) % 2]
                     if layer < n_layers - 1:
-                        multiply_sines(width, row, n_inputs, work, into, row, weights, at, 1, width, work, x, row)
+                        multiply_sines(width, count, n_inputs, work, into, row, weights, at, 1, width, work, x, row)
                     else:
-                        multiply(width, row, n_inputs, work, into, row, weights, at, 1, width, work, x, row)
+                        multiply(width, count, n_inputs, work, into, row, weights, at, 1, width, work, x, row)
                     x, n = into, width
                 for f in range(n_outputs):
                     for r in range(n_rows):
@@ -101,15 +95,17 @@ def _mix_planes(
     n_planes, n_sums, n_rows, n_columns = lattice
     count, plane = (high - low) * n_columns, n_sums * n_rows * n_columns
     first, n = ends[z, 0], ends[z, 1] - ends[z, 0]
+    source, weight = first * plane + low * n_columns, z * n_planes + first
+    if n == 4:  # What whole vectors write behind a block is written anew with the next.
+        combine_4(n_sums, count, work, into, count, weights, weight, sums, source, plane, n_rows * n_columns)
+        return
+    whole = (count + LANES - 1) // LANES * LANES
     for f in range(n_sums):
-        to, source = into + f * count, first * plane + (f * n_rows + low) * n_columns
+        to, at = into + f * count, source + f * n_rows * n_columns
         if n == 1:
-            copy_floats(count, work, to, sums, source)
-        elif n == 4:
-            combine_4(count, work, to, weights, z * n_planes + first, sums, source, plane)
+            copy_floats(count, work, to, sums, at)
         else:
-            whole = (count + LANES - 1) // LANES * LANES
-            multiply(1, whole, n, work, to, 0, weights, z * n_planes + first, 0, 1, sums, source, plane)
+            multiply(1, whole, n, work, to, 0, weights, weight, 0, 1, sums, at, plane)
 
 
 @compiled
@@ -118,33 +114,43 @@ def _mix_rows(
     n_rows: int, n_places: int, into: int, row: int, sines: bool,
 ) -> None:  # fmt: skip
     """Interpolate rows of a tile, and take their sines: (sums, points)."""
-    whole = (step + LANES - 1) // LANES * LANES
-    for f in range(n_sums):
-        for r in range(n_rows):  # What whole vectors write behind a row is written anew with the next.
-            first, n = ends[y + r, 0], ends[y + r, 1] - ends[y + r, 0]
-            to, at, weight = into + f * row + r * step, source + (f * n_lines + first - low) * step, (y + r) * n_places
-            if sines and n == 4:
-                combine_4_sines(step, work, to, weights, weight + first, work, at, step)
-            elif sines and n == 1:
-                combine_1_sines(step, work, to, weights, weight + first, work, at, step)
-            elif sines:
-                multiply_sines(1, whole, n, work, to, 0, weights, weight + first, 0, 1, work, at, step)
-            else:
-                multiply(1, whole, n, work, to, 0, weights, weight + first, 0, 1, work, at, step)
+    whole, block = (step + LANES - 1) // LANES * LANES, n_lines * step
+    for r in range(n_rows):  # What whole vectors write behind a row is written anew with the next.
+        first, n = ends[y + r, 0], ends[y + r, 1] - ends[y + r, 0]
+        to, at, weight = into + r * step, source + (first - low) * step, (y + r) * n_places + first
+        if sines and n == 4:
+            combine_4_sines(n_sums, step, work, to, row, weights, weight, work, at, step, block)
+        elif sines and n == 1:
+            combine_1_sines(n_sums, step, work, to, row, weights, weight, work, at, step, block)
+        else:
+            for f in range(n_sums):
+                if sines:
+                    multiply_sines(
+                        1, whole, n, work, to + f * row, 0, weights, weight, 0, 1, work, at + f * block, step
+                    )
+                else:
+                    multiply(1, whole, n, work, to + f * row, 0, weights, weight, 0, 1, work, at + f * block, step)
 
 
 @compiled
 def _add_inputs(
-    work: Numbers, at: int, row: int, step: int, size: Table, positions: Numbers, place: int, z: int, y: int,
-    n_rows: int,
+    work: Numbers, at: int, row: int, count: int, step: int, size: Table, positions: Numbers, place: int, z: int,
+    y: int, n_rows: int,
 ) -> None:  # fmt: skip
     """Put positions, if a layer takes any, and ones behind the features of a tile."""
     if place >= 0:
         n_z, _, n_y, n_x = size
-        fill_vectors(row, work, at, positions[place + z])
+        fill_vectors(count, work, at, positions[place + z])
         for r in range(n_rows):
             fill_vectors(step, work, at + row + r * step, positions[place + n_z + y + r])
         for r in range(n_rows):
             copy_floats(n_x, work, at + 2 * row + r * step, positions, place + n_z + n_y)
         at += 3 * row
-    fill_vectors(row, work, at, np.float32(1))
+    fill_vectors(count, work, at, np.float32(1))
+
+
+@compiled
+def correct(values: Numbers, gain: float, offset: float) -> None:
+    """Multiply values with a gain and add an offset, in place, with a single rounding to float32."""
+    for i in range(len(values)):
+        values[i] = np.float32(values[i] * gain + offset)
