@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
+LANES = 16  # Floats in a vector: a register of AVX-512, two of AVX2.
 _LOCK = threading.RLock()  # Two threads that call a function first compile it once.
 
 

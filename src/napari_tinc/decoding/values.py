@@ -271,7 +271,7 @@ class VoxelDecoder:
             corner = np.zeros(3) if part is None else contents.start[box]
             put(place, part, [axis[along] - low for axis, along, low in zip(axes, place, corner, strict=True)], threads)
 
-        if threads > 1:
+        if threads > 1 or len(jobs) == 1:
             for job in jobs:
                 work(job)
             return

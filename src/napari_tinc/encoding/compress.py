@@ -21,6 +21,7 @@ from ..errors import Cancelled
 from ..events import Finished, Planned, Preview, Progress
 from ..format import limits
 from ..io.read_options import say
+from ..networks.compiled_path import COMPILED_CODE
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
 from ..training.task import Settings
@@ -284,6 +285,8 @@ def _job_events(
     """Yield the plan and the events of a job; remove its journal when the file is finished."""
     yield planned
     resources.keep_freed_memory()
+    if not job.settings.without_networks:
+        COMPILED_CODE.use()
     if not all(map(is_kept, _compiled_functions(job.settings))):
         yield Progress("preparing", 0, 1, 0.0, math.nan, math.nan, math.nan, None)
     try:
@@ -299,9 +302,10 @@ def _job_events(
 def _compiled_functions(settings: Settings) -> list[Callable[..., object]]:
     """Return a function of each kind of code that a job runs; its first call on a computer takes seconds."""
     from ..bounded.kernels import predict
-    from ..training.updates import update_parameters  # imports numba; every device needs it
+    from ..networks.run_kernel import evaluate_run  # imports numba; every device needs it
+    from ..training.updates import update_parameters
 
-    networks: list[Callable[..., object]] = [] if settings.without_networks else [update_parameters]
+    networks: list[Callable[..., object]] = [] if settings.without_networks else [update_parameters, evaluate_run]
     return networks if settings.method == "networks" else [*networks, predict]
 
 

@@ -26,6 +26,7 @@ from ..format.metadata import with_json
 from ..format.quality import pack_errors
 from ..metrics import part_errors, quality_fields
 from ..networks.calibration import fit_corrections
+from ..networks.compiled_path import COMPILED_CODE
 from ..networks.values import normalise, to_values
 from ..octree import box_slices
 
@@ -85,6 +86,7 @@ def recalibrate(volume: TincVolume, original: ArrayLike) -> TincVolume:
         raise ValueError(f"shapes differ: original {original.shape}, compressed volume {volume.shape}")
     if original.dtype.kind not in "iuf" or not np.isfinite(original).all():
         raise ValueError("original holds values that are not finite real numbers and cannot be calibrated against")
+    COMPILED_CODE.use()
     flat = original.reshape(-1, *original.shape[-3:])
     decoded = np.empty(flat.shape, volume.dtype)
 

@@ -26,6 +26,7 @@ BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no m
 MOST_LEAVES = 8  # and no more leaves: of few points far from each other, lattices have 64 times as many.
 MOST_PLANS = 16  # The layers of so many kinds of slices are kept at a time.
 THIN = 4  # Requests of at most so many points along an axis keep planes of lattices.
+LEAST_COMPILED = 2**12  # A leaf of fewer points is left to NumPy: compiled code has more to prepare.
 
 
 Layers = tuple[list[NDArray[np.int64]], list[Array]]  # Nodes and layers as a path takes them.
@@ -118,6 +119,7 @@ class Network:
         thinnest = int(np.argmin(out.shape))
         thin = out.shape[thinnest] <= THIN
         threads = 1 if out.size <= 4 * TILE else threads or cpu_count()
+        kinds = _kinds_of_paths(0 if thin else out.size)
 
         def work(job: tuple[Batch, Layers]) -> None:
             """Evaluate leaves that are alike."""
@@ -130,12 +132,13 @@ class Network:
             corrected = (gain != 1).any() or offset.any()
             runs = runs_of(self.architecture.lattice if lattice is None else lattice, len(layers) - 1)
             plane_axis, kept = (thinnest, planes) if thin else (0, None)
-            path = Path(self.architecture, layers, nodes, runs, plane_axis, kept)
             local = [axis[along] - at for axis, along, at in zip(axes, batch.places[0], batch.corners[0], strict=True)]
+            kind = kinds[len(batch.leaves) == 1 and math.prod(map(len, local)) >= LEAST_COMPILED]
+            path = kind(self.architecture, layers, nodes, runs, plane_axis, kept)
             for tile, values in path.tiles(local):
                 check()
                 if corrected:
-                    values = (values * gain[:, None, None, None] + offset[:, None, None, None]).astype(np.float32)
+                    values = path.corrected(values, gain, offset)
                 for place, part in zip(batch.places, finish(values), strict=True):
                     out[place][tile] = part
 
@@ -218,3 +221,12 @@ class Network:
             layers += [layer[alike] for layer in self._layers[index]]
         layers.append(self._heads[index][architecture.groups[index].head_rows.searchsorted(rows)])
         return nodes, layers
+
+
+def _kinds_of_paths(n_points: int) -> tuple[type[Path], type[Path]]:
+    """Return what evaluates leaves of few points and of many, where there are so many points in all."""
+    if n_points < LEAST_COMPILED:
+        return Path, Path
+    from .compiled_path import COMPILED_CODE, CompiledPath
+
+    return Path, CompiledPath if COMPILED_CODE.pays(n_points) else Path

@@ -63,6 +63,12 @@ class Path:
                 place = [slice(t.start + p.start, t.stop + p.start) for t, p in zip(tile, patch, strict=True)]
                 yield tuple(place), values
 
+    @staticmethod
+    def corrected(values: NDArray[np.float32], gain: Array, offset: Array) -> NDArray[np.float32]:
+        """Return outputs (heads, z, y, x) times gains, plus offsets, of the heads. The outputs may be overwritten."""
+        factors, summands = (one[:, None, None, None] for one in (gain, offset))
+        return (values * factors + summands).astype(np.float32)
+
     def _patches(self, axes: Axes) -> Iterator[Tile]:
         """Cut a grid across the axis of planes, so that products of interpolation are small."""
         edges = [len(along) for along in axes]
@@ -70,7 +76,7 @@ class Path:
             along = axes[axis]
             sparse = along[-1] - along[0] > self._runs[-2].stride * len(along)
             edges[axis] = min(edges[axis], SPARSE_EDGE if sparse else EDGE)
-        yield from itertools.product(*map(_cut_slice, [slice(0, len(along)) for along in axes], edges))
+        yield from itertools.product(*map(cut_slice, [slice(0, len(along)) for along in axes], edges))
 
     def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, Array]]:
         """Evaluate a run at a grid; yield tiles and their sums, (outputs x heads, z, y, x), valid until the next."""
@@ -95,7 +101,7 @@ class Path:
         if stencils:
             edges = [len(axes[axis]) if axis != self._order[0] else edges[axis] for axis in range(3)]
         for slab, fill in self._slabs(index, axes, stencils):
-            for tile in itertools.product(*map(_cut_slice, slab, edges)):
+            for tile in itertools.product(*map(cut_slice, slab, edges)):
                 sums = self._evaluate_tile(run, layers, sizes, positions, tile, fill)
                 yield tile, in_order(sums, stencils) if stencils else sums
 
@@ -103,13 +109,18 @@ class Path:
         """Return the positions in the nodes of some levels along each axis, float32 (heads, points)."""
         if not levels:
             return {}
-        all_points, ends = np.concatenate(axes), np.cumsum([len(along) for along in axes])[:-1]
-        axis = np.repeat(np.arange(3), [len(along) for along in axes])
+        counts = [len(along) for along in axes]
+        in_boxes = self._in_boxes(np.concatenate(axes), np.repeat(np.arange(3), counts), levels)
+        return {at: np.split(in_box, np.cumsum(counts)[:-1], axis=1) for at, in_box in in_boxes.items()}
+
+    def _in_boxes(
+        self, points: NDArray[np.float64], axis: NDArray[np.int64], levels: dict[int, int]
+    ) -> dict[int, NDArray[np.float32]]:
+        """Return the positions of coordinates along some axes in the nodes of some levels, float32 (heads, points)."""
         positions = {}
         for at, level in levels.items():
             corner = self._start - self._architecture.centre(self._nodes[level])  # the longest edge spans [-1, 1]
-            in_box = ((all_points + corner[:, axis]) * self._architecture.scale[level]).astype(np.float32)
-            positions[at] = np.split(in_box, ends, axis=1)
+            positions[at] = ((points + corner[:, axis]) * self._architecture.scale[level]).astype(np.float32)
         return positions
 
     def _stencils(self, index: int, axes: Axes) -> list[Stencil]:
@@ -134,7 +145,7 @@ class Path:
         planes, rows, columns = (stencils[axis] for axis in self._order)
         size = self._n_sums(before) * len(rows.places) * len(columns.places)
         n_planes = max(1, max(1, SLAB // size) * before.stride // self._runs[index].stride)
-        for along in _cut_slice(slab[self._order[0]], n_planes):
+        for along in cut_slice(slab[self._order[0]], n_planes):
             needed, _ = planes.part(along)
             sums = self._sums(index - 1, [planes.places[needed], rows.places, columns.places])
             slab[self._order[0]] = along
@@ -230,7 +241,7 @@ def interpolate(sums: Array, weights: Array, rows: Stencil, columns: Stencil, ou
     if weights.shape != (1, 1):  # else the plane is one of the lattice
         mixed = BUFFERS(2, n_points, n_sums, n_rows, n_columns)
         flat, into = sums.reshape(n_planes, -1), mixed.reshape(n_points, -1)
-        for part in _cut_slice(slice(0, flat.shape[1]), BLOCK_PRODUCTS // weights.size):
+        for part in cut_slice(slice(0, flat.shape[1]), BLOCK_PRODUCTS // weights.size):
             np.matmul(weights, flat[:, part], out=into[:, part])
     half = BUFFERS(3, n_points, n_sums, n_rows, len(columns.order))
     n, first = columns.n_copied, columns.first_copied
@@ -275,6 +286,6 @@ def first_sines(layer: Array, positions: list[Array], out: Array) -> None:
     np.matmul(factors_a, factors_b, out=out.reshape(len(out), a.shape[1], b.shape[1]))
 
 
-def _cut_slice(along: slice, size: int) -> list[slice]:
+def cut_slice(along: slice, size: int) -> list[slice]:
     """Cut a slice into slices of ``size``."""
     return [slice(at, min(at + size, along.stop)) for at in range(along.start, along.stop, size)]

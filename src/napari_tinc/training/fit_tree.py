@@ -22,6 +22,7 @@ from ..format import networks_file
 from ..format.networks_file import NetworksHeader, WeightsFormat
 from ..networks.architecture import Architecture
 from ..networks.calibration import Corrections
+from ..networks.compiled_path import COMPILED_CODE
 from ..networks.scalars import Scalars
 from ..networks.values import normalise, to_values
 from ..networks.weights import architecture_of, to_network
@@ -65,6 +66,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     if not header.std_q:  # a constant volume needs no network
         yield from pack_tree(task, header, Scalars.none(), None, np.zeros(volume.shape, np.float32), began)
         return
+    COMPILED_CODE.use()
     normalised = normalise(volume, header)
     beneath = 0.0  # mean squared error of the background
     if task.background is not None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
-from .layout import LANES
+from ..compiled import LANES, compiled
+from ..networks.vector_code import add_product, multiply
 from .products import Numbers, apply_slopes, fill, sines
-from .vector_code import add_product, multiply
 
 Table = NDArray[np.int64]
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiled import LANES
 from ..networks.architecture import Architecture
 
-LANES = 16  # Floats in a vector: a register of AVX-512, two of AVX2.
 MOST_COLUMNS = 512  # Larger tiles save nothing.
 LEAST_COLUMNS = 64  # Smaller tiles spend more time on sums than on products.
 CACHE_FLOATS = 2**17  # A tile takes about this many floats, half of a core's second cache.

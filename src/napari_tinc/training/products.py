@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled
-from .layout import LANES
-from .vector_code import scale_and_transpose, sine_and_slope
+from ..compiled import LANES, compiled
+from ..networks.vector_code import scale_and_transpose, sine_and_slope
 
 Numbers = NDArray[np.float32]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled, compiled_fast
-from .layout import LANES
+from ..compiled import LANES, compiled, compiled_fast
+from ..networks.vector_code import multiply
 from .products import Numbers, fill
-from .vector_code import multiply
 
 Doubles = NDArray[np.float64]
 Table = NDArray[np.int64]

@@ -18,10 +18,10 @@ import numba
 from llvmlite import binding, ir
 from numba import extending, types
 
-from .layout import LANES
+from ..compiled import LANES
 
-_FLOAT, _INDEX, _PLACE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
-_VECTOR = ir.VectorType(_FLOAT, LANES)
+_FLOAT, INDEX, _PLACE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+VECTOR = ir.VectorType(_FLOAT, LANES)
 
 
 def _has_long_vectors() -> bool:
@@ -41,45 +41,48 @@ MOST_ROWS = 8 if _has_long_vectors() else 6  # A block of a product has at most 
 MOST_VECTORS = 2 if _has_long_vectors() else 1  # and so many vectors along them.
 
 
-def _emitted(function: Callable[..., Any]) -> Any:
+def emitted(function: Callable[..., Any]) -> Any:
     """Return what compiled functions call, of a function that returns its signature and what emits its code."""
     return extending.intrinsic(function)
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
+def pointer_to(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
     """Emit the address of an item of a one-dimensional array."""
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
 
 
-def _load(builder: Any, pointer: Any, at: Any) -> Any:
+def load(builder: Any, pointer: Any, at: Any) -> Any:
     """Emit the loading of a vector from ``at`` floats after a pointer."""
-    place = builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer())
+    place = builder.bitcast(builder.gep(pointer, [at]), VECTOR.as_pointer())
     return builder.load(place, align=4)
 
 
-def _store(builder: Any, vector: Any, pointer: Any, at: Any) -> None:
+def store(builder: Any, vector: Any, pointer: Any, at: Any) -> None:
     """Emit the storing of a vector ``at`` floats after a pointer."""
-    builder.store(vector, builder.bitcast(builder.gep(pointer, [at]), _VECTOR.as_pointer()), align=4)
+    builder.store(vector, builder.bitcast(builder.gep(pointer, [at]), VECTOR.as_pointer()), align=4)
 
 
-def _call(builder: Any, name: str, *arguments: Any) -> Any:
+def call(builder: Any, name: str, *arguments: Any) -> Any:
     """Emit a call of one of LLVM's own functions for vectors."""
     name, known = f"llvm.{name}.v{LANES}f32", builder.module.globals
     if name not in known:
-        ir.Function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR] * len(arguments)), name)
+        ir.Function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * len(arguments)), name)
     return builder.call(known[name], arguments)
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def splat(builder: Any, value: Any) -> Any:
     """Emit a vector all of whose floats are a value."""
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(_PLACE, 0))
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), value, ir.Constant(_PLACE, 0))
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_PLACE, LANES), [0] * LANES))
 
 
-def _product(adds: bool) -> Any:
-    """Return what compiled functions call for a product of two matrices, which is added to ``out`` or replaces it."""
+def _product(kind: str) -> Any:
+    """Return what compiled functions call for a product of two matrices.
 
-    @_emitted
+    It, or its "sine", replaces what is in ``out``, or it is added ("add").
+    """
+
+    @emitted
     def product(
         typing: Any, rows: Any, columns: Any, n: Any, out: Any, out_at: Any, out_row: Any,
         a: Any, a_at: Any, a_row: Any, a_next: Any, b: Any, b_at: Any, b_row: Any,
@@ -91,16 +94,16 @@ def _product(adds: bool) -> Any:
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             rows, columns, n, out, out_at, out_row, a, a_at, a_row, a_next, b, b_at, b_row = values
-            out = _pointer(context, builder, signature.args[3], out, out_at)
-            a = _pointer(context, builder, signature.args[6], a, a_at)
-            b = _pointer(context, builder, signature.args[10], b, b_at)
-            name = f"napari_tinc.{'add' if adds else 'set'}.{is_one[0]:d}{is_one[1]:d}"
+            out = pointer_to(context, builder, signature.args[3], out, out_at)
+            a = pointer_to(context, builder, signature.args[6], a, a_at)
+            b = pointer_to(context, builder, signature.args[10], b, b_at)
+            name = f"napari_tinc.{kind}.{is_one[0]:d}{is_one[1]:d}"
 
             def emit_once(inside: Any, values: Sequence[Any]) -> None:
                 steps = [one if known else step for known, step in zip(is_one, values[6:8], strict=True)]
-                _emit_blocks(inside, adds, *values[:6], *steps, *values[8:])
+                _emit_blocks(inside, kind, *values[:6], *steps, *values[8:])
 
-            one = ir.Constant(_INDEX, 1)
+            one = ir.Constant(INDEX, 1)
             _call_once_emitted(builder, name, emit_once, [rows, columns, n, out, out_row, a, a_row, a_next, b, b_row])
             return context.get_dummy_value()
 
@@ -109,14 +112,16 @@ def _product(adds: bool) -> Any:
     return product
 
 
-multiply = _product(adds=False)
+multiply = _product("set")
 """Compute ``out[r, c] = sum over k < n of a[r, k] b[k, c]``.
 
 Called with rows, columns (whole vectors) and n (at least 1), and of each matrix the flat float32 array, the place of
 the first number, and the distance of rows; of ``a`` then the distance of columns.
 """
-add_product = _product(adds=True)
+add_product = _product("add")
 """Add to ``out`` what :data:`multiply` would set it to."""
+multiply_sines = _product("sine")
+"""Set ``out`` to the sines of what :data:`multiply` would set it to."""
 
 
 def _call_once_emitted(
@@ -135,30 +140,30 @@ def _call_once_emitted(
 
 
 @contextmanager
-def _loop(builder: Any, stop: Any, step: int) -> Iterator[Any]:
+def loop_to(builder: Any, stop: Any, step: int) -> Iterator[Any]:
     """Emit a loop from 0 to ``stop``, which is above 0, around what is emitted inside; gives its index."""
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("loop.end")
     builder.branch(loop)
     builder.position_at_end(loop)
-    index = builder.phi(_INDEX)
-    index.add_incoming(ir.Constant(_INDEX, 0), before)
+    index = builder.phi(INDEX)
+    index.add_incoming(ir.Constant(INDEX, 0), before)
     yield index
-    following = builder.add(index, ir.Constant(_INDEX, step))
+    following = builder.add(index, ir.Constant(INDEX, step))
     index.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
     builder.position_at_end(after)
 
 
 def _emit_blocks(
-    builder: Any, adds: bool, rows: Any, columns: Any, n: Any, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
+    builder: Any, kind: str, rows: Any, columns: Any, n: Any, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
     b: Any, b_row: Any,
 ) -> None:  # fmt: skip
     """Emit loops over blocks of a product: columns outside, as those of ``b`` then stay in the nearest cache."""
-    most = ir.Constant(_INDEX, MOST_ROWS)
-    with _loop(builder, columns, MOST_VECTORS * LANES) as c, _loop(builder, rows, MOST_ROWS) as r:
+    most = ir.Constant(INDEX, MOST_ROWS)
+    with loop_to(builder, columns, MOST_VECTORS * LANES) as c, loop_to(builder, rows, MOST_ROWS) as r:
         remaining = builder.sub(rows, r)
         count = builder.select(builder.icmp_signed("<", remaining, most), remaining, most)
-        is_narrow = builder.icmp_signed("<", builder.sub(columns, c), ir.Constant(_INDEX, MOST_VECTORS * LANES))
+        is_narrow = builder.icmp_signed("<", builder.sub(columns, c), ir.Constant(INDEX, MOST_VECTORS * LANES))
         into = builder.gep(out, [builder.add(builder.mul(r, out_row), c)])
         left, right = builder.gep(a, [builder.mul(r, a_row)]), builder.gep(b, [c])
         after = builder.append_basic_block("block.end")
@@ -166,37 +171,37 @@ def _emit_blocks(
         for vectors, first in {1: 0, MOST_VECTORS: MOST_ROWS}.items():
             for case in range(1, MOST_ROWS + 1):
                 block = builder.append_basic_block(f"block.{case}.{vectors}")
-                chosen.add_case(ir.Constant(_INDEX, case + first), block)
+                chosen.add_case(ir.Constant(INDEX, case + first), block)
                 builder.position_at_end(block)
-                _emit_product(builder, case, vectors, adds, into, out_row, left, a_row, a_next, right, b_row, n)
+                _emit_product(builder, case, vectors, kind, into, out_row, left, a_row, a_next, right, b_row, n)
                 builder.branch(after)
         builder.position_at_end(after)
 
 
 def _emit_product(
-    builder: Any, rows: int, vectors: int, adds: bool, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
+    builder: Any, rows: int, vectors: int, kind: str, out: Any, out_row: Any, a: Any, a_row: Any, a_next: Any,
     b: Any, b_row: Any, n: Any,
 ) -> None:  # fmt: skip
     """Emit a loop over k that keeps all sums of a block in registers."""
-    number = [ir.Constant(_INDEX, i) for i in range(max(rows, vectors * LANES) + 1)]
+    number = [ir.Constant(INDEX, i) for i in range(max(rows, vectors * LANES) + 1)]
     into = [builder.gep(out, [builder.mul(out_row, number[r])]) for r in range(rows)]
     from_row = [builder.gep(a, [builder.mul(a_row, number[r])]) for r in range(rows)]
     places = [(r, v) for r in range(rows) for v in range(vectors)]
-    nothing = ir.Constant(_VECTOR, [0.0] * LANES)
-    begin = [_load(builder, into[r], number[v * LANES]) if adds else nothing for r, v in places]
+    nothing = ir.Constant(VECTOR, [0.0] * LANES)
+    begin = [load(builder, into[r], number[v * LANES]) if kind == "add" else nothing for r, v in places]
     before = builder.block
     loop, after = builder.append_basic_block("k"), builder.append_basic_block("k.end")
     builder.branch(loop)
     builder.position_at_end(loop)
-    k = builder.phi(_INDEX)
+    k = builder.phi(INDEX)
     k.add_incoming(number[0], before)
-    sums = [builder.phi(_VECTOR) for _ in places]
+    sums = [builder.phi(VECTOR) for _ in places]
     line = builder.gep(b, [builder.mul(k, b_row)])
-    columns = [_load(builder, line, number[v * LANES]) for v in range(vectors)]
+    columns = [load(builder, line, number[v * LANES]) for v in range(vectors)]
     along = builder.mul(k, a_next)
-    factors = [_splat(builder, builder.load(builder.gep(row, [along]))) for row in from_row]
+    factors = [splat(builder, builder.load(builder.gep(row, [along]))) for row in from_row]
     grown = [
-        _call(builder, "fmuladd", factors[r], columns[v], total) for (r, v), total in zip(places, sums, strict=True)
+        call(builder, "fmuladd", factors[r], columns[v], total) for (r, v), total in zip(places, sums, strict=True)
     ]
     following = builder.add(k, number[1])
     k.add_incoming(following, loop)
@@ -206,10 +211,10 @@ def _emit_product(
     builder.cbranch(builder.icmp_signed("<", following, n), loop, after)
     builder.position_at_end(after)
     for (r, v), value in zip(places, grown, strict=True):
-        _store(builder, value, into[r], number[v * LANES])
+        store(builder, sine_of(builder, value) if kind == "sine" else value, into[r], number[v * LANES])
 
 
-@_emitted
+@emitted
 def scale_and_transpose(
     typing: Any, d: Any, d_at: Any, d_row: Any, slope: Any, slope_at: Any, slope_row: Any, turned: Any, turned_at: Any,
     turned_row: Any,
@@ -224,15 +229,15 @@ def scale_and_transpose(
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         d, d_at, d_row, slope, slope_at, slope_row, turned, turned_at, turned_row = values
-        d = _pointer(context, builder, signature.args[0], d, d_at)
-        slope = _pointer(context, builder, signature.args[3], slope, slope_at)
-        turned = _pointer(context, builder, signature.args[6], turned, turned_at)
+        d = pointer_to(context, builder, signature.args[0], d, d_at)
+        slope = pointer_to(context, builder, signature.args[3], slope, slope_at)
+        turned = pointer_to(context, builder, signature.args[6], turned, turned_at)
         rows = []
         for r in range(LANES):
-            number = ir.Constant(_INDEX, r)
+            number = ir.Constant(INDEX, r)
             at = builder.mul(d_row, number)
-            row = builder.fmul(_load(builder, d, at), _load(builder, slope, builder.mul(slope_row, number)))
-            _store(builder, row, d, at)
+            row = builder.fmul(load(builder, d, at), load(builder, slope, builder.mul(slope_row, number)))
+            store(builder, row, d, at)
             rows.append(row)
         half = LANES // 2
         while half:  # exchange the off-diagonal squares of this size, inside all squares of twice the size
@@ -245,7 +250,7 @@ def scale_and_transpose(
                     rows[r], rows[r + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
             half //= 2
         for r, row in enumerate(rows):
-            _store(builder, row, turned, builder.mul(turned_row, ir.Constant(_INDEX, r)))
+            store(builder, row, turned, builder.mul(turned_row, ir.Constant(INDEX, r)))
         return context.get_dummy_value()
 
     return signature, emit
@@ -257,40 +262,68 @@ COSINE = (-2.619248391511064e-07, 2.4769240553723648e-05, -0.0013888567918911576
 PI = (3.140625, 0.0009676535846665502)  # Its first digits, of which multiples are exact, and the rest.
 
 
-@_emitted
-def sine_and_slope(typing: Any, x: Any, x_at: Any, slope: Any, slope_at: Any) -> Any:
-    """Compute ``slope = cos(x)`` and ``x = sin(x)`` for the vectors at a place of each flat float32 array.
+def _number(value: float) -> Any:
+    """Return a vector all of whose floats are a number."""
+    return ir.Constant(VECTOR, [value] * LANES)
+
+
+def _polynomial(builder: Any, coefficients: tuple[float, ...], q: Any) -> Any:
+    """Emit the value of a polynomial."""
+    total = _number(coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = call(builder, "fmuladd", total, q, _number(coefficient))
+    return total
+
+
+def _reduced(builder: Any, angle: Any) -> tuple[Any, Any, Any]:
+    """Emit the sign of an angle's sine and cosine, with the angle that differs by a multiple of pi, and its square.
 
     An angle is brought to [-pi / 2, pi / 2] by a whole multiple of pi, the sign of which follows from its last bit.
     """
+    k = call(builder, "floor", call(builder, "fmuladd", angle, _number(1 / math.pi), _number(0.5)))
+    r = call(builder, "fmuladd", k, _number(-PI[0]), angle)
+    r = call(builder, "fmuladd", k, _number(-PI[1]), r)
+    half = builder.fmul(k, _number(0.5))
+    odd = builder.fsub(half, call(builder, "floor", half))
+    return call(builder, "fmuladd", odd, _number(-4.0), _number(1.0)), r, builder.fmul(r, r)
+
+
+def _sine(builder: Any, r: Any, q: Any) -> Any:
+    """Emit the sine of an angle that is reduced, and has a square ``q``."""
+    return call(builder, "fmuladd", builder.fmul(r, q), _polynomial(builder, SINE, q), r)
+
+
+def sine_of(builder: Any, angle: Any) -> Any:
+    """Emit the sine of any angle below 2^22, in fewer instructions than it takes with the cosine.
+
+    Added to 3 * 2^22, an angle in units of pi is rounded to a whole number, whose last bit is that of the sum.
+    """
+    whole = _number(3 * 2.0**22)
+    shifted = call(builder, "fmuladd", angle, _number(1 / math.pi), whole)
+    k = builder.fsub(shifted, whole)
+    r = call(builder, "fmuladd", k, _number(-PI[0]), angle)
+    r = call(builder, "fmuladd", k, _number(-PI[1]), r)
+    bits = ir.VectorType(_PLACE, LANES)
+    sign = builder.shl(builder.bitcast(shifted, bits), ir.Constant(bits, [31] * LANES))
+    sine = builder.bitcast(_sine(builder, r, builder.fmul(r, r)), bits)
+    return builder.bitcast(builder.xor(sine, sign), VECTOR)
+
+
+@emitted
+def sine_and_slope(typing: Any, x: Any, x_at: Any, slope: Any, slope_at: Any) -> Any:
+    """Compute ``slope = cos(x)`` and ``x = sin(x)`` for the vectors at a place of each flat float32 array."""
     signature = types.void(x, types.intp, slope, types.intp)
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        def number(value: float) -> Any:
-            return ir.Constant(_VECTOR, [value] * LANES)
-
-        def polynomial(coefficients: tuple[float, ...], q: Any) -> Any:
-            total = number(coefficients[0])
-            for coefficient in coefficients[1:]:
-                total = _call(builder, "fmuladd", total, q, number(coefficient))
-            return total
-
         x, x_at, slope, slope_at = values
-        x = _pointer(context, builder, signature.args[0], x, x_at)
-        slope = _pointer(context, builder, signature.args[2], slope, slope_at)
-        none = ir.Constant(_INDEX, 0)
-        angle = _load(builder, x, none)
-        k = _call(builder, "floor", _call(builder, "fmuladd", angle, number(1 / math.pi), number(0.5)))
-        r = _call(builder, "fmuladd", k, number(-PI[0]), angle)
-        r = _call(builder, "fmuladd", k, number(-PI[1]), r)
-        half = builder.fmul(k, number(0.5))
-        sign = _call(builder, "fmuladd", builder.fsub(half, _call(builder, "floor", half)), number(-4.0), number(1.0))
-        q = builder.fmul(r, r)
-        sine = _call(builder, "fmuladd", builder.fmul(r, q), polynomial(SINE, q), r)
-        cosine = _call(builder, "fmuladd", q, number(-0.5), number(1.0))
-        cosine = _call(builder, "fmuladd", builder.fmul(q, q), polynomial(COSINE, q), cosine)
-        _store(builder, builder.fmul(sign, sine), x, none)
-        _store(builder, builder.fmul(sign, cosine), slope, none)
+        x = pointer_to(context, builder, signature.args[0], x, x_at)
+        slope = pointer_to(context, builder, signature.args[2], slope, slope_at)
+        none = ir.Constant(INDEX, 0)
+        sign, r, q = _reduced(builder, load(builder, x, none))
+        cosine = call(builder, "fmuladd", q, _number(-0.5), _number(1.0))
+        cosine = call(builder, "fmuladd", builder.fmul(q, q), _polynomial(builder, COSINE, q), cosine)
+        store(builder, builder.fmul(sign, _sine(builder, r, q)), x, none)
+        store(builder, builder.fmul(sign, cosine), slope, none)
         return context.get_dummy_value()
 
     return signature, emit
