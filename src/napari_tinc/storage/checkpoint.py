@@ -27,7 +27,7 @@ import numpy as np
 
 from . import atomic
 
-FORMAT = 3  # Raise it when states change: checkpoints of another format are then ignored, as it is part of every key.
+FORMAT = 2  # Raise it when states change: checkpoints of another format are then ignored, as it is part of every key.
 CHECKPOINT_SECONDS = 15.0  # The state of a training is saved so often: a kill loses no more work than that.
 RESULT_SECONDS = 2.0  # A finished result is saved only if so much work would otherwise be lost.
 MAGIC = b"tinc-job"  # the first bytes of every checkpoint

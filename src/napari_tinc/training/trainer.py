@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ class Fitted:
     updates : optimiser steps so far.
     loss : mean squared error over recent batches.
     steps : the rounding step of every tensor of the architecture.
-    losses : mean squared error in every twentieth of the schedule, 0 in those that were not trained.
+    losses : mean squared error in every twentieth of the schedule, 0 in those that were not trained, or are not known.
     """
 
     vector: NDArray[np.float32]
@@ -92,7 +92,7 @@ class Fitted:
     updates: int
     loss: float
     steps: NDArray[np.float64]
-    losses: NDArray[np.float64]
+    losses: NDArray[np.float64] = field(default_factory=lambda: np.zeros(MARKS))
 
     def state(self) -> State:
         """Return what a journal keeps."""
@@ -103,7 +103,7 @@ class Fitted:
         """Return random parameters, before the first step."""
         nothing = np.zeros(architecture.n_parameters, np.float32)
         steps = np.ones(len(architecture.tensors))
-        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, steps, np.zeros(MARKS))
+        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, steps)
 
 
 def train(
@@ -281,7 +281,8 @@ class _Trainer:
         self.optimizer.restore(state["optimizer"])
         self.rounding.restore(state["rounding"])
         self.sampler.restore(state["sampler"])
-        self.sums[:], self.counts[:] = state["sums"], state["counts"]
+        if "sums" in state:  # which earlier versions did not keep
+            self.sums[:], self.counts[:] = state["sums"], state["counts"]
         for draws, random in zip(self.shards.draws, state["random"], strict=True):
             draws.rng.bit_generator.state = random
         for name in STATE_NUMBERS:
