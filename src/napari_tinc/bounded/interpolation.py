@@ -293,6 +293,8 @@ class _StageTokens:
 def _background(box: Ints, bound: int) -> int:
     """Return a value that exactly fills regions, such as behind a mask; -1 if there is none."""
     part = box[::2, ::2, ::2]
+    if 2 * np.count_nonzero(part[..., 1:] == part[..., :-1]) < MIN_BACKGROUND * part.size:
+        return -1  # no value has as many pairs
     values, counts = np.unique(part, return_counts=True)
     value = int(values[np.argmax(counts)])
     same = part == value

@@ -253,7 +253,7 @@ class ParityStage:
         is_background : whether these are background; else they become what is predicted.
         """
         workers, prediction = self.known.workers, self.predict(weights)
-        coded = np.empty(self.size, np.int64)
+        coded = np.empty(self.size, self.known.values.dtype)
         put = self._placing(prediction, coded, left_out if is_background else None, box, errors)
 
         def classify() -> NDArray[np.uint8]:
@@ -270,7 +270,7 @@ class ParityStage:
                 classes, integers = classes[:n].copy(), integers[:n]
             return StageCode(classes, *tokens_of(integers))
 
-        all_zones = np.zeros(MAX_CLASSES, np.int64) if zones is None else zones
+        all_zones = np.zeros(0, np.int64) if zones is None else zones
         classes_before = np.zeros(self.size, np.uint8) if zones is None else classify()
 
         def work(planes: slice) -> None:
@@ -289,7 +289,7 @@ class ParityStage:
         return workers.later(self.size, code)
 
     def place(
-        self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
+        self, prediction: Ints, coded: Ints, is_background: NDArray[np.bool_] | None, box: Ints,
         errors: Ints | None,
     ) -> None:  # fmt: skip
         """Add the voxels to what is known, and put them and their errors into their places, (z, y, x).
@@ -300,7 +300,7 @@ class ParityStage:
         self._add_placed()
 
     def _placing(
-        self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
+        self, prediction: Ints, coded: Ints, is_background: NDArray[np.bool_] | None, box: Ints,
         errors: Ints | None,
     ) -> Work:  # fmt: skip
         """Return what puts some planes into their places."""

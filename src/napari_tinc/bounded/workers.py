@@ -18,7 +18,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 _THREADS = ContextVar("threads", default=1)  # of the boxes that the calling thread codes
 _POOL: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)  # of the context around
-LEAST_VOXELS = 2**12  # Fewer are not shared: to begin and to end takes as long as their work.
+LEAST_VOXELS = 2**14  # Fewer are not shared: to begin and to end takes as long as their work.
 
 
 @contextmanager
