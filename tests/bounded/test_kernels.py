@@ -21,7 +21,7 @@ from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded import fit_weights, kernels
 from napari_tinc.bounded.entropy import POWERS, Reader, Tables, Writer, categorical
 from napari_tinc.bounded.prediction import edges_of
-from napari_tinc.bounded.workers import LEAST_VOXELS, in_threads, side_by_side
+from napari_tinc.bounded.workers import LEAST_BOX, LEAST_VOXELS, in_threads, side_by_side
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -84,8 +84,8 @@ def waves(shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
 
 @pytest.mark.parametrize(("dtype", "bound", "dead_zone"), [("u2", 0, 0), ("f4", 0.5, 0), ("f4", 0, 0), ("u2", 6, 0.1)])
 def test_threads_make_the_same_bytes(dtype: str, bound: float, dead_zone: float) -> None:
-    volume = waves((60, 50, 64), dtype)
-    assert volume.size // 8 > LEAST_VOXELS  # so that the finest stages are shared
+    volume = waves((90, 80, 75), dtype)
+    assert volume.size > LEAST_BOX and volume.size // 8 > LEAST_VOXELS  # so that the finest stages are shared
     made = []
     for threads in (1, 2, 3):
         with in_threads(threads):

@@ -75,6 +75,7 @@ def encode_and_decode(
     numbers, others = at_the_same_time(
         lambda: encode_numbers(original, bound, taper, dead_zone, check),
         lambda: _other_candidates(original, bound, taper, dead_zone, check),
+        original.size,
     )
     candidates = [numbers, *others]
     if not (bound and dead_zone):

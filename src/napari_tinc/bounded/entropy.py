@@ -175,7 +175,8 @@ class Writer:
 
     def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
         """Append the further bits of integers, those with the fewest bits first."""
-        self._append(streams.push_further_bits, streams.parts_of_bits(n_bits), n_bits, rest)
+        if len(n_bits):
+            self._append(streams.push_further_bits, streams.parts_of_bits(n_bits), n_bits, rest)
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""

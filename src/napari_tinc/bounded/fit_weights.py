@@ -6,6 +6,7 @@ What is fitted need not be the same bits on every machine, as the weights are st
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -27,6 +28,9 @@ FIT_SHARE = 3  # and one of this many,
 LEAST_SAMPLES = 8000  # but at least this many if there are as many.
 FIT_ROUNDS = 3  # Rounds of weighted least squares for the prediction,
 ACTIVITY_ROUNDS = 2  # and for the activity; a third one makes files no smaller.
+MOST_SCRATCH = 4  # Arrays that are kept for the next fits of all threads,
+LARGEST_SCRATCH = 2**20  # each of so many numbers at most.
+_SCRATCH: list[Floats] = []
 BLOCK = 512  # Voxels that are worked on at a time.
 PRODUCT = 64  # Every fourth of so many factors are multiplied before a logarithm is taken, which takes longer.
 
@@ -57,9 +61,10 @@ def fit_weights(
         wanted, np.zeros(0, np.bool_) if counted is None else counted, *stage.layout, n_samples, _random()
     )
     values, errors = known.values.reshape(-1), known.errors.reshape(-1)
-    samples = np.empty((n_terms + n_shells, len(of_runs)), np.float32)
-    target, spread = np.empty((2, len(of_runs)), np.float32)
-    terms, shells = samples[:n_terms], samples[n_terms:]
+    n_rows = n_terms + n_shells + 2
+    scratch = _take_scratch(n_rows * len(of_runs))
+    samples = scratch[: n_rows * len(of_runs)].reshape(n_rows, len(of_runs))
+    terms, shells, target, spread = samples[:n_terms], samples[n_terms:-2], samples[-2], samples[-1]
 
     def sample_terms(some: slice) -> None:
         """Compute the terms of the prediction in some runs."""
@@ -74,6 +79,7 @@ def fit_weights(
     unit, weights = 8.0 * step, np.array(before) / 2**WEIGHT_BITS
     few_bits = 20 * n_terms / count
     if not fit_prediction(terms, target, spread, is_counted, unit, FIT_ROUNDS, few_bits, weights):
+        _give_scratch(scratch)
         return None
     check()
     stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
@@ -87,9 +93,25 @@ def fit_weights(
         )  # fmt: skip
         activity = np.empty(n_shells)
         fit_activity(shells, target, unit, ACTIVITY_ROUNDS, activity)
+        _give_scratch(scratch)
         return np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
 
     return stored, activity_weights
+
+
+def _take_scratch(size: int) -> Floats:
+    """Return an array of at least so many numbers, one that was used before if there is any: new memory takes time."""
+    with suppress(IndexError):
+        scratch = _SCRATCH.pop()
+        if len(scratch) >= size:
+            return scratch
+    return np.empty(size, np.float32)
+
+
+def _give_scratch(scratch: Floats) -> None:
+    """Keep an array for the next fit, unless several are kept already, or it is large."""
+    if len(_SCRATCH) < MOST_SCRATCH and len(scratch) <= LARGEST_SCRATCH:
+        _SCRATCH.append(scratch)
 
 
 @cache

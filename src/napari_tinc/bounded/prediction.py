@@ -43,6 +43,7 @@ class Level:
     Attributes
     ----------
     values, errors : integers and the errors of their prediction, (8, z, y, x).
+    spare : an array over a span, for one prediction after the other.
     known : which parities have been added.
     strides : places from a voxel to the same one of the next parity, and to the next along z, y, x.
     """
@@ -54,8 +55,10 @@ class Level:
         self.workers = workers or Workers()
         self.high, self.step, self.background = high, step, background
         padded = [n + 2 * PAD for n in shape]
-        self.values: Ints = np.empty((8, *padded), dtype)
-        self.errors: Ints = np.empty((8, *padded) if has_errors else (8, 0, 0, 0), dtype)
+        both = np.empty((1 + has_errors, 8, *padded), dtype)
+        self.values: Ints = both[0]
+        self.errors: Ints = both[1] if has_errors else np.empty((8, 0, 0, 0), dtype)
+        self.spare: Ints = np.empty(math.prod(padded), dtype)
         self.known = [False] * 8
         self.strides = np.array([math.prod(padded[axis:]) for axis in range(4)], np.int64)
 
@@ -151,7 +154,7 @@ class ParityStage:
 
     def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
         """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
-        prediction, predict = self._prediction(weights)
+        prediction, predict = self._prediction(weights, self.known.spare)
         classes, classify = self._classes(prediction, activity_weights)
 
         def work(planes: slice) -> None:
@@ -162,14 +165,14 @@ class ParityStage:
         self.known.workers.share(self.shape, work)
         return prediction, classes
 
-    def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
-        """Return the array of a prediction, and what fills some planes of it."""
+    def _prediction(self, weights: Sequence[int], into: Ints | None = None) -> tuple[Ints, Work]:
+        """Return the array of a prediction, which may be given, and what fills some planes of it."""
         near, known, offsets = self.near, self.known, self.offsets
         most = 8 * known.high * (2**WEIGHT_BITS + sum(map(mul, map(abs, weights), near.sizes_of_terms)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
         of_mean = 2**WEIGHT_BITS - sum(weights[: near.n_values]) - weights[-1]
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
-        prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
+        prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype) if into is None else into
 
         def work(planes: slice) -> None:
             """Predict some planes."""

@@ -88,7 +88,9 @@ def encode_numbers(
     )
     check()
     payload_bytes, (decoded, wrong) = at_the_same_time(
-        payload, lambda: _decoded_and_wrong(original, integers, low_bits, head, reach(bound, dead_zone), hidden)
+        payload,
+        lambda: _decoded_and_wrong(original, integers, low_bits, head, reach(bound, dead_zone), hidden),
+        original.size,
     )
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
