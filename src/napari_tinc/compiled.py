@@ -53,7 +53,7 @@ class _Compiled:
         with _LOCK:
             if "dispatcher" in self.__dict__:
                 return self.__dict__["dispatcher"]
-            make: Any = partial(numba.njit, nogil=True, error_model="numpy", fastmath=self._fastmath)
+            make: Any = partial(numba.njit, nogil=True, forceinline=True, error_model="numpy", fastmath=self._fastmath)
             try:
                 made = make(cache=True)(self._function)
             except RuntimeError:  # no folder can be written to: it is compiled anew in every process

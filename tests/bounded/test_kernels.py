@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from napari_tinc import compiled
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded import fit_kernels, kernels
+from napari_tinc.bounded import fit_weights, kernels
 from napari_tinc.bounded.entropy import POWERS, Reader, Tables, Writer, categorical
 from napari_tinc.bounded.prediction import edges_of
-from napari_tinc.bounded.workers import LEAST_VOXELS, in_threads, side_by_side
+from napari_tinc.bounded.workers import LEAST_BOX, LEAST_VOXELS, in_threads, side_by_side
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -84,8 +84,8 @@ def waves(shape: tuple[int, int, int], dtype: str) -> NDArray[Any]:
 
 @pytest.mark.parametrize(("dtype", "bound", "dead_zone"), [("u2", 0, 0), ("f4", 0.5, 0), ("f4", 0, 0), ("u2", 6, 0.1)])
 def test_threads_make_the_same_bytes(dtype: str, bound: float, dead_zone: float) -> None:
-    volume = waves((60, 50, 64), dtype)
-    assert volume.size // 8 > LEAST_VOXELS  # so that the finest stages are shared
+    volume = waves((90, 80, 75), dtype)
+    assert volume.size > LEAST_BOX and volume.size // 8 > LEAST_VOXELS  # so that the finest stages are shared
     made = []
     for threads in (1, 2, 3):
         with in_threads(threads):
@@ -113,9 +113,9 @@ def test_fits_of_any_terms_give_numbers(scale: float, spread: float) -> None:
         terms, weights = terms.astype(np.float32), np.zeros(len(terms))
         target = rng.choice(np.array([-1, 1], np.float32), terms.shape[1]) * np.float32(2.0**39)
         around = np.where(rng.random(len(target)) < 0.5, 0.0, spread).astype(np.float32)
-        assert fit_kernels.fit_prediction(terms, target, around, np.ones(len(target), bool), 8.0, 3, 0.0, weights)
+        assert fit_weights.fit_prediction(terms, target, around, np.ones(len(target), bool), 8.0, 3, 0.0, weights)
         assert np.isfinite(weights).all()
-        fit_kernels.fit_activity(np.abs(terms), np.abs(target), 8.0, 3, weights)
+        fit_weights.fit_activity(np.abs(terms), np.abs(target), 8.0, 3, weights)
         assert np.isfinite(weights).all() and (weights >= 0).all()
 
 

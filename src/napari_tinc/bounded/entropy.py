@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import streams
-from .streams import LEAST_LARGE, LOOKUP_BITS, MOST_BITS, Model, Models
+from .streams import LEAST_LARGE, MOST_BITS, Model, Models, model_of
 
 MAX_CLASSES = 200  # Classes of voxels: larger ones are refused.
 MAX_TOKEN = 2 * LEAST_LARGE - 2 + 4 * 36  # The token of magnitudes just under 2^39.
@@ -27,7 +27,7 @@ POWERS = np.cumprod(np.concatenate([[1.0], np.full(MAX_COST, COST_STEP)]))
 
 def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Model:
     """Return the model of tokens with these costs, in quarters of a bit."""
-    return Model.of(POWERS[np.asarray(costs)])
+    return model_of(POWERS[np.asarray(costs)])
 
 
 FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # Model of numbers of any size.
@@ -98,12 +98,12 @@ class Tables:
         """Return the models of all tables."""
         lengths = [end - start for start, end in zip([0, *self.ends], self.ends, strict=False)]
         n = len(lengths)
-        cumulative, lookup = np.zeros((n, MAX_TOKEN + 2), np.uint64), np.zeros((n, 2**LOOKUP_BITS), np.uint8)
+        cumulative = np.zeros((n, MAX_TOKEN + 2), np.uint64)
         is_coded = np.array([len(costs) > 1 for costs in self.costs], np.bool_)
         for table in np.flatnonzero(is_coded):
             model = categorical(self.costs[table])
-            cumulative[table, : len(model.cumulative)], lookup[table] = model
-        return Models(np.repeat(np.arange(n, dtype=np.uint8), lengths), cumulative, lookup, is_coded)
+            cumulative[table, : len(model)] = model
+        return Models(np.repeat(np.arange(n, dtype=np.uint8), lengths), cumulative, is_coded)
 
 
 def _check_classes(models: Models, classes: NDArray[np.uint8]) -> None:
@@ -136,7 +136,7 @@ def _continued_costs(previous: NDArray[np.int64], n_tokens: int) -> NDArray[np.i
     return np.concatenate([previous, beyond])[:n_tokens]
 
 
-def tokens_of(integers: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]:
+def tokens_of(integers: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.int64]]:
     """Split integers into tokens, and the further bits of the large ones: how many, and these (the lowest is the
     sign)."""
     n = len(integers)
@@ -160,7 +160,7 @@ class Writer:
 
     def put(self, symbols: NDArray[np.int32], model: Model) -> None:
         """Append symbols under one model."""
-        self._append(streams.push, len(symbols), model.cumulative, symbols, np.arange(len(symbols), dtype=np.int32))
+        self._append(streams.push, len(symbols), model, symbols, np.arange(len(symbols), dtype=np.int32))
 
     def tokens(self, models: Models, classes: NDArray[np.uint8], tokens: NDArray[np.int32]) -> None:
         """Append the tokens of voxels, sorted by the table of their class. ValueError if a class has none."""
@@ -175,7 +175,8 @@ class Writer:
 
     def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
         """Append the further bits of integers, those with the fewest bits first."""
-        self._append(streams.push_further_bits, streams.parts_of_bits(n_bits), n_bits, rest)
+        if len(n_bits):
+            self._append(streams.push_further_bits, streams.parts_of_bits(n_bits), n_bits, rest)
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""
@@ -212,7 +213,7 @@ class Reader:
         """Read symbols under one model."""
         symbols = np.empty(count, np.int32)
         order = np.arange(len(symbols), dtype=np.int32)
-        streams.pop(self._words, self._head, model.cumulative, model.lookup, order, symbols)
+        streams.pop(self._words, self._head, model, order, symbols)
         return symbols
 
     def tokens(self, models: Models, classes: NDArray[np.uint8]) -> NDArray[np.int32]:

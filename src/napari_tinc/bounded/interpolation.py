@@ -54,10 +54,11 @@ def _code_stages(
     """
     size = tuple(-(-n // 2**last) for n in shape)
     dtype = dtype_of(high)
-    box = np.full(size, first, dtype)
-    errors = np.zeros([(n + 1) // 2 for n in size], dtype)  # of every second voxel along each axis: no others are used
+    box = np.empty(size, dtype)  # Stages fill all of it but the first voxel.
+    errors = np.empty([(n + 1) // 2 for n in size], dtype)  # of every second voxel along each axis: no others are used
+    box[0, 0, 0], errors[0, 0, 0] = first, 0
 
-    with Workers() as workers:
+    with Workers(box.size) as workers:
 
         def new_level(level: int, place: Place) -> Level:
             """Begin a level, with the voxels of the coarser levels."""
@@ -141,9 +142,9 @@ def decode_integers(
         weights, activity = known_weights.get(stage)
         activity_weights, count = activity(), stage.size
         if count >= FIT_VOXELS and reader.number("whether weights follow", 0, 1, STEEP):
-            weights = np.clip(reader.integers(MEDIUM, len(weights)), -MAX_WEIGHT, MAX_WEIGHT).tolist()
-            activity_weights = np.clip(reader.integers(MEDIUM, len(activity_weights)), 0, MAX_ACTIVITY).tolist()
-            stored = activity_weights
+            weights = [max(-MAX_WEIGHT, min(w, MAX_WEIGHT)) for w in reader.integers(MEDIUM, len(weights)).tolist()]
+            stored = [max(0, min(w, MAX_ACTIVITY)) for w in reader.integers(MEDIUM, len(activity_weights)).tolist()]
+            activity_weights = stored
             known_weights.set(stage, weights, lambda: stored)
         prediction, classes = stage.foresee(weights, activity_weights)
         check()
@@ -250,7 +251,7 @@ def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], che
     """Return the bytes of a box: the first voxel, the background, and what is stored of all stages."""
     coded = [stage.coded.result() for stage in stage_tokens]
     tables = Tables.of((one.classes, one.tokens) for one in coded)
-    empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens)
+    empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens if background >= 0)
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
     writer.integers([first], FLAT)
@@ -293,6 +294,8 @@ class _StageTokens:
 def _background(box: Ints, bound: int) -> int:
     """Return a value that exactly fills regions, such as behind a mask; -1 if there is none."""
     part = box[::2, ::2, ::2]
+    if 2 * np.count_nonzero(part[..., 1:] == part[..., :-1]) < MIN_BACKGROUND * part.size:
+        return -1  # no value has as many pairs
     values, counts = np.unique(part, return_counts=True)
     value = int(values[np.argmax(counts)])
     same = part == value

@@ -139,21 +139,29 @@ def activity(
     """Sum how far neighbours are from the prediction, and the sizes of their errors, in eighths, both weighted."""
     offsets, factors = _with_weights(taps, rows, np.full_like(taps, 8), weights, out)
     error_offsets, error_factors = _with_weights(error_taps, error_rows, np.ones_like(error_taps), weights, out)
+    centres, none = np.empty(CHUNK, values.dtype), np.zeros(CHUNK, values.dtype)
     for start in range(first, last, CHUNK):
         n = min(CHUNK, last - start)
         total, predicted = out[start : start + n], prediction[start : start + n]
+        for i in range(n):
+            centres[i] = (predicted[i] + 4) >> 3
         total[:] = 0
-        for tap in range(0, len(offsets), 2):
-            a, b = values[start + offsets[tap] :][:n], values[start + offsets[tap + 1] :][:n]
-            wa, wb = factors[tap], factors[tap + 1]
-            for i in range(n):
-                centre = (predicted[i] + 4) >> 3
-                total[i] += wa * abs(a[i] - centre) + wb * abs(b[i] - centre)
-        for tap in range(0, len(error_offsets), 2):
-            a, b = errors[start + error_offsets[tap] :][:n], errors[start + error_offsets[tap + 1] :][:n]
-            wa, wb = error_factors[tap], error_factors[tap + 1]
-            for i in range(n):
-                total[i] += wa * abs(a[i]) + wb * abs(b[i])
+        _add_distances(total, values, start, centres, offsets, factors)
+        _add_distances(total, errors, start, none, error_offsets, error_factors)
+
+
+@compiled
+def _add_distances(
+    total: Ints, flat: Ints, start: int, centres: Ints, taps: NDArray[np.int64], weights: Ints
+) -> None:  # fmt: skip
+    """Add how far neighbours of the places from ``start`` are from ``centres``, weighted."""
+    n = len(total)
+    for tap in range(0, len(taps), 2):
+        a, b = flat[start + taps[tap] :][:n], flat[start + taps[tap + 1] :][:n]
+        wa, wb = weights[tap], weights[tap + 1]
+        for i in range(n):
+            centre = centres[i]  # maximum and minimum, as an absolute value is of 64 bits
+            total[i] += wa * (max(a[i], centre) - min(a[i], centre)) + wb * (max(b[i], centre) - min(b[i], centre))
 
 
 @compiled
@@ -207,34 +215,40 @@ def foresee(
 @compiled
 def quantize(
     prediction: Ints, wanted: Ints, origin: int, plane: int, row: int, classes: NDArray[np.uint8],
-    zones: NDArray[np.int64], step: int, coded: NDArray[np.int64],
+    zones: NDArray[np.int64], step: int, coded: Ints,
 ) -> None:  # fmt: skip
     """Turn what is wanted of a stage, (z, y, x), into the steps from the prediction that are coded.
 
     Parameters
     ----------
-    zones : for every class, by how much an error counts as smaller.
+    zones : for every class, by how much an error counts as smaller; empty if it does not.
     coded : over the stage; overwritten. With the other sign where the prediction is above the nearest integer.
     """
     n = wanted.shape[2]
+    errors, sizes = np.empty(n, np.int64), np.empty(n, np.int64)
     for z in range(wanted.shape[0]):
         for y in range(wanted.shape[1]):
             at = origin + z * plane + y * row
             first = (z * wanted.shape[1] + y) * n
             out, kinds, predicted = coded[first : first + n], classes[first : first + n], prediction[at : at + n]
             for i in range(n):
-                centre = np.int64((predicted[i] + 4) >> 3)
-                error = np.int64(wanted[z, y, i]) - centre
-                size = abs(error) + step // 2 - zones[kinds[i]]
-                if step > 1:  # exact: the quotient of integers below 2^38 is never rounded up to the next one
-                    size = np.int64(np.float64(size) / np.float64(step))
-                is_negative = (error < 0) != (predicted[i] - (centre << 3) < 0)
-                out[i] = -size if is_negative else size
+                errors[i] = np.int64(wanted[z, y, i]) - ((np.int64(predicted[i]) + 4) >> 3)
+            for i in range(n):
+                sizes[i] = abs(errors[i]) + step // 2
+            if len(zones):
+                for i in range(n):
+                    sizes[i] -= zones[kinds[i]]
+            if step > 1:  # exact: the quotient of integers below 2^38 is never rounded up to the next one
+                for i in range(n):
+                    sizes[i] = np.int64(np.float64(sizes[i]) / np.float64(step))
+            for i in range(n):
+                is_above = predicted[i] - (((np.int64(predicted[i]) + 4) >> 3) << 3) < 0
+                out[i] = -sizes[i] if (errors[i] < 0) != is_above else sizes[i]
 
 
 @compiled
 def place(
-    prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_], background: int, origin: int,
+    prediction: Ints, coded: Ints, is_background: NDArray[np.bool_], background: int, origin: int,
     plane: int, row: int, step: int, high: int, keeps_errors: bool, box: Ints, box_errors: Ints, values: Ints,
     errors: Ints,
 ) -> None:  # fmt: skip
@@ -314,6 +328,13 @@ def steps_of(values: NDArray[Any], lowest: float, step: float, out: Ints) -> Non
     """Turn values into whole steps from the lowest."""
     for i in range(len(values)):
         out[i] = np.int64(np.rint((np.float64(values[i]) - lowest) / step))
+
+
+@compiled
+def mark(integers: Ints, occurs: NDArray[np.bool_]) -> None:
+    """Set the places of all integers that occur."""
+    for i in range(len(integers)):
+        occurs[integers[i]] = True
 
 
 @compiled

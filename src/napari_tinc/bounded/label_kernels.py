@@ -147,7 +147,7 @@ def find_empty(around: NDArray[np.uint8], wanted: Ints, background: int, most: i
 
 
 @compiled
-def without(left_out: NDArray[np.bool_], classes: NDArray[np.uint8], coded: NDArray[np.int64]) -> int:
+def without(left_out: NDArray[np.bool_], classes: NDArray[np.uint8], coded: Ints) -> int:
     """Move classes and integers of voxels that are not left out to the front; return how many there are."""
     n = 0
     for i in range(len(left_out)):

@@ -43,6 +43,7 @@ class Level:
     Attributes
     ----------
     values, errors : integers and the errors of their prediction, (8, z, y, x).
+    spare : an array over a span, for one prediction after the other.
     known : which parities have been added.
     strides : places from a voxel to the same one of the next parity, and to the next along z, y, x.
     """
@@ -54,8 +55,10 @@ class Level:
         self.workers = workers or Workers()
         self.high, self.step, self.background = high, step, background
         padded = [n + 2 * PAD for n in shape]
-        self.values: Ints = np.empty((8, *padded), dtype)
-        self.errors: Ints = np.empty((8, *padded) if has_errors else (8, 0, 0, 0), dtype)
+        both = np.empty((1 + has_errors, 8, *padded), dtype)
+        self.values: Ints = both[0]
+        self.errors: Ints = both[1] if has_errors else np.empty((8, 0, 0, 0), dtype)
+        self.spare: Ints = np.empty(math.prod(padded), dtype)
         self.known = [False] * 8
         self.strides = np.array([math.prod(padded[axis:]) for axis in range(4)], np.int64)
 
@@ -151,7 +154,7 @@ class ParityStage:
 
     def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
         """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
-        prediction, predict = self._prediction(weights)
+        prediction, predict = self._prediction(weights, self.known.spare)
         classes, classify = self._classes(prediction, activity_weights)
 
         def work(planes: slice) -> None:
@@ -162,14 +165,14 @@ class ParityStage:
         self.known.workers.share(self.shape, work)
         return prediction, classes
 
-    def _prediction(self, weights: Sequence[int]) -> tuple[Ints, Work]:
-        """Return the array of a prediction, and what fills some planes of it."""
+    def _prediction(self, weights: Sequence[int], into: Ints | None = None) -> tuple[Ints, Work]:
+        """Return the array of a prediction, which may be given, and what fills some planes of it."""
         near, known, offsets = self.near, self.known, self.offsets
         most = 8 * known.high * (2**WEIGHT_BITS + sum(map(mul, map(abs, weights), near.sizes_of_terms)))
         dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
         of_mean = 2**WEIGHT_BITS - sum(weights[: near.n_values]) - weights[-1]
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
-        prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype)
+        prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype) if into is None else into
 
         def work(planes: slice) -> None:
             """Predict some planes."""
@@ -253,7 +256,7 @@ class ParityStage:
         is_background : whether these are background; else they become what is predicted.
         """
         workers, prediction = self.known.workers, self.predict(weights)
-        coded = np.empty(self.size, np.int64)
+        coded = np.empty(self.size, self.known.values.dtype)
         put = self._placing(prediction, coded, left_out if is_background else None, box, errors)
 
         def classify() -> NDArray[np.uint8]:
@@ -270,7 +273,7 @@ class ParityStage:
                 classes, integers = classes[:n].copy(), integers[:n]
             return StageCode(classes, *tokens_of(integers))
 
-        all_zones = np.zeros(MAX_CLASSES, np.int64) if zones is None else zones
+        all_zones = np.zeros(0, np.int64) if zones is None else zones
         classes_before = np.zeros(self.size, np.uint8) if zones is None else classify()
 
         def work(planes: slice) -> None:
@@ -289,7 +292,7 @@ class ParityStage:
         return workers.later(self.size, code)
 
     def place(
-        self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
+        self, prediction: Ints, coded: Ints, is_background: NDArray[np.bool_] | None, box: Ints,
         errors: Ints | None,
     ) -> None:  # fmt: skip
         """Add the voxels to what is known, and put them and their errors into their places, (z, y, x).
@@ -300,7 +303,7 @@ class ParityStage:
         self._add_placed()
 
     def _placing(
-        self, prediction: Ints, coded: NDArray[np.int64], is_background: NDArray[np.bool_] | None, box: Ints,
+        self, prediction: Ints, coded: Ints, is_background: NDArray[np.bool_] | None, box: Ints,
         errors: Ints | None,
     ) -> Work:  # fmt: skip
         """Return what puts some planes into their places."""

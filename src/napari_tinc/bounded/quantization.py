@@ -88,7 +88,9 @@ def encode_numbers(
     )
     check()
     payload_bytes, (decoded, wrong) = at_the_same_time(
-        payload, lambda: _decoded_and_wrong(original, integers, low_bits, head, reach(bound, dead_zone), hidden)
+        payload,
+        lambda: _decoded_and_wrong(original, integers, low_bits, head, reach(bound, dead_zone), hidden),
+        original.size,
     )
     corrections = wrong.astype("<u4").tobytes() + original.ravel()[wrong].tobytes()
     table = b"" if head.table is None else _pack_table(head.table)
@@ -244,7 +246,9 @@ def _to_ranks(original: NDArray[Any], bound: float, taper: int) -> tuple[Head, I
 def _integers_that_occur(integers: Ints, high: int) -> NDArray[np.int64]:
     """Return the integers that occur, ascending; nothing if a quarter of them tells that a list of them cannot pay."""
     if high < integers.size:
-        return np.flatnonzero(np.bincount(integers.ravel(), minlength=1))
+        occurs = np.zeros(high + 1, np.bool_)
+        kernels.mark(integers.reshape(-1), occurs)
+        return np.flatnonzero(occurs)
     sample = integers.ravel()[::4]
     if len(distinct(sample.astype(np.uint32) if high < 2**32 else sample)) > integers.size * LARGEST_TABLE:
         return np.zeros(0, np.int64)

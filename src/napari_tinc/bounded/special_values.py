@@ -32,6 +32,8 @@ def mask_special(
     """
     dtype = original.dtype
     with np.errstate(all="ignore"):
+        if np.spacing(np.maximum(original.max(), -original.min())).astype(np.float64) < bound / 4:  # not if it is NaN
+            return None
         special = ~(np.spacing(np.abs(original)).astype(np.float64) < bound / 4)
     if not special.any() or special.all() or (special & (original == 0)).any():
         return None

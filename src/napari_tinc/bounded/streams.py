@@ -6,7 +6,7 @@ stays at 2^32 or above while there are any. What is written last is read first. 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,39 +14,30 @@ from numpy.typing import NDArray
 from ..compiled import compiled, compiled_fast, high_product
 
 PRECISION = 24  # Probabilities are multiples of 2^-24.
-LOOKUP_BITS = 8  # A search for a symbol begins at a place that these highest bits of a probability give.
+LOOKUP_BITS = 10  # A search for a symbol begins with one that these highest bits of its place give.
+LEAST_LOOKUPS = 64  # For fewer symbols it begins with the first one, which takes less time than a table.
 MOST_BITS = 16  # Plain bits are written and read so many at a time.
 LEAST_LARGE = 8  # Smaller magnitudes have tokens of their own, one for each sign; larger ones share tokens.
 _STATE_BITS = 64
 _LOW_24 = np.uint64(2**PRECISION - 1)
-_PRECISION, _WORD = np.uint64(PRECISION), np.uint64(32)
+_PRECISION, _WORD, _SYMBOL = np.uint64(PRECISION), np.uint64(32), np.uint64(2 * PRECISION)
 _FULL = np.uint64(_STATE_BITS - PRECISION)  # A state takes a symbol if its bits above these are less than its share.
 _LEAST = np.uint64(2**32)
 
+Ints = NDArray[Any]  # int32 or int64
 
-class Model(NamedTuple):
-    """The probabilities of symbols 0, 1, ...
 
-    Attributes
-    ----------
-    cumulative : uint64 (n + 1,), from 0 to 2^24.
-    lookup : uint8 (2^LOOKUP_BITS,), a symbol at or before that of every probability with these highest bits.
+Model = NDArray[np.uint64]  # Where the places of symbols 0, 1, ... begin, up to 2^24, which is beyond the last one.
+
+
+def model_of(weights: NDArray[np.float64]) -> Model:
+    """Return the model of symbols with probabilities in proportion to weights, none of them 0.
+
+    Sums, products and roundings are correct and in this order, so that every machine has the same.
     """
-
-    cumulative: NDArray[np.uint64]
-    lookup: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, weights: NDArray[np.float64]) -> Model:
-        """Make the model of at most 256 symbols with probabilities in proportion to weights, none of them 0.
-
-        Sums, products and roundings are correct and in this order, so that every machine has the same.
-        """
-        n, sums = len(weights), np.concatenate([[0.0], np.cumsum(weights)])
-        shares = np.floor(sums[:-1] * ((2**PRECISION - n) / sums[-1])).astype(np.uint64)
-        cumulative = np.append(np.arange(n, dtype=np.uint64) + shares, np.uint64(2**PRECISION))
-        places = np.arange(2**LOOKUP_BITS, dtype=np.uint64) << np.uint64(PRECISION - LOOKUP_BITS)
-        return cls(cumulative, (np.searchsorted(cumulative, places, side="right") - 1).astype(np.uint8))
+    n, sums = len(weights), np.concatenate([[0.0], np.cumsum(weights)])
+    shares = np.floor(sums[:-1] * ((2**PRECISION - n) / sums[-1])).astype(np.uint64)
+    return np.append(np.arange(n, dtype=np.uint64) + shares, np.uint64(2**PRECISION))
 
 
 class Models(NamedTuple):
@@ -55,13 +46,12 @@ class Models(NamedTuple):
     Attributes
     ----------
     table_of : uint8 (classes,), the table of every class.
-    cumulative, lookup : of the model of every table, see :class:`Model`; (tables, n + 1) and (tables, 2^LOOKUP_BITS).
+    cumulative : the model of every table, (tables, n + 1).
     is_coded : whether a table has more than one token. One alone, which is 0, takes no bits.
     """
 
     table_of: NDArray[np.uint8]
     cumulative: NDArray[np.uint64]
-    lookup: NDArray[np.uint8]
     is_coded: NDArray[np.bool_]
 
 
@@ -117,20 +107,39 @@ def push_bits(
 
 
 @compiled
+def _fill_lookup(cumulative: NDArray[np.uint64], shift: int, lookup: NDArray[np.uint64]) -> None:
+    """Put the first symbol with a place among the 2^shift at every one of these, and where it begins, and its share.
+
+    They are one number, 16, 24 and 24 bits of it, as a table of these stays in the cache and is read at once.
+    """
+    symbol, bits = 0, np.uint64(shift)
+    for index in range(len(lookup)):
+        while cumulative[symbol + 1] <= np.uint64(index) << bits:
+            symbol += 1
+        first = cumulative[symbol]
+        lookup[index] = np.uint64(symbol) << _SYMBOL | first << _PRECISION | (cumulative[symbol + 1] - first)
+
+
+@compiled
 def pop(
-    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8],
-    order: NDArray[np.int32], symbols: NDArray[np.int32],
+    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], order: NDArray[np.int32],
+    symbols: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """Read symbols into their places, in the order in which :func:`push` had them."""
+    bits = LOOKUP_BITS if len(order) >= LEAST_LOOKUPS else 0
+    lookup, shift = np.empty(1 << bits, np.uint64), np.uint64(PRECISION - bits)
+    _fill_lookup(cumulative, PRECISION - bits, lookup)
     state, n = head[0], head[1]
     for index in range(len(order)):
         place = state & _LOW_24
-        symbol = np.int64(lookup[place >> np.uint64(PRECISION - LOOKUP_BITS)])
-        while cumulative[symbol + 1] <= place:
-            symbol += 1
+        entry = lookup[place >> shift]
+        symbol, share, rest = entry >> _SYMBOL, entry & _LOW_24, place - ((entry >> _PRECISION) & _LOW_24)
+        while rest >= share:
+            symbol += np.uint64(1)
+            rest -= share
+            share = cumulative[symbol + np.uint64(1)] - cumulative[symbol]
         symbols[order[index]] = symbol
-        left = cumulative[symbol]
-        state = (state >> _PRECISION) * (cumulative[symbol + 1] - left) + (place - left)
+        state = (state >> _PRECISION) * share + rest
         if state < _LEAST and n:
             n -= np.uint64(1)
             state = (state << _WORD) | np.uint64(words[n])
@@ -163,18 +172,41 @@ def sort_by_table(
 
     Classes must have a table. ``counts`` is overwritten.
     """
-    counts[:] = 0
-    for index in range(len(classes)):
-        counts[table_of[classes[index]]] += 1
-    ends = np.empty(len(counts), np.int64)
+    quarter, n_tables = len(classes) // 4, len(counts)
+    second, third, left = 2 * quarter, 3 * quarter, 4 * quarter
+    ends = np.zeros((5, n_tables), np.int64)  # of each quarter, which do not wait for each other, and what is left
+    a, b, c, d = ends[0], ends[1], ends[2], ends[3]
+    for index in range(quarter):
+        a[table_of[classes[index]]] += 1
+        b[table_of[classes[quarter + index]]] += 1
+        c[table_of[classes[second + index]]] += 1
+        d[table_of[classes[third + index]]] += 1
+    for index in range(left, len(classes)):
+        ends[4, table_of[classes[index]]] += 1
     total = 0
-    for table in range(len(counts)):
-        ends[table] = total
-        total += counts[table]
-    for index in range(len(classes)):
-        table = table_of[classes[index]]
-        order[ends[table]] = index
-        ends[table] += 1
+    for table in range(n_tables):
+        before = total
+        for part in range(5):
+            ends[part, table], total = total, total + ends[part, table]
+        counts[table] = total - before
+    for index in range(quarter):
+        _append_place(classes, table_of, a, index, order)
+        _append_place(classes, table_of, b, quarter + index, order)
+        _append_place(classes, table_of, c, second + index, order)
+        _append_place(classes, table_of, d, third + index, order)
+    for index in range(left, len(classes)):
+        _append_place(classes, table_of, ends[4], index, order)
+
+
+@compiled
+def _append_place(
+    classes: NDArray[np.uint8], table_of: NDArray[np.uint8], ends: NDArray[np.int64], index: int,
+    order: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Append the place of a voxel to those of its table, of which the end is known."""
+    table = table_of[classes[index]]
+    order[ends[table]] = index
+    ends[table] += 1
 
 
 @compiled
@@ -227,7 +259,7 @@ def join_tables(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
 @compiled
 def push_tokens(
     words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
-    cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
+    cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """Write the tokens of voxels, sorted by the table of their class; see :class:`Models`."""
     order, counts = np.empty(len(classes), np.int32), np.zeros(len(cumulative), np.int64)
@@ -242,7 +274,7 @@ def push_tokens(
 @compiled
 def pop_tokens(
     words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
-    cumulative: NDArray[np.uint64], lookup: NDArray[np.uint8], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
+    cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """Read the tokens that :func:`push_tokens` wrote."""
     order, counts = np.empty(len(classes), np.int32), np.zeros(len(cumulative), np.int64)
@@ -251,7 +283,7 @@ def pop_tokens(
     first = 0
     for table in range(len(counts)):
         if is_coded[table]:
-            pop(words, head, cumulative[table], lookup[table], order[first : first + counts[table]], tokens)
+            pop(words, head, cumulative[table], order[first : first + counts[table]], tokens)
         first += counts[table]
 
 
@@ -310,15 +342,15 @@ def pop_integers(
 
 @compiled
 def split_integers(
-    integers: NDArray[np.int64], tokens: NDArray[np.int32], n_bits: NDArray[np.uint8], rest: NDArray[np.int64]
-) -> int:
+    integers: Ints, tokens: NDArray[np.int32], n_bits: NDArray[np.uint8], rest: NDArray[np.int64]
+) -> int:  # fmt: skip
     """Split integers into tokens and, of the large ones, further bits: how many, and these; the lowest is the sign.
 
     Return how many are large. Their bits are at the beginning of ``n_bits`` and ``rest``.
     """
     n = 0
     for index in range(len(integers)):
-        value = integers[index]
+        value = np.int64(integers[index])
         size = abs(value)
         tokens[index] = 2 * size - (value > 0)
         if size >= LEAST_LARGE:

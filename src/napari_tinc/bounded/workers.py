@@ -18,7 +18,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 _THREADS = ContextVar("threads", default=1)  # of the boxes that the calling thread codes
 _POOL: ContextVar[ThreadPoolExecutor | None] = ContextVar("pool", default=None)  # of the context around
-LEAST_VOXELS = 2**12  # Fewer are not shared: to begin and to end takes as long as their work.
+LEAST_VOXELS = 2**14  # Fewer are not shared: to begin and to end takes as long as their work.
+LEAST_BOX = 2**19  # Boxes of fewer voxels have one thread: others would wait for Python's lock most of the time.
 
 
 @contextmanager
@@ -70,10 +71,11 @@ class Later(Generic[T]):
 
 
 class Workers:
-    """Threads that share work while the context is entered: the caller's, and others (:func:`in_threads`)."""
+    """Threads that share work on a box of so many voxels while the context is entered: the caller's, and others
+    (:func:`in_threads`)."""
 
-    def __init__(self) -> None:
-        self._threads = _THREADS.get()
+    def __init__(self, size: int = LEAST_BOX) -> None:
+        self._threads = _THREADS.get() if size >= LEAST_BOX else 1
         self._pool: ThreadPoolExecutor | None = None
         self._token: Token[ThreadPoolExecutor | None] | None = None
 
@@ -132,10 +134,10 @@ class Workers:
         return call
 
 
-def at_the_same_time(one: Callable[[], T], other: Callable[[], S]) -> tuple[T, S]:
-    """Call two functions and return the results of both: the other in a thread, if one may be used (:func:`in_threads`)
-    and has time. It shares its own boxes with no thread."""
-    with Workers() as workers:
+def at_the_same_time(one: Callable[[], T], other: Callable[[], S], size: int = LEAST_BOX) -> tuple[T, S]:
+    """Call two functions and return the results of both: the other in a thread, if one may be used for a box of so many
+    voxels (:class:`Workers`) and has time. It shares its own boxes with no thread."""
+    with Workers(size) as workers:
         if not workers.are_several:
             return one(), other()
         later = workers.later(LEAST_VOXELS, other)
