@@ -22,38 +22,49 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 EDGE, BLOCK = 1024, 128
 TILES = ("ct_thorax", "fluo_nuclei", "microct_snow", "mri_mni152", "mri_t1_ch2")
 
 
-def make(corpus: Path, path: Path) -> None:
+def tiles(corpus: Path) -> list[NDArray[np.float32]]:
+    """Volumes that repeat without an edge, from 0 to 1."""
     import tifffile
-    import zarr
 
-    tiles = []
+    mirrored = []
     for name in TILES:
         tile = tifffile.imread(corpus / f"{name}.tif").astype(np.float32)
         low, high = np.percentile(tile, (0.1, 99.9))
         tile = np.clip((tile - low) / (high - low), 0, 1)
-        tiles.append(np.pad(tile, [(0, n) for n in tile.shape], mode="symmetric"))  # repeats without an edge
-    array = zarr.create_array(path, shape=(EDGE,) * 3, chunks=(BLOCK,) * 3, dtype="uint16")
+        mirrored.append(np.pad(tile, [(0, n) for n in tile.shape], mode="symmetric"))
+    return mirrored
+
+
+def slab(of: list[NDArray[np.float32]], z: int) -> NDArray[np.uint16]:
+    """The planes of a row of blocks, from z on."""
     phase = [np.sin(np.arange(EDGE) * 2 * np.pi / EDGE + shift) for shift in range(3)]
+    planes = np.empty((BLOCK, EDGE, EDGE), np.float32)
+    for y in range(0, EDGE, 256):
+        for x in range(0, EDGE, 256):
+            tile = of[(y // 256 + 2 * (x // 256) + z // 256) % len(of)]
+            sizes = zip((z, y, x), (BLOCK, 256, 256), tile.shape, strict=True)
+            index = [np.arange(at, at + n) % size for at, n, size in sizes]
+            planes[:, y : y + 256, x : x + 256] = tile[np.ix_(*index)]
+    gain = 0.75 + 0.08 * sum(
+        wave[(slice(z, z + BLOCK) if axis == 0 else slice(None),)].reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, wave in enumerate(phase)
+    )
+    return np.rint(planes * gain * 40000).astype(np.uint16)
+
+
+def make(corpus: Path, path: Path) -> None:
+    import zarr
+
+    array = zarr.create_array(path, shape=(EDGE,) * 3, chunks=(BLOCK,) * 3, dtype="uint16")
+    of = tiles(corpus)
     for z in range(0, EDGE, BLOCK):
-        slab = np.empty((BLOCK, EDGE, EDGE), np.float32)
-        for y in range(0, EDGE, 256):
-            for x in range(0, EDGE, 256):
-                tile = tiles[(y // 256 + 2 * (x // 256) + z // 256) % len(tiles)]
-                sizes = zip((z, y, x), (BLOCK, 256, 256), tile.shape, strict=True)
-                index = [np.arange(at, at + n) % size for at, n, size in sizes]
-                slab[:, y : y + 256, x : x + 256] = tile[np.ix_(*index)]
-        gain = 0.75 + 0.08 * sum(
-            wave[(slice(z, z + BLOCK) if axis == 0 else slice(None),)].reshape(
-                [-1 if a == axis else 1 for a in range(3)]
-            )
-            for axis, wave in enumerate(phase)
-        )
-        array[z : z + BLOCK] = np.rint(slab * gain * 40000).astype(np.uint16)
+        array[z : z + BLOCK] = slab(of, z)
 
 
 def compress(source: str, target: str, steps: int, ratio: float) -> None:
