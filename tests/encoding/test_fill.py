@@ -258,3 +258,10 @@ def test_the_ends_of_a_sample_are_those_of_its_different_values(dtype: str, n: i
     ends = _ends_of(values)
     expected = different if len(different) <= 2 * N_ENDS else np.append(different[:N_ENDS], different[-N_ENDS:])
     assert ends.dtype == values.dtype and np.array_equal(ends, expected)
+
+
+def test_measurements_over_many_powers_of_ten_are_all_measurements() -> None:
+    """Each is far from all smaller ones; a file could not name so many."""
+    volume = np.logspace(-100, 100, 512).reshape(8, 8, 8)
+    assert find(volume) == ()
+    assert np.asarray(tinc.compress(volume, max_error=0)).tobytes() == volume.tobytes()

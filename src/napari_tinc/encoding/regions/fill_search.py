@@ -236,8 +236,15 @@ def _is_apart(value: float, low: float, high: float, share: float) -> bool:
 def _found_apart(source: VolumeSource, known: list[float], look: _Look) -> tuple[list[float], _Look]:
     """Find values that are far from all others, and look at the volume without them.
 
-    Every one is further from the others than these span. It is proved by all voxels, not by the sample.
+    Every one is further from the others than these span. It is proved by all voxels, not by the sample. Measurements over
+    many powers of ten are like that one after the other: where a file could not name them all, none is found.
     """
+    found, without = _found_in_turn(source, known, look)
+    return (found, without) if len(known) + len(found) <= MOST_VALUES else ([], look)
+
+
+def _found_in_turn(source: VolumeSource, known: list[float], look: _Look) -> tuple[list[float], _Look]:
+    """Find values that are far from all others, at one end and then at the other, until there are too many."""
     found = _candidates(look)
     while 0 < len(found) <= MOST_FOUND:
         without = _look(source, [*known, *found])
@@ -246,7 +253,9 @@ def _found_apart(source: VolumeSource, known: list[float], look: _Look) -> tuple
         if not without.low <= without.high or not all(_is_near(value, frequent) for value in found):
             break
         if all(_is_apart(value, without.low, without.high, _factor(value)) for value in found):
-            more, without = _found_apart(source, [*known, *found], without)  # at the other end
+            if len(known) + len(found) > MOST_VALUES:
+                return found, without
+            more, without = _found_in_turn(source, [*known, *found], without)  # at the other end
             return found + more, without
         # A rare value may be beside it, such as that of dead pixels beside that of gaps.
         beside = [end for end in (without.low, without.high) if _is_near(end, found)]
