@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property, partial, update_wrapper
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -127,6 +126,7 @@ class _LenientCache:
 def is_kept(function: Callable[..., object]) -> bool:
     """Return whether the machine code of a compiled function is kept on disk, so that its first call does not wait."""
     made: Any = function.dispatcher if isinstance(function, _Compiled) else function
-    folder, code = made.stats.cache_path, made.py_func.__code__
-    name = f"{Path(code.co_filename).stem}.{code.co_qualname}-{code.co_firstlineno}.*.nbi"
-    return folder is not None and any(Path(folder).glob(name))
+    try:
+        return bool(made._cache._cache_file._load_index())  # empty if it is of another text or another numba
+    except Exception:  # there is no folder that can be written to, or what is in it cannot be read
+        return False

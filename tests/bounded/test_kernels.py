@@ -207,3 +207,21 @@ def test_a_damaged_cache_and_a_full_disk_are_left_aside(damage: str, tmp_path: P
     for path in (tmp_path / "kept").rglob("*.nbi" if damage == "index" else "*.nbc"):
         path.write_bytes(path.read_bytes()[:40])
     assert [run().strip() for _ in range(2)] == ["0", "1"]
+
+
+def test_code_that_was_compiled_of_another_text_is_not_kept(tmp_path: Path) -> None:
+    module = tmp_path / "other_kernels.py"
+    module.write_text(
+        "from napari_tinc.compiled import compiled\n@compiled\ndef twice(x: int) -> int:\n    return 2 * x\n"
+    )
+    script = "import other_kernels as m; from napari_tinc.compiled import is_kept; print(is_kept(m.twice)); m.twice(4)"
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    environment = os.environ | {"PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+
+    def run() -> str:
+        command = [sys.executable, "-c", script]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
+
+    assert [run().strip() for _ in range(2)] == ["False", "True"]
+    module.write_text(module.read_text() + "# An upgrade.\n")
+    assert [run().strip() for _ in range(2)] == ["False", "True"]

@@ -236,8 +236,8 @@ def _is_apart(value: float, low: float, high: float, share: float) -> bool:
 def _found_apart(source: VolumeSource, known: list[float], look: _Look) -> tuple[list[float], _Look]:
     """Find values that are far from all others, and look at the volume without them.
 
-    Every one is further from the others than these span. It is proved by all voxels, not by the sample. Measurements over
-    many powers of ten are like that one after the other: where a file could not name them all, none is found.
+    Every one is further from the others than these span. It is proved by all voxels, not by the sample. Measurements
+    over many powers of ten are like that one after the other: where a file could not name them all, none is found.
     """
     found, without = _found_in_turn(source, known, look)
     return (found, without) if len(known) + len(found) <= MOST_VALUES else ([], look)
