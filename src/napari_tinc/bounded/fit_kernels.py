@@ -143,6 +143,23 @@ def _set_rest_to_zero(values: Floats, is_counted: NDArray[np.bool_]) -> None:
 
 
 @compiled_fast
+def _put_counted(sums: Ints, is_counted: NDArray[np.bool_], into: Floats) -> None:
+    """Put sums into the places that count, and 0 into the others."""
+    for i in range(len(into)):
+        into[i] = sums[i]
+    _set_rest_to_zero(into, is_counted)
+
+
+@compiled
+def _first_of_run(number: int, n_runs: int, run: int) -> int:
+    """Return where the samples of a run begin, of runs that are numbered by their places.
+
+    These ascend through both halves of the samples at once: neighbours of one run are often those of the next.
+    """
+    return (number // 2 if number % 2 == 0 else (n_runs + number) // 2) * run
+
+
+@compiled_fast
 def sample_terms(
     values: Ints, errors: Ints, places: NDArray[np.int64], wanted: Ints, is_counted: NDArray[np.bool_],
     taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], n_values: int,
@@ -168,8 +185,7 @@ def sample_terms(
     sums, base, scale = np.empty(run, values.dtype), np.empty(run, values.dtype), np.empty(1, values.dtype)
     above, below, of_each = np.empty(run, np.float32), np.empty(run, np.float32), np.float32(8.0 / len(nearest))
     for number in range(begin, end):
-        # Ascending through the places of both halves, as neighbours of one run are often those of the next.
-        first = (number // 2 if number % 2 == 0 else (len(places) + number) // 2) * run
+        first = _first_of_run(number, len(places), run)
         at, counts = places[first // run], is_counted[first : first + run]
         tap = _end_of_row(rows, 0)
         _sum_neighbours(values, at, taps, 0, tap, base)
@@ -182,17 +198,13 @@ def sample_terms(
             scale[0] = scales[tap]
             for i in range(run):
                 sums[i] = scale[0] * sums[i] - base[i]  # in the dtype of values: others take twice the time
-            for i in range(run):
-                into[i] = sums[i]
-            _set_rest_to_zero(into, counts)
+            _put_counted(sums, counts, into)
             tap = last
         tap = 0
         for term in range(n_values, n_terms - 1):
             into, last = terms[term, first : first + run], _end_of_row(error_rows, tap)
             _sum_neighbours(errors, at, error_taps, tap, last, sums)
-            for i in range(run):
-                into[i] = sums[i]
-            _set_rest_to_zero(into, counts)
+            _put_counted(sums, counts, into)
             tap = last
         _means_along_lines(values, at, pairs, norms, noise, above, below)
         into, goal = terms[n_terms - 1, first : first + run], target[first : first + run]
@@ -200,14 +212,12 @@ def sample_terms(
             into[i] = above[i] - np.float32(base[i])
             sums[i] = (wanted[first + i] << 3) - base[i]
             base[i] = (base[i] + 4) >> 3
-        for i in range(run):
-            goal[i] = sums[i]
+        _put_counted(sums, counts, goal)
         _sum_distances(values, at, base, nearest, 0, len(nearest), sums)
         around = spread[first : first + run]
         for i in range(run):
             around[i] = of_each * np.float32(sums[i])
         _set_rest_to_zero(into, counts)
-        _set_rest_to_zero(goal, counts)
         _set_rest_to_zero(around, counts)
 
 
@@ -232,7 +242,7 @@ def sample_shells(
     sums, centres, none = np.empty(run, values.dtype), np.empty(run, values.dtype), np.zeros(run, values.dtype)
     unit = np.float32(8.0 * step)
     for number in range(len(places)):
-        first = (number // 2 if number % 2 == 0 else (len(places) + number) // 2) * run
+        first = _first_of_run(number, len(places), run)
         at, counts = places[first // run], is_counted[first : first + run]
         for i in range(run):
             centres[i] = (prediction[at + i] + 4) >> 3
@@ -248,9 +258,7 @@ def sample_shells(
         while tap < len(error_taps):
             into, last = shells[error_rows[tap], first : first + run], _end_of_row(error_rows, tap)
             _sum_distances(errors, at, none, error_taps, tap, last, sums)
-            for i in range(run):
-                into[i] = sums[i]
-            _set_rest_to_zero(into, counts)
+            _put_counted(sums, counts, into)
             tap = last
         into = sizes[first : first + run]
         for i in range(run):

@@ -104,9 +104,8 @@ class CompiledPath(Path):
         """Evaluate a run at a grid: (z, outputs, y, x)."""
         from .run_kernel import evaluate_run
 
-        run, n_per_node, n_nodes = self._runs[index], self._architecture.layers, len(self._nodes)
+        run, levels = self._runs[index], self._levels(index)
         numbers = range(run.first + (index > 0), run.last + 1)
-        levels = {at: at // n_per_node for at in numbers if at % n_per_node == 0 and at < n_per_node * n_nodes}
         n_outputs = int(self._layers[run.last].shape[1])
         stride, n_sums = (self._runs[index - 1].stride, self._n_sums(self._runs[index - 1])) if index else (0, 0)
         sizes = tuple([(*self._layers[at].shape[1:], at in levels) for at in numbers])

@@ -84,13 +84,7 @@ class Path:
         layers = self._layers[run.first : run.last + 1]
         if stencils:
             axes = [axis[one.order] for axis, one in zip(axes, stencils, strict=True)]
-        n_per_node = self._architecture.layers
-        levels = {  # whose nodes take positions, by the first layer of these
-            at: level
-            for level, at in enumerate(range(0, n_per_node * len(self._nodes), n_per_node))
-            if run.first <= at <= run.last and not (stencils and at == run.first)
-        }
-        positions = self._positions(axes, levels)
+        positions = self._positions(axes, self._levels(index))
         sizes = tuple([(*layer.shape[1:], at in positions) for at, layer in enumerate(layers, run.first + 1)])
         # Tiles are whole planes or rows, so that a tile is a grid again and its positions are cheap.
         edges, widest = [0, 0, 0], max(layer.shape[1] for layer in layers)
@@ -104,6 +98,13 @@ class Path:
             for tile in itertools.product(*map(cut_slice, slab, edges)):
                 sums = self._evaluate_tile(run, layers, sizes, positions, tile, fill)
                 yield tile, in_order(sums, stencils) if stencils else sums
+
+    def _levels(self, index: int) -> dict[int, int]:
+        """Return the levels whose nodes take positions in a run, by the first layer of these nodes."""
+        run, n_per_node = self._runs[index], self._architecture.layers
+        first = run.first + (index > 0)  # What the first layer of a later run sums up is interpolated.
+        last = min(run.last, n_per_node * len(self._nodes) - 1)
+        return {at: at // n_per_node for at in range(first, last + 1) if at % n_per_node == 0}
 
     def _positions(self, axes: Axes, levels: dict[int, int]) -> dict[int, list[Array]]:
         """Return the positions in the nodes of some levels along each axis, float32 (heads, points)."""

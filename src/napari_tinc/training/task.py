@@ -33,9 +33,7 @@ MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of th
 # With other names, jobs that earlier versions have kept would not be recognised.
 OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
-STARTS = (
-    4  # Random parameters that are tried for a small network: the best is trained on. One of six can be 3 dB worse.
-)
+STARTS = 4  # Sets of random parameters that a small network tries; with one alone, one seed in six is 3 dB worse.
 SMALL_ROOT = 16  # Wider roots are as good with any random parameters, to 0.1 dB, which a start does not tell.
 START_SHARE = 0.05  # A start has this share of the steps.
 LEAST_START = 100  # Fewer steps, as those of `fast`, do not tell how good it will be, and only one is tried.

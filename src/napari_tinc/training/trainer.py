@@ -102,8 +102,7 @@ class Fitted:
     def initial(cls, architecture: Architecture, seed: int) -> Fitted:
         """Return random parameters, before the first step."""
         nothing = np.zeros(architecture.n_parameters, np.float32)
-        steps = np.ones(len(architecture.tensors))
-        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, steps)
+        return cls(architecture.initial(seed), nothing, nothing, 0, 1.0, np.ones(len(architecture.tensors)))
 
 
 def train(
