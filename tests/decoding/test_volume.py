@@ -65,9 +65,11 @@ def test_other_indices_are_refused(compressed: tinc.TincVolume, index: Any) -> N
 
 
 def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_tinc.networks.compiled_code import COMPILED_CODE
     from napari_tinc.networks.lattice import Run
     from napari_tinc.networks.path import Path
 
+    monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: False)
     points = []
     original = Path._evaluate_tile
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from architectures import mixed
 
-from napari_tinc.networks import compiled_path, evaluate
+from napari_tinc.decoding.cache import LatticePlanes
+from napari_tinc.networks import compiled_code, compiled_path, evaluate
 from napari_tinc.networks.architecture import Architecture
-from napari_tinc.networks.compiled_path import COMPILED_CODE, CompiledCode
+from napari_tinc.networks.compiled_code import COMPILED_CODE, CompiledCode
+from napari_tinc.networks.compiled_path import AHEAD, CompiledPath
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.octree import Octree
 
@@ -28,7 +32,7 @@ def both(monkeypatch: pytest.MonkeyPatch, network: Network, grid: list[np.ndarra
     monkeypatch.setattr(evaluate, "MOST_LEAVES", 1)
     values = []
     for compiled in (False, True):
-        monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, compiled=compiled: compiled)
+        monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits, compiled=compiled: compiled)
         values.append(network.on_grid(grid))
     return values[0], values[1]
 
@@ -71,16 +75,80 @@ def test_trees_of_mixed_depths_and_widths(monkeypatch: pytest.MonkeyPatch, of: t
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.ptp(expected))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("of", LATTICES)
+@pytest.mark.parametrize("cache_bytes", [2**24, 40_000, 0])
+def test_slices_in_any_order_are_those_of_no_other_before(
+    monkeypatch: pytest.MonkeyPatch, of: tuple[int, ...], axis: int, cache_bytes: int
+) -> None:
+    network, planes = smooth(of), LatticePlanes(cache_bytes).of("box")
+    alone = replace(network)
+    places = [3, 4, 5, 9, 8, 7, 6, 5, 20, 0, 1, 2, 1, 3, 2, 5, 12, 11, 13, 19, 18, 20]
+    for at in places:
+        grid = [np.arange(n) + 0.5 for n in SHAPE]
+        grid[axis] = grid[axis][at : at + 1 + at % 3 // 2]
+        monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: True)
+        found = network.on_grid(grid, planes=planes)
+        np.testing.assert_array_equal(found, alone.on_grid(grid))
+        monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: False)
+        expected = alone.on_grid(grid)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * np.ptp(expected))
+
+
+def test_slices_along_z_are_those_of_the_whole_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "LEAST_COMPILED", 0)
+    monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: True)
+    network, planes = smooth((4, 2, 0)), LatticePlanes(2**24).of("box")
+    grid = [np.arange(n) + 0.5 for n in SHAPE]
+    whole = network.on_grid(grid)
+    for at in range(SHAPE[0]):
+        np.testing.assert_array_equal(
+            network.on_grid([grid[0][at : at + 1], *grid[1:]], planes=planes), whole[at : at + 1]
+        )
+
+
+def test_planes_of_slices_are_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: True)
+    tree = Octree.full((64, 64, 64), 0)
+    architecture = Architecture(tree, np.array([9]), 5, 2.0, (4, 2, 0))
+    network = Network(architecture, architecture.initial(3), np.ones(1), np.zeros(1))
+    planes, evaluated = LatticePlanes(2**24).of("box"), []
+    run = CompiledPath._run
+
+    def counted(path: CompiledPath, index: int, axes: list[np.ndarray]) -> np.ndarray:
+        evaluated.extend((index, plane) for plane in axes[0])
+        return run(path, index, axes)
+
+    monkeypatch.setattr(CompiledPath, "_run", counted)
+    for at in range(10, 50):
+        network.on_grid([np.array([at + 0.5]), *[np.arange(64) + 0.5] * 2], planes=planes)
+    assert len(evaluated) == len(set(evaluated)) < 40 + 24 + 14 + 5 * AHEAD
+
+
 def test_it_is_loaded_after_many_points_and_compiled_after_more(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = False
-    monkeypatch.setattr(compiled_path, "is_kept", lambda function: kept)
+    monkeypatch.setattr(compiled_code, "_is_kept", lambda: kept)
     code = CompiledCode()
-    assert [code.pays(compiled_path.COMPILING_POINTS // 4) for _ in range(5)] == [False, False, False, True, True]
+    assert [code.pays(compiled_code.COMPILING_POINTS // 4) for _ in range(5)] == [False, False, False, True, True]
     kept, code = True, CompiledCode()
-    assert [code.pays(compiled_path.LOADING_POINTS // 2) for _ in range(3)] == [False, True, True]
+    assert [code.pays(compiled_code.LOADING_POINTS // 2) for _ in range(3)] == [False, True, True]
     code = CompiledCode()
     code.use()
     assert code.pays(1)
+
+
+def test_slices_have_it_loaded_by_a_thread_and_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = False
+    monkeypatch.setattr(compiled_code, "_is_kept", lambda: kept)
+    for kept in (False, True):
+        code = CompiledCode()
+        assert not code.pays(compiled_code.LOADING_POINTS - 1, waits=False)
+        assert "compiled code" not in [thread.name for thread in threading.enumerate()]
+        assert not code.pays(compiled_code.COMPILING_POINTS, waits=False)
+        for thread in threading.enumerate():
+            if thread.name == "compiled code":
+                thread.join(60)
+        assert code.is_used == code.pays(1, waits=False) == kept
 
 
 def test_a_volume_that_is_read_once_loads_no_compiled_code() -> None:

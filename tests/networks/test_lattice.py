@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from napari_tinc.decoding.cache import LatticePlanes
 from napari_tinc.networks import evaluate, lattice, path
 from napari_tinc.networks.architecture import Architecture
+from napari_tinc.networks.compiled_code import COMPILED_CODE
 from napari_tinc.networks.evaluate import Network
 from napari_tinc.networks.lattice import Run, runs_of
 from napari_tinc.octree import Octree
@@ -20,6 +22,14 @@ from napari_tinc.octree import Octree
 SHAPE = (21, 34, 27)
 LATTICES = [(1, 0, 0), (2, 1, 0), (3, 2, 1), (4, 4, 0), (3, 3, 3), (6, 4, 2)]
 NETWORKS: dict[tuple[int, ...], tuple[Network, np.ndarray]] = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def by_numpy() -> Iterator[None]:
+    """Evaluate by NumPy, whatever was read before: test_compiled_path.py compares compiled code with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: False)
+        yield
 
 
 def smooth(of: tuple[int, ...], shape: tuple[int, int, int] = SHAPE, depth: int = 1, seed: int = 3) -> Network:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
-from ..filtering.filter import Filter
 from ..format import blocks_file, chunks, networks_file
 from ..format.blocks_file import BlockLayout, BlocksHeader, Payload
 from ..format.chunks import Ancillary, Chunk, ChunkEntry, ChunkKind
@@ -27,6 +26,9 @@ from .boxes import Part
 from .cache import BoxPlanes, LatticePlanes, LeastRecentlyUsed
 from .network_box import NetworkBox
 from .regions import Regions
+
+if TYPE_CHECKING:
+    from ..filtering.filter import Filter
 
 TREE_BYTES = 30_000  # The cache counts so many bytes for a tree of networks, beside its weights.
 MOST_LEAVES = 4096  # About the largest number of leaves of all blocks of the predictive coder.
@@ -56,7 +58,11 @@ class BlockContents:
 
     @cached_property
     def filter(self) -> Filter | None:
-        return Filter.parse(self.header.filter) if self.header.filter else None
+        if not self.header.filter:
+            return None
+        from ..filtering.filter import Filter  # A file without a filter is opened without its modules.
+
+        return Filter.parse(self.header.filter)
 
     @cached_property
     def start(self) -> NDArray[np.int64]:
@@ -249,7 +255,7 @@ class BlockContents:
             raise TincError("a block needs the feature 'lattice', expected the file to say so")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
         n_background = 0 if tree.background is None else math.prod(shape) * (1 + dtype.itemsize)
-        n_bytes = TREE_BYTES + entry.length + 16 * n_weights + n_background  # as they were, stacked, and for slices
+        n_bytes = TREE_BYTES + entry.length + 24 * n_weights + n_background  # as they were, stacked, and for slices
         self._cache.put(entry.start, tree, n_bytes)
         return tree
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from ..errors import TincError
-from ..filtering.filter import Finish
 from ..format.quality import span_of
 from .leaf_table import LEAF_FIELDS
 
 if TYPE_CHECKING:
     from ..bounded.background import Background
+    from ..filtering.filter import Finish
 
 SKETCH_LEVEL = 3  # A sketch has every 8th voxel along each axis: 1 of 512 voxels, decoded in a 50th of the time.
 

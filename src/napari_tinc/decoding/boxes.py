@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..filtering.filter import Filter
 from ..format.chunks import Ancillary, Chunk, ChunkEntry
 from ..format.head import VolumeFacts
 from .bounded_box import BoundedBox
 from .network_box import NetworkBox
 from .regions import Regions
+
+if TYPE_CHECKING:
+    from ..filtering.filter import Filter
 
 Part = NetworkBox | BoundedBox
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 from ..devices import cpu_count
 from ..errors import TincError
 from ..format.fill import is_fill
+from ..networks.compiled_code import COMPILED_CODE
 from ..networks.values import rounded
 from .boxes import Boxes, Part
 from .cache import LeastRecentlyUsed
+from .network_box import NetworkBox
 
 MAX_EAGER_VOXELS = 2**30  # A larger request is refused: ask for a part, or for a coarser level.
 THIN = 4  # A view of at most so many cells along an axis counts as a slice, and is cached.
@@ -93,15 +96,21 @@ class VoxelDecoder:
         n_voxels = math.prod(len(axis) for axis in ranges)
         check_eager(n_voxels)
         leading, space = ranges[:-3], ranges[-3:]
+        if n_voxels and not leading:
+            return np.ascontiguousarray(self._decode(0, factor, space))
         out = np.empty([len(axis) for axis in ranges], self._dtype)
         if not n_voxels:
             return out
         for place in itertools.product(*(range(len(axis)) for axis in leading)):
             index = [axis[at] for axis, at in zip(leading, place, strict=True)]
             volume = int(np.ravel_multi_index(index, self._contents.leading)) if index else 0
-            thin = min(len(axis) for axis in space) <= THIN and all(axis.step == 1 for axis in space)
-            out[place] = self._tiled(volume, factor, space) if thin else self._cells(volume, factor, space)
+            out[place] = self._decode(volume, factor, space)
         return out
+
+    def _decode(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
+        """Decode a view of a channel or point in time."""
+        thin = min(len(axis) for axis in ranges) <= THIN and all(axis.step == 1 for axis in ranges)
+        return self._tiled(volume, factor, ranges) if thin else self._cells(volume, factor, ranges)
 
     def _tiled(self, volume: int, factor: int, ranges: Sequence[range]) -> NDArray[Any]:
         """Decode a slice or a few, in tiles that are cached: looking again at them is free."""
@@ -244,15 +253,13 @@ class VoxelDecoder:
 
     def boxes_met(self, axes: Sequence[NDArray[np.float64]]) -> list[tuple[int, tuple[slice, ...]]]:
         """Find the boxes that a grid of coordinates meets, and the part of the grid that lies in each."""
-        start, stop = self._contents.start, self._contents.stop
-        met = [(high > axis[0]) & (low <= axis[-1]) for axis, low, high in zip(axes, start.T, stop.T, strict=True)]
-        boxes = []
-        for box in np.flatnonzero(np.all(met, axis=0)).tolist():
-            ends = np.stack([start[box], stop[box]], axis=1)
-            place = tuple(slice(*np.searchsorted(axis, pair).tolist()) for axis, pair in zip(axes, ends, strict=True))
-            if all(part.stop > part.start for part in place):
-                boxes.append((box, place))
-        return boxes
+        start, stop = self._contents.start.T, self._contents.stop.T
+        first = np.array([axis.searchsorted(along) for axis, along in zip(axes, start, strict=True)]).T
+        last = np.array([axis.searchsorted(along) for axis, along in zip(axes, stop, strict=True)]).T
+        met = np.flatnonzero((last > first).all(axis=1))
+        ends = zip(first[met].tolist(), last[met].tolist(), strict=True)
+        places = [tuple(map(slice, low, high)) for low, high in ends]
+        return list(zip(met.tolist(), places, strict=True))
 
     def each_box(
         self, volume: int, axes: list[NDArray[np.float64]],
@@ -277,8 +284,14 @@ class VoxelDecoder:
             return
         from concurrent.futures import ThreadPoolExecutor  # not needed for a slice of a small file, and slow to import
 
+        is_quick = COMPILED_CODE.is_used and min(map(len, axes)) <= THIN
         with ThreadPoolExecutor(cpu_count()) as pool:
             for at in range(0, len(jobs), AT_ONCE):
                 group = jobs[at : at + AT_ONCE]
                 contents.prepare(volume, [box for box, _ in group])
-                list(pool.map(work, group))
+                # A slice of networks is quick by compiled code: threads would wait for each other rather than work.
+                quick = [is_quick and isinstance(contents.at_hand(volume, box), NetworkBox) for box, _ in group]
+                others = pool.map(work, itertools.compress(group, map(operator.not_, quick)))
+                for job in itertools.compress(group, quick):
+                    work(job)
+                list(others)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from ..array_like import LazyBase
 from ..errors import TincError
 from ..format.chunks import Ancillary
-from ..format.details import Details, budget_of, pack_details, unpack_details
 from ..format.fill import Fill
 from ..format.head import VolumeFacts
 from ..format.metadata import QUALITY_KEYS, read_json, usual_labels, with_chunk, with_json
-from ..format.placement import Placement, placement_of_head
 from ..storage import atomic, stores
-from ..storage.stores import Memory, Store
 from .block_contents import BlockContents
 from .boxes import Contents, Part
 from .cache import LeastRecentlyUsed
@@ -31,6 +28,10 @@ from .lazy_array import LazyArray, levels_of
 from .leaf_table import LEAF_FIELDS
 from .regions import Regions
 from .values import VoxelDecoder
+
+if TYPE_CHECKING:  # slow to import, and not needed to show a slice
+    from ..format.details import Details
+    from ..format.placement import Placement
 
 CACHE_BYTES = 2**27  # A volume keeps at most so many bytes of decoded tiles and parsed boxes.
 
@@ -58,9 +59,9 @@ class TincVolume(LazyBase):
     [(40, 40, 40), (20, 20, 20)]
     """
 
-    def __init__(self, source: bytes | Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, source: bytes | stores.Store, *, partial: bool = False, cache_bytes: int = CACHE_BYTES) -> None:
         self._cache = LeastRecentlyUsed(cache_bytes)
-        store = Memory(source) if isinstance(source, bytes) else source
+        store = stores.Memory(source) if isinstance(source, bytes) else source
         self._parts: Contents = read_contents(store, self._cache, partial=partial)
 
     @classmethod
@@ -302,6 +303,8 @@ class TincVolume(LazyBase):
         if meta == {"axes": "zyx"}:
             meta = {}
         ancillary = with_json(self._parts.ancillary(), Ancillary.META, meta)
+        from ..format.details import Details, budget_of, pack_details
+
         budget = budget_of(self.nbytes_compressed)
         payload = pack_details(placement, details or Details(), spacing, self.header.shape, budget)
         ancillary = with_chunk(ancillary, Ancillary.DETAILS, payload)
@@ -354,11 +357,9 @@ class TincVolume(LazyBase):
 
     @cached_property
     def _details(self) -> tuple[Placement | None, Details]:
-        """Read the placement and the details. A matrix or an origin in the head of the file is a placement, too."""
-        for chunk in self._parts.ancillary(Ancillary.DETAILS):
-            if chunk.level == 0:  # others are of later versions
-                return unpack_details(chunk.checked(), self.header.spacing)
-        return placement_of_head(self.header), Details()
+        from ..format.details import read_details
+
+        return read_details(self._parts.ancillary(Ancillary.DETAILS), self.header)
 
     @cached_property
     def _decoder(self) -> VoxelDecoder:

@@ -21,7 +21,7 @@ from ..errors import Cancelled
 from ..events import Finished, Planned, Preview, Progress
 from ..format import limits
 from ..io.read_options import say
-from ..networks.compiled_path import COMPILED_CODE
+from ..networks.compiled_code import COMPILED_CODE
 from ..storage.checkpoint import Journal, key_of
 from ..storage.locks import while_held
 from ..training.task import Settings

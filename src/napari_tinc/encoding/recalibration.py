@@ -26,7 +26,7 @@ from ..format.metadata import with_json
 from ..format.quality import pack_errors
 from ..metrics import part_errors, quality_fields
 from ..networks.calibration import fit_corrections
-from ..networks.compiled_path import COMPILED_CODE
+from ..networks.compiled_code import COMPILED_CODE
 from ..networks.values import normalise, to_values
 from ..octree import box_slices
 

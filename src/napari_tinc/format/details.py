@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 import warnings
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..errors import ReadWarning, TincError
+from .chunks import Chunk
 from .cursor import pack_varint
+from .head import VolumeFacts
 from .limits import MAX_DETAILS
 from .metadata import compact
 from .numbers import DetailsReader, pack_numbers, unpack_numbers
-from .placement import LARGEST, QFORM_NUMBERS, Placement, packed_forms, unpack_placement
+from .placement import LARGEST, QFORM_NUMBERS, Placement, packed_forms, placement_of_head, unpack_placement
 
 LEAST_BUDGET = 80  # All items together may take this many bytes of any file, with their row in the table of chunks,
 SHARE = 100  # and of a larger file one byte in so many.
@@ -113,6 +115,14 @@ def pack_details(
         text = f"the file does not keep {' and '.join(left_out)}, which would take more than {budget} bytes of it"
         warnings.warn(text, ReadWarning, stacklevel=2)
     return payload
+
+
+def read_details(chunks: Iterable[Chunk], head: VolumeFacts) -> tuple[Placement | None, Details]:
+    """Read the DETAILS chunk, if there is one. A matrix or an origin in the head of the file is a placement, too."""
+    for chunk in chunks:
+        if chunk.level == 0:  # others are of later versions
+            return unpack_details(chunk.checked(), head.spacing)
+    return placement_of_head(head), Details()
 
 
 def unpack_details(payload: bytes, spacing: Sequence[float] | None) -> tuple[Placement | None, Details]:

@@ -221,7 +221,7 @@ def _group_nodes(
             if level:
                 siblings = np.arange(octree.children_per_node(level - 1))
                 if level == 1:
-                    siblings = np.unique(slot[nodes])
+                    siblings = np.flatnonzero(np.bincount(slot[nodes]))
                 rows = row_of[octree.parent[members]] * len(siblings) + np.searchsorted(siblings, slot[members])
                 if np.array_equal(rows, np.arange(len(groups[parent].nodes) * len(siblings))):
                     rows = None

@@ -1,57 +1,31 @@
-"""Evaluate the layers from the root to a head by compiled code, in a third of the time of NumPy's calls.
+"""Evaluate the layers from the root to some heads by compiled code, in a third of the time of NumPy's calls.
 
-The arithmetic is that of path.py, but for the order of sums: values differ in their last bits. It is for many points of
-one box: no planes are kept for later requests. Loading the code takes half a second, which nobody should wait for who
-looks at a slice.
+The arithmetic is that of path.py, but for the order of sums: values differ in their last bits.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import LANES, is_kept
+from ..compiled import LANES
 from .architecture import Array
-from .lattice import MARGIN, Stencil, stencil
+from .lattice import MARGIN, TAPS, Stencil, lattice_points, stencil
 from .path import Axes, Path, Tile, cut_slice
 
-LOADING_POINTS = 2**22  # A process that has evaluated so many points without it loads compiled code,
-COMPILING_POINTS = 2**26  # but only after so many if it has to be compiled first, which takes seconds.
 TILE_POINTS = 512  # A tile has about so many points.
 GROUP_FLOATS = 2**17  # Sums that are interpolated for some tiles at a time: half of a core's cache.
 SLAB = 2**22  # About so many sums of a lattice are held at a time, unless a plane has more,
 SLAB_POINTS = 2**18  # and so many points are evaluated between two checks for an end.
 TILE_VALUES = 2**16  # So many outputs are turned into values at a time.
-NO_FLOATS, NO_TABLE = np.zeros(0, np.float32), np.zeros((0, 3), np.int64)
-
-
-class CompiledCode:
-    """Whether this process uses compiled code."""
-
-    def __init__(self) -> None:
-        self._points, self._is_used = 0, False
-
-    def use(self) -> None:
-        """Use it from now on, whatever that takes: who writes a file gets the same bytes whatever was read before."""
-        self._is_used = True
-
-    def pays(self, n_points: int) -> bool:
-        """Return whether to use it for so many points, given those that were evaluated before."""
-        self._points += n_points
-        if not self._is_used and self._points >= LOADING_POINTS:
-            from .run_kernel import evaluate_run
-
-            self._is_used = self._points >= COMPILING_POINTS or is_kept(evaluate_run)
-        return self._is_used
-
-
-COMPILED_CODE = CompiledCode()
+AHEAD = 2  # Who looks at slice after slice has so many planes of a lattice evaluated with one that is needed.
+NO_FLOATS, NO_TABLE, NO_LATTICE = np.zeros(0, np.float32), np.zeros((0, 3), np.int64), np.zeros(5, np.int64)
 
 
 class Memory(threading.local):
@@ -71,74 +45,195 @@ MEMORY = Memory()
 
 
 class CompiledPath(Path):
-    """The layers from the root to one head."""
+    """The layers from the root to some heads. See :class:`~.path.Path`."""
+
+    @cached_property
+    def _axes(self) -> NDArray[np.int64]:
+        """The axes of planes, rows and columns."""
+        return np.array(self._order)
+
+    @cached_property
+    def _kept(self) -> dict[Any, Prepared]:
+        """What runs at some rows and columns are evaluated with, whatever the planes."""
+        return {}
 
     def tiles(self, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        """Evaluate a grid, counted from the corner of the box; yield tiles and their outputs, (1, z, y, x).
+        """Evaluate a grid, counted from the corner of each box; yield tiles and their outputs, (heads, z, y, x).
 
         These are valid until the next.
         """
-        last, n_planes = len(self._runs) - 1, len(axes[0])
-        n_slabs = -(-n_planes * len(axes[1]) * len(axes[2]) // SLAB_POINTS)
+        last, n_planes = len(self._runs) - 1, len(axes[self._order[0]])
+        plane_points = len(self._start) * math.prod(map(len, axes)) // n_planes
+        n_slabs = -(-n_planes * plane_points // SLAB_POINTS)
         if last:
-            stencils = self._stencils(last, axes)
-            n_sums = self._n_sums(self._runs[last - 1]) * math.prod(len(one.places) for one in stencils)
-            n_slabs = max(n_slabs, -(-n_sums // SLAB))
-        n_planes = -(-n_planes // n_slabs)
-        for first in range(0, len(axes[0]), n_planes):
-            slab = slice(first, min(first + n_planes, len(axes[0])))
-            values = self._grid(last, [axes[0][slab], axes[1], axes[2]]).swapaxes(0, 1)
-            for tile in cut_slice(slab, max(1, TILE_VALUES // (len(axes[1]) * len(axes[2])))):
-                yield (tile, slice(None), slice(None)), values[:, tile.start - first : tile.stop - first]
+            before = self._runs[last - 1]
+            counts = [
+                min(lattice_points(n, before.stride), TAPS * len(along))
+                for n, along in zip(self._size, axes, strict=True)
+            ]
+            n_slabs = max(n_slabs, -(-self._n_sums(before) * math.prod(counts) // SLAB))
+        planes, rows, columns = (axes[axis] for axis in self._order)
+        to_volume = [0, *(1 + self._order.index(axis) for axis in range(3))]
+        for slab in cut_slice(slice(0, n_planes), -(-n_planes // min(n_slabs, n_planes))):
+            values = self._run(last, [planes[slab], rows, columns])[:, :, 0]
+            for part in cut_slice(slab, max(1, TILE_VALUES // plane_points)):
+                tile = [part if axis == self._order[0] else slice(None) for axis in range(3)]
+                yield tuple(tile), values[:, part.start - slab.start : part.stop - slab.start].transpose(to_volume)
 
     @staticmethod
     def corrected(values: NDArray[np.float32], gain: Array, offset: Array) -> NDArray[np.float32]:
-        """Return outputs times the gain of the head, plus its offset."""
+        """Return outputs (heads, z, y, x) times gains, plus offsets, of the heads. The outputs may be overwritten."""
+        if not values.flags.c_contiguous:  # a slice across another axis than z, or a part of more planes
+            return Path.corrected(values, gain, offset)
         from .run_kernel import correct
 
-        flat = values.reshape(-1)
-        correct(flat, float(gain[0]), float(offset[0]))
-        return flat.reshape(values.shape)
+        correct(values.reshape(-1), gain, offset)
+        return values
 
-    def _grid(self, index: int, axes: Axes) -> Array:
-        """Evaluate a run at a grid: (z, outputs, y, x)."""
+    def _run(self, index: int, axes: Axes) -> Array:
+        """Evaluate a run at a grid of planes, rows and columns: (heads, planes, outputs, rows, columns).
+
+        It lies in memory that the next evaluation of the run overwrites, with a vector more behind it.
+        """
         from .run_kernel import evaluate_run
 
-        run, levels = self._runs[index], self._levels(index)
-        numbers = range(run.first + (index > 0), run.last + 1)
-        n_outputs = int(self._layers[run.last].shape[1])
-        stride, n_sums = (self._runs[index - 1].stride, self._n_sums(self._runs[index - 1])) if index else (0, 0)
-        sizes = tuple([(*self._layers[at].shape[1:], at in levels) for at in numbers])
-        plan = _plan(tuple([axis.tobytes() for axis in axes]), tuple(self._size), stride, n_sums, sizes, n_outputs)
-        sums = self._grid(index - 1, plan.points).reshape(-1) if index else NO_FLOATS
-        matrices = [self._layers[at][0].T.reshape(-1) for at in numbers]
-        positions = [one[0] for one in self._in_boxes(np.concatenate(axes), plan.axis, levels).values()]
+        planes = axes[0]
+        plan, weights, positions, corners, scale = self._prepared(index, axes)
+        across, lattice, sums = (NO_FLOATS, NO_TABLE), NO_LATTICE, NO_FLOATS
+        if index:
+            between = stencil(planes, self._size[self._order[0]], self._runs[index - 1].stride)
+            across = between.matrix.reshape(-1), between.ends
+            sums, n_kept, first = self._lattice(index - 1, between.places, plan.points)
+            n_sums = self._layers[self._runs[index].first].shape[1]
+            lattice = np.array([n_kept, n_sums, *map(len, plan.points), first])
+        z_positions = ((planes + corners) * scale).astype(np.float32).reshape(-1)
         out = MEMORY(index, plan.n_out)
         evaluate_run(
-            out, plan.shape, np.concatenate([NO_FLOATS, *matrices]), plan.layers,
-            np.concatenate([NO_FLOATS, *positions]), sums, plan.lattice, *plan.stencils[0], *plan.stencils[1],
-            *plan.stencils[2], plan.tile_rows, plan.group_rows, MEMORY(-1, plan.n_work), plan.places,
+            out, plan.shape, weights, plan.layers, self._axes, z_positions, positions, sums, lattice,
+            *across, *plan.stencils[0], *plan.stencils[1], plan.tile_rows, plan.group_rows, MEMORY(-1, plan.n_work),
+            plan.places,
         )  # fmt: skip
         return out[: plan.n_out].reshape(plan.shape)
 
+    def _prepared(self, index: int, axes: Axes) -> Prepared:
+        """Return the plan of a run, its weights, and positions of rows and columns. They are kept for other planes."""
+        planes, rows, columns = axes
+        key = index, len(planes), rows.tobytes(), columns.tobytes()
+        if key not in self._kept:
+            run, levels = self._runs[index], self._levels(index)
+            layers = self._layers[run.first + (index > 0) : run.last + 1]
+            numbers = range(run.last + 1 - len(layers), run.last + 1)
+            nodes = [list(levels).index(at) if at in levels else -1 for at in numbers]
+            sizes = tuple([(*layer.shape[1:], node) for layer, node in zip(layers, nodes, strict=True)])
+            stride, n_sums = (self._runs[index - 1].stride, self._layers[run.first].shape[1]) if index else (0, 0)
+            box = self._size[self._order[1]], self._size[self._order[2]]
+            plan = _plan(
+                len(self._start), *key[1:], box, stride, n_sums, sizes, self._layers[run.last].shape[1]
+            )  # fmt: skip
+            weights = _flat([layer.swapaxes(1, 2) for layer in layers])
+            corners, scale = self._corners(levels)
+            across = [
+                (along + corners[:, :, axis, None]) * scale
+                for along, axis in zip((rows, columns), self._order[1:], strict=True)
+            ]
+            positions = np.concatenate(across, axis=2).astype(np.float32).reshape(-1)
+            self._kept[key] = plan, weights, positions, corners[:, :, self._order[0], None], scale
+        return self._kept[key]
 
-class Plan(NamedTuple):
-    """What a grid in boxes of a size is evaluated with, whatever the weights and the boxes.
+    def _lattice(
+        self, index: int, places: NDArray[np.int64], points: list[Array]
+    ) -> tuple[NDArray[np.float32], int, int]:
+        """Return sums at planes of the lattice of a run, how many they are, and which of them is the first asked for.
+
+        Planes that follow each other are kept for the next request, and :data:`AHEAD` more once it has moved on.
+        """
+        stride, first, end = self._runs[index].stride, int(places[0]), int(places[-1]) + 1
+
+        def evaluate(planes: NDArray[np.int64]) -> Array:
+            coordinates = 0.5 + stride * (planes - MARGIN[stride]).astype(np.float64)
+            return self._run(index, [coordinates, *points])
+
+        if self._planes is None or len(places) < end - first:
+            return MEMORY(index, evaluate(places).size), len(places), 0
+        finest = index == len(self._runs) - 2
+        key = index, self._order[0], self._nodes[-1].tobytes(), *[along.tobytes() for along in points]
+        kept: Window | None = self._planes.get(finest, key)
+        if kept is None or not kept.first <= first <= end <= kept.end:
+            low, high = first, end
+            if kept and kept.first < end and first < kept.end:
+                most = lattice_points(self._size[self._order[0]], stride)
+                low, high = (max(0, first - AHEAD), end) if first < kept.first else (first, min(end + AHEAD, most))
+            kept = Window.moved(kept, low, high, evaluate)
+            self._planes.put(finest, key, kept, kept.flat.nbytes)
+        return kept.flat, kept.end - kept.first, first - kept.first
+
+
+class Window(NamedTuple):
+    """Planes of a lattice that follow each other.
 
     Attributes
     ----------
-    points : the grid at which the run before is evaluated.
-    axis : of all coordinates of the grid, z first, their axis.
-    shape, layers, lattice, tile_rows, group_rows, places : as the compiled code takes them.
-    stencils : its weights and ends, or blocks, of z, y and x.
+    first, end : the first, and one past the last.
+    flat : (heads, planes, sums, rows, columns), and a vector more.
+    n_heads : heads.
+    """
+
+    first: int
+    end: int
+    flat: NDArray[np.float32]
+    n_heads: int
+
+    @property
+    def planes(self) -> Array:
+        """The planes, (heads, planes, numbers)."""
+        return self.flat[:-LANES].reshape(self.n_heads, self.end - self.first, -1)
+
+    @staticmethod
+    def moved(kept: Window | None, first: int, end: int, evaluate: Callable[[NDArray[np.int64]], Array]) -> Window:
+        """Return other planes: copied where they are in ``kept``, else evaluated."""
+        wanted = np.arange(first, end)
+        known = (wanted >= kept.first) & (wanted < kept.end) if kept else np.zeros(len(wanted), bool)
+        new = evaluate(wanted[~known])
+        n_heads, n_new = new.shape[:2]
+        window = Window(first, end, np.zeros(new.size // n_new * len(wanted) + LANES, np.float32), n_heads)
+        window.planes[:, ~known] = new.reshape(n_heads, n_new, -1)
+        if kept:
+            window.planes[:, known] = kept.planes[:, wanted[known] - kept.first]
+        return window
+
+
+def load() -> None:
+    """Load the compiled code, or compile it."""
+    from .run_kernel import evaluate_run
+
+    floats, table, sizes = NO_FLOATS, NO_TABLE, np.array([0, 1, 1, 1, 1])
+    evaluate_run(  # of no heads
+        floats, sizes, floats, table, sizes, floats, floats, floats, sizes, floats, table, floats, table, floats, table,
+        1, 1, floats, sizes,
+    )  # fmt: skip
+
+
+def _flat(parts: list[Array]) -> NDArray[np.float32]:
+    """Return the numbers of some arrays, head after head. An array that is the same for all heads has one."""
+    n_heads = max(map(len, parts), default=0)
+    rows = [np.broadcast_to(part, (n_heads, *part.shape[1:])).reshape(n_heads, -1) for part in parts]
+    return np.concatenate(rows, axis=1).reshape(-1) if rows else NO_FLOATS
+
+
+class Plan(NamedTuple):
+    """What a grid in boxes of a size is evaluated with, whatever the weights, the boxes and its planes.
+
+    Attributes
+    ----------
+    points : rows and columns of the grid at which the run before is evaluated.
+    shape, layers, tile_rows, group_rows, places : as the compiled code takes them.
+    stencils : its weights and ends, or blocks, of rows and columns.
     n_out, n_work : floats of the result, and of the work.
     """
 
     points: list[Array]
-    axis: NDArray[np.int64]
     shape: NDArray[np.int64]
     layers: NDArray[np.int64]
-    lattice: NDArray[np.int64]
     tile_rows: int
     group_rows: int
     places: NDArray[np.int64]
@@ -147,51 +242,52 @@ class Plan(NamedTuple):
     n_work: int
 
 
+# A plan, weights, positions of rows and columns, and what gives those of planes.
+Prepared = tuple[Plan, NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
+
+
 @lru_cache(maxsize=256)
 def _plan(
-    coordinates: tuple[bytes, ...], box: tuple[int, ...], stride: int, n_sums: int,
-    sizes: tuple[tuple[int, int, bool], ...], n_outputs: int,
+    n_heads: int, n_planes: int, rows: bytes, columns: bytes, box: tuple[int, int], stride: int, n_sums: int,
+    sizes: tuple[tuple[int, int, int], ...], n_outputs: int,
 ) -> Plan:  # fmt: skip
     """Plan a run at a grid.
 
     Parameters
     ----------
-    coordinates : of the grid along z, y and x, float64, counted from the corner of the box.
-    box : voxels along each axis.
+    rows, columns : coordinates of the grid, float64, counted from the corner of the box.
+    box : voxels along rows and columns.
     stride, n_sums : of the lattice of the run before; 0 for the first run.
-    sizes : outputs and inputs of each layer, and whether it takes positions.
+    sizes : outputs and inputs of each layer, and in which node's box it takes positions, -1 for none.
     n_outputs : of the run.
     """
-    axes = [np.frombuffer(along) for along in coordinates]
-    counts = [len(axis) for axis in axes]
-    shape = counts[0], n_outputs, counts[1], counts[2]
-    step = max(counts[2], LANES)
-    tile_rows = group_rows = min(counts[1], max(1, TILE_POINTS // step))
-    lattice, lines = np.zeros(4, np.int64), 0
+    y, x = (np.frombuffer(along) for along in (rows, columns))
+    shape = n_heads, n_planes, n_outputs, len(y), len(x)
+    step = max(len(x), LANES)
+    tile_rows = group_rows = min(len(y), max(1, TILE_POINTS // step))
+    lines, n_columns = 0, 0
     points: list[Array] = []
-    stencils = [(NO_FLOATS, NO_TABLE)] * 3
+    stencils = [(NO_FLOATS, NO_TABLE)] * 2
     if stride:
-        z, y, x = (stencil(along, size, stride) for along, size in zip(axes, box, strict=True))
-        points = [(along.places - MARGIN[stride]) * float(stride) + 0.5 for along in (z, y, x)]
-        lattice = np.array([len(z.places), n_sums, len(y.places), len(x.places)])
-        stencils = [(one.matrix.reshape(-1), np.stack([one.low, one.high], axis=1)) for one in (z, y)]
-        stencils.append(_in_vectors(x))
-        share = GROUP_FLOATS // (n_sums * step) / len(y.places)
-        group_rows = max(1, int(share * counts[1])) // tile_rows * tile_rows or tile_rows
-        groups = [slice(at, at + group_rows) for at in range(0, counts[1], group_rows)]
-        lines = max(int(y.high[group].max() - y.low[group].min()) for group in groups)
-    layers, weight, position = [], 0, 0
-    for outputs, inputs, takes_positions in sizes:
-        layers.append((weight, inputs, outputs, position if takes_positions else -1))
+        along_y, along_x = (stencil(along, size, stride) for along, size in zip((y, x), box, strict=True))
+        points = [(along.places - MARGIN[stride]) * float(stride) + 0.5 for along in (along_y, along_x)]
+        n_columns = len(along_x.places)
+        stencils = [(along_y.matrix.reshape(-1), along_y.ends), _in_vectors(along_x)]
+        share = GROUP_FLOATS // (n_sums * step) / len(along_y.places)
+        group_rows = max(1, int(share * len(y))) // tile_rows * tile_rows or tile_rows
+        groups = [slice(at, at + group_rows) for at in range(0, len(y), group_rows)]
+        lines = max(int(along_y.ends[group, 1].max() - along_y.ends[group, 0].min()) for group in groups)
+    layers, weight = [], 0
+    for outputs, inputs, node in sizes:
+        layers.append((weight, inputs, outputs, node))
         weight += inputs * outputs
-        position += sum(counts) * takes_positions
     widest = max([n_sums, *(max(size[:2]) for size in sizes)])
     layer = widest * (tile_rows * step + 3 * LANES)
-    work = layer, layer, lines * n_sums * int(lattice[3]), lines * n_sums * step
+    work = layer, layer, lines * n_sums * n_columns, lines * n_sums * step
     places = np.cumsum([0, *(size + LANES for size in work)])  # as the last vector may end behind
     return Plan(
-        points, np.repeat(np.arange(3), counts), np.array(shape), np.array(layers, np.int64).reshape(-1, 4), lattice,
-        tile_rows, group_rows, places, stencils, math.prod(shape), int(places[-1]),
+        points, np.array(shape), np.array(layers, np.int64).reshape(-1, 4), tile_rows, group_rows, places, stencils,
+        math.prod(shape), int(places[-1]),
     )  # fmt: skip
 
 
@@ -201,5 +297,6 @@ def _in_vectors(along: Stencil) -> tuple[NDArray[np.float32], NDArray[np.int64]]
     weights = np.zeros((along.matrix.shape[1], max(n, LANES)), np.float32)
     weights[:, :n] = along.matrix.T
     starts = sorted({*range(0, n - LANES + 1, LANES), max(0, n - LANES)})
-    blocks = [(at, along.low[at : at + LANES].min(), along.high[at : at + LANES].max()) for at in starts]
+    ends = [along.ends[at : at + LANES] for at in starts]
+    blocks = [(at, of[:, 0].min(), of[:, 1].max()) for at, of in zip(starts, ends, strict=True)]
     return weights.reshape(-1), np.array(blocks, np.int64)

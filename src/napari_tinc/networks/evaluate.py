@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,17 +20,16 @@ from ..control import Check, never
 from ..devices import cpu_count
 from ..octree import box_slices
 from .architecture import Architecture, Array
+from .compiled_code import COMPILED_CODE
 from .lattice import PlaneCache, runs_of
 from .path import TILE, Path
 
 BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no more points than these at a time,
+COMPILED_BATCH = 2**18  # or these by compiled code, which leaves a point in the cache until its value is known,
 MOST_LEAVES = 8  # and no more leaves: of few points far from each other, lattices have 64 times as many.
 MOST_PLANS = 16  # The layers of so many kinds of slices are kept at a time.
 THIN = 4  # Requests of at most so many points along an axis keep planes of lattices.
-LEAST_COMPILED = 2**12  # A leaf of fewer points is left to NumPy: compiled code has more to prepare.
-
-
-Layers = tuple[list[NDArray[np.int64]], list[Array]]  # Nodes and layers as a path takes them.
+LEAST_COMPILED = 2**12  # Leaves of fewer points are left to NumPy: compiled code has more to prepare.
 
 
 class Batch(NamedTuple):
@@ -48,10 +48,14 @@ class Batch(NamedTuple):
     places: list[tuple[slice, ...]]
     corners: list[list[int]]
 
-    def cut(self, n_parts: int) -> list[Batch]:
-        """Return batches of as many leaves as have :data:`BATCH` points, ``n_parts`` or more where there are leaves."""
-        n_points = math.prod(along.stop - along.start for along in self.places[0])
-        most = max(1, min(MOST_LEAVES, BATCH // n_points, -(-len(self.leaves) // n_parts)))
+    @property
+    def n_points(self) -> int:
+        """Points of the grid in each."""
+        return math.prod(along.stop - along.start for along in self.places[0])
+
+    def cut(self, n_points: int, n_parts: int) -> list[Batch]:
+        """Return batches of as many leaves as have ``n_points``, ``n_parts`` or more where there are leaves."""
+        most = max(1, min(MOST_LEAVES, n_points // self.n_points, -(-len(self.leaves) // n_parts)))
         cuts = [slice(at, at + most) for at in range(0, len(self.leaves), most)]
         return [Batch(self.leaves[cut], self.heads[cut], self.places[cut], self.corners[cut]) for cut in cuts]
 
@@ -72,7 +76,8 @@ class Network:
     offset: NDArray[np.float64]
     _layers: list[list[Array]] = field(init=False)  # for every group: sine layers, (n, outputs, inputs and bias)
     _heads: list[Array] = field(init=False)  # for every group: heads, likewise
-    _plans: dict[Any, list[tuple[Batch, Layers]]] = field(init=False)  # of slices
+    _cuts: list[NDArray[np.int64]] = field(init=False)  # along each axis, where leaves begin and end
+    _plans: dict[Any, list[tuple[Batch, Path | None]]] = field(init=False)  # of slices
 
     def __post_init__(self) -> None:
         """Stack weights and biases, so that a layer is one matrix product."""
@@ -85,6 +90,9 @@ class Network:
             heads.append(stacked[-1])
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
+        ends = self.architecture.octree.leaf_ends.transpose(2, 0, 1)
+        # np.unique would import numpy.ma, which takes as long as a slice.
+        object.__setattr__(self, "_cuts", [np.flatnonzero(np.bincount(along.ravel())) for along in ends])
         object.__setattr__(self, "_plans", {})
 
     def with_corrections(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Network:
@@ -116,25 +124,36 @@ class Network:
         out = np.empty([len(axis) for axis in axes], dtype)
         if not out.size:
             return out
-        thinnest = int(np.argmin(out.shape))
-        thin = out.shape[thinnest] <= THIN
+        thin = min(out.shape) <= THIN
         threads = 1 if out.size <= 4 * TILE else threads or cpu_count()
-        kinds = _kinds_of_paths(0 if thin else out.size)
+        runs = partial(runs_of, self.architecture.lattice if lattice is None else lattice)
+        least_compiled: float = 0 if thin else LEAST_COMPILED
+        if not COMPILED_CODE.pays(out.size, waits=not thin):
+            least_compiled = math.inf
 
-        def work(job: tuple[Batch, Layers]) -> None:
-            """Evaluate leaves that are alike."""
-            batch, (nodes, layers) = job
-            gain, offset = self.gain[batch.leaves], self.offset[batch.leaves]
+        def path_of(batch: Batch) -> Path | None:
+            """Return what evaluates leaves that are alike; None for scalars."""
             if batch.heads[0] < 0:
+                return None
+            nodes, layers = self._layers_of(batch.heads)
+            kind = Path
+            if batch.n_points * len(batch.leaves) >= least_compiled:
+                from .compiled_path import CompiledPath
+
+                kind = CompiledPath
+            plane_axis, kept = (int(np.argmin(out.shape)), planes) if thin else (0, None)
+            return kind(self.architecture, layers, nodes, runs(len(layers) - 1), plane_axis, kept)
+
+        def work(job: tuple[Batch, Path | None]) -> None:
+            """Evaluate leaves that are alike."""
+            batch, path = job
+            gain, offset = self.gain[batch.leaves], self.offset[batch.leaves]
+            if path is None:
                 for place, constant in zip(batch.places, offset, strict=True):
                     out[place] = finish(np.full(1, constant, np.float32))
                 return
             corrected = (gain != 1).any() or offset.any()
-            runs = runs_of(self.architecture.lattice if lattice is None else lattice, len(layers) - 1)
-            plane_axis, kept = (thinnest, planes) if thin else (0, None)
             local = [axis[along] - at for axis, along, at in zip(axes, batch.places[0], batch.corners[0], strict=True)]
-            kind = kinds[len(batch.leaves) == 1 and math.prod(map(len, local)) >= LEAST_COMPILED]
-            path = kind(self.architecture, layers, nodes, runs, plane_axis, kept)
             for tile, values in path.tiles(local):
                 check()
                 if corrected:
@@ -142,7 +161,8 @@ class Network:
                 for place, part in zip(batch.places, finish(values), strict=True):
                     out[place][tile] = part
 
-        plan = self._plan(axes, threads)
+        at_once = COMPILED_BATCH if least_compiled < math.inf else BATCH
+        plan = self._plan(axes, threads, at_once, path_of, (planes, lattice, least_compiled))
         if threads == 1:
             for job in plan:
                 work(job)
@@ -153,20 +173,29 @@ class Network:
                 list(pool.map(work, plan))
         return out
 
-    def _plan(self, axes: Sequence[NDArray[np.float64]], threads: int) -> list[tuple[Batch, Layers]]:
-        """Return the batches of a grid, and their layers. Those of a slice are kept for the slices beside it."""
-        octree = self.architecture.octree
-        ends = zip(axes, octree.leaf_ends.transpose(2, 0, 1), strict=True)
-        first, last = np.array([axis.searchsorted(pair) for axis, pair in ends]).transpose(1, 2, 0)
-        leaves = np.flatnonzero((last > first).all(axis=1))
+    def _plan(
+        self, axes: Sequence[NDArray[np.float64]], threads: int, at_once: int,
+        path_of: Callable[[Batch], Path | None], kind: Any,
+    ) -> list[tuple[Batch, Path | None]]:  # fmt: skip
+        """Return the batches of a grid, and what evaluates them. Those of a slice are kept for the slices beside it.
+
+        ``kind`` is whatever else ``path_of`` depends on.
+        """
         key = None
         if min(map(len, axes)) == 1:
-            key = threads, leaves.tobytes(), *[b"" if len(axis) == 1 else axis.tobytes() for axis in axes]
+            across = [
+                cuts.searchsorted(axis, "right").tobytes() if len(axis) == 1 else axis.tobytes()
+                for axis, cuts in zip(axes, self._cuts, strict=True)
+            ]
+            key = threads, *across, kind
             if (kept := self._plans.get(key)) is not None:  # another thread may drop all at any time
                 return kept
+        ends = zip(axes, self.architecture.octree.leaf_ends.transpose(2, 0, 1), strict=True)
+        first, last = np.array([axis.searchsorted(pair) for axis, pair in ends]).transpose(1, 2, 0)
+        leaves = np.flatnonzero((last > first).all(axis=1))
         batches = self._batches(axes, leaves, first[leaves], last[leaves])
         n_parts = min(threads, -(-2 * threads // len(batches)))  # many batches keep all threads busy as they are
-        plan = [(part, self._layers_of(part.heads)) for batch in batches for part in batch.cut(n_parts)]
+        plan = [(part, path_of(part)) for batch in batches for part in batch.cut(at_once, n_parts)]
         if key:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
@@ -209,10 +238,8 @@ class Network:
             if self.architecture.network_of_node[leaf] >= 0:
                 outputs[box] = outputs[box] * gain + offset
 
-    def _layers_of(self, heads: list[int]) -> Layers:
+    def _layers_of(self, heads: list[int]) -> tuple[list[NDArray[np.int64]], list[Array]]:
         """Return the nodes and layers from the root to some heads, whose networks have the same widths."""
-        if heads[0] < 0:
-            return [], []
         architecture, layers = self.architecture, []
         nodes = list(np.array([architecture.octree.path(head) for head in heads]).T)
         for at_level in nodes:
@@ -221,12 +248,3 @@ class Network:
             layers += [layer[alike] for layer in self._layers[index]]
         layers.append(self._heads[index][architecture.groups[index].head_rows.searchsorted(rows)])
         return nodes, layers
-
-
-def _kinds_of_paths(n_points: int) -> tuple[type[Path], type[Path]]:
-    """Return what evaluates leaves of few points and of many, where there are so many points in all."""
-    if n_points < LEAST_COMPILED:
-        return Path, Path
-    from .compiled_path import COMPILED_CODE, CompiledPath
-
-    return Path, CompiledPath if COMPILED_CODE.pays(n_points) else Path

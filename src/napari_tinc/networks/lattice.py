@@ -98,7 +98,7 @@ class Stencil:
     n_copied : how many points begin ``order`` that are the points of the lattice from place ``first_copied`` on.
     parts : index of points of the axis, and slice of ``matrix``: the copied points, then the others.
     matrix : weights, float32 (points, k).
-    low, high : for every row of ``matrix``, the first place that has a weight and one past the last, int64 (points,).
+    ends : for every row of ``matrix``, the first place that has a weight and one past the last, int64 (points, 2).
     """
 
     places: NDArray[np.int64]
@@ -107,12 +107,11 @@ class Stencil:
     first_copied: int
     parts: list[tuple[slice, slice]]
     matrix: NDArray[np.float32]
-    low: NDArray[np.int64]
-    high: NDArray[np.int64]
+    ends: NDArray[np.int64]
 
     def part(self, points: slice) -> tuple[slice, NDArray[np.float32]]:
         """Return the places that some rows need, and the weights of these."""
-        columns = slice(int(self.low[points].min()), int(self.high[points].max()))
+        columns = slice(int(self.ends[points, 0].min()), int(self.ends[points, 1].max()))
         return columns, self.matrix[points, columns]
 
 
@@ -143,8 +142,8 @@ def _stencil(offsets: bytes, n_voxels: int, stride: int, ordered: bool) -> Stenc
         order = np.argsort(~copied, kind="stable")
         matrix, parts = matrix[order], [(on, slice(0, n_copied)), (off, slice(n_copied, None))]
     used = matrix != 0
-    low, high = used.argmax(axis=1), len(places) - used[:, ::-1].argmax(axis=1)
-    return Stencil(places, order, n_copied, first_copied, parts, matrix, low, high)
+    ends = np.stack([used.argmax(axis=1), len(places) - used[:, ::-1].argmax(axis=1)], axis=1)
+    return Stencil(places, order, n_copied, first_copied, parts, matrix, ends)
 
 
 def _as_slice(places: NDArray[np.int64]) -> slice | None:

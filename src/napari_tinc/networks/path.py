@@ -108,21 +108,24 @@ class Path:
 
     def _positions(self, axes: Axes, levels: dict[int, int]) -> dict[int, list[Array]]:
         """Return the positions in the nodes of some levels along each axis, float32 (heads, points)."""
-        if not levels:
-            return {}
-        counts = [len(along) for along in axes]
-        in_boxes = self._in_boxes(np.concatenate(axes), np.repeat(np.arange(3), counts), levels)
-        return {at: np.split(in_box, np.cumsum(counts)[:-1], axis=1) for at, in_box in in_boxes.items()}
+        corners, scale = self._corners(levels)
+        return {
+            at: [
+                ((along + corners[:, node, axis, None]) * scale[node]).astype(np.float32)
+                for axis, along in enumerate(axes)
+            ]
+            for node, at in enumerate(levels)
+        }
 
-    def _in_boxes(
-        self, points: NDArray[np.float64], axis: NDArray[np.int64], levels: dict[int, int]
-    ) -> dict[int, NDArray[np.float32]]:
-        """Return the positions of coordinates along some axes in the nodes of some levels, float32 (heads, points)."""
-        positions = {}
-        for at, level in levels.items():
-            corner = self._start - self._architecture.centre(self._nodes[level])  # the longest edge spans [-1, 1]
-            positions[at] = ((points + corner[:, axis]) * self._architecture.scale[level]).astype(np.float32)
-        return positions
+    def _corners(self, levels: dict[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what is added to coordinates for those from the centres of the nodes of some levels, and their scales.
+
+        The shapes are (heads, nodes, 3) and (nodes, 1). The longest edge of a box spans [-1, 1] then.
+        """
+        corners = np.empty((len(self._start), len(levels), 3))
+        for node, level in enumerate(levels.values()):
+            corners[:, node] = self._start - self._architecture.centre(self._nodes[level])
+        return corners, np.array([self._architecture.scale[level] for level in levels.values()]).reshape(-1, 1)
 
     def _stencils(self, index: int, axes: Axes) -> list[Stencil]:
         """Return how each axis of a grid is interpolated from the lattice of the run before; empty for the first."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..format.networks_file import NetworksHeader
 
-BLOCK = 2**13  # Values that are turned into the dtype at a time.
+BLOCK = 2**14  # Values that are turned into the dtype at a time.
 
 
 def to_floats(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[np.float64]:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
 from functools import partial
 from typing import BinaryIO
@@ -134,6 +133,8 @@ def sweep(target: str) -> None:
 def remove(path: str) -> None:
     """Delete a file, or a folder and its contents. What cannot be deleted stays, without an error."""
     if os.path.isdir(path):
+        import shutil  # slow to import, which who opens a file need not wait for
+
         shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):
         os.unlink(path)

@@ -22,7 +22,7 @@ from ..format import networks_file
 from ..format.networks_file import NetworksHeader, WeightsFormat
 from ..networks.architecture import Architecture
 from ..networks.calibration import Corrections
-from ..networks.compiled_path import COMPILED_CODE
+from ..networks.compiled_code import COMPILED_CODE
 from ..networks.scalars import Scalars
 from ..networks.values import normalise, to_values
 from ..networks.weights import architecture_of, to_network
