@@ -24,7 +24,7 @@ MAX_ACTIVITY = 2**16 - 1  # Larger weights of the activity are cut, here and by 
 
 FIT_VOXELS = 300  # Stages of fewer voxels store no weights.
 FIT_SAMPLES = 24000  # This many voxels of a stage are fitted to, at most,
-FIT_SHARE = 3  # and one of this many,
+FIT_SHARE = 4  # and one of this many,
 LEAST_SAMPLES = 8000  # but at least this many if there are as many.
 FIT_ROUNDS = 3  # Rounds of weighted least squares for the prediction,
 ACTIVITY_ROUNDS = 2  # and for the activity; a third one makes files no smaller.
