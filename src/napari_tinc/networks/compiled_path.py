@@ -53,8 +53,13 @@ class CompiledPath(Path):
         return np.array(self._order)
 
     @cached_property
-    def _kept(self) -> dict[Any, Prepared]:
+    def _numbers(self) -> dict[Any, Numbers]:
         """What runs at some rows and columns are evaluated with, whatever the planes."""
+        return {}
+
+    @cached_property
+    def _plans(self) -> dict[Any, Plan]:
+        """How runs are evaluated, by the number of planes, too."""
         return {}
 
     def tiles(self, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
@@ -98,7 +103,7 @@ class CompiledPath(Path):
         from .run_kernel import evaluate_run
 
         planes = axes[0]
-        plan, weights, positions, corners, scale = self._prepared(index, axes)
+        plan, numbers = self._prepared(index, axes)
         across, lattice, sums = (NO_FLOATS, NO_TABLE), NO_LATTICE, NO_FLOATS
         if index:
             between = stencil(planes, self._size[self._order[0]], self._runs[index - 1].stride)
@@ -106,39 +111,52 @@ class CompiledPath(Path):
             sums, n_kept, first = self._lattice(index - 1, between.places, plan.points)
             n_sums = self._layers[self._runs[index].first].shape[1]
             lattice = np.array([n_kept, n_sums, *map(len, plan.points), first])
-        z_positions = ((planes + corners) * scale).astype(np.float32).reshape(-1)
+        z_positions = ((planes + numbers.corners) * numbers.scale).astype(np.float32).reshape(-1)
         out = MEMORY(index, plan.n_out)
         evaluate_run(
-            out, plan.shape, weights, plan.layers, self._axes, z_positions, positions, sums, lattice,
+            out, plan.shape, numbers.weights, plan.layers, self._axes, z_positions, numbers.positions, sums, lattice,
             *across, *plan.stencils[0], *plan.stencils[1], plan.tile_rows, plan.group_rows, MEMORY(-1, plan.n_work),
             plan.places,
         )  # fmt: skip
         return out[: plan.n_out].reshape(plan.shape)
 
-    def _prepared(self, index: int, axes: Axes) -> Prepared:
-        """Return the plan of a run, its weights, and positions of rows and columns. They are kept for other planes."""
+    def _prepared(self, index: int, axes: Axes) -> tuple[Plan, Numbers]:
+        """Return the plan of a run and its numbers. They are kept for other planes."""
         planes, rows, columns = axes
-        key = index, len(planes), rows.tobytes(), columns.tobytes()
-        if key not in self._kept:
-            run, levels = self._runs[index], self._levels(index)
-            layers = self._layers[run.first + (index > 0) : run.last + 1]
-            numbers = range(run.last + 1 - len(layers), run.last + 1)
-            nodes = [list(levels).index(at) if at in levels else -1 for at in numbers]
-            sizes = tuple([(*layer.shape[1:], node) for layer, node in zip(layers, nodes, strict=True)])
-            stride, n_sums = (self._runs[index - 1].stride, self._layers[run.first].shape[1]) if index else (0, 0)
-            box = self._size[self._order[1]], self._size[self._order[2]]
-            plan = _plan(
-                len(self._start), *key[1:], box, stride, n_sums, sizes, self._layers[run.last].shape[1]
-            )  # fmt: skip
-            weights = _flat([layer.swapaxes(1, 2) for layer in layers])
-            corners, scale = self._corners(levels)
-            across = [
-                (along + corners[:, :, axis, None]) * scale
-                for along, axis in zip((rows, columns), self._order[1:], strict=True)
-            ]
-            positions = np.concatenate(across, axis=2).astype(np.float32).reshape(-1)
-            self._kept[key] = plan, weights, positions, corners[:, :, self._order[0], None], scale
-        return self._kept[key]
+        key = index, rows.tobytes(), columns.tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = self._numbers_of(index, rows, columns)
+        numbers = self._numbers[key]
+        if (kept := self._plans.get((len(planes), *key))) is not None:
+            return kept, numbers
+        run, levels = self._runs[index], self._levels(index)
+        layers = self._layers[run.first + (index > 0) : run.last + 1]
+        numbers_of_layers = range(run.last + 1 - len(layers), run.last + 1)
+        nodes = [list(levels).index(at) if at in levels else -1 for at in numbers_of_layers]
+        sizes = tuple([(*layer.shape[1:], node) for layer, node in zip(layers, nodes, strict=True)])
+        stride, n_sums = (self._runs[index - 1].stride, self._layers[run.first].shape[1]) if index else (0, 0)
+        plan = _plan(
+            len(self._start), len(planes), *key[1:], (self._size[self._order[1]], self._size[self._order[2]]), stride,
+            n_sums, sizes, self._layers[run.last].shape[1],
+        )  # fmt: skip
+        self._plans[len(planes), *key] = plan
+        return plan, numbers
+
+    def _numbers_of(self, index: int, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Numbers:
+        """Return the numbers of a run at rows and columns."""
+        run = self._runs[index]
+        layers = self._layers[run.first + (index > 0) : run.last + 1]
+        corners, scale = self._corners(self._levels(index))
+        positions = [
+            (along + corners[:, :, axis, None]) * scale
+            for along, axis in zip((rows, columns), self._order[1:], strict=True)
+        ]
+        return Numbers(
+            _flat([layer.swapaxes(1, 2) for layer in layers]),
+            np.concatenate(positions, axis=2).astype(np.float32).reshape(-1),
+            corners[:, :, self._order[0], None],
+            scale,
+        )
 
     def _lattice(
         self, index: int, places: NDArray[np.int64], points: list[Array]
@@ -166,6 +184,22 @@ class CompiledPath(Path):
             kept = Window.moved(kept, low, high, evaluate)
             self._planes.put(finest, key, kept, kept.flat.nbytes)
         return kept.flat, kept.end - kept.first, first - kept.first
+
+
+class Numbers(NamedTuple):
+    """The numbers that the layers of a run have at some rows and columns.
+
+    Attributes
+    ----------
+    weights, positions : as the compiled code takes them; the positions are those of rows and columns.
+    corners, scale : give the positions of planes: what is added to a coordinate, (heads, nodes, 1), and then the factor
+        of each node, (nodes, 1).
+    """
+
+    weights: NDArray[np.float32]
+    positions: NDArray[np.float32]
+    corners: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
 
 class Window(NamedTuple):
@@ -240,10 +274,6 @@ class Plan(NamedTuple):
     stencils: list[tuple[NDArray[np.float32], NDArray[np.int64]]]
     n_out: int
     n_work: int
-
-
-# A plan, weights, positions of rows and columns, and what gives those of planes.
-Prepared = tuple[Plan, NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]
 
 
 @lru_cache(maxsize=256)
