@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from architectures import mixed
 
+from napari_tinc import compiled
 from napari_tinc.decoding.cache import LatticePlanes
 from napari_tinc.networks import compiled_code, compiled_path, evaluate
 from napari_tinc.networks.architecture import Architecture
@@ -31,8 +32,8 @@ def both(monkeypatch: pytest.MonkeyPatch, network: Network, grid: list[np.ndarra
     monkeypatch.setattr(evaluate, "THIN", 0)
     monkeypatch.setattr(evaluate, "MOST_LEAVES", 1)
     values = []
-    for compiled in (False, True):
-        monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits, compiled=compiled: compiled)
+    for pays in (False, True):
+        monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits, pays=pays: pays)
         values.append(network.on_grid(grid))
     return values[0], values[1]
 
@@ -125,30 +126,68 @@ def test_planes_of_slices_are_evaluated_once(monkeypatch: pytest.MonkeyPatch) ->
     assert len(evaluated) == len(set(evaluated)) < 40 + 24 + 14 + 5 * AHEAD
 
 
+def keep(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    """Let compiled code be kept, or not; loading it does nothing."""
+    monkeypatch.setattr(compiled, "is_kept", lambda function: kept)
+    monkeypatch.setattr(compiled_path, "load", lambda: None)
+
+
 def test_it_is_loaded_after_many_points_and_compiled_after_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = False
-    monkeypatch.setattr(compiled_code, "_is_kept", lambda: kept)
+    keep(monkeypatch, kept=False)
     code = CompiledCode()
     assert [code.pays(compiled_code.COMPILING_POINTS // 4) for _ in range(5)] == [False, False, False, True, True]
-    kept, code = True, CompiledCode()
+    keep(monkeypatch, kept=True)
+    code = CompiledCode()
     assert [code.pays(compiled_code.LOADING_POINTS // 2) for _ in range(3)] == [False, True, True]
     code = CompiledCode()
     code.use()
     assert code.pays(1)
 
 
-def test_slices_have_it_loaded_by_a_thread_and_never_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = False
-    monkeypatch.setattr(compiled_code, "_is_kept", lambda: kept)
-    for kept in (False, True):
-        code = CompiledCode()
-        assert not code.pays(compiled_code.LOADING_POINTS - 1, waits=False)
-        assert "compiled code" not in [thread.name for thread in threading.enumerate()]
-        assert not code.pays(compiled_code.COMPILING_POINTS, waits=False)
-        for thread in threading.enumerate():
-            if thread.name == "compiled code":
-                thread.join(60)
-        assert code.is_used == code.pays(1, waits=False) == kept
+@pytest.mark.parametrize("kept", [False, True])
+def test_slices_have_it_loaded_by_a_thread_and_never_compiled(monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    keep(monkeypatch, kept)
+    code = CompiledCode()
+    assert not code.pays(compiled_code.LOADING_POINTS - 1, waits=False)
+    assert code._loading is None
+    code.pays(compiled_code.COMPILING_POINTS, waits=False)
+    code._wait()
+    assert code.is_used == code.pays(1, waits=False) == kept
+
+
+READS = """
+import os, sys
+import numpy as np
+import napari_tinc as tinc
+from napari_tinc.networks import compiled_code
+compiled_code.LOADING_POINTS = compiled_code.COMPILING_POINTS = 1
+volume = tinc.open(sys.argv[1])
+for at in range(4):
+    slices = np.asarray(volume[at])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process can be forked here")
+def test_a_process_that_is_forked_while_it_is_loaded_reads_on() -> None:
+    code = (
+        READS
+        + """
+child = os.fork()
+whole = np.asarray(tinc.open(sys.argv[1]))
+assert abs(whole[3] - slices.astype(float)).max() <= 1
+if not child:
+    os._exit(0)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+    )
+    subprocess.run([sys.executable, "-c", code, str(NETWORKS)], check=True, timeout=60)
+
+
+def test_numpy_reads_on_where_numba_cannot_be_imported() -> None:
+    code = "import sys; sys.modules['numba'] = sys.modules['llvmlite'] = None" + READS
+    code += "assert abs(np.asarray(volume)[3] - slices.astype(float)).max() <= 1"
+    done = subprocess.run([sys.executable, "-c", code, str(NETWORKS)], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_volume_that_is_read_once_loads_no_compiled_code() -> None:
