@@ -207,3 +207,29 @@ def test_signalling_nans_are_kept_and_no_warning(dtype: str, bits: int) -> None:
     volume.verify()
     assert np.asarray(volume).tobytes() == array.tobytes()
     assert np.isnan(np.asarray(volume.levels[1])).any()
+
+
+@pytest.mark.parametrize("name", [
+    "blocks-of-both-kinds", "blocks-background-u2", "blocks-background-f4", "lattice-blocks", "lattice-outputs-f4",
+    "region-exact-in-networks", "fill-i2-in-networks", "filtered-i2", "mixed-widths", "overviews-channels", "plane",
+])  # fmt: skip
+@pytest.mark.parametrize("compiled", [False, True])
+def test_slices_of_every_kind_of_file_are_those_of_the_whole(
+    name: str, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_tinc.networks.compiled_code import COMPILED_CODE
+
+    monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: compiled)
+    monkeypatch.setattr(COMPILED_CODE, "is_used", compiled)
+    path = Path(__file__).parents[1] / "golden" / f"{name}.tinc"
+    opened = tinc.open(path)
+    whole = np.asarray(tinc.open(path)).astype(float)
+    most = 1.01 if opened.dtype.kind in "iu" else 1e-5 * np.ptp(whole[np.isfinite(whole)])
+    for axis in range(opened.ndim - 3, opened.ndim):
+        for at in (0, 1, 2, 1, opened.shape[axis] - 1):
+            at = min(at, opened.shape[axis] - 1)
+            index = (slice(None),) * axis + (at,)
+            found = np.asarray(opened[index])
+            assert found.flags.c_contiguous and found.flags.writeable
+            np.testing.assert_allclose(found.astype(float), whole[index], rtol=0, atol=most)
+            found[:] = 0  # is the caller's

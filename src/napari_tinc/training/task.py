@@ -34,8 +34,9 @@ MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of th
 OLD_NAMES = {"weights_format": "form", "favour_decoding_speed": "quick"}
 BATCH = {"fast": 4096, "balanced": 4096, "best": 8192}  # Voxels in a step.
 STARTS = 4  # Sets of random parameters that are tried; with one, one seed in six of a small network is 3 dB worse.
-SMALL_ROOT = 16  # Wider roots are as good with any random parameters, to 0.1 dB, which only a long start tells,
+SMALL_ROOT = 16  # Wider roots are as good with any random parameters, to 0.1 dB, which only a long start tells
 LONG_START = 1000  # of at least so many steps, as those of `best`.
+MEDIUM_ROOT = 48  # Yet wider ones are no better after it.
 START_SHARE = 0.05  # A start has this share of the steps.
 LEAST_START = 100  # Fewer steps, as those of `fast`, do not tell how good it will be, and only one is tried.
 
@@ -193,7 +194,7 @@ def start_steps(steps: int) -> int:
 def count_starts(widest: int, steps: int) -> int:
     """Return the number of random parameters that a fit tries, by its widest node and its steps."""
     least = LEAST_START if widest <= SMALL_ROOT else LONG_START
-    return STARTS if start_steps(steps) >= least else 1
+    return STARTS if widest <= MEDIUM_ROOT and start_steps(steps) >= least else 1
 
 
 def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: Any) -> NetworksHeader:
