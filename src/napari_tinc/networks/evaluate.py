@@ -25,7 +25,8 @@ from .lattice import PlaneCache, runs_of
 from .path import TILE, Path
 
 BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no more points than these at a time,
-COMPILED_BATCH = 2**18  # or these by compiled code, which leaves a point in the cache until its value is known,
+COMPILED_BATCH = 2**18  # or these by compiled code, which leaves a point in the cache until its value is known: not
+# for slices, which keep some planes of lattices of all leaves of a batch,
 MOST_LEAVES = 8  # and no more leaves: of few points far from each other, lattices have 64 times as many.
 MOST_PLANS = 16  # The layers of so many kinds of slices are kept at a time.
 THIN = 4  # Requests of at most so many points along an axis keep planes of lattices.
@@ -161,7 +162,7 @@ class Network:
                 for place, part in zip(batch.places, finish(values), strict=True):
                     out[place][tile] = part
 
-        at_once = COMPILED_BATCH if least_compiled < math.inf else BATCH
+        at_once = COMPILED_BATCH if least_compiled < math.inf and not thin else BATCH
         plan = self._plan(axes, threads, at_once, path_of, (planes, lattice, least_compiled))
         if threads == 1:
             for job in plan:
