@@ -125,6 +125,12 @@ class Octree:
         return np.flatnonzero(~self.split).astype(np.int32)
 
     @cached_property
+    def leaf_cuts(self) -> list[NDArray[np.int64]]:
+        """Where leaves begin or end along each axis, ascending."""
+        # np.unique would import numpy.ma, which takes as long as a slice.
+        return [np.flatnonzero(np.bincount(along.ravel())) for along in self.leaf_ends.transpose(2, 0, 1)]
+
+    @cached_property
     def leaf_ends(self) -> NDArray[np.int64]:
         """First voxel of every leaf's box, and one past its last, int64 (2, n_leaves, 3)."""
         return np.stack([self.start[self.leaves], self.stop[self.leaves]])

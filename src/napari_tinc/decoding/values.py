@@ -103,7 +103,7 @@ class VoxelDecoder:
             return out
         for place in itertools.product(*(range(len(axis)) for axis in leading)):
             index = [axis[at] for axis, at in zip(leading, place, strict=True)]
-            volume = int(np.ravel_multi_index(index, self._contents.leading)) if index else 0
+            volume = int(np.ravel_multi_index(index, self._contents.leading))
             out[place] = self._decode(volume, factor, space)
         return out
 

@@ -299,12 +299,12 @@ class TincVolume(LazyBase):
 
         A warning names the details for which there is no room.
         """
+        from ..format.details import Details, budget_of, pack_details
+
         meta = self.meta | {"axes": axis_labels}
         if meta == {"axes": "zyx"}:
             meta = {}
         ancillary = with_json(self._parts.ancillary(), Ancillary.META, meta)
-        from ..format.details import Details, budget_of, pack_details
-
         budget = budget_of(self.nbytes_compressed)
         payload = pack_details(placement, details or Details(), spacing, self.header.shape, budget)
         ancillary = with_chunk(ancillary, Ancillary.DETAILS, payload)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..compiled import LANES
 from .architecture import Array
-from .lattice import MARGIN, TAPS, Stencil, lattice_points, stencil
+from .lattice import TAPS, Stencil, lattice_coordinates, lattice_points, stencil
 from .path import Axes, Path, Tile, cut_slice
 
 TILE_POINTS = 512  # A tile has about so many points.
@@ -53,13 +53,8 @@ class CompiledPath(Path):
         return np.array(self._order)
 
     @cached_property
-    def _numbers(self) -> dict[Any, Numbers]:
+    def _kept(self) -> dict[Any, Prepared]:
         """What runs at some rows and columns are evaluated with, whatever the planes."""
-        return {}
-
-    @cached_property
-    def _plans(self) -> dict[Any, Plan]:
-        """How runs are evaluated, by the number of planes, too."""
         return {}
 
     def tiles(self, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
@@ -102,8 +97,9 @@ class CompiledPath(Path):
         """
         from .run_kernel import evaluate_run
 
-        planes = axes[0]
-        plan, numbers = self._prepared(index, axes)
+        planes, rows, columns = axes
+        shape = len(self._start), len(planes), self._layers[self._runs[index].last].shape[1], len(rows), len(columns)
+        plan, numbers = self._prepared(index, rows, columns)
         across, lattice, sums = (NO_FLOATS, NO_TABLE), NO_LATTICE, NO_FLOATS
         if index:
             between = stencil(planes, self._size[self._order[0]], self._runs[index - 1].stride)
@@ -112,51 +108,40 @@ class CompiledPath(Path):
             n_sums = self._layers[self._runs[index].first].shape[1]
             lattice = np.array([n_kept, n_sums, *map(len, plan.points), first])
         z_positions = ((planes + numbers.corners) * numbers.scale).astype(np.float32).reshape(-1)
-        out = MEMORY(index, plan.n_out)
+        size = math.prod(shape)
+        out = MEMORY(index, size)
         evaluate_run(
-            out, plan.shape, numbers.weights, plan.layers, self._axes, z_positions, numbers.positions, sums, lattice,
-            *across, *plan.stencils[0], *plan.stencils[1], plan.tile_rows, plan.group_rows, MEMORY(-1, plan.n_work),
-            plan.places,
+            out, np.array(shape), numbers.weights, plan.layers, self._axes, z_positions, numbers.positions, sums,
+            lattice, *across, *plan.stencils[0], *plan.stencils[1], plan.tile_rows, plan.group_rows,
+            MEMORY(-1, plan.n_work), plan.places,
         )  # fmt: skip
-        return out[: plan.n_out].reshape(plan.shape)
+        return out[:size].reshape(shape)
 
-    def _prepared(self, index: int, axes: Axes) -> tuple[Plan, Numbers]:
-        """Return the plan of a run and its numbers. They are kept for other planes."""
-        planes, rows, columns = axes
+    def _prepared(self, index: int, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Prepared:
+        """Return the plan of a run at rows and columns, and its numbers. They are kept for other planes."""
         key = index, rows.tobytes(), columns.tobytes()
-        if key not in self._numbers:
-            self._numbers[key] = self._numbers_of(index, rows, columns)
-        numbers = self._numbers[key]
-        if (kept := self._plans.get((len(planes), *key))) is not None:
-            return kept, numbers
+        if key in self._kept:
+            return self._kept[key]
         run, levels = self._runs[index], self._levels(index)
         layers = self._layers[run.first + (index > 0) : run.last + 1]
-        numbers_of_layers = range(run.last + 1 - len(layers), run.last + 1)
-        nodes = [list(levels).index(at) if at in levels else -1 for at in numbers_of_layers]
+        places = range(run.last + 1 - len(layers), run.last + 1)
+        nodes = [list(levels).index(at) if at in levels else -1 for at in places]
         sizes = tuple([(*layer.shape[1:], node) for layer, node in zip(layers, nodes, strict=True)])
         stride, n_sums = (self._runs[index - 1].stride, self._layers[run.first].shape[1]) if index else (0, 0)
-        plan = _plan(
-            len(self._start), len(planes), *key[1:], (self._size[self._order[1]], self._size[self._order[2]]), stride,
-            n_sums, sizes, self._layers[run.last].shape[1],
-        )  # fmt: skip
-        self._plans[len(planes), *key] = plan
-        return plan, numbers
-
-    def _numbers_of(self, index: int, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Numbers:
-        """Return the numbers of a run at rows and columns."""
-        run = self._runs[index]
-        layers = self._layers[run.first + (index > 0) : run.last + 1]
-        corners, scale = self._corners(self._levels(index))
+        plan = _plan(*key[1:], (self._size[self._order[1]], self._size[self._order[2]]), stride, n_sums, sizes)
+        corners, scale = self._corners(levels)
         positions = [
             (along + corners[:, :, axis, None]) * scale
             for along, axis in zip((rows, columns), self._order[1:], strict=True)
         ]
-        return Numbers(
+        numbers = Numbers(
             _flat([layer.swapaxes(1, 2) for layer in layers]),
             np.concatenate(positions, axis=2).astype(np.float32).reshape(-1),
             corners[:, :, self._order[0], None],
             scale,
         )
+        self._kept[key] = plan, numbers
+        return plan, numbers
 
     def _lattice(
         self, index: int, places: NDArray[np.int64], points: list[Array]
@@ -168,8 +153,7 @@ class CompiledPath(Path):
         stride, first, end = self._runs[index].stride, int(places[0]), int(places[-1]) + 1
 
         def evaluate(planes: NDArray[np.int64]) -> Array:
-            coordinates = 0.5 + stride * (planes - MARGIN[stride]).astype(np.float64)
-            return self._run(index, [coordinates, *points])
+            return self._run(index, [lattice_coordinates(planes, stride), *points])
 
         if self._planes is None or len(places) < end - first:
             return MEMORY(index, evaluate(places).size), len(places), 0
@@ -255,33 +239,33 @@ def _flat(parts: list[Array]) -> NDArray[np.float32]:
 
 
 class Plan(NamedTuple):
-    """What a grid in boxes of a size is evaluated with, whatever the weights, the boxes and its planes.
+    """What rows and columns in boxes of a size are evaluated with, whatever the weights, the boxes and the planes.
 
     Attributes
     ----------
     points : rows and columns of the grid at which the run before is evaluated.
-    shape, layers, tile_rows, group_rows, places : as the compiled code takes them.
+    layers, tile_rows, group_rows, places : as the compiled code takes them.
     stencils : its weights and ends, or blocks, of rows and columns.
-    n_out, n_work : floats of the result, and of the work.
+    n_work : floats of the work.
     """
 
     points: list[Array]
-    shape: NDArray[np.int64]
     layers: NDArray[np.int64]
     tile_rows: int
     group_rows: int
     places: NDArray[np.int64]
     stencils: list[tuple[NDArray[np.float32], NDArray[np.int64]]]
-    n_out: int
     n_work: int
+
+
+Prepared = tuple[Plan, Numbers]
 
 
 @lru_cache(maxsize=256)
 def _plan(
-    n_heads: int, n_planes: int, rows: bytes, columns: bytes, box: tuple[int, int], stride: int, n_sums: int,
-    sizes: tuple[tuple[int, int, int], ...], n_outputs: int,
-) -> Plan:  # fmt: skip
-    """Plan a run at a grid.
+    rows: bytes, columns: bytes, box: tuple[int, int], stride: int, n_sums: int, sizes: tuple[tuple[int, int, int], ...]
+) -> Plan:
+    """Plan a run at rows and columns.
 
     Parameters
     ----------
@@ -289,10 +273,8 @@ def _plan(
     box : voxels along rows and columns.
     stride, n_sums : of the lattice of the run before; 0 for the first run.
     sizes : outputs and inputs of each layer, and in which node's box it takes positions, -1 for none.
-    n_outputs : of the run.
     """
     y, x = (np.frombuffer(along) for along in (rows, columns))
-    shape = n_heads, n_planes, n_outputs, len(y), len(x)
     step = max(len(x), LANES)
     tile_rows = group_rows = min(len(y), max(1, TILE_POINTS // step))
     lines, n_columns = 0, 0
@@ -300,7 +282,7 @@ def _plan(
     stencils = [(NO_FLOATS, NO_TABLE)] * 2
     if stride:
         along_y, along_x = (stencil(along, size, stride) for along, size in zip((y, x), box, strict=True))
-        points = [(along.places - MARGIN[stride]) * float(stride) + 0.5 for along in (along_y, along_x)]
+        points = [lattice_coordinates(along.places, stride) for along in (along_y, along_x)]
         n_columns = len(along_x.places)
         stencils = [(along_y.matrix.reshape(-1), along_y.ends), _in_vectors(along_x)]
         share = GROUP_FLOATS // (n_sums * step) / len(along_y.places)
@@ -316,8 +298,7 @@ def _plan(
     work = layer, layer, lines * n_sums * n_columns, lines * n_sums * step
     places = np.cumsum([0, *(size + LANES for size in work)])  # as the last vector may end behind
     return Plan(
-        points, np.array(shape), np.array(layers, np.int64).reshape(-1, 4), tile_rows, group_rows, places, stencils,
-        math.prod(shape), int(places[-1]),
+        points, np.array(layers, np.int64).reshape(-1, 4), tile_rows, group_rows, places, stencils, int(places[-1])
     )  # fmt: skip
 
 

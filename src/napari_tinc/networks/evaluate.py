@@ -77,7 +77,6 @@ class Network:
     offset: NDArray[np.float64]
     _layers: list[list[Array]] = field(init=False)  # for every group: sine layers, (n, outputs, inputs and bias)
     _heads: list[Array] = field(init=False)  # for every group: heads, likewise
-    _cuts: list[NDArray[np.int64]] = field(init=False)  # along each axis, where leaves begin and end
     _plans: dict[Any, list[tuple[Batch, Path | None]]] = field(init=False)  # of slices
 
     def __post_init__(self) -> None:
@@ -91,9 +90,6 @@ class Network:
             heads.append(stacked[-1])
         object.__setattr__(self, "_layers", layers)
         object.__setattr__(self, "_heads", heads)
-        ends = self.architecture.octree.leaf_ends.transpose(2, 0, 1)
-        # np.unique would import numpy.ma, which takes as long as a slice.
-        object.__setattr__(self, "_cuts", [np.flatnonzero(np.bincount(along.ravel())) for along in ends])
         object.__setattr__(self, "_plans", {})
 
     def with_corrections(self, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> Network:
@@ -186,7 +182,7 @@ class Network:
         if min(map(len, axes)) == 1:
             across = [
                 cuts.searchsorted(axis, "right").tobytes() if len(axis) == 1 else axis.tobytes()
-                for axis, cuts in zip(axes, self._cuts, strict=True)
+                for axis, cuts in zip(axes, self.architecture.octree.leaf_cuts, strict=True)
             ]
             key = threads, *across, kind
             if (kept := self._plans.get(key)) is not None:  # another thread may drop all at any time

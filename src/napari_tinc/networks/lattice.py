@@ -69,6 +69,11 @@ def lattice_points(n_voxels: int, stride: int) -> int:
     return max(TAPS, -(-(n_voxels - 1) // stride) + 1 + 2 * MARGIN[stride])
 
 
+def lattice_coordinates(places: NDArray[np.int64], stride: int) -> NDArray[np.float64]:
+    """Return where points of a lattice lie along an axis, in voxels from the corner of the box."""
+    return 0.5 + stride * (places - MARGIN[stride]).astype(np.float64)
+
+
 def tap_weights(t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the weights of the values at -1, 0, 1 and 2 for the value at t, 0 to 1 or a little outside, (n, 4).
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .architecture import Architecture, Array
-from .lattice import MARGIN, PlaneCache, Run, Stencil, stencil
+from .lattice import PlaneCache, Run, Stencil, lattice_coordinates, stencil
 from .tile_buffers import BLOCK_PRODUCTS, BUFFERS, equal_parts
 
 TILE = 4096  # Points whose features of two layers fit into a core's cache,
@@ -190,7 +190,7 @@ class Path:
         run, order = self._runs[index], self._order
         axes: list[Any] = [None, None, None]
         for axis, along in zip(order, places, strict=True):
-            axes[axis] = 0.5 + run.stride * (along - MARGIN[run.stride])
+            axes[axis] = lattice_coordinates(along, run.stride)
         n_planes, n_rows, n_columns = (len(along) for along in places)
         out = np.empty((n_planes, self._n_sums(run), n_rows, n_columns), np.float32)
         view = out.transpose(1, *((0, 2, 3)[order.index(axis)] for axis in range(3)))
