@@ -13,6 +13,7 @@ const { decodeAll, open, TincError } = await import("../../docs/viewer/reader/op
 const { bytesSource, urlSource } = await import("../../docs/viewer/reader/sources.js");
 const { allLeavesOf } = await import("../../docs/viewer/reader/leaves.js");
 const { readBackground } = await import("../../docs/viewer/reader/background.js");
+const { decodeResidual } = await import("../../docs/viewer/reader/residual.js");
 const { DTYPES } = await import("../../docs/viewer/reader/dtypes.js");
 const { crc32 } = await import("../../docs/viewer/reader/checksums.js");
 globalThis.WebAssembly = engine;
@@ -268,6 +269,15 @@ test("a box that is too large for a background is refused before it takes memory
     [4096, 4096, 4096],
   ])
     assert.throws(() => readBackground(bytes, shape, u1), /of a box is/);
+});
+
+test("steps from a lowest value of -0 are zeros as everywhere", () => {
+  const hex =
+    "0202000000000000000000801e3c00000000000000010000000000008000ff01fcef6f3f000000000000000000000000" +
+    "ecf798df429c962f72c54b37b2f500daee1f0000";
+  const f4 = DTYPES.find(({ name }) => name === "f4");
+  const values = decodeResidual(new Uint8Array(Buffer.from(hex, "hex")), [2, 1, 2], f4);
+  assert.equal(Buffer.from(values.buffer).toString("hex"), "000000000000000000000000a6ff6f42"); // docs/reader.py has these
 });
 
 test("hostile files are refused, or decoded as napari-tinc does", { skip: !has("hostile.bin") }, async (context) => {

@@ -201,7 +201,7 @@ function valuesOf(head, q, table, lowBits, dtype) {
     const { max } = dtype;
     const isHalf = dtype.name === "f2";
     for (let at = 0; at < q.length; at++) {
-      const value = Math.min(Math.max(q[at] * step + origin, -max), max);
+      const value = Math.min(Math.max((q[at] + 0) * step + origin, -max), max); // + 0: no -0 times the step
       out[at] = isHalf ? toHalf(value) : value;
     }
   } else if (dtype.bytes === 8) wideValues(head, q, table, lowBits, new Uint32Array(out.buffer));
