@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Box = tuple[int, ...]  # z, y, x
 DTYPES = ("<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
-RESIDUAL, LATTICE, LEADING_AXES, BLOCKS, FILTER, REGIONS, BACKGROUND = 1, 2, 4, 16, 32, 64, 128  # features
+RESIDUAL, LATTICE, LEADING_AXES, FURTHER, BLOCKS, FILTER, REGIONS, BACKGROUND = (1 << i for i in range(8))  # features
+SORTED = 256  # a further feature
 SPACING, ORIGIN, ERROR_BOUND, AFFINE = 1, 2, 4, 8  # flags
 STRIDES = (2, 4, 8)  # of lattices
-FLOAT16, INT8, ENTROPY = range(3)
+FLOAT16, INT8, ENTROPY, SORTED_ENTROPY = range(4)
 GLOBAL, PER_HEAD = 1, 2
 MAX_REGION = 2**24
 MAX_VOXELS, MAX_CHUNK_NODES, MAX_OVERVIEW_EDGE, MAX_FILTER = 2**30, 2**20, 2**16, 2**12
@@ -101,12 +102,16 @@ def decode(data: bytes, outer: int | None = None) -> Array:
     require(magic == b"\x89TNC", f"magic is {magic!r}, expected that of a .tinc file")
     require(crc16 == binascii.crc_hqx(data[:10], 0xFFFF), "CRC-16 of the prefix is wrong")
     require(version >> 4 == 1, f"major version is {version >> 4}, expected 1")
-    allowed = RESIDUAL | LATTICE | LEADING_AXES | FILTER | REGIONS | BACKGROUND
-    of_blocks = features & ~allowed == BLOCKS and (features & RESIDUAL or not features & FILTER)
-    allowed_here = of_blocks or not features & ~LATTICE
-    require(allowed_here, f"features are {features:08b}, expected at most bit 1, or blocks and bits 0 to 2, 5 to 7")
     head, body = Cursor(data[16 : 16 + length]), Cursor(data[16 + length :])
     require(len(head.data) == length and zlib.crc32(head.data) == crc32, "CRC-32 of the head is wrong")
+    if features & FURTHER:
+        further = head.uv()
+        require(further, "further features are none, expected bit 3 only where there are some")
+        features += (further << 8) - FURTHER
+    allowed = RESIDUAL | LATTICE | LEADING_AXES | FILTER | REGIONS | BACKGROUND | SORTED
+    of_blocks = features & ~allowed == BLOCKS and (features & RESIDUAL or not features & FILTER)
+    allowed_here = of_blocks or not features & ~(LATTICE | SORTED)
+    require(allowed_here, f"features are {features:09b}, expected at most bits 1 and 8, or blocks and 0 to 2, 5 to 8")
     flags, index = head.array("u1", 2).tolist()
     require(flags < 16 and index < len(DTYPES), f"flags and dtype are {flags} and {index}")
     shape, limits = (head.uv(), head.uv(), head.uv()), head.array(DTYPES[index], 2)
@@ -119,8 +124,8 @@ def decode(data: bytes, outer: int | None = None) -> Array:
     if features & BLOCKS:
         require(outer is None, "a block holds blocks, expected a file of one tree")
         return _read_blocks(head, body, features, shape, limits)
-    require(outer is None or not features & ~outer, "a block has a lattice, expected the file to say so")
-    return _read_tree(head, body, shape, limits, fractions, bool(features))
+    require(outer is None or not features & ~outer, f"a block has features {features:09b}, expected the file to say so")
+    return _read_tree(head, body, shape, limits, fractions, features)
 
 
 def _read_chunks(head: Cursor, body: Cursor) -> list[Chunk]:
@@ -211,14 +216,14 @@ def _read_widths(head: Cursor, nodes: list[Node]) -> list[Node]:
 
 
 class Tensor(NamedTuple):
-    """What all nodes of a group have of a name: numbers times step, in the entropy format under (decay, largest)."""
+    """What all nodes of a group have of a name: numbers times step, in the entropy formats under (theta, largest)."""
 
     name: str
     nodes: list[Node]
     shape: tuple[int, int]  # of one node
     dtype: str
     step: Any
-    law: list[int]
+    law: tuple[float, int]
 
 
 def _groups(nodes: list[Node]) -> list[list[Node]]:
@@ -242,6 +247,16 @@ def _read_step(cursor: Cursor) -> Any:
     return step
 
 
+def _read_law(cursor: Cursor, form: int) -> tuple[float, int]:
+    """theta and the largest magnitude."""
+    if form != SORTED_ENTROPY:
+        decay, largest = cursor.array("<u2", 2).tolist()
+        return decay / 65536, largest
+    c, largest = cursor.number("u1"), cursor.uv()
+    m = (8 + c % 8) * 2.0 ** (c // 8) / 2**17
+    return (math.sqrt(1 + m * m) - 1) / m, largest
+
+
 def _read_model(model: Cursor, nodes: list[Node], layers: int, form: int, calibration: int) -> list[Tensor]:
     tensors = []
     for group in _groups(nodes):
@@ -253,7 +268,7 @@ def _read_model(model: Cursor, nodes: list[Node], layers: int, form: int, calibr
             rows = heads if name.startswith("head") else group
             if rows and shape[0]:
                 step = np.float32(1) if form == FLOAT16 else _read_step(model)
-                law = model.array("<u2", 2).tolist() if form == ENTROPY else []
+                law = _read_law(model, form) if form >= ENTROPY else (0.0, 0)
                 tensors.append(Tensor(name, rows, shape, "<f2" if form == FLOAT16 else "<i1", step, law))
     heads = [node for node in nodes if node.has_head]
     if calibration == GLOBAL:
@@ -261,34 +276,57 @@ def _read_model(model: Cursor, nodes: list[Node], layers: int, form: int, calibr
         for node in heads:
             node.gain, node.offset = gain, offset
     for name in ("gain", "offset") if calibration == PER_HEAD else ():
-        tensors.append(Tensor(name, heads, (1, 1), "<i2", np.float32(1 / 256), model.array("<u2", 2).tolist()))
+        tensors.append(Tensor(name, heads, (1, 1), "<i2", np.float32(1 / 256), _read_law(model, form)))
     return tensors
 
 
 def _read_weights(chunk: Chunk, run: list[Node], tensors: list[Tensor], form: int) -> None:
-    stack, cursor, members = Stack(chunk.payload if form == ENTROPY else b""), Cursor(chunk.payload), set(run)
+    stack, cursor, members = Stack(chunk.payload if form >= ENTROPY else b""), Cursor(chunk.payload), set(run)
     require(run and {node.level for node in run} == {chunk.level}, "networks of a chunk are not of its level")
     for tensor in tensors:
         nodes = [node for node in tensor.nodes if node in members]
         n = len(nodes) * tensor.shape[0] * tensor.shape[1]
-        integers = stack.geometric(n, *tensor.law) if form == ENTROPY else cursor.array(tensor.dtype, n)
+        if n and form == SORTED_ENTROPY and (tensor.name == "position" or tensor.name.startswith("bias")):
+            integers = _read_with_keys(stack, len(nodes), tensor)
+        else:
+            integers = stack.geometric(n, *tensor.law) if form >= ENTROPY else cursor.array(tensor.dtype, n)
         values = (integers.astype(np.float32) * tensor.step).reshape(len(nodes), *tensor.shape)
         for node, own in zip(nodes, values, strict=True):
             node.weights[tensor.name] = own
-    (stack if form == ENTROPY else cursor).end()
+    (stack if form >= ENTROPY else cursor).end()
     for node in run:
         if "gain" in node.weights:
             node.gain, node.offset = 1 + node.weights["gain"].item(), node.weights["offset"].item()
 
 
+def _read_with_keys(stack: Stack, n: int, tensor: Tensor) -> Array:
+    """Integers of a tensor with sorted columns."""
+    (theta, largest), (rows, w) = tensor.law, tensor.shape
+    runs = itertools.groupby(range(w), lambda key: (4 * (w - key) // 3).bit_length() - 1)
+    gaps = [stack.one_sided(n * len(list(run)), _squared(theta, power), largest).reshape(n, -1) for power, run in runs]
+    keys = np.cumsum(np.concatenate(gaps, axis=1), axis=1)
+    require(keys.max() <= largest, f"a key is {keys.max()}, expected at most {largest}")
+    others = stack.geometric(n * (rows - 1) * w, theta, largest).reshape(n, rows - 1, w)
+    return np.concatenate([keys[:, None], others], axis=1)
+
+
+def _squared(theta: float, times: int) -> float:
+    for _ in range(times):
+        theta *= theta
+    return theta
+
+
 def _read_tree(
-    head: Cursor, body: Cursor, shape: Box, limits: Array, fractions: Array, has_lattice: bool
+    head: Cursor, body: Cursor, shape: Box, limits: Array, fractions: Array, features: int
 ) -> Array:  # fmt: skip
     layers, _, form, calibration = head.number("u1"), head.number("<f4"), head.number("u1"), head.number("u1")
-    require(form <= ENTROPY and calibration <= PER_HEAD, f"weights format, calibration are {form}, {calibration}")
+    require(
+        form <= SORTED_ENTROPY and calibration <= PER_HEAD, f"weights format, calibration are {form}, {calibration}"
+    )
+    require((form == SORTED_ENTROPY) == bool(features & SORTED), f"weights format is {form}, features {features:09b}")
     nodes = _read_octree(head, shape)
     scalars = _read_widths(head, nodes)
-    lattice = [head.uv() for _ in STRIDES] if has_lattice else []
+    lattice = [head.uv() for _ in STRIDES] if features & LATTICE else []
     most = layers * (1 + max(node.level for node in nodes if node.width))
     falls = all(a >= b for a, b in zip([most, *lattice], lattice, strict=False))
     require(
@@ -299,7 +337,7 @@ def _read_tree(
     model = Cursor(first.payload)
     tensors = _read_model(model, nodes, layers, form, calibration)
     if scalars:
-        step, law, base = float(_read_step(model)), model.array("<u2", 2).tolist(), model.number("<i2")
+        step, law, base = float(_read_step(model)), _read_law(model, ENTROPY), model.number("<i2")
         stack = Stack(model.data[model.at :])
         for node, integer in zip(scalars, stack.geometric(len(scalars), *law).tolist(), strict=True):
             node.scalar = (integer + base) * step
@@ -338,8 +376,11 @@ class Stack:
         self.state = state
         return np.array(found, np.int64)
 
-    def geometric(self, n: int, decay: int, largest: int) -> Array:
-        return self.symbols(_geometric(decay, largest), n) - largest if largest else np.zeros(n, np.int64)
+    def geometric(self, n: int, theta: float, largest: int) -> Array:
+        return self.symbols(_geometric(theta, largest), n) - largest if largest else np.zeros(n, np.int64)
+
+    def one_sided(self, n: int, theta: float, largest: int) -> Array:
+        return self.symbols(_in_24_bits(_powers(theta, largest)), n) if largest else np.zeros(n, np.int64)
 
     def plain(self, n: int, width: int) -> Array:
         """Plain bits: n integers."""
@@ -358,10 +399,14 @@ def _in_24_bits(t: Array) -> list[int]:
     return [*(np.arange(m) + np.floor(sums[:-1] * ((2**24 - m) / sums[-1])).astype(np.int64)).tolist(), 2**24]
 
 
+def _powers(theta: float, largest: int) -> Array:
+    return np.maximum(np.cumprod([1.0] + [theta] * largest), 2.0**-40)
+
+
 @cache
-def _geometric(decay: int, largest: int) -> list[int]:
-    p = np.cumprod([1.0] + [decay / 65536] * largest)
-    return _in_24_bits(np.maximum(np.concatenate([p[:0:-1], p]), 2.0**-40))
+def _geometric(theta: float, largest: int) -> list[int]:
+    p = _powers(theta, largest)
+    return _in_24_bits(np.concatenate([p[:0:-1], p]))
 
 
 @cache
@@ -534,7 +579,7 @@ def _read_filter(data: bytes) -> tuple[Array, Any]:
     require(classes in (1, 4, 8) and clips < 2 and bits < 16, f"a filter has {classes}, {clips}, {bits}")
     require(0 < unit < np.inf and largest < 2**15 and bool(decay) == bool(largest), f"a filter has the unit {unit}")
     n, stack = len(ORBITS) * (1 + clips) + 1, Stack(data[cursor.at :])
-    integers = stack.geometric(classes * n, decay, largest)
+    integers = stack.geometric(classes * n, decay / 65536, largest)
     stack.end()
     return integers.reshape(classes, n).astype(np.float32) * np.float32(2.0**-bits), unit
 

@@ -19,6 +19,7 @@ def sealed(
 
 # A head field by field, written from the specification, not with the code under test. 9 nodes of width 2.
 FIELDS: dict[str, bytes] = {
+    "further": b"",
     "flags": b"\x0f",
     "dtype": b"\x07",  # float32
     "shape": b"\x1e\x1e\x28",

@@ -58,7 +58,7 @@ def test_a_plain_header_takes_few_bytes() -> None:
         Chunk.of(ChunkKind.WEIGHTS, b"", 0, 1),
         Chunk.of(ChunkKind.WEIGHTS, b"", 1, 8),
     ]
-    assert len(pack(header, chunks)) == 16 + 11 + 7 + 6 + 1 + 3 * 7
+    assert len(pack(header, chunks)) == 16 + 1 + 11 + 7 + 6 + 1 + 3 * 7
 
 
 @few

@@ -180,7 +180,13 @@ def test_damage_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: setattr(file, "features", file.features | 8), "features are 00011001"),
+        (
+            lambda file: (
+                setattr(file, "features", file.features | 8),
+                file.fields.update(flags=b"\2" + file.fields["flags"]),
+            ),
+            "features are 1000010001",
+        ),
         (lambda file: setattr(file, "version", 0x20), "major version is 2"),
         (lambda file: setattr(file.rows[0], "code", 0x70), "chunks are not those"),
         (lambda file: file.rows.pop(), "VERIFY"),
@@ -207,10 +213,12 @@ def test_layers_on_lattices_are_checked(lattice: bytes) -> None:
         TincVolume(file.build())
 
 
-def test_a_lattice_in_a_block_is_refused_where_the_file_does_not_say_so() -> None:
-    file = File.parse((GOLDEN / "lattice-blocks.tinc").read_bytes())
-    file.features &= ~reader.LATTICE
-    with pytest.raises(ValueError, match="a block has a lattice, expected the file to say so"):
+@pytest.mark.parametrize(("name", "bit", "feature"), [("lattice-blocks", 2, "LATTICE"), ("sorted-blocks", 8, "SORTED")])
+def test_a_feature_of_a_block_is_refused_where_the_file_does_not_say_so(name: str, bit: int, feature: str) -> None:
+    file = File.parse((GOLDEN / f"{name}.tinc").read_bytes())
+    file.features &= ~bit
+    file.fields.pop("further", None)
+    with pytest.raises(ValueError, match="a block has features .*, expected the file to say so"):
         reader.decode(file.build())
-    with pytest.raises(tinc.TincError, match="a block needs the feature 'lattice', expected the file to say so"):
+    with pytest.raises(tinc.TincError, match=f"a block needs the feature {feature}, expected the file to say so"):
         np.asarray(TincVolume(file.build()))

@@ -71,7 +71,7 @@ def networks(
     return pack(header, [*to_chunks(architecture, vector, stored, form, corrections, scalars), *extra])
 
 
-def partly_scalars() -> bytes:
+def partly_scalars(form: WeightsFormat = WeightsFormat.ENTROPY) -> bytes:
     """Three levels; of the root's children some end in scalars, some share their network, one has children."""
     shape = (20, 24, 28)
     split = np.zeros(8 * 4 + 1, bool)
@@ -80,13 +80,13 @@ def partly_scalars() -> bytes:
     widths = np.array([6, 5, 4, 7, 0, 4, 5, 0, 4] + [3] * 8 + [INHERITS] * 8 + [SCALAR] * 8, np.int16)
     widths[10:12], widths[25 + 2] = SCALAR, INHERITS
     assert len(tree.split) == len(widths)
-    return networks(shape, 0, widths, "u2", 100, 4000, kind=Calibration.PER_LEAF, split=split.tolist(), seed=5)
+    return networks(shape, 0, widths, "u2", 100, 4000, form, Calibration.PER_LEAF, split=split.tolist(), seed=5)
 
 
-def mixed_widths() -> bytes:
+def mixed_widths(form: WeightsFormat = WeightsFormat.ENTROPY) -> bytes:
     rng = np.random.default_rng(3)
     widths = rng.choice([3, 4, 6], len(Octree.full((30, 17, 26), 2).split))
-    return networks((30, 17, 26), 2, widths, "u1", 0, 255, layers=1, seed=3)
+    return networks((30, 17, 26), 2, widths, "u1", 0, 255, form, layers=1, seed=3)
 
 
 def many_chunks() -> bytes:
@@ -245,7 +245,28 @@ def blocks_on_lattices() -> bytes:
     )  # fmt: skip
 
 
+def sorted_blocks() -> bytes:
+    """Two blocks of networks: columns are sorted in one."""
+    shape = (10, 11, 30)
+    tree = Octree.full(shape, 1)
+    sizes = [tuple(size) for size in (tree.stop - tree.start)[tree.leaves].tolist()]
+    forms = (WeightsFormat.ENTROPY, WeightsFormat.SORTED)
+    blocks = [
+        Payload(networks(size, 1, (9, 4), "i2", -700, 800, form, seed=2))
+        for size, form in zip(sizes, forms, strict=True)
+    ]
+    return of_blocks(shape, "i2", -700, 800, blocks, depth=1)
+
+
 FILES: Files = {
+    "sorted-u2": lambda: networks(
+        (26, 30, 41), 1, (21, 6), "u2", 7, 4095, FORMS[3], KINDS[2], layers=3, seed=40, lattice=(4, 2, 1)
+    ),
+    "sorted-one-layer-f4": lambda: networks((9, 30, 33), 2, (6, 5, 1), "f4", 0, 1, FORMS[3], layers=1, seed=41),
+    "sorted-mixed-widths": lambda: mixed_widths(FORMS[3]),
+    "sorted-scalars": lambda: partly_scalars(FORMS[3]),
+    "sorted-blocks": sorted_blocks,
+    "sorted-trained": lambda: trained(np.rint(2000 + 900 * smooth((24, 28, 30))).astype("u2"), ratio=24),
     "lattice-u2": lambda: networks(
         (26, 30, 41), 1, (7, 5), "u2", 7, 4095, kind=KINDS[2], layers=3, seed=30, lattice=(4, 2, 1)
     ),

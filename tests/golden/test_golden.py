@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fields import File, Row
+from fields import FURTHER, File, Row
 
 import napari_tinc as tinc
 from napari_tinc.bounded.check import checksum
@@ -129,10 +129,13 @@ class TestLaterVersions:
         with pytest.raises(TincError, match=f"needs a reader of format {major}; this version of napari-tinc reads f"):
             tinc.TincVolume(file.build())
 
-    def test_an_unknown_feature_is_refused_by_name(self, name: str) -> None:
+    def test_an_unknown_feature_is_refused_by_number(self, name: str) -> None:
         file = File.parse(FILES[name])
-        file.features |= 1 << 3
-        with pytest.raises(TincError, match="needs the feature 'special-value mask'; this version"):
+        file.features |= FURTHER
+        file.fields = {"further": b"\2", **{key: value for key, value in file.fields.items() if key != "further"}}
+        with pytest.raises(
+            TincError, match="needs the feature of number 9; this version of napari-tinc cannot read it"
+        ):
             tinc.TincVolume(file.build())
 
     @pytest.mark.parametrize(("kind", "called"), [(2, "RESIDUAL"), (6, "number 6")])

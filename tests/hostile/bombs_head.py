@@ -46,7 +46,7 @@ def numbers() -> Cases:
     yield "voxels 2^72", Case(rooted((2**24,) * 3, [False]), f"number of voxels is {2**72}, expected 1 to {2**40}")
     for axis in "zyx":
         yield f"{axis} 0", Case(rooted((1, 1, 1), [False], **{axis: b"\0"}), "axis is 0, expected 1 to 16777216")
-    bytes_ = {"flags": 15, "dtype": 8, "layers": 8, "form": 2, "calibration": 2}
+    bytes_ = {"flags": 15, "dtype": 8, "layers": 8, "form": 3, "calibration": 2}
     called = {"form": "weights format"}
     for name, most in bytes_.items():
         for value in {most + 1, 2 * most + 2, 128, 255}:

@@ -67,7 +67,9 @@ def payloads() -> Cases:
         yield (
             f"MODEL of {size}",
             Case(
-                model(1, 0, bytes(size), bytes(6)), f"MODEL chunk is {size} bytes, expected 6 for 3 tensors", **decode
+                model(1, 0, bytes(size) if size < 6 else step(1) * 3 + bytes(size - 6), bytes(6)),
+                f"MODEL chunk is {size} bytes, expected at least 6" if size < 6 else "of scalars, expected none",
+                **decode,
             ),
         )
     entry = struct.pack("<2sHH", step(1), 1000, 0)
@@ -153,7 +155,7 @@ def inner() -> Cases:
         "a block of another shape",
         case(of_bytes, r"a block is \(4, 4, 4\) of uint8, expected \(4, 4, 5\)", (4, 4, 5)),
     )
-    yield "blocks in a block", case(blocks((4, 4, 4)), "has the features .*, expected at most LATTICE of a single tree")
+    yield "blocks in a block", case(blocks((4, 4, 4)), "has the features .*, expected at most .* of a single tree")
     yield "an empty block", case(b"", "file size is 0, expected 16 to")
     yield "a block cut off", case(of_bytes[:-1], r"file size is \d+, expected \d+")
 

@@ -8,12 +8,13 @@ import zlib
 from dataclasses import dataclass, field
 
 from napari_tinc.format import blocks_file, networks_file
-from napari_tinc.format.head import Feature
+from napari_tinc.format.head import Feature, read_head
 from napari_tinc.format.limits import DTYPES
 
 PREFIX = struct.Struct("<4sBBIHI")
 MODEL, WEIGHTS, VERIFY, BLOCK, OVERVIEW = 0, 1, 3, 4, 5
 META, PROVENANCE, QUALITY = 8, 10, 11
+FURTHER = 8  # Bit of the features in the prefix: HEAD begins with more.
 
 
 def uv(value: int) -> bytes:
@@ -44,7 +45,7 @@ class Row:
 
 @dataclass(slots=True)
 class File:
-    """A file in its parts. ``fields`` are those of HEAD before the table, by name."""
+    """A file in its parts. ``features`` are those of the prefix; ``fields`` those of HEAD before the table, by name."""
 
     version: int
     features: int
@@ -57,7 +58,7 @@ class File:
         _, version, features, length, _, _ = PREFIX.unpack_from(data)
         head = data[16 : 16 + length]
         if features & Feature.BLOCKS:
-            _, layout = blocks_file.parse(Feature(features), head, len(data))
+            _, layout = blocks_file.parse(*read_head(lambda start, stop: data[start:stop], len(data)), len(data))
             verify = [] if layout.verify is None else [layout.verify]
             entries = sorted(
                 [*layout.overviews, *layout.regions, *layout.blocks, *layout.ancillary, *verify], key=lambda e: e.start
@@ -69,7 +70,7 @@ class File:
         for row in rows:
             row.crc = None if row.crc == zlib.crc32(row.payload) else row.crc
         file = cls(version, features, {}, rows)
-        file.fields = _fields(head[: length - len(file.table())], bool(features & Feature.BLOCKS))
+        file.fields = _fields(head[: length - len(file.table())], features)
         return file
 
     def copy(self) -> File:
@@ -95,7 +96,7 @@ def sealed(head: bytes, body: bytes = b"", *, version: int = 0x10, features: int
     return start + struct.pack("<HI", binascii.crc_hqx(start, 0xFFFF), zlib.crc32(head)) + head + body
 
 
-def _fields(head: bytes, blocks: bool) -> dict[str, bytes]:
+def _fields(head: bytes, features: int) -> dict[str, bytes]:
     """HEAD before the table, cut up as the specification says."""
     out: dict[str, bytes] = {}
     at = 0
@@ -112,11 +113,14 @@ def _fields(head: bytes, blocks: bool) -> dict[str, bytes]:
             n += 1
         return sum((byte & 127) << 7 * i for i, byte in enumerate(take(name, n)))
 
+    if features & FURTHER:
+        number("further")
     flags = take("flags", 1)[0]
     size = int(DTYPES[take("dtype", 1)[0]][1])
     for axis in "zyx":
         number(axis)
     take("low", size), take("high", size)
+    blocks = features & Feature.BLOCKS
     if not blocks:
         take("mean", 2), take("std", 2)
     if flags & 1:

@@ -48,7 +48,7 @@ def psnr(values: np.ndarray) -> float:
 def test_a_new_file_has_a_lattice_and_is_measured_with_it(compressed: tinc.TincVolume) -> None:
     header = tree_of(compressed).header
     assert header.lattice and header.lattice[0] >= 1
-    assert head.read_head(lambda a, b: tree_of(compressed).data[a:b], 2**20)[0] == Feature.LATTICE
+    assert head.read_head(lambda a, b: tree_of(compressed).data[a:b], 2**20)[0] == Feature.LATTICE | Feature.SORTED
     assert float(compressed.provenance["psnr"]) == pytest.approx(psnr(np.asarray(compressed)), abs=0.006)
     chunks = tree_of(compressed).chunks
     plain = tinc.TincVolume(networks_file.pack(replace(header, lattice=()), chunks))
@@ -109,7 +109,7 @@ def test_a_file_says_that_its_blocks_have_lattices(compressed: tinc.TincVolume) 
     header = BlocksHeader(tree=Octree.full((80, 40, 40), 1), dtype=np.dtype("u1"), value_range=compressed.value_range)
     blocks = blocks_file.pack(header, [], [Payload(data)] * 2, [])
     features, _ = head.read_head(lambda a, b: blocks[a:b], len(blocks))
-    assert features == Feature.BLOCKS | Feature.LATTICE
+    assert features == Feature.BLOCKS | Feature.LATTICE | Feature.SORTED
     volume = tinc.TincVolume(blocks)
     whole = np.asarray(volume).astype(int)
     np.testing.assert_allclose(whole[:40], compressed, atol=1)
@@ -118,19 +118,12 @@ def test_a_file_says_that_its_blocks_have_lattices(compressed: tinc.TincVolume) 
         np.testing.assert_allclose(np.asarray(volume[:, z % 40]), whole[:, z % 40], atol=1)
 
 
-def test_a_block_with_a_lattice_in_a_file_that_says_nothing_is_refused(
-    compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("feature", [Feature.LATTICE, Feature.SORTED])
+def test_a_block_that_needs_a_feature_in_a_file_that_says_nothing_is_refused(
+    feature: Feature, compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header = BlocksHeader(tree=Octree.full((40, 40, 40), 0), dtype=np.dtype("u1"), value_range=compressed.value_range)
-    monkeypatch.setattr(Payload, "has_lattice", False)
+    monkeypatch.setattr(Payload, "features", (Feature.LATTICE | Feature.SORTED) ^ feature)
     volume = tinc.TincVolume(blocks_file.pack(header, [], [Payload(tree_of(compressed).data)], []))
-    with pytest.raises(TincError, match="a block needs the feature 'lattice', expected the file to say so"):
+    with pytest.raises(TincError, match=f"a block needs the feature {feature.name}, expected the file to say so"):
         np.asarray(volume)
-
-
-def test_a_reader_that_knows_no_lattice_refuses_the_file(
-    compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(head, "UNREADABLE", Feature.LATTICE | Feature.MASK)
-    with pytest.raises(TincError, match="needs the feature 'lattice'; this version of napari-tinc cannot read it"):
-        tinc.TincVolume(tree_of(compressed).data)

@@ -4,7 +4,7 @@ import { BLOCK, endOf, OVERVIEW, REGION, readTable, VERIFY } from "./chunks.js";
 import { Cursor } from "./cursor.js";
 import { checkRange, TincError } from "./errors.js";
 import { readFilter } from "./filter.js";
-import { BACKGROUND, FILTER, LATTICE, LEADING, REGIONS, RESIDUAL, readOptional, readStart } from "./head.js";
+import { BACKGROUND, FILTER, LATTICE, LEADING, REGIONS, RESIDUAL, readOptional, readStart, SORTED } from "./head.js";
 import * as limits from "./limits.js";
 import { readTree } from "./octree.js";
 
@@ -31,7 +31,7 @@ import { readTree } from "./octree.js";
  * @property {number} edge voxels along a cell of the overviews, 0 for none
  * @property {Filter | null} filter
  * @property {{bound: number, voxels: number, places: RegionPlace[]}} regions
- * @property {boolean} hasLattice whether networks of blocks may have a lattice
+ * @property {number} ofNetworks features that networks of blocks may need
  * @property {Chunk[]} overviews one for each volume, or none
  * @property {Chunk[]} regional one for each region
  * @property {Chunk[]} blocks of each volume and leaf, leaves fastest
@@ -52,7 +52,7 @@ const PLACE = { [OVERVIEW]: 0, [REGION]: 1, [BLOCK]: 2, [VERIFY]: 3 }; // Order 
  */
 export function readBlocksHead(features, head, size) {
   const cursor = new Cursor(head, "head");
-  const facts = readStart(cursor);
+  const facts = readStart(cursor, features);
   readOptional(cursor, facts);
   const axes = cursor.uv("leading axes", 0, limits.MAX_LEADING);
   const leading = Array.from({ length: axes }, () => cursor.uv("leading axis", 1, limits.MAX_VOXELS));
@@ -96,9 +96,9 @@ export function readBlocksHead(features, head, size) {
     throw new TincError("file has a filter and no block that it changes, expected residuals");
   if (verify) checkRange("length of VERIFY", verify.length, 4 * residuals.length, 4 * residuals.length);
   const ancillary = table.filter((chunk) => chunk.kind >= 8);
-  const hasLattice = (features & LATTICE) > 0;
+  const ofNetworks = features & (LATTICE | SORTED);
   return {
-    ...{ facts, leading, volumes, tree, edge, filter, regions, hasLattice },
+    ...{ facts, leading, volumes, tree, edge, filter, regions, ofNetworks },
     ...{ overviews, regional, blocks, ancillary, verify, residuals },
   };
 }

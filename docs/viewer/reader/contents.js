@@ -261,7 +261,7 @@ export class BlockContents {
    */
   async _read(chunk, shape) {
     const payload = await readPayload(this.source, chunk);
-    if (chunk.level !== 1) return networkPart(payload, chunk.level, shape, this.facts.dtype, this.head.hasLattice);
+    if (chunk.level !== 1) return networkPart(payload, chunk.level, shape, this.facts.dtype, this.head.ofNetworks);
     const filter = chunk.kind === BLOCK ? this.head.filter : null;
     return residualPart(payload, shape, this._checksums.get(chunk) ?? 0, filter, this.facts);
   }

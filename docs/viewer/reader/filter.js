@@ -48,7 +48,7 @@ export function readFilter(bytes) {
   require(decay > 0 === largest > 0, `filter has the law ${decay}, ${largest}, expected both 0 or none`);
   const n = ORBITS.length * (clips ? 2 : 1) + 1;
   const stack = new Stack(cursor.rest(), "filter");
-  const integers = stack.integers(classes * n, largest ? geometric(decay, largest) : null, largest);
+  const integers = stack.integers(classes * n, largest ? geometric(decay / 65536, largest) : null, -largest);
   stack.end();
   const coefficients = Array.from({ length: classes }, (_, at) =>
     Float32Array.from(integers.subarray(at * n, (at + 1) * n), (integer) => integer * 2 ** -bits),

@@ -12,11 +12,13 @@ import * as limits from "./limits.js";
 export const RESIDUAL = 1; // Feature of files that hold residuals.
 export const LATTICE = 2; // Feature of files with layers on lattices.
 export const LEADING = 4; // Feature of files with axes before z, y, x.
-const RESERVED = 8; // Feature that no reader knows yet: such files are refused.
+const FURTHER = 8; // The head begins with the features from number 8 on.
 export const BLOCKS = 16; // Feature of files that hold blocks.
 export const FILTER = 32; // Feature of files with a filter.
 export const REGIONS = 64; // Feature of files with regions.
 export const BACKGROUND = 128; // Feature of files with backgrounds.
+export const SORTED = 256; // Feature of files whose networks have sorted columns.
+const [FIRST_FURTHER, LAST] = [8, 8]; // Numbers of the first of the further features, and of the last that is known.
 
 export const PREFIX = 16; // Bytes before HEAD.
 const MAGIC = [0x89, 0x54, 0x4e, 0x43]; // Files with other first bytes are refused.
@@ -57,7 +59,6 @@ export function readPrefix(prefix, size) {
   const computed = crc16(prefix.subarray(0, 10));
   if (computed !== stored) throw new TincError(`prefix: CRC-16 is ${hex(computed)}, expected ${hex(stored)}`);
   if (version >> 4 !== 1) throw new TincError(`file needs a reader of format ${version >> 4}, expected format 1`);
-  if (features & RESERVED) throw new TincError("file needs the feature 'special-value mask', which no reader has yet");
   checkRange("head length", length, 1, Math.min(limits.MAX_HEAD, size - PREFIX));
   return { features, length, crc: cursor.u32("CRC-32 of the head") };
 }
@@ -68,13 +69,26 @@ export function checkSize(size) {
 }
 
 /**
- * Check the CRC-32 of a head.
+ * Check the CRC-32 of a head, and return all features, those that it begins with among them.
  * @param {Uint8Array} head
- * @param {number} crc
+ * @param {{features: number, crc: number}} prefix
  */
-export function checkHead(head, crc) {
+export function checkHead(head, { features, crc }) {
   const computed = crc32(head);
   if (computed !== crc) throw new TincError(`head: CRC-32 is ${hex(computed)}, expected ${hex(crc)}`);
+  if (!(features & FURTHER)) return features;
+  const further = readFurther(new Cursor(head, "head"));
+  const last = FIRST_FURTHER + Math.floor(Math.log2(further));
+  if (last > LAST) throw new TincError(`file needs the feature of number ${last}, which this reader does not have`);
+  return (features ^ FURTHER) | (further << FIRST_FURTHER);
+}
+
+/**
+ * The features from number 8 on.
+ * @param {Cursor} cursor
+ */
+function readFurther(cursor) {
+  return cursor.uv("further features", 1, limits.MAX_FURTHER);
 }
 
 /**
@@ -83,18 +97,19 @@ export function checkHead(head, crc) {
  */
 export function headOf(bytes) {
   checkSize(bytes.length);
-  const { features, length, crc } = readPrefix(bytes.subarray(0, PREFIX), bytes.length);
-  const head = bytes.subarray(PREFIX, PREFIX + length);
-  checkHead(head, crc);
-  return { features, head };
+  const prefix = readPrefix(bytes.subarray(0, PREFIX), bytes.length);
+  const head = bytes.subarray(PREFIX, PREFIX + prefix.length);
+  return { features: checkHead(head, prefix), head };
 }
 
 /**
- * Read flags, dtype, shape and range, with which every head begins. Optional facts follow later.
+ * Read flags, dtype, shape and range, with which every head begins behind further features. Optional facts follow later.
  * @param {Cursor} cursor
+ * @param {number} features
  * @returns {Facts}
  */
-export function readStart(cursor) {
+export function readStart(cursor, features) {
+  if (features >> FIRST_FURTHER) readFurther(cursor);
   const flags = cursor.u8("flags", SPACING | ORIGIN | ERROR_BOUND | AFFINE);
   const dtype = DTYPES[cursor.u8("dtype", DTYPES.length - 1)];
   const axis = () => cursor.uv("axis", 1, limits.MAX_AXIS);

@@ -10,6 +10,7 @@ export const MAX_VOXELS = 2 ** 40; // Volumes of more voxels are refused.
 export const MIN_SPACING = 1e-12; // Smaller voxels, in the unit of the file, are refused.
 export const MAX_SPACING = 1e12; // Larger voxels, in the unit of the file, are refused.
 export const MAX_UNIT = 32; // Longer names of a unit, in bytes, are refused.
+export const MAX_FURTHER = 2 ** 48; // Larger numbers for further features are refused.
 export const MAX_CHUNKS = 2 ** 16; // Tables of more chunks are refused.
 export const MAX_CHUNK_NODES = 2 ** 20; // Larger counts of nodes are refused.
 export const MAX_META = 2 ** 16; // A longer META, in bytes, is refused.

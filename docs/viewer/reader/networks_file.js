@@ -3,7 +3,7 @@
 import { endOf, MODEL, readTable, WEIGHTS } from "./chunks.js";
 import { Cursor } from "./cursor.js";
 import { checkRange, TincError } from "./errors.js";
-import { LATTICE, readOptional, readStart } from "./head.js";
+import { LATTICE, readOptional, readStart, SORTED } from "./head.js";
 import * as limits from "./limits.js";
 import { readTree } from "./octree.js";
 import { countWeights, findHeads, networkOfNode, readWidths } from "./widths.js";
@@ -15,6 +15,7 @@ import { countWeights, findHeads, networkOfNode, readWidths } from "./widths.js"
 export const FLOAT16 = 0; // Weights are half floats.
 export const INT8 = 1; // Weights are bytes times a step.
 export const ENTROPY = 2; // Weights are entropy-coded integers times a step.
+export const SORTED_ENTROPY = 3; // The same of sorted columns, with laws of fewer bytes.
 export const GLOBAL = 1; // All heads have one gain and one offset.
 export const PER_HEAD = 2; // Each head has a gain and an offset.
 
@@ -39,7 +40,7 @@ export const PER_HEAD = 2; // Each head has a gain and an offset.
  * @property {Int32Array} giver the node whose network gives each node its values, -1 for a scalar
  * @property {Uint8Array} hasHead
  * @property {number} layers
- * @property {number} format FLOAT16, INT8 or ENTROPY
+ * @property {number} format FLOAT16, INT8, ENTROPY or SORTED_ENTROPY
  * @property {number} calibration 0, GLOBAL or PER_HEAD
  * @property {number[]} lattice last layers on lattices of strides 2, 4, 8; empty without lattice
  * @property {Group[]} groups
@@ -54,10 +55,10 @@ export const PER_HEAD = 2; // Each head has a gain and an offset.
  * @returns {NetworksHead}
  */
 export function readNetworksHead(features, head, size) {
-  if (features & ~LATTICE)
-    throw new TincError(`features are ${features}, expected at most ${LATTICE} of a single tree`);
+  if (features & ~(LATTICE | SORTED))
+    throw new TincError(`features are ${features}, expected at most ${LATTICE | SORTED} of a single tree`);
   const cursor = new Cursor(head, "head");
-  const facts = readStart(cursor);
+  const facts = readStart(cursor, features);
   const { lo, hi } = facts;
   if (!Number.isFinite(hi - lo)) throw new TincError(`value range is ${lo} to ${hi}, expected it of a finite width`);
   const mean = lo + (hi - lo) * (cursor.u16("mean") / 65535);
@@ -65,7 +66,9 @@ export function readNetworksHead(features, head, size) {
   readOptional(cursor, facts);
   const layers = cursor.u8("layers", limits.MAX_LAYERS, 1);
   cursor.f32("omega0");
-  const format = cursor.u8("weights format", ENTROPY);
+  const format = cursor.u8("weights format", SORTED_ENTROPY);
+  if ((format === SORTED_ENTROPY) !== (features & SORTED) > 0)
+    throw new TincError(`weights format is ${format}, and features are ${features}, expected these to say so`);
   const calibration = cursor.u8("calibration", PER_HEAD);
   const tree = readTree(cursor, facts.shape, limits.MAX_TREE);
   const widths = readWidths(cursor, tree);

@@ -28,8 +28,7 @@ export async function open(source) {
   checkSize(size);
   const prefix = readPrefix(await source.read(0, PREFIX), size);
   const head = await source.read(PREFIX, PREFIX + prefix.length);
-  checkHead(head, prefix.crc);
-  const { features } = prefix;
+  const features = checkHead(head, prefix);
   const contents =
     features & BLOCKS
       ? new BlockContents(source, readBlocksHead(features, head, size))

@@ -7,7 +7,7 @@ import { checked, QUALITY } from "./chunks.js";
 import { bytesOf, zeros } from "./dtypes.js";
 import { checkRange, require, TincError } from "./errors.js";
 import { applyFilter } from "./filter.js";
-import { headOf, LATTICE } from "./head.js";
+import { headOf } from "./head.js";
 import { NetworkBox } from "./network_box.js";
 import { readNetworksHead } from "./networks_file.js";
 import { copyPart, decodeResidual, isRounded, merged, putShown, sizeOf } from "./residual.js";
@@ -105,10 +105,10 @@ export function readErrors(payload, parts, { lo, hi }) {
  * @param {number} level
  * @param {Triple} shape
  * @param {Dtype} dtype
- * @param {boolean} hasLattice whether it may have a lattice
+ * @param {number} allowed features that it may need
  * @returns {Part}
  */
-export function networkPart(payload, level, shape, dtype, hasLattice) {
+export function networkPart(payload, level, shape, dtype, allowed) {
   const background = level ? readBackground(payload, shape, dtype) : null;
   /** @type {Box} */
   const core = background ? partLeft(background, shape, false) : [0, 0, 0, ...shape];
@@ -118,7 +118,7 @@ export function networkPart(payload, level, shape, dtype, hasLattice) {
   const isSame = facts.dtype === dtype && size.every((n, axis) => n === facts.shape[axis]);
   const found = `${facts.shape.join(" x ")} of ${facts.dtype.name}`;
   require(isSame, `a block is ${found}, expected ${size.join(" x ")} of ${dtype.name}`);
-  require(hasLattice || !(features & LATTICE), "a block has a lattice, expected the file to say so");
+  require(!(features & ~allowed), `a block needs the features ${features}, expected the file to say so`);
   let weights = 0;
   for (const node of box.weights.nodes) for (const one of Object.values(node)) weights += one.length;
   const bytes =

@@ -46,14 +46,17 @@ export function modelOf(t) {
 }
 
 /**
- * The model of integers -largest .. largest under P(k) ~ theta^|k|.
- * @param {number} decay theta times 65536
+ * The model of integers lowest .. largest under P(k) ~ theta^|k|.
+ * @param {number} theta
  * @param {number} largest
+ * @param {number} [lowest] -largest or 0
  */
-export function geometric(decay, largest) {
-  const t = new Float64Array(2 * largest + 1);
-  const theta = decay / 65536;
-  for (let j = 0, p = 1; j <= largest; j++, p *= theta) t[largest - j] = t[largest + j] = Math.max(p, 2 ** -40);
+export function geometric(theta, largest, lowest = -largest) {
+  const t = new Float64Array(largest - lowest + 1);
+  for (let j = 0, p = 1; j <= largest; j++, p *= theta) {
+    t[j - lowest] = Math.max(p, 2 ** -40);
+    if (lowest) t[-j - lowest] = t[j - lowest];
+  }
   return modelOf(t);
 }
 
@@ -149,15 +152,15 @@ export class Stack {
    * Read integers of a tensor.
    * @param {number} count
    * @param {Model | null} model null where all are 0 and take no bits
-   * @param {number} largest
+   * @param {number} lowest the first symbol's
    * @returns {Int32Array}
    */
-  integers(count, model, largest) {
+  integers(count, model, lowest) {
     const out = new Int32Array(count);
     if (!model || !count) return out;
     const symbols = new Uint16Array(count);
     this.symbols(model, symbols, count);
-    for (let at = 0; at < count; at++) out[at] = symbols[at] - largest;
+    for (let at = 0; at < count; at++) out[at] = symbols[at] + lowest;
     return out;
   }
 

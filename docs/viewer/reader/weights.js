@@ -5,7 +5,7 @@ import { Cursor } from "./cursor.js";
 import { fromHalf } from "./dtypes.js";
 import { checkRange, TincError } from "./errors.js";
 import * as limits from "./limits.js";
-import { ENTROPY, FLOAT16, GLOBAL, PER_HEAD } from "./networks_file.js";
+import { ENTROPY, FLOAT16, GLOBAL, PER_HEAD, SORTED_ENTROPY } from "./networks_file.js";
 import { geometric, Stack } from "./stream.js";
 import { SCALAR } from "./widths.js";
 
@@ -22,6 +22,7 @@ import { SCALAR } from "./widths.js";
  * @property {number} size numbers of one node
  * @property {number} step
  * @property {Law | null} law of the integers; null in formats that have none
+ * @property {Law[]} gaps laws of the gaps between keys; none where there are no keys
  */
 
 /**
@@ -49,7 +50,7 @@ export function readWeights(head, payloads) {
   const model = new Cursor(payloads[0], "MODEL chunk");
   const tensors = readTensors(head, model);
   checkRange("chunks times tensors", head.table.length * tensors.length, 1, limits.MAX_PIECES);
-  const items = tensors.reduce((sum, { law }) => sum + (law ? 2 * law.largest + 1 : 0), 0);
+  const items = tensors.reduce((sum, tensor) => sum + tableItems(tensor), 0);
   checkRange("items of the tables of tensors", items, 0, limits.TABLE_ITEMS + limits.TABLE_ITEMS_PER_BYTE * bytes);
   const size = head.widths.length;
   /** @type {Weights} */
@@ -72,6 +73,15 @@ export function readWeights(head, payloads) {
   }
   for (const values of [weights.gain, weights.offset, weights.scalar]) checkSizes(values);
   return weights;
+}
+
+/**
+ * The items of all tables of a tensor.
+ * @param {Tensor} tensor
+ */
+function tableItems({ law, gaps, group }) {
+  if (!law) return 0;
+  return 2 * law.largest + 1 + (gaps.length ? runsOfKeys(group.width).length * (law.largest + 1) : 0);
 }
 
 /**
@@ -115,11 +125,15 @@ function readTensors(head, model) {
       const nodes = name.startsWith("head") ? group.heads : group.nodes;
       if (!nodes.length || !size) continue;
       const step = head.format === FLOAT16 ? 1 : readStep(model);
-      tensors.push({ name, group, nodes, size, step, law: head.format === ENTROPY ? readLaw(model) : null });
+      const law = head.format >= ENTROPY ? readLaw(model, head.format) : null;
+      const hasKeys = head.format === SORTED_ENTROPY && (name === "position" || name.startsWith("bias"));
+      tensors.push({ name, group, nodes, size, step, law, gaps: law && hasKeys ? law.gaps : [] });
     }
   }
   return tensors;
 }
+
+const GAP_LAWS = 9; // The least of up to 256 keys needs this many laws.
 
 const STEP = new Float32Array(1);
 const STEP_BITS = new Uint32Array(STEP.buffer);
@@ -140,14 +154,23 @@ function readStep(cursor) {
 /** The distribution of integers. Its table is made when it is first needed, after the limit of all tables is checked. */
 class Law {
   /**
-   * @param {number} decay
+   * @param {number} theta
    * @param {number} largest
+   * @param {number} [lowest] -largest or 0
    */
-  constructor(decay, largest) {
-    this.decay = decay;
+  constructor(theta, largest, lowest = -largest) {
+    this.theta = theta;
     this.largest = largest;
+    this.lowest = lowest;
     /** @type {Model | null} */
     this.model = null;
+  }
+
+  /** Laws of gaps: of theta^1, ^2, ^4, .. */
+  get gaps() {
+    const gaps = [];
+    for (let power = this.theta; gaps.length < GAP_LAWS; power *= power) gaps.push(new Law(power, this.largest, 0));
+    return gaps;
   }
 
   /**
@@ -155,17 +178,72 @@ class Law {
    * @param {number} count
    */
   read(stack, count) {
-    if (count && this.largest) this.model ??= geometric(this.decay, this.largest);
-    return stack.integers(count, this.model, this.largest);
+    if (count && this.largest) this.model ??= geometric(this.theta, this.largest, this.lowest);
+    return stack.integers(count, this.model, this.lowest);
   }
 }
 
-/** @param {Cursor} cursor */
-function readLaw(cursor) {
+/**
+ * @param {Cursor} cursor
+ * @param {number} format
+ */
+function readLaw(cursor, format) {
+  if (format === SORTED_ENTROPY) {
+    const code = cursor.u8("code of a mean");
+    const mean = ((8 + (code % 8)) * 2 ** Math.floor(code / 8)) / 2 ** 17;
+    const largest = cursor.uv("largest magnitude", 0, limits.MAX_LARGEST);
+    return new Law((Math.sqrt(1 + mean * mean) - 1) / mean, largest);
+  }
   const decay = cursor.u16("decay");
   const largest = cursor.u16("largest magnitude");
   checkRange("largest magnitude", largest, 0, limits.MAX_LARGEST);
-  return new Law(decay, largest);
+  return new Law(decay / 65536, largest);
+}
+
+/**
+ * The runs of keys that share a law of gaps: how many, and which law.
+ * @param {number} width
+ */
+function runsOfKeys(width) {
+  /** @type {[number, number][]} */
+  const runs = [];
+  for (let rest = width; rest > 0; rest--) {
+    const power = 31 - Math.clz32(Math.floor((4 * rest) / 3));
+    const run = runs[runs.length - 1];
+    if (run?.[1] === power) run[0]++;
+    else runs.push([1, power]);
+  }
+  return runs;
+}
+
+/**
+ * Read the integers of a tensor that has the keys of sorted columns.
+ * @param {Stack} stack
+ * @param {Tensor} tensor
+ * @param {Law} law
+ * @param {number} nodes
+ */
+function readWithKeys(stack, tensor, law, nodes) {
+  const { size } = tensor;
+  const { width } = tensor.group;
+  const out = new Int32Array(nodes * size);
+  let key = 0;
+  for (const [length, power] of runsOfKeys(width)) {
+    const gaps = tensor.gaps[power].read(stack, nodes * length);
+    for (let node = 0; node < nodes; node++) {
+      for (let at = 0; at < length; at++) {
+        const place = node * size + key + at;
+        out[place] = gaps[node * length + at] + (key + at ? out[place - 1] : 0);
+        checkRange("key", out[place], 0, law.largest);
+      }
+    }
+    key += length;
+  }
+  const others = law.read(stack, nodes * (size - width));
+  for (let node = 0; node < nodes; node++) {
+    out.set(others.subarray(node * (size - width), (node + 1) * (size - width)), node * size + width);
+  }
+  return out;
 }
 
 /**
@@ -180,7 +258,7 @@ function readCalibration(head, model, weights) {
     weights.gain.fill(view.getFloat32(0, true));
     weights.offset.fill(view.getFloat32(4, true));
   }
-  return head.calibration === PER_HEAD ? [readLaw(model), readLaw(model)] : [];
+  return head.calibration === PER_HEAD ? [readLaw(model, head.format), readLaw(model, head.format)] : [];
 }
 
 /**
@@ -193,7 +271,7 @@ function readScalars(head, model, weights) {
   const scalars = [...head.tree.leaves].filter((leaf) => head.widths[leaf] === SCALAR);
   if (scalars.length) {
     const step = readStep(model);
-    const law = readLaw(model);
+    const law = readLaw(model, ENTROPY);
     const base = model.i16("base of scalars");
     const stack = new Stack(model.rest(), "scalars");
     const integers = law.read(stack, scalars.length);
@@ -228,7 +306,7 @@ function placeOf(nodes, node) {
  * @param {Weights} weights
  */
 function readRun(head, payload, networks, tensors, corrections, weights) {
-  const isCoded = head.format === ENTROPY;
+  const isCoded = head.format >= ENTROPY;
   const cursor = new Cursor(payload, "WEIGHTS chunk");
   const stack = new Stack(isCoded ? payload : new Uint8Array(), "WEIGHTS chunk");
   const first = networks[0];
@@ -237,7 +315,7 @@ function readRun(head, payload, networks, tensors, corrections, weights) {
     const nodes = tensor.nodes.slice(placeOf(tensor.nodes, first), placeOf(tensor.nodes, last + 1));
     const count = nodes.length * tensor.size;
     if (!count) continue;
-    const numbers = tensor.law ? tensor.law.read(stack, count) : readFixed(cursor, head.format, count);
+    const numbers = readNumbers(tensor, stack, cursor, head.format, nodes.length);
     const values = Float32Array.from(numbers, (number) => number * tensor.step);
     checkSizes(values);
     for (const [at, node] of nodes.entries()) {
@@ -253,6 +331,20 @@ function readRun(head, payload, networks, tensors, corrections, weights) {
   }
   if (isCoded) stack.end();
   else cursor.end();
+}
+
+/**
+ * The numbers of a tensor of so many nodes.
+ * @param {Tensor} tensor
+ * @param {Stack} stack
+ * @param {Cursor} cursor
+ * @param {number} format
+ * @param {number} nodes
+ */
+function readNumbers(tensor, stack, cursor, format, nodes) {
+  const count = nodes * tensor.size;
+  if (!tensor.law) return readFixed(cursor, format, count);
+  return tensor.gaps.length ? readWithKeys(stack, tensor, tensor.law, nodes) : tensor.law.read(stack, count);
 }
 
 /**

@@ -251,8 +251,8 @@ class BlockContents:
         tree = self._network_box(data, shape, planes) if entry.level else NetworkBox(data, planes=planes)
         if tree.shape != shape or tree.header.dtype != dtype:
             raise TincError(f"a block is {tree.shape} of {tree.header.dtype}, expected {shape} of {dtype}")
-        if tree.header.lattice and not self.header.has_lattice:
-            raise TincError("a block needs the feature 'lattice', expected the file to say so")
+        if lacking := networks_file.features_of(tree.header) & ~self.header.of_networks:
+            raise TincError(f"a block needs the feature {lacking.name}, expected the file to say so")
         n_weights = int(networks_file.parameter_counts(tree.header).sum())
         n_background = 0 if tree.background is None else math.prod(shape) * (1 + dtype.itemsize)
         n_bytes = TREE_BYTES + entry.length + 24 * n_weights + n_background  # as they were, stacked, and for slices

@@ -30,7 +30,6 @@ from ..filtering.search import Encoded, FilteredSearch
 from ..format.blocks_file import BlocksHeader
 from ..format.chunks import Ancillary, Chunk
 from ..format.metadata import compact
-from ..format.networks_file import WeightsFormat
 from ..metrics import psnr, quality_fields
 from ..octree import Octree, box_slices
 from ..storage.checkpoint import Pieces
@@ -63,10 +62,7 @@ def is_candidate(job: EncodingJob, ratio: float) -> bool:
     """
     settings = job.settings
     chosen = (
-        settings.method != "auto"
-        or settings.levels
-        or settings.widths
-        or settings.weights_format is not WeightsFormat.ENTROPY
+        settings.method != "auto" or settings.levels or settings.widths or not settings.weights_format.is_entropy_coded
     )
     return not chosen and ratio <= MOST_RATIO and job.source.size <= MOST_AT_ONCE
 

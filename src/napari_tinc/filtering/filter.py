@@ -86,7 +86,7 @@ class Filter:
             raise TincError(f"filter has the unit {unit} and the law {decay}, {largest}, expected others")
         shape = (n_classes, len(ORBITS) * (1 + clips) + 1)
         try:
-            (integers,) = decode(data[HEAD.size :], [(shape[0] * shape[1], Geometric(decay, largest))])
+            (integers,) = decode(data[HEAD.size :], [(shape[0] * shape[1], Geometric.from_decay(decay, largest))])
         except ValueError as error:
             raise TincError(f"filter: {error}") from error
         return cls(integers.reshape(shape), bits, unit)

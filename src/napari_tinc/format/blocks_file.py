@@ -20,7 +20,9 @@ voxels that the background leaves.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +32,19 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from .chunks import Chunk, ChunkEntry, ChunkKind, ChunkTable, pack_entry, read_table
-from .cursor import HeadReader, check_range, pack_varint
-from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_optional, read_start
+from .cursor import FieldReader, check_range, pack_varint
+from .head import (
+    NO_FEATURE,
+    OF_NETWORKS,
+    Feature,
+    VolumeFacts,
+    assemble,
+    pack_optional,
+    pack_start,
+    read_head,
+    read_optional,
+    read_start,
+)
 from .limits import MAX_CHUNKS, MAX_EDGE, MAX_FILTER, MAX_LEADING, MAX_VOXELS
 from .regions import RegionFacts, pack_regions, read_regions
 from .tree import pack_tree, read_tree
@@ -54,14 +67,14 @@ class BlocksHeader(VolumeFacts):
     edge : voxels along a cell of the overview, 0 where there is none.
     filter : bytes of the filter that blocks of level 1 pass; empty where there is none.
     regions : the regions that are kept exactly, or within a bound of their own; None if there are none.
-    has_lattice : whether networks of blocks and overviews may have a lattice; :func:`pack` looks at them itself.
+    of_networks : features that networks of blocks and overviews may need; :func:`pack` looks at them itself.
     """
 
     leading: tuple[int, ...] = ()
     edge: int = 0
     filter: bytes = b""
     regions: RegionFacts | None = None
-    has_lattice: bool = False
+    of_networks: Feature = NO_FEATURE
 
     @property
     def n_volumes(self) -> int:
@@ -92,13 +105,12 @@ class Payload:
         return self.data[:1] == bytes([BACKGROUND_KIND])
 
     @property
-    def has_lattice(self) -> bool:
-        """Whether networks are evaluated on a lattice, so that a reader has to know of it."""
-        if self.crc is not None:
-            return False
+    def features(self) -> Feature:
+        """Features of networks that a reader of the block needs, so that the whole file must name them."""
         first = BACKGROUND_HEAD.size + sum(BACKGROUND_HEAD.unpack_from(self.data)) if self.has_background else 0
-        features = self.data[first + 5 : first + 6]  # of the prefix; none where a size is estimated without bytes
-        return bool(features) and bool(features[0] & Feature.LATTICE)
+        if self.crc is not None or len(self.data) == first:  # no bytes where a size is estimated
+            return NO_FEATURE
+        return read_head(lambda start, stop: self.data[first + start : first + stop], len(self.data) - first)[0]
 
     @property
     def level(self) -> int:
@@ -136,8 +148,8 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     TincError
         If anything is not as the format demands.
     """
-    cursor = HeadReader(head)
-    flags, dtype, shape, value_range = read_start(cursor)
+    cursor = FieldReader(head)
+    flags, dtype, shape, value_range = read_start(cursor, features)
     optional = read_optional(cursor, flags)
     leading = tuple(
         cursor.varint("leading axis", 1, MAX_VOXELS) for _ in range(cursor.varint("leading axes", 0, MAX_LEADING))
@@ -154,7 +166,7 @@ def parse(features: Feature, head: bytes, size: int, *, partial: bool = False) -
     regions = read_regions(cursor, shape, n_volumes) if features & Feature.REGIONS else None
     header = BlocksHeader(
         tree=tree, dtype=dtype, value_range=value_range, leading=leading, edge=edge, filter=filter_, regions=regions,
-        has_lattice=bool(features & Feature.LATTICE), **optional,
+        of_networks=features & OF_NETWORKS, **optional,
     )  # fmt: skip
     n_blocks = n_volumes * tree.n_leaves
     check_range("number of blocks", n_blocks, 1, MAX_CHUNKS)
@@ -221,14 +233,13 @@ def pack(
         *([Chunk.of(ChunkKind.VERIFY, np.array(checks, "<u4").tobytes())] if checks else []),
     ]  # fmt: skip
     features = Feature.BLOCKS
-    features |= Feature.LEADING_AXES if header.leading else Feature(0)
-    features |= Feature.RESIDUAL if checks else Feature(0)
+    features |= Feature.LEADING_AXES if header.leading else NO_FEATURE
+    features |= Feature.RESIDUAL if checks else NO_FEATURE
     has_background = any(payload.has_background for payload in (*overviews, *blocks))
-    features |= Feature.BACKGROUND if has_background else Feature(0)
-    has_lattice = any(payload.has_lattice for payload in (*overviews, *blocks))
-    features |= Feature.LATTICE if has_lattice else Feature(0)
-    features |= Feature.FILTER if header.filter else Feature(0)
-    features |= Feature.REGIONS if header.regions else Feature(0)
+    features |= Feature.BACKGROUND if has_background else NO_FEATURE
+    features |= functools.reduce(operator.or_, (payload.features for payload in (*overviews, *blocks)), NO_FEATURE)
+    features |= Feature.FILTER if header.filter else NO_FEATURE
+    features |= Feature.REGIONS if header.regions else NO_FEATURE
     try:
         head = b"".join([
             pack_start(header), pack_optional(header),
@@ -240,5 +251,5 @@ def pack(
         data = assemble(features, head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:
         raise TincError(f"header cannot be stored: {error}") from error
-    parse(features, head, len(data))
+    parse(*read_head(lambda start, stop: data[start:stop], len(data)), len(data))
     return data

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TincError
-from .cursor import HeadReader, check_range, pack_varint
+from .cursor import FieldReader, check_range, pack_varint
 from .head import PREFIX
 from .limits import MAX_CHUNK_NODES, MAX_CHUNKS, MAX_FILE, MAX_META
 
@@ -173,7 +173,7 @@ class ChunkTable(Sequence[ChunkEntry]):
             setattr(self, name, getattr(self, name)[rows])
 
 
-def read_table(cursor: HeadReader, known: Iterable[ChunkKind]) -> ChunkTable:
+def read_table(cursor: FieldReader, known: Iterable[ChunkKind]) -> ChunkTable:
     """Read the table of chunks, up to the end of the head.
 
     TincError for a critical chunk of a kind that is not ``known``.
@@ -194,7 +194,7 @@ def read_table(cursor: HeadReader, known: Iterable[ChunkKind]) -> ChunkTable:
             check_range("length of META", lengths[-1], 0, MAX_META)
     cursor.end()
     length = np.frombuffer(lengths, np.uint32)
-    first = PREFIX.size + len(cursor.head)
+    first = PREFIX.size + len(cursor.data)
     check_range("file size by the lengths of chunks", first + int(length.sum(dtype=np.int64)), first, MAX_FILE)
     start = np.empty(len(length), np.uint32)
     start[0] = first

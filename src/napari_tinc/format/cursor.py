@@ -1,4 +1,4 @@
-"""Read the fields of a head one by one, each with its checks; pack numbers of variable length."""
+"""Read fields one by one, each with its checks; pack numbers of variable length."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
         raise TincError(f"{field} is {value}, expected {low if low == high else f'{low} to {high}'}")
 
 
-class HeadReader:
-    """A cursor over the bytes of HEAD. It checks every field that it reads; ``field`` is the name in error messages."""
+class FieldReader:
+    """A cursor over the bytes of HEAD or of a payload. It checks every field that it reads.
 
-    def __init__(self, head: bytes) -> None:
-        self.head = head
+    In error messages ``name`` stands for the bytes, and ``field`` for what is read.
+    """
+
+    def __init__(self, data: bytes, name: str = "head") -> None:
+        self.data, self.name = data, name
         self.position = 0
 
     def take(self, field: str, n_bytes: int) -> bytes:
         """Read a number of bytes."""
-        if self.position + n_bytes > len(self.head):
-            raise TincError(f"{field}: head is {len(self.head)} bytes, expected at least {self.position + n_bytes}")
+        if self.position + n_bytes > len(self.data):
+            expected = f"expected at least {self.position + n_bytes}"
+            raise TincError(f"{field}: {self.name} is {len(self.data)} bytes, {expected}")
         self.position += n_bytes
-        return self.head[self.position - n_bytes : self.position]
+        return self.data[self.position - n_bytes : self.position]
 
     def unsigned(self, field: str, n_bytes: int, high: int, low: int = 0) -> int:
         """Read an unsigned integer of ``n_bytes``, which must be ``low`` to ``high``."""
@@ -67,8 +71,8 @@ class HeadReader:
 
     def end(self) -> None:
         """Raise TincError if bytes are left."""
-        if self.position != len(self.head):
-            raise TincError(f"head is {len(self.head)} bytes, expected {self.position}")
+        if self.position != len(self.data):
+            raise TincError(f"{self.name} is {len(self.data)} bytes, expected {self.position}")
 
 
 def pack_varint(value: int) -> bytes:

@@ -6,7 +6,7 @@ the fewest bytes of LEB128, at most 7. Bits are packed least significant first, 
 
     PREFIX  16 B  magic 89 54 4E 43 | u8 major<<4 + minor | u8 required features | u32 head length
                   | u16 CRC-16/CCITT of the ten bytes so far | u32 CRC-32 of HEAD
-    HEAD          facts, description of the content, table of chunks
+    HEAD          [uv further features] facts, description of the content, table of chunks
     BODY          the chunks back to back
 
 Places follow from the lengths, so that no head can describe overlaps, holes or trailing bytes. Every head has exactly
@@ -28,8 +28,19 @@ import numpy as np
 
 from ..errors import TincError
 from ..octree import Octree
-from .cursor import HeadReader, check_range, pack_varint
-from .limits import DTYPES, MAX_AXIS, MAX_FILE, MAX_HEAD, MAX_SPACING, MAX_UNIT, MAX_VOXELS, MIN_FILE, MIN_SPACING
+from .cursor import FieldReader, check_range, pack_varint
+from .limits import (
+    DTYPES,
+    MAX_AXIS,
+    MAX_FILE,
+    MAX_FURTHER,
+    MAX_HEAD,
+    MAX_SPACING,
+    MAX_UNIT,
+    MAX_VOXELS,
+    MIN_FILE,
+    MIN_SPACING,
+)
 
 MAGIC = b"\x89TNC"  # Other first bytes are no .tinc file.
 MAJOR = 1  # Files of another major version are refused.
@@ -43,23 +54,16 @@ _AFFINE = 8  # Bit of the flags: an affine matrix is stored.
 
 
 class Feature(IntFlag):
-    """Abilities that a reader needs to decode a file."""
+    """Abilities that a reader needs to decode a file: those of the prefix, then those with which HEAD begins."""
 
-    RESIDUAL, LATTICE, LEADING_AXES, MASK, BLOCKS, FILTER, REGIONS, BACKGROUND = (1 << bit for bit in range(8))
+    RESIDUAL, LATTICE, LEADING_AXES = 1, 2, 4
+    BLOCKS, FILTER, REGIONS, BACKGROUND = 16, 32, 64, 128
+    SORTED = 256
 
 
-UNREADABLE = Feature.MASK  # Files that need this are refused.
-# Names in error messages, in the order of the bits.
-FEATURE_NAMES = (
-    "residual",
-    "lattice",
-    "channel or time axes",
-    "special-value mask",
-    "blocks",
-    "filter",
-    "exact regions",
-    "background",
-)
+NO_FEATURE = Feature(0)  # Every reader can decode the file.
+OF_NETWORKS = Feature.LATTICE | Feature.SORTED  # Features that a tree of networks may need.
+_FURTHER = 8  # Bit of the prefix: HEAD begins with the features from bit 8 on.
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -120,25 +124,38 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
         raise TincError(f"prefix: CRC-16 is {computed:04x}, expected {crc16:04x}")
     if version >> 4 != MAJOR:
         raise TincError(f"needs a reader of format {version >> 4}; this version of napari-tinc reads format {MAJOR}")
-    needed = [name for bit, name in enumerate(FEATURE_NAMES) if features & UNREADABLE & 1 << bit]
-    if needed:
-        raise TincError(f"needs the feature {', '.join(map(repr, needed))}; this version of napari-tinc cannot read it")
     check_range("head length", length, 1, min(MAX_HEAD, size - PREFIX.size))
     head = read(PREFIX.size, PREFIX.size + length)
     if zlib.crc32(head) != crc32:
         raise TincError(f"head: CRC-32 is {zlib.crc32(head):08x}, expected {crc32:08x}")
+    if features & _FURTHER:
+        features ^= _FURTHER | _read_further(FieldReader(head)) << 8
+        if unknown := features & ~sum(Feature):
+            number = unknown.bit_length() - 1
+            raise TincError(f"needs the feature of number {number}; this version of napari-tinc cannot read it")
     return Feature(features), head
 
 
+def _read_further(cursor: FieldReader) -> int:
+    """Read the features from bit 8 on."""
+    return cursor.varint("further features", 1, MAX_FURTHER)
+
+
 def assemble(features: Feature, head: bytes, payloads: Iterable[bytes]) -> bytes:
-    """Build the bytes of a file from HEAD and the payloads of its chunks."""
+    """Build the bytes of a file from HEAD, without further features, and the payloads of its chunks."""
+    if further := features >> 8:
+        features, head = features & 255 | _FURTHER, pack_varint(further) + head
     start = struct.pack("<4sBBI", MAGIC, MAJOR << 4 | MINOR, features, len(head))
     prefix = start + struct.pack("<HI", binascii.crc_hqx(start, 0xFFFF), zlib.crc32(head))
     return b"".join([prefix, head, *payloads])
 
 
-def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, int], tuple[float, float]]:
-    """Read flags, dtype, shape and value range, with which every head begins (checks 3 and 4)."""
+def read_start(
+    cursor: FieldReader, features: Feature
+) -> tuple[int, np.dtype[Any], tuple[int, int, int], tuple[float, float]]:
+    """Read flags, dtype, shape and value range, behind further features if there are any (checks 3 and 4)."""
+    if features >> 8:
+        _read_further(cursor)
     flags = cursor.unsigned("flags", 1, _SPACING | _ORIGIN | _ERROR_BOUND | _AFFINE)
     dtype = np.dtype(DTYPES[cursor.unsigned("dtype", 1, len(DTYPES) - 1)])
     z, y, x = (cursor.varint("axis", 1, MAX_AXIS) for _ in range(3))
@@ -150,7 +167,7 @@ def read_start(cursor: HeadReader) -> tuple[int, np.dtype[Any], tuple[int, int, 
     return flags, dtype, (z, y, x), (lo, hi)
 
 
-def read_optional(cursor: HeadReader, flags: int) -> dict[str, Any]:
+def read_optional(cursor: FieldReader, flags: int) -> dict[str, Any]:
     """Read the facts that the flags name (check 4), as arguments of :class:`VolumeFacts`."""
     facts: dict[str, Any] = {}
     if flags & _SPACING:

@@ -30,8 +30,19 @@ from numpy.typing import NDArray
 from ..errors import TincError
 from ..octree import Octree
 from .chunks import Chunk, ChunkEntry, ChunkKind, pack_entry, read_table
-from .cursor import HeadReader, check_range, pack_varint
-from .head import Feature, VolumeFacts, assemble, pack_optional, pack_start, read_head, read_optional, read_start
+from .cursor import FieldReader, check_range, pack_varint
+from .head import (
+    NO_FEATURE,
+    OF_NETWORKS,
+    Feature,
+    VolumeFacts,
+    assemble,
+    pack_optional,
+    pack_start,
+    read_head,
+    read_optional,
+    read_start,
+)
 from .limits import (
     LEAST_CHUNK,
     MAX_LAYERS,
@@ -49,9 +60,16 @@ LATTICE_STRIDES = (2, 4, 8)  # Voxels between the points of a lattice along each
 
 
 class WeightsFormat(IntEnum):
-    """How WEIGHTS payloads store numbers: 16-bit floats, 8-bit integers, or entropy-coded integers."""
+    """How WEIGHTS payloads store numbers: 16-bit floats, 8-bit integers, or entropy-coded integers, maybe of sorted
+    columns.
+    """
 
-    FLOAT16, INT8, ENTROPY = range(3)
+    FLOAT16, INT8, ENTROPY, SORTED = range(4)
+
+    @property
+    def is_entropy_coded(self) -> bool:
+        """Whether numbers are entropy-coded integers."""
+        return self in (WeightsFormat.ENTROPY, WeightsFormat.SORTED)
 
 
 class Calibration(IntEnum):
@@ -80,7 +98,7 @@ class NetworksHeader(VolumeFacts):
     widths: NDArray[np.int16]
     layers: int
     omega0: float
-    weights_format: WeightsFormat = WeightsFormat.ENTROPY
+    weights_format: WeightsFormat = WeightsFormat.SORTED
     calibration: Calibration = Calibration.NONE
     lattice: tuple[int, ...] = ()
 
@@ -121,13 +139,18 @@ def pack(header: NetworksHeader, chunks: Sequence[Chunk]) -> bytes:
     """
     try:
         head = _pack_header(header) + pack_varint(len(chunks)) + b"".join(map(pack_entry, chunks))
-        features = Feature.LATTICE if header.lattice else Feature(0)
-        data = assemble(features, head, (chunk.payload for chunk in chunks))
+        data = assemble(features_of(header), head, (chunk.payload for chunk in chunks))
     except (struct.error, ValueError, OverflowError) as error:
         raise TincError(f"header cannot be stored: {error}") from error
     if parse(data)[1] != tuple(chunks):
         raise TincError("chunks cannot be stored: a kind is not within 0 to 7 or a level not within 0 to 15")
     return data
+
+
+def features_of(header: NetworksHeader) -> Feature:
+    """Return the features that a reader of the file needs."""
+    features = Feature.LATTICE if header.lattice else NO_FEATURE
+    return features | (Feature.SORTED if header.weights_format is WeightsFormat.SORTED else NO_FEATURE)
 
 
 def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[Chunk, ...]]:
@@ -142,10 +165,10 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[
         If anything is not as the format demands.
     """
     features, head = read_head(lambda start, stop: data[start:stop], len(data))
-    if features & ~Feature.LATTICE:
-        raise TincError(f"has the features {features!r}, expected at most LATTICE of a single tree")
-    cursor = HeadReader(head)
-    header = _read_header(cursor)
+    if features & ~OF_NETWORKS:
+        raise TincError(f"has the features {features!r}, expected at most {OF_NETWORKS!r} of a single tree")
+    cursor = FieldReader(head)
+    header = _read_header(cursor, features)
     if features & Feature.LATTICE:
         header = replace(header, lattice=_read_lattice(cursor, header))
     table = read_table(cursor, (ChunkKind.MODEL, ChunkKind.WEIGHTS))
@@ -163,9 +186,9 @@ def parse(data: bytes, *, partial: bool = False) -> tuple[NetworksHeader, tuple[
     return header, chunks
 
 
-def _read_header(cursor: HeadReader) -> NetworksHeader:
+def _read_header(cursor: FieldReader, features: Feature) -> NetworksHeader:
     """Read the header (checks 3 to 6, and the first half of 7; the second half needs the chunks)."""
-    flags, dtype, shape, value_range = read_start(cursor)
+    flags, dtype, shape, value_range = read_start(cursor, features)
     if not math.isfinite(value_range[1] - value_range[0]):
         low, high = value_range
         raise TincError(f"value range is {low} to {high}, expected it finite and ascending, and of a finite width")
@@ -174,6 +197,8 @@ def _read_header(cursor: HeadReader) -> NetworksHeader:
     layers = cursor.unsigned("layers", 1, MAX_LAYERS, low=1)
     omega0 = cursor.floats("omega0", "f")[0]
     weights_format = WeightsFormat(cursor.unsigned("weights format", 1, len(WeightsFormat) - 1))
+    if (weights_format is WeightsFormat.SORTED) != bool(features & Feature.SORTED):
+        raise TincError(f"has weights {weights_format.name}, and the features {features!r}, expected these to say so")
     calibration = Calibration(cursor.unsigned("calibration", 1, len(Calibration) - 1))
     tree = read_tree(cursor, shape, MAX_TREE)
     header = NetworksHeader(
@@ -194,7 +219,7 @@ def head_layer(header: NetworksHeader) -> int:
     return header.layers * (1 + int(header.tree.level[header.widths > 0].max()))
 
 
-def _read_lattice(cursor: HeadReader, header: NetworksHeader) -> tuple[int, ...]:
+def _read_lattice(cursor: FieldReader, header: NetworksHeader) -> tuple[int, ...]:
     """Read the last layer on the lattice of each stride: none follows that of a finer lattice."""
     lattice: list[int] = []
     for stride in LATTICE_STRIDES:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .cursor import HeadReader, check_range, pack_varint
+from .cursor import FieldReader, check_range, pack_varint
 from .limits import MAX_CHUNKS, MAX_REGION, MAX_VOXELS
 
 _PAYLOAD = struct.Struct("<II")  # CRC-32 of the values inside the mask, length of the mask.
@@ -83,7 +83,7 @@ class RegionFacts:
         return (RegionFacts(self.bound, 0, table) if len(kept) else None), kept.tolist()
 
 
-def read_regions(cursor: HeadReader, shape: tuple[int, int, int], n_volumes: int) -> RegionFacts:
+def read_regions(cursor: FieldReader, shape: tuple[int, int, int], n_volumes: int) -> RegionFacts:
     """Read the facts from HEAD. TincError if a box is not inside the volume, or boxes are larger than it together."""
     bound = cursor.floats("bound of the regions", "d", 0)[0]
     n_voxels = cursor.varint("voxels of the regions", 1, MAX_VOXELS)

@@ -10,12 +10,12 @@ import numpy as np
 
 from ..errors import TincError
 from ..octree import MAX_NODES, Octree
-from .cursor import HeadReader, pack_varint
+from .cursor import FieldReader, pack_varint
 
 SMALL_TREE = 1000  # Results for trees of at most this many nodes are remembered.
 
 
-def read_tree(cursor: HeadReader, shape: tuple[int, int, int], max_nodes: int = MAX_NODES) -> Octree:
+def read_tree(cursor: FieldReader, shape: tuple[int, int, int], max_nodes: int = MAX_NODES) -> Octree:
     """Read an octree (check 6)."""
     split = cursor.bits("split flags", cursor.varint("number of nodes", 1, max_nodes))
     try:

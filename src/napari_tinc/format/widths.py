@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..octree import Octree
-from .cursor import HeadReader, check_range, pack_varint
+from .cursor import FieldReader, check_range, pack_varint
 from .limits import MAX_WIDTH
 from .tree import cache_for_small_trees
 
@@ -64,7 +64,7 @@ def count_parameters(tree: Octree, widths: NDArray[Any], layers: int) -> NDArray
     return counts
 
 
-def read_widths(cursor: HeadReader, tree: Octree) -> NDArray[np.int16]:
+def read_widths(cursor: FieldReader, tree: Octree) -> NDArray[np.int16]:
     """Read the width of every node, int16 (n_nodes,).
 
     TincError unless it is stored exactly as :func:`pack_widths` does.
@@ -96,7 +96,7 @@ def read_widths(cursor: HeadReader, tree: Octree) -> NDArray[np.int16]:
         widths[tree.at_level(level)][is_stored] = np.where(stored > 0, stored, np.int16(INHERITS))
     without_network = tree.leaves[widths[tree.leaves] == INHERITS]
     widths[without_network[cursor.bits("scalar flags", len(without_network)) > 0]] = SCALAR
-    if cursor.head[start : cursor.position] != _canonical_bytes(tree, widths.tobytes()):
+    if cursor.data[start : cursor.position] != _canonical_bytes(tree, widths.tobytes()):
         raise TincError("widths are stored out of order or at length, expected the one canonical form")
     return widths
 

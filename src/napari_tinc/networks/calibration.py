@@ -60,7 +60,7 @@ def fit_corrections(
         (Corrections(Calibration.GLOBAL, everything[:, 0].copy(), everything[:, 1].copy()), 8),
         (
             Corrections(Calibration.PER_LEAF, *_least_squares(moments.T)),
-            8 + (1 if weights_format is WeightsFormat.ENTROPY else 4) * len(heads),
+            8 + (1 if weights_format.is_entropy_coded else 4) * len(heads),
         ),
     ]
     before = max(_squared_error(moments, none), 1e-30)

@@ -20,6 +20,7 @@ from ..format.widths import network_of_node
 from .architecture import Architecture
 from .entropy import Geometric
 from .scalars import SCALAR_ITEM
+from .streams import streams_of
 from .weights import ModelChunk, WeightsChunk, read_model_chunk, read_weights_chunks, readable_architecture
 
 NUMBER_BYTES = {WeightsFormat.FLOAT16: 2, WeightsFormat.INT8: 1}  # Bytes of a weight in the formats of fixed size.
@@ -60,22 +61,15 @@ def _lengths_of_streams(
         nodes = group.nodes[group.head_rows] if tensor.kind.startswith("head") else group.nodes
         size = tensor.shape[1] * tensor.shape[2]
         first, stop = (place.start - tensor.offset) // size, (place.stop - tensor.offset) // size
-        distribution = model.distributions[index] if weights_format is WeightsFormat.ENTROPY else None
-        yield (
-            nodes[first:stop],
-            _lengths_of_numbers(values, distribution, NUMBER_BYTES.get(weights_format, 0))
-            .reshape(-1, size)
-            .sum(axis=1),
-        )
+        lengths = np.full(stop - first, float(size * NUMBER_BYTES.get(weights_format, 0)))
+        if weights_format.is_entropy_coded:
+            for integers, law in streams_of(tensor, values, model.laws[index], weights_format):
+                lengths += law.bits(integers).sum(axis=1)
+        yield nodes[first:stop], lengths
     heads = architecture.heads[weights_chunk.heads]
     for number, values in enumerate(weights_chunk.values[len(weights_chunk.parts) :]):
-        distribution = model.head_distributions[number] if weights_format is WeightsFormat.ENTROPY else None
-        yield heads, _lengths_of_numbers(values, distribution, HEAD_NUMBER_BYTES)
-
-
-def _lengths_of_numbers(values: NDArray[np.int32], distribution: Geometric | None, size: int) -> NDArray[np.float64]:
-    """Return the length of each number: in bits by its distribution, or a fixed number of bytes."""
-    return np.full(len(values), float(size)) if distribution is None else distribution.bits(values)
+        is_coded = weights_format.is_entropy_coded
+        yield heads, model.head_laws[number].bits(values) if is_coded else np.full(len(values), HEAD_NUMBER_BYTES, "f8")
 
 
 def _scale_to_bytes(lengths: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:

@@ -94,4 +94,4 @@ def read_distribution(decay: int, largest: int) -> entropy.Geometric:
     """Return a distribution of integers. TincError if its largest magnitude is too large."""
     if largest > entropy.MAX_MAGNITUDE:
         raise TincError(f"largest magnitude is {largest}, expected at most {entropy.MAX_MAGNITUDE}")
-    return entropy.Geometric(decay, largest)
+    return entropy.Geometric.from_decay(decay, largest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import TincError
 from ..format.chunks import Chunk, ChunkKind
+from ..format.cursor import FieldReader
 from ..format.networks_file import Calibration, NetworksHeader, WeightsFormat
 from ..format.tree import cache_for_small_trees
 from ..format.widths import SCALAR
@@ -24,9 +26,12 @@ from ..octree import Octree
 from . import entropy
 from .architecture import Architecture
 from .calibration import CALIBRATION_STEP, Corrections, quantize_correction
+from .entropy import Geometric
 from .evaluate import Network
 from .rounding import quantize, to_bfloat16
-from .scalars import Scalars, read_distribution, read_steps
+from .scalars import Scalars, read_steps
+from .sorted_columns import sort_columns
+from .streams import count_table_items, pack_law, read_law, read_streams, streams_of
 
 CHUNK_BYTES = 4096  # A WEIGHTS chunk has at least this many bytes, if its level has them.
 MAX_PIECES = 2**18  # Files that cut tensors into more pieces are refused, since each is searched for by itself.
@@ -34,8 +39,6 @@ TABLE_ITEMS = 2**22  # All tables of tensors may have this many items together, 
 TABLE_ITEMS_PER_BYTE = 64  # and this many more for each byte of the file.
 MAX_WEIGHT = 2.0**20  # Larger weights are refused: sums in a decoder stay finite.
 GLOBAL_ITEM = np.dtype([("gain", "<f4"), ("offset", "<f4")])  # Gain and offset of all heads.
-ENTROPY_ITEM = np.dtype([("step", "<u2"), ("decay", "<u2"), ("largest", "<u2")])  # Step and distribution of a tensor.
-INT8_ITEM = np.dtype([("step", "<u2")])  # Step of a tensor.
 
 
 def architecture_of(header: NetworksHeader) -> Architecture:
@@ -55,7 +58,7 @@ def _architecture_of(tree: Octree, widths: bytes, layers: int, omega0: float, la
 def round_trip(
     architecture: Architecture, vector: NDArray[np.float32], steps: NDArray[np.float64], weights_format: WeightsFormat
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Round parameters as a file stores them.
+    """Round parameters as a file stores them, and sort the columns if the format does.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def round_trip(
         step = coarse_enough if weights_format is WeightsFormat.INT8 else max(coarse_enough, steps[index])
         stored[index] = to_bfloat16(np.array(step))
         out[part] = quantize(vector[part], stored[index], largest) * stored[index]
-    return out, stored
+    return sort_columns(architecture, out) if weights_format is WeightsFormat.SORTED else out, stored
 
 
 def to_chunks(
@@ -85,29 +88,34 @@ def to_chunks(
         quantize(vector[tensor.offset : tensor.offset + tensor.size], step, entropy.MAX_MAGNITUDE)
         for tensor, step in zip(architecture.tensors, steps, strict=True)
     ]
-    model, distributions = b"", [entropy.Geometric.of(values) for values in integers]
+    law_of = Geometric.of_mean if weights_format is WeightsFormat.SORTED else Geometric.of
+    laws = [law_of(values) for values in integers]
     numbers: NDArray[Any] = vector if weights_format is WeightsFormat.FLOAT16 else np.concatenate(integers)
-    if weights_format is WeightsFormat.ENTROPY:
-        table = np.zeros(len(steps), ENTROPY_ITEM)
-        table["step"] = steps.view(np.uint32) >> 16
-        table["decay"] = [distribution.decay for distribution in distributions]
-        table["largest"] = [distribution.largest for distribution in distributions]
-        model = table.tobytes()
+    stored_steps = (steps.view(np.uint32) >> 16).astype("<u2")
+    model = b""
+    if weights_format.is_entropy_coded:
+        model = b"".join(
+            step.tobytes() + pack_law(law, weights_format) for step, law in zip(stored_steps, laws, strict=True)
+        )
     elif weights_format is WeightsFormat.INT8:
-        model = (steps.view(np.uint32) >> 16).astype("<u2").tobytes()
+        model = stored_steps.tobytes()
     head_values = [quantize_correction(values) for values in (corrections.gain - 1, corrections.offset)]
-    head_distributions = [entropy.Geometric.of(values) for values in head_values]
+    head_laws = [law_of(values) for values in head_values]
     if corrections.kind is Calibration.GLOBAL:
         model += np.array((corrections.gain[0], corrections.offset[0]), GLOBAL_ITEM).tobytes()
     elif corrections.kind is Calibration.PER_LEAF:
-        model += np.array([(d.decay, d.largest) for d in head_distributions], "<u2").tobytes()
+        model += b"".join(pack_law(law, weights_format) for law in head_laws)
     chunks = [Chunk.of(ChunkKind.MODEL, model + scalars.pack())]
     for level, first, count in _cut_into_chunks(architecture, weights_format):
         parts, heads = _places_of_networks(architecture, level, first, count)
-        streams = [(numbers[place], distributions[index]) for index, place in parts]
-        if corrections.kind is Calibration.PER_LEAF:
-            streams += [(v[heads], d) for v, d in zip(head_values, head_distributions, strict=True)]
-        if weights_format is WeightsFormat.ENTROPY:
+        if weights_format.is_entropy_coded:
+            streams = [
+                stream
+                for index, place in parts
+                for stream in streams_of(architecture.tensors[index], numbers[place], laws[index], weights_format)
+            ]
+            if corrections.kind is Calibration.PER_LEAF:
+                streams += [(values[heads], law) for values, law in zip(head_values, head_laws, strict=True)]
             payload = entropy.encode(streams)
         else:
             dtype = "<f2" if weights_format is WeightsFormat.FLOAT16 else "i1"
@@ -177,16 +185,16 @@ class ModelChunk:
     ----------
     n_common : bytes before the scalars.
     steps : float32 (n_tensors,), rounding steps; ones if the format has none.
-    distributions : for every tensor, of its integers; empty if the format has none.
-    head_distributions : of gains and of offsets; empty if they are not stored for each head.
+    laws : for every tensor, of its integers; empty if the format has none.
+    head_laws : of gains and of offsets; empty if they are not stored for each head.
     overall : gain and offset of all heads.
     scalars : values of the scalar leaves.
     """
 
     n_common: int
     steps: NDArray[np.float32]
-    distributions: list[entropy.Geometric]
-    head_distributions: list[entropy.Geometric]
+    laws: list[Geometric]
+    head_laws: list[Geometric]
     overall: tuple[float, float]
     scalars: Scalars
 
@@ -217,39 +225,28 @@ def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks:
     weights_format, kind, n_tensors = header.weights_format, header.calibration, len(architecture.tensors)
     if len(chunks) * n_tensors > MAX_PIECES:
         raise TincError(f"{len(chunks)} chunks of {n_tensors} tensors, expected a product of at most {MAX_PIECES}")
-    model = chunks[0].checked()
-    item_dtype = {WeightsFormat.ENTROPY: ENTROPY_ITEM, WeightsFormat.INT8: INT8_ITEM, WeightsFormat.FLOAT16: None}[
-        weights_format
-    ]
-    n_item_bytes = 0 if item_dtype is None else item_dtype.itemsize * n_tensors
-    expected = (
-        n_item_bytes + {Calibration.NONE: 0, Calibration.GLOBAL: GLOBAL_ITEM.itemsize, Calibration.PER_LEAF: 8}[kind]
-    )
-    n_scalars = int((header.widths == SCALAR).sum())
-    if len(model) < expected or (len(model) > expected and not n_scalars):
-        raise TincError(f"MODEL chunk is {len(model)} bytes, expected {expected} for {n_tensors} tensors")
-    scalars = Scalars.parse(model[expected:], n_scalars)
-    model = model[:expected]
-    steps = np.ones(n_tensors, np.float32)
-    distributions: list[entropy.Geometric] = []
-    if item_dtype is not None:
-        table = np.frombuffer(model[:n_item_bytes], item_dtype)
-        steps = read_steps(table["step"])
-        if weights_format is WeightsFormat.ENTROPY:
-            pairs = zip(table["decay"].tolist(), table["largest"].tolist(), strict=True)
-            distributions = [read_distribution(*pair) for pair in pairs]
-            n_items = sum(2 * distribution.largest + 1 for distribution in distributions)
-            most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
-            if n_items > most:
-                raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
-    overall, head_distributions = (1.0, 0.0), []
+    cursor = FieldReader(chunks[0].checked(), "MODEL chunk")
+    steps, laws = np.ones(n_tensors, np.float32), []
+    if weights_format is WeightsFormat.INT8:
+        steps = read_steps(np.frombuffer(cursor.take("steps", 2 * n_tensors), "<u2"))
+    elif weights_format.is_entropy_coded:
+        stored = np.empty(n_tensors, np.uint16)
+        for index in range(n_tensors):
+            stored[index] = cursor.unsigned("step", 2, 65535)
+            laws.append(read_law(cursor, weights_format))
+        steps = read_steps(stored)
+        n_items = sum(map(count_table_items, architecture.tensors, laws, repeat(weights_format)))
+        most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
+        if n_items > most:
+            raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")
+    overall, head_laws = (1.0, 0.0), []
     if kind is Calibration.GLOBAL:
-        overall = struct.unpack("<2f", model[n_item_bytes:])
+        overall = struct.unpack("<2f", cursor.take("gain and offset", GLOBAL_ITEM.itemsize))
     elif kind is Calibration.PER_LEAF:
-        head_distributions = [
-            read_distribution(*pair) for pair in np.frombuffer(model[n_item_bytes:], "<u2").reshape(2, 2).tolist()
-        ]
-    return ModelChunk(expected, steps, distributions, head_distributions, overall, scalars)
+        head_laws = [read_law(cursor, weights_format) for _ in range(2)]
+    n_common = cursor.position
+    scalars = Scalars.parse(chunks[0].payload[n_common:], int((header.widths == SCALAR).sum()))
+    return ModelChunk(n_common, steps, laws, head_laws, overall, scalars)
 
 
 def read_weights_chunks(
@@ -268,9 +265,10 @@ def read_weights_chunks(
         payload = chunk.checked()
         values: Sequence[NDArray[Any]]
         try:
-            if weights_format is WeightsFormat.ENTROPY:
-                distributions = [*(model.distributions[index] for index, _ in parts), *model.head_distributions]
-                values = entropy.decode(payload, list(zip([*sizes, *n_heads], distributions, strict=True)))
+            if weights_format.is_entropy_coded:
+                tensors = [(architecture.tensors[index], model.laws[index]) for index, _ in parts]
+                of_heads = list(zip(n_heads, model.head_laws, strict=True))
+                values = read_streams(payload, tensors, sizes, of_heads, weights_format)
             else:
                 values = _read_fixed_size(
                     payload, "<f2" if weights_format is WeightsFormat.FLOAT16 else "i1", sizes, n_heads
@@ -352,7 +350,7 @@ def _read_fixed_size(
 
 def _cut_into_chunks(architecture: Architecture, weights_format: WeightsFormat) -> Iterator[tuple[int, int, int]]:
     """Cut every level into chunks. Yield its level, its first network in that level, and the number of networks."""
-    bits = {WeightsFormat.ENTROPY: 5, WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}[weights_format]
+    bits = {WeightsFormat.INT8: 8, WeightsFormat.FLOAT16: 16}.get(weights_format, 5)
     sizes = np.zeros(architecture.octree.depth + 1)
     for tensor in architecture.tensors:
         sizes[architecture.groups[tensor.group].level] += tensor.size * bits / 8

@@ -20,7 +20,12 @@ from ..format.widths import count_parameters
 from ..octree import Octree
 
 # Bits that a weight takes in a file.
-BITS_PER_WEIGHT = {WeightsFormat.ENTROPY: 5.2, WeightsFormat.INT8: 8.0, WeightsFormat.FLOAT16: 16.0}
+BITS_PER_WEIGHT = {
+    WeightsFormat.FLOAT16: 16.0,
+    WeightsFormat.INT8: 8.0,
+    WeightsFormat.ENTROPY: 5.2,
+    WeightsFormat.SORTED: 5.2,
+}
 LEAST_BITS = 1.0  # Chosen widths with fewer bits for each entropy-coded weight are refused: the picture would be poor.
 GROWTH = 4.0  # The width grows by this factor from level to level above the leaves, at most by its power of 1.5 in all,
 SMALL_GROWTH = 6.0  # and by this one for a root of at most SMALL_ROOT features over eight leaves or more.
@@ -102,7 +107,7 @@ def _with_chosen_widths(
         )
     layers, widths = _layers_per_node(octree), np.array(chosen, np.int64)[octree.level]
     count = int(count_parameters(octree, widths, layers).sum())
-    least = count * (LEAST_BITS if weights_format is WeightsFormat.ENTROPY else BITS_PER_WEIGHT[weights_format]) / 8
+    least = count * (LEAST_BITS if weights_format.is_entropy_coded else BITS_PER_WEIGHT[weights_format]) / 8
     if least > nbytes:
         raise ValueError(
             f"widths are {_comma_separated(chosen)}: {count} weights take at least {round(least)} bytes, of "

@@ -19,7 +19,7 @@ from ..decoding.values import cell_centres
 from ..devices import pick_device
 from ..events import Finished, Mark, Preview, Progress
 from ..format import networks_file
-from ..format.networks_file import NetworksHeader, WeightsFormat
+from ..format.networks_file import NetworksHeader
 from ..networks.architecture import Architecture
 from ..networks.calibration import Corrections
 from ..networks.compiled_code import COMPILED_CODE
@@ -77,7 +77,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     header, allowance = _plan_networks(task, header)
     steps = count_steps(task.settings.preset, volume.size, share)
     rate = muon_rate(int(header.widths.max()), header.layers * (header.tree.depth + 1))
-    rounded = header.weights_format is WeightsFormat.ENTROPY
+    rounded = header.weights_format.is_entropy_coded
     schedule = Schedule(steps, BATCH[task.settings.preset], rate, rounding_from=PILOT_SHARE if rounded else NO_ROUNDING)
     peak = (header.value_range[1] - header.value_range[0]) / header.std
     packing = _packing_time(task, header)
@@ -221,7 +221,7 @@ def _partition(
     -------
     The header, the pilot's parameters and the scalars of the new tree, and the mean squared error that scalars add.
     """
-    if is_cut_short or pilot.updates < LEAST_PILOT or header.weights_format is not WeightsFormat.ENTROPY:
+    if is_cut_short or pilot.updates < LEAST_PILOT or not header.weights_format.is_entropy_coded:
         return header, pilot, Scalars.none(), 0.0  # without rounding there is no room; a short pilot knows too little
     architecture = architecture_of(header)
     network = to_network(architecture, pilot.vector, Corrections.none(len(architecture.heads)), Scalars.none())

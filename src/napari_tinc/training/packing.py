@@ -18,11 +18,12 @@ from ..format import networks_file
 from ..format import quality as format_quality
 from ..format.chunks import Ancillary, Chunk, ChunkKind
 from ..format.metadata import compact
-from ..format.networks_file import NetworksHeader
+from ..format.networks_file import NetworksHeader, WeightsFormat
 from ..format.quality import pack_errors
 from ..metrics import Quality, part_errors, quality_fields
 from ..networks.calibration import Corrections, fit_corrections
 from ..networks.scalars import Scalars
+from ..networks.sorted_columns import saved_bytes
 from ..networks.values import to_values
 from ..networks.weights import architecture_of, round_trip, to_chunks, to_network
 from .lattice_search import choose_lattice
@@ -30,6 +31,7 @@ from .task import Task
 from .trainer import Fitted
 
 ANY_LATTICE = (1, 0, 0)  # Takes as many bytes as any other, which are set aside until one is chosen.
+LONG_LAWS = 2  # One tensor of so many has integers of 128 or more, which take a byte more in its law.
 REPORT_SHARE = 0.03  # A chunk about quality or origin that takes a larger share of the file is left out.
 
 
@@ -135,7 +137,9 @@ def _factor_that_fits(size: Callable[[float], int], budget: int) -> float:
 
 
 def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = None) -> float:
-    """Return the bytes of the budget that are left for the weights. NotWithNetworks if that is too little."""
+    """Return the bytes of the budget that are left for weights as they are without sorting. NotWithNetworks if that is
+    too little.
+    """
     architecture, n_parts = architecture_of(header), int(format_quality.parts_of_leaves(header).max()) + 1
     zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
     corrections = Corrections.none(len(architecture.heads))
@@ -153,7 +157,9 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
             f"a volume of {task.volume.nbytes} bytes cannot become {task.budget}: the smallest file is about {least} "
             f"bytes, a ratio of {task.volume.nbytes / least:.3g}"
         )
-    return float(task.budget - rest)
+    if header.weights_format is not WeightsFormat.SORTED:
+        return float(task.budget - rest)
+    return task.budget - rest - len(architecture.tensors) // LONG_LAWS + saved_bytes(architecture)
 
 
 def _report_chunks(

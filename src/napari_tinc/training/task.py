@@ -64,7 +64,7 @@ class Settings:
     preset: str
     seed: int = 0
     device: str = "auto"
-    weights_format: WeightsFormat = WeightsFormat.ENTROPY
+    weights_format: WeightsFormat = WeightsFormat.SORTED
     levels: int | None = None
     widths: tuple[int, ...] | None = None
     calibrate: bool = True
