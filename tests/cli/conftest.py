@@ -33,7 +33,7 @@ def _no_screen(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def content() -> bytes:
     """A .tinc file, good enough that some detail is kept."""
-    with short_fits(n_steps=200):
+    with short_fits(n_steps=150):
         return tinc.compress(wave(), ratio=8, spacing=SPACING, units="micrometer").parts.data()
 
 

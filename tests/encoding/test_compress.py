@@ -196,7 +196,7 @@ def test_calibration_leaves_alone_what_a_decoder_clips(rng: np.random.Generator)
 @pytest.mark.parametrize("wanted", [16.0, 22.0])
 def test_a_psnr_is_reached_and_hardly_passed(wanted: float) -> None:
     progress, finished = finish(encoding_compress.fit(blobs(), psnr=wanted, preset="fast"))
-    assert wanted <= finished.quality.psnr < wanted + 1.5  # fits of 150 steps are a noisy scale
+    assert wanted <= finished.quality.psnr < wanted + 2  # fits of 150 steps are a noisy scale
     assert finished.quality == tinc.compare(blobs(), finished.volume)
     attempts = [event.attempt for event in progress]
     assert attempts == sorted(attempts) and attempts[-1] > 1

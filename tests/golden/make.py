@@ -259,9 +259,8 @@ def sorted_blocks() -> bytes:
 
 
 FILES: Files = {
-    "sorted-u2": lambda: networks(
-        (26, 30, 41), 1, (21, 6), "u2", 7, 4095, FORMS[3], KINDS[2], layers=3, seed=40, lattice=(4, 2, 1)
-    ),
+    "sorted-u2": lambda: networks((26, 30, 41), 1, (21, 6), "u2", 7, 4095, FORMS[3], KINDS[2], layers=3, seed=40,
+                                  lattice=(4, 2, 1)),
     "sorted-one-layer-f4": lambda: networks((9, 30, 33), 2, (6, 5, 1), "f4", 0, 1, FORMS[3], layers=1, seed=41),
     "sorted-mixed-widths": lambda: mixed_widths(FORMS[3]),
     "sorted-scalars": lambda: partly_scalars(FORMS[3]),
@@ -288,27 +287,11 @@ FILES: Files = {
     "scalars": partly_scalars,
     "many-chunks": many_chunks,
     "every-fact": lambda: networks(
-        (7, 13, 29),
-        1,
-        (5, 3),
-        "u2",
-        0,
-        999,
-        spacing=(2.5, 0.25, 0.25),
-        unit="\N{MICRO SIGN}m",
-        origin=(-3.0, 0.0, 1e6),
-        error_bound=0.25,
-        affine=tuple(range(12)),
-        seed=12,
+        (7, 13, 29), 1, (5, 3), "u2", 0, 999, spacing=(2.5, 0.25, 0.25), unit="\N{MICRO SIGN}m",
+        origin=(-3.0, 0.0, 1e6), error_bound=0.25, affine=tuple(range(12)), seed=12,
     ),
     "unknown-ancillary": lambda: networks(
-        (7, 8, 9),
-        0,
-        (4,),
-        "u1",
-        0,
-        9,
-        seed=13,
+        (7, 8, 9), 0, (4,), "u1", 0, 9, seed=13,
         extra=[
             Chunk.of(Ancillary.META, b'{"axes":"abc"}'),
             Chunk(7, True, 5, 3, FROM_THE_FUTURE, zlib.crc32(FROM_THE_FUTURE)),
@@ -327,8 +310,7 @@ FILES: Files = {
     ),
     "overviews-channels": overviews_of_networks,
     "trained-blocks-channels": lambda: trained(
-        np.stack([np.rint(120 + 100 * smooth((16, 18, 20), s)) for s in (1, 2)]).astype("u1"),
-        nbytes=1600,
+        np.stack([np.rint(120 + 100 * smooth((16, 18, 20), s)) for s in (1, 2)]).astype("u1"), nbytes=1600,
         channels=[{"name": "nuclei", "color": "#00ff00"}, {"name": "membrane"}],
     ),
     "blocks-of-both-kinds": both_kinds,
@@ -395,7 +377,7 @@ FILES: Files = {
     ),
     "fill-i4": lambda: bounded(waves("i4", scale=60) | -np.int32(balls((9, 12, 13), 1) > 0), 3, fill=-1),
     "bounded-f8-wide": lambda: bounded(waves("f8", (10, 11, 12)) ** 9 * 1e200, max_error=1e195),
-}
+}  # fmt: skip
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def run_info(args: argparse.Namespace) -> None:
         "n_scalars": sum(int((networks.widths == SCALAR).sum()) for networks, _ in trees),
         "n_parameters": sum(int(parameter_counts(networks).sum()) for networks, _ in trees),
         "widths": [sorted(widths.get(level, ())) for level in range(max(widths, default=-1) + 1)],
-        "weights": ", ".join(sorted({networks.weights_format.name.lower() for networks, _ in trees})),
+        "weights": ", ".join(sorted({networks.weights_format.label for networks, _ in trees})),
         "calibration": ", ".join(sorted({networks.calibration.name.lower() for networks, _ in trees})),
         "provenance": written | {
             key: number_of(written.get(key)) for key in QUALITY_KEYS if key in written or key in ("psnr", "ssim")

@@ -34,7 +34,7 @@ LEAST_EDGE = 16  # Shorter blocks, in voxels, are refused.
 MAX_SEED = 2**32 - 1  # Larger seeds are refused.
 SPARE_BYTES = 1024  # A file may be this many bytes larger than the raw voxels, for its header, but no more.
 
-WEIGHTS = {"entropy": WeightsFormat.SORTED, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
+WEIGHTS = {"entropy": WeightsFormat.ENTROPY, "int8": WeightsFormat.INT8, "float16": WeightsFormat.FLOAT16}
 CALIBRATIONS = ("auto", "none")
 TARGETS = ("ratio", "nbytes", "psnr", "max_error")
 

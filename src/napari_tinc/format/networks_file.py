@@ -60,9 +60,7 @@ LATTICE_STRIDES = (2, 4, 8)  # Voxels between the points of a lattice along each
 
 
 class WeightsFormat(IntEnum):
-    """How WEIGHTS payloads store numbers: 16-bit floats, 8-bit integers, or entropy-coded integers, maybe of sorted
-    columns.
-    """
+    """How WEIGHTS payloads store numbers: 16-bit floats, 8-bit integers, or entropy-coded ones (of sorted columns)."""
 
     FLOAT16, INT8, ENTROPY, SORTED = range(4)
 
@@ -70,6 +68,11 @@ class WeightsFormat(IntEnum):
     def is_entropy_coded(self) -> bool:
         """Whether numbers are entropy-coded integers."""
         return self in (WeightsFormat.ENTROPY, WeightsFormat.SORTED)
+
+    @property
+    def label(self) -> str:
+        """Name of the numbers, as users choose it."""
+        return "entropy" if self.is_entropy_coded else self.name.lower()
 
 
 class Calibration(IntEnum):

@@ -64,7 +64,7 @@ class Settings:
     preset: str
     seed: int = 0
     device: str = "auto"
-    weights_format: WeightsFormat = WeightsFormat.SORTED
+    weights_format: WeightsFormat = WeightsFormat.ENTROPY
     levels: int | None = None
     widths: tuple[int, ...] | None = None
     calibrate: bool = True
@@ -202,6 +202,7 @@ def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: An
 
     Parameters
     ----------
+    weights_format : how weights are stored. Columns are sorted wherever integers are entropy-coded.
     facts : of :class:`~.format.head.VolumeFacts`.
 
     Raises
@@ -222,6 +223,8 @@ def make_header(volume: NDArray[Any], weights_format: WeightsFormat, **facts: An
         mean = total / volume.size
         mean_q = round(mean * 65535)
         std_q = max(1, round(math.sqrt(max(0.0, squares / volume.size - mean * mean)) * 65535))
+    if weights_format is WeightsFormat.ENTROPY:
+        weights_format = WeightsFormat.SORTED
     header = NetworksHeader(
         tree=Octree.full(volume.shape, 0), dtype=volume.dtype, value_range=(low.item(), high.item()), mean_q=mean_q,
         std_q=std_q, widths=np.ones(1, np.int16), layers=1, omega0=OMEGA0, weights_format=weights_format, **facts,
