@@ -30,7 +30,7 @@ from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
 from .optimizer import muon_rate
-from .packing import allowance_of, pack_tree
+from .packing import allowance_of, pack_tree, saved_by_sorting
 from .partition import partition
 from .task import BATCH, Task, count_starts, count_steps, products_per_point, start_steps
 from .trainer import Fitted, Schedule, Snapshot, train
@@ -104,6 +104,8 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
             elif isinstance(event, Progress):
                 last = _with_other_steps(event, ahead, extra)
                 last = replace(last, seconds=offset + event.seconds, seconds_left=packing.seconds_left(last))
+                if last.nbytes is not None:
+                    last = replace(last, nbytes=round(last.nbytes - saved_by_sorting(header)))
                 yield last
             else:
                 yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event

@@ -137,8 +137,12 @@ def _factor_that_fits(size: Callable[[float], int], budget: int) -> float:
 
 
 def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = None) -> float:
-    """Return the bytes of the budget that are left for weights as they are without sorting. NotWithNetworks if that is
-    too little.
+    """Return the bytes of the budget that are left for weights, as if columns were not sorted.
+
+    Raises
+    ------
+    NotWithNetworks
+        If that is too little.
     """
     architecture, n_parts = architecture_of(header), int(format_quality.parts_of_leaves(header).max()) + 1
     zeros, ones = np.zeros(architecture.n_parameters, np.float32), np.ones(len(architecture.tensors), np.float32)
@@ -157,9 +161,14 @@ def allowance_of(task: Task, header: NetworksHeader, scalars: Scalars | None = N
             f"a volume of {task.volume.nbytes} bytes cannot become {task.budget}: the smallest file is about {least} "
             f"bytes, a ratio of {task.volume.nbytes / least:.3g}"
         )
-    if header.weights_format is not WeightsFormat.SORTED:
-        return float(task.budget - rest)
-    return task.budget - rest - len(architecture.tensors) // LONG_LAWS + saved_bytes(architecture)
+    if header.weights_format is WeightsFormat.SORTED:
+        rest += len(architecture.tensors) // LONG_LAWS
+    return task.budget - rest + saved_by_sorting(header)
+
+
+def saved_by_sorting(header: NetworksHeader) -> float:
+    """Return the bytes that weights usually take less than the training of their rounding counts."""
+    return saved_bytes(architecture_of(header)) if header.weights_format is WeightsFormat.SORTED else 0.0
 
 
 def _report_chunks(
