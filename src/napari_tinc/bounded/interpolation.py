@@ -26,6 +26,8 @@ from .workers import Later, Workers
 MAX_HIGH = 2**36  # Larger integers are refused: weighted sums of eight would reach 2^63.
 MAX_EDGE = 2**12  # Longer boxes are refused.
 MAX_VOXELS = 2**22  # Larger boxes are refused: all of a box is decoded at once, and a few bytes may stand for it.
+NO_CLASSES = np.zeros(0, np.uint8)  # Of no voxels.
+NO_TOKENS = np.zeros(0, np.int32)  # Of no voxels.
 MIN_BACKGROUND = 0.01  # A value at a smaller share of the voxels is no background.
 
 
@@ -214,7 +216,7 @@ def code_integers(
     def code_stage(stage: ParityStage, place: Place, into: Ints, into_errors: Ints | None) -> None:
         """Choose the weights of a stage, and note its tokens."""
         wanted = box[place] if aims is None else aims.at(place).astype(box.dtype, copy=False)
-        emptiness, empty = np.zeros(0, np.uint8), None
+        emptiness, empty, near, flags = NO_CLASSES, None, NO_CLASSES, NO_TOKENS
         if background >= 0:
             emptiness = stage.emptiness()
             empty = np.empty(stage.size, np.bool_)
@@ -236,11 +238,11 @@ def code_integers(
         coded = stage.encode(
             weights, activity, wanted, zones, left_out, hidden is None, into, into_errors
         )  # fmt: skip
-        near, flags, n_near = np.empty(len(emptiness), np.uint8), np.empty(len(emptiness), np.int32), 0
         if empty is not None:
+            near, flags = np.empty(len(emptiness), np.uint8), np.empty(len(emptiness), np.int32)
             n_near = label_kernels.near_empty(emptiness, empty, near, flags)
-        flags = flags[:n_near].copy()
-        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, near[:n_near].copy(), flags, coded))
+            near, flags = near[:n_near].copy(), flags[:n_near].copy()
+        stage_tokens.append(_StageTokens(wanted.size >= FIT_VOXELS, fitted, near, flags, coded))
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
@@ -266,7 +268,8 @@ def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], che
         if stage.fitted is not None:
             writer.integers(stage.fitted[0], MEDIUM)
             writer.integers(stage.fitted[1](), MEDIUM)
-        writer.tokens(empty_models, stage.emptiness, stage.empty)
+        if len(stage.empty):
+            writer.tokens(empty_models, stage.emptiness, stage.empty)
         writer.tokens(models, one.classes, one.tokens)
         writer.further_bits(one.n_bits, one.rest)
     return writer.to_bytes()

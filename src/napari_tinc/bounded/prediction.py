@@ -24,6 +24,7 @@ from .workers import Later, Workers
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Work = Callable[[slice], None]  # fills some planes of an array
 PAD = 2  # This many voxels of the same parity are repeated beyond a box, since neighbours reach as far.
+LARGEST = {np.int32: 2**31 - 1, np.int64: 2**63 - 1}  # Activities are at most these.
 ACTIVITY_BITS = 10  # A stored weight of the activity is in units of 2^-10.
 
 
@@ -43,9 +44,11 @@ class Level:
     Attributes
     ----------
     values, errors : integers and the errors of their prediction, (8, z, y, x).
+    flat_values, flat_errors : the same numbers, (n,).
     spare : an array over a span, for one prediction after the other.
     known : which parities have been added.
     strides : places from a voxel to the same one of the next parity, and to the next along z, y, x.
+    is_narrow : whether the dtype is int32.
     """
 
     def __init__(
@@ -58,9 +61,11 @@ class Level:
         both = np.empty((1 + has_errors, 8, *padded), dtype)
         self.values: Ints = both[0]
         self.errors: Ints = both[1] if has_errors else np.empty((8, 0, 0, 0), dtype)
+        self.flat_values, self.flat_errors = self.values.reshape(-1), self.errors.reshape(-1)
         self.spare: Ints = np.empty(math.prod(padded), dtype)
         self.known = [False] * 8
-        self.strides = np.array([math.prod(padded[axis:]) for axis in range(4)], np.int64)
+        self.strides = (math.prod(padded), padded[1] * padded[2], padded[2], 1)
+        self.is_narrow = dtype == np.int32
 
     def add(self, parity: Parity, values: Ints, errors: Ints | None = None) -> None:
         """Add the voxels of a parity, (z, y, x)."""
@@ -121,9 +126,9 @@ class ParityStage:
         self.known, self.parity, self.shape = known, parity, shape
         self.size = math.prod(shape)
         self.near = neighbours_of(parity, tuple(known.known))
-        self.offsets = offsets_of(parity, tuple(known.known), tuple(known.strides.tolist()))
+        self.offsets = offsets_of(parity, tuple(known.known), known.strides)
         self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
-        _, self._plane, self._row, _ = known.strides.tolist()
+        _, self._plane, self._row, _ = known.strides
         self._origin = PAD * (self._plane + self._row + 1)
 
     @property
@@ -142,7 +147,8 @@ class ParityStage:
 
     def offsets_at(self, offsets: Sequence[Parity]) -> NDArray[np.int64]:
         """Return by how many places neighbours are away from a voxel: those at offsets and at their mirror images."""
-        return np.array([neighbour(self.parity, o) for offset in offsets for o in ORBITS[offset]]) @ self.known.strides
+        around = np.array([neighbour(self.parity, o) for offset in offsets for o in ORBITS[offset]])
+        return around @ np.array(self.known.strides)
 
     def predict(self, weights: Sequence[int]) -> Ints:
         """Predict all voxels, in eighths, with weights in units of 2^-WEIGHT_BITS. Over the span."""
@@ -169,15 +175,15 @@ class ParityStage:
         """Return the array of a prediction, which may be given, and what fills some planes of it."""
         near, known, offsets = self.near, self.known, self.offsets
         most = 8 * known.high * (2**WEIGHT_BITS + sum(map(mul, map(abs, weights), near.sizes_of_terms)))
-        dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
+        dtype = np.int32 if most < 2**30 and known.is_narrow else np.int64
         of_mean = 2**WEIGHT_BITS - sum(weights[: near.n_values]) - weights[-1]
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
-        prediction = np.empty(math.prod(known.values.shape[1:]), known.values.dtype) if into is None else into
+        prediction = np.empty(known.strides[0], known.values.dtype) if into is None else into
 
         def work(planes: slice) -> None:
             """Predict some planes."""
             kernels.predict(
-                known.values.reshape(-1), known.errors.reshape(-1), *self._span(planes), offsets.values, near.values_of,
+                known.flat_values, known.flat_errors, *self._span(planes), offsets.values, near.values_of,
                 near.scales, offsets.errors, near.errors_of, offsets.pairs, near.norms, self.noise, all_weights,
                 8 * known.high, np.empty(kernels.CHUNK, dtype), prediction,
             )  # fmt: skip
@@ -191,16 +197,16 @@ class ParityStage:
         """
         near, known, offsets = self.near, self.known, self.offsets
         most = 8 * known.high * sum(map(mul, weights, near.sizes_of_shells))
-        dtype = np.int32 if most < 2**30 and known.values.dtype == np.int32 else np.int64
+        dtype = np.int32 if most < 2**30 and known.is_narrow else np.int64
         activities, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
-        edges = edges_of(known.step, int(np.iinfo(dtype).max))
+        edges = edges_of(known.step, LARGEST[dtype])
         out, is_fine = np.empty(self.size, np.uint8), known.step == 1
 
         def work(planes: slice) -> None:
             """Classify some planes."""
             flat, origin, shape = self._part(planes)
             kernels.foresee(
-                known.values.reshape(-1), known.errors.reshape(-1), prediction, *self._span(planes), offsets.spread,
+                known.flat_values, known.flat_errors, prediction, *self._span(planes), offsets.spread,
                 near.spread_of, offsets.sizes, near.sizes_of, all_weights, activities, origin, self._plane, self._row,
                 shape, edges.first, edges.before, edges.edge_in, is_fine, out[flat],
             )  # fmt: skip
@@ -232,7 +238,7 @@ class ParityStage:
             """Compute some planes."""
             flat, origin, shape = self._part(planes)
             label_kernels.emptiness(
-                self.known.values.reshape(-1), self.known.background, origin, self._plane, self._row, shape, taps,
+                self.known.flat_values, self.known.background, origin, self._plane, self._row, shape, taps,
                 self.near.votes, out[flat],
             )  # fmt: skip
 
@@ -348,9 +354,7 @@ def stages(shape: tuple[int, ...], new_level: Callable[[int, Place], Level]) -> 
         stride = 2**level
         known = new_level(level, (slice(None, None, 2 * stride),) * 3)
         for parity in ORDER:
-            size = tuple(len(range(p * stride, n, 2 * stride)) for p, n in zip(parity, shape, strict=True))
-            if all(size):
-                yield (
-                    ParityStage(known, parity, (size[0], size[1], size[2])),
-                    tuple(slice(p * stride, None, 2 * stride) for p in parity),
-                )
+            z, y, x = (max(0, (n - p * stride - 1) // (2 * stride) + 1) for p, n in zip(parity, shape, strict=True))
+            if z and y and x:
+                place = tuple(slice(p * stride, None, 2 * stride) for p in parity)
+                yield ParityStage(known, parity, (z, y, x)), place
