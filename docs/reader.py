@@ -253,8 +253,9 @@ def _read_law(cursor: Cursor, form: int) -> tuple[float, int]:
         decay, largest = cursor.array("<u2", 2).tolist()
         return decay / 65536, largest
     c, largest = cursor.number("u1"), cursor.uv()
-    m = (8 + c % 8) * 2.0 ** (c // 8) / 2**17
-    return (math.sqrt(1 + m * m) - 1) / m, largest
+    require(largest < 2**15, f"the largest magnitude is {largest}, expected less than {2**15}")
+    mu = (8 + c % 8) * 2.0 ** (c // 8) / 2**17
+    return (math.sqrt(1 + mu * mu) - 1) / mu, largest
 
 
 def _read_model(model: Cursor, nodes: list[Node], layers: int, form: int, calibration: int) -> list[Tensor]:

@@ -102,7 +102,7 @@ BAD_HEADS = {
     "feature 2": (sealed(b"\0", features=4), "has the features"),
     "feature 9": (sealed(b"\2", features=8), "needs the feature of number 9; this version"),
     "features 8 and 50": (sealed(b"\x81\x80\x80\x80\x80\x80\x01", features=8), "needs the feature of number 50"),
-    "no further feature": (sealed(b"\0", features=8), "further features is 0, expected 1 to 281474976710656"),
+    "no further feature": (sealed(b"\0", features=8), "further features is 0, expected 1 to 562949953421311"),
     "further features": (
         sealed(b"\x81\0", features=8),
         "further features: 1 is stored in 2 bytes, expected the fewest",

@@ -16,7 +16,7 @@ import napari_tinc as tinc
 from napari_tinc.encoding import without_networks
 from napari_tinc.storage import atomic, checkpoint
 from napari_tinc.storage.checkpoint import Journal, Pieces, pack, unpack
-from napari_tinc.training import task, trainer
+from napari_tinc.training import allocation, fit_tree, task, trainer
 
 JOBS: dict[str, dict[str, Any]] = {
     "tree": {"ratio": 12},
@@ -218,3 +218,21 @@ def test_what_was_kept_under_one_name_is_of_no_use_under_another(tmp_path: Path)
         journal.save(f"{number}.block", {"number": number})
     (tmp_path / "key-0.block").write_bytes((tmp_path / "key-1.block").read_bytes())
     assert journal.load("0.block") is None and journal.load("1.block") == {"number": 1}
+
+
+def test_states_of_networks_of_before_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that a version with other networks for the same bytes has kept once crashed, again and again."""
+    *_, expected = fit("tree", None, monkeypatch)
+    with monkeypatch.context() as before:
+        before.setattr(fit_tree, "STATES", "")
+        before.setattr(allocation, "GROWTH", 3.0)
+        before.setattr(allocation, "SMALL_GROWTH", 3.0)
+        before.setattr(trainer, "REPORT_SECONDS", 0.0)
+        for event in fit("tree", tmp_path / "parts", monkeypatch):
+            if isinstance(event, tinc.Progress) and event.step == 35:
+                break
+    assert any((tmp_path / "parts").iterdir())
+    first, *_, finished = fit("tree", tmp_path / "parts", monkeypatch)
+    assert first.kept
+    assert finished.volume.parts.data() == expected.volume.parts.data()
+    assert not (tmp_path / "parts").exists()

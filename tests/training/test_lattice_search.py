@@ -123,7 +123,7 @@ def test_a_block_that_needs_a_feature_in_a_file_that_says_nothing_is_refused(
     feature: Feature, compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     header = BlocksHeader(tree=Octree.full((40, 40, 40), 0), dtype=np.dtype("u1"), value_range=compressed.value_range)
-    monkeypatch.setattr(Payload, "features", (Feature.LATTICE | Feature.SORTED) ^ feature)
+    monkeypatch.setattr(Payload, "features", lambda _: (Feature.LATTICE | Feature.SORTED) ^ feature)
     volume = tinc.TincVolume(blocks_file.pack(header, [], [Payload(tree_of(compressed).data)], []))
     with pytest.raises(TincError, match=f"a block needs the feature {feature.name}, expected the file to say so"):
         np.asarray(volume)

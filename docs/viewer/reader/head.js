@@ -88,7 +88,7 @@ export function checkHead(head, { features, crc }) {
  * @param {Cursor} cursor
  */
 function readFurther(cursor) {
-  return cursor.uv("further features", 1, limits.MAX_FURTHER);
+  return cursor.uv("further features", 1, limits.MAX_UV);
 }
 
 /**

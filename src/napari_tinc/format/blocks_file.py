@@ -5,7 +5,8 @@ A block is decoded without any other, so that of a file only what a view meets i
 other, so that a volume need not fit in memory, nor the work on one machine. An overview is the volume at a coarser
 sampling. See head.py for the notation::
 
-    HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | optional facts
+    HEAD          [uv further features]
+                  | u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | optional facts
                   | uv leading axes, uv size of each | uv nodes, a split bit a node | uv edge of an overview's cell
                   | where there is one: uv length of the filter, its bytes (filtering/filter.py)
                   | regions (regions.py) | uv chunks x {u8 type, uv nodes, uv length, u32 CRC-32}
@@ -104,9 +105,8 @@ class Payload:
         """Whether a polynomial stands for a part of the box, so that a reader has to know of backgrounds."""
         return self.data[:1] == bytes([BACKGROUND_KIND])
 
-    @property
     def features(self) -> Feature:
-        """Features of networks that a reader of the block needs, so that the whole file must name them."""
+        """Read which features of networks a reader of the block needs, so that the whole file must name them."""
         first = BACKGROUND_HEAD.size + sum(BACKGROUND_HEAD.unpack_from(self.data)) if self.has_background else 0
         if self.crc is not None or len(self.data) == first:  # no bytes where a size is estimated
             return NO_FEATURE
@@ -237,7 +237,7 @@ def pack(
     features |= Feature.RESIDUAL if checks else NO_FEATURE
     has_background = any(payload.has_background for payload in (*overviews, *blocks))
     features |= Feature.BACKGROUND if has_background else NO_FEATURE
-    features |= functools.reduce(operator.or_, (payload.features for payload in (*overviews, *blocks)), NO_FEATURE)
+    features |= functools.reduce(operator.or_, (payload.features() for payload in (*overviews, *blocks)), NO_FEATURE)
     features |= Feature.FILTER if header.filter else NO_FEATURE
     features |= Feature.REGIONS if header.regions else NO_FEATURE
     try:

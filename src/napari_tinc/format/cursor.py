@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ..errors import TincError
 from .limits import MAX_FLOAT
 
+MAX_VARINT = 2**49 - 1  # The largest number of variable length.
+
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
     """Raise TincError if a number is out of its range. NaN is out of any range."""
@@ -77,6 +79,6 @@ class FieldReader:
 
 def pack_varint(value: int) -> bytes:
     """Pack a number in the fewest bytes of LEB128."""
-    check_range("number", value, 0, 2**49 - 1)
+    check_range("number", value, 0, MAX_VARINT)
     groups = [value >> shift & 127 for shift in range(0, max(value.bit_length(), 1), 7)]
     return bytes([group | 128 for group in groups[:-1]] + groups[-1:])

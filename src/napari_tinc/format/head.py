@@ -28,12 +28,11 @@ import numpy as np
 
 from ..errors import TincError
 from ..octree import Octree
-from .cursor import FieldReader, check_range, pack_varint
+from .cursor import MAX_VARINT, FieldReader, check_range, pack_varint
 from .limits import (
     DTYPES,
     MAX_AXIS,
     MAX_FILE,
-    MAX_FURTHER,
     MAX_HEAD,
     MAX_SPACING,
     MAX_UNIT,
@@ -129,7 +128,7 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
     if zlib.crc32(head) != crc32:
         raise TincError(f"head: CRC-32 is {zlib.crc32(head):08x}, expected {crc32:08x}")
     if features & _FURTHER:
-        features ^= _FURTHER | _read_further(FieldReader(head)) << 8
+        features = features & ~_FURTHER | _read_further(FieldReader(head)) << 8
         if unknown := features & ~sum(Feature):
             number = unknown.bit_length() - 1
             raise TincError(f"needs the feature of number {number}; this version of napari-tinc cannot read it")
@@ -138,7 +137,7 @@ def read_head(read: Callable[[int, int], bytes], size: int) -> tuple[Feature, by
 
 def _read_further(cursor: FieldReader) -> int:
     """Read the features from bit 8 on."""
-    return cursor.varint("further features", 1, MAX_FURTHER)
+    return cursor.varint("further features", 1, MAX_VARINT)
 
 
 def assemble(features: Feature, head: bytes, payloads: Iterable[bytes]) -> bytes:

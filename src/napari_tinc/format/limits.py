@@ -17,7 +17,6 @@ MAX_VOXELS = 2**40  # Volumes of more voxels are refused.
 MIN_SPACING = 1e-12  # Smaller voxels, in the unit of the file, are refused.
 MAX_SPACING = 1e12  # Larger voxels, in the unit of the file, are refused.
 MAX_UNIT = 32  # Longer names of a unit, in bytes, are refused.
-MAX_FURTHER = 2**48  # Larger numbers for further features are refused.
 MAX_CHUNKS = 2**16  # Tables of more chunks are refused.
 MAX_CHUNK_NODES = 2**20  # Larger counts of nodes are refused; in ancillary chunks they mean nothing.
 MAX_META = 2**16  # A longer META, in bytes, is refused.

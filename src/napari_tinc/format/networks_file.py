@@ -4,7 +4,8 @@ these.
 What a payload means belongs elsewhere: entropy coding, networks and calibration see a chunk's bytes only after
 :meth:`Chunk.checked`. See head.py for the notation and for what all files share::
 
-    HEAD          u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | u16 mean | u16 std
+    HEAD          [uv further features]
+                  | u8 flags | u8 dtype | 3 uv shape (z, y, x) | 2 items value range | u16 mean | u16 std
                   | [3 f64 spacing, uv + UTF-8 unit] [3 f64 origin] [f64 error bound] [12 f32 affine]
                   | u8 layers | f32 omega0 | u8 weights format | u8 calibration
                   | uv nodes, a split bit a node | u8 width form, widths | a scalar bit a leaf without network

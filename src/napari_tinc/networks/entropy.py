@@ -86,9 +86,9 @@ class Geometric:
 
     @cached_property
     def gaps(self) -> tuple[Geometric, ...]:
-        """Distributions of the least of 1, 2, 4, .. 256 magnitudes less a lower limit of all of them.
+        """Distributions of how far the least of 1, 2, 4, .. 256 magnitudes is above a number that none is below.
 
-        As a geometric distribution has no memory, the least of r magnitudes has theta^r, from whichever limit.
+        The magnitudes count as geometric. Then the least of r is geometric, too, of theta^r, whatever that number is.
         """
         powers = [self.theta]
         for _ in range(MAX_WIDTH.bit_length() - 1):

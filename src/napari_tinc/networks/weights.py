@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -235,7 +234,10 @@ def read_model_chunk(header: NetworksHeader, architecture: Architecture, chunks:
             stored[index] = cursor.unsigned("step", 2, 65535)
             laws.append(read_law(cursor, weights_format))
         steps = read_steps(stored)
-        n_items = sum(map(count_table_items, architecture.tensors, laws, repeat(weights_format)))
+        n_items = sum(
+            count_table_items(tensor, law, weights_format)
+            for tensor, law in zip(architecture.tensors, laws, strict=True)
+        )
         most = TABLE_ITEMS + TABLE_ITEMS_PER_BYTE * sum(chunk.length for chunk in chunks)
         if n_items > most:
             raise TincError(f"tables of the tensors have {n_items} items, expected at most {most}")

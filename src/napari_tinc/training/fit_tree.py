@@ -30,7 +30,7 @@ from ..storage.checkpoint import Journal
 from . import costs
 from .allocation import allocate
 from .optimizer import muon_rate
-from .packing import allowance_of, pack_tree, saved_by_sorting
+from .packing import allowance_of, pack_tree
 from .partition import partition
 from .task import BATCH, Task, count_starts, count_steps, products_per_point, start_steps
 from .trainer import Fitted, Schedule, Snapshot, train
@@ -40,6 +40,7 @@ LEAST_PILOT = 150  # Pilots of fewer steps are not used: their errors do not tel
 ERROR_STRIDE = 2  # The pilot's error is computed at every second voxel along each axis.
 LATE_ERROR_SHARE = 0.25  # The squared error at the end is assumed to be this share of that after the pilot.
 SCALAR_STEP = 0.25  # Scalars are rounded to this share of the expected root mean squared error.
+STATES = "sorted"  # With another name, states would be taken up that versions before columns were sorted have kept.
 AIMED_SHARE = 0.99  # Training aims at this share of the bytes, since a larger file would have to be rounded anew.
 PREVIEW_VOXELS = 2**18  # A preview has at most this many voxels, so that it takes a tenth of a second.
 NEXT_SEED = 2**64  # Between the seeds of two starts: larger than the seeds that users choose.
@@ -83,6 +84,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
     packing = _packing_time(task, header)
     scalars = Scalars.none()
     n_starts, each = count_starts(int(header.widths.max()), steps), start_steps(steps)
+    kept_states = task.journal.under(STATES)
     last: Progress | None = None
 
     def fitting(
@@ -104,8 +106,6 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
             elif isinstance(event, Progress):
                 last = _with_other_steps(event, ahead, extra)
                 last = replace(last, seconds=offset + event.seconds, seconds_left=packing.seconds_left(last))
-                if last.nbytes is not None:
-                    last = replace(last, nbytes=round(last.nbytes - saved_by_sorting(header)))
                 yield last
             else:
                 yield _preview(architecture, event.vector, scalars, header) if isinstance(event, Snapshot) else event
@@ -126,7 +126,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
         if n_starts > 1 and journal.load("training.state") is None:
             short = replace(schedule, end=each / steps)
             for nth in range(n_starts):
-                part = task.journal.under(f"start{nth}")
+                part = kept_states.under(f"start{nth}")
                 one = yield from kept(part, fitting(short, allowance, beneath, None, part, nth))
                 if one and (best is None or math.isnan(best.loss) or one.loss < best.loss):
                     best = one
@@ -137,7 +137,7 @@ def fit_tree(task: Task, share: float = 1.0) -> Generator[Progress | Mark | Prev
             schedule = replace(schedule, begin=best.updates / steps)
         return (yield from fitting(schedule, allowance, beneath, best, journal))
 
-    pilot, whole = (task.journal.under(phase) for phase in ("pilot", "whole"))
+    pilot, whole = (kept_states.under(phase) for phase in ("pilot", "whole"))
     fitted = yield from kept(pilot, piloting(replace(schedule, end=PILOT_SHARE), pilot))
     if fitted is None:
         return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +41,7 @@ def choose_lattice(
     check : called every few milliseconds; what it raises ends the work.
     """
     architecture, most = network.architecture, head_layer(header)
-    # An odd step: the planes lie everywhere between those of lattices.
-    step = max(1, math.prod(header.shape) // SAMPLE_VOXELS) // 2 * 2 + 1
-    planes = slice(min(step, header.shape[0]) // 2, None, step)
-    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
-    grid[0] = grid[0][planes]
-    low, high = ((value - header.mean) / header.std for value in header.value_range)
-    wanted = wanted[planes]
-    weights = np.isfinite(wanted) * (np.float32(1) if importance is None else importance[planes])
-
-    def squares(lattice: tuple[int, ...]) -> float:
-        """Return the sum of the squared errors of the sample."""
-        errors = np.clip(network.on_grid(grid, check=check, lattice=lattice), low, high) - wanted
-        return float((np.nan_to_num(errors, copy=False) ** 2 * weights).sum(dtype=np.float64))
-
+    squares = partial(squares_of_sample(header, wanted, importance, check), network)
     allowed = squares(()) * 10 ** (MOST_LOSS_DB / 10)
     limits = []
     for coarser in range(len(LATTICE_STRIDES)):
@@ -73,6 +62,30 @@ def choose_lattice(
             return lattice
         refused.append(lattice)
     return ()
+
+
+def squares_of_sample(
+    header: NetworksHeader, wanted: NDArray[np.float32], importance: NDArray[np.float32] | None, check: Check
+) -> Callable[[Network, tuple[int, ...]], float]:
+    """Return what computes the sum of the squared errors of a network on a lattice, in a sample of planes.
+
+    Parameters are those of :func:`choose_lattice`.
+    """
+    # An odd step: the planes lie everywhere between those of lattices.
+    step = max(1, math.prod(header.shape) // SAMPLE_VOXELS) // 2 * 2 + 1
+    planes = slice(min(step, header.shape[0]) // 2, None, step)
+    grid = [np.arange(n, dtype=np.float64) + 0.5 for n in header.shape]
+    grid[0] = grid[0][planes]
+    low, high = ((value - header.mean) / header.std for value in header.value_range)
+    wanted = wanted[planes]
+    weights = np.isfinite(wanted) * (np.float32(1) if importance is None else importance[planes])
+
+    def squares(network: Network, lattice: tuple[int, ...]) -> float:
+        """Return the sum of the squared errors of the sample."""
+        errors = np.clip(network.on_grid(grid, check=check, lattice=lattice), low, high) - wanted
+        return float((np.nan_to_num(errors, copy=False) ** 2 * weights).sum(dtype=np.float64))
+
+    return squares
 
 
 def _alone(last: int, coarser: int) -> tuple[int, ...]:

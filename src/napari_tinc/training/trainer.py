@@ -22,6 +22,7 @@ from ..events import Mark, Progress
 from ..format.widths import heads_of_leaves
 from ..metrics import psnr
 from ..networks.architecture import Architecture
+from ..networks.streams import saved_bits
 from ..storage.checkpoint import CHECKPOINT_SECONDS, RESULT_SECONDS, Journal, State
 from .learned_rounding import LearnedRounding
 from .optimizer import Optimizer, learning_rate
@@ -37,7 +38,7 @@ MOST_HALVINGS = 2  # A batch that does not fit into a GPU is halved at most this
 LEARNING_STEPS = 100
 REPORT_SECONDS = 0.2  # Time between two events of progress.
 # The numbers in the state of a training, besides its arrays.
-STATE_NUMBERS = ("step", "done", "seconds", "rounding_since", "loss")
+STATE_NUMBERS = ("step", "done", "seconds", "rounding_since", "loss", "saved")
 MARKS = 20  # A whole schedule has this many marks, see Mark, and mean losses.
 LEAST_SHARDS = 2  # Even one CPU has this many shards, so that it learns the same as two; it costs no time.
 MOST_SHARDS = 8  # More CPUs do not help.
@@ -172,6 +173,7 @@ class _Trainer:
         self.rounding = LearnedRounding(architecture)
         self.step, self.done, self.seconds = round(schedule.begin * schedule.steps), schedule.begin, 0.0
         self.rounding_since: float | None = None  # share of the schedule
+        self.saved = 0.0  # bits that a file takes less than the rounding counts
         self.sums, self.counts = np.zeros((2, MARKS))  # of the losses of every twentieth
 
     def make_shards(self) -> Shards | TorchShards:
@@ -213,6 +215,7 @@ class _Trainer:
                 bits = self.nbytes * 8 * OPENING_BITS
                 self.rounding.begin(self.vector, self.optimizer.square, bits, self.loss, last - self.step)
                 self.rounding_since = self.done
+                self.look_at_size()
             try:
                 self.update(side_by_side)
             except OutOfGpuMemory:  # a step changes parameters only after all gradients
@@ -225,6 +228,8 @@ class _Trainer:
             self.step, self.done = self.step + 1, self.done + pace
             if self.step % LEARNING_STEPS == 0:
                 self.sampler.learn(self.shards.draws)
+                if self.rounding_since is not None:
+                    self.look_at_size()
             if control.look.is_set():
                 control.look.clear()
                 vector = self.vector if self.rounding_since is None else self.rounding.apply(self.vector)
@@ -244,6 +249,10 @@ class _Trainer:
             if not stopping and (self.step % LEARNING_STEPS == 0 or self.step == last) and journal.is_due(due):
                 journal.save("training.state", self.state())
 
+    def look_at_size(self) -> None:
+        """Compute how much smaller than the rounding counts a file of the parameters is."""
+        self.saved = saved_bits(self.architecture, self.rounding.apply(self.vector), self.rounding.step)
+
     def update(self, side_by_side: Map) -> None:
         """Make one step."""
         rate = learning_rate(self.done, self.optimizer.steps)
@@ -251,7 +260,8 @@ class _Trainer:
         gradient, loss = self.shards.step(rounded, side_by_side)
         if self.rounding_since is not None:
             opening = max(0.0, 1 - (self.done - self.rounding_since) / (1 - self.rounding_since) / OPENING_SHARE)
-            self.rounding.update(gradient, self.nbytes * 8 * (1 + (OPENING_BITS - 1) * opening), rate)
+            bits = (self.nbytes * 8 + self.saved) * (1 + (OPENING_BITS - 1) * opening)
+            self.rounding.update(gradient, bits, rate)
         self.optimizer.update(self.vector, gradient, rate)
         self.loss += max(0.05, 1 / self.optimizer.steps) * (loss - self.loss)
         twentieth = min(MARKS - 1, int(self.done * MARKS))
@@ -260,7 +270,7 @@ class _Trainer:
 
     def progress(self, steps: int, seconds_left: float) -> Progress:
         """Return the progress at the current step."""
-        bits = math.nan if self.rounding_since is None else self.rounding.bits
+        bits = math.nan if self.rounding_since is None else self.rounding.bits - self.saved
         nbytes = round(bits / 8) if math.isfinite(bits) else None  # infinite where the first steps are far too fine
         loss = self.loss + self.fixed
         decibels = psnr(math.sqrt(loss), self.peak)
