@@ -26,12 +26,12 @@ def test_steps_are_finer_only_where_that_is_better(better: float, monkeypatch: p
 
     def error(*_: object) -> float:
         compared.append(steps[-1])
-        return abs(float(np.log2(steps[-1] / (better * compared[0]))))
+        return abs(float(np.log2(steps[-1] / (2 * better * compared[0]))))
 
     monkeypatch.setattr(fit_tree, "AIMED_SHARE", 0.6)
     monkeypatch.setattr(packing, "round_trip", noting)
     monkeypatch.setattr(packing, "_factor_that_fits", lambda *_: 0.5)
     monkeypatch.setattr(packing, "squares_of_sample", lambda *_: error)
     tinc.compress(volume, nbytes=1500, method="networks", preset="fast", device="cpu")
-    assert compared == [compared[0], pytest.approx(compared[0] / 2)]
-    assert steps[-1] == pytest.approx(better * compared[0])
+    assert compared == [compared[0], pytest.approx(2 * compared[0])]
+    assert steps[-1] == pytest.approx(2 * better * compared[0])

@@ -30,6 +30,7 @@ from .task import Task
 from .trainer import Fitted
 
 ANY_LATTICE = (1, 0, 0)  # Takes as many bytes as any other, which are set aside until one is chosen.
+WORSE_DB = 0.1  # The steps of the training stay if finer ones, which fill the file, are worse by more than this.
 REPORT_SHARE = 0.03  # A chunk about quality or origin that takes a larger share of the file is left out.
 
 
@@ -74,14 +75,15 @@ def pack_tree(
 
     check = task.control.check
     factor = _factor_that_fits(lambda factor: assemble(factor, corrections)[2], budget)
-    if fitted is not None and factor < 1:  # Finer steps take more bytes, yet may be worse: 5 dB were seen.
+    if fitted is not None and factor < 1:
         squares = squares_of_sample(header, normalised, task.importance, check)
 
         def error(factor: float) -> float:
             """Return the squared error with steps times ``factor``."""
             return squares(to_network(architecture, assemble(factor, corrections)[0], corrections, scalars), ())
 
-        factor = min(1.0, factor, key=error)
+        if error(factor) > error(1.0) * 10 ** (WORSE_DB / 10):
+            factor = 1.0
     vector, chunks, size = assemble(factor, corrections)
     if fitted is not None:
         network = to_network(architecture, vector, corrections, scalars)
