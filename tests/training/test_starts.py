@@ -87,7 +87,7 @@ def test_a_cancel_amid_the_starts_ends_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("widest", "n_steps", "starts"),
-    [(9, 2000, 4), (9, 8000, 4), (9, 1200, 1), (48, 8000, 1), (48, 48000, 4), (56, 48000, 1)],
+    [(9, 2000, 4), (9, 8000, 4), (9, 1200, 1), (48, 8000, 1), (48, 64000, 4), (56, 64000, 1)],
 )
 def test_short_fits_and_wide_networks_have_one_start(
     widest: int, n_steps: int, starts: int, monkeypatch: pytest.MonkeyPatch

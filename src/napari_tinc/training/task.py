@@ -26,7 +26,7 @@ from .allocation import allocate
 OMEGA0 = 8.0  # Frequency of the first sines when training begins.
 METHODS = ("auto", "networks", "predictive")  # The better of the other two; an octree of networks; no networks.
 # Optimiser steps for a volume of FEW_VOXELS to MANY_VOXELS voxels.
-STEPS = {"fast": 1200, "balanced": 8000, "best": 48000}
+STEPS = {"fast": 1200, "balanced": 8000, "best": 64000}
 LEAST_STEPS = 100  # Even the smallest volume, or a small share of a fit, has this many.
 FEW_VOXELS = 64**3  # Smaller volumes have fewer steps, by the square root of their voxels.
 MANY_VOXELS = 128**3  # Larger volumes have more steps, by the square root of their voxels.
