@@ -303,9 +303,11 @@ def _read_weights(chunk: Chunk, run: list[Node], tensors: list[Tensor], form: in
 def _read_with_keys(stack: Stack, n: int, tensor: Tensor) -> Array:
     """Integers of a tensor with sorted columns."""
     (theta, largest), (rows, w) = tensor.law, tensor.shape
-    runs = itertools.groupby(range(w), lambda key: (4 * (w - key) // 3).bit_length() - 1)
-    gaps = [stack.one_sided(n * len(list(run)), _squared(theta, power), largest).reshape(n, -1) for power, run in runs]
-    keys = np.cumsum(np.concatenate(gaps, axis=1), axis=1)
+    stretches = itertools.groupby(range(w), lambda i: (4 * (w - i) // 3).bit_length() - 1)
+    differences = [
+        stack.one_sided(n * len(list(stretch)), _squared(theta, e), largest).reshape(n, -1) for e, stretch in stretches
+    ]
+    keys = np.cumsum(np.concatenate(differences, axis=1), axis=1)
     require(keys.max() <= largest, f"a key is {keys.max()}, expected at most {largest}")
     others = stack.geometric(n * (rows - 1) * w, theta, largest).reshape(n, rows - 1, w)
     return np.concatenate([keys[:, None], others], axis=1)

@@ -73,7 +73,7 @@ def test_streams_are_put_together_again(width: int, rng: np.random.Generator) ->
 def test_laws_of_gaps_are_those_of_the_nearest_power_of_two() -> None:
     """A key of rest r has the law of the power of two from 2/3 r to 4/3 r."""
     for width in range(1, 257):
-        runs = streams._runs(width)
+        runs = streams._stretches(width)
         assert [stop for _, stop, _ in runs] == [first for first, _, _ in runs[1:]] + [width] and runs[0][0] == 0
         for first, stop, power in runs:
             rests = np.arange(width - stop, width - first) + 1

@@ -81,7 +81,7 @@ export function readWeights(head, payloads) {
  */
 function tableItems({ law, gaps, group }) {
   if (!law) return 0;
-  return 2 * law.largest + 1 + (gaps.length ? runsOfKeys(group.width).length * (law.largest + 1) : 0);
+  return 2 * law.largest + 1 + (gaps.length ? stretchesOfKeys(group.width).length * (law.largest + 1) : 0);
 }
 
 /**
@@ -201,10 +201,10 @@ function readLaw(cursor, format) {
 }
 
 /**
- * The runs of keys that share a law of gaps: how many, and which law.
+ * The stretches of keys that share a law of gaps: how many, and which law.
  * @param {number} width
  */
-function runsOfKeys(width) {
+function stretchesOfKeys(width) {
   /** @type {[number, number][]} */
   const runs = [];
   for (let rest = width; rest > 0; rest--) {
@@ -228,7 +228,7 @@ function readWithKeys(stack, tensor, law, nodes) {
   const { width } = tensor.group;
   const out = new Int32Array(nodes * size);
   let key = 0;
-  for (const [length, power] of runsOfKeys(width)) {
+  for (const [length, power] of stretchesOfKeys(width)) {
     const gaps = tensor.gaps[power].read(stack, nodes * length);
     for (let node = 0; node < nodes; node++) {
       for (let at = 0; at < length; at++) {

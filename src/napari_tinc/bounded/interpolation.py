@@ -268,8 +268,7 @@ def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], che
         if stage.fitted is not None:
             writer.integers(stage.fitted[0], MEDIUM)
             writer.integers(stage.fitted[1](), MEDIUM)
-        if len(stage.empty):
-            writer.tokens(empty_models, stage.emptiness, stage.empty)
+        writer.tokens(empty_models, stage.emptiness, stage.empty)
         writer.tokens(models, one.classes, one.tokens)
         writer.further_bits(one.n_bits, one.rest)
     return writer.to_bytes()

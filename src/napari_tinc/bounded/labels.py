@@ -157,7 +157,7 @@ class _Vote:
         self.candidates = np.empty((3, stage.size), stage.known.values.dtype)
         self.classes = np.empty(stage.size, np.uint8)
         label_kernels.vote(
-            stage.known.values.reshape(-1), *stage.layout, stage.shape, stage.offsets_at(offsets), votes,
+            stage.known.flat_values, *stage.layout, stage.shape, stage.offsets_at(offsets), votes,
             ORDER.index(stage.parity), len(ORDER), MARGIN_STEP, N_MARGINS - 1, self.candidates, self.classes,
         )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The streams of entropy-coded integers in a WEIGHTS payload, and their laws in the MODEL chunk.
 
 A tensor is one stream, in its order. Where columns are sorted and it has their keys, it is several: gaps between the
-keys of all nodes, in runs that share a law, then the other rows.
+keys of all nodes, in stretches that share a law, then the other rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def read_law(cursor: FieldReader, weights_format: WeightsFormat) -> Geometric:
 
 def count_table_items(tensor: Tensor, law: Geometric, weights_format: WeightsFormat) -> int:
     """Return the items of all tables that the streams of a tensor need."""
-    n_gap_tables = len(_runs(tensor.shape[2])) if _is_split(tensor, weights_format) else 0
+    n_gap_tables = len(_stretches(tensor.shape[2])) if _is_split(tensor, weights_format) else 0
     return 2 * law.largest + 1 + n_gap_tables * (law.largest + 1)
 
 
@@ -57,7 +57,7 @@ def streams_of(
         return [(integers.reshape(-1, rows * width), law)]
     integers = integers.reshape(-1, rows, width)
     gaps = np.diff(integers[:, 0], axis=1, prepend=0)
-    streams = [(gaps[:, first:stop], law.gaps[power]) for first, stop, power in _runs(width)]
+    streams = [(gaps[:, first:stop], law.gaps[power]) for first, stop, power in _stretches(width)]
     return [*streams, (integers[:, 1:].reshape(len(integers), -1), law)]
 
 
@@ -116,7 +116,7 @@ def _layout(tensor: Tensor, size: int, law: Geometric, weights_format: WeightsFo
         return [(size, law)]
     _, rows, width = tensor.shape
     n = size // (rows * width)
-    gaps = [(n * (stop - first), law.gaps[power]) for first, stop, power in _runs(width)]
+    gaps = [(n * (stop - first), law.gaps[power]) for first, stop, power in _stretches(width)]
     return [*gaps, (n * (rows - 1) * width, law)]
 
 
@@ -131,8 +131,8 @@ def _join(tensor: Tensor, streams: Sequence[NDArray[np.int32]], law: Geometric) 
 
 
 @cache
-def _runs(width: int) -> tuple[tuple[int, int, int], ...]:
-    """Return the runs of keys that share a law: first, one past the last, and which of :attr:`.Geometric.gaps`.
+def _stretches(width: int) -> tuple[tuple[int, int, int], ...]:
+    """Return the stretches of keys that share a law: first, one past the last, and which of :attr:`.Geometric.gaps`.
 
     A gap is the least of the r keys from it on; the law is that of the power of two from 2/3 r to 4/3 r.
     """

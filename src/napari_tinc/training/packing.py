@@ -63,12 +63,16 @@ def pack_tree(
     part = format_quality.parts_of_leaves(header)
     ancillary = [*task.extra, *_report_chunks(task, header, None, np.zeros((part.max() + 1, 2)))]
 
+    def rounded(factor: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the parameters and steps as a file has them, rounded with those of the fit times ``factor``."""
+        vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
+        steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
+        return round_trip(architecture, vector, steps, header.weights_format)
+
     def assemble(factor: float, corrections: Corrections) -> tuple[NDArray[np.float32], list[Chunk], int]:
         """Round with steps times ``factor``; return the parameters, the chunks and the size of the file."""
         task.control.check()
-        vector = np.zeros(architecture.n_parameters, np.float32) if fitted is None else fitted.vector
-        steps = np.ones(len(architecture.tensors)) if fitted is None else fitted.steps * factor
-        vector, stored = round_trip(architecture, vector, steps, header.weights_format)
+        vector, stored = rounded(factor)
         chunks = to_chunks(architecture, vector, stored, header.weights_format, corrections, scalars)
         size = len(networks_file.pack(replace(header, calibration=corrections.kind), [*chunks, *ancillary]))
         return vector, chunks, size
@@ -80,7 +84,7 @@ def pack_tree(
 
         def error(factor: float) -> float:
             """Return the squared error with steps times ``factor``."""
-            return squares(to_network(architecture, assemble(factor, corrections)[0], corrections, scalars), ())
+            return squares(to_network(architecture, rounded(factor)[0], corrections, scalars), ())
 
         if error(factor) > error(1.0) * 10 ** (WORSE_DB / 10):
             factor = 1.0
