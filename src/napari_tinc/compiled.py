@@ -38,6 +38,7 @@ class _Compiled:
 
     def __init__(self, function: Callable[..., object], fastmath: bool) -> None:
         self._function, self._fastmath = function, fastmath
+        self._made: Any = None
         update_wrapper(self, function)
 
     def __call__(self, *arguments: object) -> object:
@@ -50,15 +51,15 @@ class _Compiled:
         import numba
 
         with _LOCK:
-            if "dispatcher" in self.__dict__:
-                return self.__dict__["dispatcher"]
+            if self._made is not None:
+                return self._made
             make: Any = partial(numba.njit, nogil=True, forceinline=True, error_model="numpy", fastmath=self._fastmath)
             try:
                 made = make(cache=True)(self._function)
             except RuntimeError:  # no folder can be written to: it is compiled anew in every process
                 made = make()(self._function)
             made._cache = _LenientCache(made._cache)
-            self.__dict__["dispatcher"] = made
+            self._made = made  # Others ask for it while they are made; other threads wait until all of them are.
             names = self._function.__globals__
             for name, other in list(names.items()):
                 if isinstance(other, _Compiled):

@@ -68,10 +68,10 @@ def test_a_state_has_the_steps_that_kept_still(architecture: Architecture, vecto
 
 
 def test_a_state_of_an_earlier_version_has_no_steps(architecture: Architecture, vector: NDArray[np.float32]) -> None:
+    """Kept at the last step, it was packed with steps of 1 and lost 2 dB."""
     rounding = begun(architecture, vector)
     state = rounding.state()
     del state["step"]
     again = LearnedRounding(architecture)
     again.restore(state)
-    again.apply(vector)
-    np.testing.assert_array_equal(again.step, to_bfloat16(np.exp(rounding.log_steps)))
+    np.testing.assert_array_equal(again.steps(), to_bfloat16(np.exp(rounding.log_steps)))

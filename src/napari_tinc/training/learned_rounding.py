@@ -19,8 +19,9 @@ from ..networks.rounding import to_bfloat16
 OPENING_PRICE = 0.02  # Price of a bit for every parameter when rounding begins, in units of the loss.
 PRICE_GAIN = 56.0  # How far the price may move over a schedule, on a logarithmic scale.
 STEP_TRAVEL = 5.0  # How far a step may move over a schedule, on a logarithmic scale.
-# A step stays what it is until it should be another by this share. Half-way between two bfloat16 numbers, 0.4 to 0.8 %
-# apart, it would else change at every update and round all of its parameters anew: 0.3 to 0.5 dB lost.
+# A step stays what it is until it should be another by this share: more than half of the 0.4 to 0.8 % between two
+# bfloat16 numbers. With less, a step half-way between two changes at every update, which rounds all of its parameters
+# anew and has cost 0.3 to 0.5 dB.
 STEP_SLACK = 0.006
 STEP_FEEDBACK = 0.1  # How fast all steps together follow the number of bits. The price alone would steer it too slowly.
 
@@ -115,9 +116,9 @@ class LearnedRounding:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
+        state = {"step": to_bfloat16(np.exp(state["log_steps"])), **state}  # Earlier versions kept no steps.
         for name in self.TENSORS:
-            if name in state:  # Earlier versions kept no step, as it followed from its logarithm.
-                getattr(self, name)[:] = state[name]
+            getattr(self, name)[:] = state[name]
         for name in self.NUMBERS:
             setattr(self, name, state[name])
 
