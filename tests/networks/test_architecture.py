@@ -11,6 +11,7 @@ from napari_tinc.format.widths import INHERITS, SCALAR
 from napari_tinc.networks import path, tile_buffers
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.evaluate import Network
+from napari_tinc.networks.values import Scale
 from napari_tinc.octree import Octree
 
 
@@ -39,9 +40,9 @@ def test_thin_grids_in_small_tiles_have_the_values_of_the_slow_way(
     points = np.stack(np.meshgrid(*grid, indexing="ij"), -1).reshape(-1, 3)
     slow = reference(architecture, torch.from_numpy(vector), torch.from_numpy(points)).numpy().reshape(shape)
     np.testing.assert_allclose(network.on_grid(grid), slow, atol=2e-5)
-    doubled = network.on_grid(grid, dtype=np.float64, finish=lambda outputs: 2.0 * outputs)
-    assert doubled.dtype == np.float64
-    np.testing.assert_allclose(doubled, 2 * slow, atol=4e-5)
+    values = network.on_grid(grid, dtype=np.float64, scale=Scale(3.0, 2.0, 2.5, 3.5, is_whole=False))
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, np.clip(2 * slow + 3, 2.5, 3.5), atol=4e-5)
 
 
 @pytest.mark.parametrize("width", [1, 7, 32, 48, 96, 160, 256])

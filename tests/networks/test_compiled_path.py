@@ -19,6 +19,7 @@ from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.compiled_code import COMPILED_CODE, CompiledCode
 from napari_tinc.networks.compiled_path import AHEAD, CompiledPath
 from napari_tinc.networks.evaluate import Network
+from napari_tinc.networks.values import Scale
 from napari_tinc.octree import Octree
 
 SHAPE = (21, 34, 43)
@@ -52,7 +53,7 @@ def test_any_grid_has_the_values_of_numpy(
     monkeypatch: pytest.MonkeyPatch, of: tuple[int, ...], steps: tuple[int, ...], few: bool
 ) -> None:
     if few:
-        for name, size in (("TILE_POINTS", 40), ("GROUP_FLOATS", 900), ("SLAB", 900), ("SLAB_POINTS", 700)):
+        for name, size in (("TILE_POINTS", 40), ("SLAB", 900), ("SLAB_POINTS", 700)):
             monkeypatch.setattr(compiled_path, name, size)
     grid = [np.arange(0, n, step) + 0.5 for n, step in zip(SHAPE, steps, strict=True)]
     expected, found = both(monkeypatch, smooth(of), grid)
@@ -106,6 +107,29 @@ def test_slices_along_z_are_those_of_the_whole_bit_for_bit(monkeypatch: pytest.M
         np.testing.assert_array_equal(
             network.on_grid([grid[0][at : at + 1], *grid[1:]], planes=planes), whole[at : at + 1]
         )
+
+
+@pytest.mark.parametrize("of", [(1, 0, 0), (2, 1, 0), (3, 2, 1)])
+def test_what_begins_between_two_columns_is_as_in_the_whole_bit_for_bit(
+    monkeypatch: pytest.MonkeyPatch, of: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(evaluate, "LEAST_COMPILED", 0)
+    monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: True)
+    network, grid = smooth(of, (21, 34, 79)), [np.arange(n) + 0.5 for n in (21, 34, 79)]
+    whole = network.on_grid(grid)
+    for first in (1, 2, 7):
+        np.testing.assert_array_equal(network.on_grid([*grid[:2], grid[2][first:]]), whole[..., first:])
+
+
+def test_values_are_those_of_numpy_bit_for_bit(rng: np.random.Generator) -> None:
+    outputs = rng.normal(0, 1, (3, 2, 5, 7)).astype(np.float32)
+    outputs[0, 0, 0, :4] = np.inf, -np.inf, np.nan, 0
+    gain, offset = np.array([1.0, 1.03, 0.9]), np.array([0.0, -0.01, 0.4])
+    for is_whole in (False, True):
+        scale = Scale(7.5, 3.25, -1.5, 12.5, is_whole)
+        for part in (outputs, outputs.transpose(0, 3, 1, 2), outputs[:, :1]):
+            expected = evaluate.Path.finished(part, gain, offset, scale)
+            np.testing.assert_array_equal(CompiledPath.finished(part, gain, offset, scale), expected)
 
 
 def test_planes_of_slices_are_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -16,7 +16,7 @@ from ..format import chunks, networks_file, quality, widths
 from ..format.chunks import Ancillary, Chunk, ChunkKind
 from ..format.networks_file import Calibration, NetworksHeader
 from ..format.quality import unpack_errors
-from ..networks.values import to_floats, to_values
+from ..networks.values import Scale
 from .cache import BoxPlanes
 from .leaf_table import LEAF_FIELDS
 
@@ -132,7 +132,7 @@ class NetworkBox:
 
     def values(self, axes: Sequence[NDArray[np.float64]], threads: int | None = None) -> NDArray[Any]:
         """Evaluate at a grid of coordinates, in voxels from the corner of the box, rounded to the dtype."""
-        return self._on_grid(axes, threads, self.header.dtype, partial(to_values, header=self.header))
+        return self._on_grid(axes, threads, self.header.dtype, Scale.of(self.header))
 
     def floats(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, spacing: float = np.inf
@@ -142,15 +142,16 @@ class NetworkBox:
         Points that are ``spacing`` voxels from each other are evaluated without a lattice whose points lie closer.
         """
         exact = spacing > networks_file.finest_stride(self.header)
-        return self._on_grid(axes, threads, np.dtype(np.float64), partial(to_floats, header=self.header), exact)
+        scale = Scale.of(self.header)._replace(is_whole=False)
+        return self._on_grid(axes, threads, np.dtype(np.float64), scale, exact)
 
     def _on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None, dtype: np.dtype[Any],
-        finish: Callable[[NDArray[np.float32]], NDArray[Any]], exact: bool = False,
+        scale: Scale, exact: bool = False,
     ) -> NDArray[Any]:  # fmt: skip
         """Evaluate the background, and networks where it does not stand for them."""
         evaluate = partial(
-            self.network.on_grid, threads=threads, dtype=dtype, finish=finish, planes=self._planes,
+            self.network.on_grid, threads=threads, dtype=dtype, scale=scale, planes=self._planes,
             lattice=() if exact else None,
         )  # fmt: skip
         if self.background is None:

@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import LANES
+from ..compiled import HALF_TAPS, LANES
 from .architecture import Array
 from .lattice import TAPS, Stencil, lattice_coordinates, lattice_points, stencil
 from .path import Axes, Path, Tile, cut_slice
+from .values import Scale
 
-TILE_POINTS = 512  # A tile has about so many points.
-GROUP_FLOATS = 2**17  # Sums that are interpolated for some tiles at a time: half of a core's cache.
+TILE_POINTS = 1024  # A tile has about so many points; with half as many more rows of lattices are interpolated twice.
 SLAB = 2**22  # About so many sums of a lattice are held at a time, unless a plane has more,
 SLAB_POINTS = 2**18  # and so many points are evaluated between two checks for an end.
-TILE_VALUES = 2**16  # So many outputs are turned into values at a time.
+TILE_VALUES = 2**15  # So many outputs are turned into values at a time.
 AHEAD = 2  # Who looks at slice after slice has so many planes of a lattice evaluated with one that is needed.
 NO_FLOATS, NO_TABLE, NO_LATTICE = np.zeros(0, np.float32), np.zeros((0, 3), np.int64), np.zeros(5, np.int64)
 
@@ -37,7 +37,8 @@ class Memory(threading.local):
     def __call__(self, slot: int, size: int) -> NDArray[np.float32]:
         """Return so many floats, and a vector more, in a slot; they hold what was there before."""
         if slot not in self._floats or len(self._floats[slot]) < size + LANES:
-            self._floats[slot] = np.zeros(size + LANES, np.float32)
+            floats = np.zeros(size + 2 * LANES, np.float32)
+            self._floats[slot] = floats[-floats.ctypes.data // 4 % LANES :]
         return self._floats[slot][: size + LANES]
 
 
@@ -81,13 +82,15 @@ class CompiledPath(Path):
                 yield tuple(tile), values[:, part.start - slab.start : part.stop - slab.start].transpose(to_volume)
 
     @staticmethod
-    def corrected(values: NDArray[np.float32], gain: Array, offset: Array) -> NDArray[np.float32]:
-        """Return outputs (heads, z, y, x) times gains, plus offsets, of the heads. The outputs may be overwritten."""
-        if not values.flags.c_contiguous:  # a slice across another axis than z, or a part of more planes
-            return Path.corrected(values, gain, offset)
-        from .run_kernel import correct
+    def finished(outputs: NDArray[np.float32], gain: Array, offset: Array, scale: Scale | None) -> NDArray[Any]:
+        """Return the values of outputs, (heads, z, y, x), times the gains and plus the offsets of the heads."""
+        if scale is None:
+            return Path.finished(outputs, gain, offset, scale)
+        from .run_kernel import finish
 
-        correct(values.reshape(-1), gain, offset)
+        values = np.empty(outputs.shape)
+        for head, into in enumerate(values):
+            finish(into.reshape(-1), outputs[head].reshape(-1), float(gain[head]), float(offset[head]), *scale)
         return values
 
     def _run(self, index: int, axes: Axes) -> Array:
@@ -112,8 +115,8 @@ class CompiledPath(Path):
         out = MEMORY(index, size)
         evaluate_run(
             out, np.array(shape), numbers.weights, plan.layers, self._axes, z_positions, numbers.positions, sums,
-            lattice, *across, *plan.stencils[0], *plan.stencils[1], plan.tile_rows, plan.group_rows,
-            MEMORY(-1, plan.n_work), plan.places,
+            lattice, *across, *plan.rows, *plan.columns, plan.x_first, plan.tile_rows, MEMORY(-1, plan.n_work),
+            plan.places,
         )  # fmt: skip
         return out[:size].reshape(shape)
 
@@ -222,13 +225,14 @@ class Window(NamedTuple):
 
 def load() -> None:
     """Load the compiled code, or compile it."""
-    from .run_kernel import evaluate_run
+    from .run_kernel import evaluate_run, finish
 
     floats, table, sizes = NO_FLOATS, NO_TABLE, np.array([0, 1, 1, 1, 1])
     evaluate_run(  # of no heads
         floats, sizes, floats, table, sizes, floats, floats, floats, sizes, floats, table, floats, table, floats, table,
-        1, 1, floats, sizes,
+        -1, 1, floats, sizes,
     )  # fmt: skip
+    finish(np.empty(0), floats, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, True)
 
 
 def _flat(parts: list[Array]) -> NDArray[np.float32]:
@@ -244,17 +248,19 @@ class Plan(NamedTuple):
     Attributes
     ----------
     points : rows and columns of the grid at which the run before is evaluated.
-    layers, tile_rows, group_rows, places : as the compiled code takes them.
-    stencils : its weights and ends, or blocks, of rows and columns.
+    layers, tile_rows, places : as the compiled code takes them.
+    rows : the weights and ends of rows, as the compiled code takes them.
+    columns, x_first : the weights and blocks of columns, and the first column, likewise.
     n_work : floats of the work.
     """
 
     points: list[Array]
     layers: NDArray[np.int64]
     tile_rows: int
-    group_rows: int
     places: NDArray[np.int64]
-    stencils: list[tuple[NDArray[np.float32], NDArray[np.int64]]]
+    rows: tuple[NDArray[np.float32], NDArray[np.int64]]
+    columns: tuple[NDArray[np.float32], NDArray[np.int64]]
+    x_first: int
     n_work: int
 
 
@@ -276,30 +282,58 @@ def _plan(
     """
     y, x = (np.frombuffer(along) for along in (rows, columns))
     step = max(len(x), LANES)
-    tile_rows = group_rows = min(len(y), max(1, TILE_POINTS // step))
+    tile_rows = min(len(y), max(1, TILE_POINTS // step))
     lines, n_columns = 0, 0
     points: list[Array] = []
-    stencils = [(NO_FLOATS, NO_TABLE)] * 2
+    of_rows, of_columns, x_first = (NO_FLOATS, NO_TABLE), (NO_FLOATS, NO_TABLE), -1
     if stride:
         along_y, along_x = (stencil(along, size, stride) for along, size in zip((y, x), box, strict=True))
         points = [lattice_coordinates(along.places, stride) for along in (along_y, along_x)]
         n_columns = len(along_x.places)
-        stencils = [(along_y.matrix.reshape(-1), along_y.ends), _in_vectors(along_x)]
-        share = GROUP_FLOATS // (n_sums * step) / len(along_y.places)
-        group_rows = max(1, int(share * len(y))) // tile_rows * tile_rows or tile_rows
-        groups = [slice(at, at + group_rows) for at in range(0, len(y), group_rows)]
-        lines = max(int(along_y.ends[group, 1].max() - along_y.ends[group, 0].min()) for group in groups)
+        of_rows = along_y.matrix.reshape(-1), along_y.ends
+        x_first = int(along_x.ends[0, 0])
+        between = _between_columns(along_x, x_first)
+        if between is None:
+            of_columns, x_first = _in_vectors(along_x), -1
+        else:
+            of_columns = between, NO_TABLE
+        tiles = [along_y.ends[at : at + tile_rows] for at in range(0, len(y), tile_rows)]
+        lines = max(int(ends[:, 1].max() - ends[:, 0].min()) for ends in tiles)
     layers, weight = [], 0
     for outputs, inputs, node in sizes:
         layers.append((weight, inputs, outputs, node))
         weight += inputs * outputs
     widest = max([n_sums, *(max(size[:2]) for size in sizes)])
     layer = widest * (tile_rows * step + 3 * LANES)
-    work = layer, layer, lines * n_sums * n_columns, lines * n_sums * step
-    places = np.cumsum([0, *(size + LANES for size in work)])  # as the last vector may end behind
+    work = layer, layer, lines * n_columns, lines * (step + LANES)
+    # Parts begin with a cache line; the last vectors may end behind.
+    places = np.cumsum([0, *(-(-size // LANES) * LANES + 2 * LANES for size in work)])
     return Plan(
-        points, np.array(layers, np.int64).reshape(-1, 4), tile_rows, group_rows, places, stencils, int(places[-1])
+        points, np.array(layers, np.int64).reshape(-1, 4), tile_rows, places, of_rows, of_columns, x_first,
+        int(places[-1]),
     )  # fmt: skip
+
+
+def _between_columns(along: Stencil, first: int) -> NDArray[np.float32] | None:
+    """Return what :func:`~.line_code.double_lines` takes: the weights of the points that are each between two columns.
+
+    Every second point is a column, from the first on; if not, None is returned.
+    """
+    n_points, n_columns = along.matrix.shape
+    n_between = n_points // 2
+    if first + (n_points + 1) // 2 > n_columns:
+        return None
+    point, tap = np.divmod(np.arange(n_between * HALF_TAPS), HALF_TAPS)
+    column = first + point + tap + 1 - HALF_TAPS // 2
+    inside = (column >= 0) & (column < n_columns)
+    point, tap, column = point[inside], tap[inside], column[inside]
+    weights = np.zeros((HALF_TAPS, -(-n_points // (2 * LANES)) * LANES), np.float32)
+    weights[tap, point] = along.matrix[2 * point + 1, column]
+    covered = np.zeros_like(along.matrix)
+    covered[2 * point + 1, column] = weights[tap, point]
+    evens = np.arange(n_points - n_between)
+    covered[2 * evens, first + evens] = 1
+    return weights.reshape(-1) if (covered == along.matrix).all() else None
 
 
 def _in_vectors(along: Stencil) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

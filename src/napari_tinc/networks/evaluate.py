@@ -23,6 +23,7 @@ from .architecture import Architecture, Array
 from .compiled_code import COMPILED_CODE
 from .lattice import PlaneCache, runs_of
 from .path import TILE, Path
+from .values import Scale
 
 BATCH = 2**14  # Leaves that are alike are evaluated in the same arrays, at no more points than these at a time,
 COMPILED_BATCH = 2**18  # or these by compiled code, which leaves a point in the cache until its value is known: not
@@ -101,7 +102,7 @@ class Network:
 
     def on_grid(
         self, axes: Sequence[NDArray[np.float64]], threads: int | None = None, *, dtype: DTypeLike = np.float32,
-        finish: Callable[[NDArray[np.float32]], NDArray[Any]] = np.asarray, check: Check = never,
+        scale: Scale | None = None, check: Check = never,
         planes: PlaneCache | None = None, lattice: tuple[int, ...] | None = None,
     ) -> NDArray[Any]:  # fmt: skip
         """Evaluate a grid of three ascending coordinate lists: calibrated outputs, in units of the normalised volume.
@@ -109,7 +110,7 @@ class Network:
         Parameters
         ----------
         axes : voxel coordinates along z, y, x; voxel i covers i to i + 1, its centre is i + 0.5.
-        finish : from outputs to values of ``dtype``, a tile at a time.
+        scale : turns outputs into values, which become ``dtype``; None for the outputs themselves.
         check : called every few milliseconds; what it raises ends the work.
         planes : keeps planes of lattices, which requests of at most :data:`THIN` points along an axis put there.
         lattice : in place of that of the architecture; empty to evaluate all layers at the points themselves.
@@ -146,16 +147,14 @@ class Network:
             batch, path = job
             gain, offset = self.gain[batch.leaves], self.offset[batch.leaves]
             if path is None:
-                for place, constant in zip(batch.places, offset, strict=True):
-                    out[place] = finish(np.full(1, constant, np.float32))
+                constants = offset.astype(np.float32)
+                for place, constant in zip(batch.places, constants if scale is None else scale(constants), strict=True):
+                    out[place] = constant
                 return
-            corrected = (gain != 1).any() or offset.any()
             local = [axis[along] - at for axis, along, at in zip(axes, batch.places[0], batch.corners[0], strict=True)]
             for tile, values in path.tiles(local):
                 check()
-                if corrected:
-                    values = path.corrected(values, gain, offset)
-                for place, part in zip(batch.places, finish(values), strict=True):
+                for place, part in zip(batch.places, path.finished(values, gain, offset, scale), strict=True):
                     out[place][tile] = part
 
         at_once = COMPILED_BATCH if least_compiled < math.inf and not thin else BATCH

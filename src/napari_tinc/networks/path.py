@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .architecture import Architecture, Array
 from .lattice import PlaneCache, Run, Stencil, lattice_coordinates, stencil
 from .tile_buffers import BLOCK_PRODUCTS, BUFFERS, equal_parts
+from .values import Scale
 
 TILE = 4096  # Points whose features of two layers fit into a core's cache,
 TILE_FEATURES = 2**17  # and as many more points as have no more features in the widest layer than these.
@@ -64,10 +65,12 @@ class Path:
                 yield tuple(place), values
 
     @staticmethod
-    def corrected(values: NDArray[np.float32], gain: Array, offset: Array) -> NDArray[np.float32]:
-        """Return outputs (heads, z, y, x) times gains, plus offsets, of the heads. The outputs may be overwritten."""
-        factors, summands = (one[:, None, None, None] for one in (gain, offset))
-        return (values * factors + summands).astype(np.float32)
+    def finished(outputs: NDArray[np.float32], gain: Array, offset: Array, scale: Scale | None) -> NDArray[Any]:
+        """Return the values of outputs, (heads, z, y, x), times the gains and plus the offsets of the heads."""
+        if (gain != 1).any() or offset.any():
+            factors, summands = (one[:, None, None, None] for one in (gain, offset))
+            outputs = (outputs * factors + summands).astype(np.float32)
+        return outputs if scale is None else scale(outputs)
 
     def _patches(self, axes: Axes) -> Iterator[Tile]:
         """Cut a grid across the axis of planes, so that products of interpolation are small."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +12,40 @@ from ..format.networks_file import NetworksHeader
 BLOCK = 2**14  # Values that are turned into the dtype at a time.
 
 
-def to_floats(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[np.float64]:
-    """Turn outputs into values: mean + std * output, clipped to the value range of the file."""
-    lo, hi = header.value_range
-    values = outputs.astype(np.float64)
-    with np.errstate(over="ignore"):  # infinite values are clipped too
-        values *= header.std
-        values += header.mean
-    return np.clip(values, lo, hi, out=values)
+class Scale(NamedTuple):
+    """How outputs become values: mean + std * output, clipped to a range, and rounded if all values are whole numbers.
+
+    Halves are rounded to even.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    is_whole: bool
+
+    @classmethod
+    def of(cls, header: NetworksHeader) -> Scale:
+        """Return that of a file."""
+        low, high = header.value_range
+        return cls(float(header.mean), float(header.std), float(low), float(high), header.dtype.kind in "iub")
+
+    def __call__(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the values of outputs."""
+        values = outputs.astype(np.float64)
+        with np.errstate(over="ignore"):  # infinite values are clipped too
+            values *= self.std
+            values += self.mean
+        np.clip(values, self.low, self.high, out=values)
+        return np.rint(values, out=values) if self.is_whole else values
 
 
 def to_values(outputs: NDArray[np.float32], header: NetworksHeader) -> NDArray[Any]:
     """Turn outputs into values, rounded to the dtype."""
     values = np.empty(outputs.shape, header.dtype)
-    flat, into = outputs.reshape(-1), values.reshape(-1)
+    flat, into, scale = outputs.reshape(-1), values.reshape(-1), Scale.of(header)
     for first in range(0, flat.size, BLOCK):
-        part = to_floats(flat[first : first + BLOCK], header)
-        into[first : first + BLOCK] = np.rint(part, out=part) if header.dtype.kind in "iub" else part
+        into[first : first + BLOCK] = scale(flat[first : first + BLOCK])
     return values
 
 

@@ -36,9 +36,10 @@ def _has_long_vectors() -> bool:
 
 
 # The sums of a block of a product take most registers and no more: 16 of 32, or 12 of 16 where two make a vector. With
-# 8 rows and 2 vectors, AVX2 would have half the speed.
-MOST_ROWS = 8 if _has_long_vectors() else 6  # A block of a product has at most so many rows,
-MOST_VECTORS = 2 if _has_long_vectors() else 1  # and so many vectors along them.
+# 16 such vectors, AVX2 would have half the speed. Fewer than 8 wait for each other, so that low blocks are long.
+MOST_SUMS = 16 if _has_long_vectors() else 6  # A block of a product has at most so many vectors,
+MOST_ROWS = 8 if _has_long_vectors() else 6  # in so many rows,
+MOST_VECTORS = 4  # each of which has at most so many.
 
 
 def emitted(function: Callable[..., Any]) -> Any:
@@ -55,6 +56,16 @@ def load(builder: Any, pointer: Any, at: Any) -> Any:
     """Emit the loading of a vector from ``at`` floats after a pointer."""
     place = builder.bitcast(builder.gep(pointer, [at]), VECTOR.as_pointer())
     return builder.load(place, align=4)
+
+
+def load_where(builder: Any, mask: Any, pointer: Any, at: Any) -> Any:
+    """Emit the loading of the floats of a vector that a mask has, from ``at`` floats after a pointer; others are 0."""
+    place = builder.bitcast(builder.gep(pointer, [at]), VECTOR.as_pointer())
+    name, known = f"llvm.masked.load.v{LANES}f32.p0", builder.module.globals
+    if name not in known:
+        arguments = [place.type, _PLACE, mask.type, VECTOR]
+        ir.Function(builder.module, ir.FunctionType(VECTOR, arguments), name)
+    return builder.call(known[name], [place, ir.Constant(_PLACE, 4), mask, ir.Constant(VECTOR, [0.0] * LANES)])
 
 
 def store(builder: Any, vector: Any, pointer: Any, at: Any) -> None:
@@ -140,18 +151,28 @@ def _call_once_emitted(
 
 
 @contextmanager
-def loop_to(builder: Any, stop: Any, step: int) -> Iterator[Any]:
-    """Emit a loop from 0 to ``stop``, which is above 0, around what is emitted inside; gives its index."""
+def loop_to(builder: Any, stop: Any, step: Any) -> Iterator[Any]:
+    """Emit a loop from 0 to ``stop``, which is above 0, around what is emitted inside; gives its index.
+
+    The step is a number, a value, or a function that emits the value for an index.
+    """
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("loop.end")
     builder.branch(loop)
     builder.position_at_end(loop)
     index = builder.phi(INDEX)
     index.add_incoming(ir.Constant(INDEX, 0), before)
     yield index
-    following = builder.add(index, ir.Constant(INDEX, step))
+    if callable(step):
+        step = step(index)
+    following = builder.add(index, ir.Constant(INDEX, step) if isinstance(step, int) else step)
     index.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
     builder.position_at_end(after)
+
+
+def _most_vectors(rows: int) -> int:
+    """Return how many vectors a row of a block has that has so many rows: a power of 2."""
+    return 2 ** (min(MOST_VECTORS, MOST_SUMS // rows).bit_length() - 1)
 
 
 def _emit_blocks(
@@ -160,18 +181,36 @@ def _emit_blocks(
 ) -> None:  # fmt: skip
     """Emit loops over blocks of a product: columns outside, as those of ``b`` then stay in the nearest cache."""
     most = ir.Constant(INDEX, MOST_ROWS)
-    with loop_to(builder, columns, MOST_VECTORS * LANES) as c, loop_to(builder, rows, MOST_ROWS) as r:
-        remaining = builder.sub(rows, r)
-        count = builder.select(builder.icmp_signed("<", remaining, most), remaining, most)
-        is_narrow = builder.icmp_signed("<", builder.sub(columns, c), ir.Constant(INDEX, MOST_VECTORS * LANES))
+
+    def least(a: Any, b: Any) -> Any:
+        return builder.select(builder.icmp_signed("<", a, b), a, b)
+
+    widest = ir.Constant(INDEX, _most_vectors(MOST_ROWS))
+    for count in range(MOST_ROWS - 1, 0, -1):
+        is_low = builder.icmp_signed("<=", rows, ir.Constant(INDEX, count))
+        widest = builder.select(is_low, ir.Constant(INDEX, _most_vectors(count)), widest)
+
+    def width(c: Any) -> Any:
+        """Emit how many vectors the blocks have at a column: 1 or 2 at the end."""
+        remaining = builder.sdiv(builder.sub(columns, c), ir.Constant(INDEX, LANES))
+        narrow = least(remaining, ir.Constant(INDEX, 2))
+        return builder.select(builder.icmp_signed("<", remaining, widest), narrow, widest)
+
+    def length(c: Any) -> Any:
+        return builder.mul(width(c), ir.Constant(INDEX, LANES))
+
+    with loop_to(builder, columns, length) as c, loop_to(builder, rows, MOST_ROWS) as r:
+        count = least(builder.sub(rows, r), most)
         into = builder.gep(out, [builder.add(builder.mul(r, out_row), c)])
         left, right = builder.gep(a, [builder.mul(r, a_row)]), builder.gep(b, [c])
         after = builder.append_basic_block("block.end")
-        chosen = builder.switch(builder.select(is_narrow, count, builder.add(count, most)), after)
-        for vectors, first in {1: 0, MOST_VECTORS: MOST_ROWS}.items():
-            for case in range(1, MOST_ROWS + 1):
+        chosen = builder.switch(builder.add(builder.mul(width(c), most), count), after)
+        for case in range(1, MOST_ROWS + 1):
+            for vectors in {1, 2, MOST_VECTORS}:
+                if vectors > _most_vectors(case):
+                    continue
                 block = builder.append_basic_block(f"block.{case}.{vectors}")
-                chosen.add_case(ir.Constant(INDEX, case + first), block)
+                chosen.add_case(ir.Constant(INDEX, vectors * MOST_ROWS + case), block)
                 builder.position_at_end(block)
                 _emit_product(builder, case, vectors, kind, into, out_row, left, a_row, a_next, right, b_row, n)
                 builder.branch(after)
