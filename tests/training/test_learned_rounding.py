@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from napari_tinc.networks.architecture import Architecture
 from napari_tinc.networks.rounding import to_bfloat16
 from napari_tinc.octree import Octree
-from napari_tinc.training.learned_rounding import STEP_SLACK, LearnedRounding
+from napari_tinc.training.learned_rounding import STEP_REST, STEP_SLACK, LearnedRounding
 
 
 @pytest.fixture
@@ -54,6 +54,18 @@ def test_steps_follow_and_are_what_a_file_can_hold(
         np.testing.assert_allclose(rounding.step, wanted, rtol=STEP_SLACK / (1 - STEP_SLACK))
         np.testing.assert_array_equal(rounding.step, to_bfloat16(rounding.step.astype(np.float64)))
         np.testing.assert_array_equal(rounding.steps(), rounding.step)
+
+
+def test_steps_rest_at_the_end(
+    architecture: Architecture, vector: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    """One that changed after 98 % of a schedule cost the fit 0.3 dB."""
+    rounding = begun(architecture, vector)
+    for rate, moves in ((1.0, True), (1.01 * STEP_REST, True), (0.99 * STEP_REST, False), (0.0, False)):
+        before = rounding.log_steps.copy()
+        rounding.apply(vector)
+        rounding.update(rng.normal(size=len(vector)).astype(np.float32), 2.0 * len(vector), rate)
+        assert (rounding.log_steps != before).any() == moves
 
 
 def test_a_state_has_the_steps_that_kept_still(architecture: Architecture, vector: NDArray[np.float32]) -> None:

@@ -23,6 +23,9 @@ STEP_TRAVEL = 5.0  # How far a step may move over a schedule, on a logarithmic s
 # bfloat16 numbers. With less, a step half-way between two changes at every update, which rounds all of its parameters
 # anew and has cost 0.3 to 0.5 dB.
 STEP_SLACK = 0.006
+# Steps rest once the learning rate has fallen to this share of its peak: parameters would not recover from a change,
+# which cost one fit 0.3 dB after 98 % of its schedule. With 0.2, files of `balanced` lose 0.01 dB in the mean.
+STEP_REST = 0.05
 STEP_FEEDBACK = 0.1  # How fast all steps together follow the number of bits. The price alone would steer it too slowly.
 
 
@@ -107,8 +110,9 @@ class LearnedRounding:
         self.momentum += 0.1 * (toward - self.momentum)
         self.square += 0.01 * (toward * toward - self.square)
         denominator = np.sqrt(self.square / (1 - 0.99**self.updates)) + 1e-12
-        learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
-        self.log_steps += STEP_FEEDBACK * rate * excess - learning_rate * self.momentum / denominator
+        if rate > STEP_REST:
+            learning_rate = self.learning_rate * rate / (1 - 0.9**self.updates)
+            self.log_steps += STEP_FEEDBACK * rate * excess - learning_rate * self.momentum / denominator
 
     def state(self) -> dict[str, Any]:
         """Return all that :meth:`restore` needs to continue from here, between two updates."""
