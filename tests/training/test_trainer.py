@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from napari_tinc.training.allocation import allocate
 from napari_tinc.training.layout import whole_vectors
 from napari_tinc.training.optimizer import NEWTON_SCHULZ, Optimizer
 from napari_tinc.training.sampling import Sampler
+from napari_tinc.training.shards import in_threads
 from napari_tinc.training.torch_shard import TorchShards
 from napari_tinc.training.trainer import Fitted, Schedule, train
 from napari_tinc.training.updates import orthogonalize, work_of_muon
@@ -69,6 +71,26 @@ def test_same_seed_same_weights() -> None:
 def test_threads_do_not_change_the_weights(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "n_shards", lambda: 5)
     np.testing.assert_array_equal(run(threads=threads)[1].vector, run()[1].vector)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_shares_that_no_thread_has_begun_with_are_not_waited_for(busy: bool) -> None:
+    """A window that was drawn on one of two processors had made the other wait at every step."""
+    done_by: dict[int, int] = {}
+
+    def work(share: Any) -> float:
+        done_by[share] = threading.get_ident()
+        return 10.0 * share
+
+    released = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        if busy:
+            pool.submit(released.wait)
+        shares: Any = [1, 2, 3, 4, 5]
+        assert list(in_threads(pool)(work, shares)) == [10.0, 20.0, 30.0, 40.0, 50.0]
+        released.set()
+    assert sorted(done_by) == [1, 2, 3, 4, 5]
+    assert not busy or set(done_by.values()) == {threading.get_ident()}
 
 
 def test_an_abandoned_generator_ends_its_threads() -> None:

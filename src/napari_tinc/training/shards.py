@@ -15,16 +15,17 @@ from .sampling import Draws, Sampler
 Map = Callable[[Callable[["Shard"], float], Sequence["Shard"]], Iterable[float]]
 
 
-def in_threads(pool: ThreadPoolExecutor, count: int) -> Map:
-    """Return a :func:`map` that shares its work among this thread and ``count`` - 1 of a pool."""
+def in_threads(pool: ThreadPoolExecutor) -> Map:
+    """Return a :func:`map` that shares its work among this thread and those of a pool.
+
+    This one does what they have not begun with: where others use the processor, they may wake up late.
+    """
 
     def run(work: Callable[[Shard], float], shards: Sequence[Shard]) -> list[float]:
-        def some(first: int) -> list[float]:
-            return [work(shard) for shard in shards[first::count]]
-
-        others = [pool.submit(some, first) for first in range(1, count)]
-        done = [some(0), *(other.result() for other in others)]
-        return [done[i % count][i // count] for i in range(len(shards))]
+        others = [pool.submit(work, shard) for shard in shards[1:]]
+        first, backwards = work(shards[0]), zip(shards[:0:-1], others[::-1], strict=True)
+        rest = [work(shard) if other.cancel() else other.result() for shard, other in backwards]
+        return [first, *rest[::-1]]
 
     return run
 

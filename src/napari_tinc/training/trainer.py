@@ -141,7 +141,7 @@ def train(
         with ExitStack() as stack:
             side_by_side: Map = map
             if n_threads > 1:
-                side_by_side = in_threads(stack.enter_context(ThreadPoolExecutor(n_threads - 1)), n_threads)
+                side_by_side = in_threads(stack.enter_context(ThreadPoolExecutor(n_threads - 1)))
             yield from trainer.run(control, journal or Journal(), side_by_side)
         if not control.cancel.is_set():
             yield trainer.fitted()
