@@ -17,29 +17,25 @@ def _combination(taps: int, sines: bool) -> Any:
 
     @emitted
     def combination(
-        typing: Any, blocks: Any, count: Any, out: Any, out_at: Any, out_block: Any, weights: Any, first: Any,
-        lines: Any, at: Any, line: Any, block: Any,
-    ) -> Any:  # fmt: skip
+        typing: Any, count: Any, out: Any, out_at: Any, weights: Any, first: Any, lines: Any, at: Any, line: Any
+    ) -> Any:
         index = types.intp
-        signature = types.void(index, index, out, index, index, weights, index, lines, index, index, index)
+        signature = types.void(index, out, index, weights, index, lines, index, index)
 
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            blocks, count, out, out_at, out_block, weights, first, lines, at, line, block = values
-            out = pointer_to(context, builder, signature.args[2], out, out_at)
-            weights = pointer_to(context, builder, signature.args[5], weights, first)
-            lines = pointer_to(context, builder, signature.args[7], lines, at)
+            count, out, out_at, weights, first, lines, at, line = values
+            out = pointer_to(context, builder, signature.args[1], out, out_at)
+            weights = pointer_to(context, builder, signature.args[3], weights, first)
+            lines = pointer_to(context, builder, signature.args[5], lines, at)
             number = [ir.Constant(INDEX, i) for i in range(taps)]
             factors = [splat(builder, builder.load(builder.gep(weights, [i]))) for i in number]
-            with loop_to(builder, blocks, 1) as b:
-                into = builder.gep(out, [builder.mul(b, out_block)])
-                here = builder.gep(lines, [builder.mul(b, block)])
-                from_line = [builder.gep(here, [builder.mul(line, i)]) for i in number]
-                with loop_to(builder, count, LANES) as c:
-                    vectors = [load(builder, one, c) for one in from_line]
-                    total = builder.fmul(factors[0], vectors[0])
-                    for factor, vector in zip(factors[1:], vectors[1:], strict=True):
-                        total = call(builder, "fmuladd", factor, vector, total)
-                    store(builder, sine_of(builder, total) if sines else total, into, c)
+            from_line = [builder.gep(lines, [builder.mul(line, i)]) for i in number]
+            with loop_to(builder, count, LANES) as c:
+                vectors = [load(builder, one, c) for one in from_line]
+                total = builder.fmul(factors[0], vectors[0])
+                for factor, vector in zip(factors[1:], vectors[1:], strict=True):
+                    total = call(builder, "fmuladd", factor, vector, total)
+                store(builder, sine_of(builder, total) if sines else total, out, c)
             return context.get_dummy_value()
 
         return signature, emit
@@ -48,11 +44,10 @@ def _combination(taps: int, sines: bool) -> Any:
 
 
 combine_4 = _combination(4, sines=False)
-"""Set blocks of ``out`` to the sums of 4 lines of numbers times their weights.
+"""Set a line of ``out`` to the sum of 4 lines of numbers times their weights.
 
-Called with the number of blocks, the count of numbers in a line, which is rounded up to whole vectors, and of each flat
-float32 array the place of the first number. Then come, of ``out``, the distance of blocks, and of the lines the
-distances of lines and of blocks.
+Called with the count of numbers in a line, which is rounded up to whole vectors, and of each flat float32 array the
+place of the first number, and last the distance of the lines that are summed.
 """
 combine_4_sines = _combination(4, sines=True)
 """Set ``out`` to the sines of what :data:`combine_4` would set it to."""

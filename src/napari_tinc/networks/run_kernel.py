@@ -128,7 +128,7 @@ def _interpolate(
     for f in range(n_sums):
         lines, at = sums, sums_at + first_z * plane + (f * n_places + low) * n_columns
         if n_z == 4:
-            combine_4(1, count, work, places[2], 0, z_weights, weight_z, sums, at, plane, 0)
+            combine_4(count, work, places[2], z_weights, weight_z, sums, at, plane)
         elif n_z != 1:
             vectors = (count + LANES - 1) // LANES * LANES
             multiply(1, vectors, n_z, work, places[2], 0, z_weights, weight_z, 0, 1, sums, at, plane)
@@ -150,9 +150,9 @@ def _interpolate(
             to, start = places[0] + f * row + r * step, places[3] + (first - low) * whole
             weight_y = (y + r) * n_places + first
             if sines and n == 4:
-                combine_4_sines(1, step, work, to, 0, y_weights, weight_y, work, start, whole, 0)
+                combine_4_sines(step, work, to, y_weights, weight_y, work, start, whole)
             elif sines and n == 1:
-                combine_1_sines(1, step, work, to, 0, y_weights, weight_y, work, start, whole, 0)
+                combine_1_sines(step, work, to, y_weights, weight_y, work, start, whole)
             elif sines:
                 multiply_sines(1, whole, n, work, to, 0, y_weights, weight_y, 0, 1, work, start, whole)
             else:
