@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,30 @@ def test_values_are_those_of_numpy_bit_for_bit(rng: np.random.Generator) -> None
         for part in (outputs, outputs.transpose(0, 3, 1, 2), outputs[:, :1]):
             expected = evaluate.Path.finished(part, gain, offset, scale)
             np.testing.assert_array_equal(CompiledPath.finished(part, gain, offset, scale), expected)
+            assert (expected >= np.floor(scale.low)).all(), "no number, of a sine beyond 2^22, had become any integer"
+
+
+@pytest.mark.parametrize("pays", [False, True], ids=["NumPy", "compiled"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("of", [(), (2, 1, 0)])
+def test_a_long_box_needs_no_matrix_of_its_length(
+    monkeypatch: pytest.MonkeyPatch, of: tuple[int, ...], axis: int, pays: bool
+) -> None:
+    """A file of 257 bytes had made one of 65 GB."""
+    shape = [2, 2, 2]
+    shape[axis] = 9000
+    network = smooth(of, (shape[0], shape[1], shape[2]))
+    monkeypatch.setattr(COMPILED_CODE, "pays", lambda n_points, waits: pays)
+    grid = [np.arange(n) + 0.5 for n in shape]
+    network.on_grid([along[:2] for along in grid])  # loads compiled code, which is not counted
+    tracemalloc.start()
+    whole = network.on_grid(grid)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30e6
+    at = [slice(3000, 3007) if k == axis else slice(None) for k in range(3)]
+    part = network.on_grid([along[some] for along, some in zip(grid, at, strict=True)])
+    np.testing.assert_allclose(part, whole[tuple(at)], rtol=0, atol=2e-6 * np.ptp(whole))
 
 
 def test_planes_of_slices_are_evaluated_once(monkeypatch: pytest.MonkeyPatch) -> None:

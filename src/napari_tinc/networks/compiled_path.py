@@ -5,6 +5,7 @@ The arithmetic is that of path.py, but for the order of sums: values differ in t
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 from ..compiled import HALF_TAPS, LANES
 from .architecture import Array
 from .lattice import TAPS, Stencil, lattice_coordinates, lattice_points, stencil
-from .path import Axes, Path, Tile, cut_slice
+from .path import LONGEST, Axes, Path, Tile, cut_slice
 from .values import Scale
 
 TILE_POINTS = 1024  # A tile has about so many points; with half as many more rows of lattices are interpolated twice.
 SLAB = 2**22  # About so many sums of a lattice are held at a time, unless a plane has more,
 SLAB_POINTS = 2**18  # and so many points are evaluated between two checks for an end.
 TILE_VALUES = 2**15  # So many outputs are turned into values at a time.
+MOST_KEPT = 16  # So many runs and patches keep what they are evaluated with.
 AHEAD = 2  # Who looks at slice after slice has so many planes of a lattice evaluated with one that is needed.
 NO_FLOATS, NO_TABLE, NO_LATTICE = np.zeros(0, np.float32), np.zeros((0, 3), np.int64), np.zeros(5, np.int64)
 
@@ -58,16 +60,17 @@ class CompiledPath(Path):
         """What runs at some rows and columns are evaluated with, whatever the planes."""
         return {}
 
-    def tiles(self, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        """Evaluate a grid, counted from the corner of each box; yield tiles and their outputs, (heads, z, y, x).
+    def _patches(self, axes: Axes) -> Iterator[Tile]:
+        """Cut a grid into patches."""
+        yield from itertools.product(*(cut_slice(slice(0, len(along)), LONGEST) for along in axes))
 
-        These are valid until the next.
-        """
-        last, n_planes = len(self._runs) - 1, len(axes[self._order[0]])
+    def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+        """Evaluate the last run at a grid; yield tiles and their outputs, (heads, z, y, x), valid until the next."""
+        n_planes = len(axes[self._order[0]])
         plane_points = len(self._start) * math.prod(map(len, axes)) // n_planes
         n_slabs = -(-n_planes * plane_points // SLAB_POINTS)
-        if last:
-            before = self._runs[last - 1]
+        if index:
+            before = self._runs[index - 1]
             counts = [
                 min(lattice_points(n, before.stride), TAPS * len(along))
                 for n, along in zip(self._size, axes, strict=True)
@@ -76,9 +79,9 @@ class CompiledPath(Path):
         planes, rows, columns = (axes[axis] for axis in self._order)
         to_volume = [0, *(1 + self._order.index(axis) for axis in range(3))]
         for slab in cut_slice(slice(0, n_planes), -(-n_planes // min(n_slabs, n_planes))):
-            values = self._run(last, [planes[slab], rows, columns])[:, :, 0]
+            values = self._run(index, [planes[slab], rows, columns])[:, :, 0]
             for part in cut_slice(slab, max(1, TILE_VALUES // plane_points)):
-                tile = [part if axis == self._order[0] else slice(None) for axis in range(3)]
+                tile = [part if axis == self._order[0] else slice(0, len(axes[axis])) for axis in range(3)]
                 yield tuple(tile), values[:, part.start - slab.start : part.stop - slab.start].transpose(to_volume)
 
     @staticmethod
@@ -143,6 +146,8 @@ class CompiledPath(Path):
             corners[:, :, self._order[0], None],
             scale,
         )
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
         self._kept[key] = plan, numbers
         return plan, numbers
 

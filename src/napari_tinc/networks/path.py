@@ -23,6 +23,7 @@ from .values import Scale
 
 TILE = 4096  # Points whose features of two layers fit into a core's cache,
 TILE_FEATURES = 2**17  # and as many more points as have no more features in the widest layer than these.
+LONGEST = 512  # A grid is evaluated in patches of no more points along an axis: matrices of their squares interpolate.
 EDGE = 64  # Grids are interpolated in patches of at most so many rows and columns,
 SPARSE_EDGE = 16  # and of at most so many where points are further from each other than those of the lattice.
 SLAB = 2**21  # About so many sums of a lattice are held at a time, unless a plane has more.
@@ -73,8 +74,8 @@ class Path:
         return outputs if scale is None else scale(outputs)
 
     def _patches(self, axes: Axes) -> Iterator[Tile]:
-        """Cut a grid across the axis of planes, so that products of interpolation are small."""
-        edges = [len(along) for along in axes]
+        """Cut a grid into patches, narrow across the axis of planes, so that products of interpolation are small."""
+        edges = [LONGEST] * 3
         for axis in self._order[1:] if len(self._runs) > 1 else ():
             along = axes[axis]
             sparse = along[-1] - along[0] > self._runs[-2].stride * len(along)

@@ -182,5 +182,5 @@ def finish(
     """Turn outputs, times a gain and plus an offset, into values, as :class:`~.values.Scale` does."""
     for i in range(len(values)):
         value = float(np.float32(outputs[i] * gain + offset)) * std + mean
-        value = low if value < low else high if value > high else value
+        value = high if value > high else value if value >= low else low  # of no number, too
         values[i] = np.rint(value) if is_whole else value

@@ -15,7 +15,7 @@ BLOCK = 2**14  # Values that are turned into the dtype at a time.
 class Scale(NamedTuple):
     """How outputs become values: mean + std * output, clipped to a range, and rounded if all values are whole numbers.
 
-    Halves are rounded to even.
+    Halves are rounded to even. No number, as sines of huge angles may be, becomes the lowest value.
     """
 
     mean: float
@@ -36,7 +36,7 @@ class Scale(NamedTuple):
         with np.errstate(over="ignore"):  # infinite values are clipped too
             values *= self.std
             values += self.mean
-        np.clip(values, self.low, self.high, out=values)
+        np.fmin(np.fmax(values, self.low, out=values), self.high, out=values)
         return np.rint(values, out=values) if self.is_whole else values
 
 
