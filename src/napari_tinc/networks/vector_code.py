@@ -154,7 +154,7 @@ def _call_once_emitted(
 def loop_to(builder: Any, stop: Any, step: Any) -> Iterator[Any]:
     """Emit a loop from 0 to ``stop``, which is above 0, around what is emitted inside; gives its index.
 
-    The step is a number, a value, or a function that emits the value for an index.
+    The step is a number, or a function that emits that for an index.
     """
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("loop.end")
     builder.branch(loop)
@@ -162,9 +162,7 @@ def loop_to(builder: Any, stop: Any, step: Any) -> Iterator[Any]:
     index = builder.phi(INDEX)
     index.add_incoming(ir.Constant(INDEX, 0), before)
     yield index
-    if callable(step):
-        step = step(index)
-    following = builder.add(index, ir.Constant(INDEX, step) if isinstance(step, int) else step)
+    following = builder.add(index, step(index) if callable(step) else ir.Constant(INDEX, step))
     index.add_incoming(following, builder.block)
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
     builder.position_at_end(after)
