@@ -16,7 +16,6 @@ from typing import Any, TypeVar, cast
 Function = TypeVar("Function", bound=Callable[..., object])
 
 LANES = 16  # Floats in a vector: a register of AVX-512, two of AVX2.
-HALF_TAPS = 6  # A point between two of a line may have weights of three on either side, as at the ends of a lattice.
 _LOCK = threading.RLock()  # Two threads that call a function first compile it once.
 
 

@@ -131,7 +131,7 @@ def test_values_are_those_of_numpy_bit_for_bit(rng: np.random.Generator) -> None
         for part in (outputs, outputs.transpose(0, 3, 1, 2), outputs[:, :1]):
             expected = evaluate.Path.finished(part, gain, offset, scale)
             np.testing.assert_array_equal(CompiledPath.finished(part, gain, offset, scale), expected)
-            assert (expected >= np.floor(scale.low)).all(), "no number, of a sine beyond 2^22, had become any integer"
+            assert (expected >= np.floor(scale.low)).all(), "NaN, of a sine beyond 2^22, had become any integer"
 
 
 @pytest.mark.parametrize("pays", [False, True], ids=["NumPy", "compiled"])

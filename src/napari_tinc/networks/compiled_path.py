@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import HALF_TAPS, LANES
+from ..compiled import LANES
 from .architecture import Array
-from .lattice import TAPS, Stencil, lattice_coordinates, lattice_points, stencil
+from .lattice import HALF_TAPS, TAPS, Stencil, lattice_coordinates, lattice_points, stencil
 from .path import LONGEST, Axes, Path, Tile, cut_slice
 from .values import Scale
 
@@ -39,7 +39,7 @@ class Memory(threading.local):
     def __call__(self, slot: int, size: int) -> NDArray[np.float32]:
         """Return so many floats, and a vector more, in a slot; they hold what was there before."""
         if slot not in self._floats or len(self._floats[slot]) < size + LANES:
-            floats = np.zeros(size + 2 * LANES, np.float32)
+            floats = np.zeros(size + 2 * LANES, np.float32)  # of which those from a cache line on are used
             self._floats[slot] = floats[-floats.ctypes.data // 4 % LANES :]
         return self._floats[slot][: size + LANES]
 

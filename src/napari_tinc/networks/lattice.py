@@ -20,6 +20,7 @@ from ..format.networks_file import LATTICE_STRIDES
 
 MARGIN = {2: 0, 4: 1, 8: 1}  # Points beyond either end of a box: without any, stride 4 costs thrice the error.
 TAPS = 4  # A point is interpolated from so many points of the lattice along each axis.
+HALF_TAPS = 6  # These are among so many around a point half-way between two: at the ends of a lattice not the nearest.
 SHARPENING = 1 / 16  # Far smaller or larger, a lattice costs two to ten times the error.
 
 

@@ -8,7 +8,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from ..compiled import HALF_TAPS, LANES
+from ..compiled import LANES
+from .lattice import HALF_TAPS
 from .vector_code import INDEX, VECTOR, call, emitted, load, load_where, loop_to, pointer_to, sine_of, splat, store
 
 
@@ -117,7 +118,7 @@ def fill_vectors(typing: Any, count: Any, out: Any, at: Any, value: Any) -> Any:
 
 @emitted
 def copy_floats(typing: Any, count: Any, out: Any, out_at: Any, source: Any, at: Any) -> Any:
-    """Copy a count of floats: in vectors, the last of which ends with them, unless one has more."""
+    """Copy a count of floats: in vectors, the last of which ends with them; fewer than a vector has as they are."""
     signature = types.void(types.intp, out, types.intp, source, types.intp)
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import HALF_TAPS, LANES, compiled
+from ..compiled import LANES, compiled
+from .lattice import HALF_TAPS
 from .line_code import combine_1_sines, combine_4, combine_4_sines, copy_floats, double_lines, fill_vectors
 from .vector_code import multiply, multiply_sines
 
@@ -182,5 +183,5 @@ def finish(
     """Turn outputs, times a gain and plus an offset, into values, as :class:`~.values.Scale` does."""
     for i in range(len(values)):
         value = float(np.float32(outputs[i] * gain + offset)) * std + mean
-        value = high if value > high else value if value >= low else low  # of no number, too
+        value = high if value > high else value if value >= low else low  # NaN, too
         values[i] = np.rint(value) if is_whole else value

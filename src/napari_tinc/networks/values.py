@@ -15,7 +15,7 @@ BLOCK = 2**14  # Values that are turned into the dtype at a time.
 class Scale(NamedTuple):
     """How outputs become values: mean + std * output, clipped to a range, and rounded if all values are whole numbers.
 
-    Halves are rounded to even. No number, as sines of huge angles may be, becomes the lowest value.
+    Halves are rounded to even. NaN, as the sine of a huge angle may be, becomes the lowest value.
     """
 
     mean: float
