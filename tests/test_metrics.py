@@ -9,7 +9,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import napari_tinc as tinc
-from napari_tinc.bounded.check import violations
+from napari_tinc.differences import violations
 from napari_tinc.metrics import box_errors, measure, psnr, rmse_and_largest, ssim
 from napari_tinc.octree import Octree
 

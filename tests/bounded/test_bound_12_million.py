@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import napari_tinc as tinc
-from napari_tinc.bounded.check import violations
+from napari_tinc.differences import violations
 from napari_tinc.format.limits import DTYPES
 
 SHAPE = (80, 80, 80)

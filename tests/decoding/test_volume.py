@@ -13,9 +13,9 @@ from short_fits import short_fits
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box
-from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding import values
 from napari_tinc.decoding.network_box import NetworkBox
+from napari_tinc.differences import checksum
 from napari_tinc.format import blocks_file, networks_file
 from napari_tinc.format.blocks_file import BlocksHeader, Payload
 from napari_tinc.format.chunks import Ancillary, Chunk

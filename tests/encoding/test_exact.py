@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded.check import violations
 from napari_tinc.cli.main import main
 from napari_tinc.decoding import bounded_box as decoding_bounded_box
 from napari_tinc.decoding.block_contents import BlockContents
+from napari_tinc.differences import violations
 from napari_tinc.encoding import block_size
 from napari_tinc.errors import ReadWarning
 from napari_tinc.format.chunks import Ancillary, ChunkKind

@@ -11,7 +11,7 @@ import pytest
 from short_fits import shorten
 
 import napari_tinc as tinc
-from napari_tinc.bounded.check import violations
+from napari_tinc.differences import violations
 from napari_tinc.encoding.regions import exact as regions
 from napari_tinc.encoding.regions.filling import filled
 from napari_tinc.encoding.verify import psnr_of_regions, verify_against

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import napari_tinc as tinc
-from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.decoding.bounded_box import BoundedBox
 from napari_tinc.decoding.boxes import Part
+from napari_tinc.differences import checksum
 
 N_PROBES = 32
 

@@ -21,7 +21,7 @@ from describe import record
 import napari_tinc as tinc
 from napari_tinc.bounded import box as bounded_box
 from napari_tinc.bounded.background import Background
-from napari_tinc.bounded.check import checksum
+from napari_tinc.differences import checksum
 from napari_tinc.encoding import without_networks
 from napari_tinc.filtering.filter import Filter
 from napari_tinc.format import blocks_file

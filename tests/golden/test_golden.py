@@ -14,9 +14,9 @@ import pytest
 from fields import FURTHER, File, Row
 
 import napari_tinc as tinc
-from napari_tinc.bounded.check import checksum
 from napari_tinc.decoding.block_contents import BlockContents
 from napari_tinc.decoding.bounded_box import BoundedBox
+from napari_tinc.differences import checksum
 from napari_tinc.errors import TincError
 from napari_tinc.format.chunks import Ancillary, ChunkKind
 

@@ -11,7 +11,7 @@ import numpy as np
 from fields import File, Row, uv
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded.check import checksum
+from napari_tinc.differences import checksum
 from napari_tinc.format.limits import DTYPES
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from napari_tinc.bounded import box as bounded_box
-from napari_tinc.bounded.check import checksum
+from napari_tinc.differences import checksum
 from napari_tinc.errors import TincError
 from napari_tinc.format import blocks_file, limits, networks_file
 from napari_tinc.format import chunks as format_chunks

@@ -19,7 +19,7 @@ from drawn import generated, random_splits, random_widths
 from fields import BLOCK, META, MODEL, OVERVIEW, PROVENANCE, VERIFY, WEIGHTS, File, Row, sealed, uv
 
 from napari_tinc.bounded import box, quantization
-from napari_tinc.bounded.check import checksum
+from napari_tinc.differences import checksum
 from napari_tinc.errors import TincError
 from napari_tinc.format import limits, widths
 from napari_tinc.format.limits import DTYPES

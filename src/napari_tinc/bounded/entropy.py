@@ -6,6 +6,7 @@ about as often 0 as 1. Every voxel has a class, and neighbouring classes share a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiled import compiled_fast
 from . import streams
 from .streams import LEAST_LARGE, MOST_BITS, Model, Models, model_of
+from .workers import Later, Workers
 
 MAX_CLASSES = 200  # Classes of voxels: larger ones are refused.
 MAX_TOKEN = 2 * LEAST_LARGE - 2 + 4 * 36  # The token of magnitudes just under 2^39.
 COST_STEP = 0.8408964152537145  # A cost of 1 more makes a token this much less probable: 2^(-1/4).
+MOST_PARTS = 3  # The further bits of an integer are at most so many symbols.
+NO_BITS, NO_REST = np.zeros(0, np.uint8), np.zeros(0, np.int64)  # Of no integers.
 MAX_COST = 127  # Larger costs are refused.
 COST_SHIFTS = 8  # So many ways to round costs are tried.
 # From cost to probability. IEEE products, from the left, are the same on every machine.
@@ -33,6 +38,64 @@ def categorical(costs: Sequence[int] | NDArray[np.int64]) -> Model:
 FLAT = categorical(np.zeros(MAX_TOKEN + 1, np.int64))  # Model of numbers of any size.
 MEDIUM = categorical(np.where(np.arange(MAX_TOKEN + 1) < 48, 0, 24))  # Model of weights: large ones are rare.
 STEEP = categorical(np.minimum(np.arange(MAX_TOKEN + 1) * 2, 80))  # Model of differences: most are near 0.
+
+
+class TokenCounts:
+    """How often every class has every token. Several threads may count at the same time."""
+
+    def __init__(self) -> None:
+        self._of_threads: dict[int, NDArray[np.int64]] = {}
+
+    def of_thread(self) -> NDArray[np.int64]:
+        """Return what the calling thread counts in, (classes, tokens)."""
+        thread = threading.get_ident()
+        if thread not in self._of_threads:
+            self._of_threads[thread] = np.zeros((MAX_CLASSES, MAX_TOKEN + 1), np.int64)
+        return self._of_threads[thread]
+
+    def sums(self) -> NDArray[np.int64]:
+        """Return what all threads have counted, (classes, tokens)."""
+        return sum(self._of_threads.values(), np.zeros((MAX_CLASSES, MAX_TOKEN + 1), np.int64))
+
+
+@compiled_fast
+def _bits_of_table(counts: NDArray[np.float64]) -> float:
+    """Estimate the bits of the tokens that are counted, and of a table for them."""
+    total, bits, n_tokens = 0.0, 8.0, 0
+    for token in range(len(counts)):
+        count = counts[token]
+        if count > 0:
+            total += count
+            bits -= count * np.log2(count)
+            n_tokens = token + 1
+    return bits + total * np.log2(max(total, 1.0)) + 4 * n_tokens
+
+
+@compiled_fast
+def _join_tables(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
+    """Join the neighbours among tables of counted tokens, (tables, tokens), as long as that saves bits.
+
+    Return how many are left, which are the first of ``counts``; and of ``ends``, the last class of each.
+    """
+    n = len(counts)
+    bits, gains = np.empty(n), np.zeros(n)  # gains of joining a table with the next one
+    for table in range(n):
+        bits[table] = _bits_of_table(counts[table])
+    for table in range(n - 1):
+        gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
+    while n > 1:
+        best = int(np.argmax(gains[: n - 1]))
+        if gains[best] < 0:
+            break
+        counts[best + 1] += counts[best]
+        for table in range(best, n - 1):
+            counts[table], ends[table] = counts[table + 1], ends[table + 1]
+            bits[table], gains[table] = bits[table + 1], gains[table + 1]
+        n -= 1
+        bits[best] = _bits_of_table(counts[best])
+        for table in range(max(best - 1, 0), min(best + 1, n - 1)):
+            gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
+    return n
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,20 +113,22 @@ class Tables:
 
     @classmethod
     def of(cls, stages: Iterable[tuple[NDArray[np.uint8], NDArray[np.int32]]]) -> Tables:
-        """Choose the tables under which the tokens of all stages and the tables themselves take few bits.
+        """Choose tables as :meth:`of_counts` does, for the classes and tokens of the voxels of every stage."""
+        counts = TokenCounts()
+        for classes, tokens in stages:
+            streams.count_tokens(counts.of_thread(), classes, tokens)
+        return cls.of_counts(counts)
+
+    @classmethod
+    def of_counts(cls, counts: TokenCounts) -> Tables:
+        """Choose the tables under which the tokens that are counted and the tables themselves take few bits.
 
         Neighbours are joined if it pays.
-
-        Parameters
-        ----------
-        stages : classes and tokens of the voxels of every stage.
         """
-        counts = np.zeros((MAX_CLASSES, MAX_TOKEN + 1), np.int64)
-        for classes, tokens in stages:
-            streams.count_tokens(counts, classes, tokens)
-        ends = np.flatnonzero(counts.any(axis=1))
-        runs = counts[ends].astype(np.float64)
-        n = streams.join_tables(runs, ends)
+        sums = counts.sums()
+        ends = np.flatnonzero(sums.any(axis=1))
+        runs = sums[ends].astype(np.float64)
+        n = _join_tables(runs, ends)
         return cls((ends[:n] + 1).tolist(), [_costs_of_tokens(run) for run in runs[:n]])
 
     def write(self, writer: Writer) -> None:
@@ -145,11 +210,34 @@ def tokens_of(integers: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.uin
     return tokens, n_bits[:n].copy(), rest[:n].copy()
 
 
+_Order = tuple[NDArray[np.int32], NDArray[np.int64]]
+
+
+def _order_of(models: Models, classes: NDArray[np.uint8]) -> _Order:
+    """Return the places of voxels in the order of the tables of their classes, and how many each table has.
+
+    ValueError if a class has none.
+    """
+    _check_classes(models, classes)
+    order, counts = np.empty(len(classes), np.int32), np.zeros(len(models.cumulative), np.int64)
+    streams.sort_by_table(classes, models.table_of, counts, order)
+    return order, counts
+
+
+def _push_tokens(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], order: Later[_Order], models: Models,
+    tokens: NDArray[np.int32], n_bits: NDArray[np.uint8], rest: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Write tokens of voxels in an order, and the further bits."""
+    streams.push_tokens(words, head, *order.result(), models.cumulative, models.is_coded, tokens, n_bits, rest)
+
+
 class Writer:
     """Collect symbols in the order in which a decoder reads them."""
 
     def __init__(self) -> None:
         self._runs: list[tuple[Callable[..., None], tuple[Any, ...]]] = []  # what writes them, and what it takes
+        self._orders: list[tuple[int, Later[_Order]]] = []  # of tokens, and how many these are
         self._most_words = 2  # of the state; a symbol moves at most one more
 
     def _append(self, write: Callable[..., None], symbols: int, *arguments: Any) -> None:
@@ -162,30 +250,35 @@ class Writer:
         """Append symbols under one model."""
         self._append(streams.push, len(symbols), model, symbols, np.arange(len(symbols), dtype=np.int32))
 
-    def tokens(self, models: Models, classes: NDArray[np.uint8], tokens: NDArray[np.int32]) -> None:
-        """Append the tokens of voxels, sorted by the table of their class. ValueError if a class has none."""
-        _check_classes(models, classes)
-        self._append(streams.push_tokens, len(tokens), classes, *models, tokens)
+    def tokens(
+        self, models: Models, classes: NDArray[np.uint8], tokens: NDArray[np.int32],
+        n_bits: NDArray[np.uint8] = NO_BITS, rest: NDArray[np.int64] = NO_REST,
+    ) -> None:  # fmt: skip
+        """Append the tokens of voxels, sorted by the table of their class, then their further bits, if any."""
+        order = Later(lambda: _order_of(models, classes))
+        self._orders.append((len(tokens), order))
+        self._append(_push_tokens, len(tokens) + MOST_PARTS * len(rest), order, models, tokens, n_bits, rest)
 
     def integers(self, integers: Sequence[int] | NDArray[np.int64], model: Model) -> None:
         """Append integers of any size: their tokens under one model, then their further bits."""
-        tokens, n_bits, rest = tokens_of(np.asarray(integers, np.int64))
-        self.put(tokens, model)
-        self.further_bits(n_bits, rest)
+        array = np.ascontiguousarray(integers, np.int64)
+        self._append(streams.push_integers, (1 + MOST_PARTS) * len(array), model, array)
 
     def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
         """Append the further bits of integers, those with the fewest bits first."""
-        if len(n_bits):
-            self._append(streams.push_further_bits, streams.parts_of_bits(n_bits), n_bits, rest)
+        self._append(streams.push_further_bits, MOST_PARTS * len(rest), n_bits, rest)
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""
         for low in range(0, n, MOST_BITS):
             self._append(streams.push_bits, len(values), values, low, min(MOST_BITS, n - low))
 
-    def to_bytes(self) -> bytes:
-        """Encode all that was appended."""
+    def to_bytes(self, workers: Workers | None = None) -> bytes:
+        """Encode all that was appended. Other threads may sort tokens meanwhile. ValueError if a class has no table."""
         words, head = np.empty(self._most_words, np.uint32), np.zeros(2, np.uint64)
+        if workers:
+            for size, order in reversed(self._orders):
+                workers.begin(size, order)
         for write, arguments in reversed(self._runs):
             write(words, head, *arguments)
         state, n = int(head[0]), int(head[1])
@@ -225,12 +318,15 @@ class Reader:
 
     def integers(self, model: Model, count: int) -> NDArray[np.int64]:
         """Read integers of any size."""
-        return self.integers_of(self.get(model, count))
+        integers = np.empty(count, np.int64)
+        streams.pop_integers_of_model(self._words, self._head, model, integers)
+        return integers
 
-    def integers_of(self, tokens: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Read the further bits of tokens, and return the integers."""
-        integers = np.empty(len(tokens), np.int64)
-        streams.pop_integers(self._words, self._head, tokens, integers)
+    def integers_of(self, models: Models, classes: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Read an integer of any size for each voxel, given the classes. ValueError if a class has no table."""
+        integers = np.empty(len(classes), np.int64)
+        if not streams.pop_integers_of_tables(self._words, self._head, classes, *models, integers):
+            _check_classes(models, classes)
         return integers
 
     def bits(self, n: int, count: int) -> NDArray[np.int64]:

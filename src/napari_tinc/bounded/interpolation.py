@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..control import Check, never
 from . import label_kernels
-from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, Writer
+from .entropy import FLAT, MEDIUM, STEEP, Reader, Tables, TokenCounts, Writer
 from .fit_weights import FIT_VOXELS, MAX_ACTIVITY, MAX_WEIGHT, fit_weights
 from .neighbours import Parity
 from .prediction import ACTIVITY_BITS, Ints, Level, ParityStage, Place, StageCode, stages
@@ -152,7 +152,7 @@ def decode_integers(
         check()
         empty = None
         if background < 0 and hidden is None:
-            integers = reader.integers_of(reader.tokens(models, classes))
+            integers = reader.integers_of(models, classes)
         else:
             is_coded = np.ones(count, bool) if hidden is None else ~hidden[place].ravel()
             if background >= 0:
@@ -163,7 +163,7 @@ def decode_integers(
                 is_coded &= ~empty
             others = np.flatnonzero(is_coded)
             integers = np.zeros(count, np.int64)
-            integers[others] = reader.integers_of(reader.tokens(models, classes[others]))
+            integers[others] = reader.integers_of(models, classes[others])
         stage.place(prediction, integers, empty, into, into_errors)
 
     def bounds(level: int) -> int:
@@ -210,6 +210,7 @@ def code_integers(
 
     known_weights, background = _WeightsByParity(), _background(box, bound) if hidden is None else -1
     stage_tokens: list[_StageTokens] = []
+    counts = TokenCounts()
     box = box.astype(dtype_of(high), copy=False)
     aims = Aims(box, bounds, background, hidden) if dead_zone and bound else None
 
@@ -227,7 +228,7 @@ def code_integers(
         if wanted.size >= FIT_VOXELS:
             fits = fit_weights(stage, wanted, None if left_out is None else ~left_out, weights, check)
             if fits is not None:
-                weights, activity = fits[0], stage.known.workers.later(stage.size, fits[1]).result
+                weights, activity = fits[0], Later(fits[1]).result
                 fitted = weights, activity
                 known_weights.set(stage, weights, activity)
         check()
@@ -236,7 +237,7 @@ def code_integers(
             shares = dead_zones(level_of(place), stage.parity, dead_zone)
             zones = (2 * shares * (stage.known.step // 2)).astype(np.int64)
         coded = stage.encode(
-            weights, activity, wanted, zones, left_out, hidden is None, into, into_errors
+            weights, activity, wanted, zones, left_out, hidden is None, into, into_errors, counts
         )  # fmt: skip
         if empty is not None:
             near, flags = np.empty(len(emptiness), np.uint8), np.empty(len(emptiness), np.int32)
@@ -246,13 +247,15 @@ def code_integers(
 
     first = int(box[0, 0, 0])
     values = _code_stages(box.shape, high, bounds, first, background, code_stage, check)
-    return values, lambda: _pack(first, background, stage_tokens, check)
+    return values, lambda: _pack(first, background, stage_tokens, counts, check)
 
 
-def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], check: Check) -> bytes:
+def _pack(
+    first: int, background: int, stage_tokens: Sequence[_StageTokens], counts: TokenCounts, check: Check
+) -> bytes:
     """Return the bytes of a box: the first voxel, the background, and what is stored of all stages."""
     coded = [stage.coded.result() for stage in stage_tokens]
-    tables = Tables.of((one.classes, one.tokens) for one in coded)
+    tables = Tables.of_counts(counts)
     empty_tables = Tables.of((s.emptiness, s.empty) for s in stage_tokens if background >= 0)
     models, empty_models = tables.models(), empty_tables.models()
     writer = Writer()
@@ -269,9 +272,9 @@ def _pack(first: int, background: int, stage_tokens: Sequence[_StageTokens], che
             writer.integers(stage.fitted[0], MEDIUM)
             writer.integers(stage.fitted[1](), MEDIUM)
         writer.tokens(empty_models, stage.emptiness, stage.empty)
-        writer.tokens(models, one.classes, one.tokens)
-        writer.further_bits(one.n_bits, one.rest)
-    return writer.to_bytes()
+        writer.tokens(models, *one)
+    with Workers(sum(len(one.tokens) for one in coded)) as workers:
+        return writer.to_bytes(workers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

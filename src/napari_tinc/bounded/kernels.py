@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled
+from .neighbours import Shells, Taps
 
 CHUNK = 1024  # Places that are worked on at a time, so that sums stay in the cache.
 TAPS = 4  # Neighbours that are added at a time; lists of them are filled up with weights of 0.
@@ -23,6 +24,10 @@ EDGE_SHIFT = (
 WEIGHT_BITS = 8  # A stored weight of a prediction is in units of 2^-8.
 
 Ints = NDArray[Any]  # int32 or int64
+# How voxels are predicted. The neighbours; the squared difference of two of them that says nothing; the weights of all
+# terms, in units of 2^-WEIGHT_BITS eighths, the last but one being that of the mean along lines, and the last that of
+# the mean of the nearest neighbours; the largest prediction, in eighths; and no numbers, in the dtype of all sums.
+Terms = tuple[Taps, float, NDArray[np.int64], int, Ints]
 
 
 @compiled
@@ -71,32 +76,24 @@ def mean_along_lines(above: float, below: float, most: int) -> float:
 
 
 @compiled
-def predict(
-    values: Ints, errors: Ints, first: int, last: int, taps: NDArray[np.int64], rows: NDArray[np.int64],
-    scales: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64],
-    norms: NDArray[np.float64], noise: float, weights: NDArray[np.int64], most: int, total: Ints, prediction: Ints,
-) -> None:  # fmt: skip
+def predict(values: Ints, errors: Ints, span: tuple[int, int], terms: Terms, prediction: Ints) -> None:
     """Predict voxels, in eighths, from 0 to ``most``.
 
     Parameters
     ----------
     values, errors : of all parities, flat.
-    first, last : the span.
-    taps, rows, scales, error_taps, error_rows : offsets of neighbours, the numbers of their terms, and the weights of
-        values in these.
-    pairs, norms, noise : offsets of opposite neighbours (n, 2), their squared distances, and the squared difference of
-        two neighbours that says nothing.
-    weights : of all terms, in units of 2^-WEIGHT_BITS eighths; the last but one is that of the mean along lines, and
-        the last that of the mean of the nearest neighbours.
-    total : scratch (CHUNK,), in the dtype of all sums.
+    span : the places of the first voxel, and behind the last.
+    terms : of the prediction.
     prediction : over the span; overwritten.
     """
-    offsets, factors = _with_weights(taps, rows, scales, weights, total)
-    error_offsets, error_factors = _with_weights(error_taps, error_rows, np.ones_like(error_taps), weights, total)
+    taps, noise, weights, most, like = terms
+    value_taps, rows, scales, error_taps, error_rows, pairs, norms = taps
+    offsets, factors = _with_weights(value_taps, rows, scales, weights, like)
+    error_offsets, error_factors = _with_weights(error_taps, error_rows, np.ones_like(error_taps), weights, like)
     line_weight = weights[-2]
-    above, below = np.empty(CHUNK), np.empty(CHUNK)
-    for start in range(first, last, CHUNK):
-        n = min(CHUNK, last - start)
+    above, below, total = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK, like.dtype)
+    for start in range(span[0], span[1], CHUNK):
+        n = min(CHUNK, span[1] - start)
         part = total[:n]
         part[:] = 1 << (WEIGHT_BITS - 1)
         _add_weighted(part, values, start, offsets, factors)
@@ -132,16 +129,19 @@ def _sum_lines(
 
 @compiled
 def activity(
-    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64],
-    rows: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], weights: NDArray[np.int64],
+    values: Ints, errors: Ints, prediction: Ints, span: tuple[int, int], shells: Shells, weights: NDArray[np.int64],
     out: Ints,
 ) -> None:  # fmt: skip
-    """Sum how far neighbours are from the prediction, and the sizes of their errors, in eighths, both weighted."""
+    """Sum how far neighbours are from the prediction, and the sizes of their errors, in eighths, both weighted.
+
+    ``shells`` are the offsets of these neighbours and the numbers of their terms, then those whose errors count.
+    """
+    taps, rows, error_taps, error_rows = shells
     offsets, factors = _with_weights(taps, rows, np.full_like(taps, 8), weights, out)
     error_offsets, error_factors = _with_weights(error_taps, error_rows, np.ones_like(error_taps), weights, out)
     centres, none = np.empty(CHUNK, values.dtype), np.zeros(CHUNK, values.dtype)
-    for start in range(first, last, CHUNK):
-        n = min(CHUNK, last - start)
+    for start in range(span[0], span[1], CHUNK):
+        n = min(CHUNK, span[1] - start)
         total, predicted = out[start : start + n], prediction[start : start + n]
         for i in range(n):
             centres[i] = (predicted[i] + 4) >> 3
@@ -197,30 +197,15 @@ def classify(
 
 
 @compiled
-def foresee(
-    values: Ints, errors: Ints, prediction: Ints, first: int, last: int, taps: NDArray[np.int64],
-    rows: NDArray[np.int64], error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], weights: NDArray[np.int64],
-    activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], first_edge: int,
-    before: NDArray[np.uint8], edge_in: NDArray[np.int64], is_fine: bool, classes: NDArray[np.uint8],
-) -> None:  # fmt: skip
-    """Compute :func:`activity`, and :func:`classify` voxels by it."""
-    activity(
-        values, errors, prediction, first, last, taps, rows, error_taps, error_rows, weights, activities
-    )  # fmt: skip
-    classify(
-        prediction, activities, origin, plane, row, shape, first_edge, before, edge_in, is_fine, classes
-    )  # fmt: skip
-
-
-@compiled
 def quantize(
     prediction: Ints, wanted: Ints, origin: int, plane: int, row: int, classes: NDArray[np.uint8],
-    zones: NDArray[np.int64], step: int, coded: Ints,
+    zones: NDArray[np.int64], step: int, hidden: NDArray[np.bool_], coded: Ints,
 ) -> None:  # fmt: skip
     """Turn what is wanted of a stage, (z, y, x), into the steps from the prediction that are coded.
 
     Parameters
     ----------
+    hidden : voxels that become what is predicted; empty for none.
     zones : for every class, by how much an error counts as smaller; empty if it does not.
     coded : over the stage; overwritten. With the other sign where the prediction is above the nearest integer.
     """
@@ -244,13 +229,16 @@ def quantize(
             for i in range(n):
                 is_above = predicted[i] - (((np.int64(predicted[i]) + 4) >> 3) << 3) < 0
                 out[i] = -sizes[i] if (errors[i] < 0) != is_above else sizes[i]
+    for i in range(len(hidden)):
+        if hidden[i]:
+            coded[i] = 0
 
 
 @compiled
 def place(
     prediction: Ints, coded: Ints, is_background: NDArray[np.bool_], background: int, origin: int,
     plane: int, row: int, step: int, high: int, keeps_errors: bool, box: Ints, box_errors: Ints, values: Ints,
-    errors: Ints,
+    errors: Ints, z_first: int, n_planes: int, pad: int,
 ) -> None:  # fmt: skip
     """Put the values of a stage, and the errors of their prediction in eighths, where they belong.
 
@@ -259,8 +247,11 @@ def place(
     coded : steps from the prediction, see :func:`quantize`.
     is_background : which voxels are background, which counts as predicted without an error; empty if none is.
     box, box_errors : the places of the voxels in the box, (z, y, x); errors are put there if ``keeps_errors``.
-    values, errors : the padded arrays of the parity, flat.
+    values, errors : the padded arrays of the parity.
+    z_first, n_planes : which plane of the stage is the first of these, and how many the stage has.
+    pad : how many voxels at the faces are repeated; 0 if the padding is not needed.
     """
+    flat_values, flat_errors = values.reshape(-1), errors.reshape(-1)
     nz, ny, nx = box.shape
     masked = len(is_background) > 0
     for z in range(nz):
@@ -268,7 +259,7 @@ def place(
             at = origin + z * plane + y * row
             first = (z * ny + y) * nx
             predicted, integers = prediction[at : at + nx], coded[first : first + nx]
-            into, into_errors = values[at : at + nx], errors[at : at + nx]
+            into, into_errors = flat_values[at : at + nx], flat_errors[at : at + nx]
             for i in range(nx):
                 p = np.int64(predicted[i])
                 centre = (p + 4) >> 3
@@ -284,13 +275,8 @@ def place(
             if keeps_errors:
                 for i in range(nx):
                     box_errors[z, y, i] = into_errors[i]
-
-
-@compiled
-def repeat_faces_of_both(values: Ints, errors: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
-    """Repeat the voxels at the faces of two padded arrays: one call from Python takes Python's lock once."""
-    repeat_faces(values, nz, ny, nx, pad)
-    repeat_faces(errors, nz, ny, nx, pad)
+    repeat_faces(values, z_first, z_first + nz, n_planes, ny, nx, pad)
+    repeat_faces(errors, z_first, z_first + nz, n_planes, ny, nx, pad)
 
 
 @compiled
@@ -301,13 +287,13 @@ def fill(inner: Ints, padded: Ints, pad: int) -> None:
         for y in range(ny):
             for x in range(nx):
                 padded[z + pad, y + pad, x + pad] = inner[z, y, x]
-    repeat_faces(padded, nz, ny, nx, pad)
+    repeat_faces(padded, 0, nz, nz, ny, nx, pad)
 
 
 @compiled
-def repeat_faces(padded: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
-    """Repeat the voxels at the faces of a padded array, ``pad`` of them."""
-    for z in range(pad, nz + pad):
+def repeat_faces(padded: Ints, first: int, last: int, nz: int, ny: int, nx: int, pad: int) -> None:
+    """Repeat the voxels at the faces of a padded array, ``pad`` of them: those of the planes ``first`` to ``last``."""
+    for z in range(first + pad, last + pad):
         for y in range(pad, ny + pad):
             for x in range(pad):
                 padded[z, y, x] = padded[z, y, pad]
@@ -319,8 +305,10 @@ def repeat_faces(padded: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
     for z in range(pad):
         for y in range(ny + 2 * pad):
             for x in range(nx + 2 * pad):
-                padded[z, y, x] = padded[pad, y, x]
-                padded[nz + pad + z, y, x] = padded[nz + pad - 1, y, x]
+                if first == 0:
+                    padded[z, y, x] = padded[pad, y, x]
+                if last == nz:
+                    padded[nz + pad + z, y, x] = padded[nz + pad - 1, y, x]
 
 
 @compiled

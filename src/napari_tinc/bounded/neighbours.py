@@ -132,18 +132,40 @@ def neighbours_of(parity: Parity, known: tuple[bool, ...]) -> Neighbours:
     )  # fmt: skip
 
 
-class Offsets(NamedTuple):
-    """By how many places neighbours are away from a voxel in the flat arrays of a level: see :class:`Neighbours`."""
+Places = NDArray[np.int64]
+# The neighbours of a prediction, as compiled code takes them: values, values_of, scales, errors, errors_of, pairs and
+# norms of Neighbours, by how many places they are away.
+Taps = tuple[Places, Places, Places, Places, Places, Places, NDArray[np.float64]]
+Shells = tuple[Places, Places, Places, Places]  # Likewise those of the activity: spread, spread_of, sizes, sizes_of.
 
-    values: NDArray[np.int64]
-    errors: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    spread: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+
+class Offsets(NamedTuple):
+    """By how many places neighbours are away from a voxel in the flat arrays of a level: see :class:`Neighbours`.
+
+    Attributes
+    ----------
+    values, errors, pairs, spread, sizes : for each of these.
+    taps, shells : the same, with what else compiled code needs of the neighbours.
+    """
+
+    values: Places
+    errors: Places
+    pairs: Places
+    spread: Places
+    sizes: Places
+    taps: Taps
+    shells: Shells
 
 
 @lru_cache(maxsize=1024)
 def offsets_of(parity: Parity, known: tuple[bool, ...], strides: tuple[int, ...]) -> Offsets:
     """Find the neighbours of the voxels of a parity in arrays of which ``strides`` are those of :class:`.Level`."""
     near, steps = neighbours_of(parity, known), np.array(strides, np.int64)
-    return Offsets(*(taps @ steps for taps in (near.values, near.errors, near.pairs, near.spread, near.sizes)))
+    values, errors, pairs, spread, sizes = (
+        taps @ steps for taps in (near.values, near.errors, near.pairs, near.spread, near.sizes)
+    )
+    return Offsets(
+        values, errors, pairs, spread, sizes,
+        (values, near.values_of, near.scales, errors, near.errors_of, pairs, near.norms),
+        (spread, near.spread_of, sizes, near.sizes_of),
+    )  # fmt: skip

@@ -15,16 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import kernels, label_kernels
-from .entropy import MAX_CLASSES, tokens_of
+from . import kernels, label_kernels, stage_kernels
+from .entropy import MAX_CLASSES, TokenCounts
 from .kernels import WEIGHT_BITS
-from .neighbours import ORBITS, ORDER, Parity, index_of, neighbour, neighbours_of, offsets_of
+from .neighbours import ORBITS, ORDER, Parity, Shells, index_of, neighbour, neighbours_of, offsets_of
 from .workers import Later, Workers
 
 Ints = NDArray[Any]  # int32, or int64 where sums need it
 Work = Callable[[slice], None]  # fills some planes of an array
 PAD = 2  # This many voxels of the same parity are repeated beyond a box, since neighbours reach as far.
 LARGEST = {np.int32: 2**31 - 1, np.int64: 2**63 - 1}  # Activities are at most these.
+NO_FLAGS, NO_ZONES = np.zeros(0, np.bool_), np.zeros(0, np.int64)  # Of no voxels, and of no classes.
 ACTIVITY_BITS = 10  # A stored weight of the activity is in units of 2^-10.
 
 
@@ -120,14 +121,19 @@ class ParityStage:
     """All voxels of one parity of a level, about to be predicted. Predictions are in eighths of the integers.
 
     Arrays of predictions and activities have a number for every place of a padded array (kernels.py: *span*).
+
+    Attributes
+    ----------
+    prediction : of the voxels that are being encoded.
     """
+
+    prediction: Ints
 
     def __init__(self, known: Level, parity: Parity, shape: tuple[int, int, int]) -> None:
         self.known, self.parity, self.shape = known, parity, shape
         self.size = math.prod(shape)
         self.near = neighbours_of(parity, tuple(known.known))
         self.offsets = offsets_of(parity, tuple(known.known), known.strides)
-        self._predicted: tuple[list[int], Ints] | None = None  # weights, and the prediction with these
         _, self._plane, self._row, _ = known.strides
         self._origin = PAD * (self._plane + self._row + 1)
 
@@ -150,79 +156,62 @@ class ParityStage:
         around = np.array([neighbour(self.parity, o) for offset in offsets for o in ORBITS[offset]])
         return around @ np.array(self.known.strides)
 
-    def predict(self, weights: Sequence[int]) -> Ints:
-        """Predict all voxels, in eighths, with weights in units of 2^-WEIGHT_BITS. Over the span."""
-        if self._predicted is None or self._predicted[0] != weights:
-            prediction, work = self._prediction(weights)
-            self.known.workers.share(self.shape, work)
-            self._predicted = list(weights), prediction
-        return self._predicted[1]
-
     def foresee(self, weights: Sequence[int], activity_weights: Sequence[int]) -> tuple[Ints, NDArray[np.uint8]]:
-        """Predict all voxels as :meth:`predict` does, and how well: return the class of every voxel too, (n,)."""
-        prediction, predict = self._prediction(weights, self.known.spare)
-        classes, classify = self._classes(prediction, activity_weights)
+        """Predict all voxels, in eighths, and how well: return the class of every voxel too, (n,).
+
+        The prediction, over the span, is valid until that of the next stage. Its weights are in units of
+        2^-WEIGHT_BITS, those of the activity in units of 2^-ACTIVITY_BITS.
+        """
+        prediction, classes = self.known.spare, np.empty(self.size, np.uint8)
+        self.known.workers.share(self.shape, self._foreseeing(weights, activity_weights, prediction, False, classes))
+        return prediction, classes
+
+    def _foreseeing(
+        self, weights: Sequence[int], activity_weights: Sequence[int], prediction: Ints, is_predicted: bool,
+        classes: NDArray[np.uint8],
+    ) -> Work:  # fmt: skip
+        """Return what predicts some planes unless they are, and classifies their voxels."""
+        known, terms = self.known, self._terms(weights)
+        shells, of_shells, activities, edges = self._activity(activity_weights)
 
         def work(planes: slice) -> None:
             """Work on some planes."""
-            predict(planes)
-            classify(planes)
+            flat, layout, shape = self._part(planes)
+            stage_kernels.foresee(
+                known.values, known.errors, self._span(planes), terms, prediction, is_predicted, shells, of_shells,
+                activities, layout, shape, edges, known.step == 1, classes[flat],
+            )  # fmt: skip
 
-        self.known.workers.share(self.shape, work)
-        return prediction, classes
+        return work
 
-    def _prediction(self, weights: Sequence[int], into: Ints | None = None) -> tuple[Ints, Work]:
-        """Return the array of a prediction, which may be given, and what fills some planes of it."""
-        near, known, offsets = self.near, self.known, self.offsets
+    def _terms(self, weights: Sequence[int]) -> kernels.Terms:
+        """Return how voxels are predicted with weights."""
+        near, known = self.near, self.known
         most = 8 * known.high * (2**WEIGHT_BITS + sum(map(mul, map(abs, weights), near.sizes_of_terms)))
         dtype = np.int32 if most < 2**30 and known.is_narrow else np.int64
         of_mean = 2**WEIGHT_BITS - sum(weights[: near.n_values]) - weights[-1]
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
-        prediction = np.empty(known.strides[0], known.values.dtype) if into is None else into
+        return self.offsets.taps, self.noise, all_weights, 8 * known.high, np.empty(0, dtype)
 
-        def work(planes: slice) -> None:
-            """Predict some planes."""
-            kernels.predict(
-                known.flat_values, known.flat_errors, *self._span(planes), offsets.values, near.values_of,
-                near.scales, offsets.errors, near.errors_of, offsets.pairs, near.norms, self.noise, all_weights,
-                8 * known.high, np.empty(kernels.CHUNK, dtype), prediction,
-            )  # fmt: skip
-
-        return prediction, work
-
-    def _classes(self, prediction: Ints, weights: Sequence[int]) -> tuple[NDArray[np.uint8], Work]:
-        """Return the array of the classes of all voxels, (n,), and what fills some planes of it.
-
-        They tell how large errors are to be expected. Activities are in eighths and units of 2^-ACTIVITY_BITS.
-        """
-        near, known, offsets = self.near, self.known, self.offsets
-        most = 8 * known.high * sum(map(mul, weights, near.sizes_of_shells))
+    def _activity(self, weights: Sequence[int]) -> tuple[Shells, NDArray[np.int64], Ints, stage_kernels.EdgeTable]:
+        """Return what compiled code classifies with: neighbours and weights, an array over the span, and edges."""
+        known = self.known
+        most = 8 * known.high * sum(map(mul, weights, self.near.sizes_of_shells))
         dtype = np.int32 if most < 2**30 and known.is_narrow else np.int64
-        activities, all_weights = np.empty(len(prediction), dtype), np.array(weights, np.int64)
-        edges = edges_of(known.step, LARGEST[dtype])
-        out, is_fine = np.empty(self.size, np.uint8), known.step == 1
-
-        def work(planes: slice) -> None:
-            """Classify some planes."""
-            flat, origin, shape = self._part(planes)
-            kernels.foresee(
-                known.flat_values, known.flat_errors, prediction, *self._span(planes), offsets.spread,
-                near.spread_of, offsets.sizes, near.sizes_of, all_weights, activities, origin, self._plane, self._row,
-                shape, edges.first, edges.before, edges.edge_in, is_fine, out[flat],
-            )  # fmt: skip
-
-        return out, work
+        activities: Ints = np.empty(known.strides[0], dtype)
+        return self.offsets.shells, np.array(weights, np.int64), activities, edges_of(known.step, LARGEST[dtype])[:]
 
     def _span(self, planes: slice) -> tuple[int, int]:
         """Return the span of some planes along z: the place of the first voxel, and that behind the last."""
         first, last = self._origin + planes.start * self._plane, self._origin + (planes.stop - 1) * self._plane
         return first, last + (self.shape[1] - 1) * self._row + self.shape[2]
 
-    def _part(self, planes: slice) -> tuple[slice, int, tuple[int, int, int]]:
-        """Return the flat slice of some planes of the stage, the place of their first voxel, and their shape."""
+    def _part(self, planes: slice) -> tuple[slice, stage_kernels.Layout, tuple[int, int, int]]:
+        """Return the flat slice of some planes of the stage, their layout, and their shape."""
         in_plane = self.shape[1] * self.shape[2]
         flat = slice(planes.start * in_plane, planes.stop * in_plane)
-        return flat, self._span(planes)[0], (planes.stop - planes.start, self.shape[1], self.shape[2])
+        layout = (self._span(planes)[0], self._plane, self._row)
+        return flat, layout, (planes.stop - planes.start, self.shape[1], self.shape[2])
 
     @property
     def noise(self) -> float:
@@ -236,9 +225,9 @@ class ParityStage:
 
         def work(planes: slice) -> None:
             """Compute some planes."""
-            flat, origin, shape = self._part(planes)
+            flat, layout, shape = self._part(planes)
             label_kernels.emptiness(
-                self.known.flat_values, self.known.background, origin, self._plane, self._row, shape, taps,
+                self.known.flat_values, self.known.background, *layout, shape, taps,
                 self.near.votes, out[flat],
             )  # fmt: skip
 
@@ -248,50 +237,58 @@ class ParityStage:
     def encode(
         self, weights: Sequence[int], activity_weights: Callable[[], Sequence[int]], wanted: Ints,
         zones: NDArray[np.int64] | None, left_out: NDArray[np.bool_] | None, is_background: bool, box: Ints,
-        errors: Ints | None,
+        errors: Ints | None, counts: TokenCounts,
     ) -> Later[StageCode]:  # fmt: skip
         """Predict all voxels, turn what is wanted, (z, y, x), into steps from that, and add the voxels; see
         :meth:`place`.
 
         Parameters
         ----------
-        activity_weights : returns the weights of the activity, when the classes of voxels are computed: while the next
-            stage is encoded, but for zones, which depend on them.
+        activity_weights : returns the weights of the activity, once all voxels are predicted and the classes are
+            computed: while the next stage is encoded, but for zones, which depend on them.
         zones : see :func:`.kernels.quantize`; None if there are none.
         left_out : voxels that are not coded, (n,); None for none.
         is_background : whether these are background; else they become what is predicted.
+        counts : the tokens are added to these.
         """
-        workers, prediction = self.known.workers, self.predict(weights)
-        coded = np.empty(self.size, self.known.values.dtype)
-        put = self._placing(prediction, coded, left_out if is_background else None, box, errors)
+        workers, known, terms = self.known.workers, self.known, self._terms(weights)
+        prediction = self.prediction = np.empty(known.strides[0], known.values.dtype)
+        coded, classes = np.empty(self.size, known.values.dtype), np.empty(self.size, np.uint8)
+        out = NO_FLAGS if left_out is None else left_out
+        hidden, masked = (NO_FLAGS, out) if is_background else (out, NO_FLAGS)
 
-        def classify() -> NDArray[np.uint8]:
-            """Compute the classes of all voxels."""
-            classes, classify_planes = self._classes(prediction, activity_weights())
-            classify_planes(slice(0, self.shape[0]))
-            return classes
+        def predict(planes: slice) -> None:
+            """Predict some planes."""
+            kernels.predict(known.flat_values, known.flat_errors, self._span(planes), terms, prediction)
 
-        def code() -> StageCode:
-            """Return what is stored."""
-            classes, integers = classify() if zones is None else classes_before, coded
-            if left_out is not None:
-                n = label_kernels.without(left_out, classes, integers)
-                classes, integers = classes[:n].copy(), integers[:n]
-            return StageCode(classes, *tokens_of(integers))
-
-        all_zones = np.zeros(0, np.int64) if zones is None else zones
-        classes_before = np.zeros(self.size, np.uint8) if zones is None else classify()
+        if zones is not None:
+            workers.share(self.shape, predict)
+            workers.share(self.shape, self._foreseeing(weights, activity_weights(), prediction, True, classes))
+        all_zones = NO_ZONES if zones is None else zones
+        all_errors = box if errors is None else errors
 
         def work(planes: slice) -> None:
             """Work on some planes."""
-            flat, origin, _ = self._part(planes)
-            kernels.quantize(
-                prediction, wanted[planes], origin, self._plane, self._row, classes_before[flat], all_zones,
-                self.known.step, coded[flat],
+            flat, layout, _ = self._part(planes)
+            stage_kernels.encode(
+                known.values, known.errors, self._span(planes), terms, prediction, zones is not None, wanted[planes],
+                classes[flat], all_zones, hidden[flat], coded[flat], masked[flat], known.background, layout, known.step,
+                known.high, errors is not None, box[planes], all_errors[planes], index_of(self.parity), planes.start,
+                self.shape[0], self._pad,
             )  # fmt: skip
-            if left_out is not None and not is_background:
-                coded[flat][left_out[flat]] = 0
-            put(planes)
+
+        def code() -> StageCode:
+            """Return what is stored."""
+            (shells, of_shells, activities, edges), n = self._activity(activity_weights()), self.size
+            tokens, n_bits, rest = np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.int64)
+            n, n_large = stage_kernels.code(
+                known.values, known.errors, self._span(slice(0, self.shape[0])), prediction, zones is not None, shells,
+                of_shells, activities, self.layout, self.shape, edges, known.step == 1, classes, out, coded, tokens,
+                n_bits, rest, counts.of_thread(),
+            )  # fmt: skip
+            if n < self.size:
+                return StageCode(classes[:n].copy(), tokens[:n].copy(), n_bits[:n_large].copy(), rest[:n_large].copy())
+            return StageCode(classes, tokens, n_bits[:n_large].copy(), rest[:n_large].copy())
 
         workers.share(self.shape, work)
         self._add_placed()
@@ -305,35 +302,29 @@ class ParityStage:
 
         No errors are kept if there are no places for them.
         """
-        self.known.workers.share(self.shape, self._placing(prediction, coded, is_background, box, errors))
-        self._add_placed()
-
-    def _placing(
-        self, prediction: Ints, coded: Ints, is_background: NDArray[np.bool_] | None, box: Ints,
-        errors: Ints | None,
-    ) -> Work:  # fmt: skip
-        """Return what puts some planes into their places."""
-        known, number = self.known, index_of(self.parity)
-        masked = np.zeros(0, np.bool_) if is_background is None else is_background
+        known, masked = self.known, NO_FLAGS if is_background is None else is_background
+        all_errors, number = box if errors is None else errors, index_of(self.parity)
 
         def work(planes: slice) -> None:
             """Place some planes."""
-            flat, origin, _ = self._part(planes)
+            flat, layout, _ = self._part(planes)
             kernels.place(
-                prediction, coded[flat], masked[flat] if len(masked) else masked, known.background, origin, self._plane,
-                self._row, known.step, known.high, errors is not None, box[planes],
-                (box if errors is None else errors)[planes], known.values[number].reshape(-1),
-                known.errors[number].reshape(-1),
+                prediction, coded[flat], masked[flat], known.background, *layout, known.step, known.high,
+                errors is not None, box[planes], all_errors[planes], known.values[number], known.errors[number],
+                planes.start, self.shape[0], self._pad,
             )  # fmt: skip
 
-        return work
+        known.workers.share(self.shape, work)
+        self._add_placed()
+
+    @property
+    def _pad(self) -> int:
+        """How many voxels at the faces are repeated: none of the last parity, which predicts no other."""
+        return 0 if self.parity == ORDER[-1] else PAD
 
     def _add_placed(self) -> None:
         """Count the voxels, which are in their places, among those that are known."""
-        known, number = self.known, index_of(self.parity)
-        if self.parity != ORDER[-1]:  # the last parity predicts no other of the level
-            kernels.repeat_faces_of_both(known.values[number], known.errors[number], *self.shape, PAD)
-            known.known[number] = True
+        self.known.known[index_of(self.parity)] |= self.parity != ORDER[-1]
 
 
 Place = tuple[slice, ...]

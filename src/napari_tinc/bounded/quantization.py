@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control import Check
+from ..differences import violations
 from . import interpolation, kernels
-from .check import violations
 from .entropy import Reader, Tables, Writer, categorical, tokens_of
 from .prediction import Ints
 from .shaping import reach
@@ -344,8 +344,7 @@ def _pack_table(table: NDArray[np.int64]) -> bytes:
     writer = Writer()
     tables = Tables.of([(np.zeros(len(tokens), np.uint8), tokens)])
     tables.write(writer)
-    writer.tokens(tables.models(), np.zeros(len(tokens), np.uint8), tokens)
-    writer.further_bits(n_bits, rest)
+    writer.tokens(tables.models(), np.zeros(len(tokens), np.uint8), tokens, n_bits, rest)
     return writer.to_bytes()
 
 

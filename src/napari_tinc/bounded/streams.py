@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiled import compiled, compiled_fast, high_product
+from ..compiled import compiled, high_product
 
 PRECISION = 24  # Probabilities are multiples of 2^-24.
 LOOKUP_BITS = 10  # A search for a symbol begins with one that these highest bits of its place give.
@@ -216,54 +216,17 @@ def count_tokens(counts: NDArray[np.int64], classes: NDArray[np.uint8], tokens: 
         counts[classes[index], tokens[index]] += 1
 
 
-@compiled_fast
-def _bits_of_table(counts: NDArray[np.float64]) -> float:
-    """Estimate the bits of the tokens that are counted, and of a table for them."""
-    total, bits, n_tokens = 0.0, 8.0, 0
-    for token in range(len(counts)):
-        count = counts[token]
-        if count > 0:
-            total += count
-            bits -= count * np.log2(count)
-            n_tokens = token + 1
-    return bits + total * np.log2(max(total, 1.0)) + 4 * n_tokens
-
-
-@compiled_fast
-def join_tables(counts: NDArray[np.float64], ends: NDArray[np.int64]) -> int:
-    """Join the neighbours among tables of counted tokens, (tables, tokens), as long as that saves bits.
-
-    Return how many are left, which are the first of ``counts``; and of ``ends``, the last class of each.
-    """
-    n = len(counts)
-    bits, gains = np.empty(n), np.zeros(n)  # gains of joining a table with the next one
-    for table in range(n):
-        bits[table] = _bits_of_table(counts[table])
-    for table in range(n - 1):
-        gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
-    while n > 1:
-        best = int(np.argmax(gains[: n - 1]))
-        if gains[best] < 0:
-            break
-        counts[best + 1] += counts[best]
-        for table in range(best, n - 1):
-            counts[table], ends[table] = counts[table + 1], ends[table + 1]
-            bits[table], gains[table] = bits[table + 1], gains[table + 1]
-        n -= 1
-        bits[best] = _bits_of_table(counts[best])
-        for table in range(max(best - 1, 0), min(best + 1, n - 1)):
-            gains[table] = bits[table] + bits[table + 1] - _bits_of_table(counts[table] + counts[table + 1])
-    return n
-
-
 @compiled
 def push_tokens(
-    words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
-    cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
+    words: NDArray[np.uint32], head: NDArray[np.uint64], order: NDArray[np.int32], counts: NDArray[np.int64],
+    cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32], n_bits: NDArray[np.uint8],
+    rest: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Write the tokens of voxels, sorted by the table of their class; see :class:`Models`."""
-    order, counts = np.empty(len(classes), np.int32), np.zeros(len(cumulative), np.int64)
-    sort_by_table(classes, table_of, counts, order)
+    """Write the tokens of voxels, whose places :func:`sort_by_table` has put in order, and further bits, if any.
+
+    See :class:`Models` and :func:`push_further_bits`.
+    """
+    push_further_bits(words, head, n_bits, rest)
     last = len(order)
     for table in range(len(counts) - 1, -1, -1):
         if is_coded[table]:
@@ -292,6 +255,8 @@ def push_further_bits(
     words: NDArray[np.uint32], head: NDArray[np.uint64], n_bits: NDArray[np.uint8], rest: NDArray[np.int64]
 ) -> None:
     """Write the further bits of integers, so that those with the fewest are read first."""
+    if not len(n_bits):
+        return
     each, order, counts = np.arange(256).astype(np.uint8), np.empty(len(n_bits), np.int32), np.zeros(256, np.int64)
     sort_by_table(n_bits, each, counts, order)
     ordered = np.empty(len(rest), np.int64)
@@ -365,9 +330,42 @@ def split_integers(
 
 
 @compiled
-def parts_of_bits(n_bits: NDArray[np.uint8]) -> int:
-    """Return in how many symbols :func:`push_further_bits` writes the bits."""
-    total = 0
-    for n in n_bits:
-        total += (int(n) + MOST_BITS - 1) // MOST_BITS
-    return total
+def push_integers(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], integers: NDArray[np.int64]
+) -> None:
+    """Write integers of any size: their tokens under one model, then their further bits."""
+    n = len(integers)
+    tokens, n_bits, rest = np.empty(n, np.int32), np.empty(n, np.uint8), np.empty(n, np.int64)
+    n_large = split_integers(integers, tokens, n_bits, rest)
+    push_further_bits(words, head, n_bits[:n_large], rest[:n_large])
+    push(words, head, cumulative, tokens, np.arange(n).astype(np.int32))
+
+
+@compiled
+def pop_integers_of_model(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], cumulative: NDArray[np.uint64], integers: NDArray[np.int64]
+) -> None:
+    """Read integers that :func:`push_integers` wrote."""
+    tokens = np.empty(len(integers), np.int32)
+    pop(words, head, cumulative, np.arange(len(integers)).astype(np.int32), tokens)
+    pop_integers(words, head, tokens, integers)
+
+
+@compiled
+def pop_integers_of_tables(
+    words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
+    cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], integers: NDArray[np.int64],
+) -> bool:  # fmt: skip
+    """Read the integers of voxels, given their classes; return whether all classes have a table. See :class:`Models`.
+
+    They are those that :func:`split_integers` has split, and :func:`push_tokens` written.
+    """
+    most = 0
+    for index in range(len(classes)):
+        most = max(most, int(classes[index]))
+    if len(classes) and most >= len(table_of):
+        return False
+    tokens = np.empty(len(classes), np.int32)
+    pop_tokens(words, head, classes, table_of, cumulative, is_coded, tokens)
+    pop_integers(words, head, tokens, integers)
+    return True

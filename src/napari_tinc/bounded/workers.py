@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from functools import partial
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..devices import cpu_count
 
@@ -127,11 +127,16 @@ class Workers:
         It is made at once if there is no other thread, or its work is on few voxels.
         """
         call = Later(work)
-        if self._pool is None or size < LEAST_VOXELS:
+        if not self.begin(size, call):
             call.result()
-        else:
-            self._pool.submit(call.result)
         return call
+
+    def begin(self, size: int, call: Later[Any]) -> bool:
+        """Let another thread make a call, unless there is none or the call works on few voxels; return whether."""
+        if self._pool is None or size < LEAST_VOXELS:
+            return False
+        self._pool.submit(call.result)
+        return True
 
 
 def at_the_same_time(one: Callable[[], T], other: Callable[[], S], size: int = LEAST_BOX) -> tuple[T, S]:

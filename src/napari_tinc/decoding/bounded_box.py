@@ -113,7 +113,7 @@ class BoundedBox:
     def _decode(self, check: Check) -> NDArray[Any]:
         """Decode all values, compare their CRC-32, and filter them; TincError if the box is damaged."""
         from ..bounded import box  # A file of networks is opened without its modules.
-        from ..bounded.check import checksum
+        from ..differences import checksum
 
         try:
             values = box.decode_box(self.data, self.shape, self.dtype, check)

@@ -156,7 +156,7 @@ class Regions:
 def _decode(payload: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> _Decoded:
     """Decode the mask and the values of a region, and compare the CRC-32 of the values inside."""
     from ..bounded.box import decode_box  # A file without regions is opened without its modules.
-    from ..bounded.check import checksum
+    from ..differences import checksum
 
     crc, mask_bytes, value_bytes = parse_payload(payload)
     try:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..bounded import box as bounded_box
 from ..bounded.background import Background, is_left_by_background
-from ..bounded.check import checksum, violations
 from ..bounded.quantization import distinct
 from ..bounded.workers import at_the_same_time, in_threads
 from ..control import Check, Control, never
 from ..decoding.bounded_box import BoundedBox
 from ..decoding.network_box import NetworkBox
+from ..differences import checksum, violations
 from ..events import Finished, Mark, Preview, Progress
 from ..filtering.filter import Finish
 from ..format.blocks_file import Payload

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..bounded.check import largest_difference, violations
 from ..decoding.regions import whole_axes
 from ..decoding.volume import TincVolume
+from ..differences import largest_difference, violations
 from ..format.quality import span_of
 from ..octree import box_slices
 from .regions.exact import Tally

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from ... import metrics
 from ...bounded.box import encode_and_decode, encode_box
-from ...bounded.check import checksum, violations
 from ...control import Check, never
 from ...decoding.block_contents import BlockContents
 from ...decoding.cache import LeastRecentlyUsed
 from ...decoding.network_box import NetworkBox
 from ...decoding.regions import Regions, whole_axes
 from ...decoding.volume import TincVolume
+from ...differences import checksum, violations
 from ...events import Finished, Preview, Progress
 from ...format import blocks_file
 from ...format.blocks_file import BlocksHeader, Payload
