@@ -239,6 +239,12 @@ def test_a_failure_in_json(tmp_path: Path, file: str, fail: Any, capsys: pytest.
         assert err == f"napari-tinc: {reason}\n"
 
 
+def test_an_image_without_a_name_and_a_file_within_the_image(tmp_path: Path, fail: Callable[..., str]) -> None:
+    assert "the name of the image is empty" in fail("compress", "", str(tmp_path / "a.tinc"))
+    inside = str(tmp_path / "a.tinc")
+    assert fail("compress", str(tmp_path), inside).endswith("the folder that is read; name a file outside")
+
+
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_the_original_is_never_overwritten(link: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     original, array = tmp_path / "a.npy", np.arange(4000, dtype="u2").reshape(10, 20, 20)

@@ -64,6 +64,11 @@ def test_other_indices_are_refused(compressed: tinc.TincVolume, index: Any) -> N
         compressed[index]
 
 
+def test_an_index_beyond_an_axis_names_the_axis(compressed: tinc.TincVolume) -> None:
+    with pytest.raises(IndexError, match="index -34 is beyond axis 2, of length 33"):
+        compressed[1, :, -34]
+
+
 def test_only_the_leaves_asked_for_are_decoded(compressed: tinc.TincVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_tinc.networks.compiled_code import COMPILED_CODE
     from napari_tinc.networks.lattice import Run

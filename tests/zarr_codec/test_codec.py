@@ -167,7 +167,7 @@ def test_the_configuration_is_stable(arguments: dict[str, Any], configuration: d
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"max_error": -1}, "max_error is -1.0, expected 0 or more"),
+        ({"max_error": -1}, "max_error is -1.0, expected a finite number, 0 or more"),
         ({"max_error": 1, "psnr": 40}, "2 targets given"),
         ({"psnr": "good"}, "psnr is 'good', expected a number"),
         ({"ratio": True}, "ratio is True, expected a number"),

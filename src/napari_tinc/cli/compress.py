@@ -34,8 +34,12 @@ def run_compress(args: argparse.Namespace) -> None:
 
     check_output(args.file, [".tinc"])
     original = file_of(args.image)
-    if is_same_file(args.file, original) or (Path(original).is_dir() and is_inside(args.file, original)):
-        raise ValueError(f"cannot write {args.file}: it is, or is in, {args.image} itself")
+    if not original:
+        raise ValueError("the name of the image is empty, expected a file or a folder of slices")
+    if is_same_file(args.file, original):
+        raise ValueError(f"cannot write {args.file}: it is the image itself; name another file")
+    if Path(original).is_dir() and is_inside(args.file, original):
+        raise ValueError(f"cannot write {args.file} into {args.image}, the folder that is read; name a file outside")
     fields = {name: _field(args, name) for name in ("exact", "importance")}
     if args.log and any(is_same_file(args.log, path) for path in (original, args.file)):
         raise ValueError(f"cannot write the log to {args.log}, which is the volume itself")
@@ -147,7 +151,7 @@ def fit_to_file(args: argparse.Namespace, image: Image | str, options: tinc.Opti
                 entry = log_entry(event)
             elif isinstance(event, tinc.Planned):
                 progress.say(plan_text(event))
-                if options.scheduler and event.n_blocks == 1:
+                if options.scheduler and event.n_blocks == 1 and event.method != "predictive":
                     progress.say("one tree of networks, which is fitted here: only blocks go to a scheduler (--block)")
                 if folder := options.resume:
                     if kept := kept_text(event, Path(folder)):

@@ -86,11 +86,14 @@ def _index(axes: Sequence[range | int], index: Any) -> tuple[range | int, ...]:
         if isinstance(axis, int):
             out.append(axis)
             continue
+        at = kept - len(items)
         item = items.pop(0)
         if isinstance(item, slice):
             out.append(axis[item])
         elif isinstance(item, bool) or not isinstance(item, int | np.integer):
             raise IndexError(f"only integers, slices and ellipsis index a lazy array, not {item!r}; np.asarray first")
+        elif not -len(axis) <= item < len(axis):
+            raise IndexError(f"index {item} is beyond axis {at}, of length {len(axis)}")
         else:
             out.append(axis[int(item)])
     return tuple(out)

@@ -60,8 +60,8 @@ def compress(
     array : (z, y, x), of an integer dtype of up to 32 bits or a float dtype, all values finite. It must not change
         during the call. Axes before z, y, x are channels or points in time. Memory maps, Zarr, HDF5 and dask arrays of
         more than :data:`~napari_tinc.encoding.block_size.MOST_AT_ONCE` voxels are read block by block.
-    ratio : bytes of the raw array / bytes of the file; 64 if no target is given. The file is never larger; it is 0 to
-        5 % smaller, and up to 30 % where it is tiny and has other weights than "entropy".
+    ratio : bytes of the raw array / bytes of the file; 64 if no target is given. The file is never larger. Most are 0
+        to 5 % smaller; files of a few kilobytes may be up to 30 % smaller.
     nbytes : instead of ``ratio``, the largest size of the file.
     psnr : instead of ``ratio``, the lowest PSNR in dB, 1 to 120. The smallest file that is found has it, at a ratio of
         8 or more. This takes up to six fits.

@@ -240,7 +240,7 @@ class Options:
         if self.psnr is not None and not 1 <= self.psnr <= 120:
             raise ValueError(f"psnr is {self.psnr}, expected 1 to 120 dB")
         if self.max_error is not None and not 0 <= self.max_error < math.inf:
-            raise ValueError(f"max_error is {self.max_error}, expected 0 or more")
+            raise ValueError(f"max_error is {self.max_error}, expected a finite number, 0 or more")
         if self.ratio is not None and not 1 <= float(self.ratio) < math.inf:
             raise ValueError(f"ratio is {float(self.ratio)}, expected at least 1")
         if self.nbytes is not None and not 1 <= self.nbytes < math.inf:
@@ -276,7 +276,7 @@ class Options:
         if isinstance(error, bool) or not isinstance(error, Real):
             raise TypeError(f"exact_max_error is {error!r}, expected a number")
         if not 0 <= error < math.inf:
-            raise ValueError(f"exact_max_error is {error}, expected 0 or more")
+            raise ValueError(f"exact_max_error is {error}, expected a finite number, 0 or more")
         if self.exact is None and error:
             raise ValueError(f"exact_max_error={error} given without exact=, expected a mask of these voxels")
         if self.exact is not None and self.max_error is not None and error >= self.max_error:

@@ -24,6 +24,9 @@ from .values import Scale
 TILE_POINTS = 1024  # A tile has about so many points; with half as many more rows of lattices are interpolated twice.
 SLAB = 2**22  # About so many sums of a lattice are held at a time, unless a plane has more,
 SLAB_POINTS = 2**18  # and so many points are evaluated between two checks for an end.
+# A grid whose points are further from each other than those of the lattice is evaluated in patches of so many points
+# along an axis: each may need TAPS of the lattice, where two that are beside each other need one.
+SPARSE_EDGE = 64
 TILE_VALUES = 2**15  # So many outputs are turned into values at a time.
 MOST_KEPT = 16  # So many runs and patches keep what they are evaluated with.
 AHEAD = 2  # Who looks at slice after slice has so many planes of a lattice evaluated with one that is needed.
@@ -61,8 +64,9 @@ class CompiledPath(Path):
         return {}
 
     def _patches(self, axes: Axes) -> Iterator[Tile]:
-        """Cut a grid into patches."""
-        yield from itertools.product(*(cut_slice(slice(0, len(along)), LONGEST) for along in axes))
+        """Cut a grid into patches, smaller ones where its points need many of a lattice."""
+        edges = [SPARSE_EDGE if len(self._runs) > 1 and self._is_sparse(along) else LONGEST for along in axes]
+        yield from itertools.product(*map(cut_slice, [slice(0, len(along)) for along in axes], edges))
 
     def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
         """Evaluate the last run at a grid; yield tiles and their outputs, (heads, z, y, x), valid until the next."""

@@ -77,10 +77,12 @@ class Path:
         """Cut a grid into patches, narrow across the axis of planes, so that products of interpolation are small."""
         edges = [LONGEST] * 3
         for axis in self._order[1:] if len(self._runs) > 1 else ():
-            along = axes[axis]
-            sparse = along[-1] - along[0] > self._runs[-2].stride * len(along)
-            edges[axis] = min(edges[axis], SPARSE_EDGE if sparse else EDGE)
+            edges[axis] = SPARSE_EDGE if self._is_sparse(axes[axis]) else EDGE
         yield from itertools.product(*map(cut_slice, [slice(0, len(along)) for along in axes], edges))
+
+    def _is_sparse(self, along: NDArray[np.float64]) -> bool:
+        """Return whether points of an axis are further from each other than those of the last lattice."""
+        return bool(along[-1] - along[0] > self._runs[-2].stride * len(along))
 
     def _tiles(self, index: int, axes: Axes) -> Iterator[tuple[Tile, Array]]:
         """Evaluate a run at a grid; yield tiles and their sums, (outputs x heads, z, y, x), valid until the next."""
