@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ..compiled import compiled, compiled_fast
 from ..control import Check
-from .fit_kernels import RUN, Floats, choose_runs, sample_shells, sample_terms
+from . import fit_kernels
+from .fit_kernels import RUN, Floats
 from .kernels import WEIGHT_BITS
-from .neighbours import Shells, Taps
 from .prediction import ACTIVITY_BITS, Ints, ParityStage
 
 MAX_WEIGHT = 2**15 - 1  # Larger weights of a prediction are cut, here and by a decoder.
@@ -57,80 +57,44 @@ def fit_weights(
     if count < n_terms:
         return None
     n_samples = min(FIT_SAMPLES, max(LEAST_SAMPLES, count // FIT_SHARE))
-    places, of_runs, is_counted = choose_runs(
+    places, of_runs, is_counted = fit_kernels.choose_runs(
         wanted, np.zeros(0, np.bool_) if counted is None else counted, *stage.layout, n_samples, _random()
     )
+    values, errors = known.values.reshape(-1), known.errors.reshape(-1)
     n_rows = n_terms + n_shells + 2
     scratch = _take_scratch(n_rows * len(of_runs))
     samples = scratch[: n_rows * len(of_runs)].reshape(n_rows, len(of_runs))
-    stored, nearest = np.array(before, np.int64), offsets.spread[near.spread_of == 0]
-    if not _fit_terms(
-        known.flat_values, known.flat_errors, places, of_runs, is_counted, offsets.taps, near.n_values, stage.noise,
-        nearest, samples[:n_terms], samples[-2], samples[-1], 8.0 * step, 20 * n_terms / count, stored,
-    ):  # fmt: skip
+    terms, shells, target, spread = samples[:n_terms], samples[n_terms:-2], samples[-2], samples[-1]
+
+    def sample_terms(some: slice) -> None:
+        """Compute the terms of the prediction in some runs."""
+        fit_kernels.sample_terms(
+            values, errors, places, of_runs, is_counted, offsets.values, near.values_of, near.scales,
+            near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
+            offsets.spread[near.spread_of == 0], some.start, some.stop, terms, target, spread,
+        )  # fmt: skip
+
+    known.workers.share((len(places), RUN), sample_terms)
+    check()
+    unit, weights = 8.0 * step, np.array(before) / 2**WEIGHT_BITS
+    few_bits = 20 * n_terms / count
+    if not fit_prediction(terms, target, spread, is_counted, unit, FIT_ROUNDS, few_bits, weights):
         _give_scratch(scratch)
         return None
     check()
+    stored = np.clip(np.rint(weights * 2**WEIGHT_BITS), -MAX_WEIGHT, MAX_WEIGHT).astype(np.int64).tolist()
 
     def activity_weights() -> list[int]:
         """Fit the weights of the activity."""
-        activity = np.empty(n_shells, np.int64)
-        _fit_shells(
-            known.flat_values, known.flat_errors, stage.prediction, places, of_runs, is_counted, offsets.shells, step,
-            samples[n_terms:-2], samples[-2], activity,
+        fit_kernels.sample_shells(
+            values, errors, stage.prediction, places, of_runs, is_counted, *offsets.shells, step, shells, target,
         )  # fmt: skip
+        activity = np.empty(n_shells)
+        fit_activity(shells, target, unit, ACTIVITY_ROUNDS, activity)
         _give_scratch(scratch)
-        return activity.tolist()
+        return np.clip(np.rint(activity * 2**ACTIVITY_BITS), 0, MAX_ACTIVITY).astype(np.int64).tolist()
 
-    return stored.tolist(), activity_weights
-
-
-@compiled_fast
-def _fit_terms(
-    values: Ints, errors: Ints, places: NDArray[np.int64], wanted: Ints, is_counted: NDArray[np.bool_], taps: Taps,
-    n_values: int, noise: float, nearest: NDArray[np.int64], terms: Floats, target: Floats, spread: Floats, unit: float,
-    least_bits: float, stored: NDArray[np.int64],
-) -> bool:  # fmt: skip
-    """Fit weights of a prediction, in units of 2^-WEIGHT_BITS, to what :func:`.fit_kernels.sample_terms` computes.
-
-    Parameters
-    ----------
-    stored : begins with the weights that hold; overwritten.
-    others : see :func:`.fit_kernels.sample_terms` and :func:`fit_prediction`, which also says what is returned.
-    """
-    value_taps, rows, scales, error_taps, error_rows, pairs, norms = taps
-    sample_terms(
-        values, errors, places, wanted, is_counted, value_taps, rows, scales, n_values, error_taps, error_rows, pairs,
-        norms, noise, nearest, 0, len(places), terms, target, spread,
-    )  # fmt: skip
-    weights = np.empty(len(stored))
-    for term in range(len(stored)):
-        weights[term] = stored[term] / 2**WEIGHT_BITS
-    if not fit_prediction(terms, target, spread, is_counted, unit, FIT_ROUNDS, least_bits, weights):
-        return False
-    for term in range(len(stored)):
-        stored[term] = np.int64(min(max(np.rint(weights[term] * 2**WEIGHT_BITS), -MAX_WEIGHT), MAX_WEIGHT))
-    return True
-
-
-@compiled_fast
-def _fit_shells(
-    values: Ints, errors: Ints, prediction: Ints, places: NDArray[np.int64], wanted: Ints,
-    is_counted: NDArray[np.bool_], shell_taps: Shells, step: int, shells: Floats, sizes: Floats,
-    stored: NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Fit weights of the activity, in units of 2^-ACTIVITY_BITS, to what :func:`.fit_kernels.sample_shells` computes.
-
-    ``stored`` is overwritten with them.
-    """
-    taps, rows, error_taps, error_rows = shell_taps
-    sample_shells(
-        values, errors, prediction, places, wanted, is_counted, taps, rows, error_taps, error_rows, step, shells, sizes
-    )  # fmt: skip
-    weights = np.empty(len(stored))
-    fit_activity(shells, sizes, 8.0 * step, ACTIVITY_ROUNDS, weights)
-    for shell in range(len(stored)):
-        stored[shell] = np.int64(min(max(np.rint(weights[shell] * 2**ACTIVITY_BITS), 0.0), MAX_ACTIVITY))
+    return stored, activity_weights
 
 
 def _take_scratch(size: int) -> Floats:

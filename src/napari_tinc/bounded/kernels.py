@@ -238,7 +238,7 @@ def quantize(
 def place(
     prediction: Ints, coded: Ints, is_background: NDArray[np.bool_], background: int, origin: int,
     plane: int, row: int, step: int, high: int, keeps_errors: bool, box: Ints, box_errors: Ints, values: Ints,
-    errors: Ints, z_first: int, n_planes: int, pad: int,
+    errors: Ints,
 ) -> None:  # fmt: skip
     """Put the values of a stage, and the errors of their prediction in eighths, where they belong.
 
@@ -248,8 +248,6 @@ def place(
     is_background : which voxels are background, which counts as predicted without an error; empty if none is.
     box, box_errors : the places of the voxels in the box, (z, y, x); errors are put there if ``keeps_errors``.
     values, errors : the padded arrays of the parity.
-    z_first, n_planes : which plane of the stage is the first of these, and how many the stage has.
-    pad : how many voxels at the faces are repeated; 0 if the padding is not needed.
     """
     flat_values, flat_errors = values.reshape(-1), errors.reshape(-1)
     nz, ny, nx = box.shape
@@ -275,8 +273,6 @@ def place(
             if keeps_errors:
                 for i in range(nx):
                     box_errors[z, y, i] = into_errors[i]
-    repeat_faces(values, z_first, z_first + nz, n_planes, ny, nx, pad)
-    repeat_faces(errors, z_first, z_first + nz, n_planes, ny, nx, pad)
 
 
 @compiled
@@ -287,13 +283,13 @@ def fill(inner: Ints, padded: Ints, pad: int) -> None:
         for y in range(ny):
             for x in range(nx):
                 padded[z + pad, y + pad, x + pad] = inner[z, y, x]
-    repeat_faces(padded, 0, nz, nz, ny, nx, pad)
+    repeat_faces(padded, nz, ny, nx, pad)
 
 
 @compiled
-def repeat_faces(padded: Ints, first: int, last: int, nz: int, ny: int, nx: int, pad: int) -> None:
-    """Repeat the voxels at the faces of a padded array, ``pad`` of them: those of the planes ``first`` to ``last``."""
-    for z in range(first + pad, last + pad):
+def repeat_faces(padded: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
+    """Repeat the voxels at the faces of a padded array, ``pad`` of them."""
+    for z in range(pad, nz + pad):
         for y in range(pad, ny + pad):
             for x in range(pad):
                 padded[z, y, x] = padded[z, y, pad]
@@ -305,10 +301,15 @@ def repeat_faces(padded: Ints, first: int, last: int, nz: int, ny: int, nx: int,
     for z in range(pad):
         for y in range(ny + 2 * pad):
             for x in range(nx + 2 * pad):
-                if first == 0:
-                    padded[z, y, x] = padded[pad, y, x]
-                if last == nz:
-                    padded[nz + pad + z, y, x] = padded[nz + pad - 1, y, x]
+                padded[z, y, x] = padded[pad, y, x]
+                padded[nz + pad + z, y, x] = padded[nz + pad - 1, y, x]
+
+
+@compiled
+def repeat_faces_of_both(values: Ints, errors: Ints, nz: int, ny: int, nx: int, pad: int) -> None:
+    """Repeat the voxels at the faces of two padded arrays: one call from Python takes Python's lock once."""
+    for padded in (values, errors):
+        repeat_faces(padded, nz, ny, nx, pad)
 
 
 @compiled

@@ -273,8 +273,7 @@ class ParityStage:
             stage_kernels.encode(
                 known.values, known.errors, self._span(planes), terms, prediction, zones is not None, wanted[planes],
                 classes[flat], all_zones, hidden[flat], coded[flat], masked[flat], known.background, layout, known.step,
-                known.high, errors is not None, box[planes], all_errors[planes], index_of(self.parity), planes.start,
-                self.shape[0], self._pad,
+                known.high, errors is not None, box[planes], all_errors[planes], index_of(self.parity),
             )  # fmt: skip
 
         def code() -> StageCode:
@@ -311,20 +310,17 @@ class ParityStage:
             kernels.place(
                 prediction, coded[flat], masked[flat], known.background, *layout, known.step, known.high,
                 errors is not None, box[planes], all_errors[planes], known.values[number], known.errors[number],
-                planes.start, self.shape[0], self._pad,
             )  # fmt: skip
 
         known.workers.share(self.shape, work)
         self._add_placed()
 
-    @property
-    def _pad(self) -> int:
-        """How many voxels at the faces are repeated: none of the last parity, which predicts no other."""
-        return 0 if self.parity == ORDER[-1] else PAD
-
     def _add_placed(self) -> None:
         """Count the voxels, which are in their places, among those that are known."""
-        self.known.known[index_of(self.parity)] |= self.parity != ORDER[-1]
+        known, number = self.known, index_of(self.parity)
+        if self.parity != ORDER[-1]:  # the last parity predicts no other of the level
+            kernels.repeat_faces_of_both(known.values[number], known.errors[number], *self.shape, PAD)
+            known.known[number] = True
 
 
 Place = tuple[slice, ...]

@@ -27,7 +27,6 @@ def encode(
     values: Ints, errors: Ints, span: tuple[int, int], terms: Terms, prediction: Ints, is_predicted: bool, wanted: Ints,
     classes: NDArray[np.uint8], zones: NDArray[np.int64], hidden: Flags, coded: Ints, is_background: Flags,
     background: int, layout: Layout, step: int, high: int, keeps_errors: bool, box: Ints, box_errors: Ints, parity: int,
-    z_first: int, n_planes: int, pad: int,
 ) -> None:  # fmt: skip
     """Predict voxels unless they are, turn what is wanted into steps from that, and put the values in their places.
 
@@ -40,7 +39,7 @@ def encode(
     quantize(prediction, wanted, origin, plane, row, classes, zones, step, hidden, coded)
     place(
         prediction, coded, is_background, background, origin, plane, row, step, high, keeps_errors, box, box_errors,
-        values[parity], errors[parity], z_first, n_planes, pad,
+        values[parity], errors[parity],
     )  # fmt: skip
 
 
