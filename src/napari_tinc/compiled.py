@@ -2,15 +2,18 @@
 
 numba takes 0.15 s to import, which nobody should wait for who opens a file of networks: a module of compiled functions
 can be imported without it. What is compiled is kept on disk, beside the module or in the user's cache folder (numba's
-NUMBA_CACHE_DIR names another), so that only the first use after an installation waits for it.
+NUMBA_CACHE_DIR names another), so that only the first use after an installation waits for it. It is compiled anew once
+the file of the function has changed, or one whose functions are in the code, too.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, partial, update_wrapper
+from functools import cached_property, lru_cache, partial, update_wrapper
 from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -59,12 +62,30 @@ class _Compiled:
             except RuntimeError:  # no folder can be written to: it is compiled anew in every process
                 made = make()(self._function)
             made._cache = _LenientCache(made._cache)
+            if kept := getattr(made._cache, "_cache_file", None):
+                kept._source_stamp = kept._source_stamp, _stamp_of(self._function.__module__)
             self._made = made  # Others ask for it while they are made; other threads wait until all of them are.
             names = self._function.__globals__
             for name, other in list(names.items()):
                 if isinstance(other, _Compiled):
                     names[name] = other.dispatcher
             return made
+
+
+@lru_cache(maxsize=64)
+def _stamp_of(module: str) -> tuple[tuple[int, int], ...]:
+    """Return the times and sizes of the files of a module, and of those in its package whose functions it uses."""
+    package, waiting, found = module.partition(".")[0] + ".", [module], {module: (0, 0)}
+    while waiting:
+        name = waiting.pop()
+        if file := sys.modules[name].__file__:
+            found[name] = os.stat(file).st_mtime_ns, os.stat(file).st_size
+        for value in list(vars(sys.modules[name]).values()):
+            other = str(getattr(value, "__module__", ""))
+            if other.startswith(package) and other in sys.modules and other not in found:
+                found[other] = (0, 0)
+                waiting.append(other)
+    return tuple(found[name] for name in sorted(found))
 
 
 class _HighProduct(_Compiled):

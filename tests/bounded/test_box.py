@@ -75,6 +75,15 @@ def test_extremes(dtype: str) -> None:
         check(box, bound)
 
 
+@pytest.mark.parametrize("highest", [2**23 - 1, 2**23, 2**24 - 1])
+def test_bounds_as_large_as_the_range(highest: int) -> None:
+    """Steps of which no edge of a class is within 32 bits."""
+    box = np.zeros((20, 20, 31), "i4")
+    box[0, 0, 0] = highest
+    check(box, float(highest))
+    check(np.random.default_rng(0).integers(0, highest, box.shape).astype("i4"), float(highest))
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("bound", [0, 1e-3])
 def test_special_values(dtype: str, bound: float) -> None:

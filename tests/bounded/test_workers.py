@@ -31,6 +31,22 @@ def test_a_call_is_made_by_one_of_those_who_ask() -> None:
     assert calls == [1] and later.result() == 1
 
 
+def test_a_call_that_fails_is_not_made_again() -> None:
+    """It may have changed what it works on: a box would be encoded wrongly."""
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise MemoryError("no memory")
+
+    with in_threads(2), Workers() as workers:
+        later = workers.later(LEAST_VOXELS, fail)
+        for _ in range(3):
+            with pytest.raises(MemoryError, match="no memory"):
+                later.result()
+    assert calls == [1]
+
+
 def test_a_context_inside_another_takes_its_threads() -> None:
     with in_threads(3), Workers() as outer:
         before = threading.active_count()

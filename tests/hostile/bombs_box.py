@@ -223,11 +223,10 @@ def rank_tables() -> Cases:
 
     def table(gaps: list[int], n: int | None = None) -> bytes:
         writer = Writer()
-        found, n_bits, rest = entropy.tokens_of(np.array(gaps))
+        found = entropy.tokens_of(np.array(gaps))[0]
         laws = Tables.of([(np.zeros(len(found), np.uint8), found)])
         laws.write(writer)
-        writer.put(found, entropy.categorical(laws.costs[0] if len(laws.costs[0]) > 1 else [0, 0]))
-        writer.further_bits(n_bits, rest)
+        writer.integers(gaps, entropy.categorical(laws.costs[0] if len(laws.costs[0]) > 1 else [0, 0]))
         return writer.to_bytes()
 
     def case(gaps: list[int], message: str | None, **changes: Any) -> Case:

@@ -22,7 +22,7 @@ from .workers import Later, Workers
 MAX_CLASSES = 200  # Classes of voxels: larger ones are refused.
 MAX_TOKEN = 2 * LEAST_LARGE - 2 + 4 * 36  # The token of magnitudes just under 2^39.
 COST_STEP = 0.8408964152537145  # A cost of 1 more makes a token this much less probable: 2^(-1/4).
-MOST_PARTS = 3  # The further bits of an integer are at most so many symbols.
+MOST_PARTS = -(-37 // MOST_BITS)  # The further bits of an integer, 37 of them or fewer, are so many symbols.
 NO_BITS, NO_REST = np.zeros(0, np.uint8), np.zeros(0, np.int64)  # Of no integers.
 MAX_COST = 127  # Larger costs are refused.
 COST_SHIFTS = 8  # So many ways to round costs are tried.
@@ -263,10 +263,6 @@ class Writer:
         """Append integers of any size: their tokens under one model, then their further bits."""
         array = np.ascontiguousarray(integers, np.int64)
         self._append(streams.push_integers, (1 + MOST_PARTS) * len(array), model, array)
-
-    def further_bits(self, n_bits: NDArray[np.uint8], rest: NDArray[np.int64]) -> None:
-        """Append the further bits of integers, those with the fewest bits first."""
-        self._append(streams.push_further_bits, MOST_PARTS * len(rest), n_bits, rest)
 
     def bits(self, values: NDArray[np.int64], n: int) -> None:
         """Append the lowest ``n`` bits of each value, as they are."""

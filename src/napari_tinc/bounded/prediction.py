@@ -99,6 +99,8 @@ def edges_of(step: int, most: int) -> Edges:
     edges = [unit * (181 if i % 2 else 128) >> 7 + 6 - i // 2 for i in range(12)]
     edges += [unit * (181 if i % 2 else 128) >> 7 << i // 2 for i in range(MAX_CLASSES // 2 - 13)]
     edges = [edge for edge in edges if edge <= most]
+    if not edges:  # of steps so large that there is one class
+        return Edges(0, np.zeros(1, np.uint8), np.full(1, np.iinfo(np.int64).max))
     steps = np.array([int(np.float64(edge & ~2047 if edge >= 2**53 else edge).view(np.int64)) for edge in edges])
     steps >>= kernels.EDGE_SHIFT
     first = int(steps[0]) - 1
@@ -124,7 +126,7 @@ class ParityStage:
 
     Attributes
     ----------
-    prediction : of the voxels that are being encoded.
+    prediction : of all voxels, over the span, once they are being encoded.
     """
 
     prediction: Ints
@@ -162,16 +164,16 @@ class ParityStage:
         The prediction, over the span, is valid until that of the next stage. Its weights are in units of
         2^-WEIGHT_BITS, those of the activity in units of 2^-ACTIVITY_BITS.
         """
-        prediction, classes = self.known.spare, np.empty(self.size, np.uint8)
-        self.known.workers.share(self.shape, self._foreseeing(weights, activity_weights, prediction, False, classes))
+        prediction, classes, terms = self.known.spare, np.empty(self.size, np.uint8), self._terms(weights)
+        self.known.workers.share(self.shape, self._foreseeing(terms, activity_weights, prediction, False, classes))
         return prediction, classes
 
     def _foreseeing(
-        self, weights: Sequence[int], activity_weights: Sequence[int], prediction: Ints, is_predicted: bool,
+        self, terms: kernels.Terms, activity_weights: Sequence[int], prediction: Ints, is_predicted: bool,
         classes: NDArray[np.uint8],
     ) -> Work:  # fmt: skip
         """Return what predicts some planes unless they are, and classifies their voxels."""
-        known, terms = self.known, self._terms(weights)
+        known = self.known
         shells, of_shells, activities, edges = self._activity(activity_weights)
 
         def work(planes: slice) -> None:
@@ -263,7 +265,7 @@ class ParityStage:
 
         if zones is not None:
             workers.share(self.shape, predict)
-            workers.share(self.shape, self._foreseeing(weights, activity_weights(), prediction, True, classes))
+            workers.share(self.shape, self._foreseeing(terms, activity_weights(), prediction, True, classes))
         all_zones = NO_ZONES if zones is None else zones
         all_errors = box if errors is None else errors
 

@@ -239,7 +239,7 @@ def pop_tokens(
     words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
     cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], tokens: NDArray[np.int32],
 ) -> None:  # fmt: skip
-    """Read the tokens that :func:`push_tokens` wrote."""
+    """Read the tokens that :func:`push_tokens` wrote; further bits follow."""
     order, counts = np.empty(len(classes), np.int32), np.zeros(len(cumulative), np.int64)
     sort_by_table(classes, table_of, counts, order)
     tokens[:] = 0

@@ -60,13 +60,22 @@ class Later(Generic[T]):
         self._work: Callable[[], T] | None = work
         self._lock = threading.Lock()
         self._results: list[T] = []
+        self._error: BaseException | None = None
 
     def result(self) -> T:
-        """Make the call, unless it was made; return its result. If it is being made, wait for that."""
+        """Make the call, unless it was made; return its result, or raise its error, whoever made it.
+
+        If it is being made, wait for that.
+        """
         with self._lock:
             if self._work is not None:
-                self._results.append(self._work())
-                self._work = None  # and all that it refers to
+                work, self._work = self._work, None  # and all that it refers to
+                try:
+                    self._results.append(work())
+                except BaseException as error:
+                    self._error = error
+            if self._error is not None:
+                raise self._error
             return self._results[0]
 
 

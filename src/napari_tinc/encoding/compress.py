@@ -302,12 +302,12 @@ def _job_events(
 
 def _compiled_functions(settings: Settings) -> list[Callable[..., object]]:
     """Return a function of each kind of code that a job runs; its first call on a computer takes seconds."""
-    from ..bounded.kernels import predict
+    from ..bounded.stage_kernels import encode
     from ..networks.run_kernel import evaluate_run  # imports numba; every device needs it
     from ..training.updates import update_parameters
 
     networks: list[Callable[..., object]] = [] if settings.without_networks else [update_parameters, evaluate_run]
-    return networks if settings.method == "networks" else [*networks, predict]
+    return networks if settings.method == "networks" else [*networks, encode]
 
 
 def _key(job: EncodingJob, budget: int, psnr: float | None, region: ExactRegion | None) -> str:

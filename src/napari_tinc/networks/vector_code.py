@@ -2,9 +2,6 @@
 
 Each function here emits the instructions of one small piece of work on vectors of :data:`LANES` floats. A processor
 with shorter vectors takes several for each. To be called from compiled functions only.
-
-numba keeps what it compiled until the file of the calling function changes, not this one: after an edit here, or in
-another module that compiled functions call, delete the ``*.nbi`` files in ``__pycache__``.
 """
 
 from __future__ import annotations
