@@ -78,11 +78,13 @@ def _stamp_of(module: str) -> tuple[tuple[int, int], ...]:
     package, waiting, found = module.partition(".")[0] + ".", [module], {module: (0, 0)}
     while waiting:
         name = waiting.pop()
+        if name not in sys.modules:  # of functions that were made from a text
+            continue
         if file := sys.modules[name].__file__:
             found[name] = os.stat(file).st_mtime_ns, os.stat(file).st_size
         for value in list(vars(sys.modules[name]).values()):
             other = str(getattr(value, "__module__", ""))
-            if other.startswith(package) and other in sys.modules and other not in found:
+            if other.startswith(package) and other not in found:
                 found[other] = (0, 0)
                 waiting.append(other)
     return tuple(found[name] for name in sorted(found))
