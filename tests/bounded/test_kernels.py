@@ -130,7 +130,7 @@ def test_a_class_counts_the_edges_up_to_an_activity(step: int, dtype: Any) -> No
     drawn = (2.0 ** rng.uniform(0, np.log2(float(most)) - 0.01, 4000)).astype(np.int64)
     activities = np.concatenate([[0, 1, most - 1], edges - 1, edges, drawn]).astype(dtype)
     n, classes = len(activities), np.empty(len(activities), np.uint8)
-    kernels.classify(np.zeros(n, dtype), activities, 0, n, n, (1, 1, n), *table, False, classes)
+    kernels.classify(np.zeros(n, dtype), activities, (0, n, n), (1, 1, n), table[:], False, classes)
     assert (classes == 2 * np.searchsorted(edges, activities, side="right")).all()
 
 

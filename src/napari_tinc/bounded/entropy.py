@@ -320,9 +320,9 @@ class Reader:
 
     def integers_of(self, models: Models, classes: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Read an integer of any size for each voxel, given the classes. ValueError if a class has no table."""
+        _check_classes(models, classes)
         integers = np.empty(len(classes), np.int64)
-        if not streams.pop_integers_of_tables(self._words, self._head, classes, *models, integers):
-            _check_classes(models, classes)
+        streams.pop_integers_of_tables(self._words, self._head, classes, *models, integers)
         return integers
 
     def bits(self, n: int, count: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled, compiled_fast
+from .neighbours import Shells, Taps
 
 RUN = 64  # Places of a run.
 
@@ -162,9 +163,8 @@ def _first_of_run(number: int, n_runs: int, run: int) -> int:
 @compiled_fast
 def sample_terms(
     values: Ints, errors: Ints, places: NDArray[np.int64], wanted: Ints, is_counted: NDArray[np.bool_],
-    taps: NDArray[np.int64], rows: NDArray[np.int64], scales: NDArray[np.int64], n_values: int,
-    error_taps: NDArray[np.int64], error_rows: NDArray[np.int64], pairs: NDArray[np.int64], norms: NDArray[np.float64],
-    noise: float, nearest: NDArray[np.int64], begin: int, end: int, terms: Floats, target: Floats, spread: Floats,
+    neighbours: Taps, n_values: int, noise: float, nearest: NDArray[np.int64], begin: int, end: int, terms: Floats,
+    target: Floats, spread: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of a prediction at the places of runs, in eighths, less the mean of the nearest neighbours.
 
@@ -172,7 +172,8 @@ def sample_terms(
 
     Parameters
     ----------
-    values, errors, taps to noise : see :func:`.kernels.predict`. The taps of the mean are the first ones.
+    values, errors : see :func:`.kernels.predict`.
+    neighbours, noise : see :data:`.kernels.Terms`. The neighbours of the mean are the first ones.
     places, wanted, is_counted : see :func:`choose_runs`.
     n_values : terms that values count in; then come those of errors, and the mean along lines.
     nearest : offsets of the nearest kind of neighbours.
@@ -181,6 +182,7 @@ def sample_terms(
     target : what is wanted, in eighths, less the mean; overwritten.
     spread : how far the nearest neighbours are from their mean, on average, in eighths; overwritten.
     """
+    taps, rows, scales, error_taps, error_rows, pairs, norms = neighbours
     n_terms, run = len(terms), len(wanted) // len(places)  # A length that is not known yet is not unrolled.
     sums, base, scale = np.empty(run, values.dtype), np.empty(run, values.dtype), np.empty(1, values.dtype)
     above, below, of_each = np.empty(run, np.float32), np.empty(run, np.float32), np.float32(8.0 / len(nearest))
@@ -224,8 +226,7 @@ def sample_terms(
 @compiled_fast
 def sample_shells(
     values: Ints, errors: Ints, prediction: Ints, places: NDArray[np.int64], wanted: Ints,
-    is_counted: NDArray[np.bool_], taps: NDArray[np.int64], rows: NDArray[np.int64], error_taps: NDArray[np.int64],
-    error_rows: NDArray[np.int64], step: int, shells: Floats, sizes: Floats,
+    is_counted: NDArray[np.bool_], neighbours: Shells, step: int, shells: Floats, sizes: Floats,
 ) -> None:  # fmt: skip
     """Compute the terms of the activity at the places of runs, and the sizes of errors in whole steps.
 
@@ -234,10 +235,11 @@ def sample_shells(
     Parameters
     ----------
     places, wanted, is_counted : see :func:`choose_runs`.
-    values to prediction, taps to error_rows : see :func:`.kernels.activity`.
+    values to prediction, neighbours : see :func:`.kernels.activity`.
     shells : (n_shells, voxels), in eighths; overwritten.
     sizes : in eighths; overwritten.
     """
+    taps, rows, error_taps, error_rows = neighbours
     run = len(wanted) // len(places)
     sums, centres, none = np.empty(run, values.dtype), np.empty(run, values.dtype), np.zeros(run, values.dtype)
     unit = np.float32(8.0 * step)

@@ -69,8 +69,7 @@ def fit_weights(
     def sample_terms(some: slice) -> None:
         """Compute the terms of the prediction in some runs."""
         fit_kernels.sample_terms(
-            values, errors, places, of_runs, is_counted, offsets.values, near.values_of, near.scales,
-            near.n_values, offsets.errors, near.errors_of, offsets.pairs, near.norms, stage.noise,
+            values, errors, places, of_runs, is_counted, offsets.taps, near.n_values, stage.noise,
             offsets.spread[near.spread_of == 0], some.start, some.stop, terms, target, spread,
         )  # fmt: skip
 
@@ -87,7 +86,7 @@ def fit_weights(
     def activity_weights() -> list[int]:
         """Fit the weights of the activity."""
         fit_kernels.sample_shells(
-            values, errors, stage.prediction, places, of_runs, is_counted, *offsets.shells, step, shells, target,
+            values, errors, stage.prediction, places, of_runs, is_counted, offsets.shells, step, shells, target,
         )  # fmt: skip
         activity = np.empty(n_shells)
         fit_activity(shells, target, unit, ACTIVITY_ROUNDS, activity)

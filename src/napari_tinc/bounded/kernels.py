@@ -28,6 +28,8 @@ Ints = NDArray[Any]  # int32 or int64
 # terms, in units of 2^-WEIGHT_BITS eighths, the last but one being that of the mean along lines, and the last that of
 # the mean of the nearest neighbours; the largest prediction, in eighths; and no numbers, in the dtype of all sums.
 Terms = tuple[Taps, float, NDArray[np.int64], int, Ints]
+Layout = tuple[int, int, int]  # The place of the first voxel, and how far the next plane and the next row are.
+EdgeTable = tuple[int, NDArray[np.uint8], NDArray[np.int64]]  # See prediction.Edges.
 
 
 @compiled
@@ -77,7 +79,7 @@ def mean_along_lines(above: float, below: float, most: int) -> float:
 
 @compiled
 def predict(values: Ints, errors: Ints, span: tuple[int, int], terms: Terms, prediction: Ints) -> None:
-    """Predict voxels, in eighths, from 0 to ``most``.
+    """Predict voxels, in eighths, from 0 to the largest prediction.
 
     Parameters
     ----------
@@ -166,17 +168,15 @@ def _add_distances(
 
 @compiled
 def classify(
-    prediction: Ints, activities: Ints, origin: int, plane: int, row: int, shape: tuple[int, int, int], first: int,
-    before: NDArray[np.uint8], edge_in: NDArray[np.int64], is_fine: bool, classes: NDArray[np.uint8],
+    prediction: Ints, activities: Ints, layout: Layout, shape: tuple[int, int, int], edges: EdgeTable, is_fine: bool,
+    classes: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Put the class of every voxel of a stage into ``classes``: twice the number of edges up to its activity.
 
     One more if ``is_fine`` and the prediction is a quarter or more from the nearest integer.
-
-    Parameters
-    ----------
-    first, before, edge_in : a table of edges, see :class:`.prediction.Edges`.
     """
+    origin, plane, row = layout
+    first, before, edge_in = edges
     n, last = shape[2], len(before) - 1
     numbers = np.empty(n)
     bits = numbers.view(np.int64)

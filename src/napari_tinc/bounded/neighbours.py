@@ -144,16 +144,13 @@ class Offsets(NamedTuple):
 
     Attributes
     ----------
-    values, errors, pairs, spread, sizes : for each of these.
-    taps, shells : the same, with what else compiled code needs of the neighbours.
+    taps : those of a prediction.
+    spread : those whose spread is a term of the activity, or which may be background.
+    shells : those of the activity.
     """
 
-    values: Places
-    errors: Places
-    pairs: Places
-    spread: Places
-    sizes: Places
     taps: Taps
+    spread: Places
     shells: Shells
 
 
@@ -165,7 +162,6 @@ def offsets_of(parity: Parity, known: tuple[bool, ...], strides: tuple[int, ...]
         taps @ steps for taps in (near.values, near.errors, near.pairs, near.spread, near.sizes)
     )
     return Offsets(
-        values, errors, pairs, spread, sizes,
         (values, near.values_of, near.scales, errors, near.errors_of, pairs, near.norms),
-        (spread, near.spread_of, sizes, near.sizes_of),
+        spread, (spread, near.spread_of, sizes, near.sizes_of),
     )  # fmt: skip

@@ -195,7 +195,7 @@ class ParityStage:
         all_weights = np.array([*weights, of_mean], np.int64)  # the mean has the number -1
         return self.offsets.taps, self.noise, all_weights, 8 * known.high, np.empty(0, dtype)
 
-    def _activity(self, weights: Sequence[int]) -> tuple[Shells, NDArray[np.int64], Ints, stage_kernels.EdgeTable]:
+    def _activity(self, weights: Sequence[int]) -> tuple[Shells, NDArray[np.int64], Ints, kernels.EdgeTable]:
         """Return what compiled code classifies with: neighbours and weights, an array over the span, and edges."""
         known = self.known
         most = 8 * known.high * sum(map(mul, weights, self.near.sizes_of_shells))
@@ -208,7 +208,7 @@ class ParityStage:
         first, last = self._origin + planes.start * self._plane, self._origin + (planes.stop - 1) * self._plane
         return first, last + (self.shape[1] - 1) * self._row + self.shape[2]
 
-    def _part(self, planes: slice) -> tuple[slice, stage_kernels.Layout, tuple[int, int, int]]:
+    def _part(self, planes: slice) -> tuple[slice, kernels.Layout, tuple[int, int, int]]:
         """Return the flat slice of some planes of the stage, their layout, and their shape."""
         in_plane = self.shape[1] * self.shape[2]
         flat = slice(planes.start * in_plane, planes.stop * in_plane)
@@ -229,8 +229,7 @@ class ParityStage:
             """Compute some planes."""
             flat, layout, shape = self._part(planes)
             label_kernels.emptiness(
-                self.known.flat_values, self.known.background, *layout, shape, taps,
-                self.near.votes, out[flat],
+                self.known.flat_values, self.known.background, *layout, shape, taps, self.near.votes, out[flat],
             )  # fmt: skip
 
         self.known.workers.share(self.shape, work)

@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled import compiled
-from .kernels import Terms, activity, classify, place, predict, quantize
+from .kernels import EdgeTable, Layout, Terms, activity, classify, place, predict, quantize
 from .label_kernels import without
 from .neighbours import Shells
 from .streams import count_tokens, split_integers
 
 Ints = NDArray[Any]  # int32 or int64
 Flags = NDArray[np.bool_]
-Layout = tuple[int, int, int]  # The place of the first voxel, and how far the next plane and the next row are.
-EdgeTable = tuple[int, NDArray[np.uint8], NDArray[np.int64]]  # See prediction.Edges.
 
 
 @compiled
@@ -57,9 +55,7 @@ def foresee(
     if not is_predicted:
         predict(flat_values, flat_errors, span, terms, prediction)
     activity(flat_values, flat_errors, prediction, span, shells, weights, activities)
-    origin, plane, row = layout
-    first, before, edge_in = edges
-    classify(prediction, activities, origin, plane, row, shape, first, before, edge_in, is_fine, classes)
+    classify(prediction, activities, layout, shape, edges, is_fine, classes)
 
 
 @compiled
@@ -84,9 +80,7 @@ def code(
     """
     if not is_classified:
         activity(values.reshape(-1), errors.reshape(-1), prediction, span, shells, weights, activities)
-        origin, plane, row = layout
-        first, before, edge_in = edges
-        classify(prediction, activities, origin, plane, row, shape, first, before, edge_in, is_fine, classes)
+        classify(prediction, activities, layout, shape, edges, is_fine, classes)
     n = without(left_out, classes, coded) if len(left_out) else len(classes)
     n_large = split_integers(coded[:n], tokens[:n], n_bits, rest)
     count_tokens(counts, classes[:n], tokens[:n])

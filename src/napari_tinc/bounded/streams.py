@@ -355,17 +355,11 @@ def pop_integers_of_model(
 def pop_integers_of_tables(
     words: NDArray[np.uint32], head: NDArray[np.uint64], classes: NDArray[np.uint8], table_of: NDArray[np.uint8],
     cumulative: NDArray[np.uint64], is_coded: NDArray[np.bool_], integers: NDArray[np.int64],
-) -> bool:  # fmt: skip
-    """Read the integers of voxels, given their classes; return whether all classes have a table. See :class:`Models`.
+) -> None:  # fmt: skip
+    """Read the integers of voxels, given their classes, which must have tables. See :class:`Models`.
 
     They are those that :func:`split_integers` has split, and :func:`push_tokens` written.
     """
-    most = 0
-    for index in range(len(classes)):
-        most = max(most, int(classes[index]))
-    if len(classes) and most >= len(table_of):
-        return False
     tokens = np.empty(len(classes), np.int32)
     pop_tokens(words, head, classes, table_of, cumulative, is_coded, tokens)
     pop_integers(words, head, tokens, integers)
-    return True
